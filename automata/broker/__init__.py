@@ -1,0 +1,1 @@
+"""Wake-ups. Carries ids, never facts."""

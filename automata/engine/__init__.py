@@ -1,0 +1,1 @@
+"""What happens next. Pure: `now` is an argument."""

@@ -1,0 +1,1 @@
+"""What a flow means. Pure: no clock, no network, no database."""

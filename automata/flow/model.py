@@ -1,0 +1,188 @@
+"""The flow as values: frozen, complete, and built either from a checked file or from a stored spec."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Backoff = Literal["fixed", "linear", "exponential"]
+Jitter = Literal["full", "none"]
+InputType = Literal["string", "integer", "number", "boolean", "object", "array"]
+Catchup = Literal["none", "latest", "all"]
+Overlap = Literal["allow", "skip", "queue"]
+
+RETRIED_STATUS = (408, 425, 429, 500, 502, 503, 504)
+DEFAULT_TIMEOUT_SEC = 300.0
+GROUP = "parallel"
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """`max_attempts` counts the first one; delays are milliseconds."""
+
+    max_attempts: int = 1
+    backoff: Backoff = "exponential"
+    initial_delay_ms: int = 1000
+    max_delay_ms: int = 60_000
+    jitter: Jitter = "full"
+    on_status: tuple[int, ...] = RETRIED_STATUS
+
+    @classmethod
+    def from_spec(cls, spec: Mapping[str, Any], base: RetryPolicy | None = None) -> RetryPolicy:
+        """Lay a `retry` mapping over `base` (the flow's defaults), key by key."""
+        base = base or cls()
+        values = {name: spec.get(name, getattr(base, name)) for name in cls.__slots__}
+        values["on_status"] = tuple(values["on_status"])
+        return cls(**values)
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    name: str
+    type: InputType = "string"
+    required: bool = False
+    has_default: bool = False
+    default: Any = None
+    description: str = ""
+    enum: tuple[Any, ...] | None = None
+    pattern: str | None = None
+    schema: Mapping[str, Any] | None = None
+    secret: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """Exactly one of `cron` (five fields) and `interval_sec` is set."""
+
+    name: str
+    cron: str | None = None
+    interval_sec: float | None = None
+    timezone: str = "UTC"
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    enabled: bool = True
+    catchup: Catchup = "none"
+    overlap: Overlap = "allow"
+    jitter_sec: float = 0
+    starting_deadline_sec: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    id: str
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step as written; `config` and `outputs` still hold template text."""
+
+    id: str
+    type: str
+    name: str = ""
+    depends_on: tuple[str, ...] = ()
+    condition: str | bool | None = None
+    config: Mapping[str, Any] = field(default_factory=dict)
+    outputs: Mapping[str, Any] | None = None
+    retry: RetryPolicy = RetryPolicy()
+    timeout_sec: float = DEFAULT_TIMEOUT_SEC
+    continue_on_error: bool = False
+    branches: tuple[Branch, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    name: str
+    steps: tuple[Step, ...]
+    description: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    inputs: tuple[Input, ...] = ()
+    outputs: Mapping[str, Any] | None = None
+    on_failure: Step | None = None
+    schedules: tuple[Schedule, ...] = ()
+    renamed_from: str | None = None
+    spec: Mapping[str, Any] = field(default_factory=dict, compare=False)
+
+    @classmethod
+    def from_spec(cls, spec: Mapping[str, Any]) -> Flow:
+        """Build a flow from a spec that was checked before it was stored; it is trusted, not checked again."""
+        defaults = spec.get("defaults", {})
+        retry = RetryPolicy.from_spec(defaults.get("retry", {}))
+        timeout = float(defaults.get("timeout_sec", DEFAULT_TIMEOUT_SEC))
+        failure = spec.get("on_failure")
+        return cls(
+            name=spec["name"],
+            description=spec.get("description", ""),
+            labels=spec.get("labels", {}),
+            inputs=tuple(_input(name, value) for name, value in spec.get("inputs", {}).items()),
+            steps=tuple(_step(step, retry, timeout) for step in spec["steps"]),
+            outputs=spec.get("outputs"),
+            on_failure=_step(failure, retry, timeout) if failure else None,
+            schedules=tuple(_schedule(item) for item in spec.get("schedules", ())),
+            renamed_from=spec.get("renamed_from"),
+            spec=spec,
+        )
+
+    def walk(self) -> Iterator[tuple[str, Step]]:
+        """Every step with its full id (`parallel.branch.step`), parents first, `on_failure` last."""
+        yield from _walk(self.steps, "")
+        if self.on_failure:
+            yield from _walk((self.on_failure,), "")
+
+
+def canonical_json(value: Any) -> str:
+    """The one text of a value: sorted keys, no blanks, so that comments and key order make no version."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def content_hash(spec: Mapping[str, Any], variables: Mapping[str, Any] | None = None) -> str:
+    """SHA-256 (64 hex digits) over the canonical spec and the resolved variables that are not secret."""
+    return hashlib.sha256(canonical_json([spec, variables or {}]).encode()).hexdigest()
+
+
+def _walk(steps: tuple[Step, ...], prefix: str) -> Iterator[tuple[str, Step]]:
+    for step in steps:
+        full = prefix + step.id
+        yield full, step
+        for branch in step.branches:
+            yield from _walk(branch.steps, f"{full}.{branch.id}.")
+
+
+def _step(spec: Mapping[str, Any], retry: RetryPolicy, timeout: float) -> Step:
+    return Step(
+        id=spec["id"],
+        type=spec["type"],
+        name=spec.get("name", ""),
+        depends_on=tuple(spec.get("depends_on", ())),
+        condition=spec.get("condition"),
+        config=spec.get("config", {}),
+        outputs=spec.get("outputs"),
+        retry=RetryPolicy.from_spec(spec.get("retry", {}), retry),
+        timeout_sec=float(spec.get("timeout_sec", timeout)),
+        continue_on_error=spec.get("continue_on_error", False),
+        branches=tuple(
+            Branch(branch["id"], tuple(_step(step, retry, timeout) for step in branch["steps"]))
+            for branch in spec.get("branches", ())
+        ),
+    )
+
+
+def _input(name: str, spec: Mapping[str, Any]) -> Input:
+    return Input(
+        name=name,
+        type=spec.get("type", "string"),
+        required=spec.get("required", False),
+        has_default="default" in spec,
+        default=spec.get("default"),
+        description=spec.get("description", ""),
+        enum=tuple(spec["enum"]) if "enum" in spec else None,
+        pattern=spec.get("pattern"),
+        schema=spec.get("schema"),
+        secret=spec.get("secret", False),
+    )
+
+
+def _schedule(spec: Mapping[str, Any]) -> Schedule:
+    return Schedule(**{name: spec[name] for name in Schedule.__slots__ if name in spec})

@@ -1,0 +1,1 @@
+"""pygit2 and nothing else."""
