@@ -1,0 +1,102 @@
+"""Frozen settings: defaults < file (AUTOMATA_CONFIG, YAML) < environment (AUTOMATA_*) < flags.
+
+Every limit of the product that an operator may turn is a field here, with its unit in its name.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from automata.errors import Usage
+
+_TRUE = frozenset({"1", "true", "yes", "on"})
+_FALSE = frozenset({"0", "false", "no", "off"})
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """`load()` is how the CLI makes one; tests may build it directly."""
+
+    # where things are
+    database_url: str = ""  # empty: the embedded PostgreSQL
+    data_dir: str = ""  # empty: /var/lib/automata for root, else the user's data folder
+    api_url: str = "http://127.0.0.1:8080"
+    repo: str = ""
+    branch: str = "main"
+    environment: str = "prod"
+    repo_path: str = ""
+    # what listens
+    host: str = "127.0.0.1"
+    port: int = 8080
+    # how much at once
+    concurrency: int = 500  # steps that one worker runs side by side
+    batch: int = 500  # rows that one statement takes
+    pool_size: int = 8  # connections of one process
+    # time
+    lease_sec: float = 30.0
+    heartbeat_sec: float = 10.0
+    poll_sec: float = 2.0  # what a bell that was never rung costs, at most
+    drain_sec: float = 25.0
+    # egress
+    allow_loopback: bool = False
+    egress_allow: tuple[str, ...] = ()
+    egress_deny: tuple[str, ...] = ()
+    # intake
+    max_body_bytes: int = 2 * 1024 * 1024
+    # logs
+    log_level: str = "info"
+    log_format: str = "text"  # or json
+
+
+def load(env: Mapping[str, str] | None = None, **flags: Any) -> Settings:
+    """Settings from all sources; a flag that is None counts as not given. Raises Usage for a bad value."""
+    env = os.environ if env is None else env
+    values: dict[str, Any] = {}
+    if path := env.get("AUTOMATA_CONFIG"):
+        values |= _from_file(Path(path))
+    names = {item.name for item in fields(Settings)}
+    values |= {name: env[key] for name in names if (key := f"AUTOMATA_{name.upper()}") in env}
+    values |= {name: value for name, value in flags.items() if value is not None}
+    defaults = Settings()
+    return replace(defaults, **{name: _cast(name, raw, getattr(defaults, name)) for name, raw in values.items()})
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise Usage(f"AUTOMATA_CONFIG: {path} cannot be read: {error}") from error
+    names = {item.name for item in fields(Settings)}
+    if not isinstance(content, dict) or (unknown := set(content) - names):
+        raise Usage(f"AUTOMATA_CONFIG: {path} must map settings to values; unknown: {sorted(map(str, unknown or []))}")
+    return content
+
+
+def _cast(name: str, raw: Any, default: Any) -> Any:
+    try:
+        if isinstance(default, bool):
+            return _boolean(raw)
+        if isinstance(default, tuple):
+            return tuple(part.strip() for part in raw.split(",") if part.strip()) if isinstance(raw, str) else tuple(raw)
+        value = type(default)(raw)
+    except (TypeError, ValueError) as error:
+        raise Usage(f"AUTOMATA_{name.upper()}: {raw!r} is not a {type(default).__name__}") from error
+    if isinstance(default, (int, float)) and value < 0:
+        raise Usage(f"AUTOMATA_{name.upper()}: {raw!r} is below zero")
+    return value
+
+
+def _boolean(raw: Any) -> bool:
+    if isinstance(raw, bool):
+        return raw
+    if str(raw).lower() in _TRUE:
+        return True
+    if str(raw).lower() in _FALSE:
+        return False
+    raise ValueError(raw)
