@@ -1,0 +1,257 @@
+"""The orchestrator's side of the queue: runs come in, wake-ups are taken, decisions are applied.
+
+Failure argument. Everything between `take` and the end of the transaction is one transaction: an orchestrator that
+dies leaves the wake-ups where they were. The run's advisory lock, taken with the wake-up, keeps a second
+orchestrator from deciding on an older picture of the same run. A decision that is applied twice changes nothing:
+every insert says ON CONFLICT DO NOTHING on the task's or the run's own key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import uuid_utils.compat
+from psycopg import AsyncConnection
+
+from automata.errors import Conflict
+from automata.store.codec import dumps, dumps_or_none
+from automata.store.sql import statement
+
+ADVANCE = "@advance"
+DEFAULT_LANE = "default"
+CREATED = ""  # the `step` of a new run's first wake-up
+CANCEL = "!cancel"  # the `step` of a request to cancel
+
+Row = tuple[Any, ...]
+
+
+def new_id() -> UUID:
+    """A UUIDv7: its order is the order of creation, so new rows share index pages."""
+    return uuid_utils.compat.uuid7()
+
+
+@dataclass(frozen=True, slots=True)
+class NewRun:
+    flow_id: UUID
+    version_id: UUID
+    inputs: Mapping[str, Any]
+    trigger: str = "api"
+    id: UUID = field(default_factory=new_id)
+    idempotency_key: str | None = None
+    schedule_id: UUID | None = None
+    scheduled_for: datetime | None = None
+    created_by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CreatedRun:
+    """`created` False: the same request was accepted before, `id` is the run that it made then."""
+
+    id: UUID
+    created: bool
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class WakeUp:
+    run_id: UUID
+    step: str
+    queued_at: datetime
+    losses: int
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A run as the engine must see it. `states`: step -> (status, error, since)."""
+
+    id: UUID
+    flow_id: UUID
+    version_id: UUID
+    trigger: str
+    scheduled_for: datetime | None
+    created_at: datetime
+    inputs: Mapping[str, Any]
+    now: datetime
+    began: datetime | None
+    states: dict[str, tuple[str, Any, datetime | None]]
+
+
+@dataclass(slots=True)
+class Changes:
+    """What one advance of a batch writes; one tuple a row, in the order of the statement's parameters."""
+
+    enqueue: list[Row] = field(default_factory=list)  # run_id, step, lane, ready_at|None, version_id, reads
+    settle: list[Row] = field(default_factory=list)  # run_id, step, status, since, outputs, error
+    finish: list[Row] = field(default_factory=list)  # run_id, flow_id, status, started_at, outputs, error
+
+
+_ENQUEUE = ("run_id", "step", "lane", "ready_at", "version_id", "reads")
+_SETTLE = ("run_id", "step", "status", "since", "outputs", "error")
+_FINISH = ("run_id", "flow_id", "status", "started_at", "outputs", "error")
+_RUN = (
+    "id",
+    "flow_id",
+    "version_id",
+    "trigger",
+    "inputs",
+    "idempotency_key",
+    "request_hash",
+    "schedule_id",
+    "scheduled_for",
+    "created_by",
+)
+
+
+def columns(names: Sequence[str], rows: Iterable[Row]) -> dict[str, list[Any]]:
+    """Rows to the array parameters of a set-based statement."""
+    lists: list[list[Any]] = [list(column) for column in zip(*rows, strict=True)] or [[] for _ in names]
+    return dict(zip(names, lists, strict=True))
+
+
+async def create_runs(conn: AsyncConnection[Any], runs: Sequence[NewRun]) -> list[CreatedRun]:
+    """Write runs and their first wake-ups; the answers are in the order given. Ring `runs.pending` after the commit.
+
+    Raises Conflict `idempotency_mismatch` when a key was used before with another request.
+    """
+    rows = [_run_row(run) for run in runs]
+    cursor = await conn.execute(statement("create_runs"), columns(_RUN, rows))
+    made = dict(await cursor.fetchall())
+    earlier = {} if len(made) == len(runs) else await _earlier(conn, runs)
+    return [
+        CreatedRun(run.id, True, made[run.id])
+        if run.id in made
+        else _same_request(run, row[6], earlier[_first_key(run)])
+        for run, row in zip(runs, rows, strict=True)
+    ]
+
+
+async def request_cancel(conn: AsyncConnection[Any], ids: Sequence[UUID]) -> set[UUID]:
+    """Ask for the end of runs; returns those that were still active. Ring `runs.pending` after the commit."""
+    cursor = await conn.execute(statement("cancel_runs"), {"ids": list(ids)})
+    return {row[0] for row in await cursor.fetchall()}
+
+
+async def take(conn: AsyncConnection[Any], limit: int) -> tuple[list[WakeUp], int]:
+    """Up to `limit` wake-ups with their runs locked, and how many runs another orchestrator holds."""
+    cursor = await conn.execute(statement("advance_take"), {"limit": limit})
+    rows = await cursor.fetchall()
+    taken = [WakeUp(*row[:4]) for row in rows if row[4]]
+    return taken, len(rows) - len(taken)
+
+
+async def load(conn: AsyncConnection[Any], ids: Sequence[UUID]) -> list[Loaded]:
+    """Runs that are not finished, with the state of each step that has one."""
+    cursor = await conn.execute(statement("advance_load"), {"ids": list(ids)})
+    return [_loaded(row) for row in await cursor.fetchall()]
+
+
+async def load_outputs(
+    conn: AsyncConnection[Any], wanted: Sequence[tuple[UUID, str]]
+) -> dict[tuple[UUID, str], tuple[str, Any]]:
+    """(run, step) -> (status, outputs) of settled steps."""
+    cursor = await conn.execute(statement("outputs_load"), columns(("run_ids", "steps"), wanted))
+    return {(run_id, step): (status, outputs) for run_id, step, status, outputs in await cursor.fetchall()}
+
+
+async def drop(conn: AsyncConnection[Any], rows: Sequence[tuple[UUID, str, bool]]) -> None:
+    """Cancel queued work; with True as third member also what runs. What a worker claimed meanwhile stays."""
+    await conn.execute(statement("drop"), columns(("run_id", "step", "force"), rows))
+
+
+async def apply(conn: AsyncConnection[Any], changes: Changes) -> None:
+    """Write decisions, in one round trip. Finishing comes last: it sweeps what the batch may have queued."""
+    async with conn.pipeline():
+        if changes.settle:
+            rows = [(*row[:4], dumps_or_none(row[4]), dumps_or_none(row[5])) for row in changes.settle]
+            await conn.execute(statement("settle"), columns(_SETTLE, rows))
+        if changes.enqueue:
+            await conn.execute(statement("enqueue"), columns(_ENQUEUE, changes.enqueue))
+        if changes.finish:
+            rows = [(*row[:4], dumps_or_none(row[4]), dumps_or_none(row[5])) for row in changes.finish]
+            await conn.execute(statement("finish_runs"), columns(_FINISH, rows))
+
+
+async def postpone(conn: AsyncConnection[Any], wakeups: Sequence[WakeUp]) -> None:
+    """Put wake-ups back after their run could not be advanced: 1, 2, 4 … seconds later."""
+    rows = [(item.run_id, item.step, item.queued_at, item.losses) for item in wakeups]
+    await conn.execute(statement("postpone"), columns(("run_id", "step", "queued_at", "losses"), rows))
+
+
+async def next_due(conn: AsyncConnection[Any], lane: str) -> float | None:
+    """Seconds until the next row of a lane is ready, 0 when one is, None when there is none."""
+    row = await (await conn.execute(statement("next_due"), {"lane": lane})).fetchone()
+    return None if row is None else row[0]
+
+
+def _run_row(run: NewRun) -> Row:
+    inputs = dumps(run.inputs)
+    return (
+        run.id,
+        run.flow_id,
+        run.version_id,
+        run.trigger,
+        inputs,
+        run.idempotency_key,
+        # Of the inputs alone: a client that asks again after a deployment still means the run it asked for.
+        hashlib.sha256(inputs.encode()).hexdigest() if run.idempotency_key else None,
+        run.schedule_id,
+        run.scheduled_for,
+        run.created_by,
+    )
+
+
+Key = tuple[UUID, str | datetime | None]
+
+
+def _first_key(run: NewRun) -> Key:
+    return (run.flow_id, run.idempotency_key) if run.idempotency_key else (run.schedule_id or run.id, run.scheduled_for)
+
+
+async def _earlier(conn: AsyncConnection[Any], runs: Sequence[NewRun]) -> dict[Key, Row]:
+    """The runs that were first, by the key on which they won."""
+    cursor = await conn.execute(
+        "SELECT flow_id, idempotency_key, schedule_id, scheduled_for, id, request_hash, created_at FROM runs"
+        " WHERE (flow_id, idempotency_key) IN (SELECT * FROM unnest(%s::uuid[], %s::text[]))"
+        " OR (schedule_id, scheduled_for) IN (SELECT * FROM unnest(%s::uuid[], %s::timestamptz[]))"
+        " OR id = ANY(%s::uuid[])",
+        [
+            [run.flow_id for run in runs],
+            [run.idempotency_key for run in runs],
+            [run.schedule_id for run in runs],
+            [run.scheduled_for for run in runs],
+            [run.id for run in runs],
+        ],
+    )
+    found: dict[Key, Row] = {}
+    for flow_id, key, schedule_id, scheduled_for, *run in await cursor.fetchall():
+        for name in ((flow_id, key), (schedule_id, scheduled_for), (run[0], None)):
+            found[name] = tuple(run)
+    return found
+
+
+def _same_request(run: NewRun, request_hash: str | None, earlier: Row) -> CreatedRun:
+    if run.idempotency_key and earlier[1] != request_hash:
+        raise Conflict(
+            f"Idempotency-Key {run.idempotency_key!r} was used before with another request.",
+            code="idempotency_mismatch",
+            hint="Use a new key for a new request.",
+            details={"run_id": str(earlier[0])},
+        )
+    return CreatedRun(earlier[0], False, earlier[2])
+
+
+def _loaded(row: Row) -> Loaded:
+    states: dict[str, tuple[str, Any, datetime | None]] = {}
+    if row[12]:
+        for step, status, since in zip(row[12], row[13], row[14], strict=True):
+            states[step] = (status, None, since)
+    if row[8]:  # a settled step may still have its wake-up in the queue: the final state is the true one
+        for step, status, error in zip(row[8], row[9], row[10], strict=True):
+            states[step] = (status, error, None)
+    began = min((moment for moment in (row[11], row[15]) if moment), default=None)
+    return Loaded(*row[:8], began, states)

@@ -1,0 +1,21 @@
+-- Caller: store/queue.py load. What the engine must know of the runs just taken: one row a run, states as arrays.
+-- Index: runs_pkey, tasks_pkey, task_queue_pkey, run_results_pkey. Locks: none; the run's advisory lock is held.
+-- A finished run comes back no more: its late wake-ups mean nothing.
+SELECT runs.id, runs.flow_id, runs.version_id, runs.trigger, runs.scheduled_for, runs.created_at, runs.inputs,
+       now() AS now,
+       done.steps, done.statuses, done.errors, done.began,
+       moving.steps, moving.statuses, moving.since, moving.began
+FROM unnest(%(ids)s::uuid[]) AS wanted(id)
+JOIN runs USING (id)
+LEFT JOIN LATERAL (
+    SELECT array_agg(step) AS steps, array_agg(status) AS statuses,
+           array_agg(CASE WHEN status = 'FAILED' THEN error END) AS errors, min(queued_at) AS began
+    FROM tasks WHERE run_id = runs.id
+) AS done ON true
+LEFT JOIN LATERAL (
+    SELECT array_agg(step) AS steps,
+           array_agg(CASE WHEN lane <> '@advance' AND fence IS NULL THEN 'QUEUED' ELSE 'RUNNING' END) AS statuses,
+           array_agg(coalesce(started_at, queued_at)) AS since, min(queued_at) AS began
+    FROM task_queue WHERE run_id = runs.id AND step NOT IN ('', '!cancel')
+) AS moving ON true
+WHERE NOT EXISTS (SELECT 1 FROM run_results WHERE run_id = runs.id)

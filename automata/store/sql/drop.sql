@@ -1,0 +1,17 @@
+-- Caller: store/queue.py drop. Takes back work that has not begun; with `force` also what runs (a cancel).
+-- Index: task_queue_pkey. Locks: rows in (run_id, step) order, the order of every statement on several rows.
+WITH mine AS (
+    SELECT queue.run_id, queue.step
+    FROM unnest(%(run_id)s::uuid[], %(step)s::text[], %(force)s::bool[]) AS given(run_id, step, force)
+    JOIN task_queue AS queue USING (run_id, step)
+    WHERE queue.fence IS NULL OR given.force
+    ORDER BY queue.run_id, queue.step
+    FOR UPDATE OF queue
+), gone AS (
+    DELETE FROM task_queue AS queue USING mine
+    WHERE queue.run_id = mine.run_id AND queue.step = mine.step
+    RETURNING queue.run_id, queue.step, queue.attempt, queue.queued_at, queue.started_at, queue.worker
+)
+INSERT INTO tasks (run_id, step, status, attempt, queued_at, started_at, worker)
+SELECT run_id, step, 'CANCELLED', attempt, queued_at, started_at, worker FROM gone
+ON CONFLICT DO NOTHING

@@ -1,0 +1,128 @@
+"""The worker's side of the queue: claim, renew, complete, retry, release.
+
+Failure argument. A claim hands out a random fence and makes the row ready again when the lease ends. Completing
+needs the fence, so of two workers that ran the same task (one slept past its lease) exactly one is accepted. A
+claim that a database crash forgets is claimed again under another fence; a result is committed with the disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from psycopg import AsyncConnection
+
+from automata.store.codec import dumps_or_none
+from automata.store.queue import columns, load_outputs
+from automata.store.sql import statement
+
+
+@dataclass(frozen=True, slots=True)
+class RunInfo:
+    id: UUID
+    trigger: str
+    scheduled_for: datetime | None
+    created_at: datetime
+    inputs: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """`losses`: how many workers were lost with this task. `reads`: step -> (status, outputs)."""
+
+    run: RunInfo
+    step: str
+    fence: UUID
+    attempt: int
+    losses: int
+    version_id: UUID
+    now: datetime
+    reads: dict[str, tuple[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    run_id: UUID
+    step: str
+    fence: UUID
+    status: str
+    outputs: Any = None
+    error: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    run_id: UUID
+    step: str
+    fence: UUID
+    delay_ms: int
+    error: Any
+
+
+async def claim(conn: AsyncConnection[Any], lane: str, limit: int, lease_sec: float, worker: str) -> list[Claim]:
+    """Up to `limit` tasks, leased for `lease_sec`; `conn` is in autocommit: the claim is committed at once."""
+    async with conn.transaction():
+        await conn.execute("SET LOCAL synchronous_commit = off")
+        cursor = await conn.execute(
+            statement("claim"), {"lane": lane, "limit": limit, "lease": lease_sec, "worker": worker}
+        )
+        rows = await cursor.fetchall()
+    if not rows:
+        return []
+    cursor = await conn.execute(statement("claim_runs"), {"ids": list({row[0] for row in rows})})
+    runs = {row[0]: RunInfo(*row) for row in await cursor.fetchall()}
+    # A fan-out's tasks read the same outputs: fetched once for the batch, not once a task.
+    wanted = list({(row[0], step) for row in rows for step in row[6]})
+    found = await load_outputs(conn, wanted) if wanted else {}
+    return [
+        Claim(
+            runs[run_id],
+            step,
+            fence,
+            attempt,
+            losses,
+            version_id,
+            now,
+            {name: found[run_id, name] for name in reads if (run_id, name) in found},
+        )
+        for run_id, step, fence, attempt, losses, version_id, reads, now in rows
+    ]
+
+
+async def complete(conn: AsyncConnection[Any], results: Sequence[Result]) -> set[tuple[UUID, str]]:
+    """Write results; returns the accepted ones. The rest lost their lease or were cancelled: drop them."""
+    rows = [
+        (
+            item.run_id,
+            item.step,
+            item.fence,
+            item.status,
+            dumps_or_none(item.outputs),
+            dumps_or_none(item.error),
+        )
+        for item in results
+    ]
+    names = ("run_id", "step", "fence", "status", "outputs", "error")
+    cursor = await conn.execute(statement("complete"), columns(names, rows))
+    return set(await cursor.fetchall())
+
+
+async def retry(conn: AsyncConnection[Any], retries: Sequence[Retry]) -> set[tuple[UUID, str]]:
+    """Put failed attempts back for later; returns the accepted ones."""
+    rows = [(item.run_id, item.step, item.fence, item.delay_ms, dumps_or_none(item.error)) for item in retries]
+    cursor = await conn.execute(statement("retry"), columns(("run_id", "step", "fence", "delay_ms", "error"), rows))
+    return set(await cursor.fetchall())
+
+
+async def renew(conn: AsyncConnection[Any], held: Sequence[tuple[UUID, str, UUID]], lease_sec: float) -> set[UUID]:
+    """Extend leases; returns the fences that still hold."""
+    cursor = await conn.execute(statement("renew"), columns(("run_id", "step", "fence"), held) | {"lease": lease_sec})
+    return {row[0] for row in await cursor.fetchall()}
+
+
+async def release(conn: AsyncConnection[Any], held: Sequence[tuple[UUID, str, UUID]]) -> None:
+    """Give tasks back unfinished (a drain)."""
+    await conn.execute(statement("release"), columns(("run_id", "step", "fence"), held))
