@@ -1,0 +1,5 @@
+"""`python -m automata` is the `automata` command."""
+
+from automata.cli import main
+
+main()

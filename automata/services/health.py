@@ -1,0 +1,18 @@
+"""Where a process stands, said by its parts and read by /readyz."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class Health:
+    """Name of a part -> None when it is well, else what is wrong with it."""
+
+    parts: dict[str, str | None] = field(default_factory=dict)
+
+    def set(self, part: str, trouble: str | None = None) -> None:
+        self.parts[part] = trouble
+
+    def snapshot(self) -> dict[str, str | None]:
+        return dict(self.parts)

@@ -1,0 +1,196 @@
+"""The orchestrator: takes wake-ups in batches, asks the engine what happens next, writes it down.
+
+Failure argument. One batch is one transaction. If it dies, nothing of it happened and the wake-ups are still there;
+if its reply is lost after COMMIT, the wake-ups are gone and so is the need. No state is kept between batches but
+compiled versions. A run whose advance raises does not hold the others up: its wake-ups go back for later, and after
+`MAX_LOSSES` times the run fails with the reason, where a person can see it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from psycopg import AsyncConnection
+
+from automata.broker.contract import RUNS_FINISHED, RUNS_PENDING, TASKS_COMPLETED, TASKS_READY, Broker
+from automata.engine.advance import Decision, InstantRule, RunView, StepState, advance
+from automata.engine.states import RunStatus, TaskStatus
+from automata.errors import AutomataError
+from automata.services.plans import Compiled, Plans
+from automata.settings import Settings
+from automata.store import queue
+from automata.store.database import Database
+from automata.store.queue import Changes, Loaded, WakeUp
+
+log = logging.getLogger(__name__)
+
+MAX_LOSSES = 5
+BUSY_PAUSE_SEC = 0.005  # another orchestrator holds a run for about one batch
+
+
+@dataclass(slots=True)
+class _Turn:
+    """One run in one batch: what is known of it, and what is decided."""
+
+    loaded: Loaded
+    compiled: Compiled
+    view: RunView
+    states: dict[str, StepState]
+    fired: set[str]
+    wakeups: list[WakeUp]
+    decision: Decision = field(default_factory=Decision)
+
+
+class Orchestrator:
+    def __init__(
+        self, db: Database, broker: Broker, plans: Plans, rules: Mapping[str, InstantRule], settings: Settings
+    ) -> None:
+        self._db = db
+        self._broker = broker
+        self._plans = plans
+        self._rules = rules
+        self._settings = settings
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop` is set; an unreachable database is waited for."""
+        with self._broker.listen(RUNS_PENDING, TASKS_COMPLETED) as bell:
+            while not stop.is_set():
+                try:
+                    pause = await self.turn()
+                except AutomataError as error:
+                    log.warning("orchestrator: %s", error)
+                    pause = 1.0
+                if pause and not stop.is_set():
+                    await bell.wait(pause)
+
+    async def turn(self) -> float:
+        """Advance one batch; returns the seconds that may pass before the next one is worth taking."""
+        async with self._db.transaction() as conn:
+            wakeups, busy = await queue.take(conn, self._settings.batch)
+            if wakeups:
+                finished, queued = await self._advance_batch(conn, wakeups)
+        if not wakeups:
+            return BUSY_PAUSE_SEC if busy else await self._until_due()
+        if queued:
+            self._broker.ring(TASKS_READY)
+        if finished:
+            self._broker.ring(RUNS_FINISHED, [str(id) for id in finished])
+        return 0
+
+    async def _until_due(self) -> float:
+        async with self._db.connection() as conn:
+            due = await queue.next_due(conn, queue.ADVANCE)
+        return self._settings.poll_sec if due is None else min(max(due, BUSY_PAUSE_SEC), self._settings.poll_sec)
+
+    async def _advance_batch(self, conn: AsyncConnection[Any], wakeups: Sequence[WakeUp]) -> tuple[list[UUID], bool]:
+        """Returns the runs that finished, and whether workers have something new to do."""
+        by_run: defaultdict[UUID, list[WakeUp]] = defaultdict(list)
+        for item in wakeups:
+            by_run[item.run_id].append(item)
+        turns = await self._load(conn, by_run)
+        changes = Changes()
+        asking = [turn for turn in turns if self._decide(turn, changes)]
+        while asking:
+            await self._fetch(conn, asking)
+            asking = [turn for turn in asking if self._decide(turn, changes)]
+        await queue.apply(conn, changes)
+        if crashed := [item for turn in turns if turn.decision is _CRASHED for item in turn.wakeups]:
+            await queue.postpone(conn, crashed)
+        return [row[0] for row in changes.finish], any(row[2] != queue.ADVANCE for row in changes.enqueue)
+
+    async def _load(self, conn: AsyncConnection[Any], by_run: Mapping[UUID, list[WakeUp]]) -> list[_Turn]:
+        loaded = await queue.load(conn, list(by_run))
+        plans = await self._plans.get(run.version_id for run in loaded)
+        return [_turn(run, plans[run.version_id], by_run[run.id]) for run in loaded]
+
+    def _decide(self, turn: _Turn, changes: Changes) -> bool:
+        """Ask the engine; True when it must be asked again with more."""
+        if turn.compiled.plan is None:
+            error = {"code": "bad_version", "message": str(turn.compiled.error)}
+            changes.finish.append(_finish(turn, RunStatus.FAILED, None, error))
+            return False
+        try:
+            decision = advance(turn.compiled.plan, turn.view, turn.states, turn.fired, turn.loaded.now, self._rules)
+        except Exception as error:
+            log.exception("advance of run %s raised", turn.loaded.id)
+            turn.decision = self._give_up(turn, error, changes)
+            return False
+        turn.decision = decision
+        if decision.needs or decision.drop:
+            return True
+        _collect(turn, decision, changes)
+        return False
+
+    def _give_up(self, turn: _Turn, error: Exception, changes: Changes) -> Decision:
+        if max(item.losses for item in turn.wakeups) < MAX_LOSSES:
+            return _CRASHED
+        reason = {"code": "engine_error", "message": f"{type(error).__name__}: {error}"}
+        changes.finish.append(_finish(turn, RunStatus.FAILED, None, reason))
+        return Decision()
+
+    async def _fetch(self, conn: AsyncConnection[Any], turns: Sequence[_Turn]) -> None:
+        """Get what the engine asked for: outputs, and the truth about work that it wants back."""
+        if drops := [(turn.loaded.id, step, turn.view.cancelled) for turn in turns for step in turn.decision.drop]:
+            await queue.drop(conn, drops)
+        wanted = [(turn.loaded.id, step) for turn in turns for step in {*turn.decision.needs, *turn.decision.drop}]
+        found = await queue.load_outputs(conn, wanted)
+        for turn in turns:
+            for step in turn.decision.needs:
+                status, outputs = found[turn.loaded.id, step]
+                turn.states[step] = StepState(TaskStatus(status), None, outputs, turn.states[step].error)
+            for step in turn.decision.drop:
+                if gone := found.get((turn.loaded.id, step)):
+                    turn.states[step] = StepState(TaskStatus(gone[0]))
+                else:  # a worker was faster: it runs, and the run waits for it
+                    turn.states[step] = StepState(TaskStatus.RUNNING, turn.states[step].since)
+
+
+_CRASHED = Decision()
+
+
+def _turn(run: Loaded, compiled: Compiled, wakeups: list[WakeUp]) -> _Turn:
+    states = {
+        step: StepState(TaskStatus(status), since, error=error) for step, (status, error, since) in run.states.items()
+    }
+    fired = set()
+    for item in wakeups:
+        if item.step not in (queue.CREATED, queue.CANCEL) and item.step not in states:
+            fired.add(item.step)  # no result and no longer queued: a timer that was due
+            states[item.step] = StepState(TaskStatus.RUNNING, item.queued_at)
+    view = RunView(
+        id=str(run.id),
+        flow=compiled.flow,
+        version=compiled.number,
+        attempt=1,
+        trigger=run.trigger,
+        scheduled_for=run.scheduled_for,
+        created_at=run.created_at,
+        inputs=run.inputs,
+        vars=compiled.variables,
+        cancelled=any(item.step == queue.CANCEL for item in wakeups),
+    )
+    return _Turn(run, compiled, view, states, fired, wakeups)
+
+
+def _collect(turn: _Turn, decision: Decision, changes: Changes) -> None:
+    run = turn.loaded
+    for start in decision.start:
+        reads = ",".join(start.reads)
+        changes.enqueue.append((run.id, start.step, queue.DEFAULT_LANE, None, run.version_id, reads))
+    for timer in decision.wait:
+        changes.enqueue.append((run.id, timer.step, queue.ADVANCE, timer.until, run.version_id, ""))
+    for item in decision.settle:
+        changes.settle.append((run.id, item.step, item.status, item.since or run.now, item.outputs, item.error))
+    if result := decision.result:
+        changes.finish.append(_finish(turn, result.status, result.outputs, result.error))
+
+
+def _finish(turn: _Turn, status: RunStatus, outputs: Any, error: Any) -> tuple[Any, ...]:
+    run = turn.loaded
+    return (run.id, run.flow_id, status, run.began or run.now, outputs, error)

@@ -1,0 +1,302 @@
+"""The worker: claims tasks for its free slots, runs them, hands the outcomes in together.
+
+Failure argument. A claim is committed before the call and the result after it, so a worker that dies leaves a lease
+that runs out, and the call is made again (at least once). A worker that cannot renew stops the call before the lease
+ends, and a result that comes late is refused by its fence (accepted exactly once). Outcomes that the database cannot
+take now are kept and offered again while their leases are renewed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import socket
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from automata.broker.contract import TASKS_COMPLETED, TASKS_READY, Broker
+from automata.engine.advance import RunView, task_context
+from automata.engine.retry import Failure, next_attempt_ms
+from automata.engine.states import TaskStatus
+from automata.errors import AutomataError, Unavailable
+from automata.services.plans import Compiled, Plans
+from automata.settings import Settings
+from automata.steps.contract import Outcome, StepContext, StepType, Transport, execute_step
+from automata.store import tasks
+from automata.store.database import Database
+from automata.store.queue import DEFAULT_LANE, next_due
+from automata.store.tasks import Claim, Result, Retry
+
+log = logging.getLogger(__name__)
+
+BUSY_PAUSE_SEC = 0.005  # another worker is claiming the very rows that are ready
+MAX_LOSSES = 5  # workers that one task may take down before it is called poison
+OFFER_AGAIN_SEC = 0.5
+STOP_BEFORE_LEASE_SEC = 5.0  # a call that could not be renewed ends this long before its lease does
+
+
+@dataclass(slots=True)
+class _Held:
+    claim: Claim
+    call: asyncio.Task[None]
+    safe_until: float  # monotonic; the lease, less the margin
+
+
+class Worker:
+    def __init__(
+        self,
+        db: Database,
+        broker: Broker,
+        plans: Plans,
+        types: Mapping[str, StepType],
+        transport: Transport,
+        settings: Settings,
+        *,
+        lane: str = DEFAULT_LANE,
+    ) -> None:
+        self.name = f"{socket.gethostname()}:{os.getpid()}"
+        self._db = db
+        self._broker = broker
+        self._plans = plans
+        self._types = types
+        self._transport = transport
+        self._settings = settings
+        self._lane = lane
+        self._held: dict[UUID, _Held] = {}  # by fence
+        self._done: list[Result | Retry] = []
+        self._handing_in = asyncio.Event()
+        self._flushing = asyncio.Lock()
+        self._freed = asyncio.Event()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop`, then drain: claim nothing, finish within `drain_sec`, give the rest back."""
+        async with asyncio.TaskGroup() as group:
+            hand_in = group.create_task(self._hand_in_loop())
+            heartbeat = group.create_task(self._heartbeat_loop())
+            await self._claim_loop(stop)
+            await self._drain()
+            hand_in.cancel()
+            heartbeat.cancel()
+
+    # -- claiming ------------------------------------------------------------------------------------------------
+
+    async def _claim_loop(self, stop: asyncio.Event) -> None:
+        with self._broker.listen(TASKS_READY) as bell:
+            while not stop.is_set():
+                free = self._settings.concurrency - len(self._held)
+                if free <= 0:
+                    self._freed.clear()
+                    await _either(self._freed, stop)
+                    continue
+                try:
+                    claimed = await self._claim(min(free, self._settings.batch))
+                    pause = 0 if claimed else await self._until_due()
+                except AutomataError as error:
+                    log.warning("worker: %s", error)
+                    pause = 1.0
+                if pause and not stop.is_set():
+                    await bell.wait(pause)
+
+    async def _claim(self, limit: int) -> int:
+        asked = time.monotonic()
+        async with self._db.connection() as conn:
+            claims = await tasks.claim(conn, self._lane, limit, self._settings.lease_sec, self.name)
+        if claims:
+            plans = await self._plans.get({claim.version_id for claim in claims})
+            safe_until = asked + self._settings.lease_sec - STOP_BEFORE_LEASE_SEC
+            for claim in claims:
+                call = asyncio.create_task(self._execute(claim, plans[claim.version_id]))
+                self._held[claim.fence] = _Held(claim, call, safe_until)
+        return len(claims)
+
+    async def _until_due(self) -> float:
+        async with self._db.connection() as conn:
+            due = await next_due(conn, self._lane)
+        return self._settings.poll_sec if due is None else min(max(due, BUSY_PAUSE_SEC), self._settings.poll_sec)
+
+    # -- executing -----------------------------------------------------------------------------------------------
+
+    async def _execute(self, claim: Claim, compiled: Compiled) -> None:
+        try:
+            outcome, policy = await self._outcome(claim, compiled)
+        except asyncio.CancelledError:
+            self._held.pop(claim.fence, None)
+            self._freed.set()
+            return
+        delay = None
+        if outcome.failure and policy:
+            delay = next_attempt_ms(policy, claim.attempt, outcome.failure, random.random)
+        self._done.append(_verdict(claim, outcome, delay))
+        self._handing_in.set()
+
+    async def _outcome(self, claim: Claim, compiled: Compiled) -> tuple[Outcome, Any]:
+        if compiled.plan is None:
+            return Outcome(failure=Failure(str(compiled.error), "bad_version")), None
+        step = compiled.plan.steps[claim.step]
+        if claim.losses > MAX_LOSSES:
+            reason = f"{claim.losses} workers were lost while they ran this step"
+            return Outcome(failure=Failure(reason, "worker_lost")), None
+        step_type = self._types.get(step.type)
+        if step_type is None:
+            return Outcome(failure=Failure(f"step type {step.type!r} is not installed here", "unknown_type")), None
+        context = task_context(compiled.plan, _view(claim, compiled), claim.step, claim.reads, claim.attempt, claim.now)
+        call = StepContext(
+            run_id=str(claim.run.id),
+            step=claim.step,
+            attempt=claim.attempt,
+            timeout_sec=step.timeout_sec,
+            idempotency_key=f"{claim.run.id}:{claim.step}",
+            transport=self._transport,
+        )
+        return await execute_step(step_type, step, context, call), step.retry
+
+    # -- handing in ----------------------------------------------------------------------------------------------
+
+    async def _hand_in_loop(self) -> None:
+        while True:
+            await self._handing_in.wait()
+            self._handing_in.clear()
+            await self._flush()
+
+    async def _flush(self) -> None:
+        """While one batch is being committed the next one gathers: the batch size follows the load by itself."""
+        async with self._flushing:
+            while self._done:
+                batch, self._done = self._done[: self._settings.batch], self._done[self._settings.batch :]
+                try:
+                    await self._hand_in(batch)
+                except Unavailable as error:
+                    # The leases are renewed meanwhile, so offering the outcomes again is safe. A lost reply is safe
+                    # too: what was accepted has no fence any more.
+                    log.warning("worker: %d outcomes wait: %s", len(batch), error)
+                    self._done[:0] = batch
+                    await asyncio.sleep(OFFER_AGAIN_SEC)
+
+    async def _hand_in(self, batch: list[Result | Retry]) -> None:
+        try:
+            await self._commit(batch)
+        except Unavailable:
+            raise
+        except AutomataError as error:
+            await self._hand_in_apart(batch, error)
+            return
+        for item in batch:
+            self._held.pop(item.fence, None)
+        self._freed.set()
+
+    async def _hand_in_apart(self, batch: list[Result | Retry], error: AutomataError) -> None:
+        """The database refuses something in the batch for good: find it by halves, and fail that step alone."""
+        if len(batch) > 1:
+            await self._hand_in(batch[: len(batch) // 2])
+            await self._hand_in(batch[len(batch) // 2 :])
+            return
+        item = batch[0]
+        reason = {"code": "not_storable", "message": f"the database refused the outcome: {error.message}"}
+        await self._commit([Result(item.run_id, item.step, item.fence, TaskStatus.FAILED, None, reason)])
+        self._held.pop(item.fence, None)
+        self._freed.set()
+
+    async def _commit(self, batch: list[Result | Retry]) -> None:
+        results = [item for item in batch if isinstance(item, Result)]
+        retries = [item for item in batch if isinstance(item, Retry)]
+        async with self._db.transaction() as conn:
+            accepted = await tasks.complete(conn, results) if results else set()
+            if retries:
+                await tasks.retry(conn, retries)
+        if refused := len(results) - len(accepted):
+            log.info("worker: %d late results refused", refused)
+        if accepted:
+            self._broker.ring(TASKS_COMPLETED)
+        if retries:
+            self._broker.ring(TASKS_READY)
+
+    # -- leases --------------------------------------------------------------------------------------------------
+
+    async def _heartbeat_loop(self) -> None:
+        while True:
+            await asyncio.sleep(self._settings.heartbeat_sec * random.uniform(0.8, 1.0))  # noqa: S311 - jitter
+            try:
+                await self._renew()
+            except AutomataError as error:
+                log.warning("worker: leases not renewed: %s", error)
+            self._stop_unsafe()
+
+    async def _renew(self) -> None:
+        held = dict(self._held)
+        if not held:
+            return
+        asked = time.monotonic()
+        rows = [(item.claim.run.id, item.claim.step, fence) for fence, item in held.items()]
+        async with self._db.connection() as conn:
+            ours = await tasks.renew(conn, rows, self._settings.lease_sec)
+        for fence, item in held.items():
+            if fence in ours:
+                item.safe_until = asked + self._settings.lease_sec - STOP_BEFORE_LEASE_SEC
+            elif fence in self._held:
+                item.call.cancel()  # cancelled, or someone else's by now
+
+    def _stop_unsafe(self) -> None:
+        for item in list(self._held.values()):
+            if time.monotonic() > item.safe_until:
+                item.call.cancel()
+
+    # -- leaving -------------------------------------------------------------------------------------------------
+
+    async def _drain(self) -> None:
+        """Finish what finishes in time; what does not is given back at once instead of when its lease ends."""
+        try:
+            async with asyncio.timeout(self._settings.drain_sec):
+                while self._held:
+                    await asyncio.wait([item.call for item in self._held.values()])
+                    await self._flush()
+        except TimeoutError:
+            await self._release()
+
+    async def _release(self) -> None:
+        rest = [item for item in self._held.values() if not item.call.done()]
+        for item in rest:
+            item.call.cancel()
+        if rest:
+            rows = [(item.claim.run.id, item.claim.step, item.claim.fence) for item in rest]
+            async with self._db.connection() as conn:
+                await tasks.release(conn, rows)
+
+
+def _view(claim: Claim, compiled: Compiled) -> RunView:
+    run = claim.run
+    return RunView(
+        id=str(run.id),
+        flow=compiled.flow,
+        version=compiled.number,
+        attempt=1,
+        trigger=run.trigger,
+        scheduled_for=run.scheduled_for,
+        created_at=run.created_at,
+        inputs=run.inputs,
+        vars=compiled.variables,
+        cancelled=False,
+    )
+
+
+def _verdict(claim: Claim, outcome: Outcome, delay_ms: int | None) -> Result | Retry:
+    if outcome.failure is None:
+        return Result(claim.run.id, claim.step, claim.fence, TaskStatus.SUCCEEDED, outcome.outputs)
+    failure = outcome.failure
+    error = {"code": failure.code, "message": failure.message, "step": claim.step}
+    if failure.status is not None:
+        error["status"] = failure.status
+    if delay_ms is not None:
+        return Retry(claim.run.id, claim.step, claim.fence, delay_ms, error)
+    return Result(claim.run.id, claim.step, claim.fence, TaskStatus.FAILED, None, error)
+
+
+async def _either(first: asyncio.Event, second: asyncio.Event) -> None:
+    waits = [asyncio.create_task(event.wait()) for event in (first, second)]
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    for wait in waits:
+        wait.cancel()

@@ -1,0 +1,36 @@
+"""The system under test: everything in one process, as `automata up` runs it, with a step type that does nothing.
+
+Usage: python -m benchmarks.server DATABASE_URL. Prints the API's address on the first line of its output.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import uvloop
+
+from automata.services.all_in_one import Running, serve
+from automata.settings import Settings
+from automata.steps.contract import Outcome, StepContext
+
+
+class Noop:
+    """A step that a worker claims, runs and completes, and that costs nothing itself."""
+
+    name = "noop"
+    kind = "work"
+    scope = "result"
+    config_schema: Mapping[str, Any] = {}
+
+    async def execute(self, config: Mapping[str, Any], ctx: StepContext) -> Outcome:
+        return Outcome(outputs={"ok": True})
+
+
+async def announce(running: Running) -> None:
+    print(running.address, flush=True)
+
+
+if __name__ == "__main__":
+    uvloop.run(serve(Settings(port=0, allow_loopback=True), sys.argv[1], on_ready=announce, types={"noop": Noop()}))

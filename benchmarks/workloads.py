@@ -1,0 +1,106 @@
+"""The workloads: what is started, and how its end is seen."""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import httpx
+from automata.store.flows import put_api_flow
+
+from automata.flow.model import Flow
+from automata.store.database import Database
+from automata.store.queue import NewRun, create_runs
+
+BATCH = 500
+
+
+def chain(name: str, steps: int, type: str = "noop") -> dict[str, Any]:
+    return {
+        "name": name,
+        "steps": [
+            {"id": f"s{n}", "type": type, "config": {"mappings": {"n": n}} if type == "transform" else {}}
+            | ({"depends_on": [f"s{n - 1}"]} if n else {})
+            for n in range(steps)
+        ],
+    }
+
+
+def fan_out(name: str, width: int) -> dict[str, Any]:
+    branches = [{"id": f"b{n}", "steps": [{"id": f"s{n}", "type": "noop"}]} for n in range(width)]
+    join = {"id": "join", "type": "transform", "depends_on": ["fan"], "config": {"mappings": {"done": True}}}
+    return {"name": name, "steps": [{"id": "fan", "type": "parallel", "branches": branches}, join]}
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A flow in the database, ready to be started many times."""
+
+    flow_id: UUID
+    version_id: UUID
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    seconds: float
+    runs: int
+    steps: int
+    samples_ms: tuple[float, ...] = ()
+
+
+async def install(db: Database, spec: Mapping[str, Any]) -> Subject:
+    async with db.transaction() as conn:
+        row = await put_api_flow(conn, Flow.from_spec(spec), "benchmark")
+    return Subject(row.flow_id, row.id, spec["name"])
+
+
+async def throughput(db: Database, address: str, subject: Subject, runs: int, steps_a_run: int) -> Measured:
+    """Create `runs` runs in batches and wait for the last result; the clock starts before the first insert."""
+    started = time.perf_counter()
+    async with httpx.AsyncClient(base_url=address, timeout=30) as client:
+        # This process has no bell of the server's: one run over REST wakes it, from there on it finds the rest itself.
+        (await client.post(f"/api/v1/flows/{subject.name}/runs", json={"inputs": {}})).raise_for_status()
+    for first in range(1, runs, BATCH):
+        new = [NewRun(subject.flow_id, subject.version_id, {}, "bench") for _ in range(min(BATCH, runs - first))]
+        async with db.transaction() as conn:
+            await create_runs(conn, new)
+    await _finished(db, subject, runs)
+    return Measured(time.perf_counter() - started, runs, runs * steps_a_run)
+
+
+async def _finished(db: Database, subject: Subject, runs: int) -> None:
+    while True:
+        async with db.connection() as conn:
+            cursor = await conn.execute("SELECT count(*) FROM run_results WHERE flow_id = %s", [subject.flow_id])
+            row = await cursor.fetchone()
+        if row and row[0] >= runs:
+            return
+        await asyncio.sleep(0.05)
+
+
+async def latency(address: str, subject: Subject, samples: int) -> Measured:
+    """Submit over REST, wait over REST until the run is seen finished, one at a time."""
+    taken: list[float] = []
+    async with httpx.AsyncClient(base_url=address, timeout=30) as client:
+        for _ in range(samples):
+            started = time.perf_counter()
+            run = (
+                (await client.post(f"/api/v1/flows/{subject.name}/runs", json={"inputs": {}})).raise_for_status().json()
+            )
+            seen = (await client.get(f"/api/v1/runs/{run['id']}", params={"wait_sec": 30})).raise_for_status().json()
+            if seen["status"] != "SUCCEEDED":
+                raise RuntimeError(f"run {run['id']} is {seen['status']}")
+            taken.append((time.perf_counter() - started) * 1000)
+    return Measured(sum(taken) / 1000, samples, samples, tuple(taken))
+
+
+def quantiles(samples: tuple[float, ...]) -> tuple[float, float]:
+    """p50 and p95."""
+    cuts = statistics.quantiles(samples, n=20)
+    return statistics.median(samples), cuts[18]

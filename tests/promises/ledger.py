@@ -1,0 +1,63 @@
+"""The effects ledger: a real HTTP service that counts which calls reached it. Runs in a thread of the test."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import Counter
+from types import TracebackType
+from typing import Self
+
+from aiohttp import web
+
+
+class Ledger:
+    """`calls[key]`: how often POST /effect arrived with that Idempotency-Key; each answer takes `delay_sec`."""
+
+    def __init__(self, delay_sec: float = 0.0) -> None:
+        self.calls: Counter[str] = Counter()
+        self.bodies: list[object] = []
+        self.url = ""
+        self._delay = delay_sec
+        self._loop = asyncio.new_event_loop()
+        self._up = threading.Event()
+        self._stop = asyncio.Event()
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        assert self._up.wait(10)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(10)
+        assert not self._thread.is_alive()
+
+    def _serve(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_until_complete(self._run())
+        finally:
+            self._loop.close()
+
+    async def _run(self) -> None:
+        app = web.Application()
+        app.router.add_post("/effect", self._effect)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        self._up.set()
+        await self._stop.wait()
+        await runner.cleanup()
+
+    async def _effect(self, request: web.Request) -> web.Response:
+        body = await request.json()
+        self.calls[request.headers["Idempotency-Key"]] += 1
+        self.bodies.append(body)
+        await asyncio.sleep(self._delay)
+        return web.json_response({"seen": body})
