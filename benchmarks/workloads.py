@@ -56,8 +56,8 @@ class Measured:
 
 async def install(db: Database, spec: Mapping[str, Any]) -> Subject:
     async with db.transaction() as conn:
-        row = await put_api_flow(conn, Flow.from_spec(spec), "benchmark")
-    return Subject(row.flow_id, row.id, spec["name"])
+        put = await put_api_flow(conn, Flow.from_spec(spec), author="benchmark")
+    return Subject(put.flow.id, put.version.id, spec["name"])
 
 
 async def throughput(db: Database, address: str, subject: Subject, runs: int, steps_a_run: int) -> Measured:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Mapping
@@ -24,6 +25,7 @@ from automata.settings import Settings
 from automata.steps.contract import StepType
 from automata.steps.egress import EgressPolicy, HttpTransport
 from automata.steps.registry import instant_rules, load_types
+from automata.steps.secrets import load_secrets
 from automata.store.database import Database
 
 log = logging.getLogger(__name__)
@@ -64,7 +66,9 @@ async def serve(
         stack.push_async_callback(transport.close)
         health = Health()
         plans = Plans(db)
-        worker = Worker(db, broker, plans, {**load_types(), **(types or {})}, transport, settings)
+        worker = Worker(
+            db, broker, plans, {**load_types(), **(types or {})}, transport, settings, secrets=load_secrets(os.environ)
+        )
         orchestrator = Orchestrator(db, broker, plans, instant_rules(), settings)
         app = create_app(db, broker, settings, health=health.snapshot)
         _stop_on_signals(stop, broker)

@@ -26,7 +26,9 @@ from automata.engine.states import TaskStatus
 from automata.errors import AutomataError, Unavailable
 from automata.services.plans import Compiled, Plans
 from automata.settings import Settings
-from automata.steps.contract import Outcome, StepContext, StepType, Transport, execute_step
+from automata.steps.contract import Outcome, StepContext, StepType, Transport
+from automata.steps.execute import execute_step
+from automata.steps.secrets import masker
 from automata.store import tasks
 from automata.store.database import Database
 from automata.store.queue import DEFAULT_LANE, next_due
@@ -57,6 +59,7 @@ class Worker:
         transport: Transport,
         settings: Settings,
         *,
+        secrets: Mapping[str, str] | None = None,
         lane: str = DEFAULT_LANE,
     ) -> None:
         self.name = f"{socket.gethostname()}:{os.getpid()}"
@@ -67,6 +70,8 @@ class Worker:
         self._transport = transport
         self._settings = settings
         self._lane = lane
+        self._secrets = dict(secrets or {})
+        self._mask = masker(self._secrets)
         self._held: dict[UUID, _Held] = {}  # by fence
         self._done: list[Result | Retry] = []
         self._handing_in = asyncio.Event()
@@ -152,7 +157,10 @@ class Worker:
             timeout_sec=step.timeout_sec,
             idempotency_key=f"{claim.run.id}:{claim.step}",
             transport=self._transport,
+            mask=self._mask,
         )
+        if step.reads_secrets:
+            context["secrets"] = self._secrets
         return await execute_step(step_type, step, context, call), step.retry
 
     # -- handing in ----------------------------------------------------------------------------------------------
@@ -285,11 +293,14 @@ def _view(claim: Claim, compiled: Compiled) -> RunView:
 
 def _verdict(claim: Claim, outcome: Outcome, delay_ms: int | None) -> Result | Retry:
     if outcome.failure is None:
-        return Result(claim.run.id, claim.step, claim.fence, TaskStatus.SUCCEEDED, outcome.outputs)
+        encoded = outcome.encoded.decode() if outcome.encoded else None
+        return Result(claim.run.id, claim.step, claim.fence, TaskStatus.SUCCEEDED, encoded)
     failure = outcome.failure
-    error = {"code": failure.code, "message": failure.message, "step": claim.step}
+    error: dict[str, Any] = {"code": failure.code, "message": failure.message, "step": claim.step}
     if failure.status is not None:
         error["status"] = failure.status
+    if outcome.request is not None:
+        error["request"] = outcome.request
     if delay_ms is not None:
         return Retry(claim.run.id, claim.step, claim.fence, delay_ms, error)
     return Result(claim.run.id, claim.step, claim.fence, TaskStatus.FAILED, None, error)

@@ -45,11 +45,13 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Result:
+    """`outputs` is JSON text already: the worker encoded it when it checked that it can be stored."""
+
     run_id: UUID
     step: str
     fence: UUID
     status: str
-    outputs: Any = None
+    outputs: str | None = None
     error: Any = None
 
 
@@ -100,7 +102,7 @@ async def complete(conn: AsyncConnection[Any], results: Sequence[Result]) -> set
             item.step,
             item.fence,
             item.status,
-            dumps_or_none(item.outputs),
+            item.outputs,
             dumps_or_none(item.error),
         )
         for item in results

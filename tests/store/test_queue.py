@@ -11,6 +11,7 @@ import pytest
 
 from automata.errors import Conflict
 from automata.store import queue, tasks
+from automata.store.codec import dumps_or_none
 from automata.store.database import Database
 from automata.store.queue import CANCEL, CREATED, Changes, NewRun
 from automata.store.tasks import Claim, Result, Retry
@@ -299,4 +300,4 @@ def test_a_claim_brings_the_outputs_that_the_step_reads(database_url: str) -> No
 
 
 def _result(item: Claim, outputs: Any = None) -> Result:
-    return Result(item.run.id, item.step, item.fence, "SUCCEEDED", outputs)
+    return Result(item.run.id, item.step, item.fence, "SUCCEEDED", dumps_or_none(outputs))
