@@ -1,5 +1,6 @@
-"""`python -m automata` is the `automata` command."""
+"""`python -m automata`, for where the program is not on the PATH."""
 
 from automata.cli import main
 
-main()
+if __name__ == "__main__":
+    main()

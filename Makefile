@@ -1,0 +1,101 @@
+# `make help` lists everything. Every target sets up what it needs in .venv first, once.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+# Tests wait for processes and the disk more than they compute: two at a time is what two cores bear.
+TEST_WORKERS ?= 2
+ARGS ?=
+
+.PHONY: help demo test lint fmt vet build up run down migrate-up db-shell dev-api dev-scheduler dev-orchestrator \
+	dev-worker bench chaos soak docs clean
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(READY): pyproject.toml constraints/runtime.txt constraints/dev.txt
+	@for python in $${PYTHON:-python3 python3.13 python3.12 python3.11}; do \
+		if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then found=$$python; break; fi; \
+	done; \
+	if [ -z "$${found:-}" ]; then \
+		echo "error: Automata needs Python 3.11 or later, and none was found; name one with PYTHON=/path/to/python3." >&2; \
+		exit 1; \
+	fi; \
+	if ! "$$found" -c 'import venv, ensurepip' 2>/dev/null; then \
+		echo "error: $$found has no venv module. On Debian and Ubuntu: apt-get install python3-venv" >&2; \
+		exit 1; \
+	fi; \
+	echo "Setting up $(VENV) with $$("$$found" --version) (once; a minute or two) ..."; \
+	"$$found" -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints/dev.txt -e '.[dev]'
+	@touch $@
+
+demo: $(READY) ## A real shop, a Git repository and four runs between them, in under a minute
+	@$(BIN)/automata demo $(ARGS)
+
+test: $(READY) ## All tests, on a real PostgreSQL of their own
+	@$(BIN)/python -m pytest -n $(TEST_WORKERS) $(ARGS)
+
+lint: $(READY) ## Style, formatting, types and the floors; changes nothing
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(MAKE) vet
+
+vet: $(READY) ## Types (mypy --strict) and the floors (import-linter)
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+fmt: $(READY) ## Format the code and mend what can be mended by itself
+	@$(BIN)/ruff check --fix --quiet . || true
+	@$(BIN)/ruff format .
+
+build: $(READY) ## The wheel and the source archive in dist/, checked for what must be inside
+	@rm -rf dist
+	@$(BIN)/python -m build --outdir dist . >/dev/null
+	@inside=$$($(BIN)/python -m zipfile -l dist/*.whl); \
+	for part in schemas/flow.schema.json migrations/env.py migrations/versions/ flows-example/automata.yaml; do \
+		grep -qF "automata/_data/$$part" <<<"$$inside" || { echo "error: the wheel lacks $$part" >&2; exit 1; }; \
+	done
+	@ls -l dist | awk 'NR > 1 {printf "dist/%s  %d KiB\n", $$NF, $$5 / 1024}'
+
+up: $(READY) ## Everything in one process on flows-example, reloading what you edit (Ctrl-C ends it)
+	@AUTOMATA_ALLOW_LOOPBACK=1 $(BIN)/automata up --repo . --path flows-example --env dev --watch $(ARGS)
+
+run: up ## The same as up
+
+dev-api: up ## The same as up: API, orchestrator and worker share one process so far
+
+migrate-up: $(READY) ## Bring the database to this version's tables
+	@$(BIN)/automata migrate $(ARGS)
+
+db-shell: $(READY) ## psql on the database (AUTOMATA_DATABASE_URL, or the embedded one)
+	@$(BIN)/python -m automata.cli.db_shell
+
+bench: $(READY) ## Throughput, latency, statements a step and memory, as a table
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+docs: $(READY) ## Check the documentation: its links, and that the commands it names exist
+	@$(BIN)/python -m pytest -q tests/acceptance/test_docs.py $(ARGS)
+
+clean: ## Remove what was built or set up here, .venv too
+	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+down: ## Not yet: comes with the deployment in containers
+	@$(call later,with the deployment in containers; until then Ctrl-C ends make up)
+dev-scheduler: ## Not yet: comes with the scheduler
+	@$(call later,with the scheduler as a process of its own)
+dev-orchestrator: ## Not yet: comes with separate processes
+	@$(call later,with RabbitMQ and separate processes; until then it runs inside make up)
+dev-worker: ## Not yet: comes with separate processes
+	@$(call later,with RabbitMQ and separate processes; until then it runs inside make up)
+chaos: ## Not yet: comes with the chaos tests
+	@$(call later,with the chaos tests)
+soak: ## Not yet: comes with the soak tests
+	@$(call later,with the soak tests)
+
+later = echo "make $@ does not exist yet: it comes $(1)." >&2; exit 1

@@ -1,0 +1,201 @@
+"""Flows and versions to read, and flows that the API itself owns to write."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from functools import cache
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Path, Query, Request
+from starlette.responses import Response
+
+from automata.api.desk import Desk
+from automata.api.known import check_key
+from automata.api.query import Cursor, Labels, Limit, Word, cursor_of, labels_of, page_of
+from automata.api.refusals import BadBody, WrongMedia
+from automata.api.shapes import MAX_INT, FlowAnswer, Page, VersionAnswer, VersionSummary
+from automata.api.wire import JSON_MEDIA, Json, media_type, read_body
+from automata.errors import Conflict, Diagnostic, Invalid
+from automata.flow.check import Types, validate_text
+from automata.flow.model import Flow
+from automata.flow.schema import BUILTIN_TYPES
+from automata.steps.registry import load_types
+from automata.store.flows import (
+    FlowRow,
+    Put,
+    VersionRow,
+    archive_api_flow,
+    find_flow,
+    get_version,
+    list_flows,
+    list_versions,
+    put_api_flow,
+)
+
+YAML_MEDIA = frozenset({"application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml"})
+_SPEC = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            JSON_MEDIA: {"schema": {"type": "object", "description": "schemas/flow.schema.json describes it."}},
+            "application/yaml": {"schema": {"type": "string"}},
+        },
+    }
+}
+
+router = APIRouter(prefix="/flows", tags=["flows"])
+
+
+@router.get("", responses={200: {"model": Page[FlowAnswer]}})
+async def index(
+    request: Request,
+    search: Word = None,
+    label: Labels = None,
+    archived: Annotated[Literal["false", "true", "any"], Query()] = "false",
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Response:
+    """Flows by name; `search` is a part of the name."""
+    async with Desk.of(request).db.connection() as conn:
+        found = await list_flows(
+            conn,
+            search=search,
+            labels=labels_of(label),
+            archived=None if archived == "any" else archived == "true",
+            after=cursor_of(cursor, 1),
+            limit=limit,
+        )
+    return Json(page_of(found, [of_flow(row) for row in found.items]))
+
+
+@router.post("", status_code=201, responses={201: {"model": FlowAnswer}}, openapi_extra=_SPEC)
+async def create(request: Request) -> Response:
+    """Make a flow that the API owns, from its spec as JSON or YAML. 409 when the name is taken."""
+    flow = await _read_flow(request)
+    async with Desk.of(request).db.transaction() as conn:
+        put = await put_api_flow(conn, flow)
+        if not put.created:  # and what was written is rolled back
+            raise Conflict(
+                f"There is a flow {flow.name!r} already.",
+                code="flow_exists",
+                hint=f"Change it with PUT /api/v1/flows/{flow.name}.",
+            )
+    return _written(put)
+
+
+@router.get("/{name}", responses={200: {"model": FlowAnswer}})
+async def show(request: Request, name: str) -> Response:
+    """One flow, by name or id."""
+    return Json(of_flow(await Desk.of(request).heads.get(name)))
+
+
+@router.put("/{name}", responses={200: {"model": FlowAnswer}, 201: {"model": FlowAnswer}}, openapi_extra=_SPEC)
+async def replace(request: Request, name: str) -> Response:
+    """Make or change a flow that the API owns; the same content again makes no version."""
+    check_key(name)
+    flow = await _read_flow(request)
+    if flow.name != name:
+        raise BadBody(
+            f"The spec names the flow {flow.name!r}, the address {name!r}.", code="name_mismatch", pointer="/name"
+        )
+    async with Desk.of(request).db.transaction() as conn:
+        put = await put_api_flow(conn, flow)
+    return _written(put)
+
+
+@router.delete("/{name}", responses={200: {"model": FlowAnswer}})
+async def archive(request: Request, name: str) -> Response:
+    """Take a flow of the API out of use: no new runs, no schedules; its history stays. Twice is fine."""
+    check_key(name)
+    async with Desk.of(request).db.transaction() as conn:
+        return Json(of_flow(await archive_api_flow(conn, name)))
+
+
+@router.get("/{name}/versions", responses={200: {"model": Page[VersionSummary]}})
+async def versions(request: Request, name: str, limit: Limit = 50, cursor: Cursor = None) -> Response:
+    """The newest first, without their specs."""
+    after = cursor_of(cursor, 1, number=True)
+    check_key(name)
+    async with Desk.of(request).db.connection() as conn:
+        flow = await find_flow(conn, name)
+        found = await list_versions(conn, flow.id, after=after, limit=limit)
+    return Json(page_of(found, [of_version(row) for row in found.items]))
+
+
+@router.get("/{name}/versions/{number}", responses={200: {"model": VersionAnswer}})
+async def version(request: Request, name: str, number: Annotated[int, Path(ge=1, le=MAX_INT)]) -> Response:
+    """One version with its spec, and the variables that it was deployed with."""
+    check_key(name)
+    async with Desk.of(request).db.connection() as conn:
+        flow = await find_flow(conn, name)
+        row = await get_version(conn, flow.id, number)
+    return Json(of_version(row) | {"spec": row.spec, "variables": row.variables})
+
+
+def of_flow(row: FlowRow) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "name": row.name,
+        "description": row.description,
+        "labels": row.labels,
+        "managed_by": "git" if row.source_id else "api",
+        "source": row.source,
+        "version": row.current_number,
+        "version_id": row.current_version_id,
+        "archived_at": row.archived_at,
+        "created_at": row.created_at,
+        "updated_at": row.updated_at,
+    }
+
+
+def of_version(row: VersionRow) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "flow": row.flow_name,
+        "number": row.number,
+        "content_hash": row.content_hash,
+        "commit_sha": row.commit_sha,
+        "path": row.path,
+        "author": row.author,
+        "message": row.message,
+        "committed_at": row.committed_at,
+        "created_at": row.created_at,
+    }
+
+
+def _written(put: Put) -> Response:
+    headers = {"Location": f"/api/v1/flows/{put.flow.name}"}
+    return Json(of_flow(put.flow), 201 if put.created else 200, headers=headers)
+
+
+async def _read_flow(request: Request) -> Flow:
+    """The checked flow of the body; raises Invalid with every finding, WrongMedia."""
+    media = media_type(request)
+    if media not in YAML_MEDIA and media != JSON_MEDIA:
+        raise WrongMedia(f"A flow is JSON or YAML, not {media[:60]!r}.", hint="Send Content-Type: application/yaml.")
+    body = await read_body(request)
+    # In a thread: checking the largest flow takes a second or two, in which others want answers.
+    async with Desk.of(request).checks:
+        loaded = await asyncio.to_thread(validate_text, body, "", plugin_types())
+    if loaded.flow is None:
+        raise _invalid_flow(loaded.diagnostics)
+    return loaded.flow
+
+
+def _invalid_flow(diagnostics: Sequence[Diagnostic]) -> Invalid:
+    errors = [one for one in diagnostics if one.severity == "error"]
+    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    return Invalid(
+        f"The flow is not valid: {errors[0].message}{more}.",
+        code="invalid_flow",
+        hint=errors[0].suggestion,
+        pointer=errors[0].pointer,
+        diagnostics=errors,
+    )
+
+
+@cache
+def plugin_types() -> Types:
+    """The JSON Schema of each installed step type's config, as far as it is not built in."""
+    return {name: kind.config_schema for name, kind in load_types().items() if name not in BUILTIN_TYPES}

@@ -1,0 +1,63 @@
+"""Is the process alive, is it ready, and what does it count. Never cached by anyone, never asks for a login."""
+
+from __future__ import annotations
+
+import asyncio
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from automata.api.desk import Desk
+from automata.api.shapes import HealthAnswer
+from automata.api.wire import Json
+from automata.errors import AutomataError
+from automata.store import migrate
+from automata.telemetry import METRICS_CONTENT_TYPE, metrics_text
+
+READY_SEC = 5.0  # probes give up sooner or later too; a hanging database must not gather probes
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/healthz", responses={200: {"model": HealthAnswer}})
+async def healthz() -> Response:
+    """The process lives and its event loop turns. Says nothing about the database: restarting would not help it."""
+    return Json({"status": "ok", "reasons": []})
+
+
+@router.get("/readyz", responses={200: {"model": HealthAnswer}, 503: {"model": HealthAnswer}})
+async def readyz(request: Request) -> Response:
+    """Whether requests and runs can be served: database, migrations, and the loops of this process."""
+    desk = Desk.of(request)
+    reasons = [*await _database(desk), *_parts(desk)]
+    if desk.stopping.is_set():
+        reasons.append("the server is stopping")
+    if reasons:
+        return Json({"status": "unready", "reasons": reasons}, 503, headers={"Retry-After": "1"})
+    return Json({"status": "ok", "reasons": []})
+
+
+@router.get("/metrics", responses={200: {"content": {"text/plain": {}}}}, response_class=Response)
+async def metrics() -> Response:
+    """Counters of this process in Prometheus' text format."""
+    return Response(metrics_text(), headers={"Content-Type": METRICS_CONTENT_TYPE})
+
+
+async def _database(desk: Desk) -> list[str]:
+    try:
+        async with asyncio.timeout(READY_SEC):
+            await desk.db.ping()
+            if not desk.migrated:
+                missing = await asyncio.to_thread(migrate.pending, desk.db.url)
+                if missing:
+                    return [f"migrations are missing: {', '.join(missing)}; run `automata migrate`"]
+                desk.migrated = True  # tables are never taken back while a version that needs them runs
+    except TimeoutError:
+        return [f"the database did not answer within {READY_SEC:.0f} s"]
+    except AutomataError as error:
+        return [str(error)]
+    return []
+
+
+def _parts(desk: Desk) -> list[str]:
+    return [f"{name}: {trouble}" for name, trouble in desk.health().items() if trouble]

@@ -1,0 +1,122 @@
+"""What the API knows of flows: heads are read anew for every request, versions once, because they never change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from automata.api.line import Line
+from automata.errors import Missing
+from automata.flow.model import Flow, Input
+from automata.store.database import Connection, Database
+from automata.store.flows import FlowRow, VersionRow, find_flow, get_version, versions_by_id
+
+MAX_VERSIONS = 5000
+HEADS_AT_ONCE = 100  # names of one batch; a longer one would make the first of it wait for the last
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a step stands: `index` in the order of the file, parents first; `parent` is a parallel's full id."""
+
+    index: int
+    type: str
+    name: str
+    parent: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    id: UUID
+    number: int
+    commit_sha: str | None
+    inputs: Mapping[str, Input]
+    secrets: frozenset[str]
+    places: Mapping[str, Place]
+
+
+class Heads:
+    """Flows by name or id, as they are now; requests that ask at the same time share a connection, and a read."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._line: Line[str, FlowRow] = Line(self._read, HEADS_AT_ONCE)
+
+    async def get(self, key: str) -> FlowRow:
+        """Raises Missing, with the nearest name there is."""
+        check_key(key)
+        return await self._line.ask(key)
+
+    async def _read(self, keys: Sequence[str]) -> Sequence[FlowRow | Exception]:
+        async with self._db.connection() as conn:
+            found = {key: await _head(conn, key) for key in dict.fromkeys(keys)}
+        return [found[key] for key in keys]
+
+
+class Versions:
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._known: dict[UUID, Version] = {}
+        self._numbers: dict[tuple[UUID, int], UUID] = {}
+
+    async def get(self, version_id: UUID) -> Version:
+        if found := self._known.get(version_id):
+            return found
+        async with self._db.connection() as conn:
+            rows = await versions_by_id(conn, [version_id])
+        return self._keep(rows[0])  # versions are never deleted
+
+    async def numbered(self, flow: FlowRow, number: int) -> Version:
+        """Raises Missing."""
+        if (version_id := self._numbers.get((flow.id, number))) and version_id in self._known:
+            return self._known[version_id]
+        async with self._db.connection() as conn:
+            try:
+                row = await get_version(conn, flow.id, number)
+            except Missing as error:
+                error.message = f"The flow {flow.name} has no version {number}."
+                error.hint = f"Its current version is {flow.current_number}."
+                raise
+        return self._keep(row)
+
+    def _keep(self, row: VersionRow) -> Version:
+        while len(self._known) >= MAX_VERSIONS:
+            gone = next(iter(self._known))
+            del self._known[gone]
+        if len(self._numbers) >= MAX_VERSIONS:
+            self._numbers.clear()
+        self._numbers[row.flow_id, row.number] = row.id
+        self._known[row.id] = version = _version(row)
+        return version
+
+
+def check_key(key: str) -> None:
+    """Raises Missing for what cannot be a flow's name or id; PostgreSQL cannot even be asked about some of it."""
+    if len(key) > 100 or not key.isprintable():
+        raise Missing("There is no such flow.", hint="A name has lower-case letters, digits, `.`, `_` and `-`.")
+
+
+async def _head(conn: Connection, key: str) -> FlowRow | Exception:
+    try:
+        return await find_flow(conn, key)
+    except Missing as error:
+        return error
+
+
+def _version(row: VersionRow) -> Version:
+    flow = Flow.from_spec(row.spec)
+    return Version(
+        id=row.id,
+        number=row.number,
+        commit_sha=row.commit_sha,
+        inputs={one.name: one for one in flow.inputs},
+        secrets=frozenset(one.name for one in flow.inputs if one.secret),
+        places=dict(_places(flow)),
+    )
+
+
+def _places(flow: Flow) -> Iterable[tuple[str, Place]]:
+    for index, (full, step) in enumerate(flow.walk()):
+        parts = full.split(".")  # parallel.branch.step: two up is the parallel
+        yield full, Place(index, step.type, step.name, ".".join(parts[:-2]) or None)

@@ -1,0 +1,55 @@
+"""The description at /openapi.json: FastAPI's own, with our problems instead of its validation errors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
+
+from automata.api import problem
+from automata.api.shapes import Problem, ProblemItem
+
+_REF = "#/components/schemas/{model}"
+_METHODS = frozenset({"get", "post", "put", "delete"})
+
+
+def request_body(model: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
+    """`openapi_extra` of a route that reads its JSON body itself."""
+    schema = model.model_json_schema(ref_template=_REF)
+    return {"requestBody": {"required": required, "content": {"application/json": {"schema": schema}}}}
+
+
+def install(app: FastAPI) -> None:
+    """Make `app.openapi` say what the app does; built once, at the first request for it."""
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = _build(app)
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI documents this as the way
+
+
+def _build(app: FastAPI) -> dict[str, Any]:
+    schema = get_openapi(
+        title=app.title, version=app.version, description=app.description, routes=app.routes, tags=app.openapi_tags
+    )
+    components: dict[str, Any] = schema.setdefault("components", {}).setdefault("schemas", {})
+    for name in ("HTTPValidationError", "ValidationError"):
+        components.pop(name, None)
+    for model in (Problem, ProblemItem):
+        described = model.model_json_schema(ref_template=_REF)
+        described.pop("$defs", None)
+        components[model.__name__] = described
+    for path in schema["paths"].values():
+        for method in _METHODS & path.keys():
+            _describe_failures(path[method]["responses"])
+    return schema
+
+
+def _describe_failures(responses: dict[str, Any]) -> None:
+    responses.pop("422", None)
+    content = {problem.MEDIA: {"schema": {"$ref": _REF.format(model="Problem")}}}
+    responses["default"] = {"description": "What went wrong (RFC 9457).", "content": content}

@@ -1,0 +1,58 @@
+"""The parameters that several resources share, with their bounds."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from fastapi import Query
+from pydantic import AfterValidator, AwareDatetime
+
+from automata.errors import Invalid
+from automata.store.pages import DEFAULT_LIMIT, MAX_LIMIT, Page, decode
+
+MAX_LABELS = 10
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+LATEST = datetime(9000, 1, 1, tzinfo=UTC)  # arithmetic on the far end of the calendar overflows
+
+
+def _within_reason(moment: datetime) -> datetime:
+    if not EARLIEST <= moment <= LATEST:
+        raise ValueError(f"must be between {EARLIEST.year} and {LATEST.year}")
+    return moment
+
+
+_PLAIN = r"^[^\x00-\x1f\x7f]*$"
+
+Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description=f"Items a page; {DEFAULT_LIMIT} when not given.")]
+Cursor = Annotated[
+    str | None,
+    Query(max_length=600, pattern=r"^[A-Za-z0-9_-]*$", description="`next_cursor` of the page before."),
+]
+Word = Annotated[str | None, Query(max_length=100, pattern=_PLAIN)]
+Labels = Annotated[list[str] | None, Query(max_length=MAX_LABELS, description="`name=value`; all must match.")]
+Moment = Annotated[AwareDatetime | None, AfterValidator(lambda moment: moment and _within_reason(moment)), Query()]
+FlowKey = Annotated[str | None, Query(max_length=100, pattern=_PLAIN, description="A flow's name or id.")]
+
+
+def labels_of(given: list[str] | None) -> dict[str, str]:
+    """`name=value` pairs; raises Invalid."""
+    pairs = [item.partition("=") for item in given or ()]
+    for name, equals, value in pairs:
+        if not name or not equals or not (name + value).isprintable():
+            raise Invalid("label must be name=value.", code="invalid_request", pointer="/query/label")
+    return {name: value for name, _, value in pairs}
+
+
+def cursor_of(cursor: str | None, parts: int, *, number: bool = False) -> str | None:
+    """A cursor of `parts` that the database can be asked about; raises Invalid (`bad_cursor`)."""
+    if not cursor:
+        return None
+    for part in decode(cursor, parts):
+        if not part.isprintable() or len(part) > 100 or (number and not (part.isascii() and part.isdigit())):
+            raise Invalid("The cursor is not one that this list gave out.", code="bad_cursor", pointer="/query/cursor")
+    return cursor
+
+
+def page_of(page: Page[Any], items: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"items": items, "next_cursor": page.next}

@@ -1,0 +1,74 @@
+"""What the API itself refuses before any other room is asked. The class decides the HTTP status."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from automata.errors import Invalid, Refused, Unavailable
+
+
+@dataclass(eq=False)
+class Malformed(Invalid):
+    """The bytes are not what they claim to be."""
+
+    code: str = "malformed_json"
+    status = 400
+
+
+@dataclass(eq=False)
+class BadBody(Invalid):
+    code: str = "invalid_request"
+
+
+@dataclass(eq=False)
+class WrongMedia(Invalid):
+    code: str = "unsupported_media_type"
+    status = 415
+
+
+@dataclass(eq=False)
+class TooLarge(Invalid):
+    code: str = "body_too_large"
+    status = 413
+
+
+@dataclass(eq=False)
+class SlowBody(Invalid):
+    code: str = "body_timeout"
+    status = 408
+
+
+@dataclass(eq=False)
+class TooLong(Invalid):
+    """The address is longer than any that this API hands out."""
+
+    code: str = "uri_too_long"
+    status = 414
+
+
+@dataclass(eq=False)
+class Misdirected(Refused):
+    """Asked under a name that is not ours: DNS rebinding, or a proxy that is not set up."""
+
+    code: str = "wrong_host"
+    status = 403
+
+
+@dataclass(eq=False)
+class CrossSite(Refused):
+    code: str = "cross_site"
+    status = 403
+
+
+@dataclass(eq=False)
+class Busy(Unavailable):
+    """More at once than this process takes; nothing was done."""
+
+    code: str = "too_many_requests"
+    status = 429
+
+
+@dataclass(eq=False)
+class HeadersTooLarge(Invalid):
+    code: str = "headers_too_large"
+    status = 431

@@ -1,0 +1,249 @@
+"""Runs: start, list, watch, cancel. Starting is the hot path: two shared round trips and no model of the answer."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Request
+from pydantic import ValidationError
+from starlette.responses import Response
+
+from automata.api.desk import Desk
+from automata.api.known import Version
+from automata.api.masking import mask_inputs, masker
+from automata.api.openapi import request_body
+from automata.api.problem import from_validation
+from automata.api.query import Cursor, FlowKey, Limit, Moment, Word, cursor_of, page_of
+from automata.api.refusals import BadBody, Busy
+from automata.api.shapes import Page, RunAnswer, RunRequest, RunSummary
+from automata.api.wire import Json, read_object
+from automata.broker.contract import RUNS_FINISHED, RUNS_PENDING
+from automata.engine.states import RUN_FINAL, RunStatus
+from automata.errors import Conflict, Missing
+from automata.flow.inputs import check_inputs
+from automata.store.flows import FlowRow
+from automata.store.queue import CreatedRun, NewRun, request_cancel
+from automata.store.runs import RunRow, get_run, list_runs
+
+MAX_KEY = 255
+MAX_WAIT_SEC = 60
+POLL_SEC = 1.0  # what a bell that was never rung costs a watcher
+MAX_WATCHERS = 500  # each asks the database once a second
+_KEY = re.compile(rf"[\x21-\x7e]{{1,{MAX_KEY}}}")
+_ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_KEY_PARAMETER = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "The same key with the same inputs gives the same run again, with 200.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": MAX_KEY, "pattern": "^[!-~]+$"},
+}
+
+router = APIRouter(tags=["runs"])
+
+
+@router.post(
+    "/flows/{name}/runs",
+    status_code=201,
+    responses={200: {"model": RunAnswer}, 201: {"model": RunAnswer}},
+    openapi_extra={**request_body(RunRequest, required=False), "parameters": [_KEY_PARAMETER]},
+)
+async def create(request: Request, name: str) -> Response:
+    """Start a run. 201 means that it is committed and will run, whatever happens next."""
+    desk = Desk.of(request)
+    key = _idempotency_key(request)
+    asked = _asked(await read_object(request))
+    flow = await desk.heads.get(name)
+    version = await _version(desk, flow, asked.version)
+    run = NewRun(flow.id, version.id, check_inputs(version.inputs, asked.inputs), "api", idempotency_key=key)
+    made = await desk.intake.create(run)
+    headers = {"Location": f"/api/v1/runs/{made.id}"}
+    if not made.created:
+        return Json(await _run(desk, made.id), 200, headers=headers)
+    return Json(_of_new(run, made, flow, version), 201, headers=headers)
+
+
+@router.get("/runs", responses={200: {"model": Page[RunSummary]}})
+async def index(
+    request: Request,
+    flow: FlowKey = None,
+    status: Annotated[RunStatus | None, Query()] = None,
+    trigger: Word = None,
+    since: Moment = None,
+    until: Moment = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Response:
+    """Runs, the newest first; `since` is included, `until` is not."""
+    async with Desk.of(request).db.connection() as conn:
+        found = await list_runs(
+            conn,
+            flow=flow or None,
+            status=status,
+            trigger=trigger or None,
+            since=since,
+            until=until,
+            after=cursor_of(cursor, 1),
+            limit=limit,
+        )
+    return Json(page_of(found, [_summary(row) for row in found.items]))
+
+
+@router.get("/runs/{run_id}", responses={200: {"model": RunAnswer}})
+async def show(
+    request: Request,
+    run_id: str,
+    wait_sec: Annotated[float, Query(ge=0, le=MAX_WAIT_SEC, allow_inf_nan=False)] = 0,
+) -> Response:
+    """One run; with `wait_sec` the answer comes as soon as it is finished, or after so many seconds as it is then."""
+    desk = Desk.of(request)
+    id = run_id_of(run_id)
+    if wait_sec:
+        with _watcher(desk):
+            await _until_finished(desk, id, wait_sec)
+    return Json(await _run(desk, id))
+
+
+@router.post("/runs/{run_id}/cancel", status_code=202, responses={202: {"model": RunAnswer}})
+async def cancel(request: Request, run_id: str) -> Response:
+    """Ask for a run's end; asking again is fine. 409 when it has ended in another way."""
+    desk = Desk.of(request)
+    id = run_id_of(run_id)
+    async with desk.db.connection() as conn:
+        active = await request_cancel(conn, [id])
+    desk.broker.ring(RUNS_PENDING, [str(id)])
+    run = await _run(desk, id)
+    if not active and run["status"] != RunStatus.CANCELLED:
+        raise Conflict(f"The run {id} is over: it {run['status']}.", code="run_finished")
+    return Json(run, 202)
+
+
+def run_id_of(text: str) -> UUID:
+    """Raises Missing for what is no run's id."""
+    if not _ID.fullmatch(text):
+        raise Missing(f"There is no run {text[:100]!r}.", hint="A run's id is a UUID.")
+    return UUID(text)
+
+
+def _asked(body: dict[str, Any]) -> RunRequest:
+    try:
+        return RunRequest.model_validate(body)
+    except ValidationError as error:
+        raise from_validation(error) from error
+
+
+def _idempotency_key(request: Request) -> str | None:
+    key = request.headers.get("idempotency-key")
+    if key is not None and not _KEY.fullmatch(key):
+        raise BadBody(
+            f"The Idempotency-Key must be 1 to {MAX_KEY} visible ASCII characters.",
+            code="invalid_idempotency_key",
+            pointer="/header/Idempotency-Key",
+        )
+    return key
+
+
+async def _version(desk: Desk, flow: FlowRow, number: int | None) -> Version:
+    """The version that a new run gets. Raises Missing, Conflict."""
+    if flow.archived_at:
+        raise Conflict(
+            f"The flow {flow.name} is archived: it starts no runs.",
+            code="flow_archived",
+            hint="Put it back where it came from: its file in the repository, or PUT /api/v1/flows.",
+        )
+    if flow.current_version_id is None:
+        raise Conflict(f"The flow {flow.name} has no version yet.", code="no_version")
+    if number is None or number == flow.current_number:
+        return await desk.versions.get(flow.current_version_id)
+    return await desk.versions.numbered(flow, number)
+
+
+@contextmanager
+def _watcher(desk: Desk) -> Iterator[None]:
+    if desk.watchers >= MAX_WATCHERS:
+        raise Busy(f"{MAX_WATCHERS} requests wait for runs already.", hint="Ask without wait_sec.")
+    desk.watchers += 1
+    try:
+        yield
+    finally:
+        desk.watchers -= 1
+
+
+async def _until_finished(desk: Desk, id: UUID, wait_sec: float) -> None:
+    """Returns when the run is finished, the time is up, or the server stops. Raises Missing."""
+    clock = asyncio.get_running_loop().time
+    deadline = clock() + wait_sec
+    # Listening begins before the first look: what rings in between is heard.
+    with desk.broker.listen(RUNS_FINISHED, id=str(id)) as bell:
+        while not desk.stopping.is_set():
+            async with desk.db.connection() as conn:
+                status = (await get_run(conn, id)).status
+            left = deadline - clock()
+            if status in RUN_FINAL or left <= 0:
+                return
+            await bell.wait(min(POLL_SEC, left))
+
+
+async def _run(desk: Desk, id: UUID) -> dict[str, Any]:
+    async with desk.db.connection() as conn:
+        row = await get_run(conn, id)
+    return _of_run(row, await desk.versions.get(row.version_id))
+
+
+def _summary(row: RunRow) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "flow": row.flow_name,
+        "flow_id": row.flow_id,
+        "version": row.version,
+        "status": row.status,
+        "trigger": row.trigger,
+        "created_at": row.created_at,
+        "started_at": row.started_at,
+        "finished_at": row.finished_at,
+        "scheduled_for": row.scheduled_for,
+        "cancelling": row.cancelling,
+        "commit_sha": row.commit_sha,
+    }
+
+
+def _of_run(row: RunRow, version: Version) -> dict[str, Any]:
+    inputs = row.inputs or {}
+    mask = masker(version.secrets, inputs)
+    return _summary(row) | {
+        "error": mask(row.error),
+        "inputs": mask_inputs(version.secrets, inputs),
+        "outputs": mask(row.outputs),
+        "idempotency_key": row.idempotency_key,
+        "schedule_id": row.schedule_id,
+        "created_by": row.created_by,
+    }
+
+
+def _of_new(run: NewRun, made: CreatedRun, flow: FlowRow, version: Version) -> dict[str, Any]:
+    """The run as it was a moment ago, without asking for it: nothing has happened to it yet."""
+    return {
+        "id": made.id,
+        "flow": flow.name,
+        "flow_id": flow.id,
+        "version": version.number,
+        "status": RunStatus.PENDING,
+        "trigger": run.trigger,
+        "created_at": made.created_at,
+        "started_at": None,
+        "finished_at": None,
+        "scheduled_for": None,
+        "cancelling": False,
+        "commit_sha": version.commit_sha,
+        "error": None,
+        "inputs": mask_inputs(version.secrets, run.inputs),
+        "outputs": None,
+        "idempotency_key": run.idempotency_key,
+        "schedule_id": None,
+        "created_by": run.created_by,
+    }

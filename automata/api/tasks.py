@@ -1,0 +1,103 @@
+"""A run's tasks: every step that has a state, placed so that a client can draw the tree."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from itertools import groupby
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response
+
+from automata.api.desk import Desk
+from automata.api.known import Place, Version
+from automata.api.masking import masker
+from automata.api.runs import run_id_of
+from automata.api.shapes import Listing, TaskAnswer
+from automata.api.wire import Json
+from automata.engine.states import RUN_FINAL, TaskStatus
+from automata.flow.model import GROUP
+from automata.store.runs import TaskAttemptRow, TaskRow, get_run, list_attempts, list_tasks
+
+_NOWHERE = Place(index=2**31 - 1, type="", name="", parent=None)
+
+router = APIRouter(tags=["runs"])
+
+
+@router.get("/runs/{run_id}/tasks", responses={200: {"model": Listing[TaskAnswer]}})
+async def index(
+    request: Request,
+    run_id: str,
+    outputs: Annotated[bool, Query(description="false leaves the outputs out: they may be large.")] = True,
+) -> Response:
+    """The tasks of a run in the order of its flow's file; `plan` is that place, `parent` the parallel around it."""
+    desk = Desk.of(request)
+    id = run_id_of(run_id)
+    async with desk.db.connection() as conn:
+        run = await get_run(conn, id)
+        rows = await list_tasks(conn, id, outputs=outputs)
+        attempts = await list_attempts(conn, id)
+    version = await desk.versions.get(run.version_id)
+    if run.status not in RUN_FINAL:
+        rows = [*rows, *_running_groups(version, rows)]
+    mask = masker(version.secrets, run.inputs or {})
+    earlier = {step: list(group) for step, group in groupby(attempts, key=lambda attempt: attempt.step)}
+    rows.sort(key=lambda row: version.places.get(row.step, _NOWHERE).index)
+    return Json({"items": [mask(_task(row, version, earlier)) for row in rows]})
+
+
+def _task(row: TaskRow, version: Version, earlier: Mapping[str, Sequence[TaskAttemptRow]]) -> dict[str, Any]:
+    place = version.places.get(row.step, _NOWHERE)
+    return {
+        "step": row.step,
+        "name": place.name,
+        "type": place.type,
+        "parent": place.parent,
+        "plan": place.index,
+        "status": row.status,
+        "attempt": row.attempt,
+        "queued_at": row.queued_at,
+        "started_at": row.started_at,
+        "finished_at": row.finished_at,
+        "due_at": row.due_at,
+        "worker": row.worker,
+        "outputs": row.outputs,
+        "error": row.error,
+        "attempts": [_attempt(one) for one in earlier.get(row.step, ())],
+    }
+
+
+def _attempt(row: TaskAttemptRow) -> dict[str, Any]:
+    return {
+        "attempt": row.attempt,
+        "started_at": row.started_at,
+        "finished_at": row.finished_at,
+        "retry_at": row.retry_at,
+        "worker": row.worker,
+        "error": row.error,
+    }
+
+
+def _running_groups(version: Version, rows: Sequence[TaskRow]) -> list[TaskRow]:
+    """A parallel that runs has no row: it is running when something inside it has one."""
+    present = {row.step for row in rows}
+    groups = [full for full, place in version.places.items() if place.type == GROUP and full not in present]
+    inside = {full: [row for row in rows if row.step.startswith(f"{full}.")] for full in groups}
+    return [_running_group(full, found) for full, found in inside.items() if found]
+
+
+def _running_group(step: str, inside: Sequence[TaskRow]) -> TaskRow:
+    began: datetime | None = min((row.queued_at for row in inside if row.queued_at), default=None)
+    return TaskRow(
+        step=step,
+        status=TaskStatus.RUNNING,
+        attempt=1,
+        queued_at=began,
+        started_at=began,
+        finished_at=None,
+        due_at=None,
+        worker=None,
+        outputs=None,
+        error=None,
+    )

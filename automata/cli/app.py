@@ -1,0 +1,92 @@
+"""The command line: which commands there are, and how every one of them ends.
+
+What a command needs is imported inside it: `automata --help` must not wait for a database driver.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+
+import typer
+
+from automata import __version__
+from automata.cli import flow, run, schedule
+from automata.cli.demo.command import demo
+from automata.cli.migrate import migrate
+from automata.cli.output import Format, Output, report, say, say_json
+from automata.cli.sync import init, sync
+from automata.cli.up import up
+from automata.cli.validate import schema, validate
+from automata.errors import AutomataError, Usage
+
+INTERRUPTED = 130  # 128 + SIGINT, as shells count
+CLOSED_PIPE = 141  # 128 + SIGPIPE: `automata run list | head` is no error of anyone's
+
+app = typer.Typer(
+    name="automata",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["--help", "-h"]},
+    help="Flows live in Git, are proven before they are merged, and run durably on PostgreSQL.",
+    epilog="Exit codes: 0 ok, 1 failed, 2 changes, 3 usage, 4 infrastructure, 5 refused by a guard, 6 stale revision.",
+)
+
+START, WRITE, RUN, KEEP = "Start here", "Flows in Git", "Runs", "Operate"
+
+app.command(rich_help_panel=START, epilog="Example: automata up --repo ./my-flows --watch")(up)
+app.command(rich_help_panel=START, epilog="Example: automata demo --keep")(demo)
+app.command(rich_help_panel=START, epilog="Example: automata init my-flows")(init)
+app.command(rich_help_panel=WRITE, epilog="Example: automata validate flows --format github")(validate)
+app.command(rich_help_panel=WRITE, epilog="Example: automata schema > flow.schema.json")(schema)
+app.command(rich_help_panel=WRITE, epilog="Example: automata sync --repo ./my-flows --dry-run")(sync)
+app.add_typer(flow.app, name="flow", rich_help_panel=RUN)
+app.add_typer(run.app, name="run", rich_help_panel=RUN)
+app.add_typer(schedule.app, name="schedule", rich_help_panel=RUN)
+app.command(rich_help_panel=KEEP, epilog="Example: automata migrate --dry-run")(migrate)
+
+
+@app.command(rich_help_panel=KEEP, epilog="Example: automata version -o json")
+def version(output: Output = Format.TABLE) -> None:
+    """Say which version this is."""
+    if output is Format.JSON:
+        say_json({"version": __version__})
+    else:
+        say(f"automata {__version__}")
+
+
+def main() -> None:
+    """What the `automata` program calls."""
+    with suppress(AttributeError, ValueError):  # not a real stream: a test, an embedder
+        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+        sys.stderr.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    sys.exit(guarded(lambda: app(standalone_mode=False)))
+
+
+def guarded(command: Callable[[], int | None]) -> int:
+    """Run `command` and turn however it ends into a word on stderr and an exit code."""
+    try:
+        return command() or 0
+    except AutomataError as error:
+        report(error)
+        return error.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Python flushes stdout once more on its way out; there is nobody to flush to.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return CLOSED_PIPE
+    except typer.TyperException as error:
+        return _misused(error)
+
+
+def _misused(error: typer.TyperException) -> int:
+    """A wrong flag or argument. Typer's own exit code is 2, which here means changes."""
+    message = error.format_message()
+    if message:  # without arguments, the help has been shown and there is nothing to add
+        context = getattr(error, "ctx", None)
+        report(Usage(message.rstrip("."), hint=f"See {context.command_path if context else 'automata'} --help"))
+    return Usage.exit_code

@@ -1,0 +1,132 @@
+"""`automata demo`: everything at work on one machine, against a real HTTP service, with nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from automata.cli.output import say
+from automata.errors import Usage
+
+if TYPE_CHECKING:
+    from automata.cli.demo.children import Child
+
+READY_SEC = 90.0  # an initdb and the first start of PostgreSQL on a slow disk
+ANSWER_SEC = 10.0
+
+
+def demo(
+    folder: Annotated[
+        Path | None, typer.Option("--dir", help="Work in this new folder and keep it.", show_default=False)
+    ] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep everything running until Ctrl-C, to look around.")] = False,
+) -> None:
+    """Show everything at work: a real shop, a Git repository, a database and four runs between them.
+
+    Needs nothing but this program, and leaves nothing behind. Exits 1 when the shop counted anything else than the
+    runs claim.
+    """
+    began = time.monotonic()
+    signal.signal(signal.SIGTERM, _leave)
+    with _workspace(folder) as place:
+        good = _perform(place, keep, began)
+    if not good:
+        raise typer.Exit(1)
+
+
+def _perform(place: Path, keep: bool, began: float) -> bool:
+    import httpx
+
+    from automata.cli.client import Api
+    from automata.cli.demo.example import make_repository
+    from automata.cli.demo.story import checks, play, tell
+
+    with _shop(place) as shop:
+        shop_url = shop.event(ANSWER_SEC)["url"]
+        _line("shop", f"CRM, ERP, shipping and bank on {shop_url}")
+        repository = place / "flows"
+        commit = make_repository(repository, shop_url)
+        _line("repository", f"{repository}, commit {commit[:12]}")
+        with _server(place, repository) as server:
+            url = _until_ready(server)
+            with Api(url) as api:
+                runs = play(api)
+            # Straight, not through a proxy that the environment may name: the shop is on this machine.
+            ledger = httpx.get(f"{shop_url}/ledger", trust_env=False).raise_for_status().json()
+            good = tell(checks(runs, ledger), ledger)
+            say(f"\n{'All as promised' if good else 'NOT as promised'}, after {time.monotonic() - began:.1f} s.")
+            if keep:
+                _linger(url, repository)
+    return good
+
+
+def _shop(place: Path) -> Child:
+    from automata.cli.demo.children import Child
+
+    arguments = ["automata.cli.demo.shop", "--end-with-stdin"]
+    return Child("shop", arguments, place / "shop.log", _environment())
+
+
+def _server(place: Path, repository: Path) -> Child:
+    from automata.cli.demo.children import Child
+
+    options = ["--repo", str(repository), "--port", "0", "--data-dir", str(place / "data"), "--allow-loopback"]
+    arguments = ["automata.cli.demo.server", "up", *options, "-o", "json"]
+    return Child("server", arguments, place / "server.log", _environment())
+
+
+def _environment() -> dict[str, str]:
+    """Ours without the settings of another Automata: the demo shall never touch a database of yours."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("AUTOMATA_")}
+
+
+def _until_ready(server: Child) -> str:
+    """Pass on what the server says of its start; returns its address."""
+    while True:
+        event = server.event(READY_SEC)
+        _line(event["event"], event["message"])
+        if event["event"] == "ready":
+            return str(event["url"])
+
+
+def _line(name: str, words: Any) -> None:
+    say(f"{name:<11}{words}")
+
+
+def _linger(url: str, repository: Path) -> None:
+    say(f"\nStill running, until Ctrl-C. Look around:\n  export AUTOMATA_API_URL={url}")
+    say(f"  automata run list\n  automata flow show sync-orders\n  automata sync --repo {repository} --dry-run")
+    try:
+        signal.pause()
+    except KeyboardInterrupt:
+        say()
+
+
+@contextmanager
+def _workspace(folder: Path | None) -> Iterator[Path]:
+    """A folder to work in: the given one, which stays, or one of our own, which goes."""
+    if folder:
+        folder = folder.absolute()
+        if folder.exists() and any(folder.iterdir()):
+            raise Usage(f"{folder} is not empty", hint="Name a new folder with --dir, or leave it out.")
+        folder.mkdir(parents=True, exist_ok=True)
+        yield folder
+        return
+    with tempfile.TemporaryDirectory(prefix="automata-demo-", ignore_cleanup_errors=True) as name:
+        # PostgreSQL runs as another user when we are root, and must be able to pass.
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    """SIGTERM ends the demo as Ctrl-C does: children first."""
+    raise KeyboardInterrupt

@@ -1,0 +1,33 @@
+"""`automata migrate`: bring the database to this version's tables."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from automata.cli.output import Format, Output, say, say_json
+
+
+def migrate(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be applied.")] = False,
+    output: Output = Format.TABLE,
+) -> None:
+    """Bring the database to this version's tables.
+
+    The database is that of AUTOMATA_DATABASE_URL, or the embedded PostgreSQL. Running it twice, twice at once, or
+    again after it was killed is safe.
+    """
+    from automata.cli.database import database
+    from automata.settings import load
+    from automata.store.migrate import current, pending, upgrade
+
+    with database(load()) as url:
+        applied = pending(url) if dry_run else upgrade(url)
+        revision = current(url)
+    if output is Format.JSON:
+        say_json({"revision": revision, "pending" if dry_run else "applied": applied})
+    elif not applied:
+        say(f"The database is up to date (revision {revision}).")
+    else:
+        say(f"{'Pending' if dry_run else 'Applied'}: {', '.join(applied)}.")

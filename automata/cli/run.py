@@ -1,0 +1,184 @@
+"""`automata run`: start runs, see what became of them, follow them, cancel them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+import typer
+
+from automata.cli.client import Api, ApiUrl
+from automata.cli.output import Format, Output, compact, emit, facts, moment, say, say_json, status, table, took
+
+Json = Mapping[str, Any]
+
+app = typer.Typer(no_args_is_help=True, help="Start runs and see what became of them.")
+
+RunId = Annotated[str, typer.Argument(metavar="RUN", help="The run's id.", show_default=False)]
+Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=10_000, help="How many at most.")]
+
+
+@app.command(epilog="Example: automata run start sync-orders -i source_id=crm-1 --wait")
+def start(
+    flow: Annotated[str, typer.Argument(help="The flow's name or id.", show_default=False)],
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option("--input", "-i", metavar="NAME=VALUE", help="One input; JSON unless the input is a string."),
+    ] = None,
+    inputs_file: Annotated[
+        str | None, typer.Option("--inputs", metavar="FILE", help="All inputs as a JSON object; - reads stdin.")
+    ] = None,
+    version: Annotated[
+        int | None, typer.Option("--version", min=1, help="A version other than the current one.", show_default=False)
+    ] = None,
+    idempotency_key: Annotated[
+        str | None, typer.Option("--idempotency-key", help="Starting again with the same key gives the same run.")
+    ] = None,
+    wait: Annotated[
+        bool, typer.Option("--wait", "-w", help="Follow it to its end; exit 1 unless it succeeded.")
+    ] = False,
+    output: Output = Format.TABLE,
+    api_url: ApiUrl = None,
+) -> None:
+    """Start a run of a flow."""
+    from automata.cli.run_inputs import gather
+
+    with Api(api_url) as api:
+        body: dict[str, Any] = {"inputs": gather(inputs or [], inputs_file, lambda: input_types(api, flow, version))}
+        if version is not None:
+            body["version"] = version
+        headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
+        run = api.post("flows", flow, "runs", body=body, headers=headers)
+        if wait:
+            _follow(api, run["id"], output)
+        elif output is Format.JSON:
+            say_json(run)
+        else:
+            say(f"Started run {run['id']} of {run['flow']} v{run['version']}.")
+            say(f"Follow it: automata run watch {run['id']}")
+
+
+@app.command("list", epilog="Example: automata run list --flow sync-orders --status FAILED --limit 20")
+def list_(
+    flow: Annotated[str | None, typer.Option("--flow", help="Only runs of this flow.")] = None,
+    state: Annotated[
+        str | None, typer.Option("--status", help="PENDING, RUNNING, SUCCEEDED, FAILED or CANCELLED.")
+    ] = None,
+    trigger: Annotated[str | None, typer.Option("--trigger", help="api, cli, schedule ...")] = None,
+    limit: Limit = 50,
+    output: Output = Format.TABLE,
+    api_url: ApiUrl = None,
+) -> None:
+    """List runs, the newest first."""
+    with Api(api_url) as api:
+        query = {"flow": flow, "status": state and state.upper(), "trigger": trigger}
+        runs = list(api.items("runs", limit=limit, **query))
+    emit({"items": runs}, output, _runs_table)
+
+
+@app.command(epilog="Example: automata run show 019b0c1e-7d3f-7c55-9a52-3f7f6a0a1c11")
+def show(run_id: RunId, output: Output = Format.TABLE, api_url: ApiUrl = None) -> None:
+    """Show a run: its steps as a tree, with timings and what went wrong."""
+    with Api(api_url) as api:
+        run = api.get("runs", run_id)
+        tasks = api.get("runs", run_id, "tasks")["items"]
+    _show(run, tasks, output)
+
+
+@app.command(epilog="Example: automata run watch 019b0c1e-7d3f-7c55-9a52-3f7f6a0a1c11")
+def watch(run_id: RunId, output: Output = Format.TABLE, api_url: ApiUrl = None) -> None:
+    """Follow a run to its end. Exits 1 unless it succeeded; Ctrl-C leaves it running."""
+    with Api(api_url) as api:
+        _follow(api, run_id, output)
+
+
+@app.command(epilog="Example: automata run tasks 019b0c1e-7d3f-7c55-9a52-3f7f6a0a1c11 -o json")
+def tasks(run_id: RunId, output: Output = Format.TABLE, api_url: ApiUrl = None) -> None:
+    """List a run's tasks: the state of each step."""
+    with Api(api_url) as api:
+        emit(api.get("runs", run_id, "tasks"), output, _tasks_table)
+
+
+@app.command(epilog="Example: automata run cancel 019b0c1e-7d3f-7c55-9a52-3f7f6a0a1c11")
+def cancel(run_id: RunId, output: Output = Format.TABLE, api_url: ApiUrl = None) -> None:
+    """Cancel a run: nothing further starts, what runs is dropped."""
+    with Api(api_url) as api:
+        run = api.post("runs", run_id, "cancel")
+    if output is Format.JSON:
+        say_json(run)
+    else:
+        say(f"Cancellation of run {run_id} was accepted.")
+
+
+def _follow(api: Api, run_id: str, output: Format) -> None:
+    from automata.cli.run_view import follow, progress
+
+    try:
+        run, states = follow(api, run_id, progress(plain=output is Format.TABLE))
+    except KeyboardInterrupt:
+        say(f"The run goes on. Follow it again: automata run watch {run_id}", stderr=True)
+        raise
+    _show(run, states, output)
+    if run["status"] != "SUCCEEDED":
+        raise typer.Exit(1)
+
+
+def _show(run: Json, states: Sequence[Json], output: Format) -> None:
+    emit({**run, "tasks": states}, output, lambda _: _sheet(run, states))
+
+
+def _sheet(run: Json, states: Sequence[Json]) -> Any:
+    from rich.console import Group
+
+    from automata.cli.run_view import tree
+
+    details = facts(
+        (
+            ("trigger", run["trigger"]),
+            ("created", moment(run["created_at"])),
+            ("commit", (run["commit_sha"] or "")[:12]),
+            ("inputs", run["inputs"] and compact(run["inputs"])),
+            ("outputs", run["outputs"] and compact(run["outputs"])),
+        )
+    )
+    return Group(tree(run, states), details)
+
+
+def input_types(api: Api, flow: str, version: int | None = None) -> dict[str, str]:
+    """The declared type of each input of a flow's version (the current one unless named)."""
+    number = version if version is not None else api.get("flows", flow)["version"]
+    spec = api.get("flows", flow, "versions", str(number))["spec"]
+    return {name: item.get("type", "string") for name, item in spec.get("inputs", {}).items()}
+
+
+def _runs_table(data: dict[str, Any]) -> Any:
+    rows = (
+        (
+            run["id"],
+            run["flow"],
+            run["version"],
+            status(run["status"]),
+            run["trigger"],
+            moment(run["created_at"]),
+            took(run["started_at"] or run["created_at"], run["finished_at"]),
+        )
+        for run in data["items"]
+    )
+    return table("RUN", "FLOW", "VERSION", "STATUS", "TRIGGER", "CREATED", "TOOK", rows=rows)
+
+
+def _tasks_table(data: dict[str, Any]) -> Any:
+    from automata.cli.run_view import message
+
+    rows = (
+        (
+            task["step"],
+            status(task["status"]),
+            task["attempt"],
+            moment(task["started_at"]),
+            took(task["started_at"], task["finished_at"]),
+            message(task["error"]),
+        )
+        for task in data["items"]
+    )
+    return table("STEP", "STATUS", "ATTEMPT", "STARTED", "TOOK", "ERROR", rows=rows)

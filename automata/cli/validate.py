@@ -1,0 +1,249 @@
+"""`automata validate` and `automata schema`: flow files, checked without a server, a database or Git."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from automata.cli.output import colours
+from automata.errors import Diagnostic, Invalid, Usage
+
+if TYPE_CHECKING:
+    from automata.flow.load import Loaded
+    from automata.report.diagnostics import Format
+
+PROJECT = "automata.yaml"
+DEFAULT_FOLDER = "flows"
+SUFFIXES = frozenset({".yaml", ".yml", ".json"})
+FORMATS: tuple[Format, ...] = ("human", "json", "sarif", "github")
+# What a program parses cannot share standard output with anything else.
+_ALONE = frozenset({"json", "sarif"})
+PROGRESS_FROM = 200
+
+
+class Draft(StrEnum):
+    D2020 = "2020-12"
+    D07 = "07"
+
+
+class Kind(StrEnum):
+    FLOW = "flow"
+    PROJECT = "project"
+    ENVIRONMENT = "environment"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where one format goes; `file` None is standard output."""
+
+    form: Format
+    file: Path | None = None
+
+
+def validate(
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Flow files, or folders of them. Default: the folders of automata.yaml, else flows/."),
+    ] = None,
+    formats: Annotated[
+        list[str] | None,
+        typer.Option("--format", "-f", metavar="FORMAT[=FILE]", help="human, json, sarif or github; repeatable."),
+    ] = None,
+    allow_empty: Annotated[bool, typer.Option("--allow-empty", help="No files are not a failure.")] = False,
+) -> None:
+    """Check flow files: syntax, shape, references, templates, schedules. Exit code 1 when one of them is wrong."""
+    from automata.report.diagnostics import Report
+
+    targets = _targets(formats or [])
+    files = list(dict.fromkeys(_files(paths)))
+    types = _types()
+    loaded = [_load(file, types) for file in _watched(files)]
+    report = Report(len(files), tuple(_found(loaded)))
+    _write(report.as_json(), targets)
+    if not files and not allow_empty:
+        where = ", ".join(path.as_posix() for path in paths or [Path(DEFAULT_FOLDER)])
+        raise Invalid(f"There are no flow files in {where}.", code="no_flows", hint="--allow-empty accepts that.")
+    if not report.ok:
+        raise typer.Exit(Invalid.exit_code)
+
+
+def schema(
+    draft: Annotated[Draft, typer.Option("--draft", help="Draft 07 is what most editors read.")] = Draft.D2020,
+    kind: Annotated[Kind, typer.Option("--kind", help="Which file the schema is for.")] = Kind.FLOW,
+) -> None:
+    """Print the JSON Schema of a flow file, for editors and other programs."""
+    from automata.flow.schema import FLOW_SCHEMA, schema_text
+    from automata.sync.shapes import ENVIRONMENT_SCHEMA, PROJECT_SCHEMA
+
+    schemas = {Kind.FLOW: FLOW_SCHEMA, Kind.PROJECT: PROJECT_SCHEMA, Kind.ENVIRONMENT: ENVIRONMENT_SCHEMA}
+    typer.echo(schema_text(draft.value, schemas[kind]), nl=False)
+
+
+# --- which files ---------------------------------------------------------------------------------------------------
+
+
+def _files(paths: Sequence[Path] | None) -> Iterator[Path]:
+    if not paths:
+        if Path(PROJECT).is_file():
+            yield from _project_files(Path())
+        else:
+            yield from _folder_files(Path(DEFAULT_FOLDER))
+        return
+    for path in paths:
+        if not path.exists():
+            raise Usage(f"There is no file or folder {path}.", code="path_missing")
+        if not path.is_dir():
+            yield path
+        else:
+            yield from _project_files(path) if (path / PROJECT).is_file() else _folder_files(path)
+
+
+def _project_files(root: Path) -> Iterator[Path]:
+    for name in _flow_folders(root / PROJECT):
+        folder = root / name
+        if not folder.is_dir():
+            raise Usage(f"{root / PROJECT} names the folder {name}, which does not exist.", code="folder_missing")
+        yield from _folder_files(folder)
+
+
+def _flow_folders(file: Path) -> list[str]:
+    """What `automata.yaml` names. Raises Usage with all findings when it is wrong."""
+    from automata.flow.findings import Findings
+    from automata.flow.shape import Shape
+    from automata.flow.yaml12 import parse_yaml
+    from automata.git.names import check_folder
+    from automata.sync.project import EMPTY_FILE
+    from automata.sync.shapes import PROJECT_SCHEMA
+
+    value, positions, problems = parse_yaml(_read(file), file.as_posix())
+    findings = Findings(file.as_posix(), positions, found=[one for one in problems if one.code != EMPTY_FILE])
+    value = {} if value is None else value
+    if not findings.found:
+        Shape({}, findings).check(value, PROJECT_SCHEMA)
+    if findings.found:
+        raise Usage(f"{file} is not a valid project file.", code="project", diagnostics=findings.done())
+    return [check_folder(name) for name in value.get("flows", [DEFAULT_FOLDER])]
+
+
+def _folder_files(folder: Path) -> Iterator[Path]:
+    """Flow files below a folder in a stable order; hidden files and folders are somebody else's."""
+    for path in sorted(folder.rglob("*")):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if path.suffix.lower() in SUFFIXES and not hidden and path.is_file():
+            yield path
+
+
+def _read(file: Path) -> bytes:
+    """At most one byte more than a flow file may have. Raises Usage when it cannot be read."""
+    from automata.flow.yaml12 import MAX_BYTES
+
+    try:
+        with file.open("rb") as stream:
+            return stream.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise Usage(f"{file} cannot be read: {error.strerror}.", code="unreadable") from error
+
+
+# --- what is wrong with them ---------------------------------------------------------------------------------------
+
+
+def _load(file: Path, types: Mapping[str, Mapping[str, Any]]) -> Loaded:
+    from automata.flow.load import Loaded, validate_text
+
+    name = file.as_posix()
+    try:
+        return validate_text(_read(file), name, types)
+    except Usage as error:
+        unread = Diagnostic("AF017", error.message.removesuffix("."), name)
+        return Loaded(name, None, None, (unread,))
+
+
+def _found(loaded: Sequence[Loaded]) -> Iterator[Diagnostic]:
+    from automata.sync.plan import Desired, duplicates
+
+    named = [
+        Desired(
+            name=one.flow.name,
+            path=one.file,
+            content_hash="",
+            renamed_from=one.flow.renamed_from,
+            places={pointer: one.positions.locate(pointer) for pointer in ("/name", "/renamed_from")},
+        )
+        for one in loaded
+        if one.flow
+    ]
+    twice: dict[str, list[Diagnostic]] = {}
+    for finding in duplicates(named):
+        twice.setdefault(finding.file, []).append(finding)
+    for one in loaded:
+        yield from one.diagnostics
+        yield from twice.get(one.file, ())
+
+
+def _types() -> Mapping[str, Mapping[str, Any]]:
+    """The config schemas of the step types that installed packages bring."""
+    from automata.steps.registry import catalogue
+
+    return {name: info.config_schema for name, info in catalogue().items()}
+
+
+def _watched(files: Sequence[Path]) -> Iterable[Path]:
+    """The files, with a progress bar for a person who waits for many."""
+    if len(files) <= PROGRESS_FROM or not sys.stderr.isatty():
+        return files
+    from rich.progress import track
+
+    from automata.cli.output import console
+
+    return track(files, "Checking flows", console=console(stderr=True), transient=True)
+
+
+# --- where it is said ----------------------------------------------------------------------------------------------
+
+
+def _targets(formats: Sequence[str]) -> list[Target]:
+    """One target a `--format`; people get the human format too when everything else goes to files."""
+    targets = [_target(text) for text in formats]
+    shown = [one.form for one in targets if one.file is None]
+    if not shown:
+        return [*targets, Target("human")]
+    if len(shown) > 1 and _ALONE.intersection(shown):
+        raise Usage(
+            f"{' and '.join(shown)} cannot share standard output.",
+            hint=f"Write one of them to a file: --format {shown[0]}=FILE",
+        )
+    return targets
+
+
+def _target(text: str) -> Target:
+    name, equals, file = text.partition("=")
+    form = next((known for known in FORMATS if known == name), None)
+    if form is None or (equals and not file):
+        raise Usage(f"{text!r} is no format.", hint=f"Give one of {', '.join(FORMATS)}, or FORMAT=FILE.")
+    return Target(form, Path(file) if file else None)
+
+
+def _write(report: Mapping[str, Any], targets: Sequence[Target]) -> None:
+    from automata.report.diagnostics import render
+
+    for target in targets:
+        if target.file is None:
+            typer.echo(render(report, target.form, _source, colour=colours()), nl=False)
+            continue
+        try:
+            target.file.write_text(render(report, target.form, _source), encoding="utf-8")
+        except OSError as error:
+            raise Usage(f"{target.file} cannot be written: {error.strerror}.", code="unwritable") from error
+
+
+def _source(file: str) -> str | None:
+    try:
+        return _read(Path(file)).decode("utf-8-sig", errors="replace")
+    except Usage:
+        return None

@@ -1,0 +1,304 @@
+"""Flow -> Plan: every step flattened under its full id, what waits for what, and which outputs each template reads.
+
+The flow was checked before; here a contradiction (a cycle, an unknown id) raises Invalid instead of looping.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from automata.errors import Invalid
+from automata.flow.model import GROUP, Flow, Input, RetryPolicy, Step
+from automata.flow.template import (
+    Compiled,
+    Reference,
+    TemplateError,
+    compile_condition,
+    compile_value,
+)
+
+Kind = Literal["work", "instant", "timer", "group"]
+Ids = tuple[str, ...]
+
+_KINDS: Mapping[str, Kind] = {"transform": "instant", "delay": "timer", GROUP: "group"}
+_NOTHING: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class PlanStep:
+    """One step; all ids are full ids. `deps` must be settled and the parent running before it may start."""
+
+    id: str
+    short: str
+    type: str
+    kind: Kind
+    deps: Ids
+    dependents: Ids
+    parent: str | None
+    branches: tuple[tuple[str, Ids], ...]
+    children: Ids
+    condition: Compiled | None
+    condition_reads: frozenset[str]
+    config: Compiled
+    outputs: Compiled | None
+    reads: frozenset[str]
+    reads_secrets: bool
+    retry: RetryPolicy
+    timeout_sec: float
+    continue_on_error: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """`steps` is in an order that respects every dependency, parents before children, `on_failure` last."""
+
+    flow: str
+    steps: Mapping[str, PlanStep]
+    roots: Ids
+    short: Mapping[str, str]
+    outputs: Compiled | None
+    output_reads: frozenset[str]
+    on_failure: str | None
+    inputs: Mapping[str, Input]
+
+
+def compile_flow(flow: Flow) -> Plan:
+    """Raises Invalid for a cycle or an unknown id, TemplateError for a template that does not compile."""
+    return _Compiler(flow).plan()
+
+
+@dataclass(slots=True)
+class _Placed:
+    """A step and where it stands."""
+
+    step: Step
+    parent: str | None
+    previous: str | None
+    branches: tuple[tuple[str, Ids], ...] = ()
+    children: Ids = ()
+    deps: Ids = ()
+
+
+class _Compiler:
+    def __init__(self, flow: Flow) -> None:
+        self.flow = flow
+        self.placed: dict[str, _Placed] = {}
+        self.failure = flow.on_failure.id if flow.on_failure else None
+        self._place(flow.steps, "", None, chained=False)
+        if flow.on_failure:
+            self._place((flow.on_failure,), "", None, chained=False)
+        self.short = {placed.step.id: full for full, placed in self.placed.items()}
+        self._group_reads: dict[str, frozenset[str]] = {}
+        for full, placed in self.placed.items():
+            placed.deps = tuple(self._deps(full, placed))
+
+    def plan(self) -> Plan:
+        dependents: dict[str, list[str]] = {full: [] for full in self.placed}
+        for full, placed in self.placed.items():
+            for dep in placed.deps:
+                dependents[dep].append(full)
+        order = self._ordered(dependents)
+        steps = {full: self._step(full, tuple(dependents[full])) for full in order}
+        outputs = self.flow.outputs
+        compiled = None if outputs is None else _located("/outputs", lambda: compile_value(outputs))
+        return Plan(
+            flow=self.flow.name,
+            steps=steps,
+            roots=tuple(full for full in order if self._is_root(full)),
+            short=self.short,
+            outputs=compiled,
+            output_reads=_NOTHING if compiled is None else self._reads(compiled.references, "outputs"),
+            on_failure=self.failure,
+            inputs={given.name: given for given in self.flow.inputs},
+        )
+
+    # --- structure -------------------------------------------------------------------------------------------------
+
+    def _place(self, steps: tuple[Step, ...], prefix: str, parent: str | None, chained: bool) -> Ids:
+        previous = None
+        ids = []
+        for step in steps:
+            full = prefix + step.id
+            placed = self.placed[full] = _Placed(step, parent, previous if chained else None)
+            placed.branches = tuple(
+                (branch.id, self._place(branch.steps, f"{full}.{branch.id}.", full, chained=True))
+                for branch in step.branches
+            )
+            placed.children = tuple(child for _, inside in placed.branches for child in inside)
+            ids.append(full)
+            previous = full
+        return tuple(ids)
+
+    def _deps(self, full: str, placed: _Placed) -> Iterator[str]:
+        seen = set()
+        named = [self._resolve(name, full) for name in placed.step.depends_on]
+        for dep in ([placed.previous] if placed.previous else []) + named:
+            if dep == self.failure:
+                raise Invalid(f"`{full}` depends on `{dep}`, which runs only after a failure.", code="unknown_step")
+            if dep not in seen:
+                seen.add(dep)
+                yield dep
+
+    def _resolve(self, name: str, reader: str) -> str:
+        full = name if name in self.placed else self.short.get(name)
+        if full is None:
+            raise Invalid(f"`{reader}` refers to the step `{name}`, which does not exist.", code="unknown_step")
+        return full
+
+    def _is_root(self, full: str) -> bool:
+        placed = self.placed[full]
+        return not placed.deps and placed.parent is None and full != self.failure
+
+    def _ordered(self, dependents: Mapping[str, Iterable[str]]) -> list[str]:
+        """Kahn's algorithm over the begins and ends of steps: a group ends after its children, which begin after it."""
+        waits = {full: len(placed.deps) + (placed.parent is not None) for full, placed in self.placed.items()}
+        unfinished = {full: len(placed.children) for full, placed in self.placed.items()}
+        starts = [full for full in self.placed if not waits[full] and full != self.failure]
+        order: list[str] = []
+        for first in (starts, [self.failure] if self.failure else []):
+            ready = deque(full for full in first if not waits[full])
+            while ready:
+                full = ready.popleft()
+                order.append(full)
+                for name in self._released(full, dependents, unfinished):
+                    waits[name] -= 1
+                    if not waits[name] and name != self.failure:
+                        ready.append(name)
+        if len(order) < len(self.placed):
+            stuck = set(self.placed) - set(order)
+            raise Invalid(f"The steps wait for each other: {self._cycle(stuck)}.", code="cycle")
+        return order
+
+    def _released(
+        self, full: str, dependents: Mapping[str, Iterable[str]], unfinished: dict[str, int]
+    ) -> Iterator[str]:
+        """What begins after this step began: a group's children, or what waited for a leaf and the groups it ends."""
+        if self.placed[full].branches:
+            yield from self.placed[full].children
+            return
+        ended: str | None = full
+        while ended is not None:
+            yield from dependents[ended]
+            ended = self.placed[ended].parent
+            if ended is not None:
+                unfinished[ended] -= 1
+                ended = None if unfinished[ended] else ended
+
+    def _cycle(self, stuck: set[str]) -> str:
+        """Follow what each stuck step waits for until one comes twice."""
+        path: list[str] = []
+        at: str | None = min(stuck)
+        while at is not None and at not in path:
+            path.append(at)
+            placed = self.placed[at]
+            waiting = (*placed.deps, *placed.children, *([placed.parent] if placed.parent else []))
+            at = next((name for name in waiting if name in stuck), None)
+        return " -> ".join(path if at is None else [*path[path.index(at) :], at])
+
+    # --- templates -------------------------------------------------------------------------------------------------
+
+    def _step(self, full: str, dependents: Ids) -> PlanStep:
+        placed = self.placed[full]
+        step = placed.step
+        config = _located(f"/{full}/config", lambda: compile_value(step.config))
+        outputs = None if step.outputs is None else _located(f"/{full}/outputs", lambda: compile_value(step.outputs))
+        given = step.condition
+        condition = None if given is None else _located(f"/{full}/condition", lambda: compile_condition(given))
+        used = config.references + (outputs.references if outputs else ())
+        reads = self._reads(used, full)
+        if outputs is not None and placed.branches:
+            reads |= self._inside(full)
+        return PlanStep(
+            id=full,
+            short=step.id,
+            type=step.type,
+            kind=_KINDS.get(step.type, "work"),
+            deps=placed.deps,
+            dependents=dependents,
+            parent=placed.parent,
+            branches=placed.branches,
+            children=placed.children,
+            condition=condition,
+            condition_reads=self._reads(condition.references, full) if condition else _NOTHING,
+            config=config,
+            outputs=outputs,
+            reads=reads,
+            reads_secrets=any(reference.root == "secrets" for reference in used),
+            retry=step.retry,
+            timeout_sec=step.timeout_sec,
+            continue_on_error=step.continue_on_error,
+        )
+
+    def _reads(self, references: Iterable[Reference], reader: str) -> frozenset[str]:
+        reads = _NOTHING
+        for reference in references:
+            if reference.root == "steps":
+                full = self._resolve(reference.path[0], reader)
+                status_only = reference.path[1:2] == ("status",)
+                found = frozenset((full,)) if status_only else self._read_of(full)
+                reads = reads | found if reads else found
+        return reads
+
+    def _read_of(self, full: str) -> frozenset[str]:
+        """A step and, for a group whose outputs are those of its steps, all that they are made of."""
+        placed = self.placed[full]
+        if not placed.branches or placed.step.outputs is not None:
+            return frozenset((full,))
+        return self._inside(full) | {full}
+
+    def _inside(self, group: str) -> frozenset[str]:
+        known = self._group_reads.get(group)
+        if known is None:
+            parts = [self._read_of(child) for child in self.placed[group].children]
+            known = self._group_reads[group] = frozenset().union(*parts)
+        return known
+
+
+def _located(pointer: str, compile: Any) -> Compiled:
+    try:
+        compiled: Compiled = compile()
+    except TemplateError as error:
+        error.pointer = pointer + (error.pointer or "")
+        raise
+    return compiled
+
+
+# --- the context of templates --------------------------------------------------------------------------------------
+
+
+def step_context(plan: Plan, reads: Iterable[str], states: Mapping[str, tuple[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The `steps` of a template context, each step under its short and its full id.
+
+    `states` gives (status, outputs) by full id. Only a step that SUCCEEDED has `outputs`; a step without a state
+    has no entry, so that reading it is undefined.
+    """
+    context: dict[str, dict[str, Any]] = {}
+    for full in reads:
+        state = states.get(full)
+        if state is None:
+            continue
+        status, outputs = state
+        entry: dict[str, Any] = {"status": str(status)}
+        if status == "SUCCEEDED":
+            step = plan.steps[full]
+            derived = step.branches and step.outputs is None
+            entry["outputs"] = group_outputs(plan, full, states) if derived else outputs
+        context[full] = context[plan.steps[full].short] = entry
+    return context
+
+
+def group_outputs(plan: Plan, group: str, states: Mapping[str, tuple[str, Any]]) -> dict[str, dict[str, Any]]:
+    """`{branch: {step: outputs}}` of a `parallel`; steps that did not succeed are left out."""
+    made: dict[str, dict[str, Any]] = {}
+    for branch, steps in plan.steps[group].branches:
+        kept = made[branch] = {}
+        for full in steps:
+            status, outputs = states.get(full, ("", None))
+            if status == "SUCCEEDED":
+                step = plan.steps[full]
+                derived = step.branches and step.outputs is None
+                kept[step.short] = group_outputs(plan, full, states) if derived else outputs
+    return made

@@ -1,0 +1,144 @@
+"""Static checks of what a flow declares around its steps: inputs with their defaults, and schedules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+from zoneinfo import available_timezones
+
+from automata.flow.cron import CronError, check_cron
+from automata.flow.findings import Findings, child
+from automata.flow.inputs import input_problems, value_problems
+from automata.flow.model import Input
+from automata.flow.schema import MAX_PATTERN
+from automata.flow.userschema import SchemaError, Work, compile_pattern, compile_schema
+
+# For all inputs and schedules of a file together: about half a second.
+FILE_WORK = 100_000
+_TYPES = ("string", "integer", "number", "boolean", "object", "array")
+
+
+def check_declared(spec: Mapping[str, Any], findings: Findings) -> None:
+    work = Work(FILE_WORK)
+    inputs = _check_inputs(spec.get("inputs"), findings, work)
+    schedules = spec.get("schedules")
+    names: set[str] = set()
+    for index, schedule in enumerate(schedules if isinstance(schedules, list) else ()):
+        if isinstance(schedule, dict):
+            pointer = f"/schedules/{index}"
+            _check_schedule(schedule, pointer, findings)
+            _check_schedule_name(schedule, pointer, names, findings)
+            _check_schedule_inputs(schedule, pointer, inputs, findings, work)
+
+
+def _check_inputs(declared: Any, findings: Findings, work: Work) -> dict[str, Input] | None:
+    """The inputs that schedules are checked against; None when one of them is not usable."""
+    if declared is None:
+        return {}
+    if not isinstance(declared, dict):
+        return None
+    inputs: dict[str, Input] = {}
+    before = sum(one.severity == "error" for one in findings.found)
+    for name, spec in declared.items():
+        pointer = child("/inputs", name)
+        if (read := _read_input(name, spec)) and _check_rules(read, pointer, findings, work):
+            _check_values(read, pointer, findings, work)
+            inputs[name] = read
+    usable = len(inputs) == len(declared) and before == sum(one.severity == "error" for one in findings.found)
+    return inputs if usable else None
+
+
+def _read_input(name: str, spec: Any) -> Input | None:
+    """The input, or None for one whose shape is wrong already."""
+    if not isinstance(spec, dict) or spec.get("type", "string") not in _TYPES:
+        return None
+    enum, pattern, schema = spec.get("enum"), spec.get("pattern"), spec.get("schema")
+    return Input(
+        name=name,
+        type=spec.get("type", "string"),
+        required=spec.get("required") is True,
+        has_default="default" in spec,
+        default=spec.get("default"),
+        enum=tuple(enum) if isinstance(enum, list) else None,
+        pattern=pattern if isinstance(pattern, str) and len(pattern) <= MAX_PATTERN else None,
+        schema=schema if isinstance(schema, dict) else None,
+        secret=spec.get("secret") is True,
+    )
+
+
+def _check_rules(one: Input, pointer: str, findings: Findings, work: Work) -> bool:
+    """Whether pattern and schema can be used."""
+    before = len(findings.found)
+    if one.pattern is not None:
+        if one.type != "string":
+            message = f"`pattern` is for inputs of type string, not {one.type}"
+            findings.add("AF043", message, f"{pointer}/pattern", name=True)
+        try:
+            compile_pattern(one.pattern)
+        except SchemaError as error:
+            findings.add("AF041", f"`pattern`: {error}", f"{pointer}/pattern")
+    if one.schema is not None:
+        if one.type not in ("object", "array"):
+            message = f"`schema` is for inputs of type object or array, not {one.type}"
+            findings.add("AF043", message, f"{pointer}/schema", "use `enum` or `pattern`", name=True)
+        try:
+            compile_schema(one.schema, work)
+        except SchemaError as error:
+            findings.add("AF042", f"`schema`: {error}", f"{pointer}/schema{error.pointer}")
+    return len(findings.found) == before
+
+
+def _check_values(one: Input, pointer: str, findings: Findings, work: Work) -> None:
+    bare = Input(one.name, one.type)
+    for index, value in enumerate(one.enum or ()):
+        for _, problem in value_problems(bare, value, work):
+            findings.add("AF045", f"a value of `enum` {problem.message}", f"{pointer}/enum/{index}")
+    if not one.has_default:
+        return
+    place = f"{pointer}/default"
+    for _, problem in value_problems(one, one.default, work):
+        findings.add("AF040", f"`default` {problem.message}", f"{place}{problem.pointer}")
+    if one.required:
+        message = f"`{one.name}` has a default, so that `required` has no effect"
+        findings.add("AF044", message, f"{pointer}/required", name=True, severity="warning")
+    if one.secret:
+        message = f"the default of the secret `{one.name}` stands in the repository for everyone to read"
+        findings.add("AF046", message, place, name=True, severity="warning")
+
+
+def _check_schedule(schedule: Mapping[str, Any], pointer: str, findings: Findings) -> None:
+    cron, zone = schedule.get("cron"), schedule.get("timezone")
+    if isinstance(cron, str):
+        try:
+            check_cron(cron)
+        except CronError as error:
+            findings.add("AF050", str(error), f"{pointer}/cron", error.suggestion)
+    if isinstance(zone, str) and zone not in _zones():
+        hint = findings.nearest.hint(zone, _zones())
+        findings.add("AF051", f"`{zone[:60]}` is not an IANA time zone", f"{pointer}/timezone", hint)
+
+
+def _check_schedule_name(schedule: Mapping[str, Any], pointer: str, names: set[str], findings: Findings) -> None:
+    name = schedule.get("name")
+    if isinstance(name, str):
+        if name in names:
+            findings.add("AF053", f"a schedule `{name}` exists already in this flow", f"{pointer}/name")
+        names.add(name)
+
+
+def _check_schedule_inputs(
+    schedule: Mapping[str, Any], pointer: str, inputs: dict[str, Input] | None, findings: Findings, work: Work
+) -> None:
+    given = schedule.get("inputs", {})
+    if inputs is None or not isinstance(given, dict):
+        return
+    for problem in input_problems(inputs, given, work, findings.nearest):
+        where = pointer + problem.pointer
+        findings.add("AF052", f"in this schedule {problem.message}", where, problem.suggestion, name=True)
+
+
+@cache
+def _zones() -> frozenset[str]:
+    # Some systems list the machine's own zone, which is another one on the next machine.
+    return frozenset(available_timezones() - {"localtime", "Factory", "posixrules"})

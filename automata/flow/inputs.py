@@ -1,0 +1,138 @@
+"""What a run is given: checked against what the flow declares, when a run is created and when a flow is validated."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
+from typing import Any
+
+import orjson
+
+from automata.errors import Diagnostic, Invalid
+from automata.flow.findings import Nearest, child
+from automata.flow.model import Input
+from automata.flow.shape import describe, is_kind
+from automata.flow.userschema import Problem, Work, compile_pattern, compile_schema, frozen
+
+MAX_INPUT_BYTES = 1024 * 1024
+# Enough for every small request; a large one may cost in proportion to its size.
+BASE_WORK = 50_000
+
+_NOUNS = {
+    "string": "text",
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+    "object": "an object",
+    "array": "a list",
+}
+
+
+def check_inputs(inputs: Mapping[str, Input], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The inputs of a run with defaults applied.
+
+    Raises Invalid (`invalid_input`, 422) with one diagnostic a problem; `pointer` is `/inputs/NAME`. A value of a
+    secret input never stands in a message.
+    """
+    size = _measure(given)
+    found = list(input_problems(inputs, given, Work(BASE_WORK + size)))
+    if found:
+        raise _invalid(found)
+    return complete(inputs, given)
+
+
+def complete(inputs: Mapping[str, Input], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Defaults laid under the given values; an optional input without either stays absent."""
+    values = {name: declared.default for name, declared in inputs.items() if declared.has_default}
+    return {**values, **{name: _as_declared(inputs[name], value) for name, value in given.items()}}
+
+
+def input_problems(
+    inputs: Mapping[str, Input], given: Mapping[str, Any], work: Work, nearest: Nearest | None = None
+) -> Iterable[Diagnostic]:
+    """One diagnostic a problem, pointers from `/inputs`."""
+    nearest = nearest or Nearest()
+    for name in given:
+        if name not in inputs:
+            hint = nearest.hint(name, inputs) or ("the flow has no inputs" if not inputs else None)
+            yield _diagnostic("AF060", f"the flow declares no input `{name[:100]}`", name, hint)
+    for name, declared in inputs.items():
+        if name in given:
+            for code, problem in value_problems(declared, given[name], work):
+                message = f"the input `{name}` {problem.message}"
+                yield _diagnostic(code, message, name, None, problem.pointer)
+        elif declared.required and not declared.has_default:
+            yield _diagnostic("AF061", f"the input `{name}` is required", name, None)
+
+
+def value_problems(declared: Input, value: Any, work: Work) -> list[tuple[str, Problem]]:
+    """What is wrong with one value, each with its code; messages follow the name of the input."""
+    if not _has_type(declared.type, value):
+        wanted = f"must be {_NOUNS[declared.type]}"
+        return [("AF062", Problem("", wanted if declared.secret else f"{wanted}, not {describe(value)}"))]
+    if declared.enum is not None and frozen(value) not in {frozen(one) for one in declared.enum}:
+        return [("AF063", Problem("", _enum_message(declared, value)))]
+    if declared.pattern is not None and isinstance(value, str) and not compile_pattern(declared.pattern).search(value):
+        return [("AF064", Problem("", f"does not match the pattern `{declared.pattern}`"))]
+    if declared.schema is not None:
+        return [("AF065", problem) for problem in _schema_problems(declared, value, work)]
+    return []
+
+
+def _schema_problems(declared: Input, value: Any, work: Work) -> list[Problem]:
+    problems = _checker(orjson.dumps(declared.schema, option=orjson.OPT_SORT_KEYS))(value, work)
+    if declared.secret and problems:
+        return [Problem("", "does not fit its schema")]
+    return [
+        Problem(one.pointer, f"{one.message} (at `{one.pointer}`)" if one.pointer else one.message) for one in problems
+    ]
+
+
+@lru_cache(maxsize=256)
+def _checker(schema: bytes) -> Callable[[Any, Work], list[Problem]]:
+    # Cached by content: compiling takes longer than checking. A stored schema was checked before it was stored.
+    return compile_schema(orjson.loads(schema), Work())
+
+
+def _enum_message(declared: Input, value: Any) -> str:
+    allowed = [str(one) for one in declared.enum or ()]
+    message = f"must be one of {', '.join(f'`{one}`' for one in allowed[:20])}"
+    if declared.secret:
+        return "is not one of its allowed values"
+    near = Nearest().hint(value, allowed) if isinstance(value, str) else None
+    return f"{message}, not {describe(value)}" + (f"; {near}" if near else "")
+
+
+def _has_type(kind: str, value: Any) -> bool:
+    return is_kind(value, kind) or (kind == "integer" and isinstance(value, float) and value.is_integer())
+
+
+def _as_declared(declared: Input, value: Any) -> Any:
+    """JSON does not tell 3.0 from 3, but a template that prints it does."""
+    return int(value) if declared.type == "integer" else value
+
+
+def _measure(given: Mapping[str, Any]) -> int:
+    """The size in bytes; refuses what JSON and the database cannot hold."""
+    try:
+        # Each codec refuses what the other lets pass: NaN and deep nesting, lone surrogates and huge numbers.
+        json.dumps(given, allow_nan=False)
+        size = len(orjson.dumps(given))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise Invalid(f"The inputs cannot be read as JSON: {str(error)[:100]}.", code="invalid_input") from None
+    if size > MAX_INPUT_BYTES:
+        message = f"The inputs have {size:,} bytes of JSON; at most {MAX_INPUT_BYTES:,} are allowed."
+        raise Invalid(message, code="invalid_input", pointer="/inputs")
+    return size
+
+
+def _diagnostic(code: str, message: str, name: str, hint: str | None, below: str = "") -> Diagnostic:
+    return Diagnostic(code, message, pointer=child("/inputs", name) + below, suggestion=hint)
+
+
+def _invalid(found: list[Diagnostic]) -> Invalid:
+    first = found[0]
+    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    message = f"{first.message[:1].upper()}{first.message[1:]}{more}."
+    return Invalid(message, code="invalid_input", hint=first.suggestion, pointer=first.pointer, diagnostics=found)

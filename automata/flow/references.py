@@ -1,0 +1,196 @@
+"""What templates read, checked without running them: the name exists, is available here, and is over by then."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from automata.flow.findings import Findings, child
+from automata.flow.lexing import has_template
+from automata.flow.model import GROUP
+from automata.flow.outline import DEFAULT_OUTPUTS, Node, Order, Outline
+from automata.flow.template import Reference, TemplateError, compile_condition, compile_template
+
+RUN_FIELDS = ("id", "flow", "version", "attempt", "trigger", "scheduled_for", "created_at")
+RESPONSE_FIELDS = (*DEFAULT_OUTPUTS["http"], "status")
+STEP_FIELDS = ("outputs", "status")
+
+_ALWAYS = frozenset({"inputs", "steps", "run", "vars"})
+_ELSEWHERE = {
+    "secrets": "`secrets` is available only in the `config` of an `http` step",
+    "response": "`response` is available only in the `outputs` of an `http` step",
+    "result": "`result` is available only in the `outputs` of a step that is not `http`",
+    "error": "`error` is available only in `on_failure`",
+    "failed_step": "`failed_step` is available only in `on_failure`",
+}
+_LATER = {"item": "foreach", "index": "foreach"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a template stands: its step (None in the flow's own outputs) and the further names it may use."""
+
+    node: Node | None
+    roots: frozenset[str]
+
+
+class References:
+    def __init__(self, spec: Mapping[str, Any], outline: Outline, order: Order, findings: Findings) -> None:
+        self.spec = spec
+        self.outline = outline
+        self.order = order
+        self.findings = findings
+        inputs = spec.get("inputs", {})
+        self.inputs = list(inputs) if isinstance(inputs, dict) else None
+
+    def check(self) -> None:
+        for node in self.outline.nodes:
+            self._check_step(node)
+        self._check_tree(self.spec.get("outputs"), "/outputs", _Place(None, _ALWAYS))
+
+    def _check_step(self, node: Node) -> None:
+        roots = _ALWAYS | ({"error", "failed_step"} if node.failure else set())
+        secrets = {"secrets"} if node.type == "http" else set()
+        outcome = "response" if node.type == "http" else "result"
+        self._check_condition(node, _Place(node, roots))
+        self._check_tree(node.spec.get("config"), f"{node.pointer}/config", _Place(node, roots | secrets))
+        self._check_tree(node.spec.get("outputs"), f"{node.pointer}/outputs", _Place(node, roots | {outcome}))
+
+    def _check_condition(self, node: Node, place: _Place) -> None:
+        text, pointer = node.spec.get("condition"), f"{node.pointer}/condition"
+        if not isinstance(text, str):
+            return
+        # A bare expression is wrapped in braces before it is compiled.
+        shift = 0 if has_template(text) else len("{{ ")
+        try:
+            references = compile_condition(text).references
+        except TemplateError as error:
+            self._broken(error, pointer)
+            return
+        for reference in references:
+            self._check_reference(reference, pointer, place, shift)
+
+    def _check_tree(self, tree: Any, pointer: str, place: _Place) -> None:
+        for text, where in _texts(tree, pointer):
+            try:
+                references = compile_template(text).references
+            except TemplateError as error:
+                self._broken(error, where)
+                continue
+            for reference in references:
+                self._check_reference(reference, where, place, 0)
+
+    def _broken(self, error: TemplateError, pointer: str) -> None:
+        self._add(error.code, _as_clause(error.message), pointer, error.position or 0, error.hint)
+
+    def _check_reference(self, reference: Reference, pointer: str, place: _Place, shift: int) -> None:
+        root, offset = reference.root, reference.offset - shift
+        if root in _LATER:
+            self._add("AF090", f"`{root}` belongs to `{_LATER[root]}`, which is not supported yet", pointer, offset)
+        elif root not in place.roots:
+            hint = next((f"use `{name}`" for name in ("response", "result") if name in place.roots), None)
+            self._add("AF108", _ELSEWHERE[root], pointer, offset, hint if root in ("response", "result") else None)
+        elif root == "inputs":
+            self._check_member(reference.path, self.inputs, "AF107", "the flow declares no input", pointer, offset)
+        elif root == "run":
+            self._check_member(reference.path, RUN_FIELDS, "AF111", "`run` has no field", pointer, offset)
+        elif root == "steps":
+            self._check_step_read(reference.path, pointer, offset, place)
+        elif root in ("response", "result") and place.node:
+            self._check_own(root, reference.path, place.node, pointer, offset)
+
+    def _check_member(
+        self, path: tuple[str, ...], names: Any, code: str, message: str, pointer: str, offset: int
+    ) -> None:
+        if path and names is not None and path[0] not in names:
+            self._add(code, f"{message} `{path[0]}`", pointer, offset, self.findings.nearest.hint(path[0], names))
+
+    def _check_step_read(self, path: tuple[str, ...], pointer: str, offset: int, place: _Place) -> None:
+        node = self.outline.find(path[0])
+        if node is None:
+            names = [name for name in self.outline.names if ("." in name) == ("." in path[0])]
+            hint = self.findings.nearest.hint(path[0], names)
+            self._add("AF104", f"there is no step `{path[0]}`", pointer, offset, hint)
+            return
+        self._check_upstream(node, place.node, pointer, offset)
+        if len(path) > 1 and path[1] not in STEP_FIELDS:
+            hint = self.findings.nearest.hint(path[1], STEP_FIELDS)
+            if hint is None and path[1] in (self.outline.outputs(node) or ()):
+                hint = f"write `steps.{path[0]}.outputs.{path[1]}`"
+            self._add("AF111", f"a step has `outputs` and `status`, not `{path[1]}`", pointer, offset, hint)
+        elif len(path) > 2 and path[1] == "outputs":
+            self._check_outputs(node, path[2:], pointer, offset)
+
+    def _check_upstream(self, node: Node, reader: Node | None, pointer: str, offset: int) -> None:
+        if node.failure and (reader is None or not reader.failure):
+            message = f"`{node.short}` runs in `on_failure`, after every other step"
+            self._add("AF105", message, pointer, offset)
+        elif reader is None or (reader.failure and not node.failure):
+            return
+        elif node is reader:
+            self._add("AF105", f"the step `{node.short}` reads itself", pointer, offset)
+        elif node.index < reader.index < node.end:
+            self._add("AF105", f"`{node.short}` is over only after the steps inside it", pointer, offset)
+        elif not self.order.is_upstream(node, reader):
+            later = self.order.is_upstream(reader, node) or reader.index < node.index < reader.end
+            message = f"the step `{node.short}` is not upstream of `{reader.short}`"
+            hint = f"it starts after `{reader.short}`" if later else f"add `{node.short}` to `depends_on`"
+            self._add("AF105", message, pointer, offset, hint)
+
+    def _check_outputs(self, node: Node, path: tuple[str, ...], pointer: str, offset: int) -> None:
+        names = self.outline.outputs(node)
+        if names is None:
+            return
+        if path[0] not in names:
+            hint = self.findings.nearest.hint(path[0], names)
+            self._add("AF106", f"the step `{node.short}` has no output `{path[0]}`", pointer, offset, hint)
+        elif node.type == GROUP and node.spec.get("outputs") is None:
+            self._check_branch(node, path, pointer, offset)
+
+    def _check_branch(self, node: Node, path: tuple[str, ...], pointer: str, offset: int) -> None:
+        """`outputs.<branch>.<step>.<output>`: what a `parallel` gives when it declares no outputs."""
+        members = node.branches[path[0]]
+        if len(path) < 2:
+            return
+        if path[1] not in members:
+            hint = self.findings.nearest.hint(path[1], members)
+            message = f"the branch `{path[0]}` of `{node.short}` has no step `{path[1]}`"
+            self._add("AF106", message, pointer, offset, hint)
+        elif len(path) > 2:
+            self._check_outputs(self.outline.nodes[members[path[1]]], path[2:], pointer, offset)
+
+    def _check_own(self, root: str, path: tuple[str, ...], node: Node, pointer: str, offset: int) -> None:
+        """`response` and `result` are what the step would give if it declared no outputs."""
+        bare = self._without_outputs(node)
+        if root == "response":
+            self._check_member(path, RESPONSE_FIELDS, "AF111", "`response` has no field", pointer, offset)
+        elif path and self.outline.outputs(bare) is not None:
+            self._check_outputs(bare, path, pointer, offset)
+
+    @staticmethod
+    def _without_outputs(node: Node) -> Node:
+        spec = {key: value for key, value in node.spec.items() if key != "outputs"}
+        return Node(node.index, node.short, node.full, spec, node.pointer, branches=node.branches)
+
+    def _add(self, code: str, message: str, pointer: str, offset: int, hint: str | None = None) -> None:
+        self.findings.add(code, message, pointer, hint, offset=max(offset, 0))
+
+
+def _texts(tree: Any, pointer: str) -> Iterator[tuple[str, str]]:
+    """Every template of a tree with its pointer."""
+    if isinstance(tree, str):
+        if has_template(tree):
+            yield tree, pointer
+    elif isinstance(tree, dict):
+        for key, value in tree.items():
+            yield from _texts(value, child(pointer, key))
+    elif isinstance(tree, list):
+        for index, value in enumerate(tree):
+            yield from _texts(value, f"{pointer}/{index}")
+
+
+def _as_clause(sentence: str) -> str:
+    """Findings read on after a code: no capital of a plain word, no full stop."""
+    text = sentence.removesuffix(".")
+    return text[:1].lower() + text[1:] if text[:2].istitle() or text.startswith("A ") else text

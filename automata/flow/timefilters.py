@@ -1,0 +1,87 @@
+"""Points in time as data: seconds since 1970 to calculate with, ISO 8601 text to write down. The clock is given."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from automata.flow.budget import Budget, misfit
+from automata.flow.values import kind
+
+# Known directives only: a C library pads `%999999999d` to a gigabyte.
+_FORMAT = re.compile(r"(?:[^%]|%[aAbBdfHIjmMpSUVWyYGuzZ%])*")
+_ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(?:/[A-Za-z0-9_+-]+){0,3}")
+_LONGEST = 100
+
+
+def iso(moment: datetime) -> str:
+    """`2026-07-01T12:00:00Z`, with milliseconds when there are any; always UTC."""
+    moment = moment.astimezone(UTC)
+    precision = "milliseconds" if moment.microsecond else "seconds"
+    return moment.replace(tzinfo=None).isoformat(timespec=precision) + "Z"
+
+
+def parse_time(budget: Budget, value: Any, format: Any = None) -> float:
+    """Seconds since 1970 of ISO 8601 text, or of text in a `strptime` format; without an offset it is UTC."""
+    budget.pay(200)
+    moment = _parsed(value, None if format is None else _checked(format))
+    seconds = moment.timestamp()
+    return int(seconds) if seconds.is_integer() else seconds
+
+
+def _parsed(value: Any, format: str | None) -> datetime:
+    if type(value) is not str or len(value) > _LONGEST:
+        raise misfit(f"`parse_time` reads text of at most {_LONGEST} characters, this is {kind(value)}.")
+    try:
+        moment = datetime.fromisoformat(value) if format is None else datetime.strptime(value, format)  # noqa: DTZ007
+    except (ValueError, re.error):
+        expected = "ISO 8601" if format is None else f"`{format}`"
+        raise misfit(f"This text is no time in the form {expected}.") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def format_time(budget: Budget, value: Any, format: Any = None, timezone: Any = "UTC") -> str:
+    """A time (seconds since 1970 or ISO 8601 text) in a `strftime` format and IANA zone; ISO 8601 by default."""
+    budget.pay(200)
+    moment = _moment(value)
+    zone = _zone(timezone)
+    try:
+        local = moment.astimezone(zone)
+        if format is None:
+            return iso(moment) if timezone == "UTC" else local.isoformat(timespec="seconds")
+        return local.strftime(_checked(format))
+    except (OverflowError, ValueError):
+        raise misfit("This time is outside the years 1 to 9999.") from None
+
+
+def _moment(value: Any) -> datetime:
+    if type(value) is str:
+        return _parsed(value, None)
+    if type(value) not in (int, float) or not math.isfinite(value):
+        raise misfit(f"A time is seconds since 1970 or ISO 8601 text, this is {kind(value)}.")
+    try:
+        return datetime.fromtimestamp(value, UTC)
+    except (OverflowError, ValueError, OSError):
+        raise misfit("This time is outside the years 1 to 9999.") from None
+
+
+def _checked(format: Any) -> str:
+    if type(format) is not str or len(format) > _LONGEST or not _FORMAT.fullmatch(format):
+        raise misfit(f"A time format is text of at most {_LONGEST} characters such as '%Y-%m-%d %H:%M:%S'.")
+    return format
+
+
+def _zone(name: Any) -> ZoneInfo:
+    try:
+        if type(name) is str and len(name) <= _LONGEST and _ZONE.fullmatch(name):
+            return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        pass
+    raise misfit("`timezone` is an IANA name such as 'Europe/Berlin'.")
+
+
+TIME_FILTERS: Mapping[str, Callable[..., Any]] = {"format_time": format_time, "parse_time": parse_time}

@@ -1,0 +1,35 @@
+"""Makes a repository with its first commit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pygit2
+
+from automata.errors import Unavailable
+
+FALLBACK_AUTHOR = ("Automata", "automata@localhost")
+
+
+def create_repository(path: Path, message: str, branch: str = "main") -> str:
+    """Make `path` a repository and commit everything in it that Git does not ignore; returns the full SHA.
+
+    The author is who Git's configuration names, else `Automata <automata@localhost>`. Raises Unavailable.
+    """
+    try:
+        repository = pygit2.init_repository(str(path), initial_head=branch)
+        index = repository.index
+        index.add_all()
+        index.write()
+        author = _author(repository)
+        return str(repository.create_commit("HEAD", author, author, message, index.write_tree(), []))
+    except (pygit2.GitError, OSError) as error:
+        raise Unavailable(f"The repository {path} could not be made: {error}.", code="git_write") from error
+
+
+def _author(repository: Any) -> Any:
+    try:
+        return repository.default_signature
+    except (KeyError, ValueError, pygit2.GitError):
+        return pygit2.Signature(*FALLBACK_AUTHOR)

@@ -1,0 +1,75 @@
+"""What libgit2 says, turned into the tree of errors: who can help, and without a credential in the text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pygit2
+
+from automata.errors import AutomataError, Missing, Unavailable, Usage
+from automata.git.address import Address, redact
+
+# libgit2 has one error class for nearly everything, so its words are all there is to tell them apart by.
+_ABSENT = ("could not find repository", "failed to resolve path", "status code: 404", "repository not found",
+           "does not appear to be a git repository", "unsupported url")  # fmt: skip
+_DENIED = ("authentication", "status code: 401", "status code: 403", "credential", "permission denied",
+           "callback returned", "too many redirects", "username does not match")  # fmt: skip
+_UNTRUSTED = ("certificate", "host key", "hostkey", "known_hosts", "ssl error")
+
+
+@contextmanager
+def remote_faults(address: Address) -> Iterator[None]:
+    """Map what a fetch raises: Missing (no such repository), Usage (credentials, trust), Unavailable (the rest)."""
+    try:
+        yield
+    except AutomataError:
+        raise
+    except (pygit2.GitError, KeyError, ValueError, OSError) as error:
+        raise _remote_error(address, redact(str(error), address)) from None
+
+
+@contextmanager
+def object_faults(address: Address) -> Iterator[None]:
+    """Map a failed read of objects (missing, corrupt, vanished repository) to Unavailable (code `git_read`)."""
+    try:
+        yield
+    except AutomataError:
+        raise
+    except (pygit2.GitError, KeyError, ValueError, OSError) as error:
+        raise Unavailable(
+            f"The repository {address.url} could not be read: {redact(str(error), address)}.",
+            code="git_read",
+            hint="If it stays so, run git fsck in it; nothing was changed.",
+        ) from error
+
+
+def _remote_error(address: Address, text: str) -> AutomataError:
+    low = text.lower()
+    if any(word in low for word in _ABSENT):
+        return Missing(
+            f"There is no Git repository at {address.url}.",
+            code="repository_not_found",
+            hint="Check the address; a private repository also looks absent without credentials.",
+        )
+    if any(word in low for word in _UNTRUSTED):
+        return Usage(
+            f"The server of {address.url} could not be trusted: {text}.",
+            code="git_trust",
+            hint="Add its certificate authority (SSL_CERT_FILE) or its key (~/.ssh/known_hosts).",
+        )
+    if any(word in low for word in _DENIED):
+        return denied(address, text)
+    return Unavailable(
+        f"The repository {address.url} could not be reached: {text}.",
+        code="git_unreachable",
+        hint="Nothing was changed; the next attempt may succeed.",
+    )
+
+
+def denied(address: Address, reason: str) -> Usage:
+    return Usage(
+        f"{address.url} refused access: {reason}.",
+        code="git_access",
+        hint="Set AUTOMATA_GIT_TOKEN (and AUTOMATA_GIT_USERNAME) for https, AUTOMATA_GIT_SSH_KEY or an agent for ssh.",
+    )

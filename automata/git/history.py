@@ -1,0 +1,111 @@
+"""Who last changed a file: one bounded walk over the history for all the files that a sync changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pygit2
+from pygit2.enums import DiffOption, SortMode
+
+from automata.git.address import Address
+from automata.git.faults import object_faults
+from automata.git.names import deceiving
+
+MAX_COMMITS = 2_000
+_TEXT = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """The commit a file comes from; `author` is `Name <mail>`, `message` its first line, `committed_at` is UTC."""
+
+    commit: str
+    author: str
+    message: str
+    committed_at: datetime
+
+
+def describe(repository: Any, commit: str) -> Provenance:
+    return _provenance(repository[pygit2.Oid(hex=commit)])
+
+
+def provenance(
+    repository: Any, address: Address, head: str, blobs: Mapping[str, str], folders: Iterable[str]
+) -> dict[str, Provenance]:
+    """For each path (with its blob at `head`) below `folders`, the last commit that gave it that content.
+
+    Looks at no more than 2,000 commits; what lies further back, or beyond a shallow clone's edge, is given to `head`.
+    """
+    with object_faults(address):
+        found = dict.fromkeys(blobs, describe(repository, head))
+        try:
+            found |= _walk(repository, head, dict(blobs), tuple(folders))
+        except (pygit2.GitError, KeyError):
+            # A shallow clone ends somewhere; the head is then the honest answer that is left.
+            return found
+    return found
+
+
+def _walk(repository: Any, head: str, wanted: dict[str, str], folders: tuple[str, ...]) -> dict[str, Provenance]:
+    found: dict[str, Provenance] = {}
+    walker = repository.walk(pygit2.Oid(hex=head), SortMode.TOPOLOGICAL | SortMode.TIME)
+    for seen, commit in enumerate(walker):
+        if not wanted or seen >= MAX_COMMITS:
+            break
+        touched = _touched(commit, folders)
+        # A merge may have dropped what one side wrote: only the commit that wrote today's blob counts.
+        for path in [path for path, blob in touched.items() if wanted.get(path) == blob]:
+            found[path] = _provenance(commit)
+            del wanted[path]
+    return found
+
+
+def _touched(commit: Any, folders: tuple[str, ...]) -> dict[str, str]:
+    """Path to new blob of what `commit` changed against every one of its parents."""
+    touched: dict[str, str] = {}
+    for folder in folders:
+        own = _subtree(commit, folder)
+        if own is None:
+            continue
+        before = [_subtree(parent, folder) for parent in commit.parents]
+        if any(parent is not None and parent.id == own.id for parent in before):
+            continue
+        changes = [_changes(own, parent, folder) for parent in before] or [_changes(own, None, folder)]
+        common = set(changes[0]).intersection(*changes[1:])
+        touched |= {path: changes[0][path] for path in common}
+    return touched
+
+
+def _changes(own: Any, parent: Any, folder: str) -> dict[str, str]:
+    prefix = f"{folder}/" if folder else ""
+    flags = DiffOption.SKIP_BINARY_CHECK
+    # `swap` makes `own` the new side in both forms.
+    diff = own.diff_to_tree(flags=flags, swap=True) if parent is None else parent.diff_to_tree(own, flags=flags)
+    return {prefix + delta.new_file.path: str(delta.new_file.id) for delta in diff.deltas}
+
+
+def _subtree(commit: Any, folder: str) -> Any:
+    node = commit.tree
+    for part in folder.split("/") if folder else ():
+        if part not in node:
+            return None
+        node = node[part]
+        if not isinstance(node, pygit2.Tree):
+            return None
+    return node
+
+
+def _provenance(commit: Any) -> Provenance:
+    author = commit.author
+    name, mail = _clean(author.raw_name), _clean(author.raw_email)
+    subject = _clean(commit.raw_message.lstrip().split(b"\n", 1)[0])
+    return Provenance(str(commit.id), f"{name} <{mail}>", subject, datetime.fromtimestamp(commit.commit_time, UTC))
+
+
+def _clean(raw: bytes) -> str:
+    """Text that anyone may have written, fit for a table: one line, no control characters, at most 200 characters."""
+    text = raw.decode("utf-8", "replace").strip()
+    return "".join("\ufffd" if deceiving(character) else character for character in text)[:_TEXT]

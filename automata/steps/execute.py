@@ -1,0 +1,123 @@
+"""One attempt of one worker step, from the plan to an outcome. Whatever a step type does, this does not raise."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from automata.engine.retry import Failure
+from automata.errors import Invalid
+from automata.steps.contract import HttpRequest, HttpResponse, Outcome, StepContext, StepType, Transport
+from automata.steps.masking import Mask, cut_message, describe_request, mask_tree
+
+if TYPE_CHECKING:
+    from automata.flow.compile import PlanStep
+
+MAX_OUTPUT_BYTES = 16 * 1024 * 1024
+
+
+class _Recorder:
+    """The transport of one attempt; it remembers the last request, which a timeout or a crash would lose."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        self.last: HttpRequest | None = None
+
+    async def send(self, request: HttpRequest) -> HttpResponse:
+        self.last = request
+        return await self._transport.send(request)
+
+
+async def execute_step(
+    step_type: StepType, plan_step: PlanStep, context: Mapping[str, Any], ctx: StepContext
+) -> Outcome:
+    """Render, run and check one attempt; `ctx.timeout_sec` bounds all of it.
+
+    `context` is the template context with `secrets`, which outputs templates do not get to see. The outcome holds a
+    failure, or outputs that can be stored and their JSON in `encoded`. Raises only CancelledError, and that only when
+    the attempt itself is cancelled from outside.
+    """
+    recorder = _Recorder(ctx.transport)
+    inner = replace(ctx, transport=recorder, reads_secrets=plan_step.reads_secrets)
+    outcome = await _guarded(step_type, plan_step, context, inner)
+    if outcome.failure is None:
+        return outcome
+    message = cut_message(outcome.failure.message, ctx.mask)
+    request = describe_request(recorder.last, ctx.mask) if recorder.last else None
+    return Outcome(failure=replace(outcome.failure, message=message), request=request)
+
+
+async def _guarded(step_type: StepType, plan_step: PlanStep, context: Mapping[str, Any], ctx: StepContext) -> Outcome:
+    try:
+        async with asyncio.timeout(ctx.timeout_sec) as limit:
+            return await _attempt(step_type, plan_step, context, ctx)
+    except TimeoutError as error:
+        return _timed_out(ctx) if limit.expired() else _crashed(error)
+    except asyncio.CancelledError as error:
+        # A step type that awaits something cancelled looks the same as a worker that gives up; only the task knows.
+        if (task := asyncio.current_task()) is None or task.cancelling():
+            raise
+        return _crashed(error)
+    except Exception as error:
+        return _crashed(error)
+
+
+async def _attempt(step_type: StepType, plan_step: PlanStep, context: Mapping[str, Any], ctx: StepContext) -> Outcome:
+    try:
+        config = plan_step.config.render(context)
+    except Invalid as error:
+        return _failed("template_error", str(error))
+    outcome = await step_type.execute(config, ctx)
+    if outcome.failure is not None:
+        return outcome
+    try:
+        outputs = _outputs(step_type, plan_step, context, outcome)
+    except Invalid as error:
+        return _failed("template_error", str(error))
+    return _storable(outcome, outputs, ctx.mask if plan_step.reads_secrets else None)
+
+
+def _outputs(
+    step_type: StepType, plan_step: PlanStep, context: Mapping[str, Any], outcome: Outcome
+) -> Mapping[str, Any]:
+    defaults = outcome.outputs or {}
+    if plan_step.outputs is None:
+        return defaults
+    scope = outcome.response if outcome.response is not None else {step_type.scope: defaults}
+    visible = {name: value for name, value in context.items() if name != "secrets"}
+    rendered: Mapping[str, Any] = plan_step.outputs.render(visible | dict(scope))
+    return rendered
+
+
+def _storable(outcome: Outcome, outputs: Mapping[str, Any], mask: Mask | None) -> Outcome:
+    try:
+        encoded = orjson.dumps(outputs)
+        if mask is not None:
+            outputs = mask_tree(outputs, mask)
+            encoded = orjson.dumps(outputs)
+    except TypeError as error:
+        return _failed("bad_response", f"The outputs cannot be stored as JSON: {error}.")
+    if len(encoded) > MAX_OUTPUT_BYTES:
+        return _failed(
+            "output_too_large",
+            f"The outputs take {len(encoded)} bytes of JSON; {MAX_OUTPUT_BYTES} is the most that is stored. "
+            "Declare `outputs` to keep only what later steps read.",
+        )
+    return replace(outcome, outputs=outputs, encoded=encoded)
+
+
+def _timed_out(ctx: StepContext) -> Outcome:
+    message = f"The attempt took longer than timeout_sec = {ctx.timeout_sec:g}."
+    return Outcome(failure=Failure(message=message, code="timeout", retryable=True))
+
+
+def _crashed(error: BaseException) -> Outcome:
+    return _failed("step_crashed", f"{type(error).__name__}: {error}")
+
+
+def _failed(code: str, message: str) -> Outcome:
+    return Outcome(failure=Failure(message=message, code=code))

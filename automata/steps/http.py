@@ -1,0 +1,45 @@
+"""The `http` step: build, send, follow, judge. Every attempt carries the same idempotency key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from automata.engine.retry import Failure
+from automata.errors import Invalid
+from automata.flow.configs import CONFIG_SCHEMAS
+from automata.steps.contract import HttpResponse, Outcome, Scope, StepContext, TransportError
+from automata.steps.http_redirect import follow
+from automata.steps.http_request import build_request, parse_ok_status
+from automata.steps.http_response import UnreadableBody, failure_of, view
+
+
+class HttpStep:
+    """Outputs `status_code`, `headers`, `body`; templates see them, and `status`, under `response`."""
+
+    name = "http"
+    kind = "work"
+    scope: Scope = "response"
+    config_schema: Mapping[str, Any] = CONFIG_SCHEMAS["http"]
+
+    async def execute(self, config: Mapping[str, Any], ctx: StepContext) -> Outcome:
+        try:
+            ok_status = parse_ok_status(config)
+            request = build_request(config, ctx.timeout_sec, ctx.idempotency_key)
+        except Invalid as error:
+            return Outcome(failure=Failure(message=error.message, code="bad_config"))
+        try:
+            request, response = await follow(ctx.transport, request, ctx.reads_secrets)
+        except TransportError as error:
+            return Outcome(failure=error.failure())
+        if not any(response.status in codes for codes in ok_status):
+            return Outcome(failure=failure_of(request, response, ctx.mask))
+        return _succeeded(response)
+
+
+def _succeeded(response: HttpResponse) -> Outcome:
+    try:
+        outputs = view(response)
+    except UnreadableBody as error:
+        return Outcome(failure=Failure(message=str(error), code="bad_response"))
+    return Outcome(response={"response": outputs | {"status": response.status}}, outputs=outputs)

@@ -1,0 +1,77 @@
+"""Redirects, hop by hop over `Transport.send`, so that every hop is vetted and a mock sees every request."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from yarl import URL
+
+from automata.steps.contract import HttpRequest, HttpResponse, Transport, TransportError
+from automata.steps.urls import join_url, redacted
+
+MAX_REDIRECTS = 10
+
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+# What may travel to a host that the flow did not name. Everything else stays: an API key has no fixed header name.
+_PUBLIC_HEADERS = frozenset(
+    {"accept", "accept-encoding", "accept-language", "cache-control", "content-language", "content-type",
+     "if-modified-since", "if-none-match", "range", "traceparent", "tracestate", "user-agent"}
+)  # fmt: skip
+_DEFAULT_PORTS = ("http", 80, "https", 443)
+
+
+async def follow(transport: Transport, first: HttpRequest, keep_body_at_home: bool) -> tuple[HttpRequest, HttpResponse]:
+    """The last request and its answer. `keep_body_at_home` refuses to repeat a body to another host.
+
+    Raises TransportError.
+    """
+    request = first
+    for _ in range(MAX_REDIRECTS + 1):
+        response = await transport.send(request)
+        location = response.header("location")
+        if not request.follow_redirects or response.status not in _REDIRECTS or not location:
+            return request, response
+        request = next_hop(request, response.status, location, keep_body_at_home)
+    raise TransportError(
+        "too_many_redirects", f"{redacted(first.url)} redirects more than {MAX_REDIRECTS} times in a row."
+    )
+
+
+def next_hop(request: HttpRequest, status: int, location: str, keep_body_at_home: bool) -> HttpRequest:
+    """The request that a redirect asks for, by the rules of browsers. Raises TransportError."""
+    try:
+        url = join_url(request.url, location)
+    except ValueError as error:
+        message = f"{redacted(request.url)} redirects to an address that cannot be called: {error}"
+        raise TransportError("bad_redirect", message) from None
+    following = _without_body(request) if _becomes_get(request.method, status) else request
+    if not same_site(URL(request.url), url):
+        if keep_body_at_home and following.body is not None:
+            raise TransportError(
+                "redirect_refused",
+                f"{redacted(request.url)} asks to send the body on to {redacted(url)}, which the flow does not name. "
+                "The step reads secrets, so it stays here; put the final address into `url`.",
+            )
+        kept = tuple(pair for pair in following.headers if pair[0].lower() in _PUBLIC_HEADERS)
+        following = replace(following, headers=kept)
+    return replace(following, url=str(url))
+
+
+def same_site(old: URL, new: URL) -> bool:
+    """Same scheme, host and port; a step up from http to https on the default ports stays the same site."""
+    if old.raw_host != new.raw_host:
+        return False
+    if (old.scheme, old.port) == (new.scheme, new.port):
+        return True
+    return (old.scheme, old.port, new.scheme, new.port) == _DEFAULT_PORTS
+
+
+def _becomes_get(method: str, status: int) -> bool:
+    if status == 303:
+        return method not in ("GET", "HEAD")
+    return status in (301, 302) and method == "POST"
+
+
+def _without_body(request: HttpRequest) -> HttpRequest:
+    kept = tuple(pair for pair in request.headers if not pair[0].lower().startswith("content-"))
+    return replace(request, method="GET", body=None, headers=kept)

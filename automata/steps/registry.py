@@ -1,0 +1,98 @@
+"""Which step types there are: the built-in ones and those that installed packages add under `automata.steps`."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import re
+from collections.abc import Iterable, Mapping
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from automata.engine.advance import InstantRule
+from automata.engine.retry import Failure
+from automata.steps.contract import Outcome, Scope, StepContext, StepInfo, StepType
+from automata.steps.delay import DelayStep
+from automata.steps.http import HttpStep
+from automata.steps.parallel import ParallelStep
+from automata.steps.transform import TransformStep
+
+GROUP_NAME = "automata.steps"
+
+_NAME = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
+_log = logging.getLogger(__name__)
+
+
+class BrokenType:
+    """Stands in for a plugin that could not be loaded: its steps fail and say why, everything else runs."""
+
+    kind = "work"
+    scope: Scope = "result"
+    config_schema: Mapping[str, Any] = {}
+
+    def __init__(self, name: str, reason: str) -> None:
+        self.name = name
+        self.reason = reason
+
+    async def execute(self, config: Mapping[str, Any], ctx: StepContext) -> Outcome:
+        return Outcome(failure=Failure(message=self.reason, code="plugin_broken"))
+
+
+def load_types(found: Iterable[EntryPoint] | None = None) -> Mapping[str, StepType]:
+    """What a worker runs, by type name. `found` replaces the installed entry points. Never raises for a plugin."""
+    types: dict[str, StepType] = {"http": HttpStep()}
+    taken = set(_builtins())
+    for point in entry_points(group=GROUP_NAME) if found is None else found:
+        if point.name in taken:
+            _log.warning("step type %s of %s is ignored: the name is taken", point.name, point.value)
+            continue
+        taken.add(point.name)
+        types[point.name] = _load(point)
+    return types
+
+
+def catalogue(found: Iterable[EntryPoint] | None = None) -> Mapping[str, StepInfo]:
+    """Every type that a flow may name, with its schema; for validation and for documentation."""
+    return {**_builtins(), **load_types(found)}
+
+
+def _builtins() -> dict[str, StepInfo]:
+    kinds: tuple[StepInfo, ...] = (HttpStep(), DelayStep(), TransformStep(), ParallelStep())
+    return {kind.name: kind for kind in kinds}
+
+
+def instant_rules() -> Mapping[str, InstantRule]:
+    """What the engine decides without a worker, by type name."""
+    return {"transform": TransformStep(), "delay": DelayStep()}
+
+
+def _load(point: EntryPoint) -> StepType:
+    try:
+        loaded = point.load()
+        step_type: StepType = loaded() if inspect.isclass(loaded) else loaded
+        problem = _problem(point.name, step_type)
+    # A plugin may call sys.exit or raise anything at import; the worker must outlive that.
+    except (Exception, SystemExit) as error:
+        problem = f"{type(error).__name__}: {error}"
+    if problem is None:
+        return step_type
+    reason = f"The step type `{point.name}` ({point.value}) could not be loaded: {problem}"[:1_000]
+    _log.error("%s", reason)
+    return BrokenType(point.name, reason)
+
+
+def _problem(name: str, step_type: Any) -> str | None:
+    """What a loaded object lacks to be a step type; None when it is one."""
+    if not _NAME.fullmatch(name):
+        return "its name is no name of a step type"
+    if getattr(step_type, "name", None) != name:
+        return f"its `name` is {getattr(step_type, 'name', None)!r}"
+    if getattr(step_type, "kind", None) != "work":
+        return "its `kind` must be `work`"
+    if getattr(step_type, "scope", None) not in ("response", "result"):
+        return "its `scope` must be `response` or `result`"
+    if not isinstance(getattr(step_type, "config_schema", None), Mapping):
+        return "its `config_schema` must be a JSON Schema"
+    if not inspect.iscoroutinefunction(getattr(step_type, "execute", None)):
+        return "it has no `async def execute(config, ctx)`"
+    return None

@@ -1,0 +1,30 @@
+"""The `transform` step: the rendered mappings are the result. The engine decides it on the spot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from automata.engine.advance import Done
+from automata.errors import Invalid
+from automata.flow.configs import CONFIG_SCHEMAS
+from automata.steps.contract import Scope
+
+
+class TransformStep:
+    name = "transform"
+    kind = "instant"
+    scope: Scope = "result"
+    config_schema: Mapping[str, Any] = CONFIG_SCHEMAS["transform"]
+
+    def begin(self, config: Mapping[str, Any], now: datetime) -> Done:
+        """Raises Invalid `bad_config` when `mappings` is no object."""
+        mappings = config.get("mappings")
+        if not isinstance(mappings, Mapping):
+            raise Invalid("`mappings` must be an object of names and templates.", code="bad_config")
+        return Done(dict(mappings))
+
+    def wake(self, since: datetime, now: datetime) -> Done:
+        """A transform never waits, so nothing wakes it."""
+        raise Invalid("A transform does not wait.", code="bad_state")

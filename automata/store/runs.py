@@ -1,0 +1,261 @@
+"""Runs and their tasks as people see them: reads for the API and the CLI. What moves a run is in queue and tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, LiteralString
+from uuid import UUID
+
+from psycopg import AsyncConnection, sql
+from psycopg.rows import class_row
+
+from automata.engine.states import RunStatus, TaskStatus
+from automata.errors import Invalid, Missing
+from automata.store.flows import all_of, as_uuid, find_flow
+from automata.store.pages import Page, bad_cursor, clamp, decode, page
+
+Connection = AsyncConnection[Any]
+Filters = list[tuple[str, Any]]
+
+# A run's id holds the clock of the process that made it, `created_at` the database's: the id narrows the range, by so
+# much too little, and the time decides.
+CLOCKS_APART = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """A run. `list_runs` leaves `inputs` and `outputs` out (None): they may be large.
+
+    `started_at` is when its first step was queued, None while it is PENDING. `version` is the number of the version,
+    `commit_sha` what that version came from. `cancelling`: its end was asked for and is not reached yet.
+    """
+
+    id: UUID
+    flow_id: UUID
+    flow_name: str
+    version_id: UUID
+    version: int
+    commit_sha: str | None
+    status: RunStatus
+    cancelling: bool
+    trigger: str
+    created_at: datetime
+    created_by: str | None
+    started_at: datetime | None
+    finished_at: datetime | None
+    schedule_id: UUID | None
+    scheduled_for: datetime | None
+    idempotency_key: str | None
+    error: Mapping[str, Any] | None
+    inputs: Mapping[str, Any] | None = None
+    outputs: Any = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "status", RunStatus(self.status))
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRow:
+    """A step that something was decided about; a `parallel` that runs has no row.
+
+    `due_at`: when a retry that waits (QUEUED) may start, a delay (RUNNING) ends, or a running task's lease does.
+    """
+
+    step: str
+    status: TaskStatus
+    attempt: int
+    queued_at: datetime | None
+    started_at: datetime | None
+    finished_at: datetime | None
+    due_at: datetime | None
+    worker: str | None
+    outputs: Any
+    error: Mapping[str, Any] | None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "status", TaskStatus(self.status))
+
+
+@dataclass(frozen=True, slots=True)
+class TaskAttemptRow:
+    """An attempt that failed and was tried again at `retry_at`; the last attempt is the task itself."""
+
+    step: str
+    attempt: int
+    started_at: datetime | None
+    finished_at: datetime
+    retry_at: datetime | None
+    worker: str | None
+    error: Mapping[str, Any] | None
+
+
+_COLUMNS = sql.SQL(
+    "SELECT runs.id, runs.flow_id, flows.name AS flow_name, runs.version_id, version.number AS version,"
+    " version.commit_sha, runs.trigger, runs.created_at, runs.created_by, runs.schedule_id, runs.scheduled_for,"
+    " runs.idempotency_key, result.finished_at, result.error,"
+    " coalesce(result.status, CASE WHEN pending.step IS NULL THEN 'RUNNING' ELSE 'PENDING' END) AS status,"
+    " result.status IS NULL AND EXISTS (SELECT FROM task_queue AS q WHERE q.run_id = runs.id AND q.step = '!cancel')"
+    "   AS cancelling,"
+    " CASE WHEN result.run_id IS NOT NULL THEN result.started_at WHEN pending.step IS NULL THEN least("
+    "   (SELECT min(queued_at) FROM task_queue AS q WHERE q.run_id = runs.id AND q.step NOT IN ('', '!cancel')),"
+    "   (SELECT min(coalesce(queued_at, finished_at)) FROM tasks WHERE tasks.run_id = runs.id)) END AS started_at"
+)
+_TABLES = sql.SQL(
+    " JOIN flows ON flows.id = runs.flow_id JOIN flow_versions AS version ON version.id = runs.version_id"
+    " LEFT JOIN run_results AS result ON result.run_id = runs.id"
+    " LEFT JOIN task_queue AS pending ON pending.run_id = runs.id AND pending.step = ''"
+)
+
+
+async def get_run(conn: Connection, run_id: str | UUID) -> RunRow:
+    """One run with inputs and outputs. Raises Missing."""
+    async with conn.cursor(row_factory=class_row(RunRow)) as cursor:
+        if id := as_uuid(run_id):
+            payload = sql.SQL(", runs.inputs, result.outputs FROM runs")
+            await cursor.execute(_COLUMNS + payload + _TABLES + sql.SQL(" WHERE runs.id = %s"), [id])
+            if row := await cursor.fetchone():
+                return row
+    raise Missing(f"There is no run {str(run_id)[:100]!r}.")
+
+
+async def list_runs(
+    conn: Connection,
+    *,
+    flow: str | UUID | None = None,
+    status: RunStatus | str | None = None,
+    trigger: str | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    after: str | None = None,
+    limit: int | None = None,
+) -> Page[RunRow]:
+    """The newest first. `since` and `until` (excluded) bound `created_at`; `after` is the cursor of the page before.
+
+    Raises Missing for an unknown flow, Invalid for a status or cursor that cannot be.
+    """
+    limit = clamp(limit)
+    flow_id = (await find_flow(conn, flow)).id if flow else None
+    query, values = listing(_status(status), flow_id, trigger, since, until, _seen(after), limit + 1)
+    async with conn.cursor(row_factory=class_row(RunRow)) as cursor:
+        await cursor.execute(query, values)
+        return page(await cursor.fetchall(), limit, lambda row: (str(row.id),))
+
+
+async def list_tasks(conn: Connection, run_id: UUID, *, outputs: bool = True) -> list[TaskRow]:
+    """In the order in which they were queued; `outputs` False leaves those out (None)."""
+    async with conn.cursor(row_factory=class_row(TaskRow)) as cursor:
+        await cursor.execute(
+            "SELECT step, status, attempt, queued_at, started_at, finished_at, NULL::timestamptz AS due_at, worker,"
+            "   CASE WHEN %(outputs)s THEN outputs END AS outputs, error FROM tasks WHERE run_id = %(run)s"
+            " UNION ALL"
+            " SELECT step, CASE WHEN lane <> '@advance' AND fence IS NULL THEN 'QUEUED' ELSE 'RUNNING' END, attempt,"
+            "   queued_at, started_at, NULL, CASE WHEN ready_at > now() THEN ready_at END, worker, NULL, NULL"
+            " FROM task_queue AS queue WHERE run_id = %(run)s AND step NOT IN ('', '!cancel')"
+            "   AND NOT EXISTS (SELECT FROM tasks WHERE tasks.run_id = queue.run_id AND tasks.step = queue.step)"
+            " ORDER BY queued_at NULLS LAST, finished_at NULLS LAST, step",
+            {"run": run_id, "outputs": outputs},
+        )
+        return await cursor.fetchall()
+
+
+async def list_attempts(conn: Connection, run_id: UUID, step: str | None = None) -> list[TaskAttemptRow]:
+    """The attempts before the last one, of a step or of all, in order."""
+    async with conn.cursor(row_factory=class_row(TaskAttemptRow)) as cursor:
+        await cursor.execute(
+            "SELECT step, attempt, started_at, finished_at, retry_at, worker, error FROM task_attempts"
+            " WHERE run_id = %s AND (%s::text IS NULL OR step = %s) ORDER BY step, attempt",
+            [run_id, step, step],
+        )
+        return await cursor.fetchall()
+
+
+def listing(
+    status: RunStatus | None,
+    flow_id: UUID | None,
+    trigger: str | None,
+    since: datetime | None,
+    until: datetime | None,
+    below: UUID | None,
+    limit: int,
+) -> tuple[sql.Composed, list[Any]]:
+    """The statement of `list_runs`: the ids of the page, walked in an index's order, then what to show of them."""
+    # With a flow its own index leads; else the succeeded are walked past the unfinished ones that are newer.
+    lead = _LEADS[status] if status else _ANY
+    if status is RunStatus.SUCCEEDED and flow_id:
+        lead = replace(lead, id="runs.id", flow_id="runs.flow_id")
+    filters: Filters = [(f"{lead.id} < %s", below)] if below else []
+    if since:
+        filters += [("runs.created_at >= %s", since), (f"{lead.id} >= %s", _first_id(since - CLOCKS_APART))]
+    if until:
+        filters += [("runs.created_at < %s", until), (f"{lead.id} < %s", _first_id(until + CLOCKS_APART))]
+    if flow_id:
+        filters.append((f"{lead.flow_id} = %s", flow_id))
+    if trigger:
+        filters.append(("runs.trigger = %s", trigger))
+    query = sql.SQL(
+        "WITH page AS MATERIALIZED (SELECT {distinct} {id} AS id {chosen} AND {filters} ORDER BY 1 DESC LIMIT %s)"
+        " {columns} FROM page JOIN runs USING (id) {tables} ORDER BY page.id DESC"
+    ).format(
+        distinct=sql.SQL("DISTINCT" if lead.repeats else ""),
+        id=sql.SQL(lead.id),
+        chosen=sql.SQL(lead.chosen),
+        filters=all_of(filters),
+        columns=_COLUMNS,
+        tables=_TABLES,
+    )
+    return query, [*(value for _, value in filters), limit]
+
+
+@dataclass(frozen=True, slots=True)
+class _Lead:
+    """What a page is walked along. The range goes to its columns, or its index would be read from the newest run on."""
+
+    chosen: LiteralString  # FROM ... WHERE ..., as text: a parameter would hide the partial index from the planner
+    id: LiteralString = "lead.run_id"
+    flow_id: LiteralString = "runs.flow_id"
+    repeats: bool = False
+
+
+_UNFINISHED: LiteralString = "NOT EXISTS (SELECT FROM run_results AS r WHERE r.run_id = lead.run_id)"
+_ANY = _Lead("FROM runs WHERE true", id="runs.id")
+_RESULTS: LiteralString = "FROM run_results AS lead JOIN runs ON runs.id = lead.run_id WHERE lead.status ="
+_QUEUE: LiteralString = "FROM task_queue AS lead JOIN runs ON runs.id = lead.run_id WHERE"
+_LEADS = {
+    RunStatus.PENDING: _Lead(f"{_QUEUE} lead.step = '' AND {_UNFINISHED}"),
+    RunStatus.RUNNING: _Lead(
+        f"{_QUEUE} lead.step <> '' AND {_UNFINISHED}"
+        " AND NOT EXISTS (SELECT FROM task_queue AS q WHERE q.run_id = lead.run_id AND q.step = '')",
+        repeats=True,
+    ),
+    RunStatus.SUCCEEDED: _Lead(f"{_RESULTS} 'SUCCEEDED'"),
+    RunStatus.FAILED: _Lead(f"{_RESULTS} 'FAILED'", flow_id="lead.flow_id"),
+    RunStatus.CANCELLED: _Lead(f"{_RESULTS} 'CANCELLED'", flow_id="lead.flow_id"),
+}
+
+
+def _status(given: RunStatus | str | None) -> RunStatus | None:
+    try:
+        return RunStatus(given) if given else None
+    except ValueError:
+        raise Invalid(
+            f"{str(given)[:50]!r} is not a status of a run.",
+            code="bad_status",
+            hint=f"One of {', '.join(RunStatus)}.",
+            pointer="/status",
+        ) from None
+
+
+def _seen(cursor: str | None) -> UUID | None:
+    """The last run of the page before."""
+    if cursor is None:
+        return None
+    if id := as_uuid(decode(cursor, 1)[0]):
+        return id
+    raise bad_cursor()
+
+
+def _first_id(moment: datetime) -> UUID:
+    """The least UUIDv7 of a moment: its first 48 bits are milliseconds since 1970."""
+    return UUID(int=max(0, int(moment.timestamp() * 1000)) << 80)

@@ -1,0 +1,261 @@
+"""The tables as SQLAlchemy Core knows them: for filtered reads, and to prove that the migrations say the same."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSON, JSONB, UUID
+
+# PostgreSQL's own names, so that a constraint is called the same whoever made it.
+metadata = MetaData(
+    naming_convention={
+        "pk": "%(table_name)s_pkey",
+        "uq": "%(table_name)s_%(column_0_N_name)s_key",
+        "fk": "%(table_name)s_%(column_0_N_name)s_fkey",
+        "ck": "%(table_name)s_%(constraint_name)s_check",
+    }
+)
+
+
+def _uuid(name: str, *extra: Any, **options: Any) -> Column[Any]:
+    return Column(name, UUID, *extra, **options)
+
+
+def _key() -> Column[Any]:
+    return Column("id", UUID, primary_key=True, server_default=func.gen_random_uuid())
+
+
+def _text(name: str, *extra: Any, nullable: bool = False, **options: Any) -> Column[Any]:
+    return Column(name, Text, *extra, nullable=nullable, **options)
+
+
+def _time(name: str, *, nullable: bool = True) -> Column[Any]:
+    return Column(name, DateTime(timezone=True), nullable=nullable)
+
+
+def _stamp(name: str) -> Column[Any]:
+    return Column(name, DateTime(timezone=True), nullable=False, server_default=func.now())
+
+
+def _object(name: str, **options: Any) -> tuple[Column[Any], CheckConstraint]:
+    return (
+        Column(name, JSONB, nullable=False, **options),
+        CheckConstraint(f"jsonb_typeof({name}) = 'object'", name=name),
+    )
+
+
+def _one_of(name: str, *words: str) -> CheckConstraint:
+    return CheckConstraint(f"{name} IN ({', '.join(repr(word) for word in words)})", name=name)
+
+
+_EMPTY = text("'{}'")
+
+sync_sources = Table(
+    "sync_sources",
+    metadata,
+    _key(),
+    _text("url"),
+    _text("path", server_default=""),
+    _text("branch"),
+    _text("environment"),
+    _text("head_sha", nullable=True),
+    _text("tree_sha", nullable=True),
+    _time("synced_at"),
+    _stamp("created_at"),
+    UniqueConstraint("url", "path", "environment"),
+)
+
+sync_attempts = Table(
+    "sync_attempts",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    _uuid("source_id", ForeignKey("sync_sources.id"), nullable=False),
+    _text("sha", nullable=True),
+    _text("status"),
+    _time("started_at", nullable=False),
+    _stamp("finished_at"),
+    Column("plan", JSON),
+    Column("error", JSON),
+    _one_of("status", "synced", "unchanged", "failed", "refused"),
+    Index("sync_attempts_latest", "source_id", "id"),
+)
+
+flows = Table(
+    "flows",
+    metadata,
+    _key(),
+    _text("name", unique=True),
+    _uuid("source_id", ForeignKey("sync_sources.id")),
+    _uuid("current_version_id", ForeignKey("flow_versions.id", use_alter=True)),
+    *_object("labels", server_default=_EMPTY),
+    _time("archived_at"),
+    _stamp("created_at"),
+    _stamp("updated_at"),
+    CheckConstraint("name ~ '^[a-z0-9][a-z0-9._-]{0,99}$'", name="name"),
+    Index("flows_source", "source_id"),
+)
+
+flow_versions = Table(
+    "flow_versions",
+    metadata,
+    _key(),
+    _uuid("flow_id", ForeignKey("flows.id"), nullable=False),
+    Column("number", Integer, nullable=False),
+    _text("content_hash"),
+    *_object("spec"),
+    *_object("variables", server_default=_EMPTY),
+    _text("commit_sha", nullable=True),
+    _text("path", nullable=True),
+    _text("author", nullable=True),
+    _text("message", nullable=True),
+    _time("committed_at"),
+    _stamp("created_at"),
+    UniqueConstraint("flow_id", "number"),
+    UniqueConstraint("flow_id", "content_hash"),
+    CheckConstraint("number > 0", name="number"),
+)
+
+schedules = Table(
+    "schedules",
+    metadata,
+    _key(),
+    _uuid("flow_id", ForeignKey("flows.id"), nullable=False),
+    _text("name"),
+    _text("origin"),
+    *_object("spec"),
+    Column("enabled", Boolean, nullable=False, server_default=text("true")),
+    _time("next_fire_at"),
+    _time("last_fire_at"),
+    _stamp("created_at"),
+    _stamp("updated_at"),
+    UniqueConstraint("flow_id", "name"),
+    _one_of("origin", "git", "api"),
+)
+Index(
+    "schedules_due",
+    schedules.c.next_fire_at,
+    postgresql_where=schedules.c.next_fire_at.is_not(None),
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    _uuid("id", primary_key=True),
+    _uuid("flow_id", nullable=False),
+    _uuid("version_id", nullable=False),
+    _text("trigger"),
+    Column("inputs", JSON, nullable=False),
+    _text("idempotency_key", nullable=True),
+    _text("request_hash", nullable=True),
+    _uuid("schedule_id"),
+    _time("scheduled_for"),
+    _stamp("created_at"),
+    _text("created_by", nullable=True),
+    CheckConstraint("(schedule_id IS NULL) = (scheduled_for IS NULL)", name="schedule"),
+)
+Index(
+    "runs_idempotency",
+    runs.c.flow_id,
+    runs.c.idempotency_key,
+    unique=True,
+    postgresql_where=runs.c.idempotency_key.is_not(None),
+)
+Index(
+    "runs_fire",
+    runs.c.schedule_id,
+    runs.c.scheduled_for,
+    unique=True,
+    postgresql_where=runs.c.schedule_id.is_not(None),
+)
+Index("runs_flow", runs.c.flow_id, runs.c.id.desc())
+
+run_results = Table(
+    "run_results",
+    metadata,
+    _uuid("run_id", primary_key=True),
+    _uuid("flow_id", nullable=False),
+    _text("status"),
+    _time("started_at", nullable=False),
+    _stamp("finished_at"),
+    Column("outputs", JSON),
+    Column("error", JSON),
+    _one_of("status", "SUCCEEDED", "FAILED", "CANCELLED"),
+)
+Index(
+    "run_results_not_succeeded",
+    run_results.c.status,
+    run_results.c.run_id.desc(),
+    postgresql_include=["flow_id"],
+    postgresql_where=run_results.c.status != "SUCCEEDED",
+)
+
+tasks = Table(
+    "tasks",
+    metadata,
+    _uuid("run_id", primary_key=True),
+    _text("step", primary_key=True),
+    _text("status"),
+    Column("attempt", Integer, nullable=False, server_default=text("1")),
+    _time("queued_at"),
+    _time("started_at"),
+    _stamp("finished_at"),
+    _text("worker", nullable=True),
+    Column("outputs", JSON),
+    Column("error", JSON),
+    _one_of("status", "SUCCEEDED", "FAILED", "SKIPPED", "CANCELLED"),
+)
+
+task_attempts = Table(
+    "task_attempts",
+    metadata,
+    _uuid("run_id", primary_key=True),
+    _text("step", primary_key=True),
+    Column("attempt", Integer, primary_key=True, autoincrement=False),
+    _time("started_at"),
+    _stamp("finished_at"),
+    _text("worker", nullable=True),
+    Column("error", JSON),
+    _time("retry_at"),
+)
+
+task_queue = Table(
+    "task_queue",
+    metadata,
+    _uuid("run_id", primary_key=True),
+    _text("step", primary_key=True),
+    _text("lane"),
+    _time("ready_at", nullable=False),
+    _stamp("queued_at"),
+    Column("attempt", Integer, nullable=False, server_default=text("1")),
+    Column("losses", SmallInteger, nullable=False, server_default=text("0")),
+    _uuid("fence"),
+    _time("started_at"),
+    _text("worker", nullable=True),
+    _uuid("version_id", nullable=False),
+    Column("reads", ARRAY(Text), nullable=False, server_default=_EMPTY),
+    Index("task_queue_ready", "lane", "ready_at"),
+    postgresql_with={
+        "fillfactor": 70,
+        "autovacuum_vacuum_scale_factor": 0,
+        "autovacuum_vacuum_threshold": 5000,
+        "autovacuum_vacuum_cost_delay": 0,
+    },
+)

@@ -1,0 +1,213 @@
+"""Desired flows against stored ones: what a sync would do, and the guards that may say no. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from automata.errors import Conflict, Diagnostic, Refused
+from automata.git.names import shown
+from automata.sync.project import Policy
+
+Kind = Literal["create", "update", "rename", "unarchive", "archive", "unchanged", "kept"]
+KINDS: tuple[Kind, ...] = ("create", "update", "rename", "unarchive", "archive", "unchanged", "kept")
+_LISTED = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """One flow of the repository; `content_hash` covers its spec and the variables that it reads."""
+
+    name: str
+    path: str
+    content_hash: str
+    renamed_from: str | None = None
+    places: Mapping[str, tuple[int, int]] = field(default_factory=dict, compare=False)  # of /name and /renamed_from
+
+
+@dataclass(frozen=True, slots=True)
+class Current:
+    """One stored flow. `owner` is '' for this source, else who manages it (`the API`, or another source)."""
+
+    name: str
+    content_hash: str | None
+    owner: str = ""
+    archived: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """What happens to one flow; `previous` is its old name when it is renamed."""
+
+    kind: Kind
+    name: str
+    path: str = ""
+    previous: str | None = None
+
+    def to_json(self) -> dict[str, str | None]:
+        return {"action": self.kind, "flow": self.name, "path": self.path or None, "previous": self.previous}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    actions: tuple[Action, ...]
+    managed: int  # active flows of this source before
+
+    @property
+    def counts(self) -> dict[str, int]:
+        found = Counter(action.kind for action in self.actions)
+        return {kind: found[kind] for kind in KINDS}
+
+    @property
+    def changes(self) -> tuple[Action, ...]:
+        return tuple(action for action in self.actions if action.kind not in ("unchanged", "kept"))
+
+    @property
+    def archives(self) -> list[str]:
+        return sorted(action.name for action in self.actions if action.kind == "archive")
+
+
+def make_plan(desired: Sequence[Desired], current: Mapping[str, Current], policy: Policy) -> Plan:
+    """Order: by name, what leaves last. `desired` passed `between_files`. Raises Conflict (code `name_taken`)."""
+    wanted = {flow.name: flow for flow in desired}
+    renames = _renames(wanted, current)
+    _refuse_taken(wanted, current)
+    actions = [_action(flow, current, renames) for flow in sorted(desired, key=lambda flow: flow.name)]
+    gone = sorted(
+        flow.name
+        for flow in current.values()
+        if not flow.owner and not flow.archived and flow.name not in wanted and flow.name not in renames.values()
+    )
+    leaving: Kind = "kept" if policy.prune == "never" else "archive"
+    actions += [Action(leaving, name) for name in gone]
+    managed = sum(not flow.owner and not flow.archived for flow in current.values())
+    return Plan(tuple(actions), managed)
+
+
+def between_files(desired: Sequence[Desired]) -> list[Diagnostic]:
+    """What is wrong between files, in the words of `flow.check.check_together`; AF305 for two heirs of one flow."""
+    first: dict[str, Desired] = {}
+    heirs: dict[str, Desired] = {}
+    found = []
+    for flow in desired:
+        other = first.setdefault(flow.name, flow)
+        if other is not flow:
+            found.append(
+                _finding("AF114", flow, "/name", f"`{flow.name}` is already the name of the flow in {other.path}")
+            )
+    for flow in desired:
+        old = flow.renamed_from
+        if old is not None and old in first:
+            found.append(
+                _finding("AF115", flow, "/renamed_from", f"`{old}` is still the name of the flow in {first[old].path}")
+            )
+        elif old is not None and (heir := heirs.setdefault(old, flow)) is not flow:
+            found.append(_finding("AF305", flow, "/renamed_from", f"{heir.path} is renamed from `{old}` already"))
+    return found
+
+
+def confirmation(sha: str, names: Iterable[str]) -> str:
+    """The word that allows archiving exactly these flows at exactly this commit (16 hex digits)."""
+    return hashlib.sha256("\n".join([sha, *sorted(names)]).encode()).hexdigest()[:16]
+
+
+def guard(
+    plan: Plan, policy: Policy, sha: str, confirm: str | None, *, missing: Sequence[str] = (), empty: bool
+) -> None:
+    """Refuse (code `prune_blocked`) what looks like an accident, unless `confirm` names this commit and list.
+
+    `missing` are flow folders that the tree lacks; `empty` says that it has no flow at all.
+    """
+    names = plan.archives
+    if not names:
+        return
+    word = confirmation(sha, names)
+    if confirm == word:
+        return
+    reason = _reason(plan, policy, missing, empty)
+    if not reason and confirm is None:
+        return
+    if confirm is not None:
+        reason = f"--confirm-deletes {shown(confirm)} was given for another commit or another list"
+    raise Refused(
+        f"{_plural(len(names))} would be archived ({_listed(names)}), but {reason}.",
+        code="prune_blocked",
+        hint=f"If this is meant: --confirm-deletes {word}",
+        details={"flows": names, "confirm": word, "sha": sha},
+    )
+
+
+def _reason(plan: Plan, policy: Policy, missing: Sequence[str], empty: bool) -> str:
+    names = plan.archives
+    if missing:
+        return f"the folder {', '.join(map(shown, missing))} is missing"
+    if empty:
+        return "the repository has no flows left"
+    if policy.prune == "confirm":
+        return "this project wants that confirmed (sync.prune: confirm)"
+    if policy.max_count is not None and len(names) > policy.max_count:
+        return f"at most {policy.max_count} may leave at once (sync.max_delete.count)"
+    if policy.max_percent is not None and len(names) > (limit := share(plan.managed, policy.max_percent)):
+        share_of = f"{policy.max_percent:g} % of {plan.managed}"
+        return f"at most {share_of} may leave at once, which is {limit} (sync.max_delete.percent)"
+    return ""
+
+
+def share(managed: int, percent: float) -> int:
+    """How many of `managed` flows `percent` allows: rounded up, so that one flow may leave a small repository."""
+    return math.ceil(managed * percent / 100)
+
+
+def _renames(wanted: Mapping[str, Desired], current: Mapping[str, Current]) -> dict[str, str]:
+    """New name to old name, for flows that are new under this name and ours under the other."""
+    return {
+        flow.name: old
+        for flow in wanted.values()
+        if (old := flow.renamed_from) is not None
+        and old in current
+        and not current[old].owner
+        and flow.name not in current
+    }
+
+
+def _finding(code: str, flow: Desired, pointer: str, message: str) -> Diagnostic:
+    line, column = flow.places.get(pointer, (0, 0))
+    return Diagnostic(code, message, flow.path, line, column, pointer)
+
+
+def _refuse_taken(wanted: Mapping[str, Desired], current: Mapping[str, Current]) -> None:
+    taken = [flow for flow in current.values() if flow.owner and not flow.archived and flow.name in wanted]
+    if not taken:
+        return
+    whose = "; ".join(f"{flow.name} is managed by {flow.owner}" for flow in taken[:_LISTED])
+    raise Conflict(
+        f"The name of {_plural(len(taken))} is taken: {whose}.",
+        code="name_taken",
+        hint="Rename the flow in the repository, or archive the other one first.",
+        details={"flows": [flow.name for flow in taken]},
+    )
+
+
+def _action(flow: Desired, current: Mapping[str, Current], renames: Mapping[str, str]) -> Action:
+    if flow.name in renames:
+        return Action("rename", flow.name, flow.path, renames[flow.name])
+    stored = current.get(flow.name)
+    if stored is None:
+        return Action("create", flow.name, flow.path)
+    if stored.archived:
+        return Action("unarchive", flow.name, flow.path)
+    same = stored.content_hash == flow.content_hash
+    return Action("unchanged" if same else "update", flow.name, flow.path)
+
+
+def _plural(number: int) -> str:
+    return "1 flow" if number == 1 else f"{number} flows"
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return ", ".join(names[:_LISTED]) + more

@@ -1,0 +1,162 @@
+"""`automata.yaml` and `environments/*.yaml`: what they say, every problem reported with its place (codes AF30x)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from automata.errors import AutomataError, Diagnostic, Usage
+from automata.flow.findings import Findings, Positions, child
+from automata.flow.shape import Shape
+from automata.flow.yaml12 import parse_yaml
+from automata.git.names import check_branch, check_folder, nearest, shown
+from automata.git.tree import joined
+from automata.sync.shapes import ENVIRONMENT_SCHEMA, PROJECT_SCHEMA
+from automata.sync.source import Tree
+
+FILE = "automata.yaml"
+EMPTY_FILE = "AF011"
+Prune = Literal["archive", "confirm", "never"]
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """When flows that left the repository are archived. A limit that is None does not hold."""
+
+    prune: Prune = "archive"
+    max_count: int | None = 5
+    max_percent: float | None = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One environment as the project names it; what it does not name is None."""
+
+    name: str
+    branch: str | None = None
+    file: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """`flows` are folders below the project's folder; `positions` are those of `file`, for later findings."""
+
+    file: str = ""
+    flows: tuple[str, ...] = ("flows",)
+    stages: Mapping[str, Stage] = field(default_factory=dict)
+    policy: Policy = Policy()
+    checks: Mapping[str, Any] = field(default_factory=dict)
+    positions: Positions = field(default_factory=Positions, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """What one environment gives its flows. `secrets` are names, None when its file lists none."""
+
+    name: str
+    file: str = ""
+    vars: Mapping[str, Any] = field(default_factory=dict)
+    secrets: frozenset[str] | None = None
+
+
+def read_project(tree: Tree) -> tuple[Project, list[Diagnostic]]:
+    """The project of a tree; the defaults when it has no `automata.yaml` or a wrong one."""
+    path = joined(tree.folder, FILE)
+    value, findings = _read(tree, path, PROJECT_SCHEMA)
+    if value is None:
+        return Project(positions=findings.positions), list(findings.done())
+    project = Project(
+        file=path,
+        flows=_folders(value.get("flows", ["flows"]), findings),
+        stages=_stages(value.get("environments", {}), findings),
+        policy=_policy(value.get("sync", {})),
+        checks=value.get("checks", {}),
+        positions=findings.positions,
+    )
+    return project, list(findings.done())
+
+
+def read_environment(tree: Tree, project: Project, name: str) -> tuple[Environment, list[Diagnostic]]:
+    """The variables of one environment. Raises Usage (code `environment_unknown`) when the project has others only."""
+    stage = project.stages.get(name)
+    if stage is None and project.stages:
+        raise Usage(
+            f"{project.file} has no environment {shown(name)}.",
+            code="environment_unknown",
+            hint=nearest(name, project.stages) or f"It has {', '.join(sorted(project.stages))}.",
+        )
+    named = stage.file if stage else None
+    path = joined(tree.folder, named or f"environments/{name}.yaml")
+    value, findings = _read(tree, path, ENVIRONMENT_SCHEMA)
+    if value is None:
+        if named and not findings.found and tree.find(path)[0] is None:
+            findings = Findings(project.file, project.positions)
+            findings.add("AF303", f"the file {shown(path)} does not exist", f"{child('/environments', name)}/file")
+        return Environment(name), list(findings.done())
+    secrets = frozenset(value["secrets"]) if "secrets" in value else None
+    return Environment(name, path, value.get("vars", {}), secrets), list(findings.done())
+
+
+def _read(tree: Tree, path: str, schema: dict[str, Any]) -> tuple[dict[str, Any] | None, Findings]:
+    """The value of a file that has the right shape; None when it is absent or wrong (then the findings say why)."""
+    entry, listing = tree.find(path)
+    if entry is None:
+        return None, Findings(path, Positions(), found=listing.diagnostics)
+    value, positions, problems = parse_yaml(tree.data(entry), path)
+    # An empty file, or one of comments only, says that the defaults are wanted.
+    found = [item for item in problems if item.code != EMPTY_FILE]
+    findings = Findings(path, positions, found=found)
+    if not found:
+        value = {} if value is None else value
+        Shape({}, findings).check(value, schema)
+    return (None if findings.found else value), findings
+
+
+def _folders(folders: Sequence[str], findings: Findings) -> tuple[str, ...]:
+    kept: list[str] = []
+    for index, text in enumerate(folders):
+        pointer = f"/flows/{index}"
+        folder = _checked(check_folder, text, pointer, findings)
+        if folder is None:
+            continue
+        if folder == "":
+            findings.add("AF301", "flows need a folder of their own, such as `flows`", pointer)
+        elif other := next((other for other in kept if _overlap(folder, other)), None):
+            findings.add("AF301", f"the folders {shown(other)} and {shown(folder)} hold the same files", pointer)
+        else:
+            kept.append(folder)
+    return tuple(kept)
+
+
+def _stages(stages: Mapping[str, Mapping[str, str]], findings: Findings) -> dict[str, Stage]:
+    found = {}
+    for name, entry in stages.items():
+        pointer = child("/environments", name)
+        branch, file = entry.get("branch"), entry.get("file")
+        found[name] = Stage(
+            name,
+            branch and _checked(check_branch, branch, f"{pointer}/branch", findings),
+            file and _checked(check_folder, file, f"{pointer}/file", findings),
+        )
+    return found
+
+
+def _policy(sync: Mapping[str, Any]) -> Policy:
+    prune = sync.get("prune", "archive")
+    if "max_delete" not in sync:
+        return Policy(prune)
+    # Who names one limit means that one: the other does not silently stay.
+    return Policy(prune, sync["max_delete"].get("count"), sync["max_delete"].get("percent"))
+
+
+def _checked(check: Callable[[str], str], text: str, pointer: str, findings: Findings) -> str | None:
+    try:
+        return check(text)
+    except AutomataError as error:
+        findings.add("AF302", error.message.rstrip("."), pointer)
+        return None
+
+
+def _overlap(one: str, other: str) -> bool:
+    return f"{one}/".startswith(f"{other}/") or f"{other}/".startswith(f"{one}/")

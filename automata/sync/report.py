@@ -1,0 +1,103 @@
+"""What one sync did or would do, for people and programs; and how an attempt is kept in the database."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from automata.errors import AutomataError, Diagnostic, Unavailable
+from automata.sync.plan import Action, Plan
+
+# What is kept of one attempt: enough to see what happened, not a second copy of a large commit.
+KEPT_ACTIONS = 200
+KEPT_FINDINGS = 100
+
+_VERBS = {
+    "create": "created",
+    "update": "updated",
+    "rename": "renamed",
+    "unarchive": "unarchived",
+    "archive": "archived",
+    "unchanged": "unchanged",
+    "kept": "kept though gone from the repository",
+}
+
+
+Outcome = Literal["synced", "unchanged", "planned"]
+
+
+@dataclass(frozen=True, slots=True)
+class SyncReport:
+    """`sha` is the full commit, `<sha>-dirty` or `working-tree`; `diagnostics` are warnings, errors are raised.
+
+    `status` is `planned` for a dry run. `plan` is None when nothing had to be read, because nothing moved.
+    """
+
+    status: Outcome
+    sha: str
+    source: str
+    branch: str
+    environment: str
+    plan: Plan | None = None
+    diagnostics: Sequence[Diagnostic] = ()
+    rewritten: bool = False
+    duration_ms: int = 0
+
+    @property
+    def actions(self) -> tuple[Action, ...]:
+        return self.plan.actions if self.plan else ()
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        return self.plan.counts if self.plan else {}
+
+    def summary(self) -> str:
+        """One sentence, such as `0123456789ab of main: 2 created, 1 updated, 17 unchanged`."""
+        done = [f"{number} {_VERBS[kind]}" for kind, number in self.counts.items() if number]
+        text = ", ".join(done) if done else ("nothing changed" if self.plan is None else "no flows")
+        return f"{short(self.sha)} of {self.branch}: {text}"
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "status": self.status,
+            "sha": self.sha,
+            "source": self.source,
+            "branch": self.branch,
+            "environment": self.environment,
+            "counts": dict(self.counts),
+            "actions": [action.to_json() for action in self.actions],
+            "diagnostics": [asdict(item) for item in self.diagnostics],
+            "rewritten": self.rewritten,
+            "duration_ms": self.duration_ms,
+        }
+
+
+def short(sha: str) -> str:
+    """Twelve digits of a commit, with its `-dirty` if it has one."""
+    commit, dash, rest = sha.partition("-")
+    return commit[:12] + dash + rest
+
+
+def plan_record(plan: Plan) -> dict[str, Any]:
+    """The `plan` of an attempt: what changed, not what stayed."""
+    changes = plan.changes
+    return {
+        "counts": plan.counts,
+        "actions": [action.to_json() for action in changes[:KEPT_ACTIONS]],
+        "omitted": max(0, len(changes) - KEPT_ACTIONS),
+    }
+
+
+def error_record(error: Exception, step: str) -> dict[str, Any]:
+    """The `error` of an attempt. `transient` says that trying again may help; else a new commit is needed."""
+    if not isinstance(error, AutomataError):
+        return {"step": step, "code": "internal", "message": type(error).__name__, "transient": False}
+    return {
+        "step": step,
+        "code": error.code,
+        "message": error.message,
+        "hint": error.hint,
+        "transient": isinstance(error, Unavailable),
+        "diagnostics": [asdict(item) for item in error.diagnostics[:KEPT_FINDINGS]],
+    }

@@ -1,0 +1,116 @@
+"""Where the flows of an environment come from, and one look at it: a mirror, and a commit or a working tree."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+from automata.errors import Missing, Usage
+from automata.git.address import parse_address
+from automata.git.history import Provenance
+from automata.git.mirror import Mirror
+from automata.git.names import check_branch, check_folder, shown
+from automata.git.tree import Entry, Listing
+from automata.git.working import WorkingTree, changes
+from automata.store.embedded_host import default_data_dir
+
+MAIN = "main"
+_ENVIRONMENT = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+
+
+class Tree(Protocol):
+    """What a commit and a working tree have in common; paths are from the root of the repository."""
+
+    @property
+    def commit(self) -> str: ...
+    @property
+    def folder(self) -> str: ...
+    @property
+    def tree(self) -> str | None: ...
+    def exists(self, folder: str) -> bool: ...
+    def folders(self, folder: str = "") -> list[str]: ...
+    def find(self, path: str) -> tuple[Entry | None, Listing]: ...
+    def list(self, folder: str) -> Listing | None: ...
+    def data(self, entry: Entry) -> bytes: ...
+    def provenance(self, blobs: dict[str, str], folders: Sequence[str]) -> dict[str, Provenance]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One folder of one repository for one environment.
+
+    `branch` None takes the environment's branch from `automata.yaml`, else main. `working_tree` reads what is on disk
+    instead of a commit (development only). `mirrors` is where copies of remote repositories are kept; None is
+    a folder of the data directory.
+    """
+
+    url: str
+    branch: str | None = "main"
+    environment: str = "prod"
+    path: str = ""
+    working_tree: bool = False
+    mirrors: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """The address without credentials: what the database, messages and logs know the source by."""
+        return parse_address(self.url).url
+
+    def checked(self) -> Source:
+        """The same source with its folder written one way; raises Usage for any part that cannot be."""
+        if self.branch is not None:
+            check_branch(self.branch)
+        if not _ENVIRONMENT.fullmatch(self.environment):
+            raise Usage(
+                f"{shown(self.environment)} is not the name of an environment.",
+                code="environment_name",
+                hint="Lower-case letters, digits, '.', '_' and '-', at most 63, such as prod.",
+            )
+        parse_address(self.url)
+        return replace(self, path=check_folder(self.path))
+
+    def open(self) -> Mirror:
+        return Mirror.open(self.url, self.mirrors or default_data_dir() / "mirrors")
+
+
+def look(mirror: Mirror, source: Source, commit: str) -> Tree:
+    """The files to read: those of `commit`, or of the working tree. Raises Missing when the folder is not there."""
+    if source.working_tree:
+        return WorkingTree(mirror, source.path)
+    return mirror.tree(commit, source.path)
+
+
+def choose_branch(mirror: Mirror, source: Source, stages: Callable[[Tree], Mapping[str, str | None]]) -> str:
+    """The branch to follow: the one asked for, else the environment's in `automata.yaml`, else main.
+
+    `automata.yaml` is that of the default branch; `stages` reads the branches of a tree's environments.
+    """
+    if source.branch is not None:
+        return source.branch
+    default = _default_branch(mirror)
+    if default is None:
+        return MAIN
+    try:
+        tree = mirror.tree(mirror.resolve(default), source.path)
+    except Missing:
+        return MAIN
+    return stages(tree).get(source.environment) or MAIN
+
+
+def _default_branch(mirror: Mirror) -> str | None:
+    branches = mirror.branches()
+    usual = [name for name in (mirror.head_branch(), MAIN, "master") if name in branches]
+    if usual:
+        return usual[0]
+    return branches[0] if len(branches) == 1 else None
+
+
+async def watch(source: Source) -> AsyncIterator[set[str]]:
+    """Yield the changed paths (from the root of the repository) each time the project's files or branches change."""
+    source = source.checked()
+    root = WorkingTree(source.open(), source.path).root
+    async for batch in changes(root, source.path):
+        yield batch

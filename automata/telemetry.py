@@ -1,0 +1,106 @@
+"""Logs and metrics. Every metric's name, unit and labels are in this one place; labels come from closed sets only."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from typing import Any, TextIO
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from automata import __version__
+
+METRICS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+# Beats of an interactive API: below 5 ms all is well, above 10 s a client has given up (a long poll has its own route).
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_ROWS = (1, 2, 5, 10, 25, 50, 100, 250, 500)
+
+# Not prometheus_client's global registry: two apps in one test process must not share what a third library adds.
+REGISTRY = CollectorRegistry()
+
+HTTP_REQUESTS = Counter(
+    "automata_http_requests_total",
+    "Requests answered, by route template.",
+    ("method", "route", "status"),
+    registry=REGISTRY,
+)
+HTTP_SECONDS = Histogram(
+    "automata_http_request_seconds",
+    "Time from a request's head to the end of its answer.",
+    ("route",),
+    buckets=_SECONDS,
+    registry=REGISTRY,
+)
+HTTP_IN_FLIGHT = Gauge("automata_http_requests_in_flight", "Requests that are being answered.", registry=REGISTRY)
+HTTP_REFUSED = Counter(
+    "automata_http_refused_total",
+    "Requests turned away before their route ran, by problem code.",
+    ("code",),
+    registry=REGISTRY,
+)
+RUNS_CREATED = Counter(
+    "automata_runs_created_total", "Runs accepted (committed), by trigger.", ("trigger",), registry=REGISTRY
+)
+INTAKE_ROWS = Histogram(
+    "automata_intake_batch_rows", "Run requests that shared one transaction.", buckets=_ROWS, registry=REGISTRY
+)
+_BUILD = Gauge("automata_build_info", "1; the version is the label.", ("version",), registry=REGISTRY)
+_BUILD.labels(__version__).set(1)
+
+
+def metrics_text() -> bytes:
+    """All metrics of this process in Prometheus' text format (METRICS_CONTENT_TYPE)."""
+    return generate_latest(REGISTRY)
+
+
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+# What would let a logged value start a new line or drive a terminal: C0, DEL, C1 and the Unicode line ends.
+_CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} | {
+    0x2028: "\\u2028",
+    0x2029: "\\u2029",
+}
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: time (RFC 3339, UTC), level, logger, message, and whatever `extra` carried."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = _extra(record) | {
+            "time": _timestamp(record.created),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str)
+
+
+class TextFormatter(logging.Formatter):
+    """`time level logger message key=value …`; control characters are written out, so a value stays on its line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields = "".join(f" {name}={value}" for name, value in _extra(record).items())
+        head = f"{_timestamp(record.created)} {record.levelname.lower():7} {record.name} "
+        line = head + (record.getMessage() + fields).translate(_CONTROL)
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
+def configure_logs(level: str = "info", format: str = "text", stream: TextIO | None = None) -> None:
+    """Send every logger of the process to `stream` (stderr). Raises ValueError for an unknown level."""
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter(JsonFormatter() if format == "json" else TextFormatter())
+    root = logging.getLogger()
+    root.setLevel(level.upper())
+    root.handlers[:] = [handler]
+
+
+def _extra(record: logging.LogRecord) -> dict[str, Any]:
+    return {name: value for name, value in vars(record).items() if name not in _STANDARD}
+
+
+def _timestamp(seconds: float) -> str:
+    whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+    return f"{whole}.{int(seconds % 1 * 1000):03d}Z"

@@ -1,0 +1,115 @@
+"""Fixtures of every test: a real PostgreSQL, and a fresh, migrated database for each test module.
+
+The server is the one of AUTOMATA_DATABASE_URL (its user must be allowed to create databases), else an embedded one
+under `build/` that all workers and sessions share. Databases are copies of a template that is migrated once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
+
+from automata.store import migrate
+from automata.store.embedded import start_embedded
+
+ROOT = Path(__file__).parents[1]
+_PREFIX = "automata_test"
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def server_url() -> Iterator[str]:
+    """A server where databases may be made; the URL's own database is left alone."""
+    if url := os.environ.get("AUTOMATA_DATABASE_URL"):
+        yield url
+        return
+    data_dir = Path(os.environ.get("AUTOMATA_TEST_DATA_DIR") or ROOT / "build" / "test-postgres")
+    # Tests kill processes, never the machine, so nothing hangs on the disk.
+    with start_embedded(data_dir, settings={"fsync": "off"}) as server:
+        yield server.url
+
+
+@pytest.fixture(scope="session")
+def make_database(server_url: str) -> Iterator[Callable[[], str]]:
+    """Call it for the URL of one more fresh, migrated database; all are dropped at the end."""
+    made: list[str] = []
+
+    def make() -> str:
+        name = f"{_PREFIX}_{os.getpid()}_{next(_numbers)}"
+        with _admin(server_url) as conn:
+            conn.execute(
+                sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
+            )
+        made.append(name)
+        return _with_database(server_url, name)
+
+    with _admin(server_url) as conn:
+        _drop(conn, _leftovers(conn))
+        template = _template(conn, server_url)
+    yield make
+    with _admin(server_url) as conn:
+        _drop(conn, made)
+
+
+@pytest.fixture(scope="module")
+def database_url(make_database: Callable[[], str]) -> str:
+    """This module's own database, with all tables and no rows."""
+    return make_database()
+
+
+@pytest.fixture
+def fresh_database_url(make_database: Callable[[], str]) -> str:
+    """This test's own database."""
+    return make_database()
+
+
+def _template(conn: psycopg.Connection, server_url: str) -> str:
+    files = sorted((ROOT / "migrations").rglob("*.py"))
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:12]
+    name = f"{_PREFIX}_template_{digest}"
+    conn.execute("SELECT pg_advisory_lock(hashtext(%s))", [_PREFIX])
+    try:
+        if not conn.execute("SELECT FROM pg_database WHERE datname = %s", [name]).rowcount:
+            fresh = f"{name}_new"
+            _drop(conn, [fresh])
+            conn.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(fresh)))
+            migrate.upgrade(_with_database(server_url, fresh))
+            conn.execute(sql.SQL("ALTER DATABASE {} RENAME TO {}").format(*map(sql.Identifier, (fresh, name))))
+    finally:
+        conn.execute("SELECT pg_advisory_unlock(hashtext(%s))", [_PREFIX])
+    return name
+
+
+def _leftovers(conn: psycopg.Connection) -> list[str]:
+    """Databases of sessions that were killed."""
+    rows = conn.execute(
+        "SELECT datname, split_part(datname, '_', 3) FROM pg_database WHERE datname ~ %s",
+        [f"^{_PREFIX}_[0-9]+_"],
+    ).fetchall()
+    return [name for name, pid in rows if not Path("/proc", pid).exists() and Path("/proc").exists()]
+
+
+def _drop(conn: psycopg.Connection, names: list[str]) -> None:
+    for name in names:
+        conn.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def _admin(url: str) -> psycopg.Connection:
+    return psycopg.connect(url, autocommit=True)
+
+
+def _with_database(url: str, name: str) -> str:
+    """The same server, another database; stays a URL, since that is what users give."""
+    parts = conninfo_to_dict(url)
+    current = str(parts.get("dbname") or "")
+    head, _, query = url.partition("?")
+    assert head.endswith(f"/{current}"), f"a URL with a database in it is needed, not {head}"
+    return f"{head.removesuffix(current)}{name}" + (f"?{query}" if query else "")

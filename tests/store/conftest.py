@@ -1,0 +1,90 @@
+"""Helpers of the store's tests: run a coroutine on this module's database, build flows and runs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
+from uuid import UUID
+
+import pytest
+
+from automata.flow.model import content_hash
+from automata.store.database import Connection, Database
+from automata.store.queue import NewRun, create_runs
+from automata.store.sync import SourceRow, ensure_source
+from automata.store.versions import DesiredFlow, write_flows
+
+Result = TypeVar("Result")
+TABLES = "task_queue, task_attempts, tasks, run_results, runs, schedules, flow_versions, flows, sync_attempts, sync_sources"
+
+InTransaction = Callable[[Callable[[Connection], Awaitable[Result]]], Result]
+
+
+@pytest.fixture
+def in_transaction(database_url: str) -> InTransaction[Any]:
+    """Run `test(connection)` in a transaction on empty tables, and commit."""
+
+    def run(test: Callable[[Connection], Awaitable[Any]]) -> Any:
+        async def on_database() -> Any:
+            async with await Database.open(database_url) as db:
+                async with db.transaction() as conn:
+                    await conn.execute(f"TRUNCATE {TABLES}")
+                async with db.transaction() as conn:
+                    return await test(conn)
+
+        return asyncio.run(on_database())
+
+    return run
+
+
+def spec(name: str, schedules: Sequence[dict[str, Any]] = (), **extra: Any) -> dict[str, Any]:
+    steps = [{"id": "fetch", "type": "http", "config": {"url": "https://example.com"}}]
+    return {"name": name, "steps": steps, **({"schedules": list(schedules)} if schedules else {}), **extra}
+
+
+def wanted(name: str, schedules: Sequence[dict[str, Any]] = (), **extra: Any) -> DesiredFlow:
+    """A flow as a sync would bring it; `extra` goes to its spec, so another value makes another version."""
+    renamed_from = extra.pop("renamed_from", None)
+    content = spec(name, schedules, **extra)
+    return DesiredFlow(
+        name=name,
+        spec=content,
+        content_hash=content_hash(content),
+        commit_sha="a" * 40,
+        path=f"flows/{name}.yaml",
+        author="Ada",
+        renamed_from=renamed_from,
+    )
+
+
+async def a_source(conn: Connection, url: str = "https://example.com/flows.git") -> SourceRow:
+    return await ensure_source(conn, url, branch="main", environment="prod")
+
+
+async def a_flow(conn: Connection, name: str = "orders") -> tuple[UUID, UUID]:
+    """The ids of an API-owned flow and of its version."""
+    written = await write_flows(conn, None, [wanted(name)])
+    cursor = await conn.execute("SELECT current_version_id FROM flows WHERE name = %s", [name])
+    row = await cursor.fetchone()
+    assert row is not None
+    return written.ids[name], row[0]
+
+
+async def some_runs(conn: Connection, flow: tuple[UUID, UUID], number: int = 1) -> list[UUID]:
+    runs = [NewRun(*flow, inputs={"n": n}) for n in range(number)]
+    return [run.id for run in await create_runs(conn, runs)]
+
+
+@pytest.fixture
+def make() -> Any:
+    """The builders above, since test files do not import one another."""
+
+    class Make:
+        spec = staticmethod(spec)
+        wanted = staticmethod(wanted)
+        source = staticmethod(a_source)
+        flow = staticmethod(a_flow)
+        runs = staticmethod(some_runs)
+
+    return Make
