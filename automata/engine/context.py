@@ -19,9 +19,7 @@ NAMESPACE = UUID("5b0c3f6e-3d0a-5c55-9f0e-6b1d5d3f9a51")
 Known = Mapping[str, tuple[str, Any]]
 
 
-def task_context(
-    plan: Plan, run: RunView, step: str, reads: Known, attempt: int, now: datetime
-) -> dict[str, Any]:
+def task_context(plan: Plan, run: RunView, step: str, reads: Known, attempt: int, now: datetime) -> dict[str, Any]:
     """The template context of a worker's step, without `secrets` and `response`.
 
     `reads` gives (status, outputs) by full id for the steps named in its Start; for a FAILED step of `on_failure`'s
@@ -75,7 +73,7 @@ def in_failure_handler(plan: Plan, step: PlanStep) -> bool:
 
 
 def first_failure(plan: Plan, failed: Iterable[str]) -> str | None:
-    """Of some FAILED steps the one that the run's error is taken from: the first in plan order that nothing contains."""
+    """Of some FAILED steps the one that gives the run its error: the first in plan order that nothing contains."""
     names = set(failed)
     for name, step in plan.steps.items():
         if name in names and step.parent is None and not step.continue_on_error and name != plan.on_failure:

@@ -17,7 +17,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Literal, TypeVar
+from typing import TypeVar
 from uuid import UUID
 
 from automata.errors import AutomataError, Refused, Unavailable
@@ -26,7 +26,7 @@ from automata.git.tree import joined
 from automata.git.working import NO_COMMIT
 from automata.store import sync as store
 from automata.store.database import Connection, Database
-from automata.store.sync import CurrentFlow, DesiredFlow, SourceRow, Status
+from automata.store.sync import CurrentFlow, DesiredFlow, SourceRow
 from automata.sync.desired import (
     Files,
     Wanted,
@@ -38,7 +38,7 @@ from automata.sync.desired import (
 )
 from automata.sync.plan import Action, Current, Plan, guard, make_plan
 from automata.sync.project import read_project
-from automata.sync.report import SyncReport, error_record, plan_record
+from automata.sync.report import Outcome, SyncReport, error_record, plan_record
 from automata.sync.source import Source, Tree, choose_branch, look
 
 STEPS = ("fetch", "resolve", "read", "validate", "plan", "guard", "apply", "record")
@@ -182,7 +182,7 @@ class _Attempt:
 
     async def _apply(
         self, tree: Tree, desired: Sequence[DesiredFlow] = (), planned_on: list[CurrentFlow] | None = None
-    ) -> Status:
+    ) -> Outcome:
         """Write what changed; without a plan (the files did not move) only the head and the time of the attempt."""
         assert self.row is not None
         assert self.started_at is not None
@@ -205,7 +205,7 @@ class _Attempt:
                 archive=self.plan.archives if self.plan else (),
                 plan=plan_record(self.plan) if self.plan and self.plan.changes else None,
             )
-        return done.attempt.status
+        return "synced" if done.attempt.status == "synced" else "unchanged"
 
     async def _find_row(self, *, make: bool) -> None:
         name, path, environment = self.source.name, self.source.path, self.source.environment
@@ -231,9 +231,7 @@ class _Attempt:
                 error=error_record(error, self.step),
             )
 
-    def _report(
-        self, status: Literal[Status, "planned"], wanted: Wanted | None = None, rewritten: bool = False
-    ) -> SyncReport:
+    def _report(self, status: Outcome, wanted: Wanted | None, rewritten: bool) -> SyncReport:
         return SyncReport(
             status=status,
             sha=self.sha or "",
