@@ -64,9 +64,7 @@ def load(env: Mapping[str, str] | None = None, **flags: Any) -> Settings:
     values |= {name: env[key] for name in names if (key := f"AUTOMATA_{name.upper()}") in env}
     values |= {name: value for name, value in flags.items() if value is not None}
     defaults = Settings()
-    return replace(
-        defaults, **{name: _cast(name, raw, getattr(defaults, name)) for name, raw in values.items()}
-    )
+    return replace(defaults, **{name: _cast(name, raw, getattr(defaults, name)) for name, raw in values.items()})
 
 
 def _from_file(path: Path) -> dict[str, Any]:
@@ -76,9 +74,7 @@ def _from_file(path: Path) -> dict[str, Any]:
         raise Usage(f"AUTOMATA_CONFIG: {path} cannot be read: {error}") from error
     names = {item.name for item in fields(Settings)}
     if not isinstance(content, dict) or (unknown := set(content) - names):
-        raise Usage(
-            f"AUTOMATA_CONFIG: {path} must map settings to values; unknown: {sorted(map(str, unknown or []))}"
-        )
+        raise Usage(f"AUTOMATA_CONFIG: {path} must map settings to values; unknown: {sorted(map(str, unknown or []))}")
     return content
 
 
@@ -88,9 +84,7 @@ def _cast(name: str, raw: Any, default: Any) -> Any:
             return _boolean(raw)
         if isinstance(default, tuple):
             return (
-                tuple(part.strip() for part in raw.split(",") if part.strip())
-                if isinstance(raw, str)
-                else tuple(raw)
+                tuple(part.strip() for part in raw.split(",") if part.strip()) if isinstance(raw, str) else tuple(raw)
             )
         value = type(default)(raw)
     except (TypeError, ValueError) as error:

@@ -11,6 +11,7 @@ from typing import Any
 
 import uvloop
 
+from automata.api.app import create_app
 from automata.services.all_in_one import Running, serve
 from automata.settings import Settings
 from automata.steps.contract import Outcome, StepContext
@@ -33,4 +34,5 @@ async def announce(running: Running) -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(serve(Settings(port=0, allow_loopback=True), sys.argv[1], on_ready=announce, types={"noop": Noop()}))
+    settings = Settings(port=0, allow_loopback=True)
+    uvloop.run(serve(settings, sys.argv[1], create_app, on_ready=announce, types={"noop": Noop()}))

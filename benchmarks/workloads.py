@@ -11,10 +11,10 @@ from typing import Any
 from uuid import UUID
 
 import httpx
-from automata.store.flows import put_api_flow
 
 from automata.flow.model import Flow
 from automata.store.database import Database
+from automata.store.flows import put_api_flow
 from automata.store.queue import NewRun, create_runs
 
 BATCH = 500

@@ -17,7 +17,8 @@ from automata.api.refusals import BadBody, WrongMedia
 from automata.api.shapes import MAX_INT, FlowAnswer, Page, VersionAnswer, VersionSummary
 from automata.api.wire import JSON_MEDIA, Json, media_type, read_body
 from automata.errors import Conflict, Diagnostic, Invalid
-from automata.flow.check import Types, validate_text
+from automata.flow.check import Types
+from automata.flow.load import validate_text
 from automata.flow.model import Flow
 from automata.flow.schema import BUILTIN_TYPES
 from automata.steps.registry import load_types

@@ -191,6 +191,37 @@ class ScheduleAnswer(Answered):
     updated_at: AwareDatetime
 
 
+class AttemptOfSync(Answered):
+    id: int
+    sha: str | None
+    status: str
+    started_at: AwareDatetime
+    finished_at: AwareDatetime
+    plan: Any
+    error: Any
+
+
+class ConditionAnswer(Answered):
+    type: str
+    status: Literal["True", "False", "Unknown"]
+    reason: str
+    message: str
+    sha: str | None
+    time: AwareDatetime | None
+
+
+class SourceAnswer(Answered):
+    id: UUID
+    url: str = Field(description="Without credentials.")
+    path: str
+    branch: str
+    environment: str
+    head_sha: str | None = Field(description="The commit whose flows are current.")
+    synced_at: AwareDatetime | None
+    conditions: list[ConditionAnswer]
+    attempts: list[AttemptOfSync]
+
+
 class HealthAnswer(Answered):
     status: Literal["ok", "unready"]
     reasons: list[str] = Field(default_factory=list)

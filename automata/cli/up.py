@@ -91,6 +91,7 @@ def _run(settings: Settings, branch: str | None, watch: bool, tell: Tell) -> Non
 
 
 async def _serve(settings: Settings, url: str, branch: str | None, watch: bool, tell: Tell) -> None:
+    from automata.api.app import create_app
     from automata.services.all_in_one import serve
     from automata.store.database import Database
 
@@ -109,7 +110,7 @@ async def _serve(settings: Settings, url: str, branch: str | None, watch: bool, 
             watching.append(asyncio.create_task(_watch(running.db, source, tell)))
 
     try:
-        await serve(settings, url, on_ready=on_ready)
+        await serve(settings, url, create_app, on_ready=on_ready)
     finally:
         for task in watching:
             task.cancel()

@@ -165,7 +165,7 @@ def _load(file: Path, types: Mapping[str, Mapping[str, Any]]) -> Loaded:
 
 
 def _found(loaded: Sequence[Loaded]) -> Iterator[Diagnostic]:
-    from automata.sync.plan import Desired, duplicates
+    from automata.sync.plan import Desired, between_files
 
     named = [
         Desired(
@@ -178,12 +178,12 @@ def _found(loaded: Sequence[Loaded]) -> Iterator[Diagnostic]:
         for one in loaded
         if one.flow
     ]
-    twice: dict[str, list[Diagnostic]] = {}
-    for finding in duplicates(named):
-        twice.setdefault(finding.file, []).append(finding)
+    between: dict[str, list[Diagnostic]] = {}
+    for finding in between_files(named):
+        between.setdefault(finding.file, []).append(finding)
     for one in loaded:
         yield from one.diagnostics
-        yield from twice.get(one.file, ())
+        yield from between.get(one.file, ())
 
 
 def _types() -> Mapping[str, Mapping[str, Any]]:

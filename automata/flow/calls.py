@@ -101,10 +101,10 @@ def _check_arguments(compiler: ExpressionCompiler, tool: Tool, count: int, named
 
 
 def _apply(compiler: ExpressionCompiler, tool: Tool, operands: Sequence[nodes.Node], node: Called) -> Expr:
-    _check_arguments(compiler, tool, len(operands), [pair.key for pair in node.kwargs], node)
+    _check_arguments(compiler, tool, len(operands), [str(pair.key) for pair in node.kwargs], node)
     function = tool.call
     parts = [compiler.compile(operand) for operand in operands]
-    named = [(pair.key, compiler.compile(pair.value)) for pair in node.kwargs]
+    named = [(str(pair.key), compiler.compile(pair.value)) for pair in node.kwargs]
     if not named and len(parts) == 1:
         only = parts[0]
         return compiler.guard(tool.name, node.lineno, lambda scope: function(scope.budget, only(scope)))
@@ -200,7 +200,7 @@ def _over_list(compiler: ExpressionCompiler, node: nodes.Filter) -> Expr:
 
 
 def _mapper(compiler: ExpressionCompiler, node: nodes.Filter) -> Change:
-    options = {pair.key: compiler.compile(pair.value) for pair in node.kwargs}
+    options = {str(pair.key): compiler.compile(pair.value) for pair in node.kwargs}
     if "attribute" not in options:
         return _filter_mapper(compiler, node, options)
     attribute, default = options.pop("attribute"), options.pop("default", None)

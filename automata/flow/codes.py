@@ -78,6 +78,8 @@ _STEPS = {
     "AF111": "A template reads a field that does not exist.",
     "AF112": "A step depends on the `on_failure` step.",
     "AF113": "Two branches of a `parallel` have the same id.",
+    "AF114": "Two files have flows of the same name.",
+    "AF115": "`renamed_from` names a flow that still exists.",
 }
 
 CODES: Mapping[str, str] = {**_FILE, **_SHAPE, **_DECLARED, **_STEPS, **TEMPLATE_CODES}

@@ -244,7 +244,11 @@ class _Condition(Compiled):
 
 
 def compile_condition(condition: str | bool) -> Compiled:
-    """A step's `condition`: true, false, a template, or a bare expression (`inputs.amount > 100`)."""
+    """A step's `condition`: true, false, a template, or a bare expression (`inputs.amount > 100`).
+
+    A bare expression is compiled in braces: the offsets of its references count the three characters before it, the
+    `position` of an error does not.
+    """
     if isinstance(condition, bool) or has_template(condition):
         return _Condition(condition)
     if "}}" in condition or "%}" in condition:

@@ -10,10 +10,10 @@ import socket
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager, AsyncExitStack, nullcontext, suppress
 from dataclasses import dataclass
+from typing import Any
 
 import uvicorn
 
-from automata.api.app import create_app
 from automata.broker.contract import RUNS_PENDING, TASKS_READY
 from automata.broker.local import LocalBroker
 from automata.errors import Unavailable, Usage
@@ -32,6 +32,9 @@ log = logging.getLogger(__name__)
 
 RESTART_PAUSE_SEC = 1.0
 
+# The API stands on the same floor as the services, so whoever composes a process hands it in.
+MakeApp = Callable[[Database, LocalBroker, Settings, Callable[[], Mapping[str, Any]]], Any]
+
 
 @dataclass(frozen=True, slots=True)
 class Running:
@@ -45,6 +48,7 @@ class Running:
 async def serve(
     settings: Settings,
     database_url: str,
+    make_app: MakeApp,
     *,
     on_ready: Callable[[Running], Awaitable[None]] | None = None,
     types: Mapping[str, StepType] | None = None,
@@ -70,7 +74,7 @@ async def serve(
             db, broker, plans, {**load_types(), **(types or {})}, transport, settings, secrets=load_secrets(os.environ)
         )
         orchestrator = Orchestrator(db, broker, plans, instant_rules(), settings)
-        app = create_app(db, broker, settings, health=health.snapshot)
+        app = make_app(db, broker, settings, health.snapshot)
         _stop_on_signals(stop, broker)
         async with asyncio.TaskGroup() as group:
             api = group.create_task(_serve_api(app, listening, stop))
@@ -115,10 +119,10 @@ def _bind(host: str, port: int) -> socket.socket:
     return listening
 
 
-async def _serve_api(app: object, listening: socket.socket, stop: asyncio.Event) -> None:
+async def _serve_api(app: Any, listening: socket.socket, stop: asyncio.Event) -> None:
     server = _Server(
         uvicorn.Config(
-            app,  # type: ignore[arg-type]  # uvicorn's ASGI type is stricter than FastAPI's
+            app,
             log_config=None,
             access_log=False,
             server_header=False,

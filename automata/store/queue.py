@@ -254,4 +254,4 @@ def _loaded(row: Row) -> Loaded:
         for step, status, error in zip(row[8], row[9], row[10], strict=True):
             states[step] = (status, error, None)
     began = min((moment for moment in (row[11], row[15]) if moment), default=None)
-    return Loaded(*row[:8], began, states)
+    return Loaded(*row[:8], began, states)  # type: ignore[call-arg]  # a row has no length that mypy knows

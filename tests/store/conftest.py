@@ -16,7 +16,9 @@ from automata.store.sync import SourceRow, ensure_source
 from automata.store.versions import DesiredFlow, write_flows
 
 Result = TypeVar("Result")
-TABLES = "task_queue, task_attempts, tasks, run_results, runs, schedules, flow_versions, flows, sync_attempts, sync_sources"
+TABLES = (
+    "task_queue, task_attempts, tasks, run_results, runs, schedules, flow_versions, flows, sync_attempts, sync_sources"
+)
 
 InTransaction = Callable[[Callable[[Connection], Awaitable[Result]]], Result]
 
@@ -76,7 +78,7 @@ async def some_runs(conn: Connection, flow: tuple[UUID, UUID], number: int = 1) 
     return [run.id for run in await create_runs(conn, runs)]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make() -> Any:
     """The builders above, since test files do not import one another."""
 

@@ -108,6 +108,7 @@ def test_two_orchestrators_never_hold_one_run(database_url: str) -> None:
 def test_an_orchestrator_that_dies_leaves_the_wake_ups(database_url: str) -> None:
     async def scenario(db: Database) -> None:
         await start(db, 3)
+
         async def die() -> None:
             async with db.transaction() as conn:
                 assert len((await queue.take(conn, 10))[0]) == 3

@@ -1,0 +1,46 @@
+"""The application: which routes there are, and what each of them works with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from fastapi import FastAPI
+
+from automata import __version__
+from automata.api import flows, health, openapi, problem, runs, schedules, sync, tasks
+from automata.api.desk import Desk
+from automata.api.edge import Edge
+from automata.api.guard import Guard
+from automata.api.intake import Intake
+from automata.api.known import Heads, Versions
+from automata.broker.contract import Broker
+from automata.settings import Settings
+from automata.store.database import Database
+
+
+def create_app(
+    db: Database,
+    broker: Broker,
+    settings: Settings,
+    health_of: Callable[[], Mapping[str, Any]] = dict,
+) -> FastAPI:
+    """REST under /api/v1, health and metrics beside it. `health_of` names this process's parts and their troubles."""
+    # FastAPI's pages for /docs load scripts from elsewhere; the description itself is ours to serve.
+    app = FastAPI(title="Automata", version=__version__, docs_url=None, redoc_url=None)
+    app.state.desk = Desk(
+        db=db,
+        broker=broker,
+        settings=settings,
+        intake=Intake(db, broker, settings.batch),
+        heads=Heads(db),
+        versions=Versions(db),
+        health=health_of,
+    )
+    for part in (flows, runs, tasks, schedules, sync):
+        app.include_router(part.router, prefix="/api/v1")
+    app.include_router(health.router)
+    problem.install(app)
+    openapi.install(app)
+    app.add_middleware(Edge, guard=Guard.of(settings.host), max_body_bytes=settings.max_body_bytes)
+    return app

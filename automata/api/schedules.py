@@ -1,0 +1,138 @@
+"""Schedules: all of them to read, those that the API owns to write."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from fastapi import APIRouter, Request
+from pydantic import ValidationError
+from starlette.responses import Response
+
+from automata.api.desk import Desk
+from automata.api.openapi import request_body
+from automata.api.problem import from_validation
+from automata.api.query import Cursor, FlowKey, Limit, cursor_of, page_of
+from automata.api.refusals import BadBody
+from automata.api.shapes import Page, ScheduleAnswer, ScheduleRequest
+from automata.api.wire import Json, read_object
+from automata.errors import Conflict, Missing
+from automata.flow.cron import check_cron
+from automata.flow.inputs import check_inputs
+from automata.store.flows import as_uuid, find_flow
+from automata.store.schedules import (
+    ScheduleRow,
+    create_schedule,
+    delete_schedule,
+    get_schedule,
+    list_schedules,
+    update_schedule,
+)
+
+router = APIRouter(prefix="/schedules", tags=["schedules"])
+
+_BODY = request_body(ScheduleRequest)
+
+
+@router.get("", responses={200: {"model": Page[ScheduleAnswer]}})
+async def index(request: Request, flow: FlowKey = None, limit: Limit = 50, cursor: Cursor = None) -> Response:
+    """By flow and name, each with its next five fire times."""
+    async with Desk.of(request).db.connection() as conn:
+        flow_id = (await find_flow(conn, flow)).id if flow else None
+        found = await list_schedules(conn, flow_id=flow_id, after=cursor_of(cursor, 2), limit=limit)
+    return Json(page_of(found, [_schedule(row) for row in found.items]))
+
+
+@router.post("", status_code=201, responses={201: {"model": ScheduleAnswer}}, openapi_extra=_BODY)
+async def create(request: Request) -> Response:
+    """Add a schedule that the API owns, to any flow."""
+    asked = _asked(await read_object(request))
+    desk = Desk.of(request)
+    flow = await desk.heads.get(asked.flow)
+    if flow.archived_at or flow.current_version_id is None:
+        raise Conflict(f"The flow {flow.name} is archived.", code="flow_archived")
+    version = await desk.versions.get(flow.current_version_id)
+    check_inputs(version.inputs, asked.inputs)
+    async with desk.db.transaction() as conn:
+        made = await create_schedule(conn, flow.id, _spec(asked))
+    return Json(_schedule(made), 201, headers={"Location": f"/api/v1/schedules/{made.id}"})
+
+
+@router.get("/{schedule_id}", responses={200: {"model": ScheduleAnswer}})
+async def show(request: Request, schedule_id: str) -> Response:
+    """One schedule with its next five fire times."""
+    async with Desk.of(request).db.connection() as conn:
+        return Json(_schedule(await get_schedule(conn, _id(schedule_id))))
+
+
+@router.put("/{schedule_id}", responses={200: {"model": ScheduleAnswer}}, openapi_extra=_BODY)
+async def replace(request: Request, schedule_id: str) -> Response:
+    """Change what a schedule of the API says; its flow and name stay."""
+    asked = _asked(await read_object(request))
+    desk = Desk.of(request)
+    async with desk.db.connection() as conn:
+        found = await get_schedule(conn, _id(schedule_id))
+    if asked.name != found.name or asked.flow not in (found.flow_name, str(found.flow_id)):
+        raise BadBody("A schedule keeps its flow and its name.", code="name_mismatch", pointer="/name")
+    flow = await desk.heads.get(found.flow_name)
+    if flow.current_version_id is not None:
+        check_inputs((await desk.versions.get(flow.current_version_id)).inputs, asked.inputs)
+    async with desk.db.transaction() as conn:
+        return Json(_schedule(await update_schedule(conn, found.id, _spec(asked))))
+
+
+@router.delete("/{schedule_id}", status_code=204, response_class=Response)
+async def delete(request: Request, schedule_id: str) -> Response:
+    """Delete a schedule of the API; runs that it started stay."""
+    async with Desk.of(request).db.transaction() as conn:
+        await delete_schedule(conn, _id(schedule_id))
+    return Response(status_code=204)
+
+
+def _id(text: str) -> UUID:
+    if (found := as_uuid(text)) is None:
+        raise Missing(f"There is no schedule {text[:100]!r}.", hint="A schedule's id is a UUID.")
+    return found
+
+
+def _asked(body: dict[str, Any]) -> ScheduleRequest:
+    try:
+        asked = ScheduleRequest.model_validate(body)
+    except ValidationError as error:
+        raise from_validation(error) from error
+    if (asked.cron is None) == (asked.interval_sec is None):
+        raise BadBody("A schedule has either `cron` or `interval_sec`.", code="invalid_request", pointer="/cron")
+    if asked.cron is not None:
+        try:
+            check_cron(asked.cron)
+        except ValueError as error:
+            raise BadBody(f"`cron` is no cron line: {error}.", code="invalid_request", pointer="/cron") from error
+    return asked
+
+
+def _spec(asked: ScheduleRequest) -> dict[str, Any]:
+    return asked.model_dump(exclude={"flow"}, exclude_none=True)
+
+
+def _schedule(row: ScheduleRow) -> dict[str, Any]:
+    schedule = row.schedule
+    return {
+        "id": row.id,
+        "flow": row.flow_name,
+        "flow_id": row.flow_id,
+        "name": row.name,
+        "managed_by": row.origin,
+        "enabled": row.enabled,
+        "cron": schedule.cron,
+        "interval_sec": schedule.interval_sec,
+        "timezone": schedule.timezone,
+        "inputs": schedule.inputs,
+        "catchup": schedule.catchup,
+        "overlap": schedule.overlap,
+        "jitter_sec": schedule.jitter_sec,
+        "starting_deadline_sec": schedule.starting_deadline_sec,
+        "last_fire_at": row.last_fire_at,
+        "next_fires": row.next_fires(),
+        "created_at": row.created_at,
+        "updated_at": row.updated_at,
+    }
