@@ -1,20 +1,36 @@
-"""`automata sync`: from a commit to versions in the database; `automata init`: a repository to start with."""
+"""`automata sync` and `automata init`: from a flows repository to versions in the database, and a repository to begin with."""
 
 from __future__ import annotations
 
 import asyncio
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from automata.cli.output import Format, Output, emit, report, say, say_json, table
-from automata.errors import AutomataError, Diagnostic, Usage
-from automata.settings import load
+from automata.cli.output import Format, Output, console, duration, emit, facts, say, say_json, table
+from automata.errors import AutomataError, Refused, Usage
+from automata.settings import Settings, load
 
 if TYPE_CHECKING:
+    from rich.console import Group
+
     from automata.sync.report import SyncReport
     from automata.sync.source import Source
+
+_VERBS = {
+    "create": "create",
+    "update": "update",
+    "rename": "rename",
+    "unarchive": "unarchive",
+    "archive": "archive",
+    "kept": "keep",
+}
 
 
 def sync(
@@ -22,92 +38,141 @@ def sync(
         str | None,
         typer.Option("--repo", help="Flows repository: a folder, a bare repository or a URL.", show_default=False),
     ] = None,
-    branch: Annotated[str | None, typer.Option("--branch", help="The branch to read.", show_default="main")] = None,
+    branch: Annotated[
+        str | None,
+        typer.Option(
+            "--branch",
+            envvar="AUTOMATA_BRANCH",
+            show_envvar=False,
+            help="The branch to read.",
+            show_default="the environment's, else main",
+        ),
+    ] = None,
     env: Annotated[str | None, typer.Option("--env", help="The environment.", show_default="prod")] = None,
     path: Annotated[
         str | None, typer.Option("--path", help="The project's folder inside the repository.", show_default=False)
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would change, and change nothing.")] = False,
-    confirm_deletes: Annotated[
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would change.")] = False,
+    confirm: Annotated[
         str | None,
-        typer.Option("--confirm-deletes", metavar="HASH", help="Archive what the guard held back.", show_default=False),
+        typer.Option("--confirm-deletes", metavar="HASH", help="Archive the flows that a refusal listed."),
     ] = None,
     output: Output = Format.TABLE,
 ) -> None:
-    """Turn a commit into immutable flow versions: all flows or none, and twice changes nothing.
+    """Make the flows of one commit current: all of them, or none when one is invalid.
 
-    AUTOMATA_REPO, AUTOMATA_BRANCH, AUTOMATA_ENVIRONMENT and AUTOMATA_REPO_PATH stand in for the flags.
+    Running it twice changes nothing. The database is that of AUTOMATA_DATABASE_URL, or the embedded PostgreSQL.
+    Credentials come from AUTOMATA_GIT_TOKEN, AUTOMATA_GIT_USERNAME and AUTOMATA_GIT_SSH_KEY.
     """
-    from automata.cli.database import database
-    from automata.store.migrate import upgrade
-    from automata.sync.source import Source
-
-    settings = load(repo=repo, branch=branch, environment=env, repo_path=path)
-    if not settings.repo:
-        raise Usage("no repository to sync", hint="Name it with --repo or AUTOMATA_REPO.")
-    mirrors = Path(settings.data_dir) / "mirrors" if settings.data_dir else None
-    source = Source(
-        settings.repo,
-        branch=settings.branch,
-        environment=settings.environment,
-        path=settings.repo_path,
-        mirrors=mirrors,
-    ).checked()
-    with database(settings) as url:
-        upgrade(url)
-        try:
-            outcome = asyncio.run(_sync(url, source, dry_run, confirm_deletes))
-        except AutomataError as error:
-            if output is Format.JSON:
-                say_json(_failure(error))
-            report(error)
-            raise typer.Exit(error.exit_code) from error
-    for item in outcome.diagnostics:
-        say(str(item), stderr=True)
-    emit(outcome.to_json(), output, _actions)
-    if output is Format.TABLE:
-        say(outcome.summary())
-
-
-async def _sync(url: str, source: Source, dry_run: bool, confirm: str | None) -> SyncReport:
-    from automata.store.database import Database
-    from automata.sync.reconcile import sync_once
-
-    async with await Database.open(url, max_size=2) as db:
-        return await sync_once(db, source, dry_run=dry_run, confirm=confirm)
-
-
-def _failure(error: AutomataError) -> dict[str, Any]:
-    return {
-        "status": "failed",
-        "code": error.code,
-        "message": error.message,
-        "hint": error.hint,
-        "details": dict(error.details),
-        "diagnostics": [_finding(item) for item in error.diagnostics],
-    }
-
-
-def _finding(item: Diagnostic) -> dict[str, Any]:
-    return {name: getattr(item, name) for name in Diagnostic.__slots__}
-
-
-def _actions(data: dict[str, Any]) -> Any:
-    changed = [item for item in data["actions"] if item["action"] != "unchanged"]
-    rows = ((item["action"], item["flow"], item["previous"], item["path"]) for item in changed)
-    return table("ACTION", "FLOW", "BEFORE", "PATH", rows=rows) if changed else "Nothing to change."
+    settings = load(repo=repo, repo_path=path, environment=env)
+    source = _source(settings, branch)
+    try:
+        with _progress() as on_step:
+            outcome = _sync(settings, source, dry_run, confirm, on_step)
+    except AutomataError as error:
+        if output is Format.JSON:
+            say_json(_failure(error))
+        raise
+    for warning in outcome.diagnostics:
+        say(str(warning), stderr=True)
+    emit(outcome.to_json(), output, lambda _: _shown(outcome))
 
 
 def init(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty folder.", show_default=False)],
     output: Output = Format.TABLE,
 ) -> None:
-    """Make a new flows repository, with history and flows that validate, sync and run as they are."""
+    """Make a flows repository with two example flows, their tests, two environments and a workflow for CI."""
     from automata.sync.init import create
 
-    made = create(folder)
+    created = create(folder)
     if output is Format.JSON:
-        say_json({"path": str(made.path), "commit": made.commit, "files": list(made.files)})
+        say_json({"path": str(created.path), "commit": created.commit, "files": list(created.files)})
         return
-    say(f"Created {made.path} with {len(made.files)} files in commit {made.commit[:12]}.")
-    say(f"Next: automata validate {folder}/flows && automata up --repo {folder}")
+    say(f"Made {created.path} on branch main with {len(created.files)} files.")
+    place = shlex.quote(str(folder))
+    say(f"Next: automata validate {place}")
+    say(f"      automata up --repo {place} --watch")
+
+
+def _source(settings: Settings, branch: str | None) -> Source:
+    from automata.sync.source import Source
+
+    if not settings.repo:
+        raise Usage(
+            "Which repository? Neither --repo nor AUTOMATA_REPO says so.",
+            code="no_repository",
+            hint="automata sync --repo . takes the one of this folder; automata init DIR makes a new one.",
+        )
+    # Only a branch that somebody chose outweighs the one that automata.yaml gives the environment.
+    chosen = branch or (settings.branch if settings.branch != Settings().branch else None)
+    return Source(
+        settings.repo,
+        branch=chosen,
+        environment=settings.environment,
+        path=settings.repo_path,
+        mirrors=Path(settings.data_dir).expanduser() / "mirrors" if settings.data_dir else None,
+    ).checked()
+
+
+def _sync(
+    settings: Settings, source: Source, dry_run: bool, confirm: str | None, on_step: Callable[[str], None]
+) -> SyncReport:
+    from automata.cli.database import database
+    from automata.store.database import Database
+    from automata.store.migrate import upgrade
+    from automata.sync.reconcile import sync_once
+
+    async def run(url: str) -> SyncReport:
+        async with await Database.open(url, max_size=2) as db:
+            return await sync_once(db, source, dry_run=dry_run, confirm=confirm, on_step=on_step)
+
+    with database(settings) as url:
+        # The embedded server is ours alone; a server of somebody else's is changed only by `automata migrate`.
+        if not settings.database_url:
+            upgrade(url)
+        return asyncio.run(run(url))
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str], None]]:
+    """Names the step that is under way, on a terminal only."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    with console(stderr=True).status("starting") as status:
+        yield lambda step: status.update(step)
+
+
+def _failure(error: AutomataError) -> dict[str, Any]:
+    return {
+        "status": "refused" if isinstance(error, Refused) else "failed",
+        "code": error.code,
+        "message": error.message,
+        "hint": error.hint,
+        "details": dict(error.details),
+        "diagnostics": [asdict(item) for item in error.diagnostics],
+    }
+
+
+def _shown(outcome: SyncReport) -> Group:
+    from rich.console import Group
+
+    rows = [
+        (_VERBS[action.kind], f"{action.previous} -> {action.name}" if action.previous else action.name, action.path)
+        for action in outcome.actions
+        if action.kind in _VERBS
+    ]
+    parts: list[Any] = [table("ACTION", "FLOW", "FILE", rows=rows)] if rows else []
+    word = {"planned": "dry run, nothing was changed"}.get(outcome.status, outcome.status)
+    parts.append(
+        facts(
+            [
+                ("source", f"{outcome.source} ({outcome.environment})"),
+                ("commit", outcome.summary()),
+                ("history", "the branch was rewritten since the last sync" if outcome.rewritten else None),
+                ("result", f"{word} ({duration(outcome.duration_ms / 1000)})"),
+            ]
+        )
+    )
+    return Group(*parts)

@@ -271,7 +271,7 @@ def _zone(name: str) -> ZoneInfo:
 
 
 def _values(expanded: list[Any], whole: range) -> tuple[int, ...]:
-    return tuple(whole) if expanded == ["*"] else tuple(sorted(expanded))
+    return tuple(whole) if "*" in expanded else tuple(sorted(expanded))
 
 
 def _bad_cron(text: str, why: str) -> Invalid:

@@ -187,7 +187,7 @@ class _Scanner:
                     f"More than {MAX_BRACKETS} brackets inside each other.", token.lineno, code="AF202"
                 )
         elif token.type in _CLOSERS and (not brackets or brackets.pop() != _CLOSERS[token.type]):
-            raise self.source.error("A bracket is closed that was not opened.", token.lineno)
+            raise self.source.error("A bracket, such as `}`, is closed that was not opened.", token.lineno)
 
     def _token(self, match: re.Match[str]) -> Token | None:
         kind, text, position = match.lastgroup, match[0], match.start()

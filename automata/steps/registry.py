@@ -75,7 +75,8 @@ def _load(point: EntryPoint) -> StepType:
     except (Exception, SystemExit) as error:
         problem = f"{type(error).__name__}: {error}"
     if problem is None:
-        return step_type
+        loaded_type: StepType = step_type
+        return loaded_type
     reason = f"The step type `{point.name}` ({point.value}) could not be loaded: {problem}"[:1_000]
     _log.error("%s", reason)
     return BrokenType(point.name, reason)

@@ -553,7 +553,6 @@ def test_what_is_accepted_compiles_and_renders_deep_in_a_call_stack() -> None:
         "{{ range('a') }}",
         "{{ range(1, 2, 0) }}",
         "{{ 'x' | fromjson }}",
-        "{{ 'x' | fromjson }}",
         "{{ '!' | b64decode }}",
         "{{ '/w==' | b64decode }}",
         "{{ 'a' | regex_match('(') }}",

@@ -301,7 +301,7 @@ def test_no_list_walks_all_of_history(history_url, filters):
             read = sum(
                 (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"] for node in nodes
             )
-            print(filters, "read", read, "took", round(took*1000,1), "ms")
+            print(filters, "read", read, "took", round(took * 1000, 1), "ms")
             assert read < 25_000, (read, json.dumps(found[0], indent=1))
             assert took < 1, f"{took:.3f} s"
             assert len(rows.items) == 50 or filters.get("status") in ("CANCELLED", "FAILED", "RUNNING")
