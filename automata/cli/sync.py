@@ -1,4 +1,4 @@
-"""`automata sync` and `automata init`: from a flows repository to versions in the database, and a repository to begin with."""
+"""`automata sync`: a commit to versions in the database; `automata init`: a repository to begin with."""
 
 from __future__ import annotations
 
