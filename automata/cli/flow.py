@@ -28,7 +28,7 @@ def list_(
 ) -> None:
     """List the flows by name."""
     with Api(api_url) as api:
-        flows = list(api.items("flows", limit=limit, search=search, label=label, archived=archived or None))
+        flows = list(api.items("flows", limit=limit, search=search, label=label, archived="any" if archived else None))
     emit({"items": flows}, output, _flows_table)
 
 

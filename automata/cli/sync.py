@@ -65,7 +65,7 @@ def sync(
     Credentials come from AUTOMATA_GIT_TOKEN, AUTOMATA_GIT_USERNAME and AUTOMATA_GIT_SSH_KEY.
     """
     settings = load(repo=repo, repo_path=path, environment=env)
-    source = _source(settings, branch)
+    source = source_of(settings, branch)
     try:
         with _progress() as on_step:
             outcome = _sync(settings, source, dry_run, confirm, on_step)
@@ -95,7 +95,8 @@ def init(
     say(f"      automata up --repo {place} --watch")
 
 
-def _source(settings: Settings, branch: str | None) -> Source:
+def source_of(settings: Settings, branch: str | None) -> Source:
+    """The repository, branch and environment that settings and a flag name. Raises Usage."""
     from automata.sync.source import Source
 
     if not settings.repo:

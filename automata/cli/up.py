@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -31,7 +31,14 @@ def up(
         str | None, typer.Option("--path", help="The project's folder inside the repository.", show_default=False)
     ] = None,
     branch: Annotated[
-        str | None, typer.Option("--branch", help="The branch to read.", show_default="the environment's, else main")
+        str | None,
+        typer.Option(
+            "--branch",
+            envvar="AUTOMATA_BRANCH",
+            show_envvar=False,
+            help="The branch to read.",
+            show_default="the environment's, else main",
+        ),
     ] = None,
     env: Annotated[str | None, typer.Option("--env", help="The environment.", show_default="prod")] = None,
     watch: Annotated[
@@ -105,7 +112,7 @@ async def _serve(settings: Settings, url: str, branch: str | None, watch: bool, 
     watching: list[asyncio.Task[None]] = []
 
     async def on_ready(running: Running) -> None:
-        tell("ready", f"{running.address}  (REST under /api/v1, reference under /docs)", url=running.address)
+        tell("ready", f"{running.address}  (REST under /api/v1, described by /openapi.json)", url=running.address)
         if source and watch:
             watching.append(asyncio.create_task(_watch(running.db, source, tell)))
 
@@ -146,16 +153,9 @@ async def _watch(db: Database, source: Source, tell: Tell) -> None:
 
 
 def _source(settings: Settings, branch: str | None, watch: bool) -> Source:
-    from automata.sync.source import Source
+    from automata.cli.sync import source_of
 
-    return Source(
-        settings.repo,
-        branch=branch,
-        environment=settings.environment,
-        path=settings.repo_path,
-        working_tree=watch,
-        mirrors=Path(settings.data_dir) / "mirrors",
-    ).checked()
+    return replace(source_of(settings, branch), working_tree=watch)
 
 
 def _runner() -> asyncio.Runner:

@@ -185,9 +185,10 @@ class _Advance:
         self._succeed(step, self.rules[step.type].wake(since, self.now).result, since)
 
     def _skip(self, step: PlanStep) -> None:
+        # The group first: settled children of a group that has no state would look like one that is over.
+        self._settle(step, _SKIPPED)
         for name in self.board.inside(step.id):
             self._settle(self.plan.steps[name], _SKIPPED)
-        self._settle(step, _SKIPPED)
 
     # --- ending ----------------------------------------------------------------------------------------------------
 
@@ -200,12 +201,14 @@ class _Advance:
     def _fail(self, step: PlanStep, error: Invalid) -> None:
         code = "template_error" if isinstance(error, TemplateError) else error.code
         reason = {"code": code, "message": str(error), "step": step.id}
-        if step.kind == "group" and step.id not in self.board.ended:
+        begun = step.kind != "group" or step.id in self.board.ended
+        since = state.since if (state := self.board.states.get(step.id)) else self.now
+        # Spread first: settling may close the group around the step, which must know by then that it failed.
+        self.board.spread(step.id)
+        self._settle(step, _FAILED, None, reason, since)
+        if not begun:
             for name in self.board.inside(step.id):
                 self._settle(self.plan.steps[name], _CANCELLED)
-        since = state.since if (state := self.board.states.get(step.id)) else self.now
-        self._settle(step, _FAILED, None, reason, since)
-        self.board.spread(step.id)
 
     def _settle(
         self,

@@ -69,6 +69,8 @@ class Source:
         return part if len(part) <= 120 else part[:117] + "..."
 
     def error(self, message: str, position: int, code: str = "AF200", hint: str | None = None) -> TemplateError:
+        # A name may be as long as the template.
+        message = message if len(message) <= 400 else f"{message[:300]} ... {message[-50:]}"
         return TemplateError(message, code=code, hint=hint, position=position)
 
 

@@ -240,7 +240,8 @@ class _Reader:
         if text in _JSON_NOT_FINITE:
             self._add("AF013", f"`{text}` is not a number that JSON can hold", pointer, event)
         else:
-            self._add("AF001", f"not valid JSON: unexpected `{_short(text)}`", pointer, event)
+            reason = f"unexpected `{_short(text)}`" if text else "a value is missing"
+            self._add("AF001", f"not valid JSON: {reason}", pointer, event)
 
     def _add(self, code: str, message: str, pointer: str, event: Any, hint: str | None = None) -> None:
         mark = event.start_mark

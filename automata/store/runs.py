@@ -139,7 +139,8 @@ async def list_runs(
     flow_id = (await find_flow(conn, flow)).id if flow else None
     query, values = listing(_status(status), flow_id, trigger, since, until, _seen(after), limit + 1)
     async with conn.cursor(row_factory=class_row(RunRow)) as cursor:
-        await cursor.execute(query, values)
+        # Planned anew each time: a plan for any values would not know how far back the range lies.
+        await cursor.execute(query, values, prepare=False)
         return page(await cursor.fetchall(), limit, lambda row: (str(row.id),))
 
 

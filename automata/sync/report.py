@@ -13,6 +13,7 @@ from automata.sync.plan import Action, Plan
 KEPT_ACTIONS = 200
 KEPT_FINDINGS = 100
 
+_CHANGES = ("create", "update", "rename", "unarchive", "archive")
 _VERBS = {
     "create": "created",
     "update": "updated",
@@ -54,7 +55,12 @@ class SyncReport:
 
     def summary(self) -> str:
         """One sentence, such as `0123456789ab of main: 2 created, 1 updated, 17 unchanged`."""
-        done = [f"{number} {_VERBS[kind]}" for kind, number in self.counts.items() if number]
+        ahead = self.status == "planned"
+        done = [
+            f"{number} to {kind}" if ahead and kind in _CHANGES else f"{number} {_VERBS[kind]}"
+            for kind, number in self.counts.items()
+            if number
+        ]
         text = ", ".join(done) if done else ("nothing changed" if self.plan is None else "no flows")
         return f"{short(self.sha)} of {self.branch}: {text}"
 

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.main import get_command
@@ -81,9 +82,11 @@ def test_the_quickstart_works_as_it_is_written(tmp_path: Path) -> None:
     assert up[1].startswith("automata up ")
     _run(first, tmp_path, env)
     folder = tmp_path / "my-flows"
-    with _up(up[1], folder, env):
+    with _up(up[1], folder, env) as events:
         for block in rest:
             _run(block, folder, env)
+            if "cat > flows/" in block[1]:
+                assert any(event.get("status") == "synced" for event in events), "the change was never synced"
 
 
 def _run(block: tuple[str, str], folder: Path, env: dict[str, str]) -> None:
@@ -95,14 +98,15 @@ def _run(block: tuple[str, str], folder: Path, env: dict[str, str]) -> None:
 
 
 @contextmanager
-def _up(command: str, folder: Path, env: dict[str, str]) -> Iterator[None]:
+def _up(command: str, folder: Path, env: dict[str, str]) -> Iterator[Iterator[dict[str, Any]]]:
+    """A running `automata up`; yields what it says, from `ready` on."""
     words = [*shlex.split(command), "-o", "json"]
     process = subprocess.Popen(words, cwd=folder, env=env, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
-        events = (json.loads(line)["event"] for line in process.stdout)
-        assert "ready" in events
-        yield
+        events = map(json.loads, process.stdout)
+        assert any(event["event"] == "ready" for event in events)
+        yield events
     finally:
         process.terminate()
         process.communicate(timeout=60)

@@ -595,11 +595,17 @@ def test_errors_never_quote_a_value() -> None:
         "- 1",
         "| items",
     ]
-    for use in uses:
-        try:
-            compile_template(f"{{{{ secrets.TOKEN {use} }}}}").render(context)
-        except TemplateError as error:
-            assert "hunter2" not in str(error), use  # noqa: PT017 - some uses are refused, some are not; none may tell
+    said = [_message(f"{{{{ secrets.TOKEN {use} }}}}", context) for use in uses]
+    assert all("hunter2" not in message for message in said)
+    assert sum(bool(message) for message in said) > 10
+
+
+def _message(text: str, context: dict[str, Any]) -> str:
+    try:
+        compile_template(text).render(context)
+    except TemplateError as error:
+        return str(error)
+    return ""
 
 
 @pytest.mark.parametrize(

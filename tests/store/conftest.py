@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+import contextlib
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -90,3 +96,17 @@ def make() -> Any:
         runs = staticmethod(some_runs)
 
     return Make
+
+
+@pytest.fixture
+def room() -> Iterator[Path]:
+    """A short folder that a server's user can reach, for a server of the test's own; gone afterwards, server too."""
+    path = Path(tempfile.mkdtemp(prefix="automata-test-", dir="/tmp"))
+    path.chmod(0o755)
+    yield path
+    for pid_file in path.glob("**/postmaster.pid"):
+        with contextlib.suppress(ProcessLookupError, OSError, ValueError):
+            pid = int(pid_file.read_text().split()[0])
+            if str(path) in Path(f"/proc/{pid}/cmdline").read_text():
+                os.kill(pid, signal.SIGQUIT)
+    shutil.rmtree(path, ignore_errors=True)

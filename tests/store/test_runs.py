@@ -278,7 +278,8 @@ def test_no_list_walks_all_of_history(history_url, filters):
         async with await Database.open(history_url) as db, db.connection() as conn:
             (now,) = await (await conn.execute("SELECT now()")).fetchone()
             given = {key: now - value if isinstance(value, timedelta) else value for key, value in filters.items()}
-            await list_runs(conn, **given)
+            for _ in range(8):  # often enough for PostgreSQL to settle on one plan, if it were let
+                await list_runs(conn, **given)
             begun = time.perf_counter()
             rows = await list_runs(conn, **given)
             took = time.perf_counter() - begun
@@ -297,13 +298,12 @@ def test_no_list_walks_all_of_history(history_url, filters):
             nodes = list(_nodes(found[0][0]["Plan"]))
             walked = {node["Relation Name"] for node in nodes if node["Node Type"] == "Seq Scan"}
             assert not walked & {"runs", "run_results"}, json.dumps(found[0], indent=1)
-            # Rows read, not time, is what stays true on a busy machine; the loosest is a scan past 2,050 unfinished.
+            # Rows read, not time, is what stays true on a busy machine; the loosest passes 2,050 unfinished runs.
             read = sum(
                 (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"] for node in nodes
             )
-            print(filters, "read", read, "took", round(took * 1000, 1), "ms")
-            assert read < 25_000, (read, json.dumps(found[0], indent=1))
-            assert took < 1, f"{took:.3f} s"
+            assert read < 12_000, (read, json.dumps(found[0], indent=1))
+            assert took < 0.5, f"{took:.3f} s"
             assert len(rows.items) == 50 or filters.get("status") in ("CANCELLED", "FAILED", "RUNNING")
 
     asyncio.run(test())

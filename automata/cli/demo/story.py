@@ -52,7 +52,7 @@ def play(api: Api) -> dict[str, dict[str, Any]]:
     for number, act in enumerate(ACTS, 1):
         say(f"\n{number}. {act.flow}: {act.words}")
         started = api.post("flows", act.flow, "runs", body={"inputs": act.inputs})
-        run, tasks = follow(api, started["id"], progress(plain=True))
+        run, tasks = follow(api, started["id"], progress(plain=False))
         console().print(tree(run, tasks))
         runs[act.flow] = {**run, "tasks": {task["step"]: task for task in tasks}}
     return runs
