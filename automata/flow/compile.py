@@ -169,7 +169,8 @@ class _Compiler:
                         ready.append(name)
         if len(order) < len(self.placed):
             stuck = set(self.placed) - set(order)
-            raise Invalid(f"The steps wait for each other: {self._cycle(stuck)}.", code="cycle")
+            unended = stuck | {full for full, count in unfinished.items() if count}
+            raise Invalid(f"The steps wait for each other: {self._cycle(stuck, unended)}.", code="cycle")
         return order
 
     def _released(
@@ -187,15 +188,16 @@ class _Compiler:
                 unfinished[ended] -= 1
                 ended = None if unfinished[ended] else ended
 
-    def _cycle(self, stuck: set[str]) -> str:
+    def _cycle(self, stuck: set[str], unended: set[str]) -> str:
         """Follow what each stuck step waits for until one comes twice."""
         path: list[str] = []
         at: str | None = min(stuck)
         while at is not None and at not in path:
             path.append(at)
             placed = self.placed[at]
-            waiting = (*placed.deps, *placed.children, *([placed.parent] if placed.parent else []))
-            at = next((name for name in waiting if name in stuck), None)
+            waits = [name for name in (*placed.deps, *placed.children) if name in unended]
+            parent = [placed.parent] if placed.parent in stuck else []
+            at = next(iter([*waits, *parent]), None)
         return " -> ".join(path if at is None else [*path[path.index(at) :], at])
 
     # --- templates -------------------------------------------------------------------------------------------------

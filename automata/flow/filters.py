@@ -137,7 +137,7 @@ TESTS: Mapping[str, Tool] = _tools(
         "mapping": _is(dict),
         "ne": _unequal,
         "none": _is(type(None)),
-        "number": _is(int, float, bool),
+        "number": _is(int, float),
         "odd": _odd,
         "sequence": _is(str, list, tuple, dict),
         "string": _is(str),

@@ -51,9 +51,18 @@ def _tree(source: Source) -> list[nodes.Node]:
     return parser.subparse()
 
 
+_WORDS = {
+    "end of print statement": "}}",
+    "end of statement block": "%}",
+    "Jinja was looking for the following tags:": "Expected is",
+    "Jinja is expecting this tag, but currently looking for": "Expected is now",
+}
+
+
 def _sentence(message: str) -> str:
     """Jinja's messages as sentences in this language's words."""
-    message = message.replace("end of print statement", "}}").replace("end of statement block", "%}")
+    for jinja, words in _WORDS.items():
+        message = message.replace(jinja, words)
     message = message[:1].upper() + message[1:]
     return message if message.endswith(".") else message + "."
 

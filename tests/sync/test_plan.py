@@ -37,7 +37,7 @@ def test_each_flow_gets_the_one_action_that_brings_it_there() -> None:
         [wanted(name) for name in ("same", "changed", "back", "new")] + [wanted("now", renamed_from="old")], current
     )
     assert kinds(made) == {
-        "same": "unchanged", "changed": "update", "back": "unarchive", "new": "create", "now": "rename", "gone": "archive",
+        "same": "unchanged", "changed": "update", "back": "unarchive", "new": "create", "now": "rename", "gone": "archive",  # noqa: E501
     }  # fmt: skip
     assert [action.previous for action in made.actions if action.kind == "rename"] == ["old"]
     assert made.archives == ["gone"]

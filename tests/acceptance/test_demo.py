@@ -1,0 +1,130 @@
+"""`automata demo`, from outside: it shows the product at work, tells the truth about it, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from automata.cli.demo.shop import DECLINED, LABEL_FAILURES, ORDERS, PAGE
+from automata.cli.demo.story import checks, tell
+
+DEMO = [sys.executable, "-m", "automata", "demo"]
+LIMIT_SEC = 60
+
+
+def environment(tmp_path: Path) -> dict[str, str]:
+    # A database of the user's own must not be touched: this one would make the demo fail.
+    return {**os.environ, "TMPDIR": str(tmp_path), "AUTOMATA_DATABASE_URL": "postgresql://nobody@192.0.2.1/none"}
+
+
+def of_this_demo(tmp_path: Path) -> list[psutil.Process]:
+    return [p for p in psutil.process_iter(["cmdline", "cwd"]) if str(tmp_path) in " ".join(p.info["cmdline"] or ())]
+
+
+@pytest.fixture
+def reachable(tmp_path: Path) -> Path:
+    """A folder of our own that PostgreSQL's user can reach when we are root."""
+    with tempfile.TemporaryDirectory(prefix="demo-test-", dir="/tmp") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+@pytest.mark.timeout(180)
+def test_the_demo_ends_well_within_a_minute_and_leaves_nothing_behind(reachable: Path) -> None:
+    began = time.monotonic()
+    done = subprocess.run(
+        DEMO, env=environment(reachable), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert time.monotonic() - began < LIMIT_SEC
+    for headline in ("sync-orders v1  SUCCEEDED", "import-all-orders v1  SUCCEEDED", "ship-order v1  SUCCEEDED"):
+        assert headline in done.stdout
+    assert "settle-invoice v1  FAILED" in done.stdout
+    assert f"{PAGE} orders in one JSON list" in done.stdout
+    assert f"{ORDERS} different orders in all" in done.stdout
+    assert "MISMATCH" not in done.stdout
+    assert list(reachable.iterdir()) == []
+    assert of_this_demo(reachable) == []
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_demo_that_is_ended_takes_its_processes_with_it(reachable: Path, number: signal.Signals) -> None:
+    process = subprocess.Popen([*DEMO, "--keep"], env=environment(reachable), stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert any("Still running" in line for line in process.stdout)
+    children = psutil.Process(process.pid).children(recursive=True)
+    assert len(children) >= 2
+    process.send_signal(number)
+    process.stdout.read()
+    process.stdout.close()
+    assert process.wait(60) == (-number if number is signal.SIGKILL else 0)
+    _, alive = psutil.wait_procs([*children, *of_this_demo(reachable)], timeout=60)
+    assert alive == []
+
+
+def test_a_folder_that_holds_something_is_not_touched(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("precious")
+    done = subprocess.run([*DEMO, "--dir", str(tmp_path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 3
+    assert "not empty" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+def story() -> tuple[dict[str, Any], dict[str, Any]]:
+    """The runs and the shop's ledger as they are when all is well."""
+    succeeded = {"status": "SUCCEEDED", "tasks": {}}
+    runs = {
+        "sync-orders": {**succeeded, "id": "r1", "outputs": None},
+        "import-all-orders": {**succeeded, "id": "r2", "outputs": {"imported": ORDERS}},
+        "ship-order": {
+            **succeeded,
+            "id": "r3",
+            "tasks": {"label": {"attempt": LABEL_FAILURES + 1}},
+            "outputs": {"label": "label-o-1001"},
+        },
+        "settle-invoice": {"status": "FAILED", "id": "r4", "tasks": {}, "outputs": None},
+    }
+    ledger = {
+        "imports": {"r1:save": PAGE, "r2:save": ORDERS},
+        "orders": ORDERS,
+        "label_calls": {"o-1001": LABEL_FAILURES + 1},
+        "payments": [],
+        "alerts": [f"Invoice {DECLINED}: step pay failed"],
+    }
+    return runs, ledger
+
+
+def test_the_demo_finds_nothing_to_complain_about_when_all_is_well() -> None:
+    runs, ledger = story()
+    assert tell(checks(runs, ledger), ledger)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"imports": {"r1:save": PAGE - 1, "r2:save": ORDERS}},
+        {"imports": {"r2:save": ORDERS}},
+        {"imports": {"r1:save": PAGE, "r2:save": ORDERS, "r1:save:again": PAGE}},
+        {"orders": ORDERS - 1},
+        {"label_calls": {"o-1001": LABEL_FAILURES + 2}},
+        {"payments": [DECLINED]},
+        {"alerts": []},
+        {"alerts": [f"Invoice {DECLINED}: step pay failed"] * 2},
+    ],
+)
+def test_the_demo_fails_when_the_shop_counted_anything_else(
+    wrong: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs, ledger = story()
+    assert not tell(checks(runs, ledger | wrong), ledger | wrong)
+    assert "MISMATCH" in capsys.readouterr().out

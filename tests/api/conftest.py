@@ -1,0 +1,111 @@
+"""The API's tests: the application over a real PostgreSQL, asked through ASGI without a socket between."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from automata.api.app import create_app
+from automata.api.desk import Desk
+from automata.broker.local import LocalBroker
+from automata.settings import Settings
+from automata.store.database import Database
+from automata.store.flows import get_version
+from automata.store.queue import Changes, apply
+from automata.store.schedules import declare_schedules
+from automata.store.sync import SourceRow, ensure_source
+from automata.store.versions import DesiredFlow, write_flows
+
+TABLES = (
+    "task_queue, task_attempts, tasks, run_results, runs, schedules, flow_versions, flows, sync_attempts, sync_sources"
+)
+V1 = "/api/v1"
+
+
+def spec(name: str, **extra: Any) -> dict[str, Any]:
+    steps = [{"id": "fetch", "type": "http", "config": {"url": "https://example.com"}}]
+    return {"name": name, "steps": steps, **extra}
+
+
+@dataclass
+class Site:
+    """One application with its client; `http` asks as a client on this machine would."""
+
+    http: httpx.AsyncClient
+    app: FastAPI
+    db: Database
+    broker: LocalBroker
+
+    @property
+    def desk(self) -> Desk:
+        return self.app.state.desk
+
+    async def flow(self, name: str = "orders", **extra: Any) -> dict[str, Any]:
+        """Make a flow through the API; `extra` goes to its spec."""
+        answer = await self.http.put(f"{V1}/flows/{name}", json=spec(name, **extra))
+        assert answer.status_code in (200, 201), answer.text
+        return answer.json()
+
+    async def git_flow(self, name: str = "synced", **extra: Any) -> SourceRow:
+        """A flow as a sync leaves it."""
+        async with self.db.transaction() as conn:
+            source = await ensure_source(conn, "https://example.com/flows.git", branch="main", environment="prod")
+            content = spec(name, **extra)
+            flow = DesiredFlow(name, content, content_hash=f"hash of {content}", commit_sha="a" * 40, author="Ada")
+            written = await write_flows(conn, source.id, [flow])
+            await declare_schedules(conn, {written.ids[name]: content.get("schedules", ())}, "git")
+        return source
+
+    async def run(self, flow: str = "orders", inputs: dict[str, Any] | None = None, **headers: str) -> dict[str, Any]:
+        answer = await self.http.post(f"{V1}/flows/{flow}/runs", json={"inputs": inputs or {}}, headers=headers)
+        assert answer.status_code in (200, 201), answer.text
+        return answer.json()
+
+    async def apply(self, **changes: Any) -> None:
+        """Write decisions as the orchestrator does."""
+        async with self.db.transaction() as conn:
+            await apply(conn, Changes(**changes))
+
+    async def start(self, run: dict[str, Any], *steps: str) -> None:
+        """Consume the run's first wake-up and queue steps."""
+        async with self.db.transaction() as conn:
+            await conn.execute("DELETE FROM task_queue WHERE run_id = %s AND step = ''", [UUID(run["id"])])
+            version = await get_version(conn, UUID(run["flow_id"]), run["version"])
+            rows = [(UUID(run["id"]), step, "default", None, version.id, "") for step in steps]
+            await apply(conn, Changes(enqueue=rows))
+
+    async def finish(
+        self, run: dict[str, Any], status: str = "SUCCEEDED", outputs: Any = None, error: Any = None
+    ) -> None:
+        row = (UUID(run["id"]), UUID(run["flow_id"]), status, None, outputs, error)
+        await self.apply(finish=[row])
+
+
+Use = Callable[..., Any]
+
+
+@pytest.fixture
+def use(database_url: str) -> Use:
+    """Run `test(site)` on empty tables; `settings` are fields of Settings."""
+
+    def run(test: Callable[[Site], Awaitable[Any]], **settings: Any) -> Any:
+        async def on_site() -> Any:
+            async with await Database.open(database_url, max_size=4) as db:
+                async with db.connection() as conn:
+                    await conn.execute(f"TRUNCATE {TABLES}")
+                broker = LocalBroker()
+                app = create_app(db, broker, Settings(**settings))
+                transport = httpx.ASGITransport(app)
+                async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080") as http:
+                    return await test(Site(http, app, db, broker))
+
+        return asyncio.run(on_site())
+
+    return run
