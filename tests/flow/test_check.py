@@ -121,9 +121,9 @@ def example(code: str) -> list[Diagnostic]:
         [f"id: s, {DELAY}"]
         if isinstance(given, str)
         else [line.strip("{}") if code == "AF016" else line for line in given]
-    )  # noqa: E501
+    )
     listed = "".join(
         f"  - {{{line}}}\n" for line in (lines if code != "AF016" else [f"{line}}}"[:-1] + "}" for line in lines])
-    )  # noqa: E501
+    )
     more = f"{given}\n" if isinstance(given, str) else ""
     return found(f"name: a\nsteps:\n{listed}{_FAILURE}{more}", chat=_CHAT)
