@@ -37,9 +37,9 @@ def create_app(
         versions=Versions(db),
         health=health_of,
     )
-    for part in (flows, runs, tasks, schedules, sync):
-        app.include_router(part.router, prefix="/api/v1")
-    app.include_router(health.router)
+    # Each router bears its whole path: the metrics name a route as its router knows it.
+    for part in (flows, runs, tasks, schedules, sync, health):
+        app.include_router(part.router)
     problem.install(app)
     openapi.install(app)
     app.add_middleware(Edge, guard=Guard.of(settings.host), max_body_bytes=settings.max_body_bytes)

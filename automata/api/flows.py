@@ -15,7 +15,7 @@ from automata.api.known import check_key
 from automata.api.query import Cursor, Labels, Limit, Word, cursor_of, labels_of, page_of
 from automata.api.refusals import BadBody, WrongMedia
 from automata.api.shapes import MAX_INT, FlowAnswer, Page, VersionAnswer, VersionSummary
-from automata.api.wire import JSON_MEDIA, Json, media_type, read_body
+from automata.api.wire import JSON_MEDIA, V1, Json, media_type, read_body
 from automata.errors import Conflict, Diagnostic, Invalid
 from automata.flow.check import Types
 from automata.flow.load import validate_text
@@ -45,7 +45,7 @@ _SPEC = {
     }
 }
 
-router = APIRouter(prefix="/flows", tags=["flows"])
+router = APIRouter(prefix=f"{V1}/flows", tags=["flows"])
 
 
 @router.get("", responses={200: {"model": Page[FlowAnswer]}})
@@ -80,7 +80,7 @@ async def create(request: Request) -> Response:
             raise Conflict(
                 f"There is a flow {flow.name!r} already.",
                 code="flow_exists",
-                hint=f"Change it with PUT /api/v1/flows/{flow.name}.",
+                hint=f"Change it with PUT {V1}/flows/{flow.name}.",
             )
     return _written(put)
 
@@ -166,7 +166,7 @@ def of_version(row: VersionRow) -> dict[str, Any]:
 
 
 def _written(put: Put) -> Response:
-    headers = {"Location": f"/api/v1/flows/{put.flow.name}"}
+    headers = {"Location": f"{V1}/flows/{put.flow.name}"}
     return Json(of_flow(put.flow), 201 if put.created else 200, headers=headers)
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from automata.api.line import Line
-from automata.errors import Missing
+from automata.errors import Conflict, Missing
 from automata.flow.model import Flow, Input
 from automata.store.database import Connection, Database
 from automata.store.flows import FlowRow, VersionRow, find_flow, get_version, versions_by_id
@@ -32,6 +33,7 @@ class Version:
     number: int
     commit_sha: str | None
     inputs: Mapping[str, Input]
+    declared: Mapping[str, Any]  # the inputs as the spec writes them
     secrets: frozenset[str]
     places: Mapping[str, Place]
 
@@ -97,6 +99,19 @@ def check_key(key: str) -> None:
         raise Missing("There is no such flow.", hint="A name has lower-case letters, digits, `.`, `_` and `-`.")
 
 
+def current_version(flow: FlowRow) -> UUID:
+    """The version that new runs and schedules go by. Raises Conflict."""
+    if flow.archived_at:
+        raise Conflict(
+            f"The flow {flow.name} is archived.",
+            code="flow_archived",
+            hint="Put it back where it came from: its file in the repository, or PUT /api/v1/flows.",
+        )
+    if flow.current_version_id is None:
+        raise Conflict(f"The flow {flow.name} has no version yet.", code="no_version")
+    return flow.current_version_id
+
+
 async def _head(conn: Connection, key: str) -> FlowRow | Exception:
     try:
         return await find_flow(conn, key)
@@ -111,6 +126,7 @@ def _version(row: VersionRow) -> Version:
         number=row.number,
         commit_sha=row.commit_sha,
         inputs={one.name: one for one in flow.inputs},
+        declared=row.spec.get("inputs", {}),
         secrets=frozenset(one.name for one in flow.inputs if one.secret),
         places=dict(_places(flow)),
     )

@@ -48,10 +48,25 @@ def cursor_of(cursor: str | None, parts: int, *, number: bool = False) -> str | 
     """A cursor of `parts` that the database can be asked about; raises Invalid (`bad_cursor`)."""
     if not cursor:
         return None
-    for part in decode(cursor, parts):
-        if not part.isprintable() or len(part) > 100 or (number and not (part.isascii() and part.isdigit())):
-            raise Invalid("The cursor is not one that this list gave out.", code="bad_cursor", pointer="/query/cursor")
+    if not all(_plain(part, number) for part in _parts(cursor, parts)):
+        raise _bad_cursor()
     return cursor
+
+
+def _parts(cursor: str, size: int) -> list[str]:
+    try:
+        return decode(cursor, size)
+    except Invalid:
+        raise _bad_cursor() from None
+
+
+def _plain(part: str, number: bool) -> bool:
+    """What the database can be asked about: no control characters, no lone surrogates, a number where one belongs."""
+    return part.isprintable() and len(part) <= 100 and not (number and not (part.isascii() and part.isdigit()))
+
+
+def _bad_cursor() -> Invalid:
+    return Invalid("The cursor is not one that this list gave out.", code="bad_cursor", pointer="/query/cursor")
 
 
 def page_of(page: Page[Any], items: list[dict[str, Any]]) -> dict[str, Any]:

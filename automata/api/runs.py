@@ -14,14 +14,14 @@ from pydantic import ValidationError
 from starlette.responses import Response
 
 from automata.api.desk import Desk
-from automata.api.known import Version
+from automata.api.known import Version, current_version
 from automata.api.masking import mask_inputs, masker
 from automata.api.openapi import request_body
 from automata.api.problem import from_validation
 from automata.api.query import Cursor, FlowKey, Limit, Moment, Word, cursor_of, page_of
 from automata.api.refusals import BadBody, Busy
 from automata.api.shapes import Page, RunAnswer, RunRequest, RunSummary
-from automata.api.wire import Json, read_object
+from automata.api.wire import V1, Json, read_object
 from automata.broker.contract import RUNS_FINISHED, RUNS_PENDING
 from automata.engine.states import RUN_FINAL, RunStatus
 from automata.errors import Conflict, Missing
@@ -44,7 +44,7 @@ _KEY_PARAMETER = {
     "schema": {"type": "string", "minLength": 1, "maxLength": MAX_KEY, "pattern": "^[!-~]+$"},
 }
 
-router = APIRouter(tags=["runs"])
+router = APIRouter(prefix=V1, tags=["runs"])
 
 
 @router.post(
@@ -62,7 +62,7 @@ async def create(request: Request, name: str) -> Response:
     version = await _version(desk, flow, asked.version)
     run = NewRun(flow.id, version.id, check_inputs(version.inputs, asked.inputs), "api", idempotency_key=key)
     made = await desk.intake.create(run)
-    headers = {"Location": f"/api/v1/runs/{made.id}"}
+    headers = {"Location": f"{V1}/runs/{made.id}"}
     if not made.created:
         return Json(await _run(desk, made.id), 200, headers=headers)
     return Json(_of_new(run, made, flow, version), 201, headers=headers)
@@ -150,16 +150,9 @@ def _idempotency_key(request: Request) -> str | None:
 
 async def _version(desk: Desk, flow: FlowRow, number: int | None) -> Version:
     """The version that a new run gets. Raises Missing, Conflict."""
-    if flow.archived_at:
-        raise Conflict(
-            f"The flow {flow.name} is archived: it starts no runs.",
-            code="flow_archived",
-            hint="Put it back where it came from: its file in the repository, or PUT /api/v1/flows.",
-        )
-    if flow.current_version_id is None:
-        raise Conflict(f"The flow {flow.name} has no version yet.", code="no_version")
+    current = current_version(flow)
     if number is None or number == flow.current_number:
-        return await desk.versions.get(flow.current_version_id)
+        return await desk.versions.get(current)
     return await desk.versions.numbered(flow, number)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace as replace_fields
 from typing import Any
 from uuid import UUID
 
@@ -10,26 +11,28 @@ from pydantic import ValidationError
 from starlette.responses import Response
 
 from automata.api.desk import Desk
+from automata.api.known import current_version
 from automata.api.openapi import request_body
 from automata.api.problem import from_validation
 from automata.api.query import Cursor, FlowKey, Limit, cursor_of, page_of
 from automata.api.refusals import BadBody
 from automata.api.shapes import Page, ScheduleAnswer, ScheduleRequest
-from automata.api.wire import Json, read_object
-from automata.errors import Conflict, Missing
-from automata.flow.cron import check_cron
-from automata.flow.inputs import check_inputs
-from automata.store.flows import as_uuid, find_flow
+from automata.api.wire import V1, Json, read_object
+from automata.errors import Invalid, Missing
+from automata.flow.declared import check_declared
+from automata.flow.findings import Findings, Positions
+from automata.store.flows import FlowRow, as_uuid, find_flow
 from automata.store.schedules import (
     ScheduleRow,
     create_schedule,
     delete_schedule,
+    enable_schedule,
     get_schedule,
     list_schedules,
     update_schedule,
 )
 
-router = APIRouter(prefix="/schedules", tags=["schedules"])
+router = APIRouter(prefix=f"{V1}/schedules", tags=["schedules"])
 
 _BODY = request_body(ScheduleRequest)
 
@@ -49,13 +52,10 @@ async def create(request: Request) -> Response:
     asked = _asked(await read_object(request))
     desk = Desk.of(request)
     flow = await desk.heads.get(asked.flow)
-    if flow.archived_at or flow.current_version_id is None:
-        raise Conflict(f"The flow {flow.name} is archived.", code="flow_archived")
-    version = await desk.versions.get(flow.current_version_id)
-    check_inputs(version.inputs, asked.inputs)
+    await _check(desk, flow, asked)
     async with desk.db.transaction() as conn:
         made = await create_schedule(conn, flow.id, _spec(asked))
-    return Json(_schedule(made), 201, headers={"Location": f"/api/v1/schedules/{made.id}"})
+    return Json(_schedule(made), 201, headers={"Location": f"{V1}/schedules/{made.id}"})
 
 
 @router.get("/{schedule_id}", responses={200: {"model": ScheduleAnswer}})
@@ -73,12 +73,23 @@ async def replace(request: Request, schedule_id: str) -> Response:
     async with desk.db.connection() as conn:
         found = await get_schedule(conn, _id(schedule_id))
     if asked.name != found.name or asked.flow not in (found.flow_name, str(found.flow_id)):
-        raise BadBody("A schedule keeps its flow and its name.", code="name_mismatch", pointer="/name")
-    flow = await desk.heads.get(found.flow_name)
-    if flow.current_version_id is not None:
-        check_inputs((await desk.versions.get(flow.current_version_id)).inputs, asked.inputs)
+        pointer = "/name" if asked.name != found.name else "/flow"
+        raise BadBody("A schedule keeps its flow and its name.", code="name_mismatch", pointer=pointer)
+    await _check(desk, await desk.heads.get(str(found.flow_id)), asked)
     async with desk.db.transaction() as conn:
         return Json(_schedule(await update_schedule(conn, found.id, _spec(asked))))
+
+
+@router.post("/{schedule_id}/pause", responses={200: {"model": ScheduleAnswer}})
+async def pause(request: Request, schedule_id: str) -> Response:
+    """Switch any schedule off, one of Git too: it stays so until its lines in the file change."""
+    return await _enable(request, schedule_id, False)
+
+
+@router.post("/{schedule_id}/resume", responses={200: {"model": ScheduleAnswer}})
+async def resume(request: Request, schedule_id: str) -> Response:
+    """Switch a schedule on; what would have fired meanwhile is not made up for."""
+    return await _enable(request, schedule_id, True)
 
 
 @router.delete("/{schedule_id}", status_code=204, response_class=Response)
@@ -95,19 +106,41 @@ def _id(text: str) -> UUID:
     return found
 
 
+async def _enable(request: Request, schedule_id: str, enabled: bool) -> Response:
+    async with Desk.of(request).db.transaction() as conn:
+        return Json(_schedule(await enable_schedule(conn, _id(schedule_id), enabled)))
+
+
 def _asked(body: dict[str, Any]) -> ScheduleRequest:
     try:
         asked = ScheduleRequest.model_validate(body)
     except ValidationError as error:
         raise from_validation(error) from error
     if (asked.cron is None) == (asked.interval_sec is None):
-        raise BadBody("A schedule has either `cron` or `interval_sec`.", code="invalid_request", pointer="/cron")
-    if asked.cron is not None:
-        try:
-            check_cron(asked.cron)
-        except ValueError as error:
-            raise BadBody(f"`cron` is no cron line: {error}.", code="invalid_request", pointer="/cron") from error
+        raise BadBody("A schedule has either `cron` or `interval_sec`.", pointer="/cron")
     return asked
+
+
+async def _check(desk: Desk, flow: FlowRow, asked: ScheduleRequest) -> None:
+    """Hold a schedule to the rules of those in flow files. Raises Invalid, Conflict."""
+    version = await desk.versions.get(current_version(flow))
+    findings = Findings("", Positions())
+    check_declared({"inputs": version.declared, "schedules": [_spec(asked)]}, findings)
+    root = "/schedules/0"
+    found = [
+        replace_fields(one, pointer=one.pointer.removeprefix(root))
+        for one in findings.done()
+        if one.severity == "error" and one.pointer.startswith(root)
+    ]
+    if found:
+        first = found[0]
+        raise Invalid(
+            f"The schedule is not valid: {first.message}.",
+            code="invalid_schedule",
+            hint=first.suggestion,
+            pointer=first.pointer,
+            diagnostics=found,
+        )
 
 
 def _spec(asked: ScheduleRequest) -> dict[str, Any]:

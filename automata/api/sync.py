@@ -9,11 +9,11 @@ from starlette.responses import Response
 
 from automata.api.desk import Desk
 from automata.api.shapes import Listing, SourceAnswer
-from automata.api.wire import Json
+from automata.api.wire import V1, Json
 from automata.store.sync import AttemptRow, SourceRow, list_attempts, list_sources
 from automata.sync.conditions import conditions
 
-router = APIRouter(tags=["sync"])
+router = APIRouter(prefix=V1, tags=["sync"])
 
 
 @router.get("/sync", responses={200: {"model": Listing[SourceAnswer]}})

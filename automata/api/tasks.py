@@ -15,14 +15,14 @@ from automata.api.known import Place, Version
 from automata.api.masking import masker
 from automata.api.runs import run_id_of
 from automata.api.shapes import Listing, TaskAnswer
-from automata.api.wire import Json
+from automata.api.wire import V1, Json
 from automata.engine.states import RUN_FINAL, TaskStatus
 from automata.flow.model import GROUP
 from automata.store.runs import TaskAttemptRow, TaskRow, get_run, list_attempts, list_tasks
 
 _NOWHERE = Place(index=2**31 - 1, type="", name="", parent=None)
 
-router = APIRouter(tags=["runs"])
+router = APIRouter(prefix=V1, tags=["runs"])
 
 
 @router.get("/runs/{run_id}/tasks", responses={200: {"model": Listing[TaskAnswer]}})

@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from automata.api.refusals import BadBody, Malformed, SlowBody, WrongMedia
 
+V1 = "/api/v1"
 MAX_DEPTH = 64  # of a JSON body; a flow file may nest 50 deep (flow.load says so itself)
 BODY_SECONDS = 30.0  # from the head to the last byte of a body: a client that trickles holds a slot no longer
 JSON_MEDIA = "application/json"

@@ -69,18 +69,29 @@ def main() -> None:
 def guarded(command: Callable[[], int | None]) -> int:
     """Run `command` and turn however it ends into a word on stderr and an exit code."""
     try:
-        return command() or 0
+        code = command() or 0
+        sys.stdout.flush()
+        return code
     except AutomataError as error:
         report(error)
         return error.exit_code
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except BrokenPipeError:
-        # Python flushes stdout once more on its way out; there is nobody to flush to.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return CLOSED_PIPE
+        return _unread()
+    except SystemExit as ending:
+        # Typer makes a bare exit of a closed pipe.
+        if not isinstance(ending.__context__, BrokenPipeError):
+            raise
+        return _unread()
     except typer.TyperException as error:
         return _misused(error)
+
+
+def _unread() -> int:
+    # Python flushes stdout once more on its way out, and would complain that nobody reads it.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return CLOSED_PIPE
 
 
 def _misused(error: typer.TyperException) -> int:
@@ -88,5 +99,6 @@ def _misused(error: typer.TyperException) -> int:
     message = error.format_message()
     if message:  # without arguments, the help has been shown and there is nothing to add
         context = getattr(error, "ctx", None)
-        report(Usage(message.rstrip("."), hint=f"See {context.command_path if context else 'automata'} --help"))
+        message = message.replace("Value error, ", "").rstrip(".")  # pydantic's words, not ours
+        report(Usage(message, hint=f"See {context.command_path if context else 'automata'} --help"))
     return Usage.exit_code

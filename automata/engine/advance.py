@@ -1,14 +1,15 @@
-"""What happens next in one run: Plan + states + what fired -> a Decision. Pure, and the same from any stored state.
+"""What happens next in a run: a pure function of the plan, the stored states and the time.
 
-The order of thought: what fired is settled; what may begin begins, and what that settles lets others begin, until
-nothing changes; failing scopes are cleared; groups that are over are closed; then the run is over, or it waits.
-Nothing is remembered between calls, so asking twice gives the same answer.
+It goes in rounds. A round decides every step that may begin, as things stood when the round began; what it settles
+decides who may begin in the next one, until nothing moves. So the order in which steps are written never matters: of
+two transforms that may begin together, one that fails does not keep the other from being decided. Nothing is
+remembered between calls. Everything derived (groups that run, scopes that fail) follows from the states alone, so a
+process that dies between two calls costs nothing.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -57,10 +58,6 @@ __all__ = [
     "task_context",
 ]
 
-_QUEUED, _RUNNING = TaskStatus.QUEUED, TaskStatus.RUNNING
-_SUCCEEDED, _FAILED = TaskStatus.SUCCEEDED, TaskStatus.FAILED
-_SKIPPED, _CANCELLED = TaskStatus.SKIPPED, TaskStatus.CANCELLED
-
 
 def advance(
     plan: Plan,
@@ -70,20 +67,17 @@ def advance(
     now: datetime,
     rules: Mapping[str, InstantRule],
 ) -> Decision:
-    """Decide everything that can be decided now.
+    """Decide everything that can be decided.
 
-    `states` holds final states as stored, QUEUED for work that nobody has claimed (a waiting retry too), RUNNING for
-    claimed work and timers. `fired` names timers whose time has come; they stand in `states` as RUNNING. A `parallel`
-    that runs has no state: its descendants tell. See Decision for what the caller does with the answer.
+    `states`: final ones of settled steps; QUEUED or RUNNING for work that is in the queue and for timers that wait.
+    A `parallel` that runs has none. `fired`: timers that were due; other names in it mean nothing. `rules` by step
+    type. Does not raise for anything that a flow or its data can do: a step or the run fails instead.
     """
-    return _Advance(plan, run, states, now, rules).decide(fired)
+    return _Advance(plan, run, states, fired, now, rules).decide()
 
 
 class _NeedsError(Exception):
-    """Outputs that a template reads are not loaded; raised inside one step, collected over all."""
-
-    def __init__(self, steps: Iterable[str]) -> None:
-        self.steps = frozenset(steps)
+    """Outputs are missing; what they are was noted."""
 
 
 class _Advance:
@@ -92,6 +86,7 @@ class _Advance:
         plan: Plan,
         run: RunView,
         states: Mapping[str, StepState],
+        fired: Collection[str],
         now: datetime,
         rules: Mapping[str, InstantRule],
     ) -> None:
@@ -100,115 +95,160 @@ class _Advance:
         self.now = now
         self.rules = rules
         self.board = Board(plan, states)
-        self.ready: deque[str] = deque()
+        self.fired = [name for name in fired if self._is_due(name)] if fired else []
         self.needs: set[str] = set()
-        self.start: list[Start] = []
-        self.wait: list[Timer] = []
+        self.stalled: list[PlanStep] = []
         self.settled: list[Settled] = []
-        self._base: dict[str, Any] | None = None
+        self.starts: dict[str, Start] = {}
+        self.waits: dict[str, Timer] = {}
+        self.drops: list[str] = []
+        self.fresh: list[PlanStep] = []
+        self.opened: list[PlanStep] = []
+        self.shared: dict[str, Any] | None = None
 
-    def decide(self, fired: Collection[str]) -> Decision:
+    def decide(self) -> Decision:
         if self.run.cancelled:
-            return self._cancel(fired)
-        for name in fired:
-            self._attempt(name, self._wake)
-        self.ready.extend(self.board.waiting())
-        for group in list(self.board.ended):
-            self._close_if_over(group)
-        self._settle_down()
-        result = self._finish()
+            return self._cancel()
+        result = self._settle_all()
         if self.needs:
+            self._foresee()
             return Decision(needs=frozenset(self.needs))
-        if drop := self._to_drop():
-            return Decision(drop=drop)
-        return Decision(start=tuple(self.start), wait=tuple(self.wait), settle=tuple(self.settled), result=result)
+        if self.drops:
+            return Decision(drop=tuple(self.drops))
+        return self._decision(result)
 
-    # --- beginning -------------------------------------------------------------------------------------------------
+    def _decision(self, result: RunResult | None) -> Decision:
+        return Decision(
+            start=tuple(self.starts.values()),
+            wait=tuple(self.waits.values()),
+            settle=tuple(self.settled),
+            result=result,
+        )
 
-    def _settle_down(self) -> None:
-        """To the fixpoint: begin what may begin, then clear what a failure has closed off."""
+    def _is_due(self, name: str) -> bool:
+        """A driver may have taken the timer's row away already, so a timer without a state counts as waiting."""
+        step = self.plan.steps.get(name)
+        return step is not None and step.kind == "timer" and not self.board.final(name)
+
+    # --- rounds ----------------------------------------------------------------------------------------------------
+
+    def _settle_all(self) -> RunResult | None:
+        board = self.board
+        ready = dict.fromkeys(board.waiting())
+        over = [group for group in board.ended if board.over(group)]
+        for name in self.fired:
+            self._guarded(self._wake, self.plan.steps[name])
         while True:
-            while self.ready:
-                name = self.ready.popleft()
-                step = self.plan.steps[name]
-                if self.board.may_begin(step) and not self.board.blocked(step):
-                    self._attempt(name, self._begin)
-            if not self.board.failing or not self._clear_failing():
-                return
+            while ready or over or self.fresh:
+                self._round(ready, over)
+                ready, over = self._consequences()
+            if not board.failing:
+                return self._end()
+            if not (ready := self._close_scopes()) and not self.fresh:
+                return self._end_failed()
 
-    def _attempt(self, name: str, what: Any) -> None:
-        step = self.plan.steps[name]
+    def _round(self, ready: Iterable[str], over: Iterable[str]) -> None:
+        board, steps = self.board, self.plan.steps
+        for name in over:
+            self._guarded(self._finish_group, steps[name])
+        for name in ready:
+            step = steps[name]
+            if not board.failing or not board.blocked(step):
+                self._guarded(self._begin, step)
+
+    def _guarded(self, move: Any, step: PlanStep) -> None:
+        """One step's templates and rules must not take the others down with them."""
         try:
-            what(step)
-        except _NeedsError as error:
-            self.needs |= error.steps
-        except Invalid as error:
+            move(step)
+        except _NeedsError:
+            self.stalled.append(step)
+        except Exception as error:
             self._fail(step, error)
 
+    def _consequences(self) -> tuple[dict[str, None], list[str]]:
+        """What may begin and which groups are over, now that this round's changes count."""
+        board, steps = self.board, self.plan.steps
+        changed, self.fresh = self.fresh, []
+        opened, self.opened = self.opened, []
+        over: dict[str, None] = {}
+        for step in changed:
+            if step.parent is not None and board.over(step.parent):
+                over[step.parent] = None
+            if board.status(step.id) is TaskStatus.FAILED:
+                board.spread(step.id)
+        following = (name for step in changed for name in self._followers(step))
+        children = (name for step in opened for name in step.children)
+        ready = {name: None for names in (following, children) for name in names if board.may_begin(steps[name])}
+        return ready, list(over)
+
+    def _followers(self, step: PlanStep) -> Iterator[str]:
+        yield from step.dependents
+        if step.kind == "group":  # what waited for a step inside may have waited for the group to contain its failure
+            for name in self.board.inside(step.id):
+                yield from self.plan.steps[name].dependents
+
+    # --- moves of one step -----------------------------------------------------------------------------------------
+
     def _begin(self, step: PlanStep) -> None:
-        if step.condition is not None and not step.condition.render(self._context(step, step.condition_reads)):
-            self._skip(step)
-        elif step.kind == "work":
-            self._queue(step)
+        if step.condition is not None:
+            self._load(step.condition_reads)
+            if not step.condition.render(self._context(step, step.condition_reads)):
+                self._skip(step)
+                return
+        if step.kind == "work":
+            self.board.begin(step.id, _QUEUED)
+            self.starts[step.id] = Start(step.id, self._reads(step))
         elif step.kind == "group":
-            self.board.ended.setdefault(step.id, 0)
-            self.ready.extend(step.children)
+            self.board.ended[step.id] = 0
+            self.opened.append(step)
         else:
-            self._instant(step)
+            self._begin_instant(step)
 
-    def _queue(self, step: PlanStep) -> None:
-        reads = set(step.reads)
-        if step.id == self.plan.on_failure or in_failure_handler(self.plan, step):
-            # Its context names the error, which is in the failed step's row.
-            reads |= {failed} if (failed := self._first_failure()) else set()
-        known = tuple(sorted(name for name in reads if self.board.final(name)))
-        self.start.append(Start(step.id, known))
-        self.board.begin(step.id, StepState(_QUEUED, self.now))
-
-    def _instant(self, step: PlanStep) -> None:
-        rule = self.rules[step.type]
+    def _begin_instant(self, step: PlanStep) -> None:
+        self._load(step.reads)
         config = step.config.render(self._context(step, step.reads))
-        begun = rule.begin(config, self.now)
-        if isinstance(begun, WaitUntil) and begun.until <= self.now:
-            begun = rule.wake(self.now, self.now)
-        if isinstance(begun, Done):
-            self._succeed(step, begun.result, self.now)
+        answer = self.rules[step.type].begin(config, self.now)
+        if isinstance(answer, WaitUntil):
+            self.board.begin(step.id, StepState(TaskStatus.RUNNING, self.now))
+            self.waits[step.id] = Timer(step.id, answer.until)
         else:
-            self.wait.append(Timer(step.id, begun.until))
-            self.board.begin(step.id, StepState(_RUNNING, self.now))
+            self._succeed(step, answer.result, self.now)
 
     def _wake(self, step: PlanStep) -> None:
+        self._load(step.reads)
         state = self.board.states.get(step.id)
-        if state is None or self.board.final(step.id):
-            return
-        since = state.since or self.now
+        since = (state.since if state else None) or self.now
         self._succeed(step, self.rules[step.type].wake(since, self.now).result, since)
-
-    def _skip(self, step: PlanStep) -> None:
-        # The group first: settled children of a group that has no state would look like one that is over.
-        self._settle(step, _SKIPPED)
-        for name in self.board.inside(step.id):
-            self._settle(self.plan.steps[name], _SKIPPED)
-
-    # --- ending ----------------------------------------------------------------------------------------------------
 
     def _succeed(self, step: PlanStep, result: Any, since: datetime | None) -> None:
         outputs = result
         if step.outputs is not None:
-            outputs = step.outputs.render(self._context(step, step.reads) | {"result": result})
-        self._settle(step, _SUCCEEDED, outputs, None, since)
+            outputs = step.outputs.render({**self._context(step, step.reads), "result": result})
+        self._settle(step, TaskStatus.SUCCEEDED, outputs, since=since)
 
-    def _fail(self, step: PlanStep, error: Invalid) -> None:
-        code = "template_error" if isinstance(error, TemplateError) else error.code
-        reason = {"code": code, "message": str(error), "step": step.id}
-        begun = step.kind != "group" or step.id in self.board.ended
-        since = state.since if (state := self.board.states.get(step.id)) else self.now
-        # Spread first: settling may close the group around the step, which must know by then that it failed.
-        self.board.spread(step.id)
-        self._settle(step, _FAILED, None, reason, since)
-        if not begun:
-            for name in self.board.inside(step.id):
-                self._settle(self.plan.steps[name], _CANCELLED)
+    def _skip(self, step: PlanStep) -> None:
+        for name in (step.id, *self.board.inside(step.id)):
+            self._settle(self.plan.steps[name], TaskStatus.SKIPPED)
+
+    def _fail(self, step: PlanStep, error: Exception) -> None:
+        self._cancel_inside(step)
+        state = self.board.states.get(step.id)
+        since = state.since if state else self.now
+        self._settle(step, TaskStatus.FAILED, error=_error(error, step.id), since=since)
+
+    def _finish_group(self, step: PlanStep) -> None:
+        """All children are settled: their failure is the group's, and a CANCELLED one leaves nothing to succeed."""
+        statuses = [self.board.status(child) for child in step.children]
+        if TaskStatus.FAILED in statuses and (error := self._failure_inside(step)):
+            self._settle(step, TaskStatus.FAILED, error=error, since=self._since(step))
+        elif TaskStatus.CANCELLED in statuses:
+            self._settle(step, TaskStatus.CANCELLED, since=self._since(step))
+        elif step.outputs is None:
+            self._settle(step, TaskStatus.SUCCEEDED, since=self._since(step))
+        else:
+            inside = frozenset(self.board.inside(step.id))
+            self._load(inside)
+            self._succeed(step, group_outputs(self.plan, step.id, self._known(inside)), self._since(step))
 
     def _settle(
         self,
@@ -220,153 +260,202 @@ class _Advance:
     ) -> None:
         self.board.settle(step, StepState(status, since, outputs, error))
         self.settled.append(Settled(step.id, status, outputs, error, since))
-        self.ready.extend(step.dependents)
-        if step.kind == "group" and status is not _SUCCEEDED:
-            # What waits for a step inside of a group that failed may go on once the group has contained the failure.
-            for name in self.board.inside(step.id):
-                self.ready.extend(self.plan.steps[name].dependents)
-        if step.parent is not None:
-            self._close_if_over(step.parent)
+        self.fresh.append(step)
 
-    def _close_if_over(self, group: str) -> None:
-        if self.board.over(group):
-            self._attempt(group, self._close)
+    def _since(self, group: PlanStep) -> datetime | None:
+        states = self.board.states
+        return min((since for child in group.children if (since := states[child].since)), default=None)
 
-    def _close(self, step: PlanStep) -> None:
-        children = [self.board.states[name] for name in step.children]
-        if step.id in self.board.failing:
-            failed = next(state for state in self._failed_inside(step))
-            self._settle(step, _FAILED, None, failed.error)
-        elif any(state.status is _CANCELLED for state in children):
-            self._settle(step, _CANCELLED)
-        elif step.outputs is None:
-            self._settle(step, _SUCCEEDED)
-        else:
-            inside = list(self.board.inside(step.id))
-            known = self._known(inside)
-            self._succeed(step, group_outputs(self.plan, step.id, known), None)
+    # --- scopes that fail ------------------------------------------------------------------------------------------
 
-    def _failed_inside(self, step: PlanStep) -> Iterable[StepState]:
-        """The failures that made a group fail, in plan order; a group's own error is its first child's."""
-        for name in step.children:
-            if self.board.status(name) is _FAILED and not self.plan.steps[name].continue_on_error:
-                yield self.board.states[name]
-
-    # --- failing ---------------------------------------------------------------------------------------------------
-
-    def _clear_failing(self) -> bool:
-        """Settle what nobody will begin any more; True when something was settled."""
-        before = len(self.settled)
+    def _close_scopes(self) -> dict[str, None]:
+        """Take back what waits in failing scopes and end those where nothing runs; gives what may begin then."""
+        board = self.board
         self._retract()
-        ended, states = self.board.ended, self.board.states
-        for name, step in self.plan.steps.items():
-            if name not in states and name not in ended and name != self.plan.on_failure and self.board.blocked(step):
-                self._settle(step, _CANCELLED)
-        return len(self.settled) > before
+        held = self._held()
+        if RUN in board.failing and RUN not in held:
+            return self._close_run()
+        for name in [name for name in board.ended if name in board.failing and name not in held]:
+            self._close(self.plan.steps[name])
+        return {}
 
     def _retract(self) -> None:
-        """Take back what this very call began before it learned of the failure: nobody has heard of it yet."""
-        for begun in (self.start, self.wait):
-            for item in [item for item in begun if self.board.blocked(self.plan.steps[item.step])]:
-                begun.remove(item)  # type: ignore[arg-type]
-                self.board.retract(item.step)
+        """What this very call was about to start is as if it had never been asked for."""
+        board, steps = self.board, self.plan.steps
+        for made in (self.starts, self.waits):
+            for name in [name for name in made if board.blocked(steps[name])]:
+                del made[name]
+                board.retract(name)
 
-    def _to_drop(self) -> tuple[str, ...]:
-        """Queued work and timers inside of failing scopes."""
-        if not self.board.failing:
-            return ()
-        return tuple(
-            name
-            for name in self.board.active
-            if self._can_be_taken_back(name) and self.board.blocked(self.plan.steps[name])
-        )
+    def _held(self) -> set[str]:
+        """Failing scopes in which something is active; what need not be waited for is noted as a drop."""
+        board = self.board
+        held: set[str] = set()
+        self.drops = []
+        for name in board.active:
+            step = self.plan.steps[name]
+            scopes = [scope for scope in board.around(step) if scope in board.failing]
+            if scopes and (step.kind == "timer" or board.status(name) is TaskStatus.QUEUED):
+                self.drops.append(name)
+            held.update(scopes)
+        return held
 
-    def _can_be_taken_back(self, name: str) -> bool:
-        return self.board.status(name) is _QUEUED or self.plan.steps[name].kind == "timer"
+    def _close_run(self) -> dict[str, None]:
+        handler = self.plan.on_failure
+        for step in self.plan.steps.values():
+            if step.parent is None and step.id != handler:
+                self._close(step)
+        begun = handler is None or handler in self.board.states or handler in self.board.ended
+        return {} if handler is None or begun else {handler: None}
 
-    def _cancel(self, fired: Collection[str]) -> Decision:
-        """End everything. The caller takes back even what runs; what ended meanwhile keeps its result."""
-        if drop := tuple(name for name in self.board.active if name not in fired):
-            return Decision(drop=drop)
-        handler = self.board.handler()
-        for name, step in self.plan.steps.items():
-            if not self.board.final(name) and (name not in handler or name in self.board.states):
-                self.board.settle(step, StepState(_CANCELLED))
-                self.settled.append(Settled(name, _CANCELLED))
-        error = {"code": "cancelled", "message": "The run was cancelled.", "step": None}
-        return Decision(settle=tuple(self.settled), result=RunResult(RunStatus.CANCELLED, None, error))
+    def _close(self, step: PlanStep) -> None:
+        """End what is left of a step when its scope fails: what never ran, and what ran in part, is CANCELLED."""
+        if step.id in self.board.states:
+            return
+        self._cancel_inside(step)
+        error = self._failure_inside(step) if step.id in self.board.failing else None
+        if error:
+            self._settle(step, TaskStatus.FAILED, error=error, since=self._since(step))
+        else:
+            self._settle(step, TaskStatus.CANCELLED)
 
-    # --- the run ---------------------------------------------------------------------------------------------------
+    def _cancel_inside(self, step: PlanStep) -> None:
+        for child in step.children:
+            self._close(self.plan.steps[child])
 
-    def _finish(self) -> RunResult | None:
-        handler = self.board.handler()
-        ended = sum(1 for name in handler if self.board.final(name))
-        if self.board.settled - ended < len(self.plan.steps) - len(handler):
+    def _failure_inside(self, group: PlanStep) -> Error | None:
+        """The error of the first child, in the order of the file, whose failure is also the group's."""
+        for child in group.children:
+            if self.board.status(child) is TaskStatus.FAILED and not self.plan.steps[child].continue_on_error:
+                return shaped_error(self.board.states[child].error, child)
+        return None
+
+    # --- ends ------------------------------------------------------------------------------------------------------
+
+    def _end(self) -> RunResult | None:
+        board = self.board
+        if board.complete():
+            return self._success()
+        if board.active or self.needs:
             return None
-        if RUN in self.board.failing:
-            return self._finish_failed()
-        return None if self.needs or self.board.active else self._finish_succeeded()
+        # Steps that wait for each other never get here from a checked file; a run must end all the same.
+        self._close_run()
+        message = "The remaining steps wait for each other."
+        return RunResult(RunStatus.FAILED, error={"code": "stuck", "message": message, "step": None})
 
-    def _finish_failed(self) -> RunResult | None:
-        name = self.plan.on_failure
-        if name is not None and name not in self.board.states and name not in self.board.ended:
-            self._attempt(name, self._begin)
-            self._settle_down()
-        if name is not None and not self.board.final(name):
-            return None
-        return RunResult(RunStatus.FAILED, None, self._error())
-
-    def _finish_succeeded(self) -> RunResult | None:
-        if self.plan.outputs is None:
+    def _success(self) -> RunResult | None:
+        plan = self.plan
+        if plan.outputs is None:
             return RunResult(RunStatus.SUCCEEDED)
         try:
-            context = self._shared() | {"steps": step_context(self.plan, *self._read(self.plan.output_reads))}
-            context[AMBIENT_KEY] = ambient(self.run.id, "", self.run.attempt, self.now)
-            return RunResult(RunStatus.SUCCEEDED, self.plan.outputs.render(context))
-        except _NeedsError as error:
-            self.needs |= error.steps
+            self._load(plan.output_reads)
+            return RunResult(RunStatus.SUCCEEDED, plan.outputs.render(self._context(None, plan.output_reads)))
+        except _NeedsError:
             return None
-        except Invalid as error:
-            reason = {"code": "template_error", "message": str(error), "step": None}
-            return RunResult(RunStatus.FAILED, None, reason)
+        except Exception as error:
+            return RunResult(RunStatus.FAILED, error=_error(error, None))
 
-    def _first_failure(self) -> str | None:
-        return first_failure(self.plan, (name for name, state in self.board.states.items() if state.status is _FAILED))
+    def _end_failed(self) -> RunResult | None:
+        """A run that fails ends when nothing is active and its `on_failure`, if it has one, is settled."""
+        board, handler = self.board, self.plan.on_failure
+        if RUN not in board.failing or board.active or (handler is not None and handler not in board.states):
+            return self._end() if RUN not in board.failing else None
+        return RunResult(RunStatus.FAILED, error=self._failure())
 
-    def _error(self) -> dict[str, Any]:
-        failed = self._first_failure()
-        return shaped_error(self.board.states[failed].error if failed else None, failed or "")
+    def _cancel(self) -> Decision:
+        """Take everything back, also what runs; when nothing is left, the rest is CANCELLED and so is the run.
 
-    # --- contexts --------------------------------------------------------------------------------------------------
+        A timer that fired has no row any more that could be taken back: it is part of the rest.
+        """
+        board, handler = self.board, self.plan.on_failure
+        if active := tuple(name for name in board.active if name not in self.fired):
+            return Decision(drop=active)
+        for name in self.fired:
+            if name not in board.states:
+                board.begin(name, StepState(TaskStatus.RUNNING, self.now))
+        unused = board.handler() if handler not in board.states and handler not in board.ended else ()
+        for step in self.plan.steps.values():
+            if step.id not in unused and not board.final(step.id):
+                self._settle(step, TaskStatus.CANCELLED)
+        return self._decision(RunResult(RunStatus.CANCELLED))
 
-    def _shared(self) -> dict[str, Any]:
-        if self._base is None:
-            self._base = base_context(self.run)
-        return dict(self._base)
+    # --- outputs and contexts --------------------------------------------------------------------------------------
 
-    def _context(self, step: PlanStep, reads: frozenset[str]) -> dict[str, Any]:
-        context = self._shared()
-        context["steps"] = step_context(self.plan, *self._read(reads)) if reads else {}
-        context[AMBIENT_KEY] = ambient(self.run.id, step.id, 1, self.now)
-        if in_failure_handler(self.plan, step):
-            add_failure(context, self._error())
+    def _load(self, reads: Collection[str]) -> None:
+        """Note which of these outputs are missing. A step without them waits for the next call."""
+        if reads and (missing := list(self._missing(reads))):
+            self.needs.update(missing)
+            raise _NeedsError
+
+    def _missing(self, reads: Iterable[str]) -> Iterator[str]:
+        states, steps = self.board.states, self.plan.steps
+        for name in reads:
+            state = states.get(name)
+            if state is not None and state.outputs is UNLOADED and state.status is TaskStatus.SUCCEEDED:
+                step = steps[name]
+                if step.kind != "group" or step.outputs is not None:  # else its outputs are those of its steps
+                    yield name
+
+    def _foresee(self) -> None:
+        """Also ask for what the steps after the stalled ones will read: one more name is cheaper than one more trip."""
+        seen: set[str] = set()
+        stack = list(self.stalled)
+        while stack:
+            step = stack.pop()
+            if step.id in seen:
+                continue
+            seen.add(step.id)
+            self.needs.update(self._missing(step.condition_reads))
+            if step.kind != "work":
+                self.needs.update(self._missing(step.reads))
+                nearby = (*step.dependents, *step.children, *((step.parent,) if step.parent else ()))
+                stack.extend(self.plan.steps[name] for name in nearby)
+        if not self.board.active:
+            self.needs.update(self._missing(self.plan.output_reads))
+
+    def _known(self, reads: Iterable[str]) -> dict[str, tuple[str, Any]]:
+        states = self.board.states
+        return {name: (state.status.value, state.outputs) for name in reads if (state := states.get(name))}
+
+    def _context(self, step: PlanStep | None, reads: Collection[str]) -> dict[str, Any]:
+        if self.shared is None:
+            self.shared = base_context(self.run)
+        context = dict(self.shared)
+        context["steps"] = step_context(self.plan, reads, self._known(reads)) if reads else {}
+        context[AMBIENT_KEY] = ambient(self.run.id, step.id if step else "", self.run.attempt, self.now)
+        if step is not None and self._handles_failure(step):
+            add_failure(context, self._failure())
         return context
 
-    def _read(self, reads: Iterable[str]) -> tuple[list[str], dict[str, tuple[str, Any]]]:
-        names = [name for name in reads if self.board.final(name)]
-        return names, self._known(names)
+    def _reads(self, step: PlanStep) -> tuple[str, ...]:
+        """What a worker must be given; in `on_failure` also the row of the failure that it handles."""
+        reads = step.reads
+        if self._handles_failure(step):
+            reads = reads | {self._first_failed()}
+        return tuple(sorted(reads)) if reads else ()
 
-    def _known(self, names: Iterable[str]) -> dict[str, tuple[str, Any]]:
-        """(status, outputs) of settled steps; raises _NeedsError for what must be loaded first."""
-        states, steps = self.board.states, self.plan.steps
-        known: dict[str, tuple[str, Any]] = {}
-        missing = []
-        for name in names:
-            state = states[name]
-            derived = steps[name].kind == "group" and steps[name].outputs is None
-            if state.status is _SUCCEEDED and state.outputs is UNLOADED and not derived:
-                missing.append(name)
-            known[name] = (state.status, state.outputs)
-        if missing:
-            raise _NeedsError(missing)
-        return known
+    def _handles_failure(self, step: PlanStep) -> bool:
+        return self.plan.on_failure is not None and in_failure_handler(self.plan, step)
+
+    def _first_failed(self) -> str:
+        failed = (name for name, state in self.board.states.items() if state.status is TaskStatus.FAILED)
+        found = first_failure(self.plan, failed)
+        assert found is not None, "a run fails by a step"
+        return found
+
+    def _failure(self) -> Error:
+        name = self._first_failed()
+        return shaped_error(self.board.states[name].error, name)
+
+
+_QUEUED = StepState(TaskStatus.QUEUED)
+
+
+def _error(error: Exception, step: str | None) -> dict[str, Any]:
+    code = "step_crashed"
+    if isinstance(error, TemplateError):
+        code = "template_error"
+    elif isinstance(error, Invalid):
+        code = error.code
+    message = str(error) if isinstance(error, Invalid) else f"{type(error).__name__}: {error}"
+    return {"code": code, "message": message, "step": step}

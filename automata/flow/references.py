@@ -82,7 +82,9 @@ class References:
                 self._check_reference(reference, where, place, 0)
 
     def _broken(self, error: TemplateError, pointer: str) -> None:
-        self._add(error.code, _as_clause(error.message), pointer, error.position or 0, error.hint)
+        self._add(
+            error.code, _as_clause(error.message), pointer, error.position or 0, _as_clause(error.hint or "") or None
+        )
 
     def _check_reference(self, reference: Reference, pointer: str, place: _Place, shift: int) -> None:
         root, offset = reference.root, reference.offset - shift

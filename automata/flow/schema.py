@@ -250,7 +250,7 @@ FLOW_SCHEMA: Schema = {
         "retry": _RETRY,
         "input": _INPUT,
         "schedule": _SCHEDULE,
-        "steps": {"type": "array", "items": ref("step"), "minItems": 1, "maxItems": MAX_STEPS},
+        "steps": {"type": "array", "items": ref("step"), "minItems": 1},
         "branch": _BRANCH,
         "step": _STEP,
         **{f"{name}_config": schema for name, schema in CONFIG_SCHEMAS.items()},

@@ -131,8 +131,8 @@ class Shape:
         if value not in allowed or isinstance(value, bool):
             names = [str(name) for name in allowed]
             hint = self.findings.nearest.hint(value, names) if isinstance(value, str) else None
-            choice = listed(_ticked(names))
-            self.add("AF023", f"{label(pointer)} must be {choice}, not {show(value)}", pointer, hint)
+            choice, shown = listed(_ticked(names)), show(value) if isinstance(value, str) else describe(value)
+            self.add("AF023", f"{label(pointer)} must be {choice}, not {shown}", pointer, hint)
 
     def _pattern(self, value: Any, pattern: str, schema: Schema, pointer: str) -> None:
         if isinstance(value, str) and not _regex(pattern).search(value):

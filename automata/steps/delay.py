@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
 
-from automata.engine.advance import Done, WaitUntil
+from automata.engine.decision import Done, WaitUntil
 from automata.errors import Invalid
 from automata.flow.configs import CONFIG_SCHEMAS
 from automata.steps.contract import Scope

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from automata.engine.advance import InstantRule
+from automata.engine.decision import InstantRule
 from automata.engine.retry import Failure
 from automata.steps.contract import Outcome, Scope, StepContext, StepInfo, StepType
 from automata.steps.delay import DelayStep

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from automata.engine.advance import Done
+from automata.engine.decision import Done
 from automata.errors import Invalid
 from automata.flow.configs import CONFIG_SCHEMAS
 from automata.steps.contract import Scope

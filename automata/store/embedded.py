@@ -11,7 +11,9 @@ Failure argument.
 - Starting and stopping happen under an exclusive flock on `start.lock`: nobody joins a server that is being stopped.
 - A cluster is made in a folder beside its place and renamed when it is complete and on disk: a kill leaves no half one.
 - Whether a server runs is asked of its socket, never of a process id in a file: after a crash or a reboot that number
-  may be anybody's. PostgreSQL's own start sees to a stale postmaster.pid.
+  may be anybody's. A lock file that names nobody, a zombie or a stranger is removed (in a container process ids
+  come back, and process 1 may bury nobody): it is safe, since we alone start servers here, and PostgreSQL has a second
+  guard against sessions that outlive their postmaster, the shared memory that it finds by the folder's inode.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import quote
 
+import psutil  # type: ignore[import-untyped]
 import psycopg
 
 from automata.errors import Unavailable
@@ -38,7 +41,7 @@ from automata.store.embedded_host import ADVICE, ROOT_DIR, Host, default_data_di
 
 NAME = "automata"  # of the database and of its owner
 START_SEC = 120.0  # a crash with max_wal_size of log to replay, on a slow disk
-# A postmaster that was killed leaves sessions that end within moments, and itself until init has buried it.
+# Sessions whose postmaster was killed end within moments, or with the statement that they are in.
 _PASSING = ("lock file", "still in use")
 _PASSING_SEC = 20.0
 _SOCKET_PATH_BYTES = 107  # sun_path, less its final NUL
@@ -204,7 +207,10 @@ class _Place:
             return probe.connect_ex(f"{self.sockets}{_SOCKET}") == 0
 
     def _launch(self, settings: Mapping[str, str]) -> Unavailable | None:
-        """Start the server; what went wrong comes back, since another start may have been under way."""
+        """Start the server; what went wrong comes back, since it may pass."""
+        for claim in (self.cluster / "postmaster.pid", Path(f"{self.sockets}{_SOCKET}.lock")):
+            if _is_stale(claim):
+                claim.unlink(missing_ok=True)
         if self.sockets != self.cluster:
             _private_folder(self.sockets, self.host)
         options = {
@@ -270,6 +276,18 @@ def _locked(path: Path) -> Iterator[None]:
     with path.open("ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def _is_stale(claim: Path) -> bool:
+    """Whether the process that it names is certainly not a server on the folder that it names."""
+    try:
+        pid, folder = claim.read_text().splitlines()[:2]
+        process = psutil.Process(int(pid))
+        return process.status() == psutil.STATUS_ZOMBIE or folder not in process.cmdline()
+    except psutil.NoSuchProcess:
+        return True
+    except (OSError, ValueError, psutil.Error):
+        return False
 
 
 def _sync_folder(folder: Path) -> None:

@@ -186,11 +186,18 @@ def listing(
     lead = _LEADS[status] if status else _ANY
     if status is RunStatus.SUCCEEDED and flow_id:
         lead = replace(lead, id="runs.id", flow_id="runs.flow_id")
-    filters: Filters = [(f"{lead.id} < %s", below)] if below else []
+    floor, ceiling = since and _first_id(since - CLOCKS_APART), until and _first_id(until + CLOCKS_APART)
+    # To both tables: PostgreSQL carries an equality across a join, but not a range.
+    filters: Filters = [
+        (f"{column} {compare} %s", bound)
+        for column in {lead.id: None, "runs.id": None}
+        for compare, bound in (("<", below), ("<", ceiling), (">=", floor))
+        if bound
+    ]
     if since:
-        filters += [("runs.created_at >= %s", since), (f"{lead.id} >= %s", _first_id(since - CLOCKS_APART))]
+        filters.append(("runs.created_at >= %s", since))
     if until:
-        filters += [("runs.created_at < %s", until), (f"{lead.id} < %s", _first_id(until + CLOCKS_APART))]
+        filters.append(("runs.created_at < %s", until))
     if flow_id:
         filters.append((f"{lead.flow_id} = %s", flow_id))
     if trigger:
@@ -211,7 +218,7 @@ def listing(
 
 @dataclass(frozen=True, slots=True)
 class _Lead:
-    """What a page is walked along. The range goes to its columns, or its index would be read from the newest run on."""
+    """What a page is walked along."""
 
     chosen: LiteralString  # FROM ... WHERE ..., as text: a parameter would hide the partial index from the planner
     id: LiteralString = "lead.run_id"

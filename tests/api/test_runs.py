@@ -239,7 +239,7 @@ def test_waiting_for_a_run_ends_with_the_bell_of_its_end(use):
         await site.flow()
         run = await site.run()
         waiting = asyncio.create_task(site.http.get(f"{V1}/runs/{run['id']}", params={"wait_sec": "30"}))
-        while not site.broker._named:  # the watcher listens  # noqa: ASYNC110
+        while not site.desk.watchers:  # and from then on it listens  # noqa: ASYNC110
             await asyncio.sleep(0.005)
         await site.finish(run, outputs={"count": 2})
         began = asyncio.get_running_loop().time()
@@ -256,7 +256,7 @@ def test_waiting_ends_without_any_bell_within_a_poll(use):
         await site.flow()
         run = await site.run()
         waiting = asyncio.create_task(site.http.get(f"{V1}/runs/{run['id']}", params={"wait_sec": "30"}))
-        while not site.broker._named:  # noqa: ASYNC110
+        while not site.desk.watchers:  # noqa: ASYNC110
             await asyncio.sleep(0.005)
         await site.finish(run)
         async with asyncio.timeout(5):

@@ -87,9 +87,9 @@ def test_the_version_is_that_of_the_package() -> None:
     [
         (["--nonsense"], "--nonsense"),
         (["nonsense"], "nonsense"),
-        (["run", "start"], "FLOW"),
+        (["run", "start"], "'flow'"),
         (["run", "list", "--limit", "0"], "--limit"),
-        (["run", "list", "-o", "yaml"], "yaml"),
+        (["run", "list", "-o", "yaml"], "'--output' / '-o': 'yaml' is not"),
         (["up", "--watch"], "--repo"),
         (["run", "list", "--api-url", "ftp://x"], "ftp://x"),
     ],
@@ -164,19 +164,18 @@ def test_ctrl_c_ends_a_command_with_130() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         process = subprocess.Popen([*PROGRAM, "run", "list", "--api-url", url], stderr=subprocess.PIPE, text=True)
-        silent.accept()[0].recv(1)
-        process.send_signal(signal.SIGINT)
-        assert process.communicate(timeout=20)[1] == ""
+        with silent.accept()[0] as connection:
+            connection.recv(1)
+            process.send_signal(signal.SIGINT)
+            assert process.communicate(timeout=20)[1] == ""
     assert process.returncode == 130
 
 
-def test_a_reader_that_leaves_early_is_no_error() -> None:
-    process = subprocess.Popen(
-        [*PROGRAM, "schema"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=0
-    )
-    assert process.stdout is not None
-    process.stdout.close()
-    assert process.stderr is not None
-    assert process.stderr.read() == ""
-    assert process.wait(20) in (0, 141)
-    process.stderr.close()
+@pytest.mark.parametrize("words", [["schema"], ["version"], ["version", "-o", "json"]])
+def test_a_reader_that_leaves_early_is_no_error(words: list[str]) -> None:
+    with subprocess.Popen([*PROGRAM, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 141

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import textwrap
 
-import pytest  # noqa: F401
+import pytest
 
 from automata.errors import Diagnostic
-from automata.flow.check import check_flow  # noqa: F401
-from automata.flow.codes import CODES  # noqa: F401
-from automata.flow.cron import CronError, check_cron  # noqa: F401
-from automata.flow.load import load_flow, validate_text  # noqa: F401
+from automata.flow.check import check_flow
+from automata.flow.codes import CODES
+from automata.flow.cron import CronError, check_cron
+from automata.flow.load import load_flow, validate_text
 
 DELAY = "type: delay, config: {duration_sec: 1}"
 HTTP = "type: http, config: {url: https://x.example.com}"
@@ -20,10 +20,10 @@ def found(text: str, **types: object) -> list[Diagnostic]:
     return list(validate_text(textwrap.dedent(text), "a.yaml", types).diagnostics)  # type: ignore[arg-type]
 
 
-def steps(*lines: str, more: str = "") -> list[Diagnostic]:
+def steps(*lines: str, more: str = "", **types: object) -> list[Diagnostic]:
     """A flow of steps, each a flow mapping without its braces."""
     listed = "".join(f"  - {{{line}}}\n" for line in lines)
-    return found(f"name: a\nsteps:\n{listed}{textwrap.dedent(more)}")
+    return found(f"name: a\nsteps:\n{listed}{textwrap.dedent(more)}", **types)
 
 
 def mapping(template: str, *before: str, depends_on: str = "", more: str = "") -> list[Diagnostic]:
@@ -48,7 +48,7 @@ def one(diagnostics: list[Diagnostic]) -> str:
 _INPUT = "inputs: {{x: {{{}}}}}"
 _SCHEDULE = "schedules: [{{name: n, {}}}]"
 EXAMPLES = {
-    "AF016": [f"{{id: s{n}, {DELAY}}}" for n in range(1_001)],
+    "AF016": [f"id: s{n}, {DELAY}" for n in range(1_001)],
     "AF020": [f"id: s, {DELAY}, nmae: x"],
     "AF021": ["id: s, type: delay"],
     "AF022": [f"id: s, {DELAY}, depends_on: x"],
@@ -115,15 +115,669 @@ _FAILURE = f"on_failure: {{id: f, {DELAY}}}\n"
 _CHAT = {"type": "object", "required": ["room"], "properties": {"room": {"type": "integer"}}}
 
 
-def example(code: str) -> list[Diagnostic]:
+@pytest.mark.parametrize("code", EXAMPLES)
+def test_each_code_has_an_example_that_is_found_for_that_reason_alone(code: str) -> None:
     given = EXAMPLES[code]
+    lines = [f"id: s, {DELAY}"] if isinstance(given, str) else given
+    diagnostics = steps(*lines, more=_FAILURE + (f"{given}\n" if isinstance(given, str) else ""), chat=_CHAT)
+    assert set(codes(diagnostics)) == {code}
+    for diagnostic in diagnostics:
+        assert diagnostic.file == "a.yaml"
+        assert diagnostic.line > 0
+        assert diagnostic.column > 0
+        assert diagnostic.pointer.startswith("/")
+        assert "\n" not in diagnostic.message
+
+
+def test_every_code_is_explained_and_tested() -> None:
+    assert set(CODES) == {*EXAMPLES, *ELSEWHERE} - {"AF000", "AF014"}
+    assert all((sentence[0].isupper() or sentence[0] == "`") and sentence.endswith(".") for sentence in CODES.values())
+
+
+# --- dependencies --------------------------------------------------------------------------------------------------
+
+
+def test_a_misspelt_dependency_gets_the_near_id() -> None:
+    message = one(steps(f"id: fetch, {DELAY}", f"id: b, {DELAY}, depends_on: [fetsh]"))
+    assert message == "AF101 there is no step `fetsh` (did you mean `fetch`?)"
+
+
+def test_a_cycle_is_spelled_out_and_points_at_a_dependency_that_closes_it() -> None:
+    (finding,) = steps(
+        f"id: a, {DELAY}, depends_on: [c]", f"id: b, {DELAY}, depends_on: [a]", f"id: c, {DELAY}, depends_on: [b]"
+    )
+    assert finding.message == "these steps wait for each other: `a` → `c` → `b` → `a`"
+    assert finding.pointer == "/steps/0/depends_on/0"
+
+
+def test_every_cycle_is_found_and_what_waits_behind_one_is_not_in_it() -> None:
+    diagnostics = steps(
+        f"id: a, {DELAY}, depends_on: [b]",
+        f"id: b, {DELAY}, depends_on: [a]",
+        f"id: behind, {DELAY}, depends_on: [a]",
+        f"id: c, {DELAY}, depends_on: [d]",
+        f"id: d, {DELAY}, depends_on: [c]",
+    )
+    assert [diagnostic.message.partition(": ")[2] for diagnostic in diagnostics] == [
+        "`a` → `b` → `a`",
+        "`c` → `d` → `c`",
+    ]
+
+
+GROUP = """
+name: a
+steps:
+  - id: fan
+    type: parallel
+    depends_on: [{fan}]
+    branches:
+      - id: left
+        steps:
+          - {{id: l1, type: delay, config: {{duration_sec: 1}}, depends_on: [{l1}]}}
+          - {{id: l2, type: delay, config: {{duration_sec: 1}}}}
+      - id: right
+        steps:
+          - {{id: r1, type: delay, config: {{duration_sec: 1}}, depends_on: [{r1}]}}
+  - {{id: after, type: delay, config: {{duration_sec: 1}}, depends_on: [{after}]}}
+"""
+
+
+def group(fan: str = "", l1: str = "", r1: str = "", after: str = "") -> list[Diagnostic]:
+    return found(GROUP.format(fan=fan, l1=l1, r1=r1, after=after))
+
+
+@pytest.mark.parametrize(
+    ("wiring", "path"),
+    [
+        ({"l1": "fan"}, "`fan` → `l1` → `fan`"),
+        ({"l1": "l2"}, "`l1` → `l2` → `l1`"),
+        ({"fan": "l1"}, "`fan` → `l1` → `fan`"),
+        ({"l1": "after", "after": "fan"}, "`fan` → `l1` → `after` → `fan`"),
+        ({"l1": "r1", "r1": "l2"}, "`l1` → `r1` → `l2` → `l1`"),
+    ],
+)
+def test_a_cycle_through_a_group_is_found(wiring: dict[str, str], path: str) -> None:
+    (finding,) = group(**wiring)
+    assert (finding.code, finding.message.partition(": ")[2]) == ("AF103", path)
+
+
+@pytest.mark.parametrize(
+    "wiring",
+    [{"r1": "l2"}, {"after": "l1"}, {"after": "fan.left.l1"}, {"r1": "fan.left.l2"}, {"after": "fan"}, {"l1": "after"}],
+)
+def test_steps_may_wait_across_branches_and_levels_by_short_or_full_id(wiring: dict[str, str]) -> None:
+    assert group(**wiring) == []
+
+
+def test_the_order_of_steps_in_the_file_does_not_matter() -> None:
+    assert steps(f"id: b, {DELAY}, depends_on: [a]", f"id: a, {DELAY}") == []
+
+
+def test_ids_are_unique_in_the_whole_flow() -> None:
+    (finding,) = steps(
+        f"id: x, {DELAY}",
+        f"id: p, type: parallel, branches: [{{id: b, steps: [{{id: x, {DELAY}}}]}}]",
+        more=f"on_failure: {{id: f, {DELAY}}}",
+    )
+    assert finding.message == "the id `x` is already given to the step in line 3"
+    assert finding.pointer == "/steps/1/branches/0/steps/0/id"
+
+
+def test_the_id_of_the_failure_step_is_taken_too() -> None:
+    assert codes(steps(f"id: x, {DELAY}", more=f"on_failure: {{id: x, {DELAY}}}")) == ["AF100"]
+
+
+def test_the_failure_step_waits_for_nothing() -> None:
+    message = one(steps(f"id: x, {DELAY}", more=f"on_failure: {{id: f, {DELAY}, depends_on: [x]}}"))
+    assert message == "AF020 `depends_on` is not allowed in `on_failure`"
+
+
+# --- what is not there yet -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["flow", "approval"])
+def test_planned_step_types_are_refused_by_name(name: str) -> None:
+    assert one(steps(f"id: s, type: {name}")) == f"AF090 the step type `{name}` is not supported yet"
+
+
+@pytest.mark.parametrize("key", ["foreach", "max_parallel", "concurrency", "queue"])
+def test_planned_keys_of_a_step_are_refused_by_name(key: str) -> None:
+    assert one(steps(f"id: s, {DELAY}, {key}: 1")) == f"AF090 `{key}` is not supported yet"
+
+
+@pytest.mark.parametrize("key", ["concurrency", "queue"])
+def test_planned_keys_of_a_flow_are_refused_by_name(key: str) -> None:
+    assert one(steps(f"id: s, {DELAY}", more=f"{key}: {{limit: 1}}")) == f"AF090 `{key}` is not supported yet"
+
+
+@pytest.mark.parametrize("name", ["item", "index"])
+def test_names_of_a_planned_key_are_refused_with_it(name: str) -> None:
+    assert one(mapping(f"{{{{ {name} }}}}")).startswith(f"AF090 `{name}` belongs to `foreach`")
+
+
+# --- templates: which steps ----------------------------------------------------------------------------------------
+
+READ = "{{ steps.fetch.outputs.status_code }}"
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        [f"id: fetch, {HTTP}"],
+        [f"id: fetch, {HTTP}", f"id: other, {DELAY}"],
+        [f"id: fetch, {HTTP}, depends_on: [other]", f"id: other, {DELAY}"],
+    ],
+)
+def test_a_step_that_is_not_upstream_cannot_be_read(before: list[str]) -> None:
+    depends_on = "other" if len(before) == 2 else ""
+    message = one(mapping(READ, *before, depends_on=depends_on))
+    assert message == "AF105 the step `fetch` is not upstream of `reader` (add `fetch` to `depends_on`)"
+
+
+def test_upstream_is_transitive() -> None:
+    assert mapping(READ, f"id: fetch, {HTTP}", f"id: mid, {DELAY}, depends_on: [fetch]", depends_on="mid") == []
+
+
+def test_a_step_cannot_read_itself_or_what_comes_later() -> None:
+    assert one(mapping("{{ steps.reader.status }}")) == "AF105 the step `reader` reads itself"
+    late = f"id: late, {DELAY}, depends_on: [reader]"
+    assert one(mapping("{{ steps.late.status }}", late)).endswith("(it starts after `reader`)")
+
+
+def test_a_misspelt_step_gets_the_near_id() -> None:
+    message = one(mapping("{{ steps.fetsh.status }}", f"id: fetch, {HTTP}", depends_on="fetch"))
+    assert message == "AF104 there is no step `fetsh` (did you mean `fetch`?)"
+
+
+def test_conditions_are_checked_also_without_braces() -> None:
+    for condition in ("{{ steps.b.status == 'x' }}", "steps.b.status == 'x'"):
+        (finding,) = steps(f'id: a, {DELAY}, condition: "{condition}"', f"id: b, {DELAY}")
+        assert finding.code == "AF105"
+        assert finding.column == 4 + len(f"{{id: a, {DELAY}, condition: ") + condition.index("steps") + 2
+
+
+NESTED = """
+name: a
+steps:
+  - {{id: before, {delay}}}
+  - id: fan
+    type: parallel
+    depends_on: [before]
+    branches:
+      - id: left
+        steps:
+          - {{id: l1, {delay}}}
+          - {{id: l2, type: transform, config: {{mappings: {{x: "{l2}"}}}}}}
+      - id: right
+        steps:
+          - id: inner
+            type: parallel
+            branches:
+              - id: deep
+                steps:
+                  - {{id: r1, type: transform, config: {{mappings: {{y: "{r1}"}}}}}}
+  - {{id: after, type: transform, depends_on: [fan], config: {{mappings: {{x: "{after}"}}}}}}
+"""
+
+
+def nested(**templates: str) -> list[Diagnostic]:
+    return found(NESTED.format(**{"l2": "", "r1": "", "after": "", "delay": DELAY, **templates}))
+
+
+@pytest.mark.parametrize(
+    "templates",
+    [
+        {"l2": "{{ steps.l1.outputs.slept_ms }}"},
+        {"l2": "{{ steps.before.status }}"},
+        {"r1": "{{ steps.before.outputs.slept_ms }}"},
+        {"after": "{{ steps.l1.outputs.slept_ms }}"},
+        {"after": "{{ steps['fan.left.l1'].outputs.slept_ms }}"},
+        {"after": "{{ steps['fan.right.inner.deep.r1'].outputs.y }}"},
+        {"after": "{{ steps.before.status }}"},
+        {"after": "{{ steps.fan.outputs.left.l1.slept_ms }}"},
+        {"after": "{{ steps.fan.outputs.right.inner.deep.r1.y }}"},
+        {"after": "{{ steps.fan.outputs }}"},
+    ],
+)
+def test_what_is_over_can_be_read_across_levels(templates: dict[str, str]) -> None:
+    assert nested(**templates) == []
+
+
+@pytest.mark.parametrize(
+    ("templates", "message"),
+    [
+        ({"l2": "{{ steps.r1.outputs.y }}"}, "AF105 the step `r1` is not upstream of `l2` (add `r1` to `depends_on`)"),
+        ({"r1": "{{ steps.inner.status }}"}, "AF105 `inner` is over only after the steps inside it"),
+        ({"r1": "{{ steps.fan.status }}"}, "AF105 `fan` is over only after the steps inside it"),
+        ({"l2": "{{ steps.after.status }}"}, "AF105 the step `after` is not upstream of `l2` (it starts after `l2`)"),
+        (
+            {"after": "{{ steps.fan.outputs.lft.l1 }}"},
+            "AF106 the step `fan` has no output `lft` (did you mean `left`?)",
+        ),
+        (
+            {"after": "{{ steps.fan.outputs.left.l3 }}"},
+            "AF106 the branch `left` of `fan` has no step `l3`",
+        ),
+        (
+            {"after": "{{ steps.fan.outputs.left.l1.slept }}"},
+            "AF106 the step `l1` has no output `slept` (did you mean `slept_ms`?)",
+        ),
+        ({"after": "{{ steps.fan.outputs.right.inner.deep.r1.z }}"}, "AF106 the step `r1` has no output `z`"),
+        (
+            {"after": "{{ steps['fan.left.l9'].status }}"},
+            "AF104 there is no step `fan.left.l9` (did you mean `fan.left.l2`?)",
+        ),
+    ],
+)
+def test_what_is_not_over_or_not_there_cannot_be_read_across_levels(templates: dict[str, str], message: str) -> None:
+    assert one(nested(**templates)) == message
+
+
+def test_flow_outputs_may_read_every_step_but_the_failure_step() -> None:
+    failure = f"on_failure: {{id: f, {DELAY}}}\n"
+    good = steps(f"id: a, {DELAY}", more=failure + 'outputs: {x: "{{ steps.a.outputs.slept_ms }}"}')
+    assert good == []
+    bad = steps(f"id: a, {DELAY}", more=failure + 'outputs: {x: "{{ steps.f.outputs.slept_ms }}"}')
+    assert one(bad) == "AF105 `f` runs in `on_failure`, after every other step"
+
+
+def test_the_failure_step_may_read_every_step_and_the_error() -> None:
+    template = "{{ failed_step }}: {{ error.message }} {{ steps.a.status }}"
+    more = f'on_failure: {{id: f, type: transform, config: {{mappings: {{x: "{template}"}}}}}}'
+    assert steps(f"id: a, {DELAY}", more=more) == []
+
+
+def test_a_step_read_by_a_computed_name_is_refused() -> None:
+    assert codes(mapping("{{ steps[inputs.x].status }}", more="inputs: {x: {}}")) == ["AF208"]
+
+
+# --- templates: which outputs --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("step", "names"),
+    [
+        (HTTP, ["status_code", "headers", "body", "body.data[0].x"]),
+        (DELAY, ["slept_ms"]),
+        ("type: transform, config: {mappings: {total: 1, rows: []}}", ["total", "rows"]),
+        (f"{HTTP}, outputs: {{orders: '{{{{ response.body }}}}'}}", ["orders"]),
+        (f"{DELAY}, outputs: {{waited: '{{{{ result.slept_ms }}}}'}}", ["waited"]),
+        (f"type: parallel, branches: [{{id: b, steps: [{{id: x, {DELAY}}}]}}]", ["b", "b.x", "b.x.slept_ms"]),
+    ],
+)
+def test_outputs_have_the_names_that_are_declared_or_the_defaults(step: str, names: list[str]) -> None:
+    for name in names:
+        assert mapping(f"{{{{ steps.s.outputs.{name} }}}}", f"id: s, {step}", depends_on="s") == []
+    for name in ("nothing", "nothing.body"):
+        assert codes(mapping(f"{{{{ steps.s.outputs.{name} }}}}", f"id: s, {step}", depends_on="s")) == ["AF106"]
+
+
+def test_declared_outputs_replace_the_defaults() -> None:
+    step = f"id: s, {HTTP}, outputs: {{orders: 1}}"
+    message = one(mapping("{{ steps.s.outputs.body }}", step, depends_on="s"))
+    assert message == "AF106 the step `s` has no output `body`"
+
+
+def test_an_unknown_output_stays_an_error_under_a_default() -> None:
+    step = f"id: s, {HTTP}, outputs: {{orders: 1}}"
+    assert codes(mapping("{{ steps.s.outputs.order | default(1) }}", step, depends_on="s")) == ["AF106"]
+
+
+def test_outputs_of_plugin_types_are_not_guessed() -> None:
     lines = (
-        [f"id: s, {DELAY}"]
-        if isinstance(given, str)
-        else [line.strip("{}") if code == "AF016" else line for line in given]
+        "id: s, type: chat",
+        "id: r, type: transform, depends_on: [s], config: {mappings: {x: '{{ steps.s.outputs.y }}'}}",
     )
-    listed = "".join(
-        f"  - {{{line}}}\n" for line in (lines if code != "AF016" else [f"{line}}}"[:-1] + "}" for line in lines])
+    assert steps(*lines, chat={}) == []
+
+
+def test_a_forgotten_outputs_is_suggested() -> None:
+    message = one(mapping("{{ steps.s.slept_ms }}", f"id: s, {DELAY}", depends_on="s"))
+    assert message == "AF111 a step has `outputs` and `status`, not `slept_ms` (write `steps.s.outputs.slept_ms`)"
+
+
+@pytest.mark.parametrize(
+    ("step", "template", "code"),
+    [
+        (HTTP, "{{ response.body.data }}", None),
+        (HTTP, "{{ response.status }}", None),
+        (HTTP, "{{ response.bdy }}", "AF111"),
+        (HTTP, "{{ result.body }}", "AF108"),
+        (DELAY, "{{ result.slept_ms }}", None),
+        (DELAY, "{{ result.slept }}", "AF106"),
+        (DELAY, "{{ response.body }}", "AF108"),
+        ("type: transform, config: {mappings: {a: 1}}", "{{ result.a }}", None),
+        ("type: transform, config: {mappings: {a: 1}}", "{{ result.b }}", "AF106"),
+        (f"type: parallel, branches: [{{id: b, steps: [{{id: x, {DELAY}}}]}}]", "{{ result.b.x.slept_ms }}", None),
+        (f"type: parallel, branches: [{{id: b, steps: [{{id: x, {DELAY}}}]}}]", "{{ result.b.y }}", "AF106"),
+        (HTTP, "{{ secrets.X }}", "AF108"),
+        (HTTP, "{{ steps.s.status }}", "AF105"),
+    ],
+)
+def test_outputs_templates_see_what_their_type_gives(step: str, template: str, code: str | None) -> None:
+    assert codes(steps(f"id: s, {step}, outputs: {{o: '{template}'}}")) == ([code] if code else [])
+
+
+# --- templates: which names ----------------------------------------------------------------------------------------
+
+
+def test_secrets_are_available_in_http_config_and_nowhere_else() -> None:
+    config = "config: {url: 'https://x.example.com', auth: {bearer: '{{ secrets.T }}'}}"
+    assert steps(f"id: s, type: http, {config}") == []
+    message = "AF108 `secrets` is available only in the `config` of an `http` step"
+    assert one(mapping("{{ secrets.T }}")) == message
+    assert one(steps(f"id: s, {HTTP}, condition: '{{{{ secrets.T }}}}'")) == message
+    assert one(steps(f"id: s, {HTTP}", more="outputs: {x: '{{ secrets.T }}'}")) == message
+    assert one(steps("id: s, type: chat, config: {x: '{{ secrets.T }}'}", chat={})) == message
+
+
+@pytest.mark.parametrize("name", ["error.message", "failed_step"])
+def test_the_error_is_available_in_the_failure_step_only(name: str) -> None:
+    assert one(mapping(f"{{{{ {name} }}}}")).endswith("is available only in `on_failure`")
+
+
+def test_a_misspelt_input_gets_the_near_name() -> None:
+    message = one(mapping("{{ inputs.sourceid }}", more="inputs: {source_id: {}}"))
+    assert message == "AF107 the flow declares no input `sourceid` (did you mean `source_id`?)"
+
+
+def test_variables_are_left_to_the_environment() -> None:
+    assert mapping("{{ vars.anything.at_all }}") == []
+
+
+def test_an_unknown_filter_gets_the_near_name() -> None:
+    message = one(mapping("{{ vars.x | uper }}"))
+    assert message == "AF205 unknown filter `uper` (did you mean `upper`?)"
+
+
+def test_every_template_of_a_tree_is_checked() -> None:
+    config = "{url: 'https://x.example.com', body: {a: [1, {b: '{{ inputs.x }}'}], c: '{{ inputs.y }}'}}"
+    pointers = [finding.pointer for finding in steps(f"id: s, type: http, config: {config}")]
+    assert pointers == ["/steps/0/config/body/a/1/b", "/steps/0/config/body/c"]
+
+
+# --- config --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        "url: 'HTTPS' ",
+        "url: 'ftp://x.example.com'",
+        "url: '/orders'",
+        "url: https://x.example.com, method: get",
+        "url: https://x.example.com, ok_status: []",
+        "url: https://x.example.com, ok_status: [99]",
+        "url: https://x.example.com, ok_status: 2xx",
+        "url: https://x.example.com, ok_status: [200-299, 600-700]",
+        "url: https://x.example.com, auth: {}",
+        "url: https://x.example.com, auth: {bearer: a, basic: {username: a, password: b}}",
+        "url: https://x.example.com, auth: {basic: {username: a}}",
+        "url: https://x.example.com, auth: {digest: a}",
+        "url: https://x.example.com, auth: '{{ secrets.A }}'",
+        "url: https://x.example.com, body: 1, form: {}",
+        "url: https://x.example.com, headers: {a b: c}",
+        "url: https://x.example.com, headers: [a]",
+        "url: https://x.example.com, query: {a: {b: 1}}",
+        "url: https://x.example.com, follow_redirects: 'yes'",
+        "url: https://x.example.com, max_response_bytes: 0",
+        "url: https://x.example.com, timeout: 5",
+        "method: GET",
+    ],
+)
+def test_a_wrong_http_config_is_refused(config: str) -> None:
+    assert codes(steps(f"id: s, type: http, config: {{{config}}}")) != []
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        "url: 'http://127.0.0.1:8080/a?b=c'",
+        "url: '{{ vars.base }}/orders'",
+        "url: 'https://{{ vars.host }}/orders'",
+        "url: '{{ vars.base }}', method: '{{ vars.method }}'",
+        "url: https://x.example.com, method: DELETE",
+        "url: https://x.example.com, ok_status: 204",
+        "url: https://x.example.com, ok_status: 200-399",
+        "url: https://x.example.com, ok_status: [200, '404', 500-599]",
+        "url: https://x.example.com, auth: {basic: {username: '{{ secrets.A }}', password: '{{ secrets.B }}'}}",
+        "url: https://x.example.com, body: [1, {a: null}], headers: {X-A: 1, x-b: true, x-c: null}",
+        "url: https://x.example.com, form: {a: 1}, query: {a: [1, 2], b: null}",
+        "url: https://x.example.com, query: '{{ vars.query }}', headers: '{{ vars.headers }}'",
+        "url: https://x.example.com, follow_redirects: false, verify_tls: false, max_response_bytes: 1024",
+    ],
+)
+def test_a_right_http_config_is_accepted(config: str) -> None:
+    assert steps(f"id: s, type: http, config: {{{config}}}") == []
+
+
+@pytest.mark.parametrize(
+    ("config", "good"),
+    [
+        ("duration_sec: 0.5", True),
+        ("duration_ms: '{{ vars.x }}'", True),
+        ("duration_sec: 2592000", True),
+        ("until: 2026-01-05T09:00:00Z", True),
+        ("until: 2026-01-05", True),
+        ("until: '{{ vars.x }}'", True),
+        ("duration_sec: -1", False),
+        ("duration_sec: '5'", False),
+        ("duration_sec: true", False),
+        ("until: 5", False),
+        ("until: ''", False),
+        ("until: soon", False),
+        ("duration_sec: 1, duration_ms: 1", False),
+        ("seconds: 1", False),
+    ],
+)
+def test_a_delay_has_one_duration_or_time(config: str, good: bool) -> None:
+    assert (steps(f"id: s, type: delay, config: {{{config}}}") == []) is good
+
+
+@pytest.mark.parametrize(
+    ("line", "good"),
+    [
+        ("timeout_sec: 0.001", True),
+        ("timeout_sec: 86400", True),
+        ("timeout_sec: 0", False),
+        ("timeout_sec: 86401", False),
+        ("retry: {max_attempts: 1}", True),
+        ("retry: {max_attempts: 100}", True),
+        ("retry: {max_attempts: 101}", False),
+        ("retry: {max_attempts: 2.0}", False),
+        ("retry: {initial_delay_ms: 0, max_delay_ms: 86400000}", True),
+        ("retry: {initial_delay_ms: -1}", False),
+        ("retry: {max_delay_ms: 86400001}", False),
+        ("retry: {on_status: [100, 599]}", True),
+        ("retry: {on_status: [600]}", False),
+        ("retry: {jitter: some}", False),
+        ("continue_on_error: 'true'", False),
+        ("depends_on: [1]", False),
+        ("condition: 1", False),
+        ("condition: false", True),
+    ],
+)
+def test_the_common_keys_have_their_bounds(line: str, good: bool) -> None:
+    assert (steps(f"id: s, {HTTP}, {line}") == []) is good
+
+
+@pytest.mark.parametrize("kind", ["delay", "transform", "parallel"])
+def test_retries_without_attempts_are_a_warning(kind: str) -> None:
+    rest = {
+        "delay": "config: {duration_sec: 1}",
+        "transform": "config: {mappings: {}}",
+        "parallel": f"branches: [{{id: b, steps: [{{id: x, {DELAY}}}]}}]",
+    }[kind]
+    (finding,) = steps(f"id: s, type: {kind}, {rest}, retry: {{max_attempts: 2}}")
+    assert (finding.code, finding.severity) == ("AF032", "warning")
+
+
+# --- step types of other packages ----------------------------------------------------------------------------------
+
+
+def test_a_plugin_type_is_known_and_its_config_checked() -> None:
+    assert steps("id: s, type: chat, config: {room: 5}", chat=_CHAT) == []
+    assert one(steps("id: s, type: chat", chat=_CHAT)) == "AF034 `config` of a `chat` step: lacks `room`"
+    (finding,) = steps("id: s, type: chat, config: {room: x}", chat=_CHAT)
+    assert finding.pointer == "/steps/0/config/room"
+    assert finding.message == "`config` of a `chat` step: must be of type integer, not the text `x`"
+
+
+def test_a_template_may_stand_for_any_value_of_a_plugin() -> None:
+    assert steps("id: s, type: chat, config: {room: '{{ vars.room }}'}", chat=_CHAT) == []
+
+
+def test_a_plugin_with_a_broken_schema_is_a_finding_not_a_crash() -> None:
+    assert "cannot be used" in one(steps("id: s, type: chat", chat={"type": "nonsense"}))
+
+
+def test_a_misspelt_type_gets_the_near_one_and_an_odd_one_the_list() -> None:
+    assert one(steps("id: s, type: chatt", chat={})) == "AF028 there is no step type `chatt` (did you mean `chat`?)"
+    assert one(steps("id: s, type: sql")).endswith("(the types are http, delay, transform, parallel)")
+
+
+# --- inputs and schedules ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("declared", "code"),
+    [
+        ("{type: string, default: x, enum: [x, y], pattern: '^[xy]$'}", None),
+        ("{type: integer, default: 3, enum: [1, 3]}", None),
+        ("{type: object, default: {a: 1}, schema: {properties: {a: {type: integer}}}}", None),
+        ("{type: array, default: [1], schema: {items: {$ref: '#/$defs/x'}, $defs: {x: {type: integer}}}}", None),
+        ("{default: null}", "AF040"),
+        ("{type: boolean, default: 'true'}", "AF040"),
+        ("{type: integer, default: true}", "AF040"),
+        ("{default: z, enum: [x, y]}", "AF040"),
+        ("{default: z, pattern: ^x}", "AF040"),
+        ("{type: object, default: {a: x}, schema: {properties: {a: {type: integer}}}}", "AF040"),
+        ("{pattern: '(?=x)'}", "AF041"),
+        ("{type: object, schema: {$ref: 'https://x.example.com/schema.json'}}", "AF042"),
+        ("{type: object, schema: {$ref: 'other.json'}}", "AF042"),
+        ("{type: object, schema: {properties: {a: {$ref: '#/$defs/none'}}}}", "AF042"),
+        ("{type: object, schema: {properties: {a: {pattern: '(?=x)'}}}}", "AF042"),
+        ("{type: object, schema: {$id: 'https://x.example.com'}}", "AF042"),
+        ("{type: object, schema: {$schema: 'http://json-schema.org/draft-04/schema#'}}", "AF042"),
+        ("{type: string, schema: {minLength: 1}}", "AF043"),
+        ("{type: array, pattern: x}", "AF043"),
+        ("{type: strng}", "AF023"),
+        ("{enum: []}", "AF026"),
+    ],
+)
+def test_an_input_is_checked_against_itself(declared: str, code: str | None) -> None:
+    assert codes(steps(f"id: s, {DELAY}", more=f"inputs: {{x: {declared}}}")) == ([code] if code else [])
+
+
+def test_the_finding_of_a_default_points_into_it() -> None:
+    declared = "{type: object, default: {a: {b: x}}, schema: {properties: {a: {properties: {b: {type: integer}}}}}}"
+    (finding,) = steps(f"id: s, {DELAY}", more=f"inputs: {{x: {declared}}}")
+    assert finding.pointer == "/inputs/x/default/a/b"
+
+
+@pytest.mark.parametrize(
+    ("schedule", "code"),
+    [
+        ("{name: n, cron: '0 3 * * 1-5', timezone: Europe/Berlin}", None),
+        ("{name: n, interval_sec: 60, catchup: all, overlap: queue, jitter_sec: 5, starting_deadline_sec: 60}", None),
+        ("{name: n, interval_sec: 60, inputs: {who: x}}", None),
+        ("{name: n}", "AF029"),
+        ("{name: n, cron: '0 3 * * *', interval_sec: 60}", "AF029"),
+        ("{interval_sec: 60}", "AF021"),
+        ("{name: n, interval_sec: 0}", "AF025"),
+        ("{name: n, cron: '@daily'}", "AF050"),
+        ("{name: n, cron: '0 3 31 2 *'}", "AF050"),
+        ("{name: n, interval_sec: 60, timezone: CEST}", "AF051"),
+        ("{name: n, interval_sec: 60, timezone: localtime}", "AF051"),
+        ("{name: n, interval_sec: 60, timezone: ../../etc/passwd}", "AF051"),
+        ("{name: n, interval_sec: 60, inputs: {who: 1}}", "AF052"),
+        ("{name: n, interval_sec: 60, inputs: {whoo: x}}", "AF052"),
+        ("{name: n, interval_sec: 60, catchup: some}", "AF023"),
+    ],
+)
+def test_a_schedule_is_checked(schedule: str, code: str | None) -> None:
+    more = f"inputs: {{who: {{type: string}}}}\nschedules: [{schedule}]"
+    assert codes(steps(f"id: s, {DELAY}", more=more)) == ([code] if code else [])
+
+
+def test_a_schedule_must_give_what_every_run_requires() -> None:
+    more = (
+        "inputs: {who: {required: true}, n: {type: integer, required: true, default: 1}}\n"
+        "schedules: [{name: n, interval_sec: 60}]"
     )
-    more = f"{given}\n" if isinstance(given, str) else ""
-    return found(f"name: a\nsteps:\n{listed}{_FAILURE}{more}", chat=_CHAT)
+    errors = [finding for finding in steps(f"id: s, {DELAY}", more=more) if finding.severity == "error"]
+    assert one(errors) == "AF052 in this schedule the input `who` is required"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["* * * * *", "*/5 0-6 1,15 JAN,mar-DEC sun-5", "0/15 9-17/2 * * *", "0 0 29 2 *", "0 0 31 2 1", "59 23 31 12 7"],
+)
+def test_five_fields_of_cron_are_accepted(text: str) -> None:
+    check_cron(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("", "five fields, not 0"),
+        ("* * * *", "five fields, not 4"),
+        ("0 * * * * *", "five fields, not 6"),
+        ("@daily", "five fields, not 1"),
+        ("60 * * * *", "the minute must be from 0 to 59, not 60"),
+        ("* 24 * * *", "the hour must be from 0 to 23"),
+        ("* * 0 * *", "the day of the month must be from 1 to 31"),
+        ("* * * 13 *", "the month must be from 1 to 12"),
+        ("* * * * 8", "the day of the week must be from 0 to 7"),
+        ("5-1 * * * *", "must run forwards"),
+        ("* * * * fri-mon", "must run forwards"),
+        ("*/0 * * * *", "`/0` is not a step"),
+        ("*/ * * * *", "`/` is not a step"),
+        ("1,,2 * * * *", "`` is not a minute"),
+        ("? * * * *", "`?` is not a minute"),
+        ("* * L * *", "`L` is not a day of the month"),
+        ("* * * * MON#2", "`MON#2` is not a day of the week"),
+        ("* * * MON *", "`MON` is not a month"),
+        ("٣ * * * *", "is not a minute"),
+        ("+1 * * * *", "`+1` is not a minute"),
+        ("0 0 30 2 *", "never fires"),
+        ("0 0 31 4,6 *", "never fires"),
+    ],
+)
+def test_what_is_no_cron_expression_is_refused(text: str, part: str) -> None:
+    with pytest.raises(CronError) as caught:
+        check_cron(text)
+    assert part in str(caught.value)
+
+
+def test_a_nickname_is_told_its_five_fields() -> None:
+    with pytest.raises(CronError) as caught:
+        check_cron("@daily")
+    assert caught.value.suggestion == "write `0 0 * * *`"
+
+
+# --- broken files --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("broken", ["null", "5", "x", "[]", "{}", "[[]]", "[null]", "[{}]", "{a: 1}", "'{{ x'", "true"])
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{B}",
+        "name: {B}\nsteps: {B}\ninputs: {B}\noutputs: {B}\nschedules: {B}\non_failure: {B}\nlabels: {B}",
+        "name: a\ndefaults: {B}\nsteps: {B}",
+        "name: a\nsteps: [{id: {B}, type: {B}, depends_on: {B}, config: {B}, outputs: {B}, condition: {B}}]",
+        "name: a\nsteps: [{id: a, type: parallel, branches: {B}}, {id: b, type: parallel, branches: [{id: {B}}]}]",
+        "name: a\nsteps: [{id: b, type: parallel, branches: [{id: c, steps: {B}}]}]",
+        "name: a\nsteps: [{id: a, type: http, config: {url: {B}, auth: {B}, ok_status: {B}}, retry: {B}}]",
+        "name: a\nsteps: [{id: a, type: delay, config: {until: {B}}}]",
+        "name: a\nsteps: [{id: {B}, type: transform, config: {mappings: {B}}}]",
+        "name: a\ninputs: {a: {B}, b: {type: {B}, enum: {B}, pattern: {B}, schema: {B}, required: {B}}}\nsteps: {B}",
+        "name: a\nsteps: []\nschedules: [{name: {B}, cron: {B}, timezone: {B}, inputs: {B}}, {B}]",
+    ],
+)
+def test_a_file_of_any_shape_is_findings_never_a_crash(template: str, broken: str) -> None:
+    text = template.replace("{B}", broken)
+    loaded = load_flow(text)
+    assert check_flow(loaded) is not None
+    assert validate_text(text).flow is None

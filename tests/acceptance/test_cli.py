@@ -1,0 +1,271 @@
+"""The commands that talk to the API, against a server that really runs and a shop that really answers."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from automata.cli.app import app, guarded
+from automata.cli.demo.children import Child
+from automata.cli.demo.example import make_repository
+from automata.cli.demo.shop import DECLINED, PAGE
+
+WIDE = {"name": "typed", "steps": [{"id": "a", "type": "transform", "config": {"mappings": {"all": "{{ inputs }}"}}}]}
+TYPED = WIDE | {
+    "inputs": {
+        "text": {"type": "string"},
+        "count": {"type": "integer", "required": True},
+        "tags": {"type": "array", "default": []},
+        "password": {"type": "string", "secret": True},
+    },
+    "outputs": {"all": "{{ steps.a.outputs.all }}"},
+}
+SLOW = {"name": "slow", "steps": [{"id": "wait", "type": "delay", "config": {"duration_sec": 3600}}]}
+UNKNOWN = "00000000-0000-7000-8000-000000000000"
+
+
+@dataclass(frozen=True)
+class Place:
+    api: str
+    shop: str
+    repository: Path
+
+
+@pytest.fixture(scope="module")
+def place(make_database: Callable[[], str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    folder = tmp_path_factory.mktemp("cli")
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("AUTOMATA_")}
+    with Child("shop", ["automata.cli.demo.shop", "--end-with-stdin"], folder / "shop.log", plain) as shop:
+        url = shop.event(30)["url"]
+        repository = folder / "flows"
+        make_repository(repository, url)
+        for flow in (TYPED, SLOW):
+            (repository / "flows" / f"{flow['name']}.json").write_text(json.dumps(flow))
+        options = ["--repo", str(repository), "--watch", "--port", "0", "--allow-loopback", "-o", "json"]
+        env = plain | {"AUTOMATA_DATABASE_URL": make_database()}
+        with Child("server", ["automata.cli.demo.server", "up", *options], folder / "server.log", env) as server:
+            while (event := server.event(60))["event"] != "ready":
+                pass
+            yield Place(event["url"], url, repository)
+
+
+@dataclass(frozen=True)
+class Answer:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def automata(
+    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Answer]:
+    """Runs a command in this process against the server of this module."""
+    monkeypatch.setenv("AUTOMATA_API_URL", place.api)
+
+    def run(*words: str) -> Answer:
+        capsys.readouterr()
+        code = guarded(lambda: app(list(words), standalone_mode=False))
+        said = capsys.readouterr()
+        return Answer(code, said.out, said.err)
+
+    return run
+
+
+Automata = Callable[..., Answer]
+
+
+def test_flows_are_listed_by_name_with_where_they_come_from(automata: Automata) -> None:
+    lines = automata("flow", "list").out.splitlines()
+    assert lines[0].split()[:3] == ["FLOW", "VERSION", "FROM"]
+    names = [line.split()[0] for line in lines[1:]]
+    assert names == sorted(names)
+    assert lines[1].split()[:4] == ["daily-report", "1", "git", "team=sales"]
+
+
+def test_flows_can_be_searched_by_name_and_label(automata: Automata) -> None:
+    found = automata("flow", "list", "--search", "order", "--label", "team=sales", "-o", "json").json
+    assert [flow["name"] for flow in found["items"]] == ["import-all-orders"]
+
+
+def test_a_flow_is_shown_with_its_steps_and_its_commit(automata: Automata) -> None:
+    shown = automata("flow", "show", "import-all-orders").out
+    assert "flows/import-all-orders.yaml" in shown
+    assert re.search(r"^commit +[0-9a-f]{12}", shown, re.MULTILINE)
+    assert re.search(r"^ {8}page_1 +http *$", shown, re.MULTILINE)
+    assert re.search(r"^save +http +gather", shown, re.MULTILINE)
+
+
+def test_a_flow_that_is_not_there_exits_3_and_suggests_another(automata: Automata) -> None:
+    answer = automata("flow", "show", "sync-order")
+    assert (answer.code, answer.out) == (3, "")
+    assert "sync-orders" in answer.err
+
+
+def test_versions_are_listed(automata: Automata) -> None:
+    (version,) = automata("flow", "versions", "sync-orders", "-o", "json").json["items"]
+    assert version["number"] == 1
+    assert "Start with the example flows" in automata("flow", "versions", "sync-orders").out
+
+
+def test_a_run_that_is_waited_for_ends_with_its_tree(automata: Automata) -> None:
+    answer = automata("run", "start", "sync-orders", "-i", "source_id=crm-1", "--wait")
+    assert answer.code == 0
+    assert re.search(r"^sync-orders v1  SUCCEEDED  [\d.]+ m?s  [0-9a-f-]{36}$", answer.out, re.MULTILINE)
+    assert re.search(r"^├── fetch  SUCCEEDED ", answer.out, re.MULTILINE)
+    assert "save SUCCEEDED" in answer.err
+
+
+def test_a_run_that_failed_exits_1_and_says_why(automata: Automata) -> None:
+    answer = automata("run", "start", "settle-invoice", "-i", f"invoice={DECLINED}", "--wait")
+    assert answer.code == 1
+    assert "the card was declined" in answer.out
+    assert re.search(r"review +SKIPPED", answer.out)
+
+
+def test_a_run_is_json_for_programs(automata: Automata) -> None:
+    answer = automata("run", "start", "sync-orders", "-i", "source_id=crm-1", "--wait", "-o", "json")
+    assert answer.err == ""
+    assert (answer.json["status"], answer.json["inputs"]) == ("SUCCEEDED", {"source_id": "crm-1"})
+    tasks = {task["step"]: task for task in answer.json["tasks"]}
+    assert len(tasks["fetch"]["outputs"]["orders"]) == PAGE
+
+
+def test_inputs_are_read_as_the_flow_declares_them(automata: Automata) -> None:
+    given = ["-i", "text=5", "-i", "count=5", "-i", 'tags=["a", 1]']
+    run = automata("run", "start", "typed", *given, "--wait", "-o", "json").json
+    assert run["outputs"]["all"] == {"text": "5", "count": 5, "tags": ["a", 1]}
+
+
+def test_a_secret_input_is_not_shown(automata: Automata) -> None:
+    shown = automata("run", "start", "typed", "-i", "count=1", "-i", "password=hunter2hunter2", "--wait")
+    assert shown.code == 0
+    assert "hunter2hunter2" not in shown.out + shown.err
+
+
+def test_inputs_may_come_from_a_file(automata: Automata, tmp_path: Path) -> None:
+    file = tmp_path / "inputs.json"
+    file.write_text('{"count": 3, "text": "x"}')
+    run = automata("run", "start", "typed", "--inputs", str(file), "-i", "count=4", "--wait", "-o", "json").json
+    assert run["outputs"]["all"] == {"text": "x", "count": 4, "tags": []}
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [(["nmae=1", "count=1"], "nmae"), (["count=five"], "count"), (["text=1"], "count"), (["conut=1"], "did you mean")],
+)
+def test_inputs_that_do_not_fit_are_refused_by_name(automata: Automata, given: list[str], says: str) -> None:
+    answer = automata("run", "start", "typed", *(word for pair in given for word in ("-i", pair)))
+    assert answer.code == 1
+    assert says in answer.err.lower()
+    assert "[invalid_input]" in answer.err
+
+
+def test_the_same_idempotency_key_gives_the_same_run(automata: Automata) -> None:
+    start = ["run", "start", "typed", "-i", "count=1", "--idempotency-key", "once", "-o", "json"]
+    assert automata(*start).json["id"] == automata(*start).json["id"]
+    other = automata("run", "start", "typed", "-i", "count=2", "--idempotency-key", "once")
+    assert (other.code, "[idempotency_mismatch]" in other.err) == (6, True)
+
+
+def test_a_version_that_does_not_exist_exits_3(automata: Automata) -> None:
+    assert automata("run", "start", "typed", "--version", "99").code == 3
+
+
+def test_a_run_can_be_shown_watched_and_cancelled(automata: Automata) -> None:
+    started = automata("run", "start", "slow")
+    run = re.search(r"[0-9a-f-]{36}", started.out)
+    assert run is not None
+    assert "PENDING" in (shown := automata("run", "show", run[0]).out) or "RUNNING" in shown
+    assert automata("run", "cancel", run[0]).code == 0
+    watched = automata("run", "watch", run[0])
+    assert watched.code == 1
+    assert "slow v1  CANCELLED" in watched.out
+
+
+def test_a_run_that_is_over_cannot_be_cancelled(automata: Automata) -> None:
+    run = automata("run", "start", "typed", "-i", "count=1", "--wait", "-o", "json").json["id"]
+    answer = automata("run", "cancel", run)
+    assert (answer.code, "[run_finished]" in answer.err) == (6, True)
+
+
+def test_tasks_are_listed_with_their_errors(automata: Automata) -> None:
+    run = automata("run", "start", "settle-invoice", "-i", f"invoice={DECLINED}", "--wait", "-o", "json").json["id"]
+    lines = automata("run", "tasks", run).out.splitlines()
+    assert [line.split()[:2] for line in lines[1:]] == [
+        ["invoice", "SUCCEEDED"],
+        ["pay", "FAILED"],
+        ["review", "SKIPPED"],
+        ["alert", "SUCCEEDED"],
+    ]
+    assert "402" in lines[2]
+
+
+@pytest.mark.parametrize("command", ["show", "watch", "tasks", "cancel"])
+@pytest.mark.parametrize("run", [UNKNOWN, "nonsense", "../flows"])
+def test_a_run_that_is_not_there_exits_3(automata: Automata, command: str, run: str) -> None:
+    answer = automata("run", command, run)
+    assert (answer.code, answer.out) == (3, "")
+
+
+def test_runs_are_listed_newest_first_and_filtered(automata: Automata) -> None:
+    ids = [automata("run", "start", "typed", "-i", "count=1", "-o", "json").json["id"] for _ in range(3)]
+    listed = automata("run", "list", "--flow", "typed", "--limit", "3", "-o", "json").json["items"]
+    assert [run["id"] for run in listed] == ids[::-1]
+    assert automata("run", "list", "--flow", "typed", "--status", "failed", "-o", "json").json["items"] == []
+    assert automata("run", "list", "--status", "nonsense").code == 1
+
+
+def test_a_list_goes_on_over_pages(automata: Automata, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = {automata("run", "start", "typed", "-i", "count=1", "-o", "json").json["id"] for _ in range(5)}
+    monkeypatch.setattr("automata.cli.client.PAGE", 2)
+    listed = [run["id"] for run in automata("run", "list", "--limit", "5", "-o", "json").json["items"]]
+    assert set(listed) == ids
+
+
+def test_schedules_of_git_are_shown_with_their_next_fire(automata: Automata) -> None:
+    (item,) = automata("schedule", "list", "--flow", "daily-report", "-o", "json").json["items"]
+    assert (item["name"], item["managed_by"], len(item["next_fires"])) == ("working-days", "git", 5)
+    assert re.search(r"0 7 \* \* 1-5 Europe/Berlin +git +20\d\d-", automata("schedule", "list").out)
+    assert "Orders of the working day" in automata("schedule", "show", item["id"]).out
+
+
+def test_a_schedule_can_be_made_and_deleted(automata: Automata) -> None:
+    made = automata("schedule", "create", "typed", "nightly", "--cron", "0 2 * * *", "-i", "count=7", "-o", "json").json
+    assert (made["inputs"], made["managed_by"]) == ({"count": 7}, "api")
+    assert automata("schedule", "delete", made["id"]).code == 0
+    assert automata("schedule", "show", made["id"]).code == 3
+
+
+def test_a_schedule_of_git_cannot_be_deleted(automata: Automata) -> None:
+    (item,) = automata("schedule", "list", "--flow", "daily-report", "-o", "json").json["items"]
+    answer = automata("schedule", "delete", item["id"])
+    assert answer.code == 6
+    assert "hint: " in answer.err
+
+
+def test_a_server_that_is_no_api_is_told_apart(automata: Automata, place: Place) -> None:
+    answer = automata("run", "list", "--api-url", place.shop)
+    assert (answer.code, "[not_an_api]" in answer.err) == (4, True)
+
+
+def test_a_flow_that_is_edited_is_live_within_seconds(automata: Automata, place: Place) -> None:
+    changed = WIDE | {"name": "edited", "outputs": {"word": "first"}}
+    file = place.repository / "flows" / "edited.json"
+    file.write_text(json.dumps(changed))
+    deadline = time.monotonic() + 30
+    while (answer := automata("run", "start", "edited", "--wait", "-o", "json")).code == 3:
+        assert time.monotonic() < deadline, answer.err
+    assert answer.json["outputs"] == {"word": "first"}

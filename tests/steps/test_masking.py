@@ -1,0 +1,33 @@
+"""Masked first, cut afterwards."""
+
+from __future__ import annotations
+
+from automata.steps.contract import HttpRequest
+from automata.steps.masking import MAX_BODY_CHARS, MAX_MESSAGE_CHARS, cut_message, describe_request, mask_tree
+
+
+def hide(text: str) -> str:
+    return text.replace("hunter2", "***")
+
+
+def test_a_secret_on_the_edge_of_a_cut_leaves_no_half() -> None:
+    assert "hunt" not in cut_message("x" * (MAX_MESSAGE_CHARS - 5) + "hunter2" + "x" * 50, hide)
+    request = HttpRequest("POST", "https://a.test/", (), b"x" * (MAX_BODY_CHARS - 4) + b"hunter2")
+    assert describe_request(request, hide)["body"] == "x" * (MAX_BODY_CHARS - 4) + "***"
+
+
+def test_a_request_without_a_body_and_one_that_is_no_text_are_described() -> None:
+    assert describe_request(HttpRequest("GET", "https://a.test/"), hide)["body"] is None
+    assert describe_request(HttpRequest("PUT", "https://a.test/", (), b"\xff"), hide)["body"] == "�"
+
+
+def test_every_text_of_a_tree_is_masked_and_other_values_stay() -> None:
+    tree = {"hunter2": [1, None, True, {"a": "x hunter2 y"}], "b": ("hunter2",)}
+    assert mask_tree(tree, hide) == {"***": [1, None, True, {"a": "x *** y"}], "b": ["***"]}
+
+
+def test_nesting_as_deep_as_json_may_be_is_masked() -> None:
+    deep: object = "hunter2"
+    for _ in range(254):
+        deep = [deep]
+    assert "hunter2" not in str(mask_tree(deep, hide))
