@@ -103,9 +103,9 @@ def _line(name: str, words: Any) -> None:
 
 
 def _linger(url: str, repository: Path) -> None:
-    say(f"\nStill running, until Ctrl-C. Look around:\n  export AUTOMATA_API_URL={url}")
-    say(f"  automata run list\n  automata flow show sync-orders\n  automata sync --repo {repository} --dry-run")
     try:
+        say(f"\nStill running, until Ctrl-C. Look around:\n  export AUTOMATA_API_URL={url}")
+        say(f"  automata run list\n  automata flow show sync-orders\n  automata sync --repo {repository} --dry-run")
         signal.pause()
     except KeyboardInterrupt:
         say()
