@@ -185,7 +185,7 @@ async def postpone(conn: AsyncConnection[Any], wakeups: Sequence[WakeUp]) -> Non
 async def next_due(conn: AsyncConnection[Any], lane: str) -> float | None:
     """Seconds until the next row of a lane is ready, 0 when one is, None when there is none."""
     row = await (await conn.execute(statement("next_due"), {"lane": lane})).fetchone()
-    return None if row is None else row[0]
+    return None if row is None else float(row[0])
 
 
 def _run_row(run: NewRun) -> Row:

@@ -168,6 +168,14 @@ def test_a_renewed_lease_holds_and_a_lost_one_is_told(database_url: str) -> None
     with_database(database_url, scenario)
 
 
+def test_an_empty_lane_has_nothing_due(database_url: str) -> None:
+    async def scenario(db: Database) -> None:
+        async with db.connection() as conn:
+            assert await queue.next_due(conn, "nobody's") is None
+
+    with_database(database_url, scenario)
+
+
 def test_a_retry_waits_in_the_queue_and_keeps_its_attempt(database_url: str) -> None:
     async def scenario(db: Database) -> None:
         (run,) = await start(db)
