@@ -1,28 +1,42 @@
-"""The effects ledger: a real HTTP service that counts which calls reached it. Runs in a thread of the test."""
+"""The effects ledger: a real HTTP service that writes down every call that reached it. Runs in a thread of the test."""
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
 from collections import Counter
+from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from aiohttp import web
 
 
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One POST /effect. `key` is its Idempotency-Key, `serial` the number that its answer carried: no two are alike."""
+
+    serial: int
+    key: str
+    body: Any
+
+
 class Ledger:
-    """`calls[key]`: how often POST /effect arrived with that Idempotency-Key; each answer takes `delay_sec`."""
+    """Answers {"seen": the body, "serial": n} after `delay_sec`."""
 
     def __init__(self, delay_sec: float = 0.0) -> None:
-        self.calls: Counter[str] = Counter()
-        self.bodies: list[object] = []
+        self.calls: list[Call] = []
         self.url = ""
+        self._serials = itertools.count(1)
         self._delay = delay_sec
         self._loop = asyncio.new_event_loop()
         self._up = threading.Event()
         self._stop = asyncio.Event()
         self._thread = threading.Thread(target=self._serve, daemon=True)
+
+    def by_key(self) -> Counter[str]:
+        return Counter(call.key for call in self.calls)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -56,8 +70,7 @@ class Ledger:
         await runner.cleanup()
 
     async def _effect(self, request: web.Request) -> web.Response:
-        body = await request.json()
-        self.calls[request.headers["Idempotency-Key"]] += 1
-        self.bodies.append(body)
+        call = Call(next(self._serials), request.headers["Idempotency-Key"], await request.json())
+        self.calls.append(call)
         await asyncio.sleep(self._delay)
-        return web.json_response({"seen": body})
+        return web.json_response({"seen": call.body, "serial": call.serial})

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -17,61 +12,26 @@ import psycopg
 import pytest
 
 from tests.promises.ledger import Ledger
+from tests.promises.processes import automata_up, environment, make_repo
 
 RUNS = 500
-
-
-@contextmanager
-def automata_up(repo: Path, database_url: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    environment = os.environ | {"AUTOMATA_DATABASE_URL": database_url, "AUTOMATA_LEASE_SEC": "6"}
-    environment |= {"AUTOMATA_HEARTBEAT_SEC": "2", "AUTOMATA_ALLOW_LOOPBACK": "true"}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "automata", "up", "--repo", str(repo), "--port", "0"],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    try:
-        yield process, _address(process)
-    finally:
-        process.kill()
-        process.wait(10)
-        assert process.stdout is not None
-        process.stdout.close()
-
-
-def _address(process: subprocess.Popen[str]) -> str:
-    assert process.stdout is not None
-    seen = []
-    for line in process.stdout:
-        seen.append(line)
-        for word in line.split():
-            if word.startswith("http://127.0.0.1:"):
-                return word.rstrip("/.,")
-    raise AssertionError("automata up ended without an address:\n" + "".join(seen))
 
 
 @pytest.fixture
 def repo(tmp_path: Path) -> Iterator[tuple[Path, Ledger]]:
     with Ledger(delay_sec=0.3) as ledger:
-        flows = tmp_path / "repo" / "flows"
-        flows.mkdir(parents=True)
         call = {"method": "POST", "url": f"{ledger.url}/effect", "body": {"n": "{{ inputs.n }}"}}
         step = {"type": "http", "config": call}
         steps = [{"id": "first", **step}, {"id": "second", "depends_on": ["first"], **step}]
         flow = {"name": "twice", "inputs": {"n": {"type": "integer", "required": True}}, "steps": steps}
-        (flows / "twice.json").write_text(json.dumps(flow))
-        for command in (["init", "-q", "-b", "main"], ["add", "."], ["commit", "-q", "-m", "flows"]):
-            identity = ["-c", "user.name=t", "-c", "user.email=t@example.com"]
-            subprocess.run(["git", *identity, *command], cwd=flows.parent, check=True)
-        yield flows.parent, ledger
+        yield make_repo(tmp_path / "repo", flow), ledger
 
 
 def test_kill_nine_in_the_middle_of_500_runs_loses_none(repo: tuple[Path, Ledger], database_url: str) -> None:
     path, ledger = repo
+    env = environment(database_url)
     accepted = set()
-    with automata_up(path, database_url) as (process, address), httpx.Client(base_url=address, timeout=30) as client:
+    with automata_up(path, env) as (process, address), httpx.Client(base_url=address, timeout=30) as client:
         for n in range(RUNS):
             answer = client.post("/api/v1/flows/twice/runs", json={"inputs": {"n": n}})
             assert answer.status_code == 201, answer.text
@@ -82,7 +42,7 @@ def test_kill_nine_in_the_middle_of_500_runs_loses_none(repo: tuple[Path, Ledger
     before = _settled(database_url)
     assert before["runs"] < RUNS, "the kill came too late to prove anything"
 
-    with automata_up(path, database_url):
+    with automata_up(path, env):
         _until(database_url, lambda done: done["runs"] >= RUNS)
 
     with psycopg.connect(database_url) as conn:
@@ -91,9 +51,10 @@ def test_kill_nine_in_the_middle_of_500_runs_loses_none(repo: tuple[Path, Ledger
     assert set(results) == accepted
     assert set(results.values()) == {"SUCCEEDED"}
     assert left == (0,)
-    assert {key.rpartition(":")[0] for key in ledger.calls} == accepted
-    assert len(ledger.calls) == 2 * RUNS
-    print(f"runs accepted {RUNS}, lost 0, calls made again {ledger.calls.total() - 2 * RUNS}")
+    calls = ledger.by_key()
+    assert {key.rpartition(":")[0] for key in calls} == accepted
+    assert len(calls) == 2 * RUNS
+    print(f"runs accepted {RUNS}, lost 0, calls made again {calls.total() - 2 * RUNS}")
 
 
 def _settled(url: str) -> dict[str, int]:
