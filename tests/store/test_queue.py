@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -82,6 +83,20 @@ def test_fifty_concurrent_requests_with_one_key_make_one_run(database_url: str) 
 
         assert len(set(await asyncio.gather(*(once() for _ in range(50))))) == 1
         assert await value(db, "SELECT count(*) FROM runs") == 1
+
+    with_database(database_url, scenario)
+
+
+def test_a_fire_time_has_one_run_however_often_it_is_asked_for(database_url: str) -> None:
+    async def scenario(db: Database) -> None:
+        fire = {"schedule_id": uuid4(), "scheduled_for": datetime(2026, 1, 1, tzinfo=UTC)}
+        (first,) = await start(db, **fire)
+        await start(db, **fire)
+        async with db.transaction() as conn:
+            made = await queue.create_runs(conn, [NewRun(FLOW, VERSION, {}, **fire)])  # type: ignore[arg-type]
+        assert [(item.id, item.created) for item in made] == [(first, False)]
+        assert await value(db, "SELECT count(*) FROM runs") == 1
+        assert await value(db, "SELECT count(*) FROM task_queue") == 1
 
     with_database(database_url, scenario)
 

@@ -1,0 +1,129 @@
+"""Take away one guard at a time: a named test must notice. A guard that nobody misses is not tested, or not needed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+MIGRATION = "migrations/versions/0001_first_tables.py"
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """`text` in `file` becomes `without`; then `test` must fail, and no other reason than an assertion counts."""
+
+    name: str
+    file: str
+    text: str
+    without: str
+    test: str
+
+
+GUARDS = [
+    Guard(
+        "fence of a result",
+        "automata/store/sql/complete.sql",
+        "WHERE queue.fence = given.fence",
+        "WHERE queue.lane <> '@advance'",
+        "tests/store/test_queue.py::test_a_late_result_is_refused_and_the_second_worker_s_is_accepted",
+    ),
+    Guard(
+        "fence of a renewal",
+        "automata/store/sql/renew.sql",
+        "queue.fence = given.fence",
+        "true",
+        "tests/store/test_queue.py::test_a_renewed_lease_holds_and_a_lost_one_is_told",
+    ),
+    Guard(
+        "claimed rows are locked and leased",
+        "automata/store/sql/claim.sql",
+        "ready_at = now() + make_interval(secs => %(lease)s)",
+        "ready_at = now() + make_interval(secs => 0 * %(lease)s)",
+        "tests/store/test_queue.py::test_a_task_is_claimed_by_one_worker",
+    ),
+    Guard(
+        "one orchestrator a run",
+        "automata/store/sql/advance_take.sql",
+        "pg_try_advisory_xact_lock(hashtextextended(run_id::text, 0))",
+        "true",
+        "tests/store/test_queue.py::test_two_orchestrators_never_hold_one_run",
+    ),
+    Guard(
+        "a finished run stays as it is",
+        "automata/store/sql/advance_load.sql",
+        "WHERE NOT EXISTS (SELECT 1 FROM run_results WHERE run_id = runs.id)",
+        "",
+        "tests/store/test_queue.py::test_a_finished_run_leaves_nothing_that_moves_and_comes_back_no_more",
+    ),
+    Guard(
+        "one run a key",
+        MIGRATION,
+        "CREATE UNIQUE INDEX runs_idempotency",
+        "CREATE INDEX runs_idempotency",
+        "tests/store/test_queue.py::test_fifty_concurrent_requests_with_one_key_make_one_run",
+    ),
+    Guard(
+        "one run a fire time",
+        MIGRATION,
+        "CREATE UNIQUE INDEX runs_fire",
+        "CREATE INDEX runs_fire",
+        "tests/store/test_queue.py::test_a_fire_time_has_one_run_however_often_it_is_asked_for",
+    ),
+    Guard(
+        "the same idempotency key for every attempt",
+        "automata/services/worker.py",
+        'idempotency_key=f"{claim.run.id}:{claim.step}"',
+        'idempotency_key=f"{claim.run.id}:{claim.step}:{claim.fence}"',
+        "tests/promises/test_kill_everything.py",
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def product(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the product and its tests, to be broken."""
+    place = tmp_path_factory.mktemp("broken")
+    leave = shutil.ignore_patterns("__pycache__")
+    for name in ("automata", "migrations", "schemas", "flows-example", "tests"):
+        shutil.copytree(ROOT / name, place / name, ignore=leave)
+    shutil.copy(ROOT / "pyproject.toml", place)
+    return place
+
+
+@pytest.mark.parametrize("guard", GUARDS, ids=lambda guard: guard.name)
+def test_without_a_guard_a_named_test_fails(guard: Guard, product: Path) -> None:
+    file = product / guard.file
+    whole = file.read_text()
+    assert whole.count(guard.text) == 1, f"{guard.text!r} is not what guards any more: mend this list"
+    file.write_text(whole.replace(guard.text, guard.without))
+    try:
+        done = _run(product, guard.test)
+    finally:
+        file.write_text(whole)
+    assert done.returncode == 1, f"{guard.test} did not miss it:\n{done.stdout[-2000:]}"
+    assert "AssertionError" in done.stdout or "assert " in done.stdout, done.stdout[-2000:]
+
+
+def test_with_all_guards_these_tests_pass(product: Path) -> None:
+    """Else the failures above would prove nothing."""
+    done = _run(product, *{guard.test for guard in GUARDS})
+    assert done.returncode == 0, done.stdout[-2000:]
+
+
+def _run(product: Path, *tests: str) -> subprocess.CompletedProcess[str]:
+    data = os.environ.get("AUTOMATA_TEST_DATA_DIR") or str(ROOT / "build" / "test-postgres")
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *tests],
+        cwd=product,
+        env={**os.environ, "PYTHONPATH": str(product), "AUTOMATA_TEST_DATA_DIR": data, "PYTEST_ADDOPTS": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
