@@ -25,6 +25,7 @@ class Settings:
 
     # where things are
     database_url: str = ""  # empty: the embedded PostgreSQL
+    amqp_url: str = ""  # RabbitMQ; empty: processes ring through PostgreSQL
     data_dir: str = ""  # empty: /var/lib/automata for root, else the user's data folder
     api_url: str = "http://127.0.0.1:8080"
     repo: str = ""

@@ -1,36 +1,91 @@
-"""The bell inside one process and one event loop."""
+"""The bell inside one process and one event loop; the other brokers end in it."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
+from automata.broker.contract import BrokerState
+
+MAX_HINTS = 1000  # ids that one listener remembers; what comes on top is rung for, but not named
+
+# Told once by each listener that heard: True when its look is committed, False when it leaves without one.
+Answer = Callable[[bool], None]
+
+
+@dataclass(slots=True)
+class _Rings:
+    ids: dict[str, None] = field(default_factory=dict)
+    owed: list[Answer] = field(default_factory=list)
+
+    def add(self, ids: Iterable[str], owed: Iterable[Answer]) -> None:
+        for name in ids:
+            if len(self.ids) >= MAX_HINTS:
+                break
+            self.ids[name] = None
+        self.owed += owed
+
+    def answer(self, committed: bool) -> None:
+        owed, self.owed = self.owed, []
+        for tell in owed:
+            tell(committed)
+
 
 class LocalListener:
-    def __init__(self, homes: list[set[LocalListener]]) -> None:
+    def __init__(self, homes: list[set[LocalListener]], unannounced: Callable[[], None] | None = None) -> None:
+        """`unannounced` is called when a look found work although nothing had rung for it."""
         self._rang = asyncio.Event()
+        self._silent = False  # the last wait ended without a ring
+        self._unannounced = unannounced
+        # A look answers for what rang before it began (`_hand`), not for what rings while it goes on (`_arrived`).
+        self._hand = _Rings()
+        self._arrived = _Rings()
         self._homes = homes
         for home in homes:
             home.add(self)
 
-    def hear(self) -> None:
+    def hear(self, ids: Iterable[str] = (), answer: Answer | None = None) -> None:
+        self._arrived.add(ids, [answer] if answer else ())
         self._rang.set()
 
     async def wait(self, timeout: float) -> bool:  # noqa: ASYNC109 - a poll interval, not a deadline
         try:
             async with asyncio.timeout(timeout):
                 await self._rang.wait()
+            self._silent = False
         except TimeoutError:
+            self._silent = True
             return False
+        finally:
+            self._take()
         self._rang.clear()
         return True
+
+    def _take(self) -> None:
+        arrived, self._arrived = self._arrived, _Rings()
+        self._hand.add(arrived.ids, arrived.owed)
+
+    @property
+    def ids(self) -> Sequence[str]:
+        return tuple(self._hand.ids)
+
+    def done(self, found: bool = True) -> None:
+        self._hand.answer(committed=True)
+        self._hand = _Rings()
+        self._take()
+        if found and self._silent and self._unannounced:
+            self._unannounced()
+        self._silent = False
 
     def close(self) -> None:
         for home in self._homes:
             home.discard(self)
+        self._hand.answer(committed=False)
+        self._arrived.answer(committed=False)
 
     def __enter__(self) -> Self:
         return self
@@ -42,29 +97,64 @@ class LocalListener:
 
 
 class LocalBroker:
-    def __init__(self) -> None:
+    def __init__(self, unannounced: Callable[[Sequence[str]], None] | None = None) -> None:
+        """`unannounced(topics)` is called when a listener of these found work that no ring had announced."""
         self._topics: defaultdict[str, set[LocalListener]] = defaultdict(set)
         self._named: dict[tuple[str, str], set[LocalListener]] = {}
+        self._unannounced = unannounced
 
     def ring(self, topic: str, ids: Sequence[str] = ()) -> None:
         for listener in self._topics[topic]:
-            listener.hear()
+            listener.hear(ids)
         if self._named:
             for name in ids:
                 for listener in self._named.get((topic, name), ()):
-                    listener.hear()
+                    listener.hear([name])
+
+    def hand(self, topic: str, ids: Sequence[str], answer: Answer) -> None:
+        """A ring that wants an answer: from every listener that hears it; False at once when nobody does."""
+        hearers = list(self._topics.get(topic, ()))
+        if not hearers:
+            answer(False)
+            return
+        told = _AllTold(len(hearers), answer)
+        for listener in hearers:
+            listener.hear(ids, told)
 
     def listen(self, *topics: str, id: str | None = None) -> LocalListener:
         if id is None:
-            return LocalListener([self._topics[topic] for topic in topics])
+            report = self._unannounced
+            homes = [self._topics[topic] for topic in topics]
+            return LocalListener(homes, (lambda: report(topics)) if report else None)
         self._forget_the_silent()
         return LocalListener([self._named.setdefault((topic, id), set()) for topic in topics])
+
+    def heard_on(self, topic: str) -> bool:
+        """Whether anyone here listens to all of a topic."""
+        return bool(self._topics.get(topic))
 
     def _forget_the_silent(self) -> None:
         # An id is listened to for seconds; its empty set is dropped when the table has grown, not at each close.
         if len(self._named) >= 1024:
             self._named = {key: home for key, home in self._named.items() if home}
 
+    def state(self) -> BrokerState:
+        return BrokerState("local", True)
+
     async def close(self) -> None:
         self._topics.clear()
         self._named.clear()
+
+
+class _AllTold:
+    """One answer out of several listeners': the work is done when one of them has done it, given back when none did."""
+
+    def __init__(self, hearers: int, answer: Answer) -> None:
+        self._left = hearers
+        self._answer: Answer | None = answer
+
+    def __call__(self, committed: bool) -> None:
+        self._left -= 1
+        if self._answer and (committed or not self._left):
+            self._answer(committed)
+            self._answer = None

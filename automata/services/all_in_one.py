@@ -14,9 +14,9 @@ from typing import Any
 
 import uvicorn
 
-from automata.broker.contract import RUNS_PENDING, TASKS_READY
-from automata.broker.local import LocalBroker
+from automata.broker.contract import RUNS_PENDING, TASKS_READY, Broker
 from automata.errors import Unavailable, Usage
+from automata.services.broker import open_broker
 from automata.services.health import Health
 from automata.services.orchestrator import Orchestrator
 from automata.services.plans import Plans
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 RESTART_PAUSE_SEC = 1.0
 
 # The API stands on the same floor as the services, so whoever composes a process hands it in.
-MakeApp = Callable[[Database, LocalBroker, Settings, Callable[[], Mapping[str, Any]]], Any]
+MakeApp = Callable[[Database, Broker, Settings, Callable[[], Mapping[str, Any]]], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Running:
 
     address: str
     db: Database
-    broker: LocalBroker
+    broker: Broker
 
 
 async def serve(
@@ -63,7 +63,8 @@ async def serve(
         stack.callback(listening.close)
         db = await Database.open(database_url, max_size=settings.pool_size)
         stack.push_async_callback(db.close)
-        broker = LocalBroker()
+        broker = await open_broker(settings, database_url, alone=True)
+        stack.push_async_callback(broker.close)
         transport = HttpTransport(
             EgressPolicy(settings.allow_loopback, settings.egress_allow, settings.egress_deny),
         )
@@ -147,7 +148,7 @@ class _Server(uvicorn.Server):
         return nullcontext()
 
 
-def _stop_on_signals(stop: asyncio.Event, broker: LocalBroker) -> None:
+def _stop_on_signals(stop: asyncio.Event, broker: Broker) -> None:
     def leave() -> None:
         stop.set()
         broker.ring(RUNS_PENDING)  # loops that sleep look up

@@ -63,6 +63,7 @@ class Orchestrator:
             while not stop.is_set():
                 try:
                     pause = await self.turn()
+                    bell.done(found=not pause)
                 except AutomataError as error:
                     log.warning("orchestrator: %s", error)
                     pause = 1.0

@@ -100,6 +100,7 @@ class Worker:
                     continue
                 try:
                     claimed = await self._claim(min(free, self._settings.batch))
+                    bell.done(found=claimed > 0)
                     pause = 0 if claimed else await self._until_due()
                 except AutomataError as error:
                     log.warning("worker: %s", error)

