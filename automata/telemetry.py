@@ -46,6 +46,26 @@ RUNS_CREATED = Counter(
 INTAKE_ROWS = Histogram(
     "automata_intake_batch_rows", "Run requests that shared one transaction.", buckets=_ROWS, registry=REGISTRY
 )
+BROKER_RINGS = Counter(
+    "automata_broker_rings_total",
+    "Wake-ups by topic: messages sent, and ids dropped because the wire was down or full (polls find their work).",
+    ("topic", "result"),
+    registry=REGISTRY,
+)
+BROKER_HEARD = Counter("automata_broker_heard_total", "Wake-ups heard, by topic.", ("topic",), registry=REGISTRY)
+BROKER_POISON = Counter(
+    "automata_broker_poison_total", "Messages that were no wake-ups and were set aside.", ("broker",), registry=REGISTRY
+)
+BROKER_CONNECTED = Gauge(
+    "automata_broker_connected", "1 while the connection stands.", ("broker", "role"), registry=REGISTRY
+)
+BROKER_REBUILDS = Counter(
+    "automata_broker_rebuilds_total",
+    "Connections built anew because work was found that no wake-up had announced.",
+    ("broker", "role"),
+    registry=REGISTRY,
+)
+BROKER_DEAD_LETTERS = Gauge("automata_broker_dead_letters", "Messages in dlq.tasks when last asked.", registry=REGISTRY)
 _BUILD = Gauge("automata_build_info", "1; the version is the label.", ("version",), registry=REGISTRY)
 _BUILD.labels(__version__).set(1)
 

@@ -21,6 +21,7 @@ Answer = Callable[[bool], None]
 class _Rings:
     ids: dict[str, None] = field(default_factory=dict)
     owed: list[Answer] = field(default_factory=list)
+    rang: bool = False
 
     def add(self, ids: Iterable[str], owed: Iterable[Answer]) -> None:
         for name in ids:
@@ -28,6 +29,7 @@ class _Rings:
                 break
             self.ids[name] = None
         self.owed += owed
+        self.rang = True
 
     def answer(self, committed: bool) -> None:
         owed, self.owed = self.owed, []
@@ -67,7 +69,8 @@ class LocalListener:
 
     def _take(self) -> None:
         arrived, self._arrived = self._arrived, _Rings()
-        self._hand.add(arrived.ids, arrived.owed)
+        if arrived.rang:
+            self._hand.add(arrived.ids, arrived.owed)
 
     @property
     def ids(self) -> Sequence[str]:
@@ -84,8 +87,12 @@ class LocalListener:
     def close(self) -> None:
         for home in self._homes:
             home.discard(self)
-        self._hand.answer(committed=False)
-        self._arrived.answer(committed=False)
+        self._take()
+        unanswered, self._hand = self._hand, _Rings()
+        unanswered.answer(committed=False)
+        if unanswered.rang:
+            for other in {listener for home in self._homes for listener in home}:
+                other.hear(unanswered.ids)
 
     def __enter__(self) -> Self:
         return self
@@ -110,6 +117,11 @@ class LocalBroker:
             for name in ids:
                 for listener in self._named.get((topic, name), ()):
                     listener.hear([name])
+
+    def ring_all(self) -> None:
+        """Every listener to whole topics looks once: rings may have been missed."""
+        for topic in self._topics:
+            self.ring(topic)
 
     def hand(self, topic: str, ids: Sequence[str], answer: Answer) -> None:
         """A ring that wants an answer: from every listener that hears it; False at once when nobody does."""

@@ -1,10 +1,12 @@
-"""Which bell a process hangs up: RabbitMQ where it is configured, else none but its own loop's."""
+"""Which bell a process hangs up: RabbitMQ where it is configured, else PostgreSQL's, else its own loop's."""
 
 from __future__ import annotations
 
 from automata.broker.contract import Broker
 from automata.broker.local import LocalBroker
+from automata.broker.postgres import PostgresBroker
 from automata.settings import Settings
+from automata.store.notify import open_wire
 
 
 async def open_broker(settings: Settings, database_url: str, *, alone: bool) -> Broker:
@@ -13,4 +15,6 @@ async def open_broker(settings: Settings, database_url: str, *, alone: bool) -> 
     Needs no server to be up: a broker connects in the background, and until then polls find the work. Raises Usage
     for an address that is not understood.
     """
-    return LocalBroker()
+    if alone:
+        return LocalBroker()
+    return PostgresBroker(lambda: open_wire(database_url))

@@ -56,7 +56,7 @@ class Database:
 
         `settings` are session settings laid over LIMITS. Raises Unavailable within CONNECT_SEC or so.
         """
-        conninfo = _conninfo(url, name, {**LIMITS, **(settings or {})})
+        conninfo = conninfo_of(url, name, {**LIMITS, **(settings or {})})
         label = describe(url)
         await _check(conninfo, label, migrated)
         pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
@@ -113,7 +113,8 @@ class Database:
             self._sweep = asyncio.create_task(self._pool.check())
 
 
-def _conninfo(url: str, name: str, settings: Mapping[str, str]) -> str:
+def conninfo_of(url: str, name: str, settings: Mapping[str, str]) -> str:
+    """What libpq needs: the URL with our name and session settings. Raises Unavailable for what is no address."""
     try:
         given = conninfo_to_dict(url)
         options = " ".join(f"-c {key}={value}" for key, value in settings.items())

@@ -1,0 +1,80 @@
+"""Rings that wait for their wire: merged by topic, bounded, and thrown away rather than waited for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import NamedTuple
+
+from automata.broker.counted import count
+from automata.broker.message import pack
+
+MAX_IDS_WAITING = 10_000  # about 1 MB; a wire that is this far behind is as good as down
+MAX_IDS_OF_TOPIC = 5_000  # a flood on one topic leaves room for the others
+MAX_TOPICS = 1_000
+
+
+class Packed(NamedTuple):
+    topic: str
+    body: bytes
+
+
+class Outbox:
+    def __init__(self) -> None:
+        self._topics: dict[str, dict[str, None]] = {}
+        self._ids = 0
+        self._filled = asyncio.Event()
+        self._sent = asyncio.Event()
+        self._sent.set()
+
+    def put(self, topic: str, ids: Sequence[str], *, names: bool = True) -> None:
+        """Never blocks. Ids beyond the limit, or all with `names=False` (the wire is down), are dropped and counted.
+
+        The topic itself stays: the first ring through a wire that is back says "look", and for whom is in the database.
+        """
+        if topic not in self._topics and len(self._topics) >= MAX_TOPICS:
+            count("dropped", topic, max(1, len(ids)))
+            return
+        waiting = self._topics.setdefault(topic, {})
+        fresh = list(dict.fromkeys(name for name in ids if name not in waiting))
+        room = min(MAX_IDS_OF_TOPIC - len(waiting), MAX_IDS_WAITING - self._ids) if names else 0
+        waiting.update(dict.fromkeys(fresh[:room]))
+        self._ids += len(fresh[:room])
+        if len(fresh) > room:
+            count("dropped", topic, len(fresh) - room)
+        self._filled.set()
+        self._sent.clear()
+
+    def forget_names(self) -> None:
+        """The wire cannot be had: what waits is old by the time it is back."""
+        for topic, waiting in self._topics.items():
+            if waiting:
+                count("dropped", topic, len(waiting))
+                waiting.clear()
+        self._ids = 0
+
+    @asynccontextmanager
+    async def taken(self) -> AsyncIterator[list[Packed]]:
+        """Waits for rings and hands all of them out; leaving the block without an exception means they are sent.
+
+        An idle wire that was cut is noticed by the first ring through it, so what failed waits for one more try.
+        """
+        await self._filled.wait()
+        self._filled.clear()
+        self._sent.clear()
+        topics, self._topics, self._ids = self._topics, {}, 0
+        try:
+            yield [Packed(topic, body) for topic, ids in topics.items() for body in pack(topic, list(ids))]
+        except BaseException:
+            for topic, ids in topics.items():
+                self.put(topic, list(ids))
+            raise
+        if not self._topics:
+            self._sent.set()
+
+    async def drain(self, seconds: float) -> None:
+        """Until all is sent, or for so long; the rest is dropped and counted."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._sent.wait(), seconds)
+        self.forget_names()

@@ -1,0 +1,60 @@
+"""LISTEN and NOTIFY on a connection outside the pool: the wire of the broker between processes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager
+
+from psycopg import AsyncConnection
+
+from automata.store.database import CONNECT_SEC, LIMITS, Connection, conninfo_of
+from automata.store.failures import describe, mapped
+
+CHANNEL = "automata"
+# A connection that the network swallowed looks like one on which nothing happens: so it is asked something.
+QUIET_SEC = 10.0
+ANSWER_SEC = 5.0
+
+
+class NotifyWire:
+    """Made by `open_wire`; an error is an AutomataError or TimeoutError, and means that the connection is gone."""
+
+    def __init__(self, conn: Connection, label: str) -> None:
+        self._conn = conn
+        self._label = label
+
+    async def listen(self) -> None:
+        with mapped(self._label):
+            await self._conn.execute(f"LISTEN {CHANNEL}")
+
+    async def notify(self, payloads: Sequence[str]) -> None:
+        """Each payload is shorter than 8000 bytes (PostgreSQL's limit)."""
+        with mapped(self._label):
+            await self._conn.execute(
+                "SELECT pg_notify(%s, payload) FROM unnest(%s::text[]) payload", [CHANNEL, list(payloads)]
+            )
+
+    async def notifications(self) -> AsyncGenerator[str]:
+        """Payloads as they come, without end. A dead connection is noticed within QUIET_SEC + ANSWER_SEC."""
+        with mapped(self._label):
+            while True:
+                async with aclosing(self._conn.notifies(timeout=QUIET_SEC)) as arriving:
+                    async for notification in arriving:
+                        yield notification.payload
+                async with asyncio.timeout(ANSWER_SEC):
+                    await self._conn.execute("SELECT 1")
+
+
+@asynccontextmanager
+async def open_wire(url: str) -> AsyncIterator[NotifyWire]:
+    """Raises Unavailable, or TimeoutError, within CONNECT_SEC or so."""
+    label = describe(url)
+    conninfo = conninfo_of(url, "automata bell", LIMITS)
+    async with asyncio.timeout(CONNECT_SEC + 1):
+        with mapped(label):
+            conn: Connection = await AsyncConnection.connect(conninfo, autocommit=True)
+    try:
+        yield NotifyWire(conn, label)
+    finally:
+        await conn.close()

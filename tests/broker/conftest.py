@@ -1,0 +1,53 @@
+"""The brokers as the conformance suite sees them: `process()` gives the broker of one more process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from automata.broker.contract import Broker
+from automata.broker.local import LocalBroker
+from automata.broker.postgres import PostgresBroker
+from automata.store.notify import open_wire
+
+
+@dataclass
+class World:
+    """`new` makes a broker as another process would have it; the local one has no other process."""
+
+    kind: str
+    new: Callable[[], Broker]
+
+    def play(self, scene: Callable[[World], Awaitable[None]], seconds: float = 60) -> None:
+        asyncio.run(asyncio.wait_for(self._played(scene), seconds))
+
+    async def _played(self, scene: Callable[[World], Awaitable[None]]) -> None:
+        self._open: list[Broker] = []
+        try:
+            await scene(self)
+        finally:
+            await asyncio.gather(*(broker.close() for broker in self._open))
+
+    def process(self) -> Broker:
+        if self.kind == "local" and self._open:
+            return self._open[0]
+        self._open.append(self.new())
+        return self._open[-1]
+
+
+async def connected(*brokers: Broker) -> None:
+    async with asyncio.timeout(30):
+        while not all(broker.state().connected for broker in brokers):  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0.01)
+
+
+@pytest.fixture(params=["local", "postgres"])
+def world(request: pytest.FixtureRequest) -> Iterator[World]:
+    if request.param == "local":
+        yield World("local", LocalBroker)
+    else:
+        url = request.getfixturevalue("database_url")
+        yield World("postgres", lambda: PostgresBroker(lambda: open_wire(url)))
