@@ -2,6 +2,7 @@
 
 The server is the one of AUTOMATA_DATABASE_URL (its user must be allowed to create databases), else an embedded one
 under `build/` that all workers and sessions share. Databases are copies of a template that is migrated once.
+`amqp_url` and `rabbit_node` bring a real RabbitMQ (tests/rabbitmq.py).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from automata.store import migrate
 from automata.store.embedded import start_embedded
+from tests.rabbitmq import Node, emptied, own_node, shared_node, worker_url
 
 ROOT = Path(__file__).parents[1]
 _PREFIX = "automata_test"
@@ -69,6 +71,31 @@ def database_url(make_database: Callable[[], str]) -> str:
 def fresh_database_url(make_database: Callable[[], str]) -> str:
     """This test's own database."""
     return make_database()
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """The shared RabbitMQ starts while other tests run; who needs it first waits for the rest of its start."""
+    needed = any("amqp_url" in getattr(item, "fixturenames", ()) for item in session.items)
+    starts_here = os.environ.get("PYTEST_XDIST_WORKER", "gw0") == "gw0" and not session.config.option.collectonly
+    is_controller = bool(getattr(session.config.option, "numprocesses", None)) and not hasattr(
+        session.config, "workerinput"
+    )
+    if needed and starts_here and not is_controller and "AUTOMATA_TEST_AMQP_URL" not in os.environ:
+        shared_node(wait=False)
+
+
+@pytest.fixture
+def amqp_url() -> Iterator[str]:
+    """A virtual host of a running RabbitMQ with nothing of ours on it, this test's alone."""
+    with emptied(worker_url()) as url:
+        yield url
+
+
+@pytest.fixture
+def rabbit_node() -> Iterator[Node]:
+    """A running RabbitMQ of this test's own, to kill and to start again."""
+    with own_node() as node:
+        yield node
 
 
 def _template(conn: psycopg.Connection, server_url: str) -> str:

@@ -38,11 +38,17 @@ class _Rings:
 
 
 class LocalListener:
-    def __init__(self, homes: list[set[LocalListener]], unannounced: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self,
+        homes: list[set[LocalListener]],
+        unannounced: Callable[[], None] | None = None,
+        closed: Callable[[], None] | None = None,
+    ) -> None:
         """`unannounced` is called when a look found work although nothing had rung for it."""
         self._rang = asyncio.Event()
         self._silent = False  # the last wait ended without a ring
         self._unannounced = unannounced
+        self._closed = closed
         # A look answers for what rang before it began (`_hand`), not for what rings while it goes on (`_arrived`).
         self._hand = _Rings()
         self._arrived = _Rings()
@@ -87,6 +93,8 @@ class LocalListener:
     def close(self) -> None:
         for home in self._homes:
             home.discard(self)
+        if self._closed:
+            self._closed()
         self._take()
         unanswered, self._hand = self._hand, _Rings()
         unanswered.answer(committed=False)
@@ -104,11 +112,18 @@ class LocalListener:
 
 
 class LocalBroker:
-    def __init__(self, unannounced: Callable[[Sequence[str]], None] | None = None) -> None:
-        """`unannounced(topics)` is called when a listener of these found work that no ring had announced."""
+    def __init__(
+        self,
+        unannounced: Callable[[Sequence[str]], None] | None = None,
+        changed: Callable[[], None] | None = None,
+    ) -> None:
+        """`unannounced(topics)` is called when a listener of these found work that no ring had announced, `changed`
+        when a topic may have got its first listener or lost its last one.
+        """
         self._topics: defaultdict[str, set[LocalListener]] = defaultdict(set)
         self._named: dict[tuple[str, str], set[LocalListener]] = {}
         self._unannounced = unannounced
+        self._changed = changed
 
     def ring(self, topic: str, ids: Sequence[str] = ()) -> None:
         for listener in self._topics[topic]:
@@ -137,13 +152,16 @@ class LocalBroker:
         if id is None:
             report = self._unannounced
             homes = [self._topics[topic] for topic in topics]
-            return LocalListener(homes, (lambda: report(topics)) if report else None)
+            listener = LocalListener(homes, (lambda: report(topics)) if report else None, self._changed)
+            if self._changed:
+                self._changed()
+            return listener
         self._forget_the_silent()
         return LocalListener([self._named.setdefault((topic, id), set()) for topic in topics])
 
-    def heard_on(self, topic: str) -> bool:
-        """Whether anyone here listens to all of a topic."""
-        return bool(self._topics.get(topic))
+    def topics(self) -> set[str]:
+        """Those that somebody listens to as a whole."""
+        return {topic for topic, listeners in self._topics.items() if listeners}
 
     def _forget_the_silent(self) -> None:
         # An id is listened to for seconds; its empty set is dropped when the table has grown, not at each close.

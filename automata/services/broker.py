@@ -15,6 +15,11 @@ async def open_broker(settings: Settings, database_url: str, *, alone: bool) -> 
     Needs no server to be up: a broker connects in the background, and until then polls find the work. Raises Usage
     for an address that is not understood.
     """
+    if settings.amqp_url:
+        # Importing the client takes some 50 ms, which a process without RabbitMQ need not pay.
+        from automata.broker.rabbitmq import RabbitBroker
+
+        return RabbitBroker(settings.amqp_url)
     if alone:
         return LocalBroker()
     return PostgresBroker(lambda: open_wire(database_url))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import pytest
@@ -11,6 +11,7 @@ import pytest
 from automata.broker.contract import Broker
 from automata.broker.local import LocalBroker
 from automata.broker.postgres import PostgresBroker
+from automata.broker.rabbitmq import RabbitBroker
 from automata.store.notify import open_wire
 
 
@@ -44,10 +45,22 @@ async def connected(*brokers: Broker) -> None:
             await asyncio.sleep(0.01)
 
 
-@pytest.fixture(params=["local", "postgres"])
-def world(request: pytest.FixtureRequest) -> Iterator[World]:
-    if request.param == "local":
-        yield World("local", LocalBroker)
-    else:
-        url = request.getfixturevalue("database_url")
-        yield World("postgres", lambda: PostgresBroker(lambda: open_wire(url)))
+@pytest.fixture
+def local() -> World:
+    return World("local", LocalBroker)
+
+
+@pytest.fixture
+def postgres(database_url: str) -> World:
+    return World("postgres", lambda: PostgresBroker(lambda: open_wire(database_url)))
+
+
+@pytest.fixture
+def rabbitmq(amqp_url: str) -> World:
+    return World("rabbitmq", lambda: RabbitBroker(amqp_url))
+
+
+@pytest.fixture(params=["local", "postgres", "rabbitmq"])
+def world(request: pytest.FixtureRequest) -> World:
+    kind: World = request.getfixturevalue(request.param)
+    return kind

@@ -1,0 +1,229 @@
+"""The bell of a fleet: RabbitMQ carries the rings, each to one process that serves the topic.
+
+Failure argument. PostgreSQL knows all that a ring could say, so whatever happens here costs at most a poll:
+- The server is away, slow or full: rings are dropped, never waited for; both connections are built again with back-off.
+- A ring is lost between publishing and confirm: it is published again; twice is harmless, a look that finds nothing.
+- A process dies between hearing and committing: the unanswered message goes to another one, or comes back to it. What
+  takes down its process more than five times goes to dlq.tasks.
+- The ear looks alive and hears nothing (a dead route, a consumer that the server forgot): polls find work that nobody
+  announced, the services say so, and the watchdog throws the connection away.
+Two connections, because a server that is short of memory stops reading from those that publish, and answers to
+messages must still get through.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import Any
+from urllib.parse import urlsplit
+
+import aio_pika
+from aio_pika.abc import AbstractChannel, AbstractConnection
+from aio_pika.exceptions import DeliveryError
+
+from automata import telemetry
+from automata.broker.backoff import Watchdog
+from automata.broker.contract import FANOUT, BrokerState
+from automata.broker.counted import count
+from automata.broker.link import Link
+from automata.broker.local import LocalBroker, LocalListener
+from automata.broker.outbox import Outbox, Packed
+from automata.broker.rabbit_ear import RabbitEar
+from automata.broker.topology import Topology, exchange_of
+from automata.errors import Usage
+
+CONNECT_SEC = 5.0
+SEND_SEC = 5.0
+CLOSE_SEC = 1.0
+HEARTBEAT_SEC = 10  # the library calls a connection dead after three
+IN_FLIGHT = 64  # messages that wait for their confirm
+COUNT_DEAD_SEC = 30.0
+
+# They log each failed try as an error with its trace; the links say the same in two lines an outage.
+for _name in ("aiormq", "aio_pika"):
+    logging.getLogger(_name).setLevel(logging.CRITICAL)
+
+
+class RabbitBroker:
+    def __init__(self, url: str) -> None:
+        """Connects in the background; needs a running loop. Raises Usage for what is no address."""
+        check_address(url)
+        self._url = url
+        self._hub = LocalBroker(self._on_unannounced, self._on_change)
+        self._outbox = Outbox()
+        self._watchdogs: defaultdict[tuple[str, ...], Watchdog] = defaultdict(Watchdog)
+        self._mouth = Link("rabbitmq", "mouth", self._speak)
+        self._ear: Link | None = None  # a process that only rings needs none
+        self._hearing: RabbitEar | None = None
+        self._fanout: set[str] = set()  # heard for good once somebody listened: watchers come and go by the second
+
+    def ring(self, topic: str, ids: Sequence[str] = ()) -> None:
+        if not (self._mouth.connected and self._ear and self._ear.connected):
+            self._hub.ring(topic, ids)  # what may not come back over the wire is at least heard here
+        self._outbox.put(topic, ids, names=self._mouth.connected)
+
+    def listen(self, *topics: str, id: str | None = None) -> LocalListener:
+        listener = self._hub.listen(*topics, id=id)
+        if not self._fanout.issuperset(fanout := FANOUT.intersection(topics)):
+            self._fanout |= fanout
+            self._on_change()
+        if self._ear is None:
+            self._ear = Link("rabbitmq", "ear", self._hear)
+        return listener
+
+    def state(self) -> BrokerState:
+        if broken := [link for link in (self._mouth, self._ear) if link and not link.connected]:
+            return BrokerState("rabbitmq", False, broken[0].detail)
+        if self._hearing and not self._hearing.hears_all():
+            return BrokerState("rabbitmq", False, "subscribing")
+        return BrokerState("rabbitmq", True)
+
+    async def close(self) -> None:
+        await self._outbox.drain(CLOSE_SEC if self._mouth.connected else 0)
+        await asyncio.gather(*(link.close() for link in (self._mouth, self._ear) if link))
+        await self._hub.close()
+
+    # -- ringing -------------------------------------------------------------------------------------------------
+
+    async def _speak(self) -> None:
+        async with AsyncExitStack() as stack:
+            try:
+                connection, broken = await stack.enter_async_context(_connection(self._url, "mouth"))
+            except BaseException:
+                self._outbox.forget_names()
+                raise
+            async with asyncio.timeout(CONNECT_SEC):
+                await Topology(connection).declare()
+                channel = await connection.channel(publisher_confirms=True)
+            channel.close_callbacks.add(_breaker(broken))
+            self._mouth.up()
+            await _until_broken(broken, self._send_all(channel))
+
+    async def _send_all(self, channel: AbstractChannel) -> None:
+        while True:
+            async with self._outbox.taken() as rings:
+                for start in range(0, len(rings), IN_FLIGHT):
+                    async with asyncio.timeout(SEND_SEC):
+                        await asyncio.gather(*(_publish(channel, ring) for ring in rings[start : start + IN_FLIGHT]))
+
+    # -- hearing -------------------------------------------------------------------------------------------------
+
+    async def _hear(self) -> None:
+        async with _connection(self._url, "ear") as (connection, broken):
+            async with asyncio.timeout(CONNECT_SEC):
+                topology = Topology(connection)
+                await topology.declare()
+                channel = await connection.channel(publisher_confirms=False)
+            channel.close_callbacks.add(_breaker(broken))
+            self._hearing = RabbitEar(self._hub, topology, channel, self._wanted, self._on_ring)
+            try:
+                await _until_broken(broken, self._hearing.run(self._on_heard_all), _count_dead(topology))
+            finally:
+                self._hearing = None
+
+    def _wanted(self) -> set[str]:
+        return (self._hub.topics() - FANOUT) | self._fanout
+
+    def _on_heard_all(self) -> None:
+        assert self._ear
+        self._ear.up()
+        self._hub.ring_all()  # nobody knows what rang meanwhile
+
+    def _on_change(self) -> None:
+        if self._hearing:
+            self._hearing.stir()
+
+    def _on_ring(self, topic: str) -> None:
+        for topics, watchdog in self._watchdogs.items():
+            if topic in topics:
+                watchdog.heard()
+
+    def _on_unannounced(self, topics: Sequence[str]) -> None:
+        if self._ear and self._watchdogs[tuple(topics)].unannounced():
+            self._ear.rebuild(f"work for {', '.join(topics)} was found and no ring was heard")
+
+
+def check_address(url: str) -> None:
+    """Raises Usage for what is no AMQP address; the message shows neither user nor password."""
+    try:
+        parts = urlsplit(url)
+        fine = parts.scheme in ("amqp", "amqps") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        fine = False
+    if not fine:
+        raise Usage(
+            "AUTOMATA_AMQP_URL is no address of a RabbitMQ server.",
+            code="bad_address",
+            hint="It is written amqp://user:password@host:5672/vhost, or amqps:// for TLS.",
+        )
+
+
+async def _publish(channel: AbstractChannel, ring: Packed) -> None:
+    exchange = await channel.get_exchange(exchange_of(ring.topic), ensure=False)
+    message = aio_pika.Message(
+        ring.body, content_type="application/json", delivery_mode=aio_pika.DeliveryMode.PERSISTENT
+    )
+    try:
+        # Not mandatory: a lane that no worker ever served has no queue, and nobody to wake.
+        await exchange.publish(message, ring.topic, mandatory=False)
+    except DeliveryError:  # the queue is full: what wakes its readers is there already
+        count("dropped", ring.topic)
+    else:
+        count("sent", ring.topic)
+
+
+async def _count_dead(topology: Topology) -> None:
+    while True:
+        async with asyncio.timeout(CONNECT_SEC):
+            telemetry.BROKER_DEAD_LETTERS.set(await topology.count_dead())
+        await asyncio.sleep(COUNT_DEAD_SEC)
+
+
+# -- one connection ----------------------------------------------------------------------------------------------
+
+Broken = asyncio.Future[None]
+
+
+@asynccontextmanager
+async def _connection(url: str, role: str) -> AsyncIterator[tuple[AbstractConnection, Broken]]:
+    """A connection, and a future that fails when it breaks."""
+    name = f"automata {role} {socket.gethostname()}:{os.getpid()}"
+    if "heartbeat=" not in urlsplit(url).query:
+        url += f"{'&' if '?' in url else '?'}heartbeat={HEARTBEAT_SEC}"
+    connection = await aio_pika.connect(url, timeout=CONNECT_SEC, client_properties={"connection_name": name})
+    broken: Broken = asyncio.get_running_loop().create_future()
+    connection.close_callbacks.add(_breaker(broken))
+    try:
+        yield connection, broken
+    finally:
+        broken.cancel()
+        with suppress(Exception):
+            async with asyncio.timeout(CLOSE_SEC):
+                await connection.close()
+
+
+def _breaker(broken: Broken) -> Callable[..., None]:
+    def on_close(sender: object, error: BaseException | None, *rest: Any) -> None:
+        if not broken.done():
+            broken.set_exception(error if isinstance(error, Exception) else ConnectionError("closed by the server"))
+
+    return on_close
+
+
+async def _until_broken(broken: Broken, *loops: Coroutine[Any, Any, None]) -> None:
+    """Run until the connection breaks or one of the endless loops ends; raises what was the reason."""
+    tasks = [asyncio.ensure_future(loop) for loop in loops]
+    try:
+        done, _ = await asyncio.wait([broken, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        for ended in done:
+            ended.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
