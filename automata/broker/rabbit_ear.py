@@ -49,6 +49,8 @@ class RabbitEar:
         self._consumers: dict[str, tuple[AbstractQueue, str]] = {}
         self._answers: list[tuple[AbstractIncomingMessage, _Answer]] = []
         self._stirred = asyncio.Event()
+        self._all_sent = asyncio.Event()
+        self._all_sent.set()
         self._cancelled = False
 
     def stir(self) -> None:
@@ -56,6 +58,10 @@ class RabbitEar:
 
     def hears_all(self) -> bool:
         return self._consumers.keys() == self._wanted()
+
+    async def all_sent(self) -> None:
+        """Returns when every answer is on its way."""
+        await self._all_sent.wait()
 
     async def run(self, up: Callable[[], None]) -> None:
         """`up` is called when all topics are heard for the first time. Ends by raising."""
@@ -126,6 +132,7 @@ class RabbitEar:
 
     def _settle(self, message: AbstractIncomingMessage, answer: _Answer) -> None:
         self._answers.append((message, answer))
+        self._all_sent.clear()
         self._stirred.set()
 
     async def _answer(self) -> None:
@@ -138,3 +145,5 @@ class RabbitEar:
                     await message.nack(requeue=True)
                 case _Answer.POISON:
                     await message.reject(requeue=False)  # the queue's dead-letter exchange takes it
+        if not self._answers:
+            self._all_sent.set()

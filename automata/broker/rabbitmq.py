@@ -86,6 +86,9 @@ class RabbitBroker:
 
     async def close(self) -> None:
         await self._outbox.drain(CLOSE_SEC if self._mouth.connected else 0)
+        if self._hearing:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._hearing.all_sent(), CLOSE_SEC)
         await asyncio.gather(*(link.close() for link in (self._mouth, self._ear) if link))
         await self._hub.close()
 

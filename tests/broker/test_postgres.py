@@ -16,9 +16,11 @@ from automata.broker.contract import RUNS_PENDING
 from automata.broker.message import MAX_BYTES, pack
 from automata.broker.postgres import PostgresBroker
 from automata.errors import Unavailable
+from automata.store import notify
 from automata.store.notify import CHANNEL, NotifyWire, open_wire
 from tests.broker.conftest import connected
 from tests.broker.test_message import HOSTILE
+from tests.promises.proxy import Proxy, postgres_target
 
 
 def metric(name: str, **labels: str) -> float:
@@ -61,6 +63,30 @@ def test_connections_that_were_cut_come_back_and_every_listener_looks_once(fresh
             while "after" not in bell.ids:
                 assert await bell.wait(10)
         await broker.close()
+
+    run(scene)
+
+
+def test_a_route_that_swallows_everything_is_noticed_without_any_traffic(
+    fresh_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert notify.QUIET_SEC + notify.ANSWER_SEC < 30, "the real ones keep the promise"
+    monkeypatch.setattr(notify, "QUIET_SEC", 0.2)
+    monkeypatch.setattr(notify, "ANSWER_SEC", 0.3)
+
+    async def scene() -> None:
+        with Proxy(postgres_target(fresh_database_url)) as proxy:
+            ringer, deaf = broker_on(fresh_database_url), broker_on(proxy.url(fresh_database_url))
+            with deaf.listen(RUNS_PENDING) as bell:
+                await connected(ringer, deaf)
+                proxy.swallow = True
+                await until(lambda: not deaf.state().connected)
+                proxy.swallow = False
+                await connected(deaf)
+                ringer.ring(RUNS_PENDING, ["after"])
+                while "after" not in bell.ids:
+                    assert await bell.wait(10)
+            await asyncio.gather(ringer.close(), deaf.close())
 
     run(scene)
 
