@@ -91,9 +91,9 @@ def amqp_url() -> Iterator[str]:
         yield url
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def rabbit_node() -> Iterator[Node]:
-    """A running RabbitMQ of this test's own, to kill and to start again."""
+    """A running RabbitMQ of this module's own, to kill and to start again; leave it running."""
     with own_node() as node:
         yield node
 

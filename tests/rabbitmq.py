@@ -67,7 +67,15 @@ def _found() -> Path | None:
 def _installed() -> Path:
     if os.getuid() != 0 or not shutil.which("apt-get"):
         raise NoRabbit(_MISSING)
-    install = ["apt-get", "install", "-y", "--no-install-recommends", "rabbitmq-server"]
+    install = [
+        "apt-get",
+        "-o",
+        "DPkg::Lock::Timeout=120",
+        "install",
+        "-y",
+        "--no-install-recommends",
+        "rabbitmq-server",
+    ]
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
     for command in (install, ["apt-get", "update"], install):  # lists may be missing or old: the first try shows it
         done = subprocess.run(
@@ -138,6 +146,16 @@ class Node:
         while _listens(self.ports.amqp) or _listens(self.ports.epmd):
             assert time.monotonic() < until, "the node still listens"
             time.sleep(0.02)
+
+    def control(self, *arguments: str) -> str:
+        """rabbitmqctl on this node; takes a second or two."""
+        command = [str(find_server().with_name("rabbitmqctl")), *arguments]
+        environment = _environment(self.home, self.ports)
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=60, check=False, **_server_user()
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
 
     def __enter__(self) -> Node:
         self.start()
@@ -216,8 +234,23 @@ def _speaks_amqp(port: int) -> bool:
 def _guard(server: Path, home: Path, session: int) -> None:
     ports = Ports(**json.loads((home / "node.json").read_text())["ports"])
     began = _began(session)
-    user = _server_user(home)
-    environment = {
+    user = _server_user()
+    if user:
+        for path in (home, *home.rglob("*")):
+            os.chown(path, user["user"], user["group"])
+    environment = _environment(home, ports)
+    epmd = shutil.which("epmd") or "/usr/bin/epmd"
+    mapper = subprocess.Popen([epmd, "-port", str(ports.epmd)], env=environment, cwd=home, **user)
+    node = subprocess.Popen([server], env=environment, cwd=home, **user)
+    while node.poll() is None and mapper.poll() is None and _began(session) == began:
+        time.sleep(0.25)
+    if _began(session) != began:
+        shutil.rmtree(home, ignore_errors=True)
+    os.killpg(os.getpgrp(), signal.SIGKILL)  # our own group: the node, its mapper and this
+
+
+def _environment(home: Path, ports: Ports) -> dict[str, str]:
+    return {
         "PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin",
         "LANG": "C.UTF-8",
         "HOME": str(home),
@@ -238,14 +271,6 @@ def _guard(server: Path, home: Path, session: int) -> None:
         # One scheduler, for tests share two cores; distribution on loopback only.
         "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 1:1 +sbwt none -kernel inet_dist_use_interface {127,0,0,1}",
     }
-    epmd = shutil.which("epmd") or "/usr/bin/epmd"
-    mapper = subprocess.Popen([epmd, "-port", str(ports.epmd)], env=environment, cwd=home, **user)
-    node = subprocess.Popen([server], env=environment, cwd=home, **user)
-    while node.poll() is None and mapper.poll() is None and _began(session) == began:
-        time.sleep(0.25)
-    if _began(session) != began:
-        shutil.rmtree(home, ignore_errors=True)
-    os.killpg(os.getpgrp(), signal.SIGKILL)  # our own group: the node, its mapper and this
 
 
 def _began(process: int) -> float | None:
@@ -256,7 +281,7 @@ def _began(process: int) -> float | None:
         return None
 
 
-def _server_user(home: Path) -> dict[str, int]:
+def _server_user() -> dict[str, int]:
     """As root the node runs as the user that its package made, like in production."""
     if os.getuid() != 0:
         return {}
@@ -264,8 +289,6 @@ def _server_user(home: Path) -> dict[str, int]:
         user = pwd.getpwnam("rabbitmq")
     except KeyError:
         return {}
-    for path in (home, *home.rglob("*")):
-        os.chown(path, user.pw_uid, user.pw_gid)
     return {"user": user.pw_uid, "group": user.pw_gid}
 
 

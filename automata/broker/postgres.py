@@ -22,7 +22,6 @@ from automata.broker.local import LocalBroker, LocalListener
 from automata.broker.message import NotARing, unpack
 from automata.broker.outbox import Outbox
 
-SEND_SEC = 5.0
 CLOSE_SEC = 1.0
 
 
@@ -32,7 +31,7 @@ class Wire(Protocol):
     async def listen(self) -> None: ...
 
     async def notify(self, payloads: Sequence[str]) -> None:
-        """Each payload is shorter than 8000 bytes."""
+        """Each payload is shorter than 8000 bytes. Raises within seconds when there is no answer."""
         ...
 
     def notifications(self) -> AsyncGenerator[str]:
@@ -82,8 +81,7 @@ class PostgresBroker:
             self._mouth.up()
             while True:
                 async with self._outbox.taken() as rings:
-                    async with asyncio.timeout(SEND_SEC):
-                        await wire.notify([ring.body.decode() for ring in rings])
+                    await wire.notify([ring.body.decode() for ring in rings])
                     for ring in rings:
                         count("sent", ring.topic)
 

@@ -15,13 +15,15 @@ from typing import Any
 
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
 
-from automata.broker.contract import FANOUT
+from automata.broker.contract import FANOUT, TASKS_READY
 from automata.broker.counted import heard, poison
 from automata.broker.local import LocalBroker
 from automata.broker.message import NotARing, Ring, unpack
 from automata.broker.topology import Topology
 
-PREFETCH = 32  # messages that one process holds without having answered
+PREFETCH = 32  # messages of a topic that one process holds without having answered
+# A worker whose slots are all taken does not look, and must not sit on rings that an idle one would follow.
+PREFETCH_TASKS = 1
 STEP_SEC = 5.0
 
 
@@ -66,7 +68,6 @@ class RabbitEar:
     async def run(self, up: Callable[[], None]) -> None:
         """`up` is called when all topics are heard for the first time. Ends by raising."""
         async with asyncio.timeout(STEP_SEC):
-            await self._channel.set_qos(prefetch_count=PREFETCH)
             underlay = await self._channel.get_underlay_channel()
             underlay.on_consumer_cancel_callbacks.add(self._on_cancel)
             await self._follow()
@@ -101,6 +102,8 @@ class RabbitEar:
             return queue, await queue.consume(partial(self._on_fanout, topic), no_ack=True, exclusive=True)
         await self._topology.declare_work(topic)
         queue = await self._channel.get_queue(topic, ensure=False)
+        prefetch = PREFETCH_TASKS if topic.startswith(TASKS_READY) else PREFETCH
+        await self._channel.set_qos(prefetch_count=prefetch)  # holds for consumers that begin after it
         return queue, await queue.consume(partial(self._on_work, topic))
 
     async def _on_fanout(self, topic: str, message: AbstractIncomingMessage) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import aclosing, asynccontextmanager
+import os
+import socket
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 
 from psycopg import AsyncConnection
 
@@ -30,7 +32,7 @@ class NotifyWire:
 
     async def notify(self, payloads: Sequence[str]) -> None:
         """Each payload is shorter than 8000 bytes (PostgreSQL's limit)."""
-        with mapped(self._label):
+        with mapped(self._label), self._cut_after(ANSWER_SEC):
             await self._conn.execute(
                 "SELECT pg_notify(%s, payload) FROM unnest(%s::text[]) payload", [CHANNEL, list(payloads)]
             )
@@ -42,8 +44,22 @@ class NotifyWire:
                 async with aclosing(self._conn.notifies(timeout=QUIET_SEC)) as arriving:
                     async for notification in arriving:
                         yield notification.payload
-                async with asyncio.timeout(ANSWER_SEC):
+                with self._cut_after(ANSWER_SEC):
                     await self._conn.execute("SELECT 1")
+
+    @contextmanager
+    def _cut_after(self, seconds: float) -> Iterator[None]:
+        """What takes longer fails as on a broken connection. Cancelling it would ask the server to cancel, through
+        the same dead network, and wait for that."""
+        timer = asyncio.get_running_loop().call_later(seconds, self._cut)
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def _cut(self) -> None:
+        with suppress(OSError), socket.socket(fileno=os.dup(self._conn.fileno())) as wire:
+            wire.shutdown(socket.SHUT_RDWR)
 
 
 @asynccontextmanager

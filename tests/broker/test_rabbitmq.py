@@ -18,7 +18,7 @@ from aio_pika.abc import AbstractChannel
 from aio_pika.exceptions import ChannelPreconditionFailed
 
 from automata import telemetry
-from automata.broker import topology
+from automata.broker import rabbitmq, topology
 from automata.broker.contract import RUNS_FINISHED, RUNS_PENDING, TASKS_COMPLETED, TASKS_READY, Listener, tasks_ready
 from automata.broker.message import MAX_IDS, pack
 from automata.broker.rabbitmq import RabbitBroker, check_address
@@ -234,6 +234,59 @@ def test_a_server_killed_and_started_again_is_found_and_has_kept_what_was_not_an
                 bell.done()
                 here.ring(RUNS_PENDING, ["after"])
                 await heard(bell, "after")
+
+    run(scene)
+
+
+def test_a_server_short_of_memory_takes_no_rings_and_still_takes_answers(
+    rabbit_node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rabbitmq, "SEND_SEC", 0.5)
+    url = rabbit_node.url("v1")
+
+    async def scene() -> None:
+        async with brokers(url, url) as [here, there]:
+            with there.listen(RUNS_PENDING) as bell:
+                await connected(here, there)
+                here.ring(RUNS_PENDING, ["before"])
+                await heard(bell, "before")
+                await asyncio.to_thread(rabbit_node.control, "set_vm_memory_high_watermark", "0.00001")
+                here.ring(RUNS_PENDING, ["during"])
+                await until(lambda: not here.state().connected)
+                bell.done()
+                assert there._hearing
+                await asyncio.wait_for(there._hearing.all_sent(), LONG)
+                assert there._ear
+                assert there._ear.connected
+                await asyncio.to_thread(rabbit_node.control, "set_vm_memory_high_watermark", "0.4")
+                assert await bell.wait(LONG)
+                await connected(here)
+                here.ring(RUNS_PENDING, ["after"])
+                await heard(bell, "after")
+                assert "before" not in bell.ids
+
+    run(scene)
+
+
+def test_a_worker_that_is_full_holds_one_ring_and_the_others_get_the_rest(amqp_url: str) -> None:
+    async def scene() -> None:
+        async with brokers(amqp_url, amqp_url, amqp_url) as [here, full, idle]:
+            with full.listen(TASKS_READY) as busy, idle.listen(TASKS_READY) as bell:
+                await connected(here, full, idle)
+                await bell.wait(0)
+                bell.done()
+                names = [str(uuid4()) for _ in range(6)]
+                for name in names:
+                    here.ring(TASKS_READY, [name])
+                    await asyncio.wait_for(here._outbox._sent.wait(), LONG)
+                seen: set[str] = set()
+                while len(seen) < len(names) - 1:
+                    assert await bell.wait(LONG)
+                    seen |= set(bell.ids)
+                    bell.done()
+                await busy.wait(LONG)
+                assert len(set(busy.ids)) == 1
+                assert seen | set(busy.ids) == set(names)
 
     run(scene)
 
