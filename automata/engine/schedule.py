@@ -1,7 +1,7 @@
 """When a schedule is due: pure arithmetic on a cron line or an interval, a zone, and two instants.
 
 A local day's clock is cut into stretches of constant UTC offset. In each stretch a wall time is an instant by
-subtraction, so that the rule for gaps and overlaps (docs/flows.md) is stated once, where two stretches meet.
+subtraction, so that the rule for gaps and overlaps (docs/concepts.md) is stated once, where two stretches meet.
 """
 
 from __future__ import annotations

@@ -18,6 +18,8 @@ import pytest
 from typer.main import get_command
 
 from automata.cli.app import app
+from automata.engine.states import TASK_TRANSITIONS, RunStatus
+from automata.report.reference import errors_page
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("flows-example/*.md")])
@@ -48,6 +50,18 @@ def test_every_command_of_a_code_block_exists_with_its_options(page: Path) -> No
 def test_every_make_target_that_is_named_exists(page: Path) -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     assert set(MAKE.findall(page.read_text(encoding="utf-8"))) <= targets
+
+
+def test_the_page_of_errors_has_every_code_as_it_is() -> None:
+    page = (ROOT / "docs/errors.md").read_text(encoding="utf-8")
+    assert page == errors_page(), "write it anew: python -m automata.report.reference > docs/errors.md"
+
+
+def test_the_page_of_concepts_draws_every_state_and_every_transition_of_a_task() -> None:
+    page = (ROOT / "docs/concepts.md").read_text(encoding="utf-8")
+    drawn = set(re.findall(r"^    (QUEUED|RUNNING) --> ([A-Z]+)", page.split("A task:")[1], re.MULTILINE))
+    assert drawn == {(str(one), str(other)) for one, to in TASK_TRANSITIONS.items() if one for other in to}
+    assert all(status in page for status in RunStatus)
 
 
 def test_a_command_that_does_not_exist_is_noticed() -> None:

@@ -155,10 +155,13 @@ class Model:
         for name in list(fresh):  # it was never more than an intention
             if self.nodes[name].kind != "group" and failing & set(self._scopes(name)):
                 del self.status[name]
-        for name, status in list(self.status.items()):
-            if status in ("QUEUED", "TIMER") and failing & set(self._scopes(name)):
-                self.status[name] = "CANCELLED"
         fresh.clear()
+        waiting = [name for name, status in self.status.items() if status in ("QUEUED", "TIMER")]
+        taken_back = [name for name in waiting if failing & set(self._scopes(name))]
+        for name in taken_back:
+            self.status[name] = "CANCELLED"
+        if taken_back:  # a group may be over by that
+            return True
         busy = {
             scope
             for name, status in self.status.items()

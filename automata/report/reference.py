@@ -1,0 +1,49 @@
+"""Writes docs/errors.md from the codes themselves: python -m automata.report.reference > docs/errors.md."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from automata.errors import Conflict, Invalid, Missing, Refused, Unavailable, Usage
+from automata.flow.codes import CODES as FLOW_CODES
+from automata.sync.codes import CODES as PROJECT_CODES
+
+_HEAD = """# Errors
+
+Every finding in a file has a place (file, line, column, JSON pointer), a code that stays the same, one sentence, and
+where possible a suggestion. Every error of the REST API is `application/problem+json` (RFC 9457) with `code`, `detail`
+and, where it is about one member of the request, `pointer`.
+"""
+
+_KINDS = (
+    (Invalid, "What was given is wrong: fix the file, the input or the request."),
+    (Usage, "The command or the configuration is wrong."),
+    (Missing, "What was named does not exist."),
+    (Conflict, "Someone was first, or the state does not allow it: look again."),
+    (Refused, "A guard said no."),
+    (Unavailable, "Something outside cannot be reached: try later."),
+)
+
+
+def errors_page() -> str:
+    """The whole page, as Markdown."""
+    kinds = [f"| {kind.exit_code} | {kind.status} | {words} |" for kind, words in _KINDS]
+    return "\n".join(
+        [
+            _HEAD,
+            "| exit code | HTTP | meaning |\n|---|---|---|",
+            *kinds,
+            "",
+            *_table("Flow files", FLOW_CODES),
+            *_table("Repositories", PROJECT_CODES),
+        ]
+    )
+
+
+def _table(title: str, codes: Mapping[str, str]) -> list[str]:
+    rows = [f"| `{code}` | {sentence.replace('|', chr(92) + '|')} |" for code, sentence in sorted(codes.items())]
+    return [f"## {title}", "", "| code | |", "|---|---|", *rows, ""]
+
+
+if __name__ == "__main__":
+    print(errors_page(), end="")
