@@ -67,7 +67,14 @@ up: $(READY) ## Everything in one process on flows-example, reloading what you e
 
 run: up ## The same as up
 
-dev-api: up ## The same as up: API, orchestrator and worker share one process so far
+dev-api: migrate-up ## The API alone on :8080, on the shared database
+	@$(BIN)/automata api $(ARGS)
+
+dev-orchestrator: migrate-up ## An orchestrator alone (health on :8083)
+	@$(BIN)/automata orchestrator $(ARGS)
+
+dev-worker: migrate-up ## A worker alone that may call this machine (health on :8082)
+	@$(BIN)/automata worker --allow-loopback $(ARGS)
 
 migrate-up: $(READY) ## Bring the database to this version's tables
 	@$(BIN)/automata migrate $(ARGS)
@@ -89,10 +96,6 @@ down: ## Not yet: comes with the deployment in containers
 	@$(call later,with the deployment in containers; until then Ctrl-C ends make up)
 dev-scheduler: ## Not yet: comes with the scheduler
 	@$(call later,with the scheduler as a process of its own)
-dev-orchestrator: ## Not yet: comes with separate processes
-	@$(call later,with RabbitMQ and separate processes; until then it runs inside make up)
-dev-worker: ## Not yet: comes with separate processes
-	@$(call later,with RabbitMQ and separate processes; until then it runs inside make up)
 chaos: ## Not yet: comes with the chaos tests
 	@$(call later,with the chaos tests)
 soak: ## Not yet: comes with the soak tests

@@ -6,6 +6,7 @@ Every limit of the product that an operator may turn is a field here, with its u
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ import yaml
 
 from automata.errors import Usage
 
+_QUEUE = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")  # as in flow files
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
 
@@ -38,6 +40,7 @@ class Settings:
     # how much at once
     concurrency: int = 500  # steps that one worker runs side by side
     batch: int = 500  # rows that one statement takes
+    queues: tuple[str, ...] = ("default",)  # what a worker takes from: a step's `queue:`
     pool_size: int = 8  # connections of one process
     # time
     lease_sec: float = 30.0
@@ -65,7 +68,11 @@ def load(env: Mapping[str, str] | None = None, **flags: Any) -> Settings:
     values |= {name: env[key] for name in names if (key := f"AUTOMATA_{name.upper()}") in env}
     values |= {name: value for name, value in flags.items() if value is not None}
     defaults = Settings()
-    return replace(defaults, **{name: _cast(name, raw, getattr(defaults, name)) for name, raw in values.items()})
+    made = replace(defaults, **{name: _cast(name, raw, getattr(defaults, name)) for name, raw in values.items()})
+    for name in made.queues:
+        if not _QUEUE.fullmatch(name):
+            raise Usage(f"AUTOMATA_QUEUES: {name!r} is no queue: lower-case letters, digits, `.`, `_` and `-`")
+    return made if made.queues else replace(made, queues=defaults.queues)
 
 
 def _from_file(path: Path) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 import uvloop
 
 from automata.api.app import create_app
-from automata.services.all_in_one import Running, serve
+from automata.services.process import Running, serve
 from automata.settings import Settings
 from automata.steps.contract import Outcome, StepContext
 

@@ -61,6 +61,23 @@ def make_database(server_url: str) -> Iterator[Callable[[], str]]:
         _drop(conn, made)
 
 
+@pytest.fixture
+def make_empty_database(server_url: str) -> Iterator[Callable[[], str]]:
+    """Call it for the URL of a database without any tables."""
+    made: list[str] = []
+
+    def make() -> str:
+        name = f"{_PREFIX}_{os.getpid()}_{next(_numbers)}"
+        with _admin(server_url) as conn:
+            conn.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        made.append(name)
+        return _with_database(server_url, name)
+
+    yield make
+    with _admin(server_url) as conn:
+        _drop(conn, made)
+
+
 @pytest.fixture(scope="module")
 def database_url(make_database: Callable[[], str]) -> str:
     """This module's own database, with all tables and no rows."""

@@ -26,6 +26,25 @@ def create_app(
     health_of: Callable[[], Mapping[str, Any]] = dict,
 ) -> FastAPI:
     """REST under /api/v1, health and metrics beside it. `health_of` names this process's parts and their troubles."""
+    app = _app(db, broker, settings, health_of)
+    # Each router bears its whole path: the metrics name a route as its router knows it.
+    for part in (flows, runs, tasks, schedules, sync):
+        app.include_router(part.router)
+    openapi.install(app)
+    return app
+
+
+def create_health_app(
+    db: Database,
+    broker: Broker,
+    settings: Settings,
+    health_of: Callable[[], Mapping[str, Any]] = dict,
+) -> FastAPI:
+    """Health and metrics alone, for a process that serves no API."""
+    return _app(db, broker, settings, health_of)
+
+
+def _app(db: Database, broker: Broker, settings: Settings, health_of: Callable[[], Mapping[str, Any]]) -> FastAPI:
     # FastAPI's pages for /docs load scripts from elsewhere; the description itself is ours to serve.
     app = FastAPI(title="Automata", version=__version__, docs_url=None, redoc_url=None)
     app.state.desk = Desk(
@@ -37,10 +56,7 @@ def create_app(
         versions=Versions(db),
         health=health_of,
     )
-    # Each router bears its whole path: the metrics name a route as its router knows it.
-    for part in (flows, runs, tasks, schedules, sync, health):
-        app.include_router(part.router)
+    app.include_router(health.router)
     problem.install(app)
-    openapi.install(app)
     app.add_middleware(Edge, guard=Guard.of(settings.host), max_body_bytes=settings.max_body_bytes)
     return app

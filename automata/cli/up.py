@@ -15,7 +15,7 @@ from automata.errors import Invalid, Missing, Refused, Unavailable, Usage
 from automata.settings import Settings, load
 
 if TYPE_CHECKING:
-    from automata.services.all_in_one import Running
+    from automata.services.process import Running
     from automata.store.database import Database
     from automata.sync.source import Source
 
@@ -92,14 +92,14 @@ def _run(settings: Settings, branch: str | None, watch: bool, tell: Tell) -> Non
             applied=applied,
             revision=current(url),
         )
-        with _runner() as runner:
-            runner.run(_serve(settings, url, branch, watch, tell))
+        with runner() as loop:
+            loop.run(_serve(settings, url, branch, watch, tell))
     tell("stopped", "drained; what was running goes on at the next start")
 
 
 async def _serve(settings: Settings, url: str, branch: str | None, watch: bool, tell: Tell) -> None:
     from automata.api.app import create_app
-    from automata.services.all_in_one import serve
+    from automata.services.process import serve
     from automata.store.database import Database
 
     source = _source(settings, branch, watch) if settings.repo else None
@@ -158,7 +158,7 @@ def _source(settings: Settings, branch: str | None, watch: bool) -> Source:
     return replace(source_of(settings, branch), working_tree=watch)
 
 
-def _runner() -> asyncio.Runner:
+def runner() -> asyncio.Runner:
     with suppress(ImportError):
         import uvloop
 

@@ -167,7 +167,7 @@ def _check_until(value: Any, pointer: str, findings: Findings) -> None:
 
 def _check_attempts(node: Node, findings: Findings) -> None:
     if node.type in _WITHOUT_ATTEMPTS:
-        for key in ("retry", "timeout_sec"):
+        for key in ("retry", "timeout_sec", "queue"):
             if key in node.spec:
                 message = f"`{key}` has no effect on a `{node.type}` step"
                 findings.add("AF032", message, f"{node.pointer}/{key}", name=True, severity="warning")

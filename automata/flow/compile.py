@@ -49,6 +49,7 @@ class PlanStep:
     retry: RetryPolicy
     timeout_sec: float
     continue_on_error: bool
+    queue: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +233,7 @@ class _Compiler:
             retry=step.retry,
             timeout_sec=step.timeout_sec,
             continue_on_error=step.continue_on_error,
+            queue=step.queue,
         )
 
     def _reads(self, references: Iterable[Reference], reader: str) -> frozenset[str]:

@@ -17,6 +17,7 @@ Overlap = Literal["allow", "skip", "queue"]
 RETRIED_STATUS = (408, 425, 429, 500, 502, 503, 504)
 DEFAULT_TIMEOUT_SEC = 300.0
 GROUP = "parallel"
+DEFAULT_QUEUE = "default"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,7 @@ class Step:
     retry: RetryPolicy = RetryPolicy()
     timeout_sec: float = DEFAULT_TIMEOUT_SEC
     continue_on_error: bool = False
+    queue: str = DEFAULT_QUEUE
     branches: tuple[Branch, ...] = ()
 
 
@@ -162,6 +164,7 @@ def _step(spec: Mapping[str, Any], retry: RetryPolicy, timeout: float) -> Step:
         retry=RetryPolicy.from_spec(spec.get("retry", {}), retry),
         timeout_sec=float(spec.get("timeout_sec", timeout)),
         continue_on_error=spec.get("continue_on_error", False),
+        queue=spec.get("queue", DEFAULT_QUEUE),
         branches=tuple(
             Branch(branch["id"], tuple(_step(step, retry, timeout) for step in branch["steps"]))
             for branch in spec.get("branches", ())

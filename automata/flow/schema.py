@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from automata.flow.configs import CONFIG_SCHEMAS, STATUS, Schema, closed, flag, number, one_of, ref, text
-from automata.flow.model import GROUP, RETRIED_STATUS
+from automata.flow.model import DEFAULT_QUEUE, GROUP, RETRIED_STATUS
 
 MAX_STEPS = 1_000
 MAX_INPUTS = 100
@@ -26,10 +26,12 @@ MAX_TIMEOUT_SEC = 86_400
 MAX_RETRY_DELAY_MS = 86_400_000
 MIN_INTERVAL_SEC, MAX_INTERVAL_SEC = 1, 366 * 86_400
 
+QUEUE_PATTERN = "^[a-z0-9][a-z0-9._-]{0,62}$"
+
 BUILTIN_TYPES = tuple(CONFIG_SCHEMAS)
 # Parts of the language that are designed but not built: refused by name rather than as a misspelling.
 LATER_TYPES = ("flow", "approval")
-LATER_KEYS = {"step": ("foreach", "max_parallel", "concurrency", "queue"), "flow": ("concurrency", "queue")}
+LATER_KEYS = {"step": ("foreach", "max_parallel", "concurrency"), "flow": ("concurrency",)}
 
 DRAFTS = {
     "2020-12": "https://json-schema.org/draft/2020-12/schema",
@@ -162,6 +164,13 @@ _STEP = closed(
         "outputs": ref("outputs", description="Templates over `response` (http) or `result` (others)."),
         "retry": ref("retry"),
         "timeout_sec": _TIMEOUT,
+        "queue": {
+            "type": "string",
+            "pattern": QUEUE_PATTERN,
+            "default": DEFAULT_QUEUE,
+            "title": "a queue (lower-case letters, digits, `.`, `_` and `-`; at most 63)",
+            "description": "Only workers of this queue run the step (`automata worker --queues`).",
+        },
         "continue_on_error": flag("Let dependents go on when this step has failed."),
         "branches": {
             "type": "array",

@@ -18,10 +18,11 @@ from uuid import UUID
 
 from psycopg import AsyncConnection
 
-from automata.broker.contract import RUNS_FINISHED, RUNS_PENDING, TASKS_COMPLETED, TASKS_READY, Broker
+from automata.broker.contract import RUNS_FINISHED, RUNS_PENDING, TASKS_COMPLETED, Broker, tasks_ready
 from automata.engine.advance import Decision, InstantRule, RunView, StepState, advance
 from automata.engine.states import RunStatus, TaskStatus
 from automata.errors import AutomataError
+from automata.flow.compile import PlanStep
 from automata.services.plans import Compiled, Plans
 from automata.settings import Settings
 from automata.store import queue
@@ -75,11 +76,11 @@ class Orchestrator:
         async with self._db.transaction() as conn:
             wakeups, busy = await queue.take(conn, self._settings.batch)
             if wakeups:
-                finished, queued = await self._advance_batch(conn, wakeups)
+                finished, lanes = await self._advance_batch(conn, wakeups)
         if not wakeups:
             return BUSY_PAUSE_SEC if busy else await self._until_due()
-        if queued:
-            self._broker.ring(TASKS_READY)
+        for lane in lanes:
+            self._broker.ring(tasks_ready(lane))
         if finished:
             self._broker.ring(RUNS_FINISHED, [str(id) for id in finished])
         return 0
@@ -89,8 +90,10 @@ class Orchestrator:
             due = await queue.next_due(conn, queue.ADVANCE)
         return self._settings.poll_sec if due is None else min(max(due, BUSY_PAUSE_SEC), self._settings.poll_sec)
 
-    async def _advance_batch(self, conn: AsyncConnection[Any], wakeups: Sequence[WakeUp]) -> tuple[list[UUID], bool]:
-        """Returns the runs that finished, and whether workers have something new to do."""
+    async def _advance_batch(
+        self, conn: AsyncConnection[Any], wakeups: Sequence[WakeUp]
+    ) -> tuple[list[UUID], set[str]]:
+        """Returns the runs that finished, and the lanes on which workers have something new to do."""
         by_run: defaultdict[UUID, list[WakeUp]] = defaultdict(list)
         for item in wakeups:
             by_run[item.run_id].append(item)
@@ -103,7 +106,7 @@ class Orchestrator:
         await queue.apply(conn, changes)
         if crashed := [item for turn in turns if turn.decision is _CRASHED for item in turn.wakeups]:
             await queue.postpone(conn, crashed)
-        return [row[0] for row in changes.finish], any(row[2] != queue.ADVANCE for row in changes.enqueue)
+        return [row[0] for row in changes.finish], {row[2] for row in changes.enqueue} - {queue.ADVANCE}
 
     async def _load(self, conn: AsyncConnection[Any], by_run: Mapping[UUID, list[WakeUp]]) -> list[_Turn]:
         loaded = await queue.load(conn, list(by_run))
@@ -125,7 +128,7 @@ class Orchestrator:
         turn.decision = decision
         if decision.needs or decision.drop:
             return True
-        _collect(turn, decision, changes)
+        _collect(turn, turn.compiled.plan.steps, decision, changes)
         return False
 
     def _give_up(self, turn: _Turn, error: Exception, changes: Changes) -> Decision:
@@ -179,11 +182,11 @@ def _turn(run: Loaded, compiled: Compiled, wakeups: list[WakeUp]) -> _Turn:
     return _Turn(run, compiled, view, states, fired, wakeups)
 
 
-def _collect(turn: _Turn, decision: Decision, changes: Changes) -> None:
+def _collect(turn: _Turn, steps: Mapping[str, PlanStep], decision: Decision, changes: Changes) -> None:
     run = turn.loaded
     for start in decision.start:
         reads = ",".join(start.reads)
-        changes.enqueue.append((run.id, start.step, queue.DEFAULT_LANE, None, run.version_id, reads))
+        changes.enqueue.append((run.id, start.step, steps[start.step].queue, None, run.version_id, reads))
     for timer in decision.wait:
         changes.enqueue.append((run.id, timer.step, queue.ADVANCE, timer.until, run.version_id, ""))
     for item in decision.settle:

@@ -15,11 +15,12 @@ import random
 import socket
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from automata.broker.contract import TASKS_COMPLETED, TASKS_READY, Broker
+from automata.broker.contract import TASKS_COMPLETED, Broker, tasks_ready
 from automata.engine.advance import RunView, task_context
 from automata.engine.retry import Failure, next_attempt_ms
 from automata.engine.states import TaskStatus
@@ -30,8 +31,8 @@ from automata.steps.contract import Outcome, StepContext, StepType, Transport
 from automata.steps.execute import execute_step
 from automata.steps.secrets import masker
 from automata.store import tasks
-from automata.store.database import Database
-from automata.store.queue import DEFAULT_LANE, next_due
+from automata.store.database import Connection, Database
+from automata.store.queue import next_due
 from automata.store.tasks import Claim, Result, Retry
 
 log = logging.getLogger(__name__)
@@ -39,6 +40,7 @@ log = logging.getLogger(__name__)
 BUSY_PAUSE_SEC = 0.005  # another worker is claiming the very rows that are ready
 MAX_LOSSES = 5  # workers that one task may take down before it is called poison
 OFFER_AGAIN_SEC = 0.5
+WATCH_SEC = 1.0
 STOP_BEFORE_LEASE_SEC = 5.0  # a call that could not be renewed ends this long before its lease does
 
 
@@ -47,6 +49,7 @@ class _Held:
     claim: Claim
     call: asyncio.Task[None]
     safe_until: float  # monotonic; the lease, less the margin
+    since: float
 
 
 class Worker:
@@ -60,7 +63,6 @@ class Worker:
         settings: Settings,
         *,
         secrets: Mapping[str, str] | None = None,
-        lane: str = DEFAULT_LANE,
     ) -> None:
         self.name = f"{socket.gethostname()}:{os.getpid()}"
         self._db = db
@@ -69,7 +71,7 @@ class Worker:
         self._types = types
         self._transport = transport
         self._settings = settings
-        self._lane = lane
+        self._lanes = list(settings.queues)
         self._secrets = dict(secrets or {})
         self._mask = masker(self._secrets)
         self._held: dict[UUID, _Held] = {}  # by fence
@@ -80,18 +82,21 @@ class Worker:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop`, then drain: claim nothing, finish within `drain_sec`, give the rest back."""
-        async with asyncio.TaskGroup() as group:
-            hand_in = group.create_task(self._hand_in_loop())
-            heartbeat = group.create_task(self._heartbeat_loop())
-            await self._claim_loop(stop)
-            await self._drain()
-            hand_in.cancel()
-            heartbeat.cancel()
+        try:
+            async with asyncio.TaskGroup() as group:
+                parts = (self._hand_in_loop, self._heartbeat_loop, self._watch_loop)
+                loops = [group.create_task(part()) for part in parts]
+                await self._claim_loop(stop)
+                await self._drain()
+                for loop in loops:
+                    loop.cancel()
+        finally:
+            self._abandon()
 
     # -- claiming ------------------------------------------------------------------------------------------------
 
     async def _claim_loop(self, stop: asyncio.Event) -> None:
-        with self._broker.listen(TASKS_READY) as bell:
+        with self._broker.listen(*map(tasks_ready, self._lanes)) as bell:
             while not stop.is_set():
                 free = self._settings.concurrency - len(self._held)
                 if free <= 0:
@@ -111,19 +116,29 @@ class Worker:
     async def _claim(self, limit: int) -> int:
         asked = time.monotonic()
         async with self._db.connection() as conn:
-            claims = await tasks.claim(conn, self._lane, limit, self._settings.lease_sec, self.name)
+            claims = await self._claim_from_lanes(conn, limit)
         if claims:
             plans = await self._plans.get({claim.version_id for claim in claims})
             safe_until = asked + self._settings.lease_sec - STOP_BEFORE_LEASE_SEC
             for claim in claims:
                 call = asyncio.create_task(self._execute(claim, plans[claim.version_id]))
-                self._held[claim.fence] = _Held(claim, call, safe_until)
+                self._held[claim.fence] = _Held(claim, call, safe_until, asked)
         return len(claims)
+
+    async def _claim_from_lanes(self, conn: Connection, limit: int) -> list[Claim]:
+        """Lane by lane, so that each is walked in its own index order; whoever was first is last the next time."""
+        claims: list[Claim] = []
+        self._lanes.append(self._lanes.pop(0))
+        for lane in self._lanes:
+            if left := limit - len(claims):
+                claims += await tasks.claim(conn, lane, left, self._settings.lease_sec, self.name)
+        return claims
 
     async def _until_due(self) -> float:
         async with self._db.connection() as conn:
-            due = await next_due(conn, self._lane)
-        return self._settings.poll_sec if due is None else min(max(due, BUSY_PAUSE_SEC), self._settings.poll_sec)
+            moments = [due for lane in self._lanes if (due := await next_due(conn, lane)) is not None]
+        poll = self._settings.poll_sec
+        return min(max(min(moments, default=poll), BUSY_PAUSE_SEC), poll)
 
     # -- executing -----------------------------------------------------------------------------------------------
 
@@ -222,7 +237,8 @@ class Worker:
         if accepted:
             self._broker.ring(TASKS_COMPLETED)
         if retries:
-            self._broker.ring(TASKS_READY)
+            for lane in self._lanes:
+                self._broker.ring(tasks_ready(lane))
 
     # -- leases --------------------------------------------------------------------------------------------------
 
@@ -240,9 +256,8 @@ class Worker:
         if not held:
             return
         asked = time.monotonic()
-        rows = [(item.claim.run.id, item.claim.step, fence) for fence, item in held.items()]
         async with self._db.connection() as conn:
-            ours = await tasks.renew(conn, rows, self._settings.lease_sec)
+            ours = await tasks.renew(conn, _rows(held), self._settings.lease_sec)
         for fence, item in held.items():
             if fence in ours:
                 item.safe_until = asked + self._settings.lease_sec - STOP_BEFORE_LEASE_SEC
@@ -254,16 +269,37 @@ class Worker:
             if time.monotonic() > item.safe_until:
                 item.call.cancel()
 
+    async def _watch_loop(self) -> None:
+        """Calls that were cancelled end within a second or two, wherever the cancel came from.
+
+        One statement a second while calls are under way that are older than that, none otherwise; short calls are
+        over before anybody could cancel them.
+        """
+        while True:
+            await asyncio.sleep(WATCH_SEC)
+            old = time.monotonic() - WATCH_SEC
+            held = {fence: item for fence, item in self._held.items() if item.since <= old and not item.call.done()}
+            if not held:
+                continue
+            try:
+                async with self._db.connection() as conn:
+                    ours = await tasks.still_held(conn, _rows(held))
+            except AutomataError:
+                continue  # the heartbeat says it louder
+            for fence, item in held.items():
+                if fence not in ours and fence in self._held:
+                    item.call.cancel()
+
     # -- leaving -------------------------------------------------------------------------------------------------
 
     async def _drain(self) -> None:
         """Finish what finishes in time; what does not is given back at once instead of when its lease ends."""
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(self._settings.drain_sec):
                 while self._held:
                     await asyncio.wait([item.call for item in self._held.values()])
                     await self._flush()
-        except TimeoutError:
+        if self._held:
             await self._release()
 
     async def _release(self) -> None:
@@ -272,8 +308,22 @@ class Worker:
             item.call.cancel()
         if rest:
             rows = [(item.claim.run.id, item.claim.step, item.claim.fence) for item in rest]
-            async with self._db.connection() as conn:
-                await tasks.release(conn, rows)
+            try:
+                async with self._db.connection() as conn:
+                    await tasks.release(conn, rows)
+            except AutomataError as error:
+                log.warning("worker: %d tasks are not given back, their leases run out: %s", len(rows), error)
+
+    def _abandon(self) -> None:
+        """What is still under way when the loops are gone has nobody to renew its lease: end it."""
+        for item in self._held.values():
+            item.call.cancel()
+        self._held.clear()
+        self._done.clear()
+
+
+def _rows(held: Mapping[UUID, _Held]) -> list[tuple[UUID, str, UUID]]:
+    return [(item.claim.run.id, item.claim.step, fence) for fence, item in held.items()]
 
 
 def _view(claim: Claim, compiled: Compiled) -> RunView:

@@ -35,9 +35,10 @@ LIMITS = {
 class Database:
     """One process's connections. Make it with `open`; every error that leaves a block is an AutomataError."""
 
-    def __init__(self, url: str, pool: AsyncConnectionPool[Connection], label: str) -> None:
+    def __init__(self, url: str, conninfo: str, pool: AsyncConnectionPool[Connection]) -> None:
         self.url = url
-        self.label = label
+        self.label = describe(url)
+        self._conninfo = conninfo
         self._pool = pool
         self._sweep: asyncio.Task[None] | None = None
 
@@ -56,9 +57,22 @@ class Database:
 
         `settings` are session settings laid over LIMITS. Raises Unavailable within CONNECT_SEC or so.
         """
+        db = cls.at(url, min_size=min_size, max_size=max_size, name=name, settings=settings)
+        await db.start(migrated=migrated)
+        return db
+
+    @classmethod
+    def at(
+        cls,
+        url: str,
+        *,
+        min_size: int = 1,
+        max_size: int = 10,
+        name: str = "automata",
+        settings: Mapping[str, str] | None = None,
+    ) -> Database:
+        """A database that nobody has talked to yet; until `start` has succeeded every block raises Unavailable."""
         conninfo = conninfo_of(url, name, {**LIMITS, **(settings or {})})
-        label = describe(url)
-        await _check(conninfo, label, migrated)
         pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             conninfo,
             kwargs={"autocommit": True, "prepare_threshold": 2},
@@ -70,8 +84,12 @@ class Database:
             max_waiting=1000,
             open=False,
         )
-        await pool.open()
-        return cls(url, pool, label)
+        return cls(url, conninfo, pool)
+
+    async def start(self, *, migrated: bool = True) -> None:
+        """Connect and check, as `open` says; may be called again after it raised Unavailable."""
+        await _check(self._conninfo, self.label, migrated)
+        await self._pool.open()
 
     async def close(self) -> None:
         if self._sweep:

@@ -125,6 +125,12 @@ async def renew(conn: AsyncConnection[Any], held: Sequence[tuple[UUID, str, UUID
     return {row[0] for row in await cursor.fetchall()}
 
 
+async def still_held(conn: AsyncConnection[Any], held: Sequence[tuple[UUID, str, UUID]]) -> set[UUID]:
+    """The fences of claims that are neither lost nor cancelled; renews nothing."""
+    cursor = await conn.execute(statement("still_held"), columns(("run_id", "step", "fence"), held))
+    return {row[0] for row in await cursor.fetchall()}
+
+
 async def release(conn: AsyncConnection[Any], held: Sequence[tuple[UUID, str, UUID]]) -> None:
     """Give tasks back unfinished (a drain)."""
     await conn.execute(statement("release"), columns(("run_id", "step", "fence"), held))

@@ -240,12 +240,12 @@ def test_planned_step_types_are_refused_by_name(name: str) -> None:
     assert one(steps(f"id: s, type: {name}")) == f"AF090 the step type `{name}` is not supported yet"
 
 
-@pytest.mark.parametrize("key", ["foreach", "max_parallel", "concurrency", "queue"])
+@pytest.mark.parametrize("key", ["foreach", "max_parallel", "concurrency"])
 def test_planned_keys_of_a_step_are_refused_by_name(key: str) -> None:
     assert one(steps(f"id: s, {DELAY}, {key}: 1")) == f"AF090 `{key}` is not supported yet"
 
 
-@pytest.mark.parametrize("key", ["concurrency", "queue"])
+@pytest.mark.parametrize("key", ["concurrency"])
 def test_planned_keys_of_a_flow_are_refused_by_name(key: str) -> None:
     assert one(steps(f"id: s, {DELAY}", more=f"{key}: {{limit: 1}}")) == f"AF090 `{key}` is not supported yet"
 

@@ -27,6 +27,7 @@ class Ledger:
 
     def __init__(self, delay_sec: float = 0.0) -> None:
         self.calls: list[Call] = []
+        self.hung_up = 0  # callers that left before their answer
         self.url = ""
         self._serials = itertools.count(1)
         self._delay = delay_sec
@@ -60,7 +61,7 @@ class Ledger:
     async def _run(self) -> None:
         app = web.Application()
         app.router.add_post("/effect", self._effect)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1, handler_cancellation=True)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
@@ -72,5 +73,9 @@ class Ledger:
     async def _effect(self, request: web.Request) -> web.Response:
         call = Call(next(self._serials), request.headers["Idempotency-Key"], await request.json())
         self.calls.append(call)
-        await asyncio.sleep(self._delay)
+        try:
+            await asyncio.sleep(self._delay)
+        except asyncio.CancelledError:
+            self.hung_up += 1
+            raise
         return web.json_response({"seen": call.body, "serial": call.serial})

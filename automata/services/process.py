@@ -1,0 +1,167 @@
+"""One process: any set of the parts (API, scheduler, orchestrator, worker) in one event loop, with health beside them.
+
+Failure argument. Nothing here is needed to continue: a process that dies is started again and finds its work in the
+database. A part that falls over is started again alone. A patient process listens before its database answers and
+says on /readyz what it waits for, so an orchestration of containers may start everything at once, in any order.
+SIGTERM and SIGINT drain; a second one ends the process where it stands, which costs its leases.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
+from typing import Any
+
+from automata.broker.contract import RUNS_PENDING, TASKS_READY, Broker, tasks_ready
+from automata.errors import AutomataError, Unavailable
+from automata.services.broker import open_broker
+from automata.services.health import Health
+from automata.services.orchestrator import Orchestrator
+from automata.services.plans import Plans
+from automata.services.web import address, bind, serve_web
+from automata.services.worker import Worker
+from automata.settings import Settings
+from automata.steps.contract import StepType
+from automata.steps.egress import EgressPolicy, HttpTransport
+from automata.steps.registry import instant_rules, load_types
+from automata.steps.secrets import load_secrets
+from automata.store.database import Database
+
+log = logging.getLogger(__name__)
+
+API, ORCHESTRATOR, WORKER = "api", "orchestrator", "worker"
+ALL = frozenset({API, ORCHESTRATOR, WORKER})
+RESTART_PAUSE_SEC = 1.0
+DATABASE_PAUSE_SEC = (0.2, 5.0)  # the first and the longest pause between two looks for the database
+
+# The API stands on the same floor as the services, so whoever composes a process hands it in.
+MakeApp = Callable[[Database, Broker, Settings, Callable[[], Mapping[str, Any]]], Any]
+Part = Callable[[asyncio.Event], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """What is up: `address` is where HTTP is answered, with the port that was bound when 0 was asked for."""
+
+    address: str
+    db: Database
+    broker: Broker
+
+
+async def serve(
+    settings: Settings,
+    database_url: str,
+    make_app: MakeApp,
+    *,
+    parts: Collection[str] = ALL,
+    patient: bool = False,
+    on_ready: Callable[[Running], Awaitable[None]] | None = None,
+    types: Mapping[str, StepType] | None = None,
+) -> None:
+    """Run until SIGINT or SIGTERM, then drain. `on_ready` is awaited once HTTP is answered.
+
+    `patient` waits for a database that does not answer or lacks its tables instead of raising Unavailable. Raises
+    Usage when the address is taken.
+    """
+    stop, drained = asyncio.Event(), asyncio.Event()
+    listening = bind(settings.host, settings.port)
+    async with AsyncExitStack() as stack:
+        stack.callback(listening.close)
+        db = Database.at(database_url, max_size=settings.pool_size)
+        stack.push_async_callback(db.close)
+        if not patient:
+            await db.start()
+        broker = await open_broker(settings, database_url, alone=set(parts) >= ALL)
+        stack.push_async_callback(broker.close)
+        health = Health()
+        loops = _loops(parts, db, broker, settings, types or {}, stack)
+        app = make_app(db, broker, settings, health.snapshot)
+        _stop_on_signals(stop, broker, settings)
+        async with asyncio.TaskGroup() as group:
+            # An API that is told to end takes no more runs; the others show their draining to whoever asks.
+            web = group.create_task(serve_web(app, listening, stop if API in parts else drained))
+            if on_ready:
+                await on_ready(Running(address(settings.host, listening), db, broker))
+            if patient:
+                await _await_database(db, stop, health)
+            async with asyncio.TaskGroup() as working:
+                for name, part in loops.items():
+                    working.create_task(_keep(name, part, stop, health))
+                await stop.wait()
+            drained.set()
+            await web
+
+
+def _loops(
+    parts: Collection[str],
+    db: Database,
+    broker: Broker,
+    settings: Settings,
+    types: Mapping[str, StepType],
+    stack: AsyncExitStack,
+) -> dict[str, Part]:
+    plans = Plans(db)
+    loops: dict[str, Part] = {}
+    if ORCHESTRATOR in parts:
+        loops[ORCHESTRATOR] = Orchestrator(db, broker, plans, instant_rules(), settings).run
+    if WORKER in parts:
+        policy = EgressPolicy(settings.allow_loopback, settings.egress_allow, settings.egress_deny)
+        transport = HttpTransport(policy)
+        stack.push_async_callback(transport.close)
+        every = {**load_types(), **types}
+        loops[WORKER] = Worker(db, broker, plans, every, transport, settings, secrets=load_secrets(os.environ)).run
+    return loops
+
+
+async def _await_database(db: Database, stop: asyncio.Event, health: Health) -> None:
+    pause, longest = DATABASE_PAUSE_SEC
+    while not stop.is_set():
+        try:
+            await db.start()
+        except Unavailable as error:
+            log.warning("waiting for the database: %s", error)
+            health.set("database", str(error))
+            await _sleep(pause, stop)
+            pause = min(pause * 2, longest)
+        else:
+            health.set("database")
+            return
+
+
+async def _keep(name: str, part: Part, stop: asyncio.Event, health: Health) -> None:
+    """A loop that fell over is started again: it holds no state that the database has not."""
+    while not stop.is_set():
+        health.set(name)
+        try:
+            await part(stop)
+        except AutomataError as error:
+            log.warning("%s fell over and is started again: %s", name, error)
+            health.set(name, str(error))
+            await _sleep(RESTART_PAUSE_SEC, stop)
+        except Exception as error:
+            log.exception("%s fell over and is started again", name)
+            health.set(name, f"{type(error).__name__}: {error}")
+            await _sleep(RESTART_PAUSE_SEC, stop)
+
+
+async def _sleep(seconds: float, stop: asyncio.Event) -> None:
+    with suppress(TimeoutError):
+        await asyncio.wait_for(stop.wait(), seconds)
+
+
+def _stop_on_signals(stop: asyncio.Event, broker: Broker, settings: Settings) -> None:
+    def leave(number: int) -> None:
+        if stop.is_set():
+            os._exit(128 + number)  # whoever asks twice does not want to wait; leases run out by themselves
+        stop.set()
+        for topic in (RUNS_PENDING, TASKS_READY, *(tasks_ready(lane) for lane in settings.queues)):
+            broker.ring(topic)  # loops that sleep look up
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, leave, number)
