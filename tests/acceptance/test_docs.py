@@ -18,8 +18,8 @@ import pytest
 from typer.main import get_command
 
 from automata.cli.app import app
+from automata.cli.reference import errors_page
 from automata.engine.states import TASK_TRANSITIONS, RunStatus
-from automata.report.reference import errors_page
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("flows-example/*.md")])
@@ -54,7 +54,7 @@ def test_every_make_target_that_is_named_exists(page: Path) -> None:
 
 def test_the_page_of_errors_has_every_code_as_it_is() -> None:
     page = (ROOT / "docs/errors.md").read_text(encoding="utf-8")
-    assert page == errors_page(), "write it anew: python -m automata.report.reference > docs/errors.md"
+    assert page == errors_page(), "write it anew: python -m automata.cli.reference > docs/errors.md"
 
 
 def test_the_page_of_concepts_draws_every_state_and_every_transition_of_a_task() -> None:

@@ -1,4 +1,4 @@
-"""Writes docs/errors.md from the codes themselves: python -m automata.report.reference > docs/errors.md."""
+"""Writes docs/errors.md from the codes themselves: python -m automata.cli.reference > docs/errors.md."""
 
 from __future__ import annotations
 
