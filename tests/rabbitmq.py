@@ -246,6 +246,7 @@ def _guard(server: Path, home: Path, session: int) -> None:
         time.sleep(0.25)
     if _began(session) != began:
         shutil.rmtree(home, ignore_errors=True)
+        Path(f"{home}.lock").unlink(missing_ok=True)
     os.killpg(os.getpgrp(), signal.SIGKILL)  # our own group: the node, its mapper and this
 
 
