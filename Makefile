@@ -70,6 +70,9 @@ run: up ## The same as up
 dev-api: migrate-up ## The API alone on :8080, on the shared database
 	@$(BIN)/automata api $(ARGS)
 
+dev-scheduler: migrate-up ## A scheduler alone (health on :8081)
+	@$(BIN)/automata scheduler $(ARGS)
+
 dev-orchestrator: migrate-up ## An orchestrator alone (health on :8083)
 	@$(BIN)/automata orchestrator $(ARGS)
 
@@ -94,8 +97,6 @@ clean: ## Remove what was built or set up here, .venv too
 
 down: ## Not yet: comes with the deployment in containers
 	@$(call later,with the deployment in containers; until then Ctrl-C ends make up)
-dev-scheduler: ## Not yet: comes with the scheduler
-	@$(call later,with the scheduler as a process of its own)
 chaos: ## Not yet: comes with the chaos tests
 	@$(call later,with the chaos tests)
 soak: ## Not yet: comes with the soak tests

@@ -43,6 +43,7 @@ HTTP_REFUSED = Counter(
 RUNS_CREATED = Counter(
     "automata_runs_created_total", "Runs accepted (committed), by trigger.", ("trigger",), registry=REGISTRY
 )
+SCHEDULE_FIRES = Counter("automata_schedule_fires_total", "Runs that schedules started.", registry=REGISTRY)
 INTAKE_ROWS = Histogram(
     "automata_intake_batch_rows", "Run requests that shared one transaction.", buckets=_ROWS, registry=REGISTRY
 )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace as replace_fields
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -11,17 +13,21 @@ from pydantic import ValidationError
 from starlette.responses import Response
 
 from automata.api.desk import Desk
-from automata.api.known import current_version
+from automata.api.known import Version, current_version
 from automata.api.openapi import request_body
 from automata.api.problem import from_validation
 from automata.api.query import Cursor, FlowKey, Limit, cursor_of, page_of
 from automata.api.refusals import BadBody
-from automata.api.shapes import Page, ScheduleAnswer, ScheduleRequest
+from automata.api.shapes import BackfillAnswer, BackfillRequest, CreatedAnswer, Page, ScheduleAnswer, ScheduleRequest
 from automata.api.wire import V1, Json, read_object
+from automata.broker.contract import RUNS_PENDING
+from automata.engine.schedule import due_times
 from automata.errors import Invalid, Missing
 from automata.flow.declared import check_declared
 from automata.flow.findings import Findings, Positions
+from automata.flow.inputs import check_inputs
 from automata.store.flows import FlowRow, as_uuid, find_flow
+from automata.store.queue import NewRun, create_runs
 from automata.store.schedules import (
     ScheduleRow,
     create_schedule,
@@ -92,6 +98,48 @@ async def resume(request: Request, schedule_id: str) -> Response:
     return await _enable(request, schedule_id, True)
 
 
+@router.post("/{schedule_id}/trigger", status_code=201, responses={201: {"model": CreatedAnswer}})
+async def trigger(request: Request, schedule_id: str) -> Response:
+    """Start a run now, as the schedule would: its flow's current version and its inputs."""
+    desk = Desk.of(request)
+    async with desk.db.connection() as conn:
+        found = await get_schedule(conn, _id(schedule_id))
+    version, inputs = await _ready(desk, found)
+    run = NewRun(found.flow_id, version.id, inputs, "manual", created_by=f"schedule {found.name}")
+    made = await desk.intake.create(run)
+    return Json({"id": made.id, "created_at": made.created_at}, 201, headers={"Location": f"{V1}/runs/{made.id}"})
+
+
+@router.post(
+    "/{schedule_id}/backfill", responses={200: {"model": BackfillAnswer}}, openapi_extra=request_body(BackfillRequest)
+)
+async def backfill(request: Request, schedule_id: str) -> Response:
+    """Start the runs of fire times that have passed, each once: what was started before stays as it is."""
+    desk = Desk.of(request)
+    try:
+        asked = BackfillRequest.model_validate(await read_object(request))
+    except ValidationError as error:
+        raise from_validation(error) from error
+    async with desk.db.connection() as conn:
+        found = await get_schedule(conn, _id(schedule_id))
+    until = min(asked.until, found.now)
+    moment = timedelta(microseconds=1)
+    # `from` is included and `to` is not, while due_times counts the other way round.
+    times = due_times(found.schedule, asked.since - moment, until - moment, asked.limit + 1)
+    fires, rest = times[: asked.limit], times[asked.limit :]
+    created = 0
+    if fires and not asked.dry_run:
+        version, inputs = await _ready(desk, found)
+        created = await _start(desk, found, version, inputs, fires)
+    answer = {
+        "created": created,
+        "existing": 0 if asked.dry_run else len(fires) - created,
+        "fires": fires,
+        "next_from": rest[0] if rest else None,
+    }
+    return Json(answer)
+
+
 @router.delete("/{schedule_id}", status_code=204, response_class=Response)
 async def delete(request: Request, schedule_id: str) -> Response:
     """Delete a schedule of the API; runs that it started stay."""
@@ -109,6 +157,35 @@ def _id(text: str) -> UUID:
 async def _enable(request: Request, schedule_id: str, enabled: bool) -> Response:
     async with Desk.of(request).db.transaction() as conn:
         return Json(_schedule(await enable_schedule(conn, _id(schedule_id), enabled)))
+
+
+async def _ready(desk: Desk, found: ScheduleRow) -> tuple[Version, Mapping[str, Any]]:
+    """What a run of this schedule is made of today. Raises Conflict, Invalid."""
+    version = await desk.versions.get(current_version(await desk.heads.get(str(found.flow_id))))
+    return version, check_inputs(version.inputs, found.schedule.inputs)
+
+
+async def _start(
+    desk: Desk, found: ScheduleRow, version: Version, inputs: Mapping[str, Any], fires: Sequence[datetime]
+) -> int:
+    runs = [
+        NewRun(
+            found.flow_id,
+            version.id,
+            inputs,
+            "backfill",
+            schedule_id=found.id,
+            scheduled_for=fire,
+            created_by=f"schedule {found.name}",
+        )
+        for fire in fires
+    ]
+    async with desk.db.transaction() as conn:
+        made = await create_runs(conn, runs)
+    fresh = [str(run.id) for run in made if run.created]
+    if fresh:
+        desk.broker.ring(RUNS_PENDING, fresh)
+    return len(fresh)
 
 
 def _asked(body: dict[str, Any]) -> ScheduleRequest:
@@ -165,6 +242,7 @@ def _schedule(row: ScheduleRow) -> dict[str, Any]:
         "jitter_sec": schedule.jitter_sec,
         "starting_deadline_sec": schedule.starting_deadline_sec,
         "last_fire_at": row.last_fire_at,
+        "last_error": row.last_error,
         "next_fires": row.next_fires(),
         "created_at": row.created_at,
         "updated_at": row.updated_at,

@@ -186,9 +186,31 @@ class ScheduleAnswer(Answered):
     jitter_sec: float
     starting_deadline_sec: float | None
     last_fire_at: AwareDatetime | None
+    last_error: str | None = Field(description="Why the newest fire started nothing, when that is a fault.")
     next_fires: list[AwareDatetime] = Field(description="The next five; none while the schedule is paused.")
     created_at: AwareDatetime
     updated_at: AwareDatetime
+
+
+class CreatedAnswer(Answered):
+    id: UUID
+    created_at: AwareDatetime
+
+
+class BackfillRequest(Given):
+    """`from` is included, `to` is not; at most `limit` fire times, the earliest first."""
+
+    since: AwareDatetime = Field(alias="from")
+    until: AwareDatetime = Field(alias="to")
+    limit: int = Field(default=100, ge=1, le=1000)
+    dry_run: bool = False
+
+
+class BackfillAnswer(Answered):
+    created: int
+    existing: int
+    fires: list[AwareDatetime]
+    next_from: AwareDatetime | None = Field(description="Where to go on; null when nothing is left.")
 
 
 class AttemptOfSync(Answered):

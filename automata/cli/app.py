@@ -17,7 +17,7 @@ from automata.cli import flow, run, schedule
 from automata.cli.demo.command import demo
 from automata.cli.migrate import migrate
 from automata.cli.output import Format, Output, report, say, say_json
-from automata.cli.services import api, orchestrator, worker
+from automata.cli.services import api, orchestrator, scheduler, worker
 from automata.cli.sync import init, sync
 from automata.cli.up import up
 from automata.cli.validate import schema, validate
@@ -46,9 +46,14 @@ app.command(rich_help_panel=WRITE, epilog="Example: automata schema > flow.schem
 app.command(rich_help_panel=WRITE, epilog="Example: automata sync --repo ./my-flows --dry-run")(sync)
 app.add_typer(flow.app, name="flow", rich_help_panel=RUN)
 app.add_typer(run.app, name="run", rich_help_panel=RUN)
+app.command(
+    rich_help_panel=RUN,
+    epilog="Example: automata backfill daily-report --from 2026-01-01T00:00:00Z --to 2026-02-01T00:00:00Z",
+)(schedule.backfill)
 app.add_typer(schedule.app, name="schedule", rich_help_panel=RUN)
 app.command(rich_help_panel=KEEP, epilog="Example: automata migrate --dry-run")(migrate)
 app.command(rich_help_panel=KEEP, epilog="Example: automata api --host 0.0.0.0")(api)
+app.command(rich_help_panel=KEEP, epilog="Example: automata scheduler --port 0")(scheduler)
 app.command(rich_help_panel=KEEP, epilog="Example: automata orchestrator --port 0")(orchestrator)
 app.command(rich_help_panel=KEEP, epilog="Example: automata worker --concurrency 200 --queues default,slow")(worker)
 

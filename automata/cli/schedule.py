@@ -8,6 +8,7 @@ import typer
 
 from automata.cli.client import Api, ApiUrl
 from automata.cli.output import Format, Output, compact, duration, emit, facts, moment, say, say_json, table
+from automata.errors import Missing, Usage
 
 app = typer.Typer(no_args_is_help=True, help="See when flows start by themselves.")
 
@@ -75,6 +76,80 @@ def delete(schedule_id: ScheduleId, output: Output = Format.TABLE, api_url: ApiU
         say(f"Deleted schedule {schedule_id}.")
 
 
+@app.command(epilog="Example: automata schedule pause 019b0c1e-7d3f-7c55-9a52-3f7f6a0a1c11")
+def pause(schedule_id: ScheduleId, output: Output = Format.TABLE, api_url: ApiUrl = None) -> None:
+    """Switch a schedule off, one of Git too: it stays so until its lines in the file change."""
+    with Api(api_url) as api:
+        emit(api.post("schedules", schedule_id, "pause"), output, _sheet)
+
+
+@app.command(epilog="Example: automata schedule resume 019b0c1e-7d3f-7c55-9a52-3f7f6a0a1c11")
+def resume(schedule_id: ScheduleId, output: Output = Format.TABLE, api_url: ApiUrl = None) -> None:
+    """Switch a schedule on; what would have fired meanwhile is not made up for."""
+    with Api(api_url) as api:
+        emit(api.post("schedules", schedule_id, "resume"), output, _sheet)
+
+
+@app.command(epilog="Example: automata schedule trigger 019b0c1e-7d3f-7c55-9a52-3f7f6a0a1c11")
+def trigger(schedule_id: ScheduleId, output: Output = Format.TABLE, api_url: ApiUrl = None) -> None:
+    """Start a run now, with the schedule's inputs."""
+    with Api(api_url) as api:
+        made = api.post("schedules", schedule_id, "trigger")
+    if output is Format.JSON:
+        say_json(made)
+    else:
+        say(f"Started run {made['id']}.")
+
+
+def backfill(
+    flow: Annotated[str, typer.Argument(help="The flow's name or id.", show_default=False)],
+    since: Annotated[str, typer.Option("--from", help="The first moment, like 2026-01-01T00:00:00Z.")],
+    until: Annotated[str, typer.Option("--to", help="The moment before which it ends.")],
+    schedule: Annotated[
+        str | None, typer.Option("--schedule", help="Which schedule of the flow; needed when it has several.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count the fire times, start nothing.")] = False,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=100_000, help="Runs at most.")] = 1000,
+    output: Output = Format.TABLE,
+    api_url: ApiUrl = None,
+) -> None:
+    """Start the runs of a schedule's past fire times, each once. What was started before stays as it is."""
+    with Api(api_url) as api:
+        found = _one_schedule(list(api.items("schedules", limit=1000, flow=flow)), flow, schedule)
+        total = {"schedule": found["id"], "created": 0, "existing": 0, "fires": 0, "next_from": since}
+        while total["next_from"] and total["fires"] < limit:
+            body = {
+                "from": total["next_from"],
+                "to": until,
+                "limit": min(1000, limit - total["fires"]),
+                "dry_run": dry_run,
+            }
+            answer = api.post("schedules", found["id"], "backfill", body=body)
+            total["fires"] += len(answer["fires"])
+            for name in ("created", "existing"):
+                total[name] += answer[name]
+            total["next_from"] = answer["next_from"]
+            if total["next_from"] and output is Format.TABLE:
+                say(f"{total['fires']:,} fire times so far, up to {total['next_from']}", stderr=True)
+    if output is Format.JSON:
+        say_json(total)
+        return
+    verb = "would start" if dry_run else f"started {total['created']:,}, {total['existing']:,} were there already, of"
+    say(f"{found['name']}: {verb} {total['fires']:,} runs.")
+    if total["next_from"]:
+        say(f"Not all: go on with --from {total['next_from']}.")
+
+
+def _one_schedule(schedules: list[dict[str, Any]], flow: str, name: str | None) -> dict[str, Any]:
+    named = [one for one in schedules if name in (None, one["name"], one["id"])]
+    if len(named) == 1:
+        return named[0]
+    names = ", ".join(sorted(one["name"] for one in schedules)) or "none"
+    if named:
+        raise Usage(f"The flow {flow} has several schedules: {names}.", hint="Name one with --schedule.")
+    raise Missing(f"The flow {flow} has no schedule {name or ''}".rstrip() + ".", hint=f"It has {names}.")
+
+
 def _schedules_table(data: dict[str, Any]) -> Any:
     rows = (
         (item["id"], item["flow"], item["name"], _rule(item), item["managed_by"], _next(item)) for item in data["items"]
@@ -94,6 +169,7 @@ def _sheet(item: dict[str, Any]) -> Any:
             ("catch-up", item["catchup"]),
             ("overlap", item["overlap"]),
             ("last", moment(item["last_fire_at"])),
+            ("last error", item["last_error"]),
             ("next", "\n".join(str(moment(stamp)) for stamp in item["next_fires"]) or _next(item)),
         )
     )

@@ -1,4 +1,4 @@
-"""`automata api|orchestrator|worker`: one part of the product as a process of its own, any number of each."""
+"""`automata api|scheduler|orchestrator|worker`: one part of the product as a process of its own, any number of each."""
 
 from __future__ import annotations
 
@@ -24,6 +24,11 @@ Port = Annotated[
 def api(host: Host = None, port: Port = None, output: Output = Format.TABLE) -> None:
     """Run the REST API alone, on port 8080."""
     _serve("api", output, host=host, port=port)
+
+
+def scheduler(host: Host = None, port: Port = None, output: Output = Format.TABLE) -> None:
+    """Run a scheduler: of any number one leads and starts runs. Health and metrics on port 8081."""
+    _serve("scheduler", output, host=host, port=port)
 
 
 def orchestrator(host: Host = None, port: Port = None, output: Output = Format.TABLE) -> None:

@@ -23,6 +23,7 @@ from automata.services.broker import open_broker
 from automata.services.health import Health
 from automata.services.orchestrator import Orchestrator
 from automata.services.plans import Plans
+from automata.services.scheduler import Scheduler
 from automata.services.web import address, bind, serve_web
 from automata.services.worker import Worker
 from automata.settings import Settings
@@ -34,8 +35,8 @@ from automata.store.database import Database
 
 log = logging.getLogger(__name__)
 
-API, ORCHESTRATOR, WORKER = "api", "orchestrator", "worker"
-ALL = frozenset({API, ORCHESTRATOR, WORKER})
+API, SCHEDULER, ORCHESTRATOR, WORKER = "api", "scheduler", "orchestrator", "worker"
+ALL = frozenset({API, SCHEDULER, ORCHESTRATOR, WORKER})
 RESTART_PAUSE_SEC = 1.0
 DATABASE_PAUSE_SEC = (0.2, 5.0)  # the first and the longest pause between two looks for the database
 
@@ -109,6 +110,8 @@ def _loops(
     loops: dict[str, Part] = {}
     if ORCHESTRATOR in parts:
         loops[ORCHESTRATOR] = Orchestrator(db, broker, plans, instant_rules(), settings).run
+    if SCHEDULER in parts:
+        loops[SCHEDULER] = Scheduler(db, broker, plans, settings).run
     if WORKER in parts:
         policy = EgressPolicy(settings.allow_loopback, settings.egress_allow, settings.egress_deny)
         transport = HttpTransport(policy)

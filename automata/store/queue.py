@@ -46,6 +46,7 @@ class NewRun:
     schedule_id: UUID | None = None
     scheduled_for: datetime | None = None
     created_by: str | None = None
+    ready_at: datetime | None = None  # begins at once when None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,7 @@ _RUN = (
     "schedule_id",
     "scheduled_for",
     "created_by",
+    "ready_at",
 )
 
 
@@ -202,6 +204,7 @@ def _run_row(run: NewRun) -> Row:
         run.schedule_id,
         run.scheduled_for,
         run.created_by,
+        run.ready_at,
     )
 
 

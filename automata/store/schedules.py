@@ -41,6 +41,7 @@ class ScheduleRow:
     archived: bool
     next_fire_at: datetime | None
     last_fire_at: datetime | None
+    last_error: str | None
     created_at: datetime
     updated_at: datetime
     now: datetime
@@ -61,7 +62,7 @@ def schedule_of(spec: Mapping[str, Any]) -> Schedule:
 
 _SELECT = (
     "SELECT schedules.id, flow_id, flows.name AS flow_name, schedules.name, origin, spec, enabled,"
-    " flows.archived_at IS NOT NULL AS archived, next_fire_at, last_fire_at,"
+    " flows.archived_at IS NOT NULL AS archived, next_fire_at, last_fire_at, last_error,"
     " schedules.created_at, schedules.updated_at, now() AS now"
     " FROM schedules JOIN flows ON flows.id = schedules.flow_id"
 )
@@ -111,7 +112,8 @@ async def update_schedule(conn: Connection, schedule_id: UUID, spec: Mapping[str
     """Replace what a schedule says; its name stays. Raises Missing, Invalid, Conflict `git_managed`."""
     found = await _unmanaged(conn, schedule_id)
     await conn.execute(
-        "UPDATE schedules SET spec = %s, enabled = %s, next_fire_at = NULL, updated_at = now() WHERE id = %s",
+        "UPDATE schedules SET spec = %s, enabled = %s, next_fire_at = NULL, last_error = NULL, updated_at = now()"
+        " WHERE id = %s",
         [dumps({**spec, "name": found.name}), spec.get("enabled", True), schedule_id],
     )
     await _arm(conn, [found.flow_id])

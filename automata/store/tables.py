@@ -146,6 +146,7 @@ schedules = Table(
     _time("last_fire_at"),
     _stamp("created_at"),
     _stamp("updated_at"),
+    _text("last_error", nullable=True),
     UniqueConstraint("flow_id", "name"),
     _one_of("origin", "git", "api"),
 )
@@ -153,6 +154,15 @@ Index(
     "schedules_due",
     schedules.c.next_fire_at,
     postgresql_where=schedules.c.next_fire_at.is_not(None),
+)
+
+leaders = Table(
+    "leaders",
+    metadata,
+    _text("role", primary_key=True),
+    Column("epoch", BigInteger, nullable=False, server_default=text("0")),
+    _text("holder"),
+    _stamp("since"),
 )
 
 runs = Table(

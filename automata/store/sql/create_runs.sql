@@ -1,20 +1,23 @@
 -- Caller: store/queue.py create_runs. One row a run, and its first wake-up, in one statement.
 -- Index: runs_pkey; runs_idempotency and runs_fire (both partial) decide who was first.
 -- Locks: waits for a concurrent insert of the same key, then leaves that one alone.
-WITH made AS (
+WITH given AS MATERIALIZED (
+    SELECT * FROM unnest(%(id)s::uuid[], %(flow_id)s::uuid[], %(version_id)s::uuid[], %(trigger)s::text[],
+                %(inputs)s::text[], %(idempotency_key)s::text[], %(request_hash)s::text[],
+                %(schedule_id)s::uuid[], %(scheduled_for)s::timestamptz[], %(created_by)s::text[],
+                %(ready_at)s::timestamptz[])
+      AS given(id, flow_id, version_id, trigger, inputs, idempotency_key, request_hash,
+               schedule_id, scheduled_for, created_by, ready_at)
+), made AS (
     INSERT INTO runs (id, flow_id, version_id, trigger, inputs, idempotency_key, request_hash,
                       schedule_id, scheduled_for, created_by)
     SELECT id, flow_id, version_id, trigger, inputs::json, idempotency_key, request_hash,
            schedule_id, scheduled_for, created_by
-    FROM unnest(%(id)s::uuid[], %(flow_id)s::uuid[], %(version_id)s::uuid[], %(trigger)s::text[],
-                %(inputs)s::text[], %(idempotency_key)s::text[], %(request_hash)s::text[],
-                %(schedule_id)s::uuid[], %(scheduled_for)s::timestamptz[], %(created_by)s::text[])
-      AS given(id, flow_id, version_id, trigger, inputs, idempotency_key, request_hash,
-               schedule_id, scheduled_for, created_by)
+    FROM given
     ON CONFLICT DO NOTHING
     RETURNING id, version_id, created_at
 ), woken AS (
     INSERT INTO task_queue (run_id, step, lane, ready_at, version_id)
-    SELECT id, '', '@advance', now(), version_id FROM made
+    SELECT id, '', '@advance', coalesce(given.ready_at, now()), made.version_id FROM made JOIN given USING (id)
 )
 SELECT id, created_at FROM made

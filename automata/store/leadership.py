@@ -1,0 +1,75 @@
+"""The seat of a leader: an advisory lock on a connection of its own, and the number of the term in a row.
+
+Failure argument. The lock alone elects: it lives as long as its session, and the server ends a session that says
+nothing for SILENCE_SEC, so a leader that is paused or cut off loses the seat without doing anything. A leader that
+wakes up late still believes; so every transaction of its office locks the row and compares the term (`holds`). The
+next leader has raised the term under the same lock, before it does anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+from psycopg import AsyncConnection
+
+from automata.store.database import CONNECT_SEC, LIMITS, Connection, conninfo_of
+from automata.store.failures import describe, mapped
+
+SILENCE_SEC = 10
+ANSWER_SEC = 5.0
+
+
+class Seat:
+    """One try for one role. Make it with `open`; a session that broke raises Unavailable, and is of no more use."""
+
+    def __init__(self, conn: Connection, role: str, label: str) -> None:
+        self._conn = conn
+        self._role = role
+        self._label = label
+
+    @classmethod
+    async def open(cls, url: str, role: str) -> Seat:
+        """Raises Unavailable."""
+        limits = {**LIMITS, "idle_session_timeout": f"{SILENCE_SEC}s"}
+        conninfo = conninfo_of(url, f"automata {role} seat", limits)
+        with mapped(describe(url)):
+            async with asyncio.timeout(CONNECT_SEC + 1):
+                conn = await AsyncConnection.connect(conninfo, autocommit=True)
+        return cls(conn, role, describe(url))
+
+    async def take(self, holder: str) -> int | None:
+        """The number of the new term, None while another holds the seat."""
+        with mapped(self._label):
+            async with asyncio.timeout(ANSWER_SEC):
+                cursor = await self._conn.execute(
+                    "SELECT pg_try_advisory_lock(hashtextextended('automata leader ' || %s, 0))", [self._role]
+                )
+                row = await cursor.fetchone()
+                if row is None or not row[0]:
+                    return None
+                cursor = await self._conn.execute(
+                    "INSERT INTO leaders (role, epoch, holder) VALUES (%s, 1, %s) ON CONFLICT (role) DO UPDATE"
+                    " SET epoch = leaders.epoch + 1, holder = excluded.holder, since = now() RETURNING epoch",
+                    [self._role, holder],
+                )
+                row = await cursor.fetchone()
+        return int(row[0]) if row else None
+
+    async def ping(self) -> None:
+        """Keep the session; raises Unavailable or TimeoutError when the seat must be taken for lost."""
+        with mapped(self._label):
+            async with asyncio.timeout(ANSWER_SEC):
+                await self._conn.execute("SELECT 1")
+
+    async def close(self) -> None:
+        with suppress(Exception):
+            async with asyncio.timeout(1):
+                await self._conn.close()
+
+
+async def holds(conn: Connection, role: str, epoch: int) -> bool:
+    """Whether the term still runs; in a transaction, and then nobody begins another before it ends."""
+    cursor = await conn.execute("SELECT epoch FROM leaders WHERE role = %s FOR SHARE", [role])
+    row = await cursor.fetchone()
+    return row is not None and row[0] == epoch
