@@ -87,6 +87,10 @@ db-shell: $(READY) ## psql on the database (AUTOMATA_DATABASE_URL, or the embedd
 
 bench: $(READY) ## Throughput, latency, statements a step and memory, as a table
 	@$(BIN)/python -m benchmarks $(ARGS)
+	@$(BIN)/python -m benchmarks.scaleout
+
+chaos: $(READY) ## 100,000 runs over 200 random kills of processes, broker and database (ARGS="--runs 1000 --kills 10")
+	@$(BIN)/python -m tests.promises.chaos $(ARGS)
 
 docs: $(READY) ## Check the documentation: its links, and that the commands it names exist
 	@$(BIN)/python -m pytest -q tests/acceptance/test_docs.py $(ARGS)
@@ -97,8 +101,6 @@ clean: ## Remove what was built or set up here, .venv too
 
 down: ## Not yet: comes with the deployment in containers
 	@$(call later,with the deployment in containers; until then Ctrl-C ends make up)
-chaos: ## Not yet: comes with the chaos tests
-	@$(call later,with the chaos tests)
 soak: ## Not yet: comes with the soak tests
 	@$(call later,with the soak tests)
 
