@@ -10,7 +10,6 @@ import argparse
 import asyncio
 import contextlib
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import psutil
 import psycopg
@@ -121,7 +121,7 @@ def _spread(values: list[float]) -> dict[str, float]:
 
 
 def _fresh_database(url: str) -> str:
-    name = f"bench_{os.getpid()}_{int(time.time())}"
+    name = f"bench_{uuid4().hex[:12]}"
     with psycopg.connect(url, autocommit=True) as conn:
         conn.execute(f"CREATE DATABASE {name}")
     fresh = url.replace("/automata?", f"/{name}?")

@@ -153,15 +153,15 @@ def lateness(url: str, count: int) -> dict[str, Any]:
         with psycopg.connect(url, autocommit=True) as conn:
             conn.execute(
                 "INSERT INTO schedules (flow_id, name, origin, spec, enabled, next_fire_at)"
-                " SELECT flows.id, 's' || n, 'api', jsonb_build_object('name', 's' || n, 'interval_sec', 86400,"
-                " 'catchup', 'latest'), true, date_trunc('second', now()) + interval '3 seconds'"
+                " SELECT flows.id, 's' || n, 'api', jsonb_build_object('name', 's' || n, 'interval_sec', 10), true,"
+                " to_timestamp(ceil((extract(epoch FROM now()) + 3) / 10) * 10)"
                 " FROM flows, generate_series(1, %s) AS n WHERE flows.name = 'timed'",
                 [count],
             )
-            due = conn.execute("SELECT min(next_fire_at) FROM schedules").fetchone()
-            time.sleep(8)
-            rows = conn.execute("SELECT created_at FROM runs WHERE schedule_id IS NOT NULL").fetchall()
-    assert due is not None
+            due = conn.execute("SELECT min(next_fire_at), min(next_fire_at) - now() FROM schedules").fetchone()
+            assert due is not None
+            time.sleep(due[1].total_seconds() + 5)
+            rows = conn.execute("SELECT created_at FROM runs WHERE scheduled_for = %s", [due[0]]).fetchall()
     late = sorted((row[0] - due[0]).total_seconds() for row in rows)
     cuts = statistics.quantiles(late, n=20) if len(late) > 1 else [0.0] * 19
     return {"schedules": count, "fired": len(late), "p50_sec": statistics.median(late or [0]), "p95_sec": cuts[18]}
