@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Generic, Literal, TypeVar
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictBool, StringConstraints
 
 from automata.engine.states import RunStatus, TaskStatus
 
@@ -190,6 +190,21 @@ class ScheduleAnswer(Answered):
     next_fires: list[AwareDatetime] = Field(description="The next five; none while the schedule is paused.")
     created_at: AwareDatetime
     updated_at: AwareDatetime
+
+
+class ApprovalAnswer(Answered):
+    run_id: UUID
+    step: str
+    flow: str
+    prompt: str
+    asked_at: AwareDatetime
+    expires_at: AwareDatetime | None
+
+
+class ApprovalRequest(Given):
+    approved: StrictBool
+    by: str = Field(default="anonymous", min_length=1, max_length=200)
+    comment: str = Field(default="", max_length=10_000)
 
 
 class CreatedAnswer(Answered):

@@ -165,15 +165,23 @@ def _load(file: Path, types: Mapping[str, Mapping[str, Any]]) -> Loaded:
 
 
 def _found(loaded: Sequence[Loaded]) -> Iterator[Diagnostic]:
+    from automata.flow.subflows import called_flows
     from automata.sync.plan import Desired, between_files
 
+    here = {one.flow.name for one in loaded if one.flow}
+    # Flows that were not looked at may be there all the same: only what is here can be told.
+    calls = {one.file: [call for call in called_flows(one.flow.spec) if call[0] in here] for one in loaded if one.flow}
     named = [
         Desired(
             name=one.flow.name,
             path=one.file,
             content_hash="",
             renamed_from=one.flow.renamed_from,
-            places={pointer: one.positions.locate(pointer) for pointer in ("/name", "/renamed_from")},
+            places={
+                pointer: one.positions.locate(pointer)
+                for pointer in ("/name", "/renamed_from", *(place for _, place in calls[one.file]))
+            },
+            calls=tuple(calls[one.file]),
         )
         for one in loaded
         if one.flow

@@ -25,6 +25,8 @@ from automata.engine.context import (
 )
 from automata.engine.decision import (
     UNLOADED,
+    Call,
+    Child,
     Decision,
     Done,
     Error,
@@ -63,17 +65,19 @@ def advance(
     plan: Plan,
     run: RunView,
     states: Mapping[str, StepState],
-    fired: Collection[str],
+    fired: Collection[str] | Mapping[str, Any],
     now: datetime,
     rules: Mapping[str, InstantRule],
+    answers: Mapping[str, Exception | None] | None = None,
 ) -> Decision:
     """Decide everything that can be decided.
 
     `states`: final ones of settled steps; QUEUED or RUNNING for work that is in the queue and for timers that wait.
-    A `parallel` that runs has none. `fired`: timers that were due; other names in it mean nothing. `rules` by step
-    type. Does not raise for anything that a flow or its data can do: a step or the run fails instead.
+    A `parallel` that runs has none. `fired`: timers that were due, as a mapping with what arrived for each; other
+    names in it mean nothing. `rules` by step type. `answers` are those to what the last call asked. Does not raise
+    for anything that a flow or its data can do: a step or the run fails instead.
     """
-    return _Advance(plan, run, states, fired, now, rules).decide()
+    return _Advance(plan, run, states, fired, now, rules, answers or {}).decide()
 
 
 class _NeedsError(Exception):
@@ -86,21 +90,26 @@ class _Advance:
         plan: Plan,
         run: RunView,
         states: Mapping[str, StepState],
-        fired: Collection[str],
+        fired: Collection[str] | Mapping[str, Any],
         now: datetime,
         rules: Mapping[str, InstantRule],
+        answers: Mapping[str, Exception | None],
     ) -> None:
         self.plan = plan
         self.run = run
         self.now = now
         self.rules = rules
         self.board = Board(plan, states)
+        self.answers = answers
+        self.arrived: Mapping[str, Any] = fired if isinstance(fired, Mapping) else {}
         self.fired = [name for name in fired if self._is_due(name)] if fired else []
         self.needs: set[str] = set()
+        self.asks: list[Child] = []
         self.stalled: list[PlanStep] = []
         self.settled: list[Settled] = []
         self.starts: dict[str, Start] = {}
         self.waits: dict[str, Timer] = {}
+        self.calls: dict[str, Child] = {}
         self.drops: list[str] = []
         self.fresh: list[PlanStep] = []
         self.opened: list[PlanStep] = []
@@ -110,9 +119,9 @@ class _Advance:
         if self.run.cancelled:
             return self._cancel()
         result = self._settle_all()
-        if self.needs:
+        if self.needs or self.asks:
             self._foresee()
-            return Decision(needs=frozenset(self.needs))
+            return Decision(needs=frozenset(self.needs), asks=tuple(self.asks))
         if self.drops:
             return Decision(drop=tuple(self.drops))
         return self._decision(result)
@@ -121,6 +130,7 @@ class _Advance:
         return Decision(
             start=tuple(self.starts.values()),
             wait=tuple(self.waits.values()),
+            call=tuple(self.calls.values()),
             settle=tuple(self.settled),
             result=result,
         )
@@ -208,17 +218,34 @@ class _Advance:
         self._load(step.reads)
         config = step.config.render(self._context(step, step.reads))
         answer = self.rules[step.type].begin(config, self.now)
-        if isinstance(answer, WaitUntil):
-            self.board.begin(step.id, StepState(TaskStatus.RUNNING, self.now))
-            self.waits[step.id] = Timer(step.id, answer.until)
-        else:
+        if isinstance(answer, Done):
             self._succeed(step, answer.result, self.now)
+            return
+        if isinstance(answer, Call):
+            self._ask(Child(step.id, answer))
+        else:
+            self.waits[step.id] = Timer(step.id, answer.until, answer.note)
+        self.board.begin(step.id, StepState(TaskStatus.RUNNING, self.now))
+
+    def _ask(self, child: Child) -> None:
+        """Whether a run can be written is not for us to know: the driver looks, and calls again with the answer."""
+        if child.step not in self.answers:
+            self.asks.append(child)
+            raise _NeedsError
+        if error := self.answers[child.step]:
+            raise error
+        self.calls[child.step] = child
 
     def _wake(self, step: PlanStep) -> None:
         self._load(step.reads)
         state = self.board.states.get(step.id)
         since = (state.since if state else None) or self.now
-        self._succeed(step, self.rules[step.type].wake(since, self.now).result, since)
+        answer = self.rules[step.type].wake(since, self.now, self.arrived.get(step.id))
+        if isinstance(answer, Done):
+            self._succeed(step, answer.result, since)
+        else:  # it rang too early: what it waits for has not come
+            self.board.begin(step.id, StepState(TaskStatus.RUNNING, since))
+            self.waits[step.id] = Timer(step.id, answer.until)
 
     def _succeed(self, step: PlanStep, result: Any, since: datetime | None) -> None:
         outputs = result
@@ -282,7 +309,7 @@ class _Advance:
     def _retract(self) -> None:
         """What this very call was about to start is as if it had never been asked for."""
         board, steps = self.board, self.plan.steps
-        for made in (self.starts, self.waits):
+        for made in (self.starts, self.waits, self.calls):
             for name in [name for name in made if board.blocked(steps[name])]:
                 del made[name]
                 board.retract(name)
@@ -336,7 +363,7 @@ class _Advance:
         board = self.board
         if board.complete():
             return self._success()
-        if board.active or self.needs:
+        if board.active or self.needs or self.asks:
             return None
         # Steps that wait for each other never get here from a checked file; a run must end all the same.
         self._close_run()

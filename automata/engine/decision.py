@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
 from automata.engine.states import RunStatus, TaskStatus
@@ -54,15 +54,34 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class WaitUntil:
+    """`note` is for whoever looks at what waits."""
+
     until: datetime
+    note: str | None = None
+
+
+# The end of a wait that only an event ends: the latest moment that both Python and PostgreSQL can name.
+FOREVER: Final = datetime.max.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Run another flow. What it answers arrives at `wake`; with `wait` False, as soon as the run is written."""
+
+    flow: str
+    inputs: Mapping[str, Any]
+    wait: bool = True
 
 
 class InstantRule(Protocol):
-    """A step type that needs no worker. Both may raise Invalid: the step FAILED with its code."""
+    """A step type that needs no worker. Both may raise Invalid: the step FAILED with its code.
 
-    def begin(self, config: Mapping[str, Any], now: datetime) -> Done | WaitUntil: ...
+    `arrived` is what ended the wait, None when only its time was over; the shape is the type's own.
+    """
 
-    def wake(self, since: datetime, now: datetime) -> Done: ...
+    def begin(self, config: Mapping[str, Any], now: datetime) -> Done | WaitUntil | Call: ...
+
+    def wake(self, since: datetime, now: datetime, arrived: Any = None) -> Done | WaitUntil: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +98,15 @@ class Timer:
 
     step: str
     until: datetime
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """Write a run of `call.flow` for this step; its end, or with `wait` False its beginning, fires the step."""
+
+    step: str
+    call: Call
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,15 +129,18 @@ class RunResult:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """One answer. `needs` and `drop` come alone, and ask to be asked again in the same transaction.
+    """One answer. `needs` with `asks`, and `drop`, come alone, and ask to be asked again in the same transaction.
 
     needs: SUCCEEDED steps whose outputs must be put into the states first.
+    asks: whether these runs could be written, as `answers` of the next call: None, or the error of the step.
     drop: work and timers to take back. What could be taken back is CANCELLED, what was claimed meanwhile RUNNING.
     """
 
     needs: frozenset[str] = frozenset()
+    asks: tuple[Child, ...] = ()
     start: tuple[Start, ...] = ()
     wait: tuple[Timer, ...] = ()
+    call: tuple[Child, ...] = ()
     settle: tuple[Settled, ...] = ()
     drop: tuple[str, ...] = ()
     result: RunResult | None = None

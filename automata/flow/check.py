@@ -16,7 +16,7 @@ from automata.flow.lexing import has_template
 from automata.flow.model import GROUP
 from automata.flow.outline import Node, Order, Outline
 from automata.flow.references import References
-from automata.flow.schema import BUILTIN_TYPES, LATER_TYPES
+from automata.flow.schema import BUILTIN_TYPES
 from automata.flow.shape import show
 from automata.flow.userschema import Problem, SchemaError, Work, compile_schema
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 Types = Mapping[str, Mapping[str, Any]]
 
 # The orchestrator decides these on the spot: there is no attempt that could be repeated or take too long.
-_WITHOUT_ATTEMPTS = ("delay", "transform", GROUP)
+_WITHOUT_ATTEMPTS = ("delay", "transform", "flow", "approval", GROUP)
 
 
 def check_flow(loaded: Loaded, types: Types | None = None) -> tuple[Diagnostic, ...]:
@@ -112,9 +112,6 @@ def _is_template(value: Any) -> bool:
 
 def _unknown_type(node: Node, known: list[str], findings: Findings) -> None:
     pointer = f"{node.pointer}/type"
-    if node.type in LATER_TYPES:
-        findings.add("AF090", f"the step type `{node.type}` is not supported yet", pointer)
-        return
     hint = findings.nearest.hint(node.type, known) or f"the types are {', '.join(known)}"
     findings.add("AF028", f"there is no step type {show(node.type)}", pointer, hint)
 

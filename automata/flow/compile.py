@@ -23,7 +23,13 @@ from automata.flow.template import (
 Kind = Literal["work", "instant", "timer", "group"]
 Ids = tuple[str, ...]
 
-_KINDS: Mapping[str, Kind] = {"transform": "instant", "delay": "timer", GROUP: "group"}
+_KINDS: Mapping[str, Kind] = {
+    "transform": "instant",
+    "delay": "timer",
+    "flow": "timer",
+    "approval": "timer",
+    GROUP: "group",
+}
 _NOTHING: frozenset[str] = frozenset()
 
 

@@ -134,9 +134,31 @@ TRANSFORM_CONFIG: Schema = closed(
 
 GROUP_CONFIG: Schema = closed({}, title="config of a `parallel` step (it has none)")
 
+FLOW_CONFIG: Schema = closed(
+    {
+        "flow": text("The name of the flow to run, or a template.", 16_384) | {"minLength": 1},
+        "inputs": or_template({"type": "object"}, "Its inputs; checked against what it declares."),
+        "wait": flag("Wait for its end; with false the step succeeds as soon as the run is accepted.", True),
+    },
+    ("flow",),
+    title="config of a `flow` step",
+)
+
+APPROVAL_CONFIG: Schema = closed(
+    {
+        "prompt": text("What is asked, for whoever decides; templates are allowed."),
+        "expires_sec": or_template(
+            {**number(0, MAX_DELAY_SEC, "Seconds."), "exclusiveMinimum": 0}, "Fail when nobody has decided by then."
+        ),
+    },
+    title="config of an `approval` step",
+)
+
 CONFIG_SCHEMAS: dict[str, Schema] = {
     "http": HTTP_CONFIG,
     "delay": DELAY_CONFIG,
     "transform": TRANSFORM_CONFIG,
     GROUP: GROUP_CONFIG,
+    "flow": FLOW_CONFIG,
+    "approval": APPROVAL_CONFIG,
 }

@@ -13,6 +13,7 @@ from automata.flow.model import GROUP
 DEFAULT_OUTPUTS: Mapping[str, tuple[str, ...]] = {
     "http": ("status_code", "headers", "body"),
     "delay": ("slept_ms",),
+    "approval": ("approved", "by", "comment"),
 }
 
 

@@ -30,7 +30,6 @@ QUEUE_PATTERN = "^[a-z0-9][a-z0-9._-]{0,62}$"
 
 BUILTIN_TYPES = tuple(CONFIG_SCHEMAS)
 # Parts of the language that are designed but not built: refused by name rather than as a misspelling.
-LATER_TYPES = ("flow", "approval")
 LATER_KEYS = {"step": ("foreach", "max_parallel", "concurrency"), "flow": ("concurrency",)}
 
 DRAFTS = {
@@ -184,6 +183,8 @@ _STEP = closed(
     allOf=[
         _when_type("http", {"properties": {"config": ref("http_config")}, "required": ["config"]}),
         _when_type("delay", {"properties": {"config": ref("delay_config")}, "required": ["config"]}),
+        _when_type("flow", {"properties": {"config": ref("flow_config")}, "required": ["config"]}),
+        _when_type("approval", {"properties": {"config": ref("approval_config")}}),
         _when_type("transform", {"properties": {"config": ref("transform_config")}, "required": ["config"]}),
         _when_type(
             GROUP,

@@ -19,15 +19,17 @@ from uuid import UUID
 from psycopg import AsyncConnection
 
 from automata.broker.contract import RUNS_FINISHED, RUNS_PENDING, TASKS_COMPLETED, Broker, tasks_ready
-from automata.engine.advance import Decision, InstantRule, RunView, StepState, advance
+from automata.engine.advance import Decision, InstantRule, RunView, StepState, Timer, advance
+from automata.engine.decision import FOREVER
 from automata.engine.states import RunStatus, TaskStatus
-from automata.errors import AutomataError
+from automata.errors import AutomataError, Invalid
 from automata.flow.compile import PlanStep
+from automata.services.children import Resolved, arrivals, resolve
 from automata.services.plans import Compiled, Plans
 from automata.settings import Settings
 from automata.store import queue
 from automata.store.database import Database
-from automata.store.queue import Changes, Loaded, WakeUp
+from automata.store.queue import Changes, Loaded, NewRun, WakeUp
 
 log = logging.getLogger(__name__)
 
@@ -43,9 +45,10 @@ class _Turn:
     compiled: Compiled
     view: RunView
     states: dict[str, StepState]
-    fired: set[str]
+    fired: dict[str, Any]  # what arrived; None where only time passed
     wakeups: list[WakeUp]
     decision: Decision = field(default_factory=Decision)
+    answers: dict[str, Resolved | Invalid] = field(default_factory=dict)
 
 
 class Orchestrator:
@@ -76,11 +79,13 @@ class Orchestrator:
         async with self._db.transaction() as conn:
             wakeups, busy = await queue.take(conn, self._settings.batch)
             if wakeups:
-                finished, lanes = await self._advance_batch(conn, wakeups)
+                finished, lanes, touched = await self._advance_batch(conn, wakeups)
         if not wakeups:
             return BUSY_PAUSE_SEC if busy else await self._until_due()
         for lane in lanes:
             self._broker.ring(tasks_ready(lane))
+        if touched:
+            self._broker.ring(RUNS_PENDING, [str(id) for id in touched])
         if finished:
             self._broker.ring(RUNS_FINISHED, [str(id) for id in finished])
         return 0
@@ -92,56 +97,75 @@ class Orchestrator:
 
     async def _advance_batch(
         self, conn: AsyncConnection[Any], wakeups: Sequence[WakeUp]
-    ) -> tuple[list[UUID], set[str]]:
-        """Returns the runs that finished, and the lanes on which workers have something new to do."""
+    ) -> tuple[list[UUID], set[str], list[UUID]]:
+        """The runs that finished, the lanes with something new to do, and other runs that are to be looked at."""
         by_run: defaultdict[UUID, list[WakeUp]] = defaultdict(list)
         for item in wakeups:
             by_run[item.run_id].append(item)
         turns = await self._load(conn, by_run)
-        changes = Changes()
+        changes = _Outcome()
         asking = [turn for turn in turns if self._decide(turn, changes)]
         while asking:
-            await self._fetch(conn, asking)
+            await self._fetch(conn, asking, changes)
             asking = [turn for turn in asking if self._decide(turn, changes)]
+        touched = await self._reach_others(conn, turns, changes)
         await queue.apply(conn, changes)
         if crashed := [item for turn in turns if turn.decision is _CRASHED for item in turn.wakeups]:
             await queue.postpone(conn, crashed)
-        return [row[0] for row in changes.finish], {row[2] for row in changes.enqueue} - {queue.ADVANCE}
+        return [row[0] for row in changes.finish], {row[2] for row in changes.enqueue} - {queue.ADVANCE}, touched
 
     async def _load(self, conn: AsyncConnection[Any], by_run: Mapping[UUID, list[WakeUp]]) -> list[_Turn]:
         loaded = await queue.load(conn, list(by_run))
         plans = await self._plans.get(run.version_id for run in loaded)
-        return [_turn(run, plans[run.version_id], by_run[run.id]) for run in loaded]
+        waited = [item for run in loaded for item in by_run[run.id] if item.reads]
+        arrived = await arrivals(conn, waited) if waited else {}
+        return [_turn(run, plans[run.version_id], by_run[run.id], arrived) for run in loaded]
 
-    def _decide(self, turn: _Turn, changes: Changes) -> bool:
+    async def _reach_others(self, conn: AsyncConnection[Any], turns: Sequence[_Turn], changes: _Outcome) -> list[UUID]:
+        """Write the children that steps start, cancel those that nobody waits for; in the parents' transaction."""
+        for turn in turns:
+            changes.orphans += _orphans(turn)
+        if changes.children:
+            await queue.create_runs(conn, changes.children)
+        if changes.orphans:
+            await queue.request_cancel(conn, changes.orphans)
+        return [run.id for run in changes.children] + changes.orphans + [run for run, _ in changes.wake]
+
+    def _decide(self, turn: _Turn, changes: _Outcome) -> bool:
         """Ask the engine; True when it must be asked again with more."""
         if turn.compiled.plan is None:
             error = {"code": "bad_version", "message": str(turn.compiled.error)}
-            changes.finish.append(_finish(turn, RunStatus.FAILED, None, error))
+            changes.end(turn, RunStatus.FAILED, None, error)
             return False
         try:
-            decision = advance(turn.compiled.plan, turn.view, turn.states, turn.fired, turn.loaded.now, self._rules)
+            decision = advance(
+                turn.compiled.plan, turn.view, turn.states, turn.fired, turn.loaded.now, self._rules, _errors(turn)
+            )
         except Exception as error:
             log.exception("advance of run %s raised", turn.loaded.id)
             turn.decision = self._give_up(turn, error, changes)
             return False
         turn.decision = decision
-        if decision.needs or decision.drop:
+        if decision.needs or decision.asks or decision.drop:
             return True
         _collect(turn, turn.compiled.plan.steps, decision, changes)
         return False
 
-    def _give_up(self, turn: _Turn, error: Exception, changes: Changes) -> Decision:
+    def _give_up(self, turn: _Turn, error: Exception, changes: _Outcome) -> Decision:
         if max(item.losses for item in turn.wakeups) < MAX_LOSSES:
             return _CRASHED
         reason = {"code": "engine_error", "message": f"{type(error).__name__}: {error}"}
-        changes.finish.append(_finish(turn, RunStatus.FAILED, None, reason))
+        changes.end(turn, RunStatus.FAILED, None, reason)
         return Decision()
 
-    async def _fetch(self, conn: AsyncConnection[Any], turns: Sequence[_Turn]) -> None:
+    async def _fetch(self, conn: AsyncConnection[Any], turns: Sequence[_Turn], changes: _Outcome) -> None:
         """Get what the engine asked for: outputs, and the truth about work that it wants back."""
         if drops := [(turn.loaded.id, step, turn.view.cancelled) for turn in turns for step in turn.decision.drop]:
-            await queue.drop(conn, drops)
+            changes.orphans += await queue.drop(conn, drops)
+        if asks := [(turn.loaded, ask) for turn in turns for ask in turn.decision.asks]:
+            answers = await resolve(conn, self._plans, asks)
+            for turn in turns:
+                turn.answers |= {ask.step: answers[turn.loaded.id, ask.step] for ask in turn.decision.asks}
         wanted = [(turn.loaded.id, step) for turn in turns for step in {*turn.decision.needs, *turn.decision.drop}]
         found = await queue.load_outputs(conn, wanted)
         for turn in turns:
@@ -158,14 +182,43 @@ class Orchestrator:
 _CRASHED = Decision()
 
 
-def _turn(run: Loaded, compiled: Compiled, wakeups: list[WakeUp]) -> _Turn:
+@dataclass(slots=True)
+class _Outcome(Changes):
+    """What a batch writes, and what it does to runs that are not of the batch."""
+
+    children: list[NewRun] = field(default_factory=list)
+    orphans: list[UUID] = field(default_factory=list)
+
+    def end(self, turn: _Turn, status: RunStatus, outputs: Any, error: Any) -> None:
+        run = turn.loaded
+        self.finish.append((run.id, run.flow_id, status, run.began or run.now, outputs, error))
+        if run.parent:
+            self.wake.append(run.parent)
+
+
+def _errors(turn: _Turn) -> dict[str, Exception | None]:
+    return {step: answer if isinstance(answer, Invalid) else None for step, answer in turn.answers.items()}
+
+
+def _orphans(turn: _Turn) -> list[UUID]:
+    """Children whose waiting step is over without their word."""
+    over = {item.step for item in turn.decision.settle}
+    unheard = [item for item in turn.wakeups if item.step in over and _is_unheard(turn.fired.get(item.step))]
+    return queue.awaited(item.reads for item in unheard)
+
+
+def _is_unheard(arrived: Any) -> bool:
+    return isinstance(arrived, dict) and "status" in arrived and arrived["status"] is None
+
+
+def _turn(run: Loaded, compiled: Compiled, wakeups: list[WakeUp], arrived: Mapping[tuple[UUID, str], Any]) -> _Turn:
     states = {
         step: StepState(TaskStatus(status), since, error=error) for step, (status, error, since) in run.states.items()
     }
-    fired = set()
+    fired: dict[str, Any] = {}
     for item in wakeups:
         if item.step not in (queue.CREATED, queue.CANCEL) and item.step not in states:
-            fired.add(item.step)  # no result and no longer queued: a timer that was due
+            fired[item.step] = arrived.get((run.id, item.step))  # no result and no longer queued: a timer that was due
             states[item.step] = StepState(TaskStatus.RUNNING, item.queued_at)
     view = RunView(
         id=str(run.id),
@@ -182,19 +235,31 @@ def _turn(run: Loaded, compiled: Compiled, wakeups: list[WakeUp]) -> _Turn:
     return _Turn(run, compiled, view, states, fired, wakeups)
 
 
-def _collect(turn: _Turn, steps: Mapping[str, PlanStep], decision: Decision, changes: Changes) -> None:
+def _collect(turn: _Turn, steps: Mapping[str, PlanStep], decision: Decision, changes: _Outcome) -> None:
     run = turn.loaded
+    known = {item.step: item.reads for item in turn.wakeups}
     for start in decision.start:
-        reads = ",".join(start.reads)
+        reads = queue.SEPARATOR.join(start.reads)
         changes.enqueue.append((run.id, start.step, steps[start.step].queue, None, run.version_id, reads))
     for timer in decision.wait:
-        changes.enqueue.append((run.id, timer.step, queue.ADVANCE, timer.until, run.version_id, ""))
+        reads = _reads_of(timer, known.get(timer.step, ()))
+        changes.enqueue.append((run.id, timer.step, queue.ADVANCE, timer.until, run.version_id, reads))
+    for child in decision.call:
+        made = turn.answers[child.step]
+        assert isinstance(made, Resolved)  # the engine calls what was answered so
+        new = made.new_run(run, child.step)
+        changes.children.append(new)
+        waits, until = ("wait", FOREVER) if child.call.wait else ("nowait", None)
+        reads = queue.SEPARATOR.join((queue.CHILD, str(new.id), waits))
+        changes.enqueue.append((run.id, child.step, queue.ADVANCE, until, run.version_id, reads))
     for item in decision.settle:
         changes.settle.append((run.id, item.step, item.status, item.since or run.now, item.outputs, item.error))
     if result := decision.result:
-        changes.finish.append(_finish(turn, result.status, result.outputs, result.error))
+        changes.end(turn, result.status, result.outputs, result.error)
 
 
-def _finish(turn: _Turn, status: RunStatus, outputs: Any, error: Any) -> tuple[Any, ...]:
-    run = turn.loaded
-    return (run.id, run.flow_id, status, run.began or run.now, outputs, error)
+def _reads_of(timer: Timer, known: Sequence[str]) -> str:
+    """What the row of a waiting step says beside its time: what it said before, or what it asks of whom."""
+    if known:
+        return queue.SEPARATOR.join(known)
+    return "" if timer.note is None else queue.SEPARATOR.join((queue.APPROVAL, timer.note))

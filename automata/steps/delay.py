@@ -34,7 +34,7 @@ class DelayStep:
             _bad(f"`{key}` is more than {MAX_DELAY_SEC // 86_400} days ahead, the longest delay there is.")
         return WaitUntil(now + timedelta(seconds=seconds))
 
-    def wake(self, since: datetime, now: datetime) -> Done:
+    def wake(self, since: datetime, now: datetime, arrived: Any = None) -> Done:
         """`slept_ms` by the clock that was given, so that it counts the sweep's lag too."""
         return Done({"slept_ms": max(0, round((now - since).total_seconds() * 1000))})
 

@@ -11,8 +11,10 @@ from typing import Any
 
 from automata.engine.decision import InstantRule
 from automata.engine.retry import Failure
+from automata.steps.approval import ApprovalStep
 from automata.steps.contract import Outcome, Scope, StepContext, StepInfo, StepType
 from automata.steps.delay import DelayStep
+from automata.steps.flow import FlowStep
 from automata.steps.http import HttpStep
 from automata.steps.parallel import ParallelStep
 from automata.steps.transform import TransformStep
@@ -57,13 +59,20 @@ def catalogue(found: Iterable[EntryPoint] | None = None) -> Mapping[str, StepInf
 
 
 def _builtins() -> dict[str, StepInfo]:
-    kinds: tuple[StepInfo, ...] = (HttpStep(), DelayStep(), TransformStep(), ParallelStep())
+    kinds: tuple[StepInfo, ...] = (
+        HttpStep(),
+        DelayStep(),
+        TransformStep(),
+        FlowStep(),
+        ApprovalStep(),
+        ParallelStep(),
+    )
     return {kind.name: kind for kind in kinds}
 
 
 def instant_rules() -> Mapping[str, InstantRule]:
     """What the engine decides without a worker, by type name."""
-    return {"transform": TransformStep(), "delay": DelayStep()}
+    return {"transform": TransformStep(), "delay": DelayStep(), "flow": FlowStep(), "approval": ApprovalStep()}
 
 
 def _load(point: EntryPoint) -> StepType:

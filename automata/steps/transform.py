@@ -25,6 +25,6 @@ class TransformStep:
             raise Invalid("`mappings` must be an object of names and templates.", code="bad_config")
         return Done(dict(mappings))
 
-    def wake(self, since: datetime, now: datetime) -> Done:
+    def wake(self, since: datetime, now: datetime, arrived: Any = None) -> Done:
         """A transform never waits, so nothing wakes it."""
         raise Invalid("A transform does not wait.", code="bad_state")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -20,6 +20,23 @@ from automata.store.schedules import declare_schedules
 from automata.store.versions import DesiredFlow, archive_flows, write_flows
 
 Connection = AsyncConnection[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class FlowHead:
+    """What is needed to start a run of a flow; `version_id` None: it has no version."""
+
+    id: UUID
+    version_id: UUID | None
+    archived: bool
+
+
+async def flow_heads(conn: Connection, names: Collection[str]) -> dict[str, FlowHead]:
+    """Those of the named flows that exist."""
+    cursor = await conn.execute(
+        "SELECT name, id, current_version_id, archived_at IS NOT NULL FROM flows WHERE name = ANY(%s)", [list(names)]
+    )
+    return {name: FlowHead(*row) for name, *row in await cursor.fetchall()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,11 @@ DEFAULT_LANE = "default"
 CREATED = ""  # the `step` of a new run's first wake-up
 CANCEL = "!cancel"  # the `step` of a request to cancel
 
+# What a waiting row of ADVANCE waits for besides time: the first of its `reads`, then (child run, wait or nowait), or
+# the prompt.
+CHILD, APPROVAL = "flow", "approval"
+SEPARATOR = "\x1f"  # of `reads` on their way into an array: no name has it
+
 Row = tuple[Any, ...]
 
 
@@ -47,6 +52,9 @@ class NewRun:
     scheduled_for: datetime | None = None
     created_by: str | None = None
     ready_at: datetime | None = None  # begins at once when None
+    parent_run_id: UUID | None = None
+    parent_step: str | None = None
+    depth: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +72,7 @@ class WakeUp:
     step: str
     queued_at: datetime
     losses: int
+    reads: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +89,8 @@ class Loaded:
     now: datetime
     began: datetime | None
     states: dict[str, tuple[str, Any, datetime | None]]
+    parent: tuple[UUID, str] | None = None
+    depth: int = 0
 
 
 @dataclass(slots=True)
@@ -89,6 +100,7 @@ class Changes:
     enqueue: list[Row] = field(default_factory=list)  # run_id, step, lane, ready_at|None, version_id, reads
     settle: list[Row] = field(default_factory=list)  # run_id, step, status, since, outputs, error
     finish: list[Row] = field(default_factory=list)  # run_id, flow_id, status, started_at, outputs, error
+    wake: list[tuple[UUID, str]] = field(default_factory=list)  # run and step that wait for a run that ends here
 
 
 _ENQUEUE = ("run_id", "step", "lane", "ready_at", "version_id", "reads")
@@ -106,6 +118,9 @@ _RUN = (
     "scheduled_for",
     "created_by",
     "ready_at",
+    "parent_run_id",
+    "parent_step",
+    "depth",
 )
 
 
@@ -142,8 +157,12 @@ async def take(conn: AsyncConnection[Any], limit: int) -> tuple[list[WakeUp], in
     """Up to `limit` wake-ups with their runs locked, and how many runs another orchestrator holds."""
     cursor = await conn.execute(statement("advance_take"), {"limit": limit})
     rows = await cursor.fetchall()
-    taken = [WakeUp(*row[:4]) for row in rows if row[4]]
+    taken = [_wake_up(*row) for row in rows if row[4]]
     return taken, len(rows) - len(taken)
+
+
+def _wake_up(run_id: UUID, step: str, queued_at: datetime, losses: int, _: bool, reads: Sequence[str]) -> WakeUp:
+    return WakeUp(run_id, step, queued_at, losses, reads)
 
 
 async def load(conn: AsyncConnection[Any], ids: Sequence[UUID]) -> list[Loaded]:
@@ -160,9 +179,26 @@ async def load_outputs(
     return {(run_id, step): (status, outputs) for run_id, step, status, outputs in await cursor.fetchall()}
 
 
-async def drop(conn: AsyncConnection[Any], rows: Sequence[tuple[UUID, str, bool]]) -> None:
-    """Cancel queued work; with True as third member also what runs. What a worker claimed meanwhile stays."""
-    await conn.execute(statement("drop"), columns(("run_id", "step", "force"), rows))
+async def drop(conn: AsyncConnection[Any], rows: Sequence[tuple[UUID, str, bool]]) -> list[UUID]:
+    """Cancel queued work; with True as third member also what runs. What a worker claimed meanwhile stays.
+
+    Returns the runs that dropped steps waited for, whose end nobody wants any more.
+    """
+    cursor = await conn.execute(statement("drop"), columns(("run_id", "step", "force"), rows))
+    return awaited(row[0] for row in await cursor.fetchall())
+
+
+def awaited(reads: Iterable[Sequence[str]]) -> list[UUID]:
+    """The children that waiting rows wait for."""
+    return [UUID(one[1]) for one in reads if list(one[:1]) == [CHILD] and one[2] == "wait"]
+
+
+async def child_results(conn: AsyncConnection[Any], ids: Sequence[UUID]) -> dict[UUID, tuple[str, Any, Any]]:
+    """(status, outputs, error) of those that are finished."""
+    cursor = await conn.execute(
+        "SELECT run_id, status, outputs, error FROM run_results WHERE run_id = ANY(%s)", [list(ids)]
+    )
+    return {id: (status, outputs, error) for id, status, outputs, error in await cursor.fetchall()}
 
 
 async def apply(conn: AsyncConnection[Any], changes: Changes) -> None:
@@ -176,6 +212,8 @@ async def apply(conn: AsyncConnection[Any], changes: Changes) -> None:
         if changes.finish:
             rows = [(*row[:4], dumps_or_none(row[4]), dumps_or_none(row[5])) for row in changes.finish]
             await conn.execute(statement("finish_runs"), columns(_FINISH, rows))
+        if changes.wake:
+            await conn.execute(statement("wake_parents"), columns(("run_id", "step"), sorted(changes.wake)))
 
 
 async def postpone(conn: AsyncConnection[Any], wakeups: Sequence[WakeUp]) -> None:
@@ -205,6 +243,9 @@ def _run_row(run: NewRun) -> Row:
         run.scheduled_for,
         run.created_by,
         run.ready_at,
+        run.parent_run_id,
+        run.parent_step,
+        run.depth,
     )
 
 
@@ -257,4 +298,5 @@ def _loaded(row: Row) -> Loaded:
         for step, status, error in zip(row[8], row[9], row[10], strict=True):
             states[step] = (status, error, None)
     began = min((moment for moment in (row[11], row[15]) if moment), default=None)
-    return Loaded(*row[:8], began, states)  # type: ignore[call-arg]  # a row has no length that mypy knows
+    parent = (row[16], row[17]) if row[16] else None
+    return Loaded(*row[:8], began, states, parent, row[18])  # type: ignore[call-arg]  # a row has no length that mypy knows

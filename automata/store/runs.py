@@ -11,6 +11,7 @@ from uuid import UUID
 from psycopg import AsyncConnection, sql
 from psycopg.rows import class_row
 
+from automata.engine.decision import FOREVER
 from automata.engine.states import RunStatus, TaskStatus
 from automata.errors import Invalid, Missing
 from automata.store.flows import all_of, as_uuid, find_flow
@@ -152,11 +153,12 @@ async def list_tasks(conn: Connection, run_id: UUID, *, outputs: bool = True) ->
             "   CASE WHEN %(outputs)s THEN outputs END AS outputs, error FROM tasks WHERE run_id = %(run)s"
             " UNION ALL"
             " SELECT step, CASE WHEN lane <> '@advance' AND fence IS NULL THEN 'QUEUED' ELSE 'RUNNING' END, attempt,"
-            "   queued_at, started_at, NULL, CASE WHEN ready_at > now() THEN ready_at END, worker, NULL, NULL"
+            "   queued_at, started_at, NULL,"
+            "   CASE WHEN ready_at > now() AND ready_at < %(never)s THEN ready_at END, worker, NULL, NULL"
             " FROM task_queue AS queue WHERE run_id = %(run)s AND step NOT IN ('', '!cancel')"
             "   AND NOT EXISTS (SELECT FROM tasks WHERE tasks.run_id = queue.run_id AND tasks.step = queue.step)"
             " ORDER BY queued_at NULLS LAST, finished_at NULLS LAST, step",
-            {"run": run_id, "outputs": outputs},
+            {"run": run_id, "outputs": outputs, "never": FOREVER},
         )
         return await cursor.fetchall()
 

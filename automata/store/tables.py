@@ -179,6 +179,10 @@ runs = Table(
     _time("scheduled_for"),
     _stamp("created_at"),
     _text("created_by", nullable=True),
+    _uuid("parent_run_id"),
+    _text("parent_step", nullable=True),
+    Column("depth", SmallInteger, nullable=False, server_default=text("0")),
+    CheckConstraint("(parent_run_id IS NULL) = (parent_step IS NULL)", name="parent"),
     CheckConstraint("(schedule_id IS NULL) = (scheduled_for IS NULL)", name="schedule"),
 )
 Index(
@@ -196,6 +200,17 @@ Index(
     postgresql_where=runs.c.schedule_id.is_not(None),
 )
 Index("runs_flow", runs.c.flow_id, runs.c.id.desc())
+
+approvals = Table(
+    "approvals",
+    metadata,
+    _uuid("run_id", primary_key=True),
+    _text("step", primary_key=True),
+    Column("approved", Boolean, nullable=False),
+    _text("decided_by"),
+    _text("comment", server_default=text("''")),
+    _stamp("decided_at"),
+)
 
 run_results = Table(
     "run_results",

@@ -19,5 +19,7 @@ CODES: Mapping[str, str] = {
     "AF316": "A folder holds more than 20,000 files and folders.",
     "AF317": "A path is longer than 1,024 bytes, a name longer than 255, or a file lies deeper than 32 folders.",
     "AF320": "A template reads a variable that the environment does not have.",
+    "AF330": "A step calls a flow that is not in this repository (a warning).",
+    "AF331": "Flows call each other in a circle.",
     "AF321": "A template reads a secret that the environment's file does not list (a warning).",
 }

@@ -15,6 +15,7 @@ from automata.flow.findings import Findings
 from automata.flow.load import validate_text
 from automata.flow.model import canonical_json, content_hash
 from automata.flow.schema import BUILTIN_TYPES
+from automata.flow.subflows import called_flows
 from automata.git.names import shown
 from automata.git.tree import Entry, joined
 from automata.steps.registry import catalogue
@@ -187,11 +188,14 @@ def _check(tree: Tree, entry: Entry, environment: Environment) -> tuple[Checked,
     findings = Findings(entry.path, loaded.positions, found=list(loaded.diagnostics))
     variables = resolve(uses(loaded.spec), environment, findings)
     content = Content(loaded.spec, variables)
+    calls = tuple(called_flows(loaded.spec))
+    places = ("/name", "/renamed_from", *(pointer for _, pointer in calls))
     flow = Desired(
         name=loaded.flow.name,
         path=entry.path,
         content_hash=content_hash(loaded.spec, variables),
         renamed_from=loaded.flow.renamed_from,
-        places={pointer: loaded.positions.locate(pointer) for pointer in ("/name", "/renamed_from")},
+        places={pointer: loaded.positions.locate(pointer) for pointer in places},
+        calls=calls,
     )
     return Checked(flow, findings.done()), content

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from automata.errors import Conflict, Diagnostic, Refused
+from automata.flow.subflows import circles
 from automata.git.names import shown
 from automata.sync.project import Policy
 
@@ -26,7 +27,10 @@ class Desired:
     path: str
     content_hash: str
     renamed_from: str | None = None
-    places: Mapping[str, tuple[int, int]] = field(default_factory=dict, compare=False)  # of /name and /renamed_from
+    places: Mapping[str, tuple[int, int]] = field(
+        default_factory=dict, compare=False
+    )  # of /name, /renamed_from and the calls
+    calls: tuple[tuple[str, str], ...] = field(default=(), compare=False)  # (flow, pointer) of its `flow` steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +111,21 @@ def between_files(desired: Sequence[Desired]) -> list[Diagnostic]:
             )
         elif old is not None and (heir := heirs.setdefault(old, flow)) is not flow:
             found.append(_finding("AF305", flow, "/renamed_from", f"{heir.path} is renamed from `{old}` already"))
-    return found
+    return found + list(_wrong_calls(first))
+
+
+def _wrong_calls(flows: Mapping[str, Desired]) -> Iterator[Diagnostic]:
+    """AF331 for flows that call each other in a circle; AF330, a warning, for a flow that is not in the repository."""
+    for flow in flows.values():
+        for name, pointer in flow.calls:
+            if name not in flows:
+                message = f"there is no flow `{name}` in this repository"
+                yield replace(_finding("AF330", flow, pointer, message), severity="warning")
+    for circle in circles({flow.name: [name for name, _ in flow.calls] for flow in flows.values()}):
+        flow, following = flows[circle[0]], circle[1 % len(circle)]
+        pointer = next(pointer for name, pointer in flow.calls if name == following)
+        drawn = " → ".join(f"`{name}`" for name in (*circle, circle[0]))
+        yield _finding("AF331", flow, pointer, f"these flows call each other without end: {drawn}")
 
 
 def confirmation(sha: str, names: Iterable[str]) -> str:

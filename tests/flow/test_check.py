@@ -235,11 +235,6 @@ def test_the_failure_step_waits_for_nothing() -> None:
 # --- what is not there yet -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["flow", "approval"])
-def test_planned_step_types_are_refused_by_name(name: str) -> None:
-    assert one(steps(f"id: s, type: {name}")) == f"AF090 the step type `{name}` is not supported yet"
-
-
 @pytest.mark.parametrize("key", ["foreach", "max_parallel", "concurrency"])
 def test_planned_keys_of_a_step_are_refused_by_name(key: str) -> None:
     assert one(steps(f"id: s, {DELAY}, {key}: 1")) == f"AF090 `{key}` is not supported yet"
@@ -633,7 +628,7 @@ def test_a_plugin_with_a_broken_schema_is_a_finding_not_a_crash() -> None:
 
 def test_a_misspelt_type_gets_the_near_one_and_an_odd_one_the_list() -> None:
     assert one(steps("id: s, type: chatt", chat={})) == "AF028 there is no step type `chatt` (did you mean `chat`?)"
-    assert one(steps("id: s, type: sql")).endswith("(the types are http, delay, transform, parallel)")
+    assert one(steps("id: s, type: sql")).endswith("(the types are http, delay, transform, parallel, flow, approval)")
 
 
 # --- inputs and schedules ------------------------------------------------------------------------------------------

@@ -307,9 +307,9 @@ def _chain(count: int) -> list[dict[str, Any]]:
 
 def test_a_thousand_steps_compile_in_half_a_second() -> None:
     flow = Flow.from_spec({"name": "f", "steps": _chain(1000)[::-1]})
-    begin = time.perf_counter()
+    begin = time.process_time()
     made = compile_flow(flow)
-    assert time.perf_counter() - begin < 0.5
+    assert time.process_time() - begin < 0.5
     assert list(made.steps) == [f"s{i}" for i in range(1000)]
 
 

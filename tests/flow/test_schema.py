@@ -128,7 +128,7 @@ def test_draft_07_has_nothing_that_it_would_ignore() -> None:
 
 
 def test_every_builtin_type_has_a_config_in_the_schema() -> None:
-    assert set(BUILTIN_TYPES) == set(CONFIG_SCHEMAS) == {"http", "delay", "transform", "parallel"}
+    assert set(BUILTIN_TYPES) == set(CONFIG_SCHEMAS) == {"http", "delay", "transform", "parallel", "flow", "approval"}
     assert {f"{name}_config" for name in BUILTIN_TYPES} <= set(FLOW_SCHEMA["$defs"])
 
 

@@ -124,6 +124,8 @@ def test_the_catalogue_tells_kind_and_scope_of_every_type() -> None:
         "delay": ("timer", "result"),
         "transform": ("instant", "result"),
         "parallel": ("group", "result"),
+        "flow": ("timer", "result"),
+        "approval": ("timer", "result"),
         "shout": ("work", "result"),
     }
 
@@ -134,6 +136,6 @@ def test_what_is_installed_is_asked_when_nothing_is_given() -> None:
 
 def test_the_engine_gets_a_rule_for_each_type_that_needs_no_worker() -> None:
     rules = instant_rules()
-    assert set(rules) == {"transform", "delay"}
+    assert set(rules) == {"transform", "delay", "flow", "approval"}
     with pytest.raises(Invalid):
         rules["delay"].begin({}, None)  # type: ignore[arg-type]

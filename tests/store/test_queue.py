@@ -315,7 +315,7 @@ def test_a_claim_brings_the_outputs_that_the_step_reads(database_url: str) -> No
             (seen,) = await queue.load(conn, [run])
             settled = [(run, step, "SUCCEEDED", seen.now, {"v": step}, None) for step in ("x", "y", "z")]
             await queue.apply(conn, Changes(settle=settled))
-        await enqueue(db, run, "a", reads="x,z")
+        await enqueue(db, run, "a", reads=queue.SEPARATOR.join("xz"))
         (item,) = await claim(db)
         assert item.reads == {"x": ("SUCCEEDED", {"v": "x"}), "z": ("SUCCEEDED", {"v": "z"})}
         assert item.run.inputs == {"n": 0}

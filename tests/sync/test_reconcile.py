@@ -608,3 +608,23 @@ def test_no_transaction_is_open_while_git_is_read(
     monkeypatch.setattr(Mirror, "fetch", look)
     place.sync()
     assert seen == [0]
+
+
+def test_flows_that_call_each_other_in_a_circle_block_the_commit(place: Place) -> None:
+    def calling(name: str, other: str) -> str:
+        return f"name: {name}\nsteps:\n  - {{id: c, type: flow, config: {{flow: {other}}}}}\n"
+
+    place.repo.commit({"flows/a.yaml": calling("a", "b"), "flows/b.yaml": calling("b", "a")})
+    with pytest.raises(Invalid) as caught:
+        place.sync()
+    (finding,) = caught.value.diagnostics
+    assert (finding.code, finding.file, finding.line) == ("AF331", "flows/a.yaml", 3)
+    assert "`a` → `b` → `a`" in finding.message
+    assert place.flows() == {}
+
+
+def test_a_call_of_a_flow_that_is_not_in_the_repository_is_a_warning(place: Place) -> None:
+    place.repo.commit({"flows/a.yaml": "name: a\nsteps:\n  - {id: c, type: flow, config: {flow: elsewhere}}\n"})
+    report = place.sync()
+    assert [one.code for one in report.diagnostics] == ["AF330"]
+    assert place.flows() == {"a": (1, False)}

@@ -4,7 +4,8 @@
 SELECT runs.id, runs.flow_id, runs.version_id, runs.trigger, runs.scheduled_for, runs.created_at, runs.inputs,
        now() AS now,
        done.steps, done.statuses, done.errors, done.began,
-       moving.steps, moving.statuses, moving.since, moving.began
+       moving.steps, moving.statuses, moving.since, moving.began,
+       runs.parent_run_id, runs.parent_step, runs.depth
 FROM unnest(%(ids)s::uuid[]) AS wanted(id)
 JOIN runs USING (id)
 LEFT JOIN LATERAL (

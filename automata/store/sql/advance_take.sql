@@ -15,8 +15,8 @@ WITH due AS MATERIALIZED (
     DELETE FROM task_queue AS queue
     USING due JOIN held USING (run_id)
     WHERE held.mine AND queue.run_id = due.run_id AND queue.step = due.step
-    RETURNING queue.run_id, queue.step, queue.queued_at, queue.losses, true AS mine
+    RETURNING queue.run_id, queue.step, queue.queued_at, queue.losses, true AS mine, queue.reads
 )
-SELECT run_id, step, queued_at, losses, mine FROM taken
+SELECT run_id, step, queued_at, losses, mine, reads FROM taken
 UNION ALL
-SELECT run_id, '', NULL, 0, false FROM held WHERE NOT mine
+SELECT run_id, '', NULL, 0, false, NULL FROM held WHERE NOT mine

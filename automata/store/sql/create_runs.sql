@@ -5,14 +5,15 @@ WITH given AS MATERIALIZED (
     SELECT * FROM unnest(%(id)s::uuid[], %(flow_id)s::uuid[], %(version_id)s::uuid[], %(trigger)s::text[],
                 %(inputs)s::text[], %(idempotency_key)s::text[], %(request_hash)s::text[],
                 %(schedule_id)s::uuid[], %(scheduled_for)s::timestamptz[], %(created_by)s::text[],
-                %(ready_at)s::timestamptz[])
+                %(ready_at)s::timestamptz[], %(parent_run_id)s::uuid[], %(parent_step)s::text[],
+                %(depth)s::smallint[])
       AS given(id, flow_id, version_id, trigger, inputs, idempotency_key, request_hash,
-               schedule_id, scheduled_for, created_by, ready_at)
+               schedule_id, scheduled_for, created_by, ready_at, parent_run_id, parent_step, depth)
 ), made AS (
     INSERT INTO runs (id, flow_id, version_id, trigger, inputs, idempotency_key, request_hash,
-                      schedule_id, scheduled_for, created_by)
+                      schedule_id, scheduled_for, created_by, parent_run_id, parent_step, depth)
     SELECT id, flow_id, version_id, trigger, inputs::json, idempotency_key, request_hash,
-           schedule_id, scheduled_for, created_by
+           schedule_id, scheduled_for, created_by, parent_run_id, parent_step, depth
     FROM given
     ON CONFLICT DO NOTHING
     RETURNING id, version_id, created_at

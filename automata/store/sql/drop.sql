@@ -10,8 +10,11 @@ WITH mine AS (
 ), gone AS (
     DELETE FROM task_queue AS queue USING mine
     WHERE queue.run_id = mine.run_id AND queue.step = mine.step
-    RETURNING queue.run_id, queue.step, queue.attempt, queue.queued_at, queue.started_at, queue.worker
+    RETURNING queue.run_id, queue.step, queue.lane, queue.reads, queue.attempt, queue.queued_at, queue.started_at,
+              queue.worker
+), settled AS (
+    INSERT INTO tasks (run_id, step, status, attempt, queued_at, started_at, worker)
+    SELECT run_id, step, 'CANCELLED', attempt, queued_at, started_at, worker FROM gone
+    ON CONFLICT DO NOTHING
 )
-INSERT INTO tasks (run_id, step, status, attempt, queued_at, started_at, worker)
-SELECT run_id, step, 'CANCELLED', attempt, queued_at, started_at, worker FROM gone
-ON CONFLICT DO NOTHING
+SELECT reads FROM gone WHERE lane = '@advance' AND reads <> '{}'

@@ -1,0 +1,57 @@
+"""Approvals: which steps wait for a person, and the word that lets them go on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from pydantic import ValidationError
+from starlette.responses import Response
+
+from automata.api.desk import Desk
+from automata.api.openapi import request_body
+from automata.api.problem import from_validation
+from automata.api.shapes import ApprovalAnswer, ApprovalRequest, Listing
+from automata.api.wire import V1, Json, read_object
+from automata.broker.contract import RUNS_PENDING
+from automata.errors import Missing
+from automata.store.approvals import ApprovalRow, decide, list_open
+from automata.store.flows import as_uuid
+
+router = APIRouter(prefix=V1, tags=["approvals"])
+
+
+@router.get("/approvals", responses={200: {"model": Listing[ApprovalAnswer]}})
+async def index(request: Request) -> Response:
+    """Steps that wait for a decision, the oldest first; at most 500."""
+    async with Desk.of(request).db.connection() as conn:
+        rows = await list_open(conn)
+    return Json({"items": [_approval(row) for row in rows]})
+
+
+@router.post("/runs/{run_id}/approvals/{step}", status_code=204, openapi_extra=request_body(ApprovalRequest))
+async def answer(request: Request, run_id: str, step: str) -> Response:
+    """Approve or reject, once: a second decision is a 409. `step` is its full id, or its short one."""
+    desk = Desk.of(request)
+    try:
+        asked = ApprovalRequest.model_validate(await read_object(request))
+    except ValidationError as error:
+        raise from_validation(error) from error
+    run = as_uuid(run_id)
+    if run is None or len(step) > 1000 or not step.isprintable():
+        raise Missing(f"There is no run {run_id[:60]!r}." if run is None else "There is no such step.")
+    async with desk.db.transaction() as conn:
+        await decide(conn, run, step, asked.approved, asked.by, asked.comment)
+    desk.broker.ring(RUNS_PENDING, [str(run)])
+    return Response(status_code=204)
+
+
+def _approval(row: ApprovalRow) -> dict[str, Any]:
+    return {
+        "run_id": row.run_id,
+        "step": row.step,
+        "flow": row.flow_name,
+        "prompt": row.prompt,
+        "asked_at": row.asked_at,
+        "expires_at": row.expires_at,
+    }

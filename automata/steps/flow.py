@@ -1,0 +1,56 @@
+"""The `flow` step: another flow as a step. The child is a run of its own; waiting for it holds no worker."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from automata.engine.decision import FOREVER, Call, Done, WaitUntil
+from automata.errors import Invalid
+from automata.flow.configs import CONFIG_SCHEMAS
+from automata.steps.contract import Scope
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
+
+
+class FlowStep:
+    """Outputs are those of the child, and `run_id`; with `wait: false` only that."""
+
+    name = "flow"
+    kind = "timer"
+    scope: Scope = "result"
+    config_schema: Mapping[str, Any] = CONFIG_SCHEMAS["flow"]
+
+    def begin(self, config: Mapping[str, Any], now: datetime) -> Call:
+        flow, inputs, wait = config.get("flow"), config.get("inputs"), config.get("wait", True)
+        if not isinstance(flow, str) or not _NAME.fullmatch(flow):
+            raise Invalid(f"`flow` must be the name of a flow; it is {ascii(flow)[:60]}.", code="bad_config")
+        if not isinstance(inputs, Mapping | None):
+            raise Invalid(f"`inputs` must be a mapping; it is {ascii(inputs)[:60]}.", code="bad_config")
+        if not isinstance(wait, bool):
+            raise Invalid(f"`wait` must be true or false; it is {ascii(wait)[:60]}.", code="bad_config")
+        return Call(flow, dict(inputs or {}), wait)
+
+    def wake(self, since: datetime, now: datetime, arrived: Any = None) -> Done | WaitUntil:
+        """`arrived`: {run_id, wait, status, outputs, error} of the child; `status` None while it runs.
+
+        Raises Invalid when the child did not succeed.
+        """
+        if arrived is None:
+            return WaitUntil(FOREVER)
+        run, status = arrived["run_id"], arrived["status"]
+        if not arrived["wait"]:
+            return Done({"run_id": run})
+        if status is None:
+            return WaitUntil(FOREVER)
+        if status == "SUCCEEDED":
+            outputs = arrived["outputs"]
+            return Done({**(outputs if isinstance(outputs, Mapping) else {}), "run_id": run})
+        error = arrived["error"] or {}
+        why = f": {error['message']}" if error.get("message") else "."
+        words = "was cancelled" if status == "CANCELLED" else "failed"
+        raise Invalid(
+            f"The run {run} {words}{why}", code="child_cancelled" if status == "CANCELLED" else "child_failed"
+        )

@@ -1,0 +1,88 @@
+"""Steps that wait for a person: which are open, and what was decided, once each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from psycopg.rows import class_row
+
+from automata.engine.decision import FOREVER
+from automata.errors import Conflict, Missing
+from automata.store.database import Connection
+from automata.store.queue import ADVANCE, APPROVAL
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalRow:
+    """`step` is the full id; `expires_at` None when it waits for ever."""
+
+    run_id: UUID
+    step: str
+    flow_name: str
+    prompt: str
+    asked_at: datetime
+    expires_at: datetime | None
+
+
+async def list_open(conn: Connection, limit: int = 500) -> list[ApprovalRow]:
+    """Those that wait, the oldest first. Walks the queue, which holds only what moves."""
+    async with conn.cursor(row_factory=class_row(ApprovalRow)) as cursor:
+        await cursor.execute(
+            "SELECT queue.run_id, queue.step, flows.name AS flow_name, queue.reads[2] AS prompt,"
+            " queue.queued_at AS asked_at, nullif(queue.ready_at, %(never)s) AS expires_at"
+            " FROM task_queue AS queue JOIN runs ON runs.id = queue.run_id JOIN flows ON flows.id = runs.flow_id"
+            " WHERE lane = %(lane)s AND ready_at > now() AND reads[1] = %(kind)s"
+            " ORDER BY queue.queued_at LIMIT %(limit)s",
+            {"lane": ADVANCE, "kind": APPROVAL, "limit": limit, "never": FOREVER},
+        )
+        return await cursor.fetchall()
+
+
+async def decide(conn: Connection, run_id: UUID, step: str, approved: bool, by: str, comment: str) -> str:
+    """Decide an open approval, once; returns the step's full id. Ring `runs.pending` after the commit.
+
+    `step` may be its short id. Raises Missing when nothing of that name waits, Conflict when it was decided before.
+    """
+    cursor = await conn.execute(
+        "WITH woken AS ("
+        "  UPDATE task_queue SET ready_at = now()"
+        "  WHERE run_id = %(run)s AND (step = %(step)s OR step LIKE %(short)s) AND lane = %(lane)s"
+        "  AND ready_at > now() AND reads[1] = %(kind)s RETURNING run_id, step)"
+        " INSERT INTO approvals (run_id, step, approved, decided_by, comment)"
+        " SELECT run_id, step, %(approved)s, %(by)s, %(comment)s FROM woken ON CONFLICT DO NOTHING RETURNING step",
+        {
+            "run": run_id,
+            "step": step,
+            "short": "%." + step.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_"),
+            "lane": ADVANCE,
+            "kind": APPROVAL,
+            "approved": approved,
+            "by": by,
+            "comment": comment,
+        },
+    )
+    if row := await cursor.fetchone():
+        return str(row[0])
+    cursor = await conn.execute(
+        "SELECT approved, decided_by FROM approvals WHERE run_id = %s AND (step = %s OR step LIKE %s)",
+        [run_id, step, f"%.{step}"],
+    )
+    if row := await cursor.fetchone():
+        verb = "approved" if row[0] else "rejected"
+        raise Conflict(f"The step {step} was {verb} by {row[1]} already.", code="already_decided")
+    raise Missing(f"No step {step} of the run {run_id} waits for an approval.", code="no_approval")
+
+
+async def decisions(conn: Connection, wanted: Sequence[tuple[UUID, str]]) -> dict[tuple[UUID, str], dict[str, Any]]:
+    """What was decided, as the step's outputs."""
+    cursor = await conn.execute(
+        "SELECT run_id, step, approved, decided_by, comment FROM approvals"
+        " WHERE (run_id, step) IN (SELECT * FROM unnest(%s::uuid[], %s::text[]))",
+        [[run for run, _ in wanted], [step for _, step in wanted]],
+    )
+    rows = await cursor.fetchall()
+    return {(run, step): {"approved": ok, "by": by, "comment": comment} for run, step, ok, by, comment in rows}
