@@ -52,7 +52,9 @@ def place(database_url: str) -> Iterator[Place]:
     env = environment(database_url)
     members = [Member(part, env) for part in ("api", "orchestrator", "worker")]
     with Ledger(0.05) as ledger, fleet(*members) as (api, orchestrator, _):
-        yield Place(api, database_url, ledger, orchestrator)
+        place = Place(api, database_url, ledger, orchestrator)
+        yield place
+        place.client.close()
 
 
 def child(flow: str, **config: Any) -> dict[str, Any]:
