@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from automata.errors import Invalid
-from automata.flow.model import GROUP, Flow, Input, RetryPolicy, Step
+from automata.flow.model import GROUP, Concurrency, Flow, Input, RetryPolicy, Step
 from automata.flow.template import (
     Compiled,
     Reference,
@@ -70,11 +70,27 @@ class Plan:
     output_reads: frozenset[str]
     on_failure: str | None
     inputs: Mapping[str, Input]
+    concurrency: Limits | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """`concurrency` of a flow; `key` None: one limit for all its runs."""
+
+    limit: int
+    key: Compiled | None
+    policy: str
 
 
 def compile_flow(flow: Flow) -> Plan:
     """Raises Invalid for a cycle or an unknown id, TemplateError for a template that does not compile."""
     return _Compiler(flow).plan()
+
+
+def _limits(given: Concurrency | None) -> Limits | None:
+    if given is None:
+        return None
+    return Limits(given.limit, compile_value(given.key) if given.key else None, given.policy)
 
 
 @dataclass(slots=True)
@@ -120,6 +136,7 @@ class _Compiler:
             output_reads=_NOTHING if compiled is None else self._reads(compiled.references, "outputs"),
             on_failure=self.failure,
             inputs={given.name: given for given in self.flow.inputs},
+            concurrency=_limits(self.flow.concurrency),
         )
 
     # --- structure -------------------------------------------------------------------------------------------------

@@ -95,6 +95,15 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Concurrency:
+    """At most `limit` runs at a time, of the flow or of each `key` (a template over inputs and vars)."""
+
+    limit: int
+    key: str | None = None
+    policy: Literal["queue", "skip", "cancel_running"] = "queue"
+
+
+@dataclass(frozen=True, slots=True)
 class Flow:
     name: str
     steps: tuple[Step, ...]
@@ -105,6 +114,7 @@ class Flow:
     on_failure: Step | None = None
     schedules: tuple[Schedule, ...] = ()
     renamed_from: str | None = None
+    concurrency: Concurrency | None = None
     spec: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     @classmethod
@@ -124,6 +134,7 @@ class Flow:
             on_failure=_step(failure, retry, timeout) if failure else None,
             schedules=tuple(_schedule(item) for item in spec.get("schedules", ())),
             renamed_from=spec.get("renamed_from"),
+            concurrency=Concurrency(**spec["concurrency"]) if "concurrency" in spec else None,
             spec=spec,
         )
 

@@ -18,6 +18,8 @@ STEP_FIELDS = ("outputs", "status")
 
 _ALWAYS = frozenset({"inputs", "steps", "run", "vars"})
 _ELSEWHERE = {
+    "steps": "`steps` is not available before the run begins",
+    "run": "`run` is not available before the run begins",
     "secrets": "`secrets` is available only in the `config` of an `http` step",
     "response": "`response` is available only in the `outputs` of an `http` step",
     "result": "`result` is available only in the `outputs` of a step that is not `http`",
@@ -48,6 +50,9 @@ class References:
         for node in self.outline.nodes:
             self._check_step(node)
         self._check_tree(self.spec.get("outputs"), "/outputs", _Place(None, _ALWAYS))
+        concurrency = self.spec.get("concurrency")
+        key = concurrency.get("key") if isinstance(concurrency, dict) else None
+        self._check_tree(key, "/concurrency/key", _Place(None, frozenset({"inputs", "vars"})))
 
     def _check_step(self, node: Node) -> None:
         roots = _ALWAYS | ({"error", "failed_step"} if node.failure else set())

@@ -20,6 +20,7 @@ MAX_SCHEDULES = 100
 MAX_BRANCHES = 100
 MAX_MEMBERS = 200
 MAX_LABELS = 50
+MAX_CONCURRENCY = 100_000
 MAX_PATTERN = 1_000
 MAX_ATTEMPTS = 100
 MAX_TIMEOUT_SEC = 86_400
@@ -30,7 +31,7 @@ QUEUE_PATTERN = "^[a-z0-9][a-z0-9._-]{0,62}$"
 
 BUILTIN_TYPES = tuple(CONFIG_SCHEMAS)
 # Parts of the language that are designed but not built: refused by name rather than as a misspelling.
-LATER_KEYS = {"step": ("foreach", "max_parallel", "concurrency"), "flow": ("concurrency",)}
+LATER_KEYS = {"step": ("foreach", "max_parallel")}
 
 DRAFTS = {
     "2020-12": "https://json-schema.org/draft/2020-12/schema",
@@ -229,6 +230,19 @@ FLOW_SCHEMA: Schema = {
                 "step",
                 properties={"depends_on": {"not": {}, "title": "not allowed in `on_failure`"}},
                 description="One step that runs after a failure, with `error` and `failed_step`.",
+            ),
+            "concurrency": closed(
+                {
+                    "limit": number(1, MAX_CONCURRENCY, "So many runs at a time.", "integer"),
+                    "key": text("A template over inputs and vars: the limit holds for each value.", 16_384),
+                    "policy": {
+                        "enum": ["queue", "skip", "cancel_running"],
+                        "default": "queue",
+                        "description": "Beyond it a run waits, is not run, or ends those that run.",
+                    },
+                },
+                ("limit",),
+                description="How many runs of this flow may be under way.",
             ),
             "schedules": {
                 "type": "array",

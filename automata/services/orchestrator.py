@@ -23,11 +23,12 @@ from automata.engine.advance import Decision, InstantRule, RunView, StepState, T
 from automata.engine.decision import FOREVER
 from automata.engine.states import RunStatus, TaskStatus
 from automata.errors import AutomataError, Invalid
-from automata.flow.compile import PlanStep
+from automata.flow.compile import Plan, PlanStep
+from automata.services.admission import RECHECK, Applicant, admit, let_next, slot_of
 from automata.services.children import Resolved, arrivals, resolve
 from automata.services.plans import Compiled, Plans
 from automata.settings import Settings
-from automata.store import queue
+from automata.store import queue, slots
 from automata.store.database import Database
 from automata.store.queue import Changes, Loaded, NewRun, WakeUp
 
@@ -49,6 +50,29 @@ class _Turn:
     wakeups: list[WakeUp]
     decision: Decision = field(default_factory=Decision)
     answers: dict[str, Resolved | Invalid] = field(default_factory=dict)
+    slot: str | None = None  # of the flow's `concurrency`
+    decided: bool = False
+
+    @property
+    def plan(self) -> Plan:
+        assert self.compiled.plan is not None  # whoever asks has looked
+        return self.compiled.plan
+
+    @property
+    def is_new(self) -> bool:
+        """Whether the run begins with this turn, if anybody lets it."""
+        steps = {item.step for item in self.wakeups}
+        return queue.CREATED in steps and queue.CANCEL not in steps
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """What a batch did: runs that finished, lanes with new work, runs to be looked at, slots with a place more."""
+
+    finished: list[UUID]
+    lanes: set[str]
+    touched: list[UUID]
+    freed: list[str]
 
 
 class Orchestrator:
@@ -79,15 +103,18 @@ class Orchestrator:
         async with self._db.transaction() as conn:
             wakeups, busy = await queue.take(conn, self._settings.batch)
             if wakeups:
-                finished, lanes, touched = await self._advance_batch(conn, wakeups)
+                done = await self._advance_batch(conn, wakeups)
         if not wakeups:
             return BUSY_PAUSE_SEC if busy else await self._until_due()
-        for lane in lanes:
+        if done.freed:
+            async with self._db.transaction() as conn:
+                await let_next(conn, done.freed)
+        for lane in done.lanes:
             self._broker.ring(tasks_ready(lane))
-        if touched:
-            self._broker.ring(RUNS_PENDING, [str(id) for id in touched])
-        if finished:
-            self._broker.ring(RUNS_FINISHED, [str(id) for id in finished])
+        if done.touched or done.freed:
+            self._broker.ring(RUNS_PENDING, [str(id) for id in done.touched])
+        if done.finished:
+            self._broker.ring(RUNS_FINISHED, [str(id) for id in done.finished])
         return 0
 
     async def _until_due(self) -> float:
@@ -95,24 +122,57 @@ class Orchestrator:
             due = await queue.next_due(conn, queue.ADVANCE)
         return self._settings.poll_sec if due is None else min(max(due, BUSY_PAUSE_SEC), self._settings.poll_sec)
 
-    async def _advance_batch(
-        self, conn: AsyncConnection[Any], wakeups: Sequence[WakeUp]
-    ) -> tuple[list[UUID], set[str], list[UUID]]:
-        """The runs that finished, the lanes with something new to do, and other runs that are to be looked at."""
+    async def _advance_batch(self, conn: AsyncConnection[Any], wakeups: Sequence[WakeUp]) -> _Done:
         by_run: defaultdict[UUID, list[WakeUp]] = defaultdict(list)
         for item in wakeups:
             by_run[item.run_id].append(item)
         turns = await self._load(conn, by_run)
         changes = _Outcome()
-        asking = [turn for turn in turns if self._decide(turn, changes)]
+        if limited := [turn for turn in turns if turn.compiled.plan and turn.compiled.plan.concurrency]:
+            await self._admit(conn, limited, changes)
+        asking = [turn for turn in turns if not turn.decided and self._decide(turn, changes)]
         while asking:
             await self._fetch(conn, asking, changes)
             asking = [turn for turn in asking if self._decide(turn, changes)]
         touched = await self._reach_others(conn, turns, changes)
         await queue.apply(conn, changes)
+        if changes.freed:
+            await slots.give_up(conn, list(changes.freed))
         if crashed := [item for turn in turns if turn.decision is _CRASHED for item in turn.wakeups]:
             await queue.postpone(conn, crashed)
-        return [row[0] for row in changes.finish], {row[2] for row in changes.enqueue} - {queue.ADVANCE}, touched
+        lanes = {row[2] for row in changes.enqueue} - {queue.ADVANCE}
+        return _Done([row[0] for row in changes.finish], lanes, touched, list(changes.freed.values()))
+
+    async def _admit(self, conn: AsyncConnection[Any], turns: Sequence[_Turn], changes: _Outcome) -> None:
+        """Which of these runs may begin under their flows' `concurrency`; the others' turns are over."""
+        for turn in turns:
+            self._find_slot(turn, changes)
+        fresh = [turn for turn in turns if turn.slot and turn.is_new]
+        if not fresh:
+            return
+        verdicts = await admit(conn, [Applicant(turn.loaded, turn.plan, turn.slot or "") for turn in fresh])
+        for turn in fresh:
+            run = turn.loaded
+            if slot := verdicts.waiting.get(run.id):
+                reads = queue.SEPARATOR.join((slots.SLOT, slot))
+                again = run.now + RECHECK
+                changes.enqueue.append((run.id, queue.CREATED, queue.ADVANCE, again, run.version_id, reads))
+                turn.decided = True
+            elif run.id in verdicts.skipped:
+                reason = {"code": "concurrency_skipped", "message": "As many runs as its flow allows were under way."}
+                changes.end(turn, RunStatus.CANCELLED, None, reason)
+                turn.decided = True
+        changes.orphans += verdicts.to_cancel
+
+    def _find_slot(self, turn: _Turn, changes: _Outcome) -> None:
+        context = {"inputs": turn.view.inputs, "vars": turn.view.vars}
+        try:
+            turn.slot = slot_of(turn.plan, turn.loaded.flow_id, context)
+        except Invalid as error:
+            if turn.is_new:
+                reason = {"code": "template_error", "message": f"concurrency: {error}"}
+                changes.end(turn, RunStatus.FAILED, None, reason)
+                turn.decided = True
 
     async def _load(self, conn: AsyncConnection[Any], by_run: Mapping[UUID, list[WakeUp]]) -> list[_Turn]:
         loaded = await queue.load(conn, list(by_run))
@@ -188,12 +248,15 @@ class _Outcome(Changes):
 
     children: list[NewRun] = field(default_factory=list)
     orphans: list[UUID] = field(default_factory=list)
+    freed: dict[UUID, str] = field(default_factory=dict)
 
     def end(self, turn: _Turn, status: RunStatus, outputs: Any, error: Any) -> None:
         run = turn.loaded
         self.finish.append((run.id, run.flow_id, status, run.began or run.now, outputs, error))
         if run.parent:
             self.wake.append(run.parent)
+        if turn.slot:
+            self.freed[run.id] = turn.slot
 
 
 def _errors(turn: _Turn) -> dict[str, Exception | None]:

@@ -201,6 +201,14 @@ Index(
 )
 Index("runs_flow", runs.c.flow_id, runs.c.id.desc())
 
+run_slots = Table(
+    "run_slots",
+    metadata,
+    _uuid("run_id", primary_key=True),
+    _text("slot"),
+    Index("run_slots_slot", "slot"),
+)
+
 approvals = Table(
     "approvals",
     metadata,

@@ -235,14 +235,9 @@ def test_the_failure_step_waits_for_nothing() -> None:
 # --- what is not there yet -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("key", ["foreach", "max_parallel", "concurrency"])
+@pytest.mark.parametrize("key", ["foreach", "max_parallel"])
 def test_planned_keys_of_a_step_are_refused_by_name(key: str) -> None:
     assert one(steps(f"id: s, {DELAY}, {key}: 1")) == f"AF090 `{key}` is not supported yet"
-
-
-@pytest.mark.parametrize("key", ["concurrency"])
-def test_planned_keys_of_a_flow_are_refused_by_name(key: str) -> None:
-    assert one(steps(f"id: s, {DELAY}", more=f"{key}: {{limit: 1}}")) == f"AF090 `{key}` is not supported yet"
 
 
 @pytest.mark.parametrize("name", ["item", "index"])

@@ -1,0 +1,59 @@
+"""Places of a flow's `concurrency`: who holds one, who waits. A waiting run keeps its first wake-up in the queue."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from automata.store.database import Connection
+from automata.store.queue import ADVANCE, CREATED
+
+SLOT = "slot"  # the first of a waiting row's `reads`; the second names the slot
+
+
+@dataclass(frozen=True, slots=True)
+class Crowd:
+    holders: list[UUID]
+    waiting: int  # runs that are older than the one that asks
+
+
+async def lock(conn: Connection, slots: Sequence[str]) -> None:
+    """To the end of the transaction, in one order for everybody: nobody waits in a circle."""
+    for slot in sorted(slots):
+        await conn.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 1))", [slot])
+
+
+async def crowd(conn: Connection, slot: str, oldest: UUID) -> Crowd:
+    """Who is there before `oldest`; the slot is locked."""
+    cursor = await conn.execute(
+        "SELECT ARRAY(SELECT run_id FROM run_slots WHERE slot = %(slot)s),"
+        " (SELECT count(*) FROM task_queue WHERE lane = %(lane)s AND step = %(step)s AND reads = %(reads)s"
+        "   AND run_id < %(oldest)s)",
+        {"slot": slot, "lane": ADVANCE, "step": CREATED, "reads": [SLOT, slot], "oldest": oldest},
+    )
+    row = await cursor.fetchone()
+    assert row is not None
+    return Crowd(list(row[0]), int(row[1]))
+
+
+async def hold(conn: Connection, runs: Mapping[UUID, str]) -> None:
+    await conn.execute(
+        "INSERT INTO run_slots (run_id, slot) SELECT * FROM unnest(%s::uuid[], %s::text[]) ON CONFLICT DO NOTHING",
+        [list(runs), list(runs.values())],
+    )
+
+
+async def give_up(conn: Connection, runs: Sequence[UUID]) -> None:
+    await conn.execute("DELETE FROM run_slots WHERE run_id = ANY(%s)", [list(runs)])
+
+
+async def wake_next(conn: Connection, slot: str, count: int) -> int:
+    """Let the `count` oldest waiting runs look again; the slot is locked. One that is being looked at needs no bell."""
+    cursor = await conn.execute(
+        "UPDATE task_queue SET ready_at = now() WHERE (run_id, step) IN ("
+        "  SELECT run_id, step FROM task_queue WHERE lane = %(lane)s AND step = %(step)s AND reads = %(reads)s"
+        "  ORDER BY run_id LIMIT %(count)s FOR UPDATE SKIP LOCKED)",
+        {"lane": ADVANCE, "step": CREATED, "reads": [SLOT, slot], "count": count},
+    )
+    return cursor.rowcount
