@@ -11,6 +11,7 @@ import uvicorn
 
 from automata.errors import Unavailable, Usage
 
+BACKLOG = 2048
 GRACE_SEC = 10  # for requests that are being answered when the end is called
 
 
@@ -21,6 +22,8 @@ def bind(host: str, port: int) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
+        # Whoever is told the address may call at once: the kernel keeps the connection until we accept it.
+        listening.listen(BACKLOG)
     except OSError as error:
         listening.close()
         raise Usage(

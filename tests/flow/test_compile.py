@@ -305,12 +305,17 @@ def _chain(count: int) -> list[dict[str, Any]]:
     return [first, *rest]
 
 
-def test_a_thousand_steps_compile_in_half_a_second() -> None:
-    flow = Flow.from_spec({"name": "f", "steps": _chain(1000)[::-1]})
-    begin = time.process_time()
-    made = compile_flow(flow)
-    assert time.process_time() - begin < 0.5
-    assert list(made.steps) == [f"s{i}" for i in range(1000)]
+def test_compiling_takes_time_in_proportion_to_the_steps() -> None:
+    def seconds(count: int) -> float:
+        flow = Flow.from_spec({"name": "f", "steps": _chain(count)[::-1]})
+        began = time.process_time()
+        made = compile_flow(flow)
+        assert list(made.steps) == [f"s{i}" for i in range(count)]
+        return time.process_time() - began
+
+    seconds(100)  # what is cached once is not ours to count
+    few, many = (min(seconds(count) for _ in range(3)) for count in (250, 1000))
+    assert many < 10 * few  # 4 in proportion, 16 by the square
 
 
 def test_a_wide_parallel_compiles_in_linear_time() -> None:

@@ -219,6 +219,7 @@ def test_a_step_is_decided_once(place: Place) -> None:
     assert decide(place, run, approved=True, by="Ada").status_code == 204
     second = decide(place, run, approved=False, by="Eve")
     assert (second.status_code, second.json()["code"]) == (409, "already_decided")
+    assert place.run(run)["status"] == "SUCCEEDED"
     assert place.tasks(run)["review"]["outputs"]["by"] == "Ada"
 
 
