@@ -88,7 +88,9 @@ Automata = Callable[..., Answer]
 
 
 def test_flows_are_listed_by_name_with_where_they_come_from(automata: Automata) -> None:
-    lines = automata("flow", "list").out.splitlines()
+    answer = automata("flow", "list")
+    lines = answer.out.splitlines()
+    assert lines, answer
     assert lines[0].split()[:3] == ["FLOW", "VERSION", "FROM"]
     names = [line.split()[0] for line in lines[1:]]
     assert names == sorted(names)
