@@ -64,6 +64,12 @@ def test_the_page_of_concepts_draws_every_state_and_every_transition_of_a_task()
     assert all(status in page for status in RunStatus)
 
 
+def test_every_command_of_the_program_is_on_its_page() -> None:
+    page = (ROOT / "docs/cli.md").read_text(encoding="utf-8").partition("## What all")[0]
+    missing = [name for name in get_command(app).commands if not re.search(rf"`(automata )?{name}\b", page)]  # type: ignore[attr-defined]
+    assert missing == []
+
+
 def test_a_command_that_does_not_exist_is_noticed() -> None:
     assert _exists(["run", "start", "x", "--wait"])
     assert not _exists(["run", "begin", "x"])
