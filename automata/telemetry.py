@@ -44,6 +44,18 @@ RUNS_CREATED = Counter(
     "automata_runs_created_total", "Runs accepted (committed), by trigger.", ("trigger",), registry=REGISTRY
 )
 SCHEDULE_FIRES = Counter("automata_schedule_fires_total", "Runs that schedules started.", registry=REGISTRY)
+SCHEDULE_LATENESS = Histogram(
+    "automata_schedule_lateness_seconds",
+    "From a fire time to the commit of its run; what was caught up for counts with all its age.",
+    buckets=(0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 600.0),
+    registry=REGISTRY,
+)
+SCHEDULE_ERRORS = Counter(
+    "automata_schedule_errors_total",
+    "Fires that started nothing because the schedule does not fit its flow (its `last_error` says why).",
+    registry=REGISTRY,
+)
+LEADING = Gauge("automata_leading", "1 while this process leads, by role.", ("role",), registry=REGISTRY)
 INTAKE_ROWS = Histogram(
     "automata_intake_batch_rows", "Run requests that shared one transaction.", buckets=_ROWS, registry=REGISTRY
 )

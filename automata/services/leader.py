@@ -16,6 +16,7 @@ from contextlib import suppress
 
 from automata.errors import AutomataError
 from automata.store.leadership import Seat
+from automata.telemetry import LEADING
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +46,9 @@ class Leader:
                 await self._one_session(stop)
             except (AutomataError, TimeoutError, LostTerm) as error:
                 log.warning("%s: not leading: %s", self._role, error or type(error).__name__)
-            self.epoch = None
+            finally:
+                self.epoch = None
+                LEADING.labels(self._role).set(0)
             with suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), ASK_SEC)
 
@@ -55,6 +58,7 @@ class Leader:
             while not stop.is_set():
                 if (epoch := await seat.take(self._holder)) is not None:
                     self.epoch = epoch
+                    LEADING.labels(self._role).set(1)
                     log.info("%s: leading, term %d", self._role, epoch)
                     await self._lead(seat, epoch, stop)
                     return

@@ -50,25 +50,30 @@ class Decided:
 _TAKE = """
 WITH due AS MATERIALIZED (
     SELECT schedules.id FROM schedules JOIN flows ON flows.id = flow_id
-    WHERE next_fire_at <= now() AND archived_at IS NULL AND NOT schedules.id = ANY(%(without)s::uuid[])
+    WHERE next_fire_at <= coalesce(%(now)s::timestamptz, now()) AND archived_at IS NULL
+      AND schedules.id <> ALL(%(without)s::uuid[])
     ORDER BY next_fire_at LIMIT %(limit)s
     FOR UPDATE OF schedules SKIP LOCKED
 )
 SELECT schedules.id, schedules.flow_id, schedules.name, flows.current_version_id AS version_id, spec, next_fire_at,
-       now() AS now, newest.id IS NOT NULL AND run_results.run_id IS NULL AS last_open,
+       coalesce(%(now)s::timestamptz, now()) AS now, newest.id IS NOT NULL AND run_results.run_id IS NULL AS last_open,
        run_results.finished_at AS last_ended
 FROM due JOIN schedules USING (id) JOIN flows ON flows.id = schedules.flow_id
 LEFT JOIN LATERAL (
-    SELECT id FROM runs WHERE schedule_id = schedules.id AND scheduled_for IS NOT NULL
+    SELECT id FROM runs
+    WHERE schedules.spec->>'overlap' IN ('skip', 'queue') AND schedule_id = schedules.id AND scheduled_for IS NOT NULL
     ORDER BY scheduled_for DESC LIMIT 1
-) AS newest ON spec->>'overlap' IN ('skip', 'queue')
+) AS newest ON true
 LEFT JOIN run_results ON run_results.run_id = newest.id
+ORDER BY next_fire_at
 """
 
 
-async def take_due(conn: Connection, limit: int, without: Sequence[UUID] = ()) -> list[Due]:
-    """Up to `limit` due schedules, locked to the end of the transaction, longest due first."""
-    cursor = await conn.execute(_TAKE, {"limit": limit, "without": list(without)})
+async def take_due(
+    conn: Connection, limit: int, without: Sequence[UUID] = (), now: datetime | None = None
+) -> list[Due]:
+    """Up to `limit` due schedules, locked to the end of the transaction, longest due first. `now` is for tests."""
+    cursor = await conn.execute(_TAKE, {"limit": limit, "without": list(without), "now": now})
     return [Due(*row) for row in await cursor.fetchall()]
 
 
@@ -88,11 +93,12 @@ async def record(conn: Connection, decided: Sequence[Decided]) -> None:
     )
 
 
-async def next_fire_sec(conn: Connection) -> float | None:
+async def next_fire_sec(conn: Connection, without: Sequence[UUID] = ()) -> float | None:
     """Seconds until the next schedule is due, 0 when one is, None when there is none."""
     cursor = await conn.execute(
         "SELECT greatest(0, extract(epoch FROM next_fire_at - now()))::float8 FROM schedules"
-        " WHERE next_fire_at IS NOT NULL ORDER BY next_fire_at LIMIT 1"
+        " WHERE next_fire_at IS NOT NULL AND id <> ALL(%s::uuid[]) ORDER BY next_fire_at LIMIT 1",
+        [list(without)],
     )
     row = await cursor.fetchone()
     return None if row is None else float(row[0])

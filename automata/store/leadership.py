@@ -17,6 +17,7 @@ from automata.store.database import CONNECT_SEC, LIMITS, Connection, conninfo_of
 from automata.store.failures import describe, mapped
 
 SILENCE_SEC = 10
+PAUSE_SEC = 8  # less than SILENCE_SEC: whoever takes the seat finds the row of the term free
 ANSWER_SEC = 5.0
 
 
@@ -69,7 +70,14 @@ class Seat:
 
 
 async def holds(conn: Connection, role: str, epoch: int) -> bool:
-    """Whether the term still runs; in a transaction, and then nobody begins another before it ends."""
-    cursor = await conn.execute("SELECT epoch FROM leaders WHERE role = %s FOR SHARE", [role])
+    """Whether the term still runs; in a transaction, and then nobody begins another before it ends.
+
+    A transaction of the office that falls silent ends after PAUSE_SEC: it holds up the next leader.
+    """
+    cursor = await conn.execute(
+        "SELECT epoch, set_config('idle_in_transaction_session_timeout', %s, true) FROM leaders"
+        " WHERE role = %s FOR SHARE",
+        [f"{PAUSE_SEC}s", role],
+    )
     row = await cursor.fetchone()
     return row is not None and row[0] == epoch

@@ -13,9 +13,10 @@ import pytest
 
 from automata.broker.local import LocalBroker
 from automata.flow.model import Flow
+from automata.services.firing import jitter
 from automata.services.leader import LostTerm
 from automata.services.plans import Plans
-from automata.services.scheduler import Scheduler, jitter
+from automata.services.scheduler import Scheduler
 from automata.settings import Settings
 from automata.store.database import Database
 from automata.store.flows import archive_api_flow, put_api_flow
