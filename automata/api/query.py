@@ -16,7 +16,8 @@ EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 LATEST = datetime(9000, 1, 1, tzinfo=UTC)  # arithmetic on the far end of the calendar overflows
 
 
-def _within_reason(moment: datetime) -> datetime:
+def within_reason(moment: datetime) -> datetime:
+    """Raises ValueError."""
     if not EARLIEST <= moment <= LATEST:
         raise ValueError(f"must be between {EARLIEST.year} and {LATEST.year}")
     return moment
@@ -31,7 +32,7 @@ Cursor = Annotated[
 ]
 Word = Annotated[str | None, Query(max_length=100, pattern=_PLAIN)]
 Labels = Annotated[list[str] | None, Query(max_length=MAX_LABELS, description="`name=value`; all must match.")]
-Moment = Annotated[AwareDatetime | None, AfterValidator(lambda moment: moment and _within_reason(moment)), Query()]
+Moment = Annotated[AwareDatetime | None, AfterValidator(lambda moment: moment and within_reason(moment)), Query()]
 FlowKey = Annotated[str | None, Query(max_length=100, pattern=_PLAIN, description="A flow's name or id.")]
 
 

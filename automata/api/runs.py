@@ -14,12 +14,13 @@ from pydantic import ValidationError
 from starlette.responses import Response
 
 from automata.api.desk import Desk
+from automata.api.idempotency import KEY_PARAMETER, idempotency_key
 from automata.api.known import Version, current_version
 from automata.api.masking import mask_inputs, masker
 from automata.api.openapi import request_body
 from automata.api.problem import from_validation
 from automata.api.query import Cursor, FlowKey, Limit, Moment, Word, cursor_of, page_of
-from automata.api.refusals import BadBody, Busy
+from automata.api.refusals import Busy
 from automata.api.shapes import Page, RunAnswer, RunRequest, RunSummary
 from automata.api.wire import V1, Json, read_object
 from automata.broker.contract import RUNS_FINISHED, RUNS_PENDING
@@ -30,20 +31,10 @@ from automata.store.flows import FlowRow
 from automata.store.queue import CreatedRun, NewRun, request_cancel
 from automata.store.runs import RunRow, get_run, list_runs
 
-MAX_KEY = 255
 MAX_WAIT_SEC = 60
 POLL_SEC = 1.0  # what a bell that was never rung costs a watcher
 MAX_WATCHERS = 500  # each asks the database once a second
-_KEY = re.compile(rf"[\x21-\x7e]{{1,{MAX_KEY}}}")
 _ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-_KEY_PARAMETER = {
-    "name": "Idempotency-Key",
-    "in": "header",
-    "required": False,
-    "description": "The same key with the same inputs gives the same run again, with 200.",
-    "schema": {"type": "string", "minLength": 1, "maxLength": MAX_KEY, "pattern": "^[!-~]+$"},
-}
-
 router = APIRouter(prefix=V1, tags=["runs"])
 
 
@@ -51,12 +42,12 @@ router = APIRouter(prefix=V1, tags=["runs"])
     "/flows/{name}/runs",
     status_code=201,
     responses={200: {"model": RunAnswer}, 201: {"model": RunAnswer}},
-    openapi_extra={**request_body(RunRequest, required=False), "parameters": [_KEY_PARAMETER]},
+    openapi_extra={**request_body(RunRequest, required=False), "parameters": [KEY_PARAMETER]},
 )
 async def create(request: Request, name: str) -> Response:
     """Start a run. 201 means that it is committed and will run, whatever happens next."""
     desk = Desk.of(request)
-    key = _idempotency_key(request)
+    key = idempotency_key(request)
     asked = _asked(await read_object(request))
     flow = await desk.heads.get(name)
     version = await _version(desk, flow, asked.version)
@@ -135,17 +126,6 @@ def _asked(body: dict[str, Any]) -> RunRequest:
         return RunRequest.model_validate(body)
     except ValidationError as error:
         raise from_validation(error) from error
-
-
-def _idempotency_key(request: Request) -> str | None:
-    key = request.headers.get("idempotency-key")
-    if key is not None and not _KEY.fullmatch(key):
-        raise BadBody(
-            f"The Idempotency-Key must be 1 to {MAX_KEY} visible ASCII characters.",
-            code="invalid_idempotency_key",
-            pointer="/header/Idempotency-Key",
-        )
-    return key
 
 
 async def _version(desk: Desk, flow: FlowRow, number: int | None) -> Version:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import replace as replace_fields
-from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -13,21 +11,17 @@ from pydantic import ValidationError
 from starlette.responses import Response
 
 from automata.api.desk import Desk
-from automata.api.known import Version, current_version
+from automata.api.known import current_version
 from automata.api.openapi import request_body
 from automata.api.problem import from_validation
 from automata.api.query import Cursor, FlowKey, Limit, cursor_of, page_of
 from automata.api.refusals import BadBody
-from automata.api.shapes import BackfillAnswer, BackfillRequest, CreatedAnswer, Page, ScheduleAnswer, ScheduleRequest
+from automata.api.shapes import Page, ScheduleAnswer, ScheduleRequest
 from automata.api.wire import V1, Json, read_object
-from automata.broker.contract import RUNS_PENDING
-from automata.engine.schedule import due_times
 from automata.errors import Invalid, Missing
 from automata.flow.declared import check_declared
 from automata.flow.findings import Findings, Positions
-from automata.flow.inputs import check_inputs
 from automata.store.flows import FlowRow, as_uuid, find_flow
-from automata.store.queue import NewRun, create_runs
 from automata.store.schedules import (
     ScheduleRow,
     create_schedule,
@@ -68,7 +62,7 @@ async def create(request: Request) -> Response:
 async def show(request: Request, schedule_id: str) -> Response:
     """One schedule with its next five fire times."""
     async with Desk.of(request).db.connection() as conn:
-        return Json(_schedule(await get_schedule(conn, _id(schedule_id))))
+        return Json(_schedule(await get_schedule(conn, schedule_id_of(schedule_id))))
 
 
 @router.put("/{schedule_id}", responses={200: {"model": ScheduleAnswer}}, openapi_extra=_BODY)
@@ -77,7 +71,7 @@ async def replace(request: Request, schedule_id: str) -> Response:
     asked = _asked(await read_object(request))
     desk = Desk.of(request)
     async with desk.db.connection() as conn:
-        found = await get_schedule(conn, _id(schedule_id))
+        found = await get_schedule(conn, schedule_id_of(schedule_id))
     if asked.name != found.name or asked.flow not in (found.flow_name, str(found.flow_id)):
         pointer = "/name" if asked.name != found.name else "/flow"
         raise BadBody("A schedule keeps its flow and its name.", code="name_mismatch", pointer=pointer)
@@ -98,57 +92,16 @@ async def resume(request: Request, schedule_id: str) -> Response:
     return await _enable(request, schedule_id, True)
 
 
-@router.post("/{schedule_id}/trigger", status_code=201, responses={201: {"model": CreatedAnswer}})
-async def trigger(request: Request, schedule_id: str) -> Response:
-    """Start a run now, as the schedule would: its flow's current version and its inputs."""
-    desk = Desk.of(request)
-    async with desk.db.connection() as conn:
-        found = await get_schedule(conn, _id(schedule_id))
-    version, inputs = await _ready(desk, found)
-    run = NewRun(found.flow_id, version.id, inputs, "manual", created_by=f"schedule {found.name}")
-    made = await desk.intake.create(run)
-    return Json({"id": made.id, "created_at": made.created_at}, 201, headers={"Location": f"{V1}/runs/{made.id}"})
-
-
-@router.post(
-    "/{schedule_id}/backfill", responses={200: {"model": BackfillAnswer}}, openapi_extra=request_body(BackfillRequest)
-)
-async def backfill(request: Request, schedule_id: str) -> Response:
-    """Start the runs of fire times that have passed, each once: what was started before stays as it is."""
-    desk = Desk.of(request)
-    try:
-        asked = BackfillRequest.model_validate(await read_object(request))
-    except ValidationError as error:
-        raise from_validation(error) from error
-    async with desk.db.connection() as conn:
-        found = await get_schedule(conn, _id(schedule_id))
-    until = min(asked.until, found.now)
-    moment = timedelta(microseconds=1)
-    # `from` is included and `to` is not, while due_times counts the other way round.
-    times = due_times(found.schedule, asked.since - moment, until - moment, asked.limit + 1)
-    fires, rest = times[: asked.limit], times[asked.limit :]
-    created = 0
-    if fires and not asked.dry_run:
-        version, inputs = await _ready(desk, found)
-        created = await _start(desk, found, version, inputs, fires)
-    answer = {
-        "created": created,
-        "existing": 0 if asked.dry_run else len(fires) - created,
-        "fires": fires,
-        "next_from": rest[0] if rest else None,
-    }
-    return Json(answer)
-
-
 @router.delete("/{schedule_id}", status_code=204, response_class=Response)
 async def delete(request: Request, schedule_id: str) -> Response:
     """Delete a schedule of the API; runs that it started stay."""
     async with Desk.of(request).db.transaction() as conn:
-        await delete_schedule(conn, _id(schedule_id))
+        await delete_schedule(conn, schedule_id_of(schedule_id))
     return Response(status_code=204)
 
 
-def _id(text: str) -> UUID:
+def schedule_id_of(text: str) -> UUID:
+    """Raises Missing."""
     if (found := as_uuid(text)) is None:
         raise Missing(f"There is no schedule {text[:100]!r}.", hint="A schedule's id is a UUID.")
     return found
@@ -156,36 +109,7 @@ def _id(text: str) -> UUID:
 
 async def _enable(request: Request, schedule_id: str, enabled: bool) -> Response:
     async with Desk.of(request).db.transaction() as conn:
-        return Json(_schedule(await enable_schedule(conn, _id(schedule_id), enabled)))
-
-
-async def _ready(desk: Desk, found: ScheduleRow) -> tuple[Version, Mapping[str, Any]]:
-    """What a run of this schedule is made of today. Raises Conflict, Invalid."""
-    version = await desk.versions.get(current_version(await desk.heads.get(str(found.flow_id))))
-    return version, check_inputs(version.inputs, found.schedule.inputs)
-
-
-async def _start(
-    desk: Desk, found: ScheduleRow, version: Version, inputs: Mapping[str, Any], fires: Sequence[datetime]
-) -> int:
-    runs = [
-        NewRun(
-            found.flow_id,
-            version.id,
-            inputs,
-            "backfill",
-            schedule_id=found.id,
-            scheduled_for=fire,
-            created_by=f"schedule {found.name}",
-        )
-        for fire in fires
-    ]
-    async with desk.db.transaction() as conn:
-        made = await create_runs(conn, runs)
-    fresh = [str(run.id) for run in made if run.created]
-    if fresh:
-        desk.broker.ring(RUNS_PENDING, fresh)
-    return len(fresh)
+        return Json(_schedule(await enable_schedule(conn, schedule_id_of(schedule_id), enabled)))
 
 
 def _asked(body: dict[str, Any]) -> ScheduleRequest:

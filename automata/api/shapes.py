@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import Annotated, Any, Generic, Literal, TypeVar
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictBool, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StrictBool, StringConstraints
 
+from automata.api.query import within_reason
 from automata.engine.states import RunStatus, TaskStatus
 
 MAX_INT = 2**31 - 1  # PostgreSQL's integer, and every version's number
@@ -19,6 +20,7 @@ Item = TypeVar("Item")
 
 Number = Annotated[int, Field(strict=True, ge=1, le=MAX_INT)]
 Text = Annotated[str, StringConstraints(strict=True, max_length=1000, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Instant = Annotated[AwareDatetime, AfterValidator(within_reason)]
 
 
 class Given(BaseModel):
@@ -215,16 +217,16 @@ class CreatedAnswer(Answered):
 class BackfillRequest(Given):
     """`from` is included, `to` is not; at most `limit` fire times, the earliest first."""
 
-    since: AwareDatetime = Field(alias="from")
-    until: AwareDatetime = Field(alias="to")
-    limit: int = Field(default=100, ge=1, le=1000)
-    dry_run: bool = False
+    since: Instant = Field(alias="from")
+    until: Instant = Field(alias="to", description="At most 3660 days after `from`.")
+    limit: Annotated[int, Field(strict=True, ge=1, le=1000)] = 100
+    dry_run: Annotated[bool, Field(strict=True)] = False
 
 
 class BackfillAnswer(Answered):
     created: int
-    existing: int
-    fires: list[AwareDatetime]
+    existing: int = Field(description="Fire times that had their run already; in a dry run too.")
+    fires: list[AwareDatetime] = Field(description="The fire times that this request was about.")
     next_from: AwareDatetime | None = Field(description="Where to go on; null when nothing is left.")
 
 

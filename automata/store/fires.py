@@ -102,3 +102,12 @@ async def next_fire_sec(conn: Connection, without: Sequence[UUID] = ()) -> float
     )
     row = await cursor.fetchone()
     return None if row is None else float(row[0])
+
+
+async def fired(conn: Connection, schedule_id: UUID, times: Sequence[datetime]) -> set[datetime]:
+    """Those of the fire times that have a run."""
+    cursor = await conn.execute(
+        "SELECT scheduled_for FROM runs WHERE schedule_id = %s AND scheduled_for = ANY(%s::timestamptz[])",
+        [schedule_id, list(times)],
+    )
+    return {row[0] for row in await cursor.fetchall()}

@@ -1,0 +1,131 @@
+"""Runs that a schedule starts on request: one now, or those of fire times that have passed.
+
+Failure argument. A backfill that is cut off anywhere may be asked for again: the unique key (schedule, fire time)
+leaves one run each, whether the scheduler, another backfill or the first half of this one was earlier.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from fastapi import APIRouter, Request
+from pydantic import ValidationError
+from starlette.responses import Response
+
+from automata.api.desk import Desk
+from automata.api.idempotency import KEY_PARAMETER, idempotency_key
+from automata.api.known import Version, current_version
+from automata.api.openapi import request_body
+from automata.api.problem import from_validation
+from automata.api.refusals import BadBody
+from automata.api.schedules import schedule_id_of
+from automata.api.shapes import BackfillAnswer, BackfillRequest, CreatedAnswer
+from automata.api.wire import V1, Json, read_object
+from automata.broker.contract import RUNS_PENDING
+from automata.engine.schedule import due_times
+from automata.flow.inputs import check_inputs
+from automata.store.codec import dumps
+from automata.store.fires import fired
+from automata.store.queue import NewRun, create_runs
+from automata.store.schedules import ScheduleRow, get_schedule
+from automata.telemetry import RUNS_CREATED
+
+# Ten years of a line that never matches take less than a tenth of a second to look through.
+LONGEST = timedelta(days=3660)
+MOMENT = timedelta(microseconds=1)
+MOST_BYTES = 16 * 2**20  # of inputs in one transaction
+
+router = APIRouter(prefix=f"{V1}/schedules", tags=["schedules"])
+
+
+@router.post(
+    "/{schedule_id}/trigger",
+    status_code=201,
+    responses={200: {"model": CreatedAnswer}, 201: {"model": CreatedAnswer}},
+    openapi_extra={"parameters": [KEY_PARAMETER]},
+)
+async def trigger(request: Request, schedule_id: str) -> Response:
+    """Start a run now, as the schedule would: its flow's current version and its inputs, even while it is paused."""
+    desk, key = Desk.of(request), idempotency_key(request)
+    async with desk.db.connection() as conn:
+        found = await get_schedule(conn, schedule_id_of(schedule_id))
+    version, inputs = await _ready(desk, found)
+    created_by = f"schedule {found.name}"
+    run = NewRun(found.flow_id, version.id, inputs, "manual", idempotency_key=key, created_by=created_by)
+    made = await desk.intake.create(run)
+    answer = {"id": made.id, "created_at": made.created_at}
+    return Json(answer, 201 if made.created else 200, headers={"Location": f"{V1}/runs/{made.id}"})
+
+
+@router.post(
+    "/{schedule_id}/backfill", responses={200: {"model": BackfillAnswer}}, openapi_extra=request_body(BackfillRequest)
+)
+async def backfill(request: Request, schedule_id: str) -> Response:
+    """Start the runs of fire times that have passed, each once: what was started before stays as it is."""
+    desk = Desk.of(request)
+    asked = _asked(await read_object(request))
+    async with desk.db.connection() as conn:
+        found = await get_schedule(conn, schedule_id_of(schedule_id))
+        fires, next_from = _times(found, asked)
+        earlier = await fired(conn, found.id, fires)
+    created = 0
+    if not asked.dry_run and len(earlier) < len(fires):
+        version, inputs = await _ready(desk, found)
+        created = await _start(desk, found, version, inputs, [fire for fire in fires if fire not in earlier])
+    # A fire that the scheduler was faster with in this moment exists by now.
+    existing = len(earlier) if asked.dry_run else len(fires) - created
+    return Json({"created": created, "existing": existing, "fires": fires, "next_from": next_from})
+
+
+def _asked(body: dict[str, Any]) -> BackfillRequest:
+    try:
+        asked = BackfillRequest.model_validate(body)
+    except ValidationError as error:
+        raise from_validation(error) from error
+    if asked.until <= asked.since:
+        raise BadBody("`to` must be after `from`.", pointer="/to")
+    if asked.until - asked.since > LONGEST:
+        raise BadBody(f"At most {LONGEST.days} days lie between `from` and `to`.", pointer="/to")
+    return asked
+
+
+def _times(found: ScheduleRow, asked: BackfillRequest) -> tuple[list[datetime], datetime | None]:
+    """The first `limit` fire times, and the next one after them."""
+    until = min(asked.until, found.now)
+    if until <= asked.since:
+        return [], None
+    # `from` is included and `to` is not, while due_times counts the other way round.
+    times = due_times(found.schedule, asked.since - MOMENT, until - MOMENT, asked.limit + 1)
+    return times[: asked.limit], times[asked.limit] if len(times) > asked.limit else None
+
+
+async def _ready(desk: Desk, found: ScheduleRow) -> tuple[Version, Mapping[str, Any]]:
+    """What a run of this schedule is made of today. Raises Conflict, Invalid."""
+    version = await desk.versions.get(current_version(await desk.heads.get(str(found.flow_id))))
+    return version, check_inputs(version.inputs, found.schedule.inputs)
+
+
+async def _start(
+    desk: Desk, found: ScheduleRow, version: Version, inputs: Mapping[str, Any], fires: Sequence[datetime]
+) -> int:
+    """How many runs are new; each piece is written by one transaction."""
+    size = max(1, MOST_BYTES // max(1, len(dumps(inputs))))
+    created = 0
+    for start in range(0, len(fires), size):
+        runs = [_run(found, version, inputs, fire) for fire in fires[start : start + size]]
+        async with desk.db.transaction() as conn:
+            made = await create_runs(conn, runs)
+        if fresh := [str(run.id) for run in made if run.created]:
+            RUNS_CREATED.labels("backfill").inc(len(fresh))
+            desk.broker.ring(RUNS_PENDING, fresh)
+        created += len(fresh)
+    return created
+
+
+def _run(found: ScheduleRow, version: Version, inputs: Mapping[str, Any], fire: datetime) -> NewRun:
+    created_by = f"schedule {found.name}"
+    return NewRun(
+        found.flow_id, version.id, inputs, "backfill", schedule_id=found.id, scheduled_for=fire, created_by=created_by
+    )
