@@ -57,6 +57,8 @@ _DECLARED = {
     "AF051": "The time zone is not an IANA time zone.",
     "AF052": "The inputs of a schedule do not fit the inputs of the flow.",
     "AF053": "Two schedules of a flow have the same name.",
+    "AF054": "The inputs of a webhook do not fit the inputs of the flow.",
+    "AF055": "Two webhooks of a flow have the same name.",
     "AF060": "A run is given an input that the flow does not declare.",
     "AF061": "A required input is missing.",
     "AF062": "An input has the wrong type.",

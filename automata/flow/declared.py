@@ -1,8 +1,8 @@
-"""Static checks of what a flow declares around its steps: inputs with their defaults, and schedules."""
+"""Static checks of what a flow declares around its steps: inputs with their defaults, schedules and webhooks."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 from zoneinfo import available_timezones
@@ -10,26 +10,37 @@ from zoneinfo import available_timezones
 from automata.flow.cron import CronError, check_cron
 from automata.flow.findings import Findings, child
 from automata.flow.inputs import input_problems, value_problems
+from automata.flow.lexing import has_template
 from automata.flow.model import Input
 from automata.flow.schema import MAX_PATTERN
 from automata.flow.userschema import SchemaError, Work, compile_pattern, compile_schema
 
-# For all inputs and schedules of a file together: about half a second.
+# For all inputs, schedules and webhooks of a file together: about half a second.
 FILE_WORK = 60_000
+_ANYTHING = Input("", "object")  # in whose place an empty object stands
 _TYPES = ("string", "integer", "number", "boolean", "object", "array")
 
 
 def check_declared(spec: Mapping[str, Any], findings: Findings) -> None:
     work = Work(FILE_WORK)
     inputs = _check_inputs(spec.get("inputs"), findings, work)
-    schedules = spec.get("schedules")
     names: set[str] = set()
-    for index, schedule in enumerate(schedules if isinstance(schedules, list) else ()):
-        if isinstance(schedule, dict):
-            pointer = f"/schedules/{index}"
-            _check_schedule(schedule, pointer, findings)
-            _check_schedule_name(schedule, pointer, names, findings)
-            _check_schedule_inputs(schedule, pointer, inputs, findings, work)
+    for pointer, schedule in _listed(spec, "schedules"):
+        _check_schedule(schedule, pointer, findings)
+        _check_name(schedule, pointer, names, findings, "AF053", "schedule")
+        _check_schedule_inputs(schedule, pointer, inputs, findings, work)
+    names = set()
+    for pointer, webhook in _listed(spec, "webhooks"):
+        _check_name(webhook, pointer, names, findings, "AF055", "webhook")
+        _check_webhook_inputs(webhook, pointer, inputs, findings, work)
+
+
+def _listed(spec: Mapping[str, Any], key: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The mappings of a list, each with its pointer."""
+    items = spec.get(key)
+    for index, item in enumerate(items if isinstance(items, list) else ()):
+        if isinstance(item, dict):
+            yield f"/{key}/{index}", item
 
 
 def _check_inputs(declared: Any, findings: Findings, work: Work) -> dict[str, Input] | None:
@@ -119,11 +130,13 @@ def _check_schedule(schedule: Mapping[str, Any], pointer: str, findings: Finding
         findings.add("AF051", f"`{zone[:60]}` is not an IANA time zone", f"{pointer}/timezone", hint)
 
 
-def _check_schedule_name(schedule: Mapping[str, Any], pointer: str, names: set[str], findings: Findings) -> None:
-    name = schedule.get("name")
+def _check_name(
+    item: Mapping[str, Any], pointer: str, names: set[str], findings: Findings, code: str, noun: str
+) -> None:
+    name = item.get("name")
     if isinstance(name, str):
         if name in names:
-            findings.add("AF053", f"a schedule `{name}` exists already in this flow", f"{pointer}/name")
+            findings.add(code, f"a {noun} `{name}` exists already in this flow", f"{pointer}/name")
         names.add(name)
 
 
@@ -136,6 +149,26 @@ def _check_schedule_inputs(
     for problem in input_problems(inputs, given, work, findings.nearest):
         where = pointer + problem.pointer
         findings.add("AF052", f"in this schedule {problem.message}", where, problem.suggestion, name=True)
+
+
+def _check_webhook_inputs(
+    webhook: Mapping[str, Any], pointer: str, inputs: dict[str, Input] | None, findings: Findings, work: Work
+) -> None:
+    """Names are checked, and values that hold no template: what a template gives is known only with a delivery."""
+    given = webhook.get("inputs")
+    if inputs is None or not isinstance(given, dict):
+        return
+    fitting = {name: _ANYTHING if _templated(given.get(name)) else one for name, one in inputs.items()}
+    values = {name: {} if _templated(value) else value for name, value in given.items()}
+    for problem in input_problems(fitting, values, work, findings.nearest):
+        where = pointer + problem.pointer
+        findings.add("AF054", f"in this webhook {problem.message}", where, problem.suggestion, name=True)
+
+
+def _templated(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(map(_templated, value.values()))
+    return any(map(_templated, value)) if isinstance(value, list) else isinstance(value, str) and has_template(value)
 
 
 @cache

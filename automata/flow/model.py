@@ -71,6 +71,16 @@ class Schedule:
 
 
 @dataclass(frozen=True, slots=True)
+class Webhook:
+    """`secret` is the name of a secret, never its value; `inputs` None: the body is the inputs."""
+
+    name: str
+    secret: str
+    inputs: Mapping[str, Any] | None = None
+    enabled: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Branch:
     id: str
     steps: tuple[Step, ...]
@@ -113,6 +123,7 @@ class Flow:
     outputs: Mapping[str, Any] | None = None
     on_failure: Step | None = None
     schedules: tuple[Schedule, ...] = ()
+    webhooks: tuple[Webhook, ...] = ()
     renamed_from: str | None = None
     concurrency: Concurrency | None = None
     spec: Mapping[str, Any] = field(default_factory=dict, compare=False)
@@ -133,6 +144,7 @@ class Flow:
             outputs=spec.get("outputs"),
             on_failure=_step(failure, retry, timeout) if failure else None,
             schedules=tuple(_schedule(item) for item in spec.get("schedules", ())),
+            webhooks=tuple(_webhook(item) for item in spec.get("webhooks", ())),
             renamed_from=spec.get("renamed_from"),
             concurrency=Concurrency(**spec["concurrency"]) if "concurrency" in spec else None,
             spec=spec,
@@ -200,3 +212,7 @@ def _input(name: str, spec: Mapping[str, Any]) -> Input:
 
 def _schedule(spec: Mapping[str, Any]) -> Schedule:
     return Schedule(**{name: spec[name] for name in Schedule.__slots__ if name in spec})
+
+
+def _webhook(spec: Mapping[str, Any]) -> Webhook:
+    return Webhook(**{name: spec[name] for name in Webhook.__slots__ if name in spec})

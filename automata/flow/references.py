@@ -14,10 +14,12 @@ from automata.flow.template import Reference, TemplateError, compile_condition, 
 
 RUN_FIELDS = ("id", "flow", "version", "attempt", "trigger", "scheduled_for", "created_at")
 RESPONSE_FIELDS = (*DEFAULT_OUTPUTS["http"], "status")
+WEBHOOK_FIELDS = ("body", "headers", "query", "delivery", "received_at")
 STEP_FIELDS = ("outputs", "status")
 
 _ALWAYS = frozenset({"inputs", "steps", "run", "vars"})
 _ELSEWHERE = {
+    "inputs": "`inputs` is not available where inputs are made",
     "steps": "`steps` is not available before the run begins",
     "run": "`run` is not available before the run begins",
     "secrets": "`secrets` is available only in the `config` of an `http` step",
@@ -25,6 +27,7 @@ _ELSEWHERE = {
     "result": "`result` is available only in the `outputs` of a step that is not `http`",
     "error": "`error` is available only in `on_failure`",
     "failed_step": "`failed_step` is available only in `on_failure`",
+    "webhook": "`webhook` is available only in the `inputs` of a webhook",
 }
 _LATER = {"item": "foreach", "index": "foreach"}
 
@@ -53,6 +56,11 @@ class References:
         concurrency = self.spec.get("concurrency")
         key = concurrency.get("key") if isinstance(concurrency, dict) else None
         self._check_tree(key, "/concurrency/key", _Place(None, frozenset({"inputs", "vars"})))
+        webhooks = self.spec.get("webhooks")
+        for index, webhook in enumerate(webhooks if isinstance(webhooks, list) else ()):
+            if isinstance(webhook, dict):
+                place = _Place(None, frozenset({"webhook", "vars"}))
+                self._check_tree(webhook.get("inputs"), f"/webhooks/{index}/inputs", place)
 
     def _check_step(self, node: Node) -> None:
         roots = _ALWAYS | ({"error", "failed_step"} if node.failure else set())
@@ -102,6 +110,8 @@ class References:
             self._check_member(reference.path, self.inputs, "AF107", "the flow declares no input", pointer, offset)
         elif root == "run":
             self._check_member(reference.path, RUN_FIELDS, "AF111", "`run` has no field", pointer, offset)
+        elif root == "webhook":
+            self._check_webhook(reference.path, pointer, offset)
         elif root == "steps":
             self._check_step_read(reference.path, pointer, offset, place)
         elif root in ("response", "result") and place.node:
@@ -112,6 +122,12 @@ class References:
     ) -> None:
         if path and names is not None and path[0] not in names:
             self._add(code, f"{message} `{path[0]}`", pointer, offset, self.findings.nearest.hint(path[0], names))
+
+    def _check_webhook(self, path: tuple[str, ...], pointer: str, offset: int) -> None:
+        self._check_member(path, WEBHOOK_FIELDS, "AF111", "`webhook` has no field", pointer, offset)
+        if path[:1] == ("headers",) and len(path) > 1 and path[1] != path[1].lower():
+            hint = f"write `webhook.headers['{path[1].lower()}']`"
+            self._add("AF111", "the names of `webhook.headers` are in lower case", pointer, offset, hint)
 
     def _check_step_read(self, path: tuple[str, ...], pointer: str, offset: int, place: _Place) -> None:
         node = self.outline.find(path[0])

@@ -17,6 +17,7 @@ from automata.flow.model import DEFAULT_QUEUE, GROUP, RETRIED_STATUS
 MAX_STEPS = 1_000
 MAX_INPUTS = 100
 MAX_SCHEDULES = 100
+MAX_WEBHOOKS = 100
 MAX_BRANCHES = 100
 MAX_MEMBERS = 200
 MAX_LABELS = 50
@@ -27,6 +28,8 @@ MAX_TIMEOUT_SEC = 86_400
 MAX_RETRY_DELAY_MS = 86_400_000
 MIN_INTERVAL_SEC, MAX_INTERVAL_SEC = 1, 366 * 86_400
 
+WORD_PATTERN = "^[A-Za-z_][A-Za-z0-9_]{0,127}$"
+TITLE_PATTERN = "^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 QUEUE_PATTERN = "^[a-z0-9][a-z0-9._-]{0,62}$"
 
 BUILTIN_TYPES = tuple(CONFIG_SCHEMAS)
@@ -104,7 +107,7 @@ _SCHEDULE = closed(
     {
         "name": {
             "type": "string",
-            "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$",
+            "pattern": TITLE_PATTERN,
             "title": "a schedule's name (letters, digits, `.`, `_` and `-`; at most 100)",
             "description": "Unique in the flow.",
         },
@@ -128,6 +131,30 @@ _SCHEDULE = closed(
     },
     ("name",),
     oneOf=one_of("cron", "interval_sec"),
+)
+
+_WEBHOOK = closed(
+    {
+        "name": {
+            "type": "string",
+            "pattern": TITLE_PATTERN,
+            "title": "a webhook's name (letters, digits, `.`, `_` and `-`; at most 100)",
+            "description": "Unique in the flow; the end of its address, /api/v1/hooks/FLOW/NAME.",
+        },
+        "secret": {
+            "type": "string",
+            "pattern": WORD_PATTERN,
+            "title": "the name of a secret, not its value (letters, digits and `_`, no digit first; at most 128)",
+            "description": "The name of the secret that deliveries are signed with, never its value.",
+        },
+        "inputs": {
+            "type": "object",
+            "maxProperties": MAX_INPUTS,
+            "description": "Templates over `webhook`; without them the body, a JSON object, is the inputs.",
+        },
+        "enabled": flag("Whether it takes deliveries.", True),
+    },
+    ("name", "secret"),
 )
 
 _BRANCH = closed(
@@ -250,6 +277,12 @@ FLOW_SCHEMA: Schema = {
                 "maxItems": MAX_SCHEDULES,
                 "description": "When runs start by themselves.",
             },
+            "webhooks": {
+                "type": "array",
+                "items": ref("webhook"),
+                "maxItems": MAX_WEBHOOKS,
+                "description": "Signed requests from elsewhere that start runs.",
+            },
         },
         ("name", "steps"),
         title="flow",
@@ -274,6 +307,7 @@ FLOW_SCHEMA: Schema = {
         "retry": _RETRY,
         "input": _INPUT,
         "schedule": _SCHEDULE,
+        "webhook": _WEBHOOK,
         "steps": {"type": "array", "items": ref("step"), "minItems": 1},
         "branch": _BRANCH,
         "step": _STEP,

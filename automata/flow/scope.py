@@ -29,6 +29,7 @@ ROOTS = (
     "failed_step",
     "response",
     "result",
+    "webhook",
 )
 
 

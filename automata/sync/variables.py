@@ -10,7 +10,7 @@ from automata.flow.findings import Findings, child
 from automata.flow.template import TemplateError, compile_condition, compile_value
 from automata.sync.project import Environment
 
-_PARTS = ("steps", "on_failure", "outputs")
+_PARTS = ("steps", "on_failure", "outputs", "concurrency", "webhooks")
 _ROOTS = ("vars", "secrets")
 
 
@@ -26,8 +26,10 @@ class Use:
 
 
 def uses(spec: Mapping[str, Any]) -> list[Use]:
-    """Every read in the templates of a checked flow."""
-    return [use for part in _PARTS if part in spec for use in _walk(spec[part], f"/{part}")]
+    """Every read in the templates of a checked flow, and the secrets of its webhooks."""
+    read = [use for part in _PARTS if part in spec for use in _walk(spec[part], f"/{part}")]
+    webhooks = enumerate(spec.get("webhooks", ()))
+    return read + [Use("secrets", one["secret"], f"/webhooks/{index}/secret", 0, False) for index, one in webhooks]
 
 
 def resolve(found: list[Use], environment: Environment, findings: Findings) -> dict[str, Any]:

@@ -75,6 +75,8 @@ EXAMPLES = {
     "AF051": _SCHEDULE.format("interval_sec: 60, timezone: Mars/Olympus"),
     "AF052": _SCHEDULE.format("interval_sec: 60, inputs: {y: 1}"),
     "AF053": "schedules: [{name: n, interval_sec: 60}, {name: n, interval_sec: 61}]",
+    "AF054": "webhooks: [{name: n, secret: S, inputs: {x: 1}}]",
+    "AF055": "webhooks: [{name: n, secret: S}, {name: n, secret: T}]",
     "AF090": [f"id: s, {DELAY}, foreach: x"],
     "AF100": [f"id: s, {DELAY}", f"id: s, {DELAY}"],
     "AF101": [f"id: s, {DELAY}, depends_on: [t]"],

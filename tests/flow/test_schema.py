@@ -65,6 +65,7 @@ FULL: dict[str, Any] = {
         {"name": "n", "cron": "* * * * *", "timezone": "UTC", "inputs": {}, "enabled": False},
         {"name": "m", "interval_sec": 60, "catchup": "all", "overlap": "skip", "jitter_sec": 0},
     ],
+    "webhooks": [{"name": "shop", "secret": "SHOP_HOOK", "inputs": {"a": "{{ webhook.body }}"}, "enabled": True}],
 }
 ODD = [None, True, False, 0, 1, -1, 600, 1e300, 0.5, "", "x", "{{ x }}", "a b", "GET", "http", [], [1], ["a", "a"], {}]
 ODD += [{"a": 1}, {"": None}, [[]], [{}], "x" * 300, "2xx", "https://x", 10**12]

@@ -54,3 +54,15 @@ def test_a_misspelt_variable_gets_a_suggestion_and_its_place() -> None:
 def test_a_secret_that_is_not_listed_is_a_warning() -> None:
     assert resolved(spec("{{ secrets.KNOWN }}"))[1] == []
     assert resolved(spec("{{ secrets.OTHER }}"))[1] == [("AF321", "warning")]
+
+
+def test_webhooks_and_the_key_of_a_limit_count() -> None:
+    flow = spec("x") | {
+        "concurrency": {"limit": 1, "key": "{{ vars.a }}"},
+        "webhooks": [{"name": "h", "secret": "KNOWN", "inputs": {"x": "{{ vars.b }}"}}],
+    }
+    assert resolved(flow, a=1, b=2, c=3) == ({"a": 1, "b": 2}, [])
+
+
+def test_the_secret_of_a_webhook_that_is_not_listed_is_a_warning() -> None:
+    assert resolved(spec("x") | {"webhooks": [{"name": "h", "secret": "OTHER"}]})[1] == [("AF321", "warning")]
