@@ -99,7 +99,7 @@ class _Advance:
         self.run = run
         self.now = now
         self.rules = rules
-        self.board = Board(plan, states)
+        self.board = Board(plan, states, run.resumed)
         self.answers = answers
         self.arrived: Mapping[str, Any] = fired if isinstance(fired, Mapping) else {}
         self.fired = [name for name in fired if self._is_due(name)] if fired else []
@@ -322,7 +322,8 @@ class _Advance:
         for name in board.active:
             step = self.plan.steps[name]
             scopes = [scope for scope in board.around(step) if scope in board.failing]
-            if scopes and (step.kind == "timer" or board.status(name) is TaskStatus.QUEUED):
+            idle = step.kind == "timer" or board.status(name) is TaskStatus.QUEUED
+            if scopes and idle and name not in board.resumed:
                 self.drops.append(name)
             held.update(scopes)
         return held

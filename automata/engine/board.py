@@ -6,7 +6,7 @@ them nothing begins any more.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from automata.engine.decision import StepState
 from automata.engine.states import TaskStatus
@@ -21,11 +21,14 @@ _QUEUED, _RUNNING, _FAILED = TaskStatus.QUEUED, TaskStatus.RUNNING, TaskStatus.F
 
 
 class Board:
-    """`states` grows as the engine decides. `ended` counts the settled children of each group that has begun."""
+    """`states` grows as the engine decides. `ended` counts the settled children of each group that has begun.
 
-    __slots__ = ("active", "ended", "failing", "plan", "settled", "states", "steps")
+    `resumed`: steps that may begin in a scope that is failing, and the groups around them.
+    """
 
-    def __init__(self, plan: Plan, states: Mapping[str, StepState]) -> None:
+    __slots__ = ("active", "ended", "failing", "plan", "resumed", "settled", "states", "steps")
+
+    def __init__(self, plan: Plan, states: Mapping[str, StepState], resumed: Iterable[str] = ()) -> None:
         self.plan = plan
         self.steps = plan.steps
         self.states = dict(states)
@@ -33,6 +36,7 @@ class Board:
         self.ended: dict[str, int] = {}
         self.failing: set[str] = set()
         self.settled = 0
+        self.resumed = {name for step in resumed for name in self._path(step)}
         self._read()
 
     def _read(self) -> None:
@@ -54,6 +58,12 @@ class Board:
             self._begin_parents(group)
         for name in failed:
             self.spread(name)
+
+    def _path(self, name: str | None) -> Iterator[str]:
+        """A step and the groups around it."""
+        while name is not None and name in self.steps:
+            yield name
+            name = self.steps[name].parent
 
     def _begin_parents(self, name: str) -> None:
         parent = self.steps[name].parent
@@ -144,8 +154,8 @@ class Board:
         return before.parent not in self.around(step) and self._outlived(before.parent, step)
 
     def blocked(self, step: PlanStep) -> bool:
-        """Whether one of the scopes around the step is failing."""
-        return any(scope in self.failing for scope in self.around(step))
+        """Whether one of the scopes around the step is failing, and nobody asked for the step all the same."""
+        return step.id not in self.resumed and any(scope in self.failing for scope in self.around(step))
 
     def around(self, step: PlanStep) -> Iterator[str]:
         """The scopes around a step, inner ones first. `on_failure` stands outside of the run that failed."""

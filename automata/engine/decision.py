@@ -33,7 +33,11 @@ class StepState:
 
 @dataclass(frozen=True, slots=True)
 class RunView:
-    """What templates and decisions may know of a run; `cancelled`: someone asked for its end."""
+    """What templates and decisions may know of a run; `cancelled`: someone asked for its end.
+
+    `resumed`: failed steps that a person had tried again, alone among the failures of the run: what else has failed
+    keeps them from nothing.
+    """
 
     id: str
     flow: str
@@ -45,6 +49,7 @@ class RunView:
     inputs: Mapping[str, Any]
     vars: Mapping[str, Any]
     cancelled: bool = False
+    resumed: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,7 +127,7 @@ class Orchestrator:
         for item in wakeups:
             by_run[item.run_id].append(item)
         turns = await self._load(conn, by_run)
-        changes = _Outcome()
+        changes = _Outcome(retried=[turn.loaded.id for turn in turns if turn.loaded.attempt > 1])
         if limited := [turn for turn in turns if turn.compiled.plan and turn.compiled.plan.concurrency]:
             await self._admit(conn, limited, changes)
         asking = [turn for turn in turns if not turn.decided and self._decide(turn, changes)]
@@ -287,13 +287,14 @@ def _turn(run: Loaded, compiled: Compiled, wakeups: list[WakeUp], arrived: Mappi
         id=str(run.id),
         flow=compiled.flow,
         version=compiled.number,
-        attempt=1,
+        attempt=run.attempt,
         trigger=run.trigger,
         scheduled_for=run.scheduled_for,
         created_at=run.created_at,
         inputs=run.inputs,
         vars=compiled.variables,
         cancelled=any(item.step == queue.CANCEL for item in wakeups),
+        resumed=run.resumed,
     )
     return _Turn(run, compiled, view, states, fired, wakeups)
 

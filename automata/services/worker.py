@@ -151,7 +151,7 @@ class Worker:
             return
         delay = None
         if outcome.failure and policy:
-            delay = next_attempt_ms(policy, claim.attempt, outcome.failure, random.random)
+            delay = next_attempt_ms(policy, claim.attempt - claim.earlier, outcome.failure, random.random)
         self._done.append(_verdict(claim, outcome, delay))
         self._handing_in.set()
 
@@ -332,7 +332,7 @@ def _view(claim: Claim, compiled: Compiled) -> RunView:
         id=str(run.id),
         flow=compiled.flow,
         version=compiled.number,
-        attempt=1,
+        attempt=run.attempt,
         trigger=run.trigger,
         scheduled_for=run.scheduled_for,
         created_at=run.created_at,

@@ -55,6 +55,7 @@ class NewRun:
     parent_run_id: UUID | None = None
     parent_step: str | None = None
     depth: int = 0
+    rerun_of: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,10 @@ class WakeUp:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A run as the engine must see it. `states`: step -> (status, error, since)."""
+    """A run as the engine must see it. `states`: step -> (status, error, since).
+
+    `attempt` counts from 1; `resumed` are the steps that a later attempt was asked for, empty for all.
+    """
 
     id: UUID
     flow_id: UUID
@@ -91,20 +95,26 @@ class Loaded:
     states: dict[str, tuple[str, Any, datetime | None]]
     parent: tuple[UUID, str] | None = None
     depth: int = 0
+    attempt: int = 1
+    resumed: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
 class Changes:
-    """What one advance of a batch writes; one tuple a row, in the order of the statement's parameters."""
+    """What one advance of a batch writes; one tuple a row, in the order of the statement's parameters.
+
+    `retried`: the runs among them that are not in their first attempt.
+    """
 
     enqueue: list[Row] = field(default_factory=list)  # run_id, step, lane, ready_at|None, version_id, reads
     settle: list[Row] = field(default_factory=list)  # run_id, step, status, since, outputs, error
     finish: list[Row] = field(default_factory=list)  # run_id, flow_id, status, started_at, outputs, error
     wake: list[tuple[UUID, str]] = field(default_factory=list)  # run and step that wait for a run that ends here
+    retried: list[UUID] = field(default_factory=list)
 
 
 _ENQUEUE = ("run_id", "step", "lane", "ready_at", "version_id", "reads")
-_SETTLE = ("run_id", "step", "status", "since", "outputs", "error")
+_SETTLE = ("run_id", "step", "status", "since", "outputs", "error", "code")
 _FINISH = ("run_id", "flow_id", "status", "started_at", "outputs", "error")
 _RUN = (
     "id",
@@ -121,6 +131,7 @@ _RUN = (
     "parent_run_id",
     "parent_step",
     "depth",
+    "rerun_of",
 )
 
 
@@ -205,15 +216,26 @@ async def apply(conn: AsyncConnection[Any], changes: Changes) -> None:
     """Write decisions, in one round trip. Finishing comes last: it sweeps what the batch may have queued."""
     async with conn.pipeline():
         if changes.settle:
-            rows = [(*row[:4], dumps_or_none(row[4]), dumps_or_none(row[5])) for row in changes.settle]
-            await conn.execute(statement("settle"), columns(_SETTLE, rows))
+            rows = [(*row[:4], dumps_or_none(row[4]), dumps_or_none(row[5]), _own_code(row)) for row in changes.settle]
+            await conn.execute(statement("settle"), columns(_SETTLE, rows) | {"retried": changes.retried})
         if changes.enqueue:
-            await conn.execute(statement("enqueue"), columns(_ENQUEUE, changes.enqueue))
+            await conn.execute(statement("enqueue"), columns(_ENQUEUE, changes.enqueue) | {"retried": changes.retried})
         if changes.finish:
             rows = [(*row[:4], dumps_or_none(row[4]), dumps_or_none(row[5])) for row in changes.finish]
             await conn.execute(statement("finish_runs"), columns(_FINISH, rows))
         if changes.wake:
             await conn.execute(statement("wake_parents"), columns(("run_id", "step"), sorted(changes.wake)))
+
+
+def _own_code(row: Row) -> str | None:
+    """What a dead letter is filed under; None when the error of a settled step is that of a step inside of it."""
+    return code_of(row[5]) if row[2] == "FAILED" and (row[5] or {}).get("step") == row[1] else None
+
+
+def code_of(error: Any) -> str:
+    """The code of an error as text that PostgreSQL keeps: step types of other packages choose it."""
+    code = error.get("code") if isinstance(error, Mapping) else None
+    return str(code or "failed").replace("\x00", "").encode(errors="replace").decode()[:100]
 
 
 async def postpone(conn: AsyncConnection[Any], wakeups: Sequence[WakeUp]) -> None:
@@ -246,6 +268,7 @@ def _run_row(run: NewRun) -> Row:
         run.parent_run_id,
         run.parent_step,
         run.depth,
+        run.rerun_of,
     )
 
 
@@ -297,6 +320,8 @@ def _loaded(row: Row) -> Loaded:
     if row[8]:  # a settled step may still have its wake-up in the queue: the final state is the true one
         for step, status, error in zip(row[8], row[9], row[10], strict=True):
             states[step] = (status, error, None)
-    began = min((moment for moment in (row[11], row[15]) if moment), default=None)
+    began = min((moment for moment in (row[11], row[15], row[21]) if moment), default=None)
     parent = (row[16], row[17]) if row[16] else None
-    return Loaded(*row[:8], began, states, parent, row[18])  # type: ignore[call-arg]  # a row has no length that mypy knows
+    attempt, resumed = 1 + (row[19] or 0), frozenset(row[20] or ())
+    # A row has no length that mypy knows.
+    return Loaded(*row[:8], began, states, parent, row[18], attempt, resumed)  # type: ignore[call-arg]

@@ -183,6 +183,7 @@ runs = Table(
     _text("parent_step", nullable=True),
     Column("depth", SmallInteger, nullable=False, server_default=text("0")),
     CheckConstraint("(parent_run_id IS NULL) = (parent_step IS NULL)", name="parent"),
+    _uuid("rerun_of"),
     CheckConstraint("(schedule_id IS NULL) = (scheduled_for IS NULL)", name="schedule"),
 )
 Index(
@@ -269,6 +270,43 @@ task_attempts = Table(
     _time("retry_at"),
 )
 
+run_attempts = Table(
+    "run_attempts",
+    metadata,
+    _uuid("run_id", primary_key=True),
+    Column("attempt", Integer, primary_key=True, autoincrement=False),
+    _text("status"),
+    _time("started_at", nullable=False),
+    _time("finished_at", nullable=False),
+    Column("error", JSON),
+    Column("steps", ARRAY(Text)),
+    _stamp("retried_at"),
+    _text("retried_by", nullable=True),
+    _one_of("status", "FAILED", "CANCELLED"),
+)
+
+dead_letters = Table(
+    "dead_letters",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    _uuid("run_id", nullable=False),
+    _uuid("flow_id", nullable=False),
+    _uuid("version_id", nullable=False),
+    _text("step"),
+    Column("attempts", Integer, nullable=False),
+    _text("code"),
+    Column("error", JSON),
+    _text("state", server_default="open"),
+    _stamp("created_at"),
+    _time("resolved_at"),
+    _text("resolved_by", nullable=True),
+    _one_of("state", "open", "retried", "discarded"),
+    CheckConstraint("(state = 'open') = (resolved_at IS NULL)", name="resolved"),
+    Index("dead_letters_state", "state", "id"),
+    Index("dead_letters_flow", "flow_id", "state", "id"),
+    Index("dead_letters_run", "run_id", "step"),
+)
+
 task_queue = Table(
     "task_queue",
     metadata,
@@ -284,6 +322,7 @@ task_queue = Table(
     _text("worker", nullable=True),
     _uuid("version_id", nullable=False),
     Column("reads", ARRAY(Text), nullable=False, server_default=_EMPTY),
+    Column("earlier", Integer, nullable=False, server_default=text("0")),
     Index("task_queue_ready", "lane", "ready_at"),
     postgresql_with={
         "fillfactor": 70,

@@ -16,7 +16,7 @@ from uuid import UUID
 from psycopg import AsyncConnection
 
 from automata.store.codec import dumps_or_none
-from automata.store.queue import columns, load_outputs
+from automata.store.queue import code_of, columns, load_outputs
 from automata.store.sql import statement
 
 
@@ -27,11 +27,15 @@ class RunInfo:
     scheduled_for: datetime | None
     created_at: datetime
     inputs: dict[str, Any]
+    attempt: int
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """`losses`: how many workers were lost with this task. `reads`: step -> (status, outputs)."""
+    """`losses`: how many workers were lost with this task. `reads`: step -> (status, outputs).
+
+    `earlier`: how many of its attempts came before the run was retried; the retry policy does not count them.
+    """
 
     run: RunInfo
     step: str
@@ -39,6 +43,7 @@ class Claim:
     attempt: int
     losses: int
     version_id: UUID
+    earlier: int
     now: datetime
     reads: dict[str, tuple[str, Any]]
 
@@ -87,10 +92,11 @@ async def claim(conn: AsyncConnection[Any], lane: str, limit: int, lease_sec: fl
             attempt,
             losses,
             version_id,
+            earlier,
             now,
             {name: found[run_id, name] for name in reads if (run_id, name) in found},
         )
-        for run_id, step, fence, attempt, losses, version_id, reads, now in rows
+        for run_id, step, fence, attempt, losses, version_id, reads, earlier, now in rows
     ]
 
 
@@ -104,10 +110,11 @@ async def complete(conn: AsyncConnection[Any], results: Sequence[Result]) -> set
             item.status,
             item.outputs,
             dumps_or_none(item.error),
+            code_of(item.error) if item.status == "FAILED" else None,
         )
         for item in results
     ]
-    names = ("run_id", "step", "fence", "status", "outputs", "error")
+    names = ("run_id", "step", "fence", "status", "outputs", "error", "code")
     cursor = await conn.execute(statement("complete"), columns(names, rows))
     return set(await cursor.fetchall())
 

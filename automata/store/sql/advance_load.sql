@@ -1,11 +1,12 @@
 -- Caller: store/queue.py load. What the engine must know of the runs just taken: one row a run, states as arrays.
--- Index: runs_pkey, tasks_pkey, task_queue_pkey, run_results_pkey. Locks: none; the run's advisory lock is held.
+-- Index: runs_pkey, tasks_pkey, task_queue_pkey, run_results_pkey, run_attempts_pkey. Locks: none; the run's advisory lock is held.
 -- A finished run comes back no more: its late wake-ups mean nothing.
 SELECT runs.id, runs.flow_id, runs.version_id, runs.trigger, runs.scheduled_for, runs.created_at, runs.inputs,
        now() AS now,
        done.steps, done.statuses, done.errors, done.began,
        moving.steps, moving.statuses, moving.since, moving.began,
-       runs.parent_run_id, runs.parent_step, runs.depth
+       runs.parent_run_id, runs.parent_step, runs.depth,
+       retried.attempt, retried.steps, retried.began
 FROM unnest(%(ids)s::uuid[]) AS wanted(id)
 JOIN runs USING (id)
 LEFT JOIN LATERAL (
@@ -19,4 +20,7 @@ LEFT JOIN LATERAL (
            array_agg(coalesce(started_at, queued_at)) AS since, min(queued_at) AS began
     FROM task_queue WHERE run_id = runs.id AND step NOT IN ('', '!cancel')
 ) AS moving ON true
+LEFT JOIN LATERAL (
+    SELECT attempt, steps, started_at AS began FROM run_attempts WHERE run_id = runs.id ORDER BY attempt DESC LIMIT 1
+) AS retried ON true
 WHERE NOT EXISTS (SELECT 1 FROM run_results WHERE run_id = runs.id)

@@ -14,4 +14,4 @@ SET fence = gen_random_uuid(), losses = queue.losses + (queue.fence IS NOT NULL)
 FROM due
 WHERE queue.run_id = due.run_id AND queue.step = due.step
 RETURNING queue.run_id, queue.step, queue.fence, queue.attempt, queue.losses, queue.version_id, queue.reads,
-          now() AS now
+          queue.earlier, now() AS now
