@@ -1,0 +1,226 @@
+"""Dead letters: steps whose attempts are spent. They are written with the step's end (sql/complete.sql, settle.sql),
+and wait for a person: to be retried (store/retries.py) or discarded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from psycopg import AsyncConnection, sql
+from psycopg.rows import class_row
+
+from automata.engine.states import RunStatus
+from automata.errors import Conflict, Missing
+from automata.store.flows import all_of, find_flow
+from automata.store.pages import Page, bad_cursor, clamp, decode, page
+from automata.store.retries import Reopened, not_failed, retry_steps
+from automata.store.runs import get_run
+
+Connection = AsyncConnection[Any]
+State = Literal["open", "retried", "discarded"]
+
+MAX_ID = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetterRow:
+    """`error` is the last one and holds the masked `request`, where there was one; `run_status` is the run's now.
+
+    `inputs` are the run's, for masking; they are None in lists where the version declares no secret input.
+    """
+
+    id: int
+    run_id: UUID
+    run_status: RunStatus | None
+    flow_id: UUID
+    flow_name: str
+    version_id: UUID
+    version: int
+    step: str
+    attempts: int
+    code: str
+    error: Mapping[str, Any] | None
+    state: State
+    created_at: datetime
+    resolved_at: datetime | None
+    resolved_by: str | None
+    inputs: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which dead letters; None leaves a member open. `since` is included, `until` is not."""
+
+    flow: str | None = None
+    code: str | None = None
+    run_id: UUID | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+    def __bool__(self) -> bool:
+        return any((self.flow, self.code, self.run_id, self.since, self.until))
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """How many open dead letters of one flow have one code."""
+
+    flow: str
+    code: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What became of one batch: `done` letters of `chosen`, the rest was not in a state for it.
+
+    `runs` go on. `after` is where the next batch begins, None when there is none.
+    """
+
+    chosen: int
+    done: int
+    runs: tuple[UUID, ...] = ()
+    after: int | None = None
+
+
+_SELECT = sql.SQL(
+    "SELECT letter.id, letter.run_id, letter.flow_id, flows.name AS flow_name, letter.version_id,"
+    " version.number AS version, letter.step, letter.attempts, letter.code, letter.error, letter.state,"
+    " letter.created_at, letter.resolved_at, letter.resolved_by, result.status AS run_status,"
+    " CASE WHEN version.spec -> 'inputs' @? '$.*.secret ? (@ == true)' THEN runs.inputs END AS inputs"
+    " FROM dead_letters AS letter JOIN flows ON flows.id = letter.flow_id"
+    " JOIN flow_versions AS version ON version.id = letter.version_id JOIN runs ON runs.id = letter.run_id"
+    " LEFT JOIN run_results AS result ON result.run_id = letter.run_id"
+)
+
+
+async def list_letters(
+    conn: Connection,
+    filter: Filter,
+    *,
+    state: State | None = "open",
+    after: str | None = None,
+    limit: int | None = None,
+) -> Page[DeadLetterRow]:
+    """The newest first; `after` is the cursor of the page before. Raises Missing for an unknown flow, Invalid."""
+    limit = clamp(limit)
+    conditions = await _conditions(conn, filter, state)
+    if after is not None:
+        conditions.append(("letter.id < %s", _seen(after)))
+    query = _SELECT + sql.SQL(" WHERE ") + all_of(conditions) + sql.SQL(" ORDER BY letter.id DESC LIMIT %s")
+    async with conn.cursor(row_factory=class_row(DeadLetterRow)) as cursor:
+        await cursor.execute(query, [*(value for _, value in conditions), limit + 1], prepare=False)
+        return page(await cursor.fetchall(), limit, lambda row: (str(row.id),))
+
+
+async def get_letter(conn: Connection, id: int) -> DeadLetterRow:
+    """Raises Missing."""
+    async with conn.cursor(row_factory=class_row(DeadLetterRow)) as cursor:
+        if 0 < id <= MAX_ID:
+            await cursor.execute(_SELECT + sql.SQL(" WHERE letter.id = %s"), [id])
+            if row := await cursor.fetchone():
+                return row
+    raise Missing(f"There is no dead letter {str(id)[:30]}.")
+
+
+async def retry_letter(conn: Connection, id: int, by: str | None = None) -> Reopened:
+    """Have the run go on at the letter's step. Ring `runs.pending` after the commit.
+
+    Raises Missing; Conflict `dead_letter_resolved` when the letter is not open, `run_not_failed` when its run moves,
+    succeeded all the same, or was cancelled.
+    """
+    if reopened := await retry_steps(conn, [id], by):
+        return reopened[0]
+    letter = await get_letter(conn, id)
+    if letter.state != "open":
+        raise _resolved(letter)
+    raise not_failed(await get_run(conn, letter.run_id))
+
+
+async def discard_letter(conn: Connection, id: int, by: str | None = None) -> None:
+    """Close a letter without trying again; its run stays as it is. Raises Missing, Conflict `dead_letter_resolved`."""
+    if not await _discard(conn, [id], by):
+        raise _resolved(await get_letter(conn, id))
+
+
+async def count_open(conn: Connection, filter: Filter) -> list[Group]:
+    """What a bulk command would find, by flow and code, the largest first."""
+    conditions = await _conditions(conn, filter, "open")
+    query = sql.SQL(
+        "SELECT flows.name AS flow, letter.code, count(*) AS count"
+        " FROM dead_letters AS letter JOIN flows ON flows.id = letter.flow_id WHERE {}"
+        " GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2"
+    ).format(all_of(conditions))
+    async with conn.cursor(row_factory=class_row(Group)) as cursor:
+        await cursor.execute(query, [value for _, value in conditions], prepare=False)
+        return await cursor.fetchall()
+
+
+async def retry_batch(conn: Connection, filter: Filter, after: int, limit: int, by: str | None = None) -> Batch:
+    """Retry up to `limit` open letters past the id `after`, the oldest first, in one transaction."""
+    ids = await _open_ids(conn, filter, after, limit)
+    reopened = await retry_steps(conn, ids, by) if ids else []
+    done = sum(len(one.letters) for one in reopened)
+    return Batch(len(ids), done, tuple(one.run_id for one in reopened), _next(ids, limit))
+
+
+async def discard_batch(conn: Connection, filter: Filter, after: int, limit: int, by: str | None = None) -> Batch:
+    """Discard up to `limit` open letters past the id `after`, the oldest first, in one transaction."""
+    ids = await _open_ids(conn, filter, after, limit)
+    done = await _discard(conn, ids, by) if ids else []
+    return Batch(len(ids), len(done), (), _next(ids, limit))
+
+
+async def _open_ids(conn: Connection, filter: Filter, after: int, limit: int) -> list[int]:
+    conditions = [*await _conditions(conn, filter, "open"), ("letter.id > %s", after)]
+    query = sql.SQL("SELECT letter.id FROM dead_letters AS letter WHERE {} ORDER BY letter.id LIMIT %s")
+    values = [*(value for _, value in conditions), limit]
+    cursor = await conn.execute(query.format(all_of(conditions)), values, prepare=False)
+    return [row[0] for row in await cursor.fetchall()]
+
+
+async def _discard(conn: Connection, ids: Sequence[int], by: str | None) -> list[int]:
+    cursor = await conn.execute(
+        "WITH mine AS MATERIALIZED ("
+        "  SELECT id FROM dead_letters WHERE id = ANY(%s::bigint[]) AND state = 'open' ORDER BY id FOR UPDATE)"
+        " UPDATE dead_letters AS letter SET state = 'discarded', resolved_at = now(), resolved_by = %s"
+        " FROM mine WHERE letter.id = mine.id RETURNING letter.id",
+        [[id for id in ids if 0 < id <= MAX_ID], by],
+    )
+    return [row[0] for row in await cursor.fetchall()]
+
+
+async def _conditions(conn: Connection, filter: Filter, state: State | None) -> list[tuple[str, Any]]:
+    chosen = (
+        ("letter.state = %s", state),
+        ("letter.flow_id = %s", (await find_flow(conn, filter.flow)).id if filter.flow else None),
+        ("letter.code = %s", filter.code),
+        ("letter.run_id = %s", filter.run_id),
+        ("letter.created_at >= %s", filter.since),
+        ("letter.created_at < %s", filter.until),
+    )
+    return [(text, value) for text, value in chosen if value is not None]
+
+
+def _next(ids: Sequence[int], limit: int) -> int | None:
+    return ids[-1] if len(ids) == limit else None
+
+
+def _seen(cursor: str) -> int:
+    (id,) = decode(cursor, 1)
+    if not id.isascii() or not id.isdigit() or len(id) > 18:
+        raise bad_cursor()
+    return int(id)
+
+
+def _resolved(letter: DeadLetterRow) -> Conflict:
+    who = f" by {letter.resolved_by}" if letter.resolved_by else ""
+    return Conflict(
+        f"The dead letter {letter.id} was {letter.state}{who} already.",
+        code="dead_letter_resolved",
+        hint=f"See the run: `automata run show {letter.run_id}`.",
+        details={"state": letter.state, "run_id": str(letter.run_id)},
+    )
