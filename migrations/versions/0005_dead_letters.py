@@ -2,8 +2,8 @@
 
 from alembic import op
 
-revision = "0004"
-down_revision = "0003"
+revision = "0005"
+down_revision = "0004"
 
 # Rows come when a step fails for good: rare, so indexes that people's questions walk cost the hot path nothing.
 DEAD_LETTERS = """
