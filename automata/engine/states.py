@@ -37,4 +37,8 @@ TASK_TRANSITIONS: dict[TaskStatus | None, frozenset[TaskStatus]] = {
 RUN_TRANSITIONS: dict[RunStatus, frozenset[RunStatus]] = {
     RunStatus.PENDING: frozenset({RunStatus.RUNNING}) | RUN_FINAL,
     RunStatus.RUNNING: RUN_FINAL,
-} | {final: frozenset() for final in RUN_FINAL}
+    RunStatus.SUCCEEDED: frozenset(),
+    # A retry: what failed or was cancelled begins again, as if nothing had been decided about it yet.
+    RunStatus.FAILED: frozenset({RunStatus.PENDING}),
+    RunStatus.CANCELLED: frozenset({RunStatus.PENDING}),
+}

@@ -29,8 +29,9 @@ CLOCKS_APART = timedelta(hours=1)
 class RunRow:
     """A run. `list_runs` leaves `inputs` and `outputs` out (None): they may be large.
 
-    `started_at` is when its first step was queued, None while it is PENDING. `version` is the number of the version,
-    `commit_sha` what that version came from. `cancelling`: its end was asked for and is not reached yet.
+    `started_at` is when its first step was queued, None while it is PENDING for the first time. `attempt` counts from
+    1 and grows with each retry; `rerun_of` is the run that this one was started again from. `version` is the number of
+    the version, `commit_sha` what that version came from. `cancelling`: its end was asked for and is not reached yet.
     """
 
     id: UUID
@@ -46,6 +47,8 @@ class RunRow:
     created_by: str | None
     started_at: datetime | None
     finished_at: datetime | None
+    attempt: int
+    rerun_of: UUID | None
     schedule_id: UUID | None
     scheduled_for: datetime | None
     idempotency_key: str | None
@@ -95,11 +98,13 @@ class TaskAttemptRow:
 _COLUMNS = sql.SQL(
     "SELECT runs.id, runs.flow_id, flows.name AS flow_name, runs.version_id, version.number AS version,"
     " version.commit_sha, runs.trigger, runs.created_at, runs.created_by, runs.schedule_id, runs.scheduled_for,"
-    " runs.idempotency_key, result.finished_at, result.error,"
+    " runs.idempotency_key, runs.rerun_of, result.finished_at, result.error,"
+    " 1 + coalesce(earlier.attempt, 0) AS attempt,"
     " coalesce(result.status, CASE WHEN pending.step IS NULL THEN 'RUNNING' ELSE 'PENDING' END) AS status,"
     " result.status IS NULL AND EXISTS (SELECT FROM task_queue AS q WHERE q.run_id = runs.id AND q.step = '!cancel')"
     "   AS cancelling,"
-    " CASE WHEN result.run_id IS NOT NULL THEN result.started_at WHEN pending.step IS NULL THEN least("
+    " CASE WHEN result.run_id IS NOT NULL THEN result.started_at WHEN earlier.attempt IS NOT NULL"
+    "   THEN earlier.started_at WHEN pending.step IS NULL THEN least("
     "   (SELECT min(queued_at) FROM task_queue AS q WHERE q.run_id = runs.id AND q.step NOT IN ('', '!cancel')),"
     "   (SELECT min(coalesce(queued_at, finished_at)) FROM tasks WHERE tasks.run_id = runs.id)) END AS started_at"
 )
@@ -107,6 +112,8 @@ _TABLES = sql.SQL(
     " JOIN flows ON flows.id = runs.flow_id JOIN flow_versions AS version ON version.id = runs.version_id"
     " LEFT JOIN run_results AS result ON result.run_id = runs.id"
     " LEFT JOIN task_queue AS pending ON pending.run_id = runs.id AND pending.step = ''"
+    " LEFT JOIN LATERAL (SELECT attempt, started_at FROM run_attempts AS made WHERE made.run_id = runs.id"
+    "   ORDER BY attempt DESC LIMIT 1) AS earlier ON true"
 )
 
 

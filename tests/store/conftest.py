@@ -23,7 +23,8 @@ from automata.store.versions import DesiredFlow, write_flows
 
 Result = TypeVar("Result")
 TABLES = (
-    "task_queue, task_attempts, tasks, run_results, runs, schedules, flow_versions, flows, sync_attempts, sync_sources"
+    "task_queue, task_attempts, tasks, run_results, run_attempts, dead_letters, runs, schedules, flow_versions,"
+    " flows, sync_attempts, sync_sources"
 )
 
 InTransaction = Callable[[Callable[[Connection], Awaitable[Result]]], Result]
