@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from automata import __version__
-from automata.api import approvals, firing, flows, health, openapi, problem, runs, schedules, sync, tasks
+from automata.api import approvals, deadletters, firing, flows, health, openapi, problem, runs, schedules, sync, tasks
 from automata.api.desk import Desk
 from automata.api.edge import Edge
 from automata.api.guard import Guard
@@ -28,7 +28,7 @@ def create_app(
     """REST under /api/v1, health and metrics beside it. `health_of` names this process's parts and their troubles."""
     app = _app(db, broker, settings, health_of)
     # Each router bears its whole path: the metrics name a route as its router knows it.
-    for part in (flows, runs, tasks, approvals, schedules, firing, sync):
+    for part in (flows, runs, tasks, deadletters, approvals, schedules, firing, sync):
         app.include_router(part.router)
     openapi.install(app)
     return app

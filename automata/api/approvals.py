@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import APIRouter, Request
-from pydantic import ValidationError
 from starlette.responses import Response
 
+from automata.api.bodies import read_model
 from automata.api.desk import Desk
 from automata.api.openapi import request_body
-from automata.api.problem import from_validation
 from automata.api.shapes import ApprovalAnswer, ApprovalRequest, Listing
-from automata.api.wire import V1, Json, read_object
+from automata.api.wire import V1, Json
 from automata.broker.contract import RUNS_PENDING
 from automata.errors import Missing
 from automata.store.approvals import ApprovalRow, decide, list_open
@@ -33,10 +32,7 @@ async def index(request: Request) -> Response:
 async def answer(request: Request, run_id: str, step: str) -> Response:
     """Approve or reject, once: a second decision is a 409. `step` is its full id, or its short one."""
     desk = Desk.of(request)
-    try:
-        asked = ApprovalRequest.model_validate(await read_object(request))
-    except ValidationError as error:
-        raise from_validation(error) from error
+    asked = await read_model(request, ApprovalRequest)
     run = as_uuid(run_id)
     if run is None or len(step) > 1000 or not step.isprintable():
         raise Missing(f"There is no run {run_id[:60]!r}." if run is None else "There is no such step.")

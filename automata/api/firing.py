@@ -11,18 +11,17 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from fastapi import APIRouter, Request
-from pydantic import ValidationError
 from starlette.responses import Response
 
+from automata.api.bodies import read_model
 from automata.api.desk import Desk
 from automata.api.idempotency import KEY_PARAMETER, idempotency_key
 from automata.api.known import Version, current_version
 from automata.api.openapi import request_body
-from automata.api.problem import from_validation
 from automata.api.refusals import BadBody
 from automata.api.schedules import schedule_id_of
 from automata.api.shapes import BackfillAnswer, BackfillRequest, CreatedAnswer
-from automata.api.wire import V1, Json, read_object
+from automata.api.wire import V1, Json
 from automata.broker.contract import RUNS_PENDING
 from automata.engine.schedule import due_times
 from automata.flow.inputs import check_inputs
@@ -65,7 +64,7 @@ async def trigger(request: Request, schedule_id: str) -> Response:
 async def backfill(request: Request, schedule_id: str) -> Response:
     """Start the runs of fire times that have passed, each once: what was started before stays as it is."""
     desk = Desk.of(request)
-    asked = _asked(await read_object(request))
+    asked = await _asked(request)
     async with desk.db.connection() as conn:
         found = await get_schedule(conn, schedule_id_of(schedule_id))
         fires, next_from = _times(found, asked)
@@ -79,11 +78,8 @@ async def backfill(request: Request, schedule_id: str) -> Response:
     return Json({"created": created, "existing": existing, "fires": fires, "next_from": next_from})
 
 
-def _asked(body: dict[str, Any]) -> BackfillRequest:
-    try:
-        asked = BackfillRequest.model_validate(body)
-    except ValidationError as error:
-        raise from_validation(error) from error
+async def _asked(request: Request) -> BackfillRequest:
+    asked = await read_model(request, BackfillRequest)
     if asked.until <= asked.since:
         raise BadBody("`to` must be after `from`.", pointer="/to")
     if asked.until - asked.since > LONGEST:

@@ -4,32 +4,44 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
-from pydantic import ValidationError
 from starlette.responses import Response
 
+from automata.api.bodies import read_model
+from automata.api.bulk import counted, done, say_what
 from automata.api.desk import Desk
 from automata.api.idempotency import KEY_PARAMETER, idempotency_key
 from automata.api.known import Version, current_version
 from automata.api.masking import mask_inputs, masker
 from automata.api.openapi import request_body
-from automata.api.problem import from_validation
 from automata.api.query import Cursor, FlowKey, Limit, Moment, Word, cursor_of, page_of
 from automata.api.refusals import Busy
-from automata.api.shapes import Page, RunAnswer, RunRequest, RunSummary
-from automata.api.wire import V1, Json, read_object
+from automata.api.shapes import (
+    BulkAnswer,
+    BulkCancel,
+    Page,
+    RerunRequest,
+    RetryRequest,
+    RunAnswer,
+    RunRequest,
+    RunSummary,
+)
+from automata.api.wire import V1, Json
 from automata.broker.contract import RUNS_FINISHED, RUNS_PENDING
 from automata.engine.states import RUN_FINAL, RunStatus
 from automata.errors import Conflict, Missing
 from automata.flow.inputs import check_inputs
 from automata.store.flows import FlowRow
+from automata.store.pages import encode
 from automata.store.queue import CreatedRun, NewRun, request_cancel
-from automata.store.runs import RunRow, get_run, list_runs
+from automata.store.retries import RunAttemptRow, retry_run, run_attempts
+from automata.store.runs import ActiveFilter, RunRow, active_runs, count_active, get_run, list_runs, seen
 
 MAX_WAIT_SEC = 60
 POLL_SEC = 1.0  # what a bell that was never rung costs a watcher
@@ -48,15 +60,11 @@ async def create(request: Request, name: str) -> Response:
     """Start a run. 201 means that it is committed and will run, whatever happens next."""
     desk = Desk.of(request)
     key = idempotency_key(request)
-    asked = _asked(await read_object(request))
+    asked = await read_model(request, RunRequest)
     flow = await desk.heads.get(name)
     version = await _version(desk, flow, asked.version)
     run = NewRun(flow.id, version.id, check_inputs(version.inputs, asked.inputs), "api", idempotency_key=key)
-    made = await desk.intake.create(run)
-    headers = {"Location": f"{V1}/runs/{made.id}"}
-    if not made.created:
-        return Json(await _run(desk, made.id), 200, headers=headers)
-    return Json(_of_new(run, made, flow, version), 201, headers=headers)
+    return await _started(desk, run, flow, version)
 
 
 @router.get("/runs", responses={200: {"model": Page[RunSummary]}})
@@ -114,18 +122,74 @@ async def cancel(request: Request, run_id: str) -> Response:
     return Json(run, 202)
 
 
+@router.post(
+    "/runs/{run_id}/retry",
+    status_code=202,
+    responses={202: {"model": RunAnswer}},
+    openapi_extra=request_body(RetryRequest, required=False),
+)
+async def retry(request: Request, run_id: str) -> Response:
+    """Have a FAILED or CANCELLED run go on at all that failed or was cancelled. 409 for any other."""
+    desk = Desk.of(request)
+    id = run_id_of(run_id)
+    asked = await read_model(request, RetryRequest)
+    async with desk.db.transaction() as conn:
+        await retry_run(conn, id, asked.by)
+    desk.broker.ring(RUNS_PENDING, [str(id)])
+    return Json(await _run(desk, id), 202)
+
+
+@router.post(
+    "/runs/{run_id}/rerun",
+    status_code=201,
+    responses={200: {"model": RunAnswer}, 201: {"model": RunAnswer}},
+    openapi_extra={**request_body(RerunRequest, required=False), "parameters": [KEY_PARAMETER]},
+)
+async def rerun(request: Request, run_id: str) -> Response:
+    """Start a new run with the inputs of this one; `version` says by which version of the flow."""
+    desk = Desk.of(request)
+    key = idempotency_key(request)
+    asked = await read_model(request, RerunRequest)
+    async with desk.db.connection() as conn:
+        origin = await get_run(conn, run_id_of(run_id))
+    flow = await desk.heads.get(str(origin.flow_id))
+    number = {"same": origin.version, "latest": None}.get(str(asked.version), asked.version)
+    version = await _version(desk, flow, int(number) if number is not None else None)
+    inputs = check_inputs(version.inputs, origin.inputs or {})
+    run = NewRun(flow.id, version.id, inputs, "rerun", idempotency_key=key, rerun_of=origin.id)
+    return await _started(desk, run, flow, version)
+
+
+@router.post(
+    "/runs/cancel",
+    responses={200: {"model": BulkAnswer}},
+    openapi_extra=request_body(BulkCancel),
+)
+async def cancel_many(request: Request) -> Response:
+    """Ask for the end of many runs, the newest first; at most `limit` a request, then `next_cursor` goes on."""
+    desk = Desk.of(request)
+    asked = await read_model(request, BulkCancel)
+    status = RunStatus(asked.status) if asked.status else None
+    filter = ActiveFilter(asked.flow, status, asked.trigger, asked.since, asked.until)
+    say_what(asked, filter)
+    if asked.dry_run:
+        async with desk.db.connection() as conn:
+            counts = await count_active(conn, filter)
+        return Json(counted([(flow, None, count) for flow, count in counts.items()]))
+    cursor = cursor_of(asked.cursor, 1)
+    async with desk.db.transaction() as conn:
+        chosen = await active_runs(conn, filter, seen(cursor), asked.limit)
+        reached = await request_cancel(conn, chosen)
+    desk.broker.ring(RUNS_PENDING, [str(id) for id in reached])
+    after = encode([str(chosen[-1])]) if len(chosen) == asked.limit else None
+    return Json(done(len(chosen), len(reached), sorted(reached), after))
+
+
 def run_id_of(text: str) -> UUID:
     """Raises Missing for what is no run's id."""
     if not _ID.fullmatch(text):
         raise Missing(f"There is no run {text[:100]!r}.", hint="A run's id is a UUID.")
     return UUID(text)
-
-
-def _asked(body: dict[str, Any]) -> RunRequest:
-    try:
-        return RunRequest.model_validate(body)
-    except ValidationError as error:
-        raise from_validation(error) from error
 
 
 async def _version(desk: Desk, flow: FlowRow, number: int | None) -> Version:
@@ -134,6 +198,14 @@ async def _version(desk: Desk, flow: FlowRow, number: int | None) -> Version:
     if number is None or number == flow.current_number:
         return await desk.versions.get(current)
     return await desk.versions.numbered(flow, number)
+
+
+async def _started(desk: Desk, run: NewRun, flow: FlowRow, version: Version) -> Response:
+    made = await desk.intake.create(run)
+    headers = {"Location": f"{V1}/runs/{made.id}"}
+    if not made.created:
+        return Json(await _run(desk, made.id), 200, headers=headers)
+    return Json(_of_new(run, made, flow, version), 201, headers=headers)
 
 
 @contextmanager
@@ -165,7 +237,8 @@ async def _until_finished(desk: Desk, id: UUID, wait_sec: float) -> None:
 async def _run(desk: Desk, id: UUID) -> dict[str, Any]:
     async with desk.db.connection() as conn:
         row = await get_run(conn, id)
-    return _of_run(row, await desk.versions.get(row.version_id))
+        attempts = await run_attempts(conn, id) if row.attempt > 1 else []
+    return _of_run(row, attempts, await desk.versions.get(row.version_id))
 
 
 def _summary(row: RunRow) -> dict[str, Any]:
@@ -180,12 +253,13 @@ def _summary(row: RunRow) -> dict[str, Any]:
         "started_at": row.started_at,
         "finished_at": row.finished_at,
         "scheduled_for": row.scheduled_for,
+        "attempt": row.attempt,
         "cancelling": row.cancelling,
         "commit_sha": row.commit_sha,
     }
 
 
-def _of_run(row: RunRow, version: Version) -> dict[str, Any]:
+def _of_run(row: RunRow, attempts: Sequence[RunAttemptRow], version: Version) -> dict[str, Any]:
     inputs = row.inputs or {}
     mask = masker(version.secrets, inputs)
     return _summary(row) | {
@@ -195,6 +269,8 @@ def _of_run(row: RunRow, version: Version) -> dict[str, Any]:
         "idempotency_key": row.idempotency_key,
         "schedule_id": row.schedule_id,
         "created_by": row.created_by,
+        "rerun_of": row.rerun_of,
+        "attempts": [asdict(one) | {"error": mask(one.error)} for one in attempts],
     }
 
 
@@ -211,6 +287,7 @@ def _of_new(run: NewRun, made: CreatedRun, flow: FlowRow, version: Version) -> d
         "started_at": None,
         "finished_at": None,
         "scheduled_for": None,
+        "attempt": 1,
         "cancelling": False,
         "commit_sha": version.commit_sha,
         "error": None,
@@ -219,4 +296,6 @@ def _of_new(run: NewRun, made: CreatedRun, flow: FlowRow, version: Version) -> d
         "idempotency_key": run.idempotency_key,
         "schedule_id": None,
         "created_by": run.created_by,
+        "rerun_of": run.rerun_of,
+        "attempts": [],
     }

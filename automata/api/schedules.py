@@ -7,17 +7,16 @@ from typing import Any
 from uuid import UUID
 
 from fastapi import APIRouter, Request
-from pydantic import ValidationError
 from starlette.responses import Response
 
+from automata.api.bodies import read_model
 from automata.api.desk import Desk
 from automata.api.known import current_version
 from automata.api.openapi import request_body
-from automata.api.problem import from_validation
 from automata.api.query import Cursor, FlowKey, Limit, cursor_of, page_of
 from automata.api.refusals import BadBody
 from automata.api.shapes import Page, ScheduleAnswer, ScheduleRequest
-from automata.api.wire import V1, Json, read_object
+from automata.api.wire import V1, Json
 from automata.errors import Invalid, Missing
 from automata.flow.declared import check_declared
 from automata.flow.findings import Findings, Positions
@@ -49,7 +48,7 @@ async def index(request: Request, flow: FlowKey = None, limit: Limit = 50, curso
 @router.post("", status_code=201, responses={201: {"model": ScheduleAnswer}}, openapi_extra=_BODY)
 async def create(request: Request) -> Response:
     """Add a schedule that the API owns, to any flow."""
-    asked = _asked(await read_object(request))
+    asked = await _asked(request)
     desk = Desk.of(request)
     flow = await desk.heads.get(asked.flow)
     await _check(desk, flow, asked)
@@ -68,7 +67,7 @@ async def show(request: Request, schedule_id: str) -> Response:
 @router.put("/{schedule_id}", responses={200: {"model": ScheduleAnswer}}, openapi_extra=_BODY)
 async def replace(request: Request, schedule_id: str) -> Response:
     """Change what a schedule of the API says; its flow and name stay."""
-    asked = _asked(await read_object(request))
+    asked = await _asked(request)
     desk = Desk.of(request)
     async with desk.db.connection() as conn:
         found = await get_schedule(conn, schedule_id_of(schedule_id))
@@ -112,11 +111,8 @@ async def _enable(request: Request, schedule_id: str, enabled: bool) -> Response
         return Json(_schedule(await enable_schedule(conn, schedule_id_of(schedule_id), enabled)))
 
 
-def _asked(body: dict[str, Any]) -> ScheduleRequest:
-    try:
-        asked = ScheduleRequest.model_validate(body)
-    except ValidationError as error:
-        raise from_validation(error) from error
+async def _asked(request: Request) -> ScheduleRequest:
+    asked = await read_model(request, ScheduleRequest)
     if (asked.cron is None) == (asked.interval_sec is None):
         raise BadBody("A schedule has either `cron` or `interval_sec`.", pointer="/cron")
     return asked

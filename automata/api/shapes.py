@@ -19,8 +19,15 @@ NAME = r"^[a-z0-9][a-z0-9._-]{0,99}$"
 Item = TypeVar("Item")
 
 Number = Annotated[int, Field(strict=True, ge=1, le=MAX_INT)]
+Flag = Annotated[bool, Field(strict=True)]
 Text = Annotated[str, StringConstraints(strict=True, max_length=1000, pattern=r"^[^\x00-\x1f\x7f]*$")]
 Instant = Annotated[AwareDatetime, AfterValidator(within_reason)]
+
+By = Annotated[
+    Annotated[str, StringConstraints(strict=True, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")] | None,
+    Field(description="Who asks; kept with what was done."),
+]
+MAX_BULK = 500
 
 
 class Given(BaseModel):
@@ -48,6 +55,41 @@ class ScheduleRequest(Given):
     overlap: Literal["allow", "skip", "queue"] = "allow"
     jitter_sec: Annotated[float, Field(strict=True, ge=0, le=86_400)] = 0
     starting_deadline_sec: Annotated[float, Field(strict=True, gt=0, le=366 * 86_400)] | None = None
+
+
+class RetryRequest(Given):
+    by: By = None
+
+
+class RerunRequest(Given):
+    version: Literal["same", "latest"] | Number = Field("same", description="Of the flow; `same` is the run's own.")
+
+
+class BulkRequest(Given):
+    """What a bulk command is about. Without any filter it needs `all: true`."""
+
+    flow: Text | None = Field(None, description="The flow's name or id.")
+    since: Instant | None = None
+    until: Instant | None = Field(None, description="Not included.")
+    all: Flag = Field(False, description="Say that no filter is meant.")
+    dry_run: Flag = Field(False, description="Only count.")
+    limit: Annotated[int, Field(strict=True, ge=1, le=MAX_BULK)] = Field(
+        MAX_BULK, description="At most so many in this request, which is one transaction."
+    )
+    cursor: Annotated[str, StringConstraints(max_length=600, pattern=r"^[A-Za-z0-9_-]*$")] | None = Field(
+        None, description="`next_cursor` of the request before."
+    )
+
+
+class BulkLetters(BulkRequest):
+    code: Text | None = Field(None, description="Of the last error.")
+    run_id: UUID | None = None
+    by: By = None
+
+
+class BulkCancel(BulkRequest):
+    status: Literal["PENDING", "RUNNING"] | None = None
+    trigger: Text | None = None
 
 
 class Answered(BaseModel):
@@ -130,9 +172,23 @@ class RunSummary(Answered):
     started_at: AwareDatetime | None
     finished_at: AwareDatetime | None
     scheduled_for: AwareDatetime | None
+    attempt: int = Field(description="1, and one more with each retry.")
     cancelling: bool = Field(description="Its end was asked for and is not reached yet.")
     commit_sha: str | None = Field(description="What the version came from; null for a flow of the API.")
     error: Any
+
+
+class RunAttemptAnswer(Answered):
+    """An attempt of the run before its last one."""
+
+    attempt: int
+    status: Literal["FAILED", "CANCELLED"]
+    started_at: AwareDatetime
+    finished_at: AwareDatetime
+    error: Any
+    steps: list[str] | None = Field(description="What the retry was asked for; null for all that had failed.")
+    retried_at: AwareDatetime
+    retried_by: str | None
 
 
 class RunAnswer(RunSummary):
@@ -141,6 +197,8 @@ class RunAnswer(RunSummary):
     idempotency_key: str | None
     schedule_id: UUID | None
     created_by: str | None
+    rerun_of: UUID | None = Field(description="The run whose inputs these are.")
+    attempts: list[RunAttemptAnswer]
 
 
 class AttemptAnswer(Answered):
@@ -259,6 +317,44 @@ class SourceAnswer(Answered):
     synced_at: AwareDatetime | None
     conditions: list[ConditionAnswer]
     attempts: list[AttemptOfSync]
+
+
+class DeadLetterAnswer(Answered):
+    """A step whose attempts are spent. Secrets and secret inputs are masked."""
+
+    id: int
+    state: Literal["open", "retried", "discarded"]
+    flow: str
+    flow_id: UUID
+    version: int
+    run_id: UUID
+    run_status: RunStatus | None = Field(description="How the run ended; null while it moves.")
+    step: str
+    attempts: int
+    code: str
+    error: Any = Field(description="The last one.")
+    request: Any = Field(description="What was sent last, where it was HTTP.")
+    created_at: AwareDatetime
+    resolved_at: AwareDatetime | None
+    resolved_by: str | None
+
+
+class CountAnswer(Answered):
+    flow: str
+    code: str | None = None
+    count: int
+
+
+class BulkAnswer(Answered):
+    """`next_cursor` is null when everything that was meant has been looked at."""
+
+    dry_run: bool
+    matched: int
+    done: int
+    skipped: int = Field(description="Matched, and not in a state for it.")
+    runs: list[UUID] = Field(description="The runs that this reached.")
+    groups: list[CountAnswer] = Field(description="What a dry run found.")
+    next_cursor: str | None
 
 
 class HealthAnswer(Answered):

@@ -145,11 +145,48 @@ async def list_runs(
     """
     limit = clamp(limit)
     flow_id = (await find_flow(conn, flow)).id if flow else None
-    query, values = listing(_status(status), flow_id, trigger, since, until, _seen(after), limit + 1)
+    query, values = listing(_status(status), flow_id, trigger, since, until, seen(after), limit + 1)
     async with conn.cursor(row_factory=class_row(RunRow)) as cursor:
         # Planned anew each time: a plan for any values would not know how far back the range lies.
         await cursor.execute(query, values, prepare=False)
         return page(await cursor.fetchall(), limit, lambda row: (str(row.id),))
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveFilter:
+    """Which unfinished runs; None leaves a member open. `since` is included, `until` is not, both of `created_at`."""
+
+    flow: str | None = None
+    status: RunStatus | None = None  # PENDING or RUNNING
+    trigger: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+    def __bool__(self) -> bool:
+        return any((self.flow, self.status, self.trigger, self.since, self.until))
+
+
+async def active_runs(conn: Connection, filter: ActiveFilter, below: UUID | None, limit: int) -> list[UUID]:
+    """Up to `limit` unfinished runs, the newest first, older than `below`. Raises Missing for an unknown flow."""
+    ids, values = await _active(conn, filter, below)
+    cursor = await conn.execute(ids + sql.SQL(" ORDER BY 1 DESC LIMIT %s"), [*values, limit], prepare=False)
+    return [row[0] for row in await cursor.fetchall()]
+
+
+async def count_active(conn: Connection, filter: ActiveFilter) -> dict[str, int]:
+    """How many unfinished runs there are, by flow. Raises Missing for an unknown flow."""
+    ids, values = await _active(conn, filter, None)
+    query = sql.SQL(
+        "SELECT flows.name, count(*) FROM ({ids}) AS active JOIN runs USING (id) JOIN flows ON flows.id = runs.flow_id"
+        " GROUP BY 1 ORDER BY 2 DESC, 1"
+    ).format(ids=ids)
+    return dict(await (await conn.execute(query, values, prepare=False)).fetchall())
+
+
+async def _active(conn: Connection, filter: ActiveFilter, below: UUID | None) -> tuple[sql.Composed, list[Any]]:
+    flow_id = (await find_flow(conn, filter.flow)).id if filter.flow else None
+    lead = _LEADS[filter.status] if filter.status else _ACTIVE
+    return _ids(lead, flow_id, filter.trigger, filter.since, filter.until, below)
 
 
 async def list_tasks(conn: Connection, run_id: UUID, *, outputs: bool = True) -> list[TaskRow]:
@@ -195,6 +232,22 @@ def listing(
     lead = _LEADS[status] if status else _ANY
     if status is RunStatus.SUCCEEDED and flow_id:
         lead = replace(lead, id="runs.id", flow_id="runs.flow_id")
+    ids, values = _ids(lead, flow_id, trigger, since, until, below)
+    query = sql.SQL(
+        "WITH page AS MATERIALIZED ({ids} ORDER BY 1 DESC LIMIT %s)"
+        " {columns} FROM page JOIN runs USING (id) {tables} ORDER BY page.id DESC"
+    ).format(ids=ids, columns=_COLUMNS, tables=_TABLES)
+    return query, [*values, limit]
+
+
+def _ids(
+    lead: _Lead,
+    flow_id: UUID | None,
+    trigger: str | None,
+    since: datetime | None,
+    until: datetime | None,
+    below: UUID | None,
+) -> tuple[sql.Composed, list[Any]]:
     floor, ceiling = since and _first_id(since - CLOCKS_APART), until and _first_id(until + CLOCKS_APART)
     # To both tables: PostgreSQL carries an equality across a join, but not a range.
     filters: Filters = [
@@ -211,18 +264,13 @@ def listing(
         filters.append((f"{lead.flow_id} = %s", flow_id))
     if trigger:
         filters.append(("runs.trigger = %s", trigger))
-    query = sql.SQL(
-        "WITH page AS MATERIALIZED (SELECT {distinct} {id} AS id {chosen} AND {filters} ORDER BY 1 DESC LIMIT %s)"
-        " {columns} FROM page JOIN runs USING (id) {tables} ORDER BY page.id DESC"
-    ).format(
+    query = sql.SQL("SELECT {distinct} {id} AS id {chosen} AND {filters}").format(
         distinct=sql.SQL("DISTINCT" if lead.repeats else ""),
         id=sql.SQL(lead.id),
         chosen=sql.SQL(lead.chosen),
         filters=all_of(filters),
-        columns=_COLUMNS,
-        tables=_TABLES,
     )
-    return query, [*(value for _, value in filters), limit]
+    return query, [value for _, value in filters]
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +287,7 @@ _UNFINISHED: LiteralString = "NOT EXISTS (SELECT FROM run_results AS r WHERE r.r
 _ANY = _Lead("FROM runs WHERE true", id="runs.id")
 _RESULTS: LiteralString = "FROM run_results AS lead JOIN runs ON runs.id = lead.run_id WHERE lead.status ="
 _QUEUE: LiteralString = "FROM task_queue AS lead JOIN runs ON runs.id = lead.run_id WHERE"
+_ACTIVE = _Lead(f"{_QUEUE} {_UNFINISHED}", repeats=True)
 _LEADS = {
     RunStatus.PENDING: _Lead(f"{_QUEUE} lead.step = '' AND {_UNFINISHED}"),
     RunStatus.RUNNING: _Lead(
@@ -264,7 +313,7 @@ def _status(given: RunStatus | str | None) -> RunStatus | None:
         ) from None
 
 
-def _seen(cursor: str | None) -> UUID | None:
+def seen(cursor: str | None) -> UUID | None:
     """The last run of the page before."""
     if cursor is None:
         return None

@@ -1,0 +1,22 @@
+"""The body of a request as the model it has to be."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from fastapi import Request
+from pydantic import BaseModel, ValidationError
+
+from automata.api.problem import from_validation
+from automata.api.wire import read_object
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+async def read_model(request: Request, model: type[Model]) -> Model:
+    """No body counts as `{}`. Raises BadBody for what is no object, Invalid that names what the model refuses."""
+    body = await read_object(request)
+    try:
+        return model.model_validate(body)
+    except ValidationError as error:
+        raise from_validation(error) from error

@@ -1,0 +1,166 @@
+"""Dead letters: which steps failed for good, and what is to become of them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response
+
+from automata.api.bodies import read_model
+from automata.api.bulk import counted, done, say_what
+from automata.api.desk import Desk
+from automata.api.masking import masker
+from automata.api.openapi import request_body
+from automata.api.query import Cursor, FlowKey, Limit, Moment, Word, cursor_of, page_of
+from automata.api.shapes import BulkAnswer, BulkLetters, DeadLetterAnswer, Page, RetryRequest
+from automata.api.wire import V1, Json
+from automata.broker.contract import RUNS_PENDING
+from automata.errors import Missing
+from automata.store.database import Connection
+from automata.store.deadletters import (
+    Batch,
+    DeadLetterRow,
+    Filter,
+    count_open,
+    discard_batch,
+    discard_letter,
+    get_letter,
+    list_letters,
+    retry_batch,
+    retry_letter,
+)
+from automata.store.pages import decode, encode
+
+States = Annotated[Literal["open", "retried", "discarded", "all"], Query(description="Those that wait, unless named.")]
+InOneTransaction = Callable[[Connection, Filter, int, int, str | None], Awaitable[Batch]]
+
+router = APIRouter(prefix=V1, tags=["dead letters"])
+
+
+@router.get("/dlq", responses={200: {"model": Page[DeadLetterAnswer]}})
+async def index(
+    request: Request,
+    state: States = "open",
+    flow: FlowKey = None,
+    code: Word = None,
+    run_id: UUID | None = None,
+    since: Moment = None,
+    until: Moment = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Response:
+    """Dead letters, the newest first; `since` is included, `until` is not."""
+    desk = Desk.of(request)
+    filter = Filter(flow or None, code or None, run_id, since, until)
+    after = cursor_of(cursor, 1, number=True)
+    async with desk.db.connection() as conn:
+        found = await list_letters(conn, filter, state=None if state == "all" else state, after=after, limit=limit)
+    return Json(page_of(found, [await _letter(desk, row) for row in found.items]))
+
+
+@router.get("/dlq/{letter_id}", responses={200: {"model": DeadLetterAnswer}})
+async def show(request: Request, letter_id: str) -> Response:
+    """One dead letter."""
+    return Json(await _show(Desk.of(request), letter_id_of(letter_id)))
+
+
+@router.post(
+    "/dlq/{letter_id}/retry",
+    status_code=202,
+    responses={202: {"model": DeadLetterAnswer}},
+    openapi_extra=request_body(RetryRequest, required=False),
+)
+async def retry(request: Request, letter_id: str) -> Response:
+    """Have the run go on at this step. 409 when the letter is closed, or its run did not end FAILED."""
+    desk = Desk.of(request)
+    id = letter_id_of(letter_id)
+    asked = await read_model(request, RetryRequest)
+    async with desk.db.transaction() as conn:
+        reopened = await retry_letter(conn, id, asked.by)
+    desk.broker.ring(RUNS_PENDING, [str(reopened.run_id)])
+    return Json(await _show(desk, id), 202)
+
+
+@router.post(
+    "/dlq/{letter_id}/discard",
+    responses={200: {"model": DeadLetterAnswer}},
+    openapi_extra=request_body(RetryRequest, required=False),
+)
+async def discard(request: Request, letter_id: str) -> Response:
+    """Close a letter; its run stays as it is. 409 when it is closed already."""
+    desk = Desk.of(request)
+    id = letter_id_of(letter_id)
+    asked = await read_model(request, RetryRequest)
+    async with desk.db.transaction() as conn:
+        await discard_letter(conn, id, asked.by)
+    return Json(await _show(desk, id))
+
+
+@router.post("/dlq/retry", responses={200: {"model": BulkAnswer}}, openapi_extra=request_body(BulkLetters))
+async def retry_many(request: Request) -> Response:
+    """Retry open letters, the oldest first; at most `limit` a request, then `next_cursor` goes on."""
+    return await _many(request, retry_batch)
+
+
+@router.post("/dlq/discard", responses={200: {"model": BulkAnswer}}, openapi_extra=request_body(BulkLetters))
+async def discard_many(request: Request) -> Response:
+    """Discard open letters, the oldest first; at most `limit` a request, then `next_cursor` goes on."""
+    return await _many(request, discard_batch)
+
+
+def letter_id_of(text: str) -> int:
+    """Raises Missing for what is no dead letter's id."""
+    if not (text.isascii() and text.isdigit() and len(text) < 19):
+        raise Missing(f"There is no dead letter {text[:30]!r}.", hint="A dead letter's id is a number.")
+    return int(text)
+
+
+async def _many(request: Request, batch: InOneTransaction) -> Response:
+    desk = Desk.of(request)
+    asked = await read_model(request, BulkLetters)
+    filter = Filter(asked.flow, asked.code, asked.run_id, asked.since, asked.until)
+    say_what(asked, filter)
+    if asked.dry_run:
+        async with desk.db.connection() as conn:
+            groups = await count_open(conn, filter)
+        return Json(counted([(group.flow, group.code, group.count) for group in groups]))
+    cursor = cursor_of(asked.cursor, 1, number=True)
+    after = int(decode(cursor, 1)[0]) if cursor else 0
+    async with desk.db.transaction() as conn:
+        made = await batch(conn, filter, min(after, 2**63 - 1), asked.limit, asked.by)
+    if made.runs:
+        desk.broker.ring(RUNS_PENDING, [str(id) for id in made.runs])
+    return Json(done(made.chosen, made.done, made.runs, encode([str(made.after)]) if made.after else None))
+
+
+async def _show(desk: Desk, id: int) -> dict[str, Any]:
+    async with desk.db.connection() as conn:
+        row = await get_letter(conn, id)
+    return await _letter(desk, row)
+
+
+async def _letter(desk: Desk, row: DeadLetterRow) -> dict[str, Any]:
+    version = await desk.versions.get(row.version_id)
+    error = dict(row.error or {})
+    request = error.pop("request", None)
+    mask = masker(version.secrets, row.inputs or {})
+    return {
+        "id": row.id,
+        "state": row.state,
+        "flow": row.flow_name,
+        "flow_id": row.flow_id,
+        "version": row.version,
+        "run_id": row.run_id,
+        "run_status": row.run_status,
+        "step": row.step,
+        "attempts": row.attempts,
+        "code": row.code,
+        "error": mask(error),
+        "request": mask(request),
+        "created_at": row.created_at,
+        "resolved_at": row.resolved_at,
+        "resolved_by": row.resolved_by,
+    }
