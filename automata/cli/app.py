@@ -13,7 +13,7 @@ from contextlib import suppress
 import typer
 
 from automata import __version__
-from automata.cli import approval, flow, run, schedule
+from automata.cli import approval, deadletters, flow, run, schedule
 from automata.cli.demo.command import demo
 from automata.cli.migrate import migrate
 from automata.cli.output import Format, Output, report, say, say_json
@@ -51,6 +51,7 @@ app.command(
     epilog="Example: automata backfill daily-report --from 2026-01-01T00:00:00Z --to 2026-02-01T00:00:00Z",
 )(schedule.backfill)
 app.add_typer(approval.app, name="approval", rich_help_panel=RUN)
+app.add_typer(deadletters.app, name="dlq", rich_help_panel=RUN)
 app.add_typer(schedule.app, name="schedule", rich_help_panel=RUN)
 app.command(rich_help_panel=KEEP, epilog="Example: automata migrate --dry-run")(migrate)
 app.command(rich_help_panel=KEEP, epilog="Example: automata api --host 0.0.0.0")(api)

@@ -1,4 +1,4 @@
-"""`automata run`: start runs, see what became of them, follow them, cancel them."""
+"""`automata run`: start runs, see what became of them, follow them, cancel, retry and rerun them."""
 
 from __future__ import annotations
 
@@ -7,15 +7,23 @@ from typing import Annotated, Any
 
 import typer
 
+from automata.cli.bulk import All, Deed, DryRun, Flow, Since, Until, Yes, meant, run_bulk, tell
 from automata.cli.client import Api, ApiUrl
 from automata.cli.output import Format, Output, compact, emit, facts, moment, say, say_json, status, table, took
+from automata.errors import Usage
 
 Json = Mapping[str, Any]
 
 app = typer.Typer(no_args_is_help=True, help="Start runs and see what became of them.")
 
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="The run's id.", show_default=False)]
+Wait = Annotated[bool, typer.Option("--wait", "-w", help="Follow it to its end; exit 1 unless it succeeded.")]
+Key = Annotated[
+    str | None, typer.Option("--idempotency-key", help="Starting again with the same key gives the same run.")
+]
 Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=10_000, help="How many at most.")]
+
+CANCEL = Deed("Cancel", "Asked for the end of", "run", "finished meanwhile")
 
 
 @app.command(epilog="Example: automata run start sync-orders -i source_id=crm-1 --wait")
@@ -31,12 +39,8 @@ def start(
     version: Annotated[
         int | None, typer.Option("--version", min=1, help="A version other than the current one.", show_default=False)
     ] = None,
-    idempotency_key: Annotated[
-        str | None, typer.Option("--idempotency-key", help="Starting again with the same key gives the same run.")
-    ] = None,
-    wait: Annotated[
-        bool, typer.Option("--wait", "-w", help="Follow it to its end; exit 1 unless it succeeded.")
-    ] = False,
+    idempotency_key: Key = None,
+    wait: Wait = False,
     output: Output = Format.TABLE,
     api_url: ApiUrl = None,
 ) -> None:
@@ -49,13 +53,7 @@ def start(
             body["version"] = version
         headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
         run = api.post("flows", flow, "runs", body=body, headers=headers)
-        if wait:
-            _follow(api, run["id"], output)
-        elif output is Format.JSON:
-            say_json(run)
-        else:
-            say(f"Started run {run['id']} of {run['flow']} v{run['version']}.")
-            say(f"Follow it: automata run watch {run['id']}")
+        _started(api, run, wait, output, f"Started run {run['id']} of {run['flow']} v{run['version']}.")
 
 
 @app.command("list", epilog="Example: automata run list --flow sync-orders --status FAILED --limit 20")
@@ -99,15 +97,73 @@ def tasks(run_id: RunId, output: Output = Format.TABLE, api_url: ApiUrl = None) 
         emit(api.get("runs", run_id, "tasks"), output, _tasks_table)
 
 
-@app.command(epilog="Example: automata run cancel 019b0c1e-7d3f-7c55-9a52-3f7f6a0a1c11")
-def cancel(run_id: RunId, output: Output = Format.TABLE, api_url: ApiUrl = None) -> None:
-    """Cancel a run: nothing further starts, what runs is dropped."""
+@app.command(epilog="Example: automata run cancel --flow sync-orders --status PENDING --dry-run")
+def cancel(
+    run_ids: Annotated[list[str] | None, typer.Argument(metavar="[RUN]...", help="Runs.", show_default=False)] = None,
+    flow: Flow = None,
+    state: Annotated[str | None, typer.Option("--status", help="Only PENDING or only RUNNING ones.")] = None,
+    trigger: Annotated[str | None, typer.Option("--trigger", help="Only those started so: api, cli ...")] = None,
+    since: Since = None,
+    until: Until = None,
+    all_: All = False,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    output: Output = Format.TABLE,
+    api_url: ApiUrl = None,
+) -> None:
+    """Cancel runs, single ones or all that a filter means: nothing further starts, what runs is dropped."""
+    moments = {"since": since, "until": until}
+    filters = {"flow": flow, "status": state and state.upper(), "trigger": trigger, **moments, "all": all_}
+    single = meant(run_ids or [], filters)
     with Api(api_url) as api:
-        run = api.post("runs", run_id, "cancel")
+        if not single:
+            tell(run_bulk(api, ("runs", "cancel"), filters, CANCEL, dry_run=dry_run, yes=yes), CANCEL, output)
+            return
+        if dry_run:
+            raise Usage("--dry-run is for a filter.", hint="See one run with automata run show.")
+        runs = [api.post("runs", run_id, "cancel") for run_id in run_ids or []]
     if output is Format.JSON:
+        say_json(runs[0] if len(runs) == 1 else {"items": runs})
+        return
+    for run in runs:
+        say(f"Cancellation of run {run['id']} was accepted.")
+
+
+@app.command(epilog="Example: automata run retry 019b0c1e-7d3f-7c55-9a52-3f7f6a0a1c11 --wait")
+def retry(run_id: RunId, wait: Wait = False, output: Output = Format.TABLE, api_url: ApiUrl = None) -> None:
+    """Have a run go on where it failed or was cancelled: what succeeded is not done again."""
+    with Api(api_url) as api:
+        run = api.post("runs", run_id, "retry")
+        _started(api, run, wait, output, f"Run {run_id} goes on, attempt {run['attempt']}.")
+
+
+@app.command(epilog="Example: automata run rerun 019b0c1e-7d3f-7c55-9a52-3f7f6a0a1c11 --version latest")
+def rerun(
+    run_id: RunId,
+    version: Annotated[str, typer.Option("--version", help="same, latest, or a number.")] = "same",
+    idempotency_key: Key = None,
+    wait: Wait = False,
+    output: Output = Format.TABLE,
+    api_url: ApiUrl = None,
+) -> None:
+    """Start a new run with the inputs of an earlier one, from the first step."""
+    if version not in ("same", "latest") and not (version.isascii() and version.isdigit()):
+        raise Usage(f"{version!r} is not a version.", hint="--version takes same, latest, or a number.")
+    headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
+    asked = {"version": int(version) if version.isdigit() else version}
+    with Api(api_url) as api:
+        run = api.post("runs", run_id, "rerun", body=asked, headers=headers)
+        _started(api, run, wait, output, f"Started run {run['id']} of {run['flow']} v{run['version']}.")
+
+
+def _started(api: Api, run: Json, wait: bool, output: Format, words: str) -> None:
+    if wait:
+        _follow(api, run["id"], output)
+    elif output is Format.JSON:
         say_json(run)
     else:
-        say(f"Cancellation of run {run_id} was accepted.")
+        say(words)
+        say(f"Follow it: automata run watch {run['id']}")
 
 
 def _follow(api: Api, run_id: str, output: Format) -> None:
@@ -135,6 +191,8 @@ def _sheet(run: Json, states: Sequence[Json]) -> Any:
     details = facts(
         (
             ("trigger", run["trigger"]),
+            ("attempt", run["attempt"] if run["attempt"] > 1 else None),
+            ("rerun of", run["rerun_of"]),
             ("created", moment(run["created_at"])),
             ("commit", (run["commit_sha"] or "")[:12]),
             ("inputs", run["inputs"] and compact(run["inputs"])),

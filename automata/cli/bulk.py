@@ -1,0 +1,99 @@
+"""What commands that act on many things at once share: what is meant, how many that is, a question, and a count.
+
+The API takes a bounded number a request; these go on until all are done. One that is cut off in the middle is simply
+given again: what was done is no longer meant.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import typer
+
+from automata.cli.client import Api
+from automata.cli.output import Format, console, emit, say, say_json, table
+from automata.errors import Usage
+
+BATCH = 200  # one request, so one transaction
+
+Flow = Annotated[str | None, typer.Option("--flow", help="Only of this flow.")]
+Since = Annotated[str | None, typer.Option("--since", help="Not before this moment, like 2026-01-01T00:00:00Z.")]
+Until = Annotated[str | None, typer.Option("--until", help="Before this moment.")]
+All = Annotated[bool, typer.Option("--all", help="All of them; excludes the filters.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Count them by flow; change nothing.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """What is done, in words: `Retry`, `Retried`, `dead letter`, and why one may have been left as it was."""
+
+    now: str
+    past: str
+    noun: str
+    skipped: str
+
+
+def meant(ids: list[str], filters: dict[str, Any]) -> bool:
+    """Whether single ones are meant and not a filter. Raises Usage when both are given, or nothing is."""
+    chosen = any(value for value in filters.values())
+    if ids and chosen:
+        raise Usage("An id and a filter exclude each other.")
+    if not ids and not chosen:
+        raise Usage("Nothing says which are meant.", hint="Name one by its id, give a filter such as --flow, or --all.")
+    return bool(ids)
+
+
+def run_bulk(api: Api, path: tuple[str, ...], body: dict[str, Any], deed: Deed, *, dry_run: bool, yes: bool) -> Any:
+    """Ask, then do it batch by batch. Returns the sum of the answers, or None when the person said no."""
+    body = {name: value for name, value in body.items() if value not in (None, False)}
+    if dry_run:
+        return api.post(*path, body={**body, "dry_run": True})
+    if not yes and sys.stdin.isatty() and not _agreed(api, path, body, deed):
+        return None
+    total: dict[str, Any] = {"dry_run": False, "matched": 0, "done": 0, "skipped": 0, "runs": []}
+    cursor: str | None = ""
+    while cursor is not None:
+        answer = api.post(*path, body={**body, "limit": BATCH} | ({"cursor": cursor} if cursor else {}))
+        for name in ("matched", "done", "skipped", "runs"):
+            total[name] += answer[name]
+        cursor = answer["next_cursor"]
+        if cursor:
+            say(f"{deed.past} {total['done']:,} so far", stderr=True)
+    return total
+
+
+def tell(answer: Any, deed: Deed, output: Format) -> None:
+    """Print what run_bulk returned."""
+    if answer is None:
+        say("Nothing was changed.", stderr=True)
+        raise typer.Exit(1)
+    if answer["dry_run"]:
+        emit(answer, output, lambda made: _groups(made["groups"]))
+        if output is Format.TABLE:
+            say(f"{deed.now} would reach {_count(answer['matched'], deed.noun)}.")
+        return
+    if output is Format.JSON:
+        say_json(answer)
+        return
+    say(f"{deed.past} {_count(answer['done'], deed.noun)}.")
+    if answer["skipped"]:
+        say(f"Left {_count(answer['skipped'], deed.noun)} as it was: {deed.skipped}.", stderr=True)
+
+
+def _agreed(api: Api, path: tuple[str, ...], body: dict[str, Any], deed: Deed) -> bool:
+    found = api.post(*path, body={**body, "dry_run": True})
+    if not found["matched"]:
+        return True
+    console(stderr=True).print(_groups(found["groups"]))
+    return typer.confirm(f"{deed.now} {_count(found['matched'], deed.noun)}?", err=True)
+
+
+def _groups(groups: list[dict[str, Any]]) -> Any:
+    return table("FLOW", "CODE", "COUNT", rows=((one["flow"], one["code"], f"{one['count']:,}") for one in groups))
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
