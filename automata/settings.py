@@ -17,6 +17,7 @@ import yaml
 from automata.errors import Usage
 
 _QUEUE = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")  # as in flow files
+MOST_RETENTION_DAYS = 3650
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
 
@@ -51,6 +52,8 @@ class Settings:
     allow_loopback: bool = False
     egress_allow: tuple[str, ...] = ()
     egress_deny: tuple[str, ...] = ()
+    # what is kept
+    retention_days: int = 0  # ended runs that are older are deleted; 0: none
     # intake
     max_body_bytes: int = 2 * 1024 * 1024
     # logs
@@ -72,6 +75,10 @@ def load(env: Mapping[str, str] | None = None, **flags: Any) -> Settings:
     for name in made.queues:
         if not _QUEUE.fullmatch(name):
             raise Usage(f"AUTOMATA_QUEUES: {name!r} is no queue: lower-case letters, digits, `.`, `_` and `-`")
+    if made.retention_days > MOST_RETENTION_DAYS:
+        raise Usage(
+            f"AUTOMATA_RETENTION_DAYS: {made.retention_days} is above {MOST_RETENTION_DAYS}; 0 keeps runs for ever"
+        )
     return made if made.queues else replace(made, queues=defaults.queues)
 
 

@@ -55,6 +55,17 @@ SCHEDULE_ERRORS = Counter(
     "Fires that started nothing because the schedule does not fit its flow (its `last_error` says why).",
     registry=REGISTRY,
 )
+RETENTION_RUNS = Counter("automata_retention_runs_total", "Ended runs deleted for their age.", registry=REGISTRY)
+RETENTION_ROWS = Counter(
+    "automata_retention_rows_total",
+    "Rows of their steps deleted with them: tasks, attempts, approvals, dead letters.",
+    registry=REGISTRY,
+)
+RETENTION_LAST = Gauge(
+    "automata_retention_last_walk_timestamp_seconds",
+    "When this process last looked at every run that may be old enough; 0 before.",
+    registry=REGISTRY,
+)
 LEADING = Gauge("automata_leading", "1 while this process leads, by role.", ("role",), registry=REGISTRY)
 INTAKE_ROWS = Histogram(
     "automata_intake_batch_rows", "Run requests that shared one transaction.", buckets=_ROWS, registry=REGISTRY

@@ -23,6 +23,7 @@ from automata.errors import AutomataError
 from automata.services.firing import Decision, decide
 from automata.services.leader import Leader, LostTerm
 from automata.services.plans import Compiled, Plans
+from automata.services.retention import Retention
 from automata.settings import Settings
 from automata.store.codec import dumps
 from automata.store.database import Database
@@ -55,13 +56,22 @@ class Scheduler:
         self._settings = settings
         self._now = now
         self._held: dict[UUID, float] = {}  # a fire waits for the run before it -> when to look again (monotonic)
+        self._retention = Retention(db, ROLE, settings.retention_days)
         self.leader = Leader(db.url, ROLE, self.office)
 
     async def run(self, stop: asyncio.Event) -> None:
         await self.leader.run(stop)
 
     async def office(self, epoch: int, stop: asyncio.Event) -> None:
-        """Fire until `stop`. Raises LostTerm when another leads."""
+        """Fire, and delete what is old beside it, until `stop`. Raises LostTerm when another leads."""
+        beside = asyncio.create_task(self._retention.run(epoch, stop))
+        try:
+            await self._fire(epoch, stop)
+        finally:
+            beside.cancel()
+            await asyncio.gather(beside, return_exceptions=True)
+
+    async def _fire(self, epoch: int, stop: asyncio.Event) -> None:
         while not stop.is_set():
             try:
                 if not (pause := await self._until_due()):
