@@ -88,6 +88,7 @@ db-shell: $(READY) ## psql on the database (AUTOMATA_DATABASE_URL, or the embedd
 bench: $(READY) ## Throughput, latency, statements a step and memory, as a table
 	@$(BIN)/python -m benchmarks $(ARGS)
 	@$(BIN)/python -m benchmarks.scaleout
+	@$(BIN)/python -m benchmarks.past
 
 chaos: $(READY) ## 100,000 runs over 200 random kills of processes, broker and database (ARGS="--runs 1000 --kills 10")
 	@$(BIN)/python -m tests.promises.chaos $(ARGS)

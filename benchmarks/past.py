@@ -1,0 +1,133 @@
+"""What a long past costs: the same work beside 10,000 finished steps and beside 1,000,000.
+
+python -m benchmarks.past [--steps 1000000] [-o json]. The two are measured in turns, and ratios count. `pages` of the
+database that one call of a statement touches say without noise whether it reads more when there is more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import re
+import statistics
+import sys
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+from rich.console import Console
+from rich.table import Table
+
+from automata.store.database import Database
+from automata.store.embedded import start_embedded
+from automata.store.sql import statement
+from benchmarks import workloads
+from benchmarks.__main__ import DATA, _fresh_database, _server
+from benchmarks.history import fill
+
+SMALL = 10_000
+RUNS = 300
+CHAIN = 10
+STATEMENTS = ("claim", "advance_take", "advance_load", "complete", "finish_runs", "next_due")
+PARAMETER = re.compile(r"%\(\w+\)s")
+
+
+@dataclass
+class Side:
+    """One database with its past, and a server on it."""
+
+    past: int
+    url: str
+    address: str
+    rates: list[float] = field(default_factory=list)
+
+    async def turn(self, number: int) -> None:
+        async with await Database.open(self.url) as db:
+            subject = await workloads.install(db, workloads.chain(f"chain-{number}", CHAIN))
+            done = await workloads.throughput(db, self.address, subject, RUNS, CHAIN)
+        self.rates.append(done.steps / done.seconds)
+
+    def statements(self) -> dict[str, dict[str, float]]:
+        with psycopg.connect(self.url) as conn:
+            return {name: _cost(conn, name) for name in STATEMENTS}
+
+
+def _cost(conn: psycopg.Connection[Any], name: str) -> dict[str, float]:
+    """Of a call: milliseconds in the server, and pages touched."""
+    body = "\n".join(line for line in statement(name).splitlines() if not line.startswith("--"))
+    kept = (part.replace("\\", "\\\\").replace("_", "\\_").replace("%", "\\%") for part in PARAMETER.split(body))
+    row = conn.execute(
+        "SELECT sum(calls), sum(total_exec_time), sum(shared_blks_hit + shared_blks_read) FROM pg_stat_statements"
+        " WHERE query LIKE %s AND dbid = (SELECT oid FROM pg_database WHERE datname = current_database())",
+        ["%".join(kept)],
+    ).fetchone()
+    if row is None or not row[0]:
+        raise RuntimeError(f"{name} was never called, or its text is not found again")
+    calls, took, pages = row
+    return {"ms": float(took) / int(calls), "pages": float(pages) / int(calls)}
+
+
+def main(steps: int, repeat: int) -> dict[str, Any]:
+    with (
+        start_embedded(DATA, settings={"shared_preload_libraries": "pg_stat_statements"}) as embedded,
+        ExitStack() as on,
+    ):
+        sides = []
+        for past in (SMALL, steps):
+            url = _fresh_database(embedded.url)
+            print(f"writing {past:,} finished steps ...", file=sys.stderr, flush=True)
+            with psycopg.connect(url, autocommit=True) as conn:
+                fill(conn, past, queued=0)
+                conn.execute("VACUUM")
+            sides.append(Side(past, url, on.enter_context(_server(url))[1]))
+        for number in range(repeat + 1):
+            for side in sides:
+                asyncio.run(side.turn(number))
+            if number == 0:  # warm; what counts begins here
+                with psycopg.connect(sides[0].url, autocommit=True) as conn:
+                    conn.execute("SELECT pg_stat_statements_reset()")
+                for side in sides:
+                    side.rates.clear()
+            print(f"turn {number} of {repeat}", file=sys.stderr, flush=True)
+        small, large = ({"past": s.past, "steps_per_sec": statistics.median(s.rates)} for s in sides)
+        costs = [side.statements() for side in sides]
+    ratio = large["steps_per_sec"] / small["steps_per_sec"]
+    return {
+        "small": small,
+        "large": large,
+        "ratio": ratio,
+        "statements": dict(zip(("small", "large"), costs, strict=True)),
+    }
+
+
+def tables(report: dict[str, Any]) -> list[Table]:
+    speed = Table(title=f"{RUNS} runs of {CHAIN} chained steps, in turns")
+    for column in ("finished steps", "steps/s"):
+        speed.add_column(column, justify="right")
+    for side in ("small", "large"):
+        speed.add_row(f"{report[side]['past']:,}", f"{report[side]['steps_per_sec']:,.0f}")
+    speed.add_row("ratio", f"{report['ratio']:.2f}")
+    calls = Table(title="one call of a statement")
+    for column in ("statement", "ms", "ms", "ratio", "pages", "pages", "ratio"):
+        calls.add_column(column, justify="left" if column == "statement" else "right")
+    for name in STATEMENTS:
+        a, b = (report["statements"][side][name] for side in ("small", "large"))
+        cells = [(f"{a[unit]:.2f}", f"{b[unit]:.2f}", f"{b[unit] / a[unit]:.2f}") for unit in ("ms", "pages")]
+        calls.add_row(name, *cells[0], *cells[1])
+    return [speed, calls]
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.past", description=__doc__)
+    parser.add_argument("--steps", type=int, default=1_000_000, help="finished steps of the long past")
+    parser.add_argument("--repeat", type=int, default=5, help="turns of each side (default 5)")
+    parser.add_argument("-o", "--output", choices=("table", "json"), default="table")
+    given = parser.parse_args()
+    outcome = main(given.steps, given.repeat)
+    if given.output == "json":
+        print(json.dumps(outcome, indent=2))
+    else:
+        for shown in tables(outcome):
+            Console(width=None if sys.stdout.isatty() else 200).print(shown)

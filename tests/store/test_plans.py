@@ -1,0 +1,104 @@
+"""What each hot statement walks, as a line of plans.txt: a lost index is a changed line, not a slow month.
+
+The plans are the generic ones, those that a connection keeps for a prepared statement, over tables that look as after a
+while of use. When a change is meant: AUTOMATA_RECORD_PLANS=1 python -m pytest tests/store/test_plans.py, and review it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from automata.store.sql import statement
+from benchmarks.history import fill
+
+RECORDED = Path(__file__).with_name("plans.txt")
+FILES = sorted(path.stem for path in Path(statement.__wrapped__.__code__.co_filename).parent.glob("*.sql"))
+# These grow with every run. The queue and the schedules hold what is to come; a plan may read a small one whole.
+GROWING = {"runs", "run_results", "tasks", "task_attempts", "dead_letters", "run_attempts", "approvals"}
+
+
+@pytest.fixture(scope="module")
+def used(make_database: Callable[[], str]) -> Iterator[psycopg.Connection[Any]]:
+    with psycopg.connect(make_database(), autocommit=True) as conn:
+        fill(conn, steps=400_000, queued=20_000)
+        conn.execute("SET plan_cache_mode = force_generic_plan")
+        conn.execute("SET jit = off")
+        yield conn
+
+
+def plan(conn: psycopg.Connection[Any], name: str) -> str:
+    """`NAME: table.index, ...` in the order of the plan; `table WHOLE` where all of it is read."""
+    names: list[str] = []
+
+    def numbered(found: re.Match[str]) -> str:
+        if found[1] not in names:
+            names.append(found[1])
+        return f"${names.index(found[1]) + 1}"
+
+    # For a limit that it does not know the planner assumes a tenth of the table; the server notices, and plans with it.
+    limited = statement(name).replace("%(limit)s", "50")
+    text = re.sub(r"%\((\w+)\)s", numbered, limited).replace("%%", "%")
+    conn.execute(f"PREPARE one AS {text}".encode())
+    try:
+        nulls = f"({', '.join(['NULL'] * len(names))})" if names else ""
+        row = conn.execute(f"EXPLAIN (FORMAT JSON, COSTS off) EXECUTE one{nulls}".encode()).fetchone()
+    finally:
+        conn.execute("DEALLOCATE one")
+    assert row is not None
+    return f"{name}: {', '.join(dict.fromkeys(_walks(row[0][0]['Plan'], [])))}"
+
+
+def _walks(node: dict[str, Any], above: list[str]) -> Iterator[str]:
+    kind, table = node["Node Type"], node.get("Relation Name")
+    if kind == "Bitmap Heap Scan":
+        above = [table]
+    elif kind == "Bitmap Index Scan":
+        yield f"{above[0]}.{node['Index Name']}"
+    elif "Index Name" in node:
+        yield f"{table}.{node['Index Name']}"
+    elif kind.endswith("Seq Scan"):
+        yield f"{table} WHOLE"
+    elif kind == "Tid Scan":
+        yield f"{table}.ctid"
+    for index in node.get("Conflict Arbiter Indexes", ()):
+        yield f"{table}.{index} (conflict)"
+    for part in node.get("Plans", ()):
+        yield from _walks(part, above)
+
+
+@pytest.fixture(scope="module")
+def plans(used: psycopg.Connection[Any]) -> list[str]:
+    return [plan(used, name) for name in FILES]
+
+
+def test_every_statement_walks_what_it_is_recorded_to_walk(plans: list[str]) -> None:
+    if os.environ.get("AUTOMATA_RECORD_PLANS"):
+        RECORDED.write_text("\n".join(plans) + "\n")
+    assert plans == RECORDED.read_text().splitlines()
+
+
+def test_no_statement_reads_the_past_from_end_to_end(plans: list[str]) -> None:
+    whole = {line.split(":")[0]: found for line in plans if (found := re.findall(r"(\w+) WHOLE", line))}
+    assert {name: tables for name, tables in whole.items() if GROWING & set(tables)} == {}
+
+
+@pytest.mark.parametrize(
+    ("drop", "name"),
+    [
+        ("DROP INDEX task_queue_ready", "claim"),
+        ("ALTER TABLE tasks DROP CONSTRAINT tasks_pkey", "outputs_load"),
+        ("ALTER TABLE run_results DROP CONSTRAINT run_results_pkey", "retention_take"),
+    ],
+)
+def test_a_lost_index_is_noticed(used: psycopg.Connection[Any], plans: list[str], drop: str, name: str) -> None:
+    before = next(line for line in plans if line.startswith(f"{name}:"))
+    with used.transaction(force_rollback=True):
+        used.execute(drop.encode())
+        assert plan(used, name) != before
