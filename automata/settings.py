@@ -18,6 +18,7 @@ from automata.errors import Usage
 
 _QUEUE = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")  # as in flow files
 MOST_RETENTION_DAYS = 3650
+MOST_TOLERANCE_SEC = 3600  # far below a day: a delivery must be too old before its run may be deleted
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
 
@@ -56,6 +57,8 @@ class Settings:
     retention_days: int = 0  # ended runs that are older are deleted; 0: none
     # intake
     max_body_bytes: int = 2 * 1024 * 1024
+    hook_body_bytes: int = 1024 * 1024  # of a webhook's delivery; max_body_bytes bounds it too
+    hook_tolerance_sec: float = 300.0  # between a delivery's timestamp and our clock
     # logs
     log_level: str = "info"
     log_format: str = "text"  # or json
@@ -79,6 +82,8 @@ def load(env: Mapping[str, str] | None = None, **flags: Any) -> Settings:
         raise Usage(
             f"AUTOMATA_RETENTION_DAYS: {made.retention_days} is above {MOST_RETENTION_DAYS}; 0 keeps runs for ever"
         )
+    if made.hook_tolerance_sec > MOST_TOLERANCE_SEC:
+        raise Usage(f"AUTOMATA_HOOK_TOLERANCE_SEC: {made.hook_tolerance_sec:g} is above {MOST_TOLERANCE_SEC}")
     return made if made.queues else replace(made, queues=defaults.queues)
 
 

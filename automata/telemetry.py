@@ -43,6 +43,12 @@ HTTP_REFUSED = Counter(
 RUNS_CREATED = Counter(
     "automata_runs_created_total", "Runs accepted (committed), by trigger.", ("trigger",), registry=REGISTRY
 )
+HOOK_DELIVERIES = Counter(
+    "automata_webhook_deliveries_total",
+    "Deliveries of webhooks: created or repeated a run, refused (nothing shows who sent it), invalid in another way.",
+    ("result",),
+    registry=REGISTRY,
+)
 SCHEDULE_FIRES = Counter("automata_schedule_fires_total", "Runs that schedules started.", registry=REGISTRY)
 SCHEDULE_LATENESS = Histogram(
     "automata_schedule_lateness_seconds",

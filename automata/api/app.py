@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from fastapi import FastAPI
 
 from automata import __version__
-from automata.api import approvals, deadletters, firing, flows, health, openapi, problem, runs, schedules, sync, tasks
+from automata.api import (
+    approvals,
+    deadletters,
+    firing,
+    flows,
+    health,
+    hooks,
+    openapi,
+    problem,
+    runs,
+    schedules,
+    sync,
+    tasks,
+)
 from automata.api.desk import Desk
 from automata.api.edge import Edge
 from automata.api.guard import Guard
 from automata.api.intake import Intake
-from automata.api.known import Heads, Versions
+from automata.api.keyring import Keyring
+from automata.api.known import Doors, Heads, Versions
 from automata.broker.contract import Broker
 from automata.settings import Settings
+from automata.steps.secrets import load_secrets
 from automata.store.database import Database
 
 
@@ -24,11 +40,16 @@ def create_app(
     broker: Broker,
     settings: Settings,
     health_of: Callable[[], Mapping[str, Any]] = dict,
+    secrets: Mapping[str, str] | None = None,
 ) -> FastAPI:
-    """REST under /api/v1, health and metrics beside it. `health_of` names this process's parts and their troubles."""
-    app = _app(db, broker, settings, health_of)
+    """REST under /api/v1, health and metrics beside it. `health_of` names this process's parts and their troubles.
+
+    `secrets` are what webhooks may be signed with; None: those that workers read too. Raises Usage when these cannot
+    be read.
+    """
+    app = _app(db, broker, settings, health_of, load_secrets(os.environ) if secrets is None else secrets)
     # Each router bears its whole path: the metrics name a route as its router knows it.
-    for part in (flows, runs, tasks, deadletters, approvals, schedules, firing, sync):
+    for part in (flows, runs, tasks, deadletters, approvals, schedules, firing, hooks, sync):
         app.include_router(part.router)
     openapi.install(app)
     return app
@@ -41,10 +62,16 @@ def create_health_app(
     health_of: Callable[[], Mapping[str, Any]] = dict,
 ) -> FastAPI:
     """Health and metrics alone, for a process that serves no API."""
-    return _app(db, broker, settings, health_of)
+    return _app(db, broker, settings, health_of, {})
 
 
-def _app(db: Database, broker: Broker, settings: Settings, health_of: Callable[[], Mapping[str, Any]]) -> FastAPI:
+def _app(
+    db: Database,
+    broker: Broker,
+    settings: Settings,
+    health_of: Callable[[], Mapping[str, Any]],
+    secrets: Mapping[str, str],
+) -> FastAPI:
     # FastAPI's pages for /docs load scripts from elsewhere; the description itself is ours to serve.
     app = FastAPI(title="Automata", version=__version__, docs_url=None, redoc_url=None)
     app.state.desk = Desk(
@@ -55,6 +82,8 @@ def _app(db: Database, broker: Broker, settings: Settings, health_of: Callable[[
         heads=Heads(db),
         versions=Versions(db),
         health=health_of,
+        doors=Doors(db),
+        keyring=Keyring(secrets),
     )
     app.include_router(health.router)
     problem.install(app)

@@ -10,7 +10,8 @@ from typing import Any, cast
 from fastapi import Request
 
 from automata.api.intake import Intake
-from automata.api.known import Heads, Versions
+from automata.api.keyring import Keyring
+from automata.api.known import Doors, Heads, Versions
 from automata.broker.contract import Broker
 from automata.settings import Settings
 from automata.store.database import Database
@@ -30,6 +31,8 @@ class Desk:
     heads: Heads
     versions: Versions
     health: Callable[[], Mapping[str, Any]]
+    doors: Doors
+    keyring: Keyring
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     # Checking a hostile flow may take two seconds of processor; more than two at once help nobody.
     checks: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))

@@ -9,6 +9,7 @@ from fastapi import Request
 from automata.api.refusals import BadBody
 
 MAX_KEY = 255
+OF_HOOKS = "hook:"  # begins the keys of deliveries: nobody else may take one of theirs
 _KEY = re.compile(rf"[\x21-\x7e]{{1,{MAX_KEY}}}")
 KEY_PARAMETER = {
     "name": "Idempotency-Key",
@@ -20,11 +21,17 @@ KEY_PARAMETER = {
 
 
 def idempotency_key(request: Request) -> str | None:
-    """Raises BadBody for one that is not 1 to MAX_KEY visible ASCII characters."""
+    """Raises BadBody for one that is not 1 to MAX_KEY visible ASCII characters, or one of a webhook's."""
     key = request.headers.get("idempotency-key")
     if key is not None and not _KEY.fullmatch(key):
         raise BadBody(
             f"The Idempotency-Key must be 1 to {MAX_KEY} visible ASCII characters.",
+            code="invalid_idempotency_key",
+            pointer="/header/Idempotency-Key",
+        )
+    if key is not None and key.startswith(OF_HOOKS):
+        raise BadBody(
+            f"An Idempotency-Key that begins with `{OF_HOOKS}` belongs to the delivery of a webhook.",
             code="invalid_idempotency_key",
             pointer="/header/Idempotency-Key",
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,9 +12,11 @@ from automata.api.line import Line
 from automata.errors import Conflict, Missing
 from automata.flow.model import Flow, Input
 from automata.store.database import Connection, Database
+from automata.store.doors import Door, doors
 from automata.store.flows import FlowRow, VersionRow, find_flow, get_version, versions_by_id
 
 MAX_VERSIONS = 5000
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 HEADS_AT_ONCE = 100  # names of one batch; a longer one would make the first of it wait for the last
 
 
@@ -36,6 +39,7 @@ class Version:
     declared: Mapping[str, Any]  # the inputs as the spec writes them
     secrets: frozenset[str]
     places: Mapping[str, Place]
+    variables: Mapping[str, Any]
 
 
 class Heads:
@@ -54,6 +58,23 @@ class Heads:
         async with self._db.connection() as conn:
             found = {key: await _head(conn, key) for key in dict.fromkeys(keys)}
         return [found[key] for key in keys]
+
+
+class Doors:
+    """What takes deliveries, as it is now: one read, whatever there is, so that the work tells nobody what there is."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._line: Line[str, Door | None] = Line(self._read, HEADS_AT_ONCE)
+
+    async def find(self, name: str) -> Door | None:
+        """None for a flow that is unknown, archived or has no version. Raises Busy."""
+        return await self._line.ask(name) if _NAME.fullmatch(name) else None
+
+    async def _read(self, names: Sequence[str]) -> Sequence[Door | None]:
+        async with self._db.connection() as conn:
+            found = await doors(conn, set(names))
+        return [found.get(name) for name in names]
 
 
 class Versions:
@@ -129,6 +150,7 @@ def _version(row: VersionRow) -> Version:
         declared=row.spec.get("inputs", {}),
         secrets=frozenset(one.name for one in flow.inputs if one.secret),
         places=dict(_places(flow)),
+        variables=row.variables,
     )
 
 

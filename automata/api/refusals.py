@@ -72,3 +72,11 @@ class Busy(Unavailable):
 class HeadersTooLarge(Invalid):
     code: str = "headers_too_large"
     status = 431
+
+
+@dataclass(eq=False)
+class Unsigned(Refused):
+    """Nothing shows that this comes from somebody who may send it."""
+
+    code: str = "bad_signature"
+    status = 401

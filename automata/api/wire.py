@@ -10,7 +10,7 @@ import orjson
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from automata.api.refusals import BadBody, Malformed, SlowBody, WrongMedia
+from automata.api.refusals import BadBody, Malformed, SlowBody, TooLarge, WrongMedia
 
 V1 = "/api/v1"
 MAX_DEPTH = 64  # of a JSON body; a flow file may nest 50 deep (flow.load says so itself)
@@ -35,17 +35,34 @@ def encode(value: Any) -> bytes:
         return json.dumps(value, default=str).encode("ascii")
 
 
-async def read_body(request: Request) -> bytes:
-    """The body; the edge counts its bytes while they come. Raises SlowBody after BODY_SECONDS."""
+async def read_body(request: Request, most: int | None = None) -> bytes:
+    """The body; the edge counts its bytes while they come, and a route that takes less says how many.
+
+    Raises SlowBody after BODY_SECONDS, TooLarge.
+    """
     if (coding := request.headers.get("content-encoding", "identity").lower()) != "identity":
         raise WrongMedia(f"Content-Encoding {coding[:40]!r} is not accepted.", hint="Send the body uncompressed.")
     try:
         async with asyncio.timeout(BODY_SECONDS):
-            return await request.body()
+            return await (request.body() if most is None else _at_most(request, most))
     except TimeoutError as error:
         raise SlowBody(f"The body did not arrive within {BODY_SECONDS:.0f} s.") from error
     except ClientDisconnect as error:
         raise Malformed("The body ended early.") from error
+
+
+async def _at_most(request: Request, most: int) -> bytes:
+    length = request.headers.get("content-length", "")
+    told = int(length) if length.isascii() and length.isdigit() else 0
+    too_large = TooLarge(f"The body is larger than {most} bytes.", hint="Send a reference to large data.")
+    if told > most:
+        raise too_large
+    body = bytearray()
+    async for piece in request.stream():
+        body += piece
+        if len(body) > most:
+            raise too_large
+    return bytes(body)
 
 
 def media_type(request: Request) -> str:

@@ -115,6 +115,8 @@ def _sheet(flow: dict[str, Any], version: dict[str, Any] | None) -> Any:
     if spec.get("inputs"):
         parts += [Text(), _inputs_table(spec["inputs"])]
     parts += [Text(), _steps_table(spec)]
+    if spec.get("webhooks"):
+        parts += [Text(), _webhooks_table(flow["name"], spec["webhooks"])]
     return Group(*parts)
 
 
@@ -141,6 +143,19 @@ def _steps_table(spec: dict[str, Any]) -> Any:
     if failure:
         rows.append((failure["id"], failure["type"], "a failure", ""))
     return table("STEP", "TYPE", "AFTER", "CONDITION", rows=rows)
+
+
+def _webhooks_table(flow: str, webhooks: list[dict[str, Any]]) -> Any:
+    rows = (
+        (
+            one["name"],
+            f"/api/v1/hooks/{flow}/{one['name']}",
+            one["secret"],
+            "" if one.get("enabled", True) else "not enabled",
+        )
+        for one in webhooks
+    )
+    return table("WEBHOOK", "ADDRESS", "SECRET", "", rows=rows)
 
 
 def _outline(steps: list[dict[str, Any]], depth: int) -> Iterator[tuple[str, dict[str, Any]]]:

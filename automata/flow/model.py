@@ -144,7 +144,7 @@ class Flow:
             outputs=spec.get("outputs"),
             on_failure=_step(failure, retry, timeout) if failure else None,
             schedules=tuple(_schedule(item) for item in spec.get("schedules", ())),
-            webhooks=tuple(_webhook(item) for item in spec.get("webhooks", ())),
+            webhooks=webhooks_of(spec.get("webhooks")),
             renamed_from=spec.get("renamed_from"),
             concurrency=Concurrency(**spec["concurrency"]) if "concurrency" in spec else None,
             spec=spec,
@@ -160,6 +160,11 @@ class Flow:
 def canonical_json(value: Any) -> str:
     """The one text of a value: sorted keys, no blanks, so that comments and key order make no version."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def webhooks_of(listed: Any) -> tuple[Webhook, ...]:
+    """The `webhooks` of a stored spec; None when it has none."""
+    return tuple(Webhook(**{name: one[name] for name in Webhook.__slots__ if name in one}) for one in listed or ())
 
 
 def content_hash(spec: Mapping[str, Any], variables: Mapping[str, Any] | None = None) -> str:
@@ -212,7 +217,3 @@ def _input(name: str, spec: Mapping[str, Any]) -> Input:
 
 def _schedule(spec: Mapping[str, Any]) -> Schedule:
     return Schedule(**{name: spec[name] for name in Schedule.__slots__ if name in spec})
-
-
-def _webhook(spec: Mapping[str, Any]) -> Webhook:
-    return Webhook(**{name: spec[name] for name in Webhook.__slots__ if name in spec})

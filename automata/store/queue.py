@@ -48,6 +48,7 @@ class NewRun:
     trigger: str = "api"
     id: UUID = field(default_factory=new_id)
     idempotency_key: str | None = None
+    key_alone: bool = False  # the same key is the same request, whatever the inputs
     schedule_id: UUID | None = None
     scheduled_for: datetime | None = None
     created_by: str | None = None
@@ -158,6 +159,15 @@ async def create_runs(conn: AsyncConnection[Any], runs: Sequence[NewRun]) -> lis
     ]
 
 
+async def run_of_key(conn: AsyncConnection[Any], flow_id: UUID, key: str) -> CreatedRun | None:
+    """The run that was created under an idempotency key."""
+    cursor = await conn.execute(
+        "SELECT id, created_at FROM runs WHERE flow_id = %s AND idempotency_key = %s", [flow_id, key]
+    )
+    row = await cursor.fetchone()
+    return CreatedRun(row[0], False, row[1]) if row else None
+
+
 async def request_cancel(conn: AsyncConnection[Any], ids: Sequence[UUID]) -> set[UUID]:
     """Ask for the end of runs; returns those that were still active. Ring `runs.pending` after the commit."""
     cursor = await conn.execute(statement("cancel_runs"), {"ids": list(ids)})
@@ -260,7 +270,7 @@ def _run_row(run: NewRun) -> Row:
         inputs,
         run.idempotency_key,
         # Of the inputs alone: a client that asks again after a deployment still means the run it asked for.
-        hashlib.sha256(inputs.encode()).hexdigest() if run.idempotency_key else None,
+        hashlib.sha256(inputs.encode()).hexdigest() if run.idempotency_key and not run.key_alone else None,
         run.schedule_id,
         run.scheduled_for,
         run.created_by,

@@ -1,0 +1,40 @@
+"""The secrets that deliveries are signed with. What is wrong with one is told to the log, once, and to nobody else."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+from automata.flow.webhook import MAX_SECRETS, MIN_SECRET_BYTES, secrets_in
+from automata.steps.secrets import FOLDER, PREFIX
+
+log = logging.getLogger(__name__)
+
+
+class Keyring:
+    def __init__(self, secrets: Mapping[str, str]) -> None:
+        self._secrets = dict(secrets)
+        self._told: set[str] = set()
+
+    def secrets(self, name: str) -> list[str]:
+        """At most MAX_SECRETS, empty when none may be used: a missing secret must not be an empty one."""
+        found = secrets_in(self._secrets.get(name, ""))
+        if why := _unfit(found):
+            self._tell(name, why)
+            return []
+        return found
+
+    def _tell(self, name: str, why: str) -> None:
+        if name not in self._told:  # names come from flows, so there are not more than those
+            self._told.add(name)
+            log.error("the secret %s of a webhook %s: set %s%s or its file in %s", name, why, PREFIX, name, FOLDER)
+
+
+def _unfit(found: list[str]) -> str | None:
+    if not found:
+        return "is not set for the API"
+    if len(found) > MAX_SECRETS:
+        return f"has {len(found)} lines, of which it may have {MAX_SECRETS}"
+    if any(len(one.encode(errors="surrogateescape")) < MIN_SECRET_BYTES for one in found):
+        return f"is shorter than {MIN_SECRET_BYTES} bytes"
+    return None
