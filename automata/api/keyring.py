@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 
-from automata.flow.webhook import MAX_SECRETS, MIN_SECRET_BYTES, secrets_in
+from automata.flow.webhook import secrets_in, unfit
 from automata.steps.secrets import FOLDER, PREFIX
 
 log = logging.getLogger(__name__)
@@ -19,7 +19,7 @@ class Keyring:
     def secrets(self, name: str) -> list[str]:
         """At most MAX_SECRETS, empty when none may be used: a missing secret must not be an empty one."""
         found = secrets_in(self._secrets.get(name, ""))
-        if why := _unfit(found):
+        if why := unfit(found):
             self._tell(name, why)
             return []
         return found
@@ -27,14 +27,6 @@ class Keyring:
     def _tell(self, name: str, why: str) -> None:
         if name not in self._told:  # names come from flows, so there are not more than those
             self._told.add(name)
-            log.error("the secret %s of a webhook %s: set %s%s or its file in %s", name, why, PREFIX, name, FOLDER)
-
-
-def _unfit(found: list[str]) -> str | None:
-    if not found:
-        return "is not set for the API"
-    if len(found) > MAX_SECRETS:
-        return f"has {len(found)} lines, of which it may have {MAX_SECRETS}"
-    if any(len(one.encode(errors="surrogateescape")) < MIN_SECRET_BYTES for one in found):
-        return f"is shorter than {MIN_SECRET_BYTES} bytes"
-    return None
+            log.error(
+                "the secret %s of a webhook %s; for the API set %s%s or its file in %s", name, why, PREFIX, name, FOLDER
+            )

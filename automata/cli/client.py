@@ -61,6 +61,13 @@ class Api:
     def post(self, *path: str, body: Mapping[str, Any] | None = None, headers: Mapping[str, str] | None = None) -> Any:
         return self._send("POST", path, {}, body=body or {}, headers=headers)
 
+    def deliver(
+        self, *path: str, content: bytes, headers: Mapping[str, str], query: Mapping[str, str]
+    ) -> tuple[Any, bool]:
+        """POST bytes as they are; what came of it, and whether that is new."""
+        answer = self._ask("POST", path, query, content=content, headers=headers)
+        return _content(answer, self.url), answer.status_code == 201
+
     def delete(self, *path: str) -> None:
         self._send("DELETE", path, {})
 
@@ -74,26 +81,31 @@ class Api:
             if not (cursor := page.get("next_cursor")):
                 return
 
-    def _send(
+    def _send(self, method: str, path: tuple[str, ...], query: Mapping[str, Any], **more: Any) -> Any:
+        return _content(self._ask(method, path, query, **more), self.url)
+
+    def _ask(
         self,
         method: str,
         path: tuple[str, ...],
         query: Mapping[str, Any],
         *,
         body: Mapping[str, Any] | None = None,
+        content: bytes | None = None,
         headers: Mapping[str, str] | None = None,
         timeout: float = ANSWER_SEC,
-    ) -> Any:
+    ) -> httpx.Response:
         import httpx
 
         address = "/" + "/".join(quote(part, safe="") for part in path)
         params = {name: value for name, value in query.items() if value is not None}
         try:
-            answer = self._http.request(
+            return self._http.request(
                 method,
                 address,
                 params=params,
                 json=body,
+                content=content,
                 headers=headers,
                 timeout=httpx.Timeout(timeout, connect=CONNECT_SEC),
             )
@@ -105,7 +117,6 @@ class Api:
                 code="api_unreachable",
                 hint="Start one with `automata up`, or name another with --api-url or AUTOMATA_API_URL.",
             ) from error
-        return _content(answer, self.url)
 
 
 def _host(url: str) -> str:

@@ -192,6 +192,7 @@ def _sheet(run: Json, states: Sequence[Json]) -> Any:
         (
             ("trigger", run["trigger"]),
             ("attempt", run["attempt"] if run["attempt"] > 1 else None),
+            ("created by", run["created_by"]),
             ("rerun of", run["rerun_of"]),
             ("created", moment(run["created_at"])),
             ("commit", (run["commit_sha"] or "")[:12]),

@@ -53,6 +53,17 @@ def secrets_in(value: str) -> list[str]:
     return [line.strip() for line in value.splitlines() if line.strip()]
 
 
+def unfit(found: Sequence[str]) -> str | None:
+    """Why these secrets sign nothing, to be put after their name; None when they do."""
+    if not found:
+        return "is not set"
+    if len(found) > MAX_SECRETS:
+        return f"has {len(found)} lines, of which it may have {MAX_SECRETS}"
+    if any(len(one.encode(errors="surrogateescape")) < MIN_SECRET_BYTES for one in found):
+        return f"is shorter than {MIN_SECRET_BYTES} bytes"
+    return None
+
+
 def matches(secrets: Sequence[str], given: str, timestamp: str, delivery: str, body: bytes) -> bool:
     """Whether `given` is the signature by one of `secrets`; takes as long whichever it is, or none."""
     wanted = given.encode(errors="replace")

@@ -25,6 +25,7 @@ TYPED = WIDE | {
     },
     "outputs": {"all": "{{ steps.a.outputs.all }}"},
 }
+SHOP_HOOK = "the-secret-of-the-shop-s-webhook"
 SLOW = {"name": "slow", "steps": [{"id": "wait", "type": "delay", "config": {"duration_sec": 3600}}]}
 
 
@@ -46,7 +47,7 @@ def place(make_database: Callable[[], str], tmp_path_factory: pytest.TempPathFac
         for flow in (TYPED, SLOW):
             (repository / "flows" / f"{flow['name']}.json").write_text(json.dumps(flow))
         options = ["--repo", str(repository), "--watch", "--port", "0", "--allow-loopback", "-o", "json"]
-        env = plain | {"AUTOMATA_DATABASE_URL": make_database()}
+        env = plain | {"AUTOMATA_DATABASE_URL": make_database(), "AUTOMATA_SECRET_SHOP_HOOK": SHOP_HOOK}
         with Child("server", ["automata.cli.demo.server", "up", *options], folder / "server.log", env) as server:
             while (event := server.event(60))["event"] != "ready":
                 pass
