@@ -49,6 +49,14 @@ class Side:
             done = await workloads.throughput(db, self.address, subject, RUNS, CHAIN)
         self.rates.append(done.steps / done.seconds)
 
+    def forget(self) -> None:
+        """What comes now counts."""
+        self.rates.clear()
+        with psycopg.connect(self.url, autocommit=True) as conn:
+            conn.execute(
+                "SELECT pg_stat_statements_reset(dbid => oid) FROM pg_database WHERE datname = current_database()"
+            )
+
     def statements(self) -> dict[str, dict[str, float]]:
         with psycopg.connect(self.url) as conn:
             return {name: _cost(conn, name) for name in STATEMENTS}
@@ -86,10 +94,8 @@ def main(steps: int, repeat: int) -> dict[str, Any]:
             for side in sides:
                 asyncio.run(side.turn(number))
             if number == 0:  # warm; what counts begins here
-                with psycopg.connect(sides[0].url, autocommit=True) as conn:
-                    conn.execute("SELECT pg_stat_statements_reset()")
                 for side in sides:
-                    side.rates.clear()
+                    side.forget()
             print(f"turn {number} of {repeat}", file=sys.stderr, flush=True)
         small, large = ({"past": s.past, "steps_per_sec": statistics.median(s.rates)} for s in sides)
         costs = [side.statements() for side in sides]

@@ -59,13 +59,13 @@ class Database:
 
 
 class Chaos:
-    def __init__(self, place: Path, seed: int, node: Node | None) -> None:
+    def __init__(self, place: Path, seed: int, node: Node | None, parts: tuple[str, ...] = PARTS) -> None:
         self.chance = random.Random(seed)
         self.node = node
         self.database = Database(place / "data")
         more = {"AUTOMATA_AMQP_URL": node.url()} if node else {}
         env = environment(self.database.url, **more)
-        self.members = [Member(part, env, log=place / f"{part}{n}.log") for n, part in enumerate(PARTS)]
+        self.members = [Member(part, env, log=place / f"{part}{n}.log") for n, part in enumerate(parts)]
         self.done: Counter[str] = Counter()
 
     def start(self) -> None:
@@ -132,11 +132,12 @@ def load(chaos: Chaos, runs: int, told: Callable[[int], None]) -> set[str]:
     lock = threading.Lock()
 
     def client() -> None:
-        while (n := next(numbers)) < runs:
-            run = _start_somewhere(chaos, n)
-            with lock:
-                accepted.add(run)
-            told(len(accepted))
+        with httpx.Client(timeout=30) as http:
+            while (n := next(numbers)) < runs:
+                run = _start_somewhere(chaos, http, n)
+                with lock:
+                    accepted.add(run)
+                told(len(accepted))
 
     with ThreadPoolExecutor(CLIENTS) as pool:
         for future in [pool.submit(client) for _ in range(CLIENTS)]:
@@ -144,12 +145,12 @@ def load(chaos: Chaos, runs: int, told: Callable[[int], None]) -> set[str]:
     return accepted
 
 
-def _start_somewhere(chaos: Chaos, n: int) -> str:
+def _start_somewhere(chaos: Chaos, http: httpx.Client, n: int) -> str:
     deadline = time.monotonic() + 180
     while True:
+        http.base_url = httpx.URL(chaos.address)
         try:
-            with httpx.Client(base_url=chaos.address, timeout=30) as client:
-                return start(client, "chain", n, 0)
+            return start(http, "chain", n, 0)
         except AssertionError:
             assert time.monotonic() < deadline, f"run {n} was not accepted"
             time.sleep(0.1)
@@ -176,7 +177,7 @@ def play(runs: int, kills: int, seed: int, broker: bool = True, say: Callable[[s
                 accepted = _storm(chaos, runs, kills, say)
                 say(f"all {runs:,} accepted after {time.monotonic() - began:.0f} s; waiting for the last to finish")
                 url = chaos.database.url
-                until(lambda: _finished(url) >= runs, "all runs finished", 300)
+                until(lambda: finished(url) >= runs, "all runs finished", 300)
                 until(lambda: check_chain(url, ledger, accepted).left == 0, "nothing left that moves", 60)
                 figures = check_chain(url, ledger, accepted)
             finally:
@@ -190,28 +191,42 @@ def play(runs: int, kills: int, seed: int, broker: bool = True, say: Callable[[s
 
 
 def _storm(chaos: Chaos, runs: int, kills: int, say: Callable[[str], None]) -> set[str]:
-    """Strikes are spread over the runs: the k-th comes when the k-th share of them was accepted."""
-    count = 0
+    """Strikes are spread over the runs: each share of them is accepted around its own strike, no client runs ahead."""
+    count, struck = 0, 0
+    turn = threading.Condition()
 
     def told(accepted: int) -> None:
         nonlocal count
-        count = accepted
+        with turn:
+            count = max(count, accepted)
+            turn.notify_all()
+            turn.wait_for(lambda: struck >= kills or count <= runs * (struck + 1) // kills)
 
     accepted: set[str] = set()
     loading = threading.Thread(target=lambda: accepted.update(load(chaos, runs, told)))
     loading.start()
-    for strike in range(kills):
-        while count < runs * strike // kills and loading.is_alive():
-            time.sleep(0.02)
-        chaos.strike()
-        if strike % max(1, kills // 20) == 0:
-            say(f"{strike + 1} strikes, {count:,} runs accepted")
+    try:
+        while struck < kills and loading.is_alive():
+            half = runs * (struck + 0.5) // kills
+            if count < half:
+                time.sleep(0.02)
+                continue
+            chaos.strike()
+            with turn:
+                struck += 1
+                turn.notify_all()
+            if struck % max(1, kills // 20) == 0:
+                say(f"{struck} strikes, {count:,} runs accepted")
+    finally:
+        with turn:
+            struck = kills  # whatever happened here, nobody waits for another strike
+            turn.notify_all()
     loading.join()
     assert len(accepted) == runs, "a client gave up"
     return accepted
 
 
-def _finished(url: str) -> int:
+def finished(url: str) -> int:
     try:
         with psycopg.connect(url) as conn:
             row = conn.execute("SELECT count(*) FROM run_results").fetchone()

@@ -77,6 +77,34 @@ GUARDS = [
         "tests/store/test_queue.py::test_a_fire_time_has_one_run_however_often_it_is_asked_for",
     ),
     Guard(
+        "the term of a leader",
+        "automata/store/leadership.py",
+        "row is not None and row[0] == epoch",
+        "row is not None",
+        "tests/services/test_scheduler.py::test_a_leader_of_an_older_term_starts_nothing",
+    ),
+    Guard(
+        "a due schedule is locked",
+        "automata/store/fires.py",
+        "    FOR UPDATE OF schedules SKIP LOCKED\n",
+        "",
+        "tests/services/test_scheduler.py::test_two_schedulers_that_both_believe_they_lead_start_each_fire_once",
+    ),
+    Guard(
+        "one retry of a run",
+        "automata/store/sql/reopen_runs.sql",
+        "    ORDER BY run_id\n    FOR UPDATE\n), ended",
+        "    ORDER BY run_id\n), ended",
+        "tests/services/test_retries.py::test_of_many_that_retry_one_run_one_is_accepted",
+    ),
+    Guard(
+        "retention takes no run that somebody is to decide about",
+        "automata/store/sql/retention_take.sql",
+        "AND NOT EXISTS (SELECT FROM dead_letters WHERE run_id = result.run_id AND state = 'open')",
+        "",
+        "tests/store/test_retention.py::test_a_run_stays_until_somebody_decided_about_its_dead_letters",
+    ),
+    Guard(
         "the same idempotency key for every attempt",
         "automata/services/worker.py",
         'idempotency_key=f"{claim.run.id}:{claim.step}"',
@@ -91,7 +119,7 @@ def product(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the product and its tests, to be broken."""
     place = tmp_path_factory.mktemp("broken")
     leave = shutil.ignore_patterns("__pycache__")
-    for name in ("automata", "migrations", "schemas", "flows-example", "tests"):
+    for name in ("automata", "migrations", "schemas", "flows-example", "tests", "benchmarks"):
         shutil.copytree(ROOT / name, place / name, ignore=leave)
     shutil.copy(ROOT / "pyproject.toml", place)
     return place
