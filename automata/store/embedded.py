@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import quote
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 import psycopg
 
 from automata.errors import Unavailable

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 
 from automata.cli.demo.shop import DECLINED, LABEL_FAILURES, ORDERS, PAGE
 from automata.cli.demo.story import checks, tell
+from tests.rabbitmq import find_server
 
 DEMO = [sys.executable, "-m", "automata", "demo"]
 LIMIT_SEC = 60
@@ -39,10 +41,12 @@ def reachable(tmp_path: Path) -> Path:
 
 
 @pytest.mark.timeout(180)
-def test_the_demo_ends_well_within_a_minute_and_leaves_nothing_behind(reachable: Path) -> None:
+@pytest.mark.parametrize("how", [[], ["--amqp"]], ids=["together", "apart, over RabbitMQ"])
+def test_the_demo_ends_well_within_a_minute_and_leaves_nothing_behind(reachable: Path, how: list[str]) -> None:
+    find_server()
     began = time.monotonic()
     done = subprocess.run(
-        DEMO, env=environment(reachable), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        [*DEMO, *how], env=environment(reachable), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert time.monotonic() - began < LIMIT_SEC
@@ -52,14 +56,26 @@ def test_the_demo_ends_well_within_a_minute_and_leaves_nothing_behind(reachable:
     assert f"{PAGE} orders in one JSON list" in done.stdout
     assert f"{ORDERS} different orders in all" in done.stdout
     assert "MISMATCH" not in done.stdout
+    for part in ("rabbitmq", "api", "orchestrator", "scheduler", "worker"):
+        assert bool(re.search(rf"^{part} ", done.stdout, re.MULTILINE)) is bool(how)
+    if how:
+        sent = re.search(r"^(\d+) wake-ups were sent over RabbitMQ, (\d+) heard$", done.stdout, re.MULTILINE)
+        assert sent
+        assert min(map(int, sent.groups())) > 0
     assert list(reachable.iterdir()) == []
     assert of_this_demo(reachable) == []
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_a_demo_that_is_ended_takes_its_processes_with_it(reachable: Path, number: signal.Signals) -> None:
-    process = subprocess.Popen([*DEMO, "--keep"], env=environment(reachable), stdout=subprocess.PIPE, text=True)
+@pytest.mark.parametrize(
+    ("number", "how"),
+    [(signal.SIGINT, []), (signal.SIGTERM, []), (signal.SIGKILL, []), (signal.SIGKILL, ["--amqp"])],
+)
+def test_a_demo_that_is_ended_takes_its_processes_with_it(
+    reachable: Path, number: signal.Signals, how: list[str]
+) -> None:
+    find_server()
+    process = subprocess.Popen([*DEMO, "--keep", *how], env=environment(reachable), stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert any("Still running" in line for line in process.stdout)
     children = psutil.Process(process.pid).children(recursive=True)

@@ -6,8 +6,9 @@ import os
 import signal
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
@@ -29,21 +30,24 @@ def demo(
         Path | None, typer.Option("--dir", help="Work in this new folder and keep it.", show_default=False)
     ] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Keep everything running until Ctrl-C, to look around.")] = False,
+    amqp: Annotated[
+        bool, typer.Option("--amqp", help="With RabbitMQ, and each service a process of its own, as in production.")
+    ] = False,
 ) -> None:
     """Show everything at work: a real shop, a Git repository, a database and four runs between them.
 
     Needs nothing but this program, and leaves nothing behind. Exits 1 when the shop counted anything else than the
-    runs claim.
+    runs claim. With --amqp it uses the RabbitMQ of AUTOMATA_AMQP_URL, else a node of its own.
     """
     began = time.monotonic()
     signal.signal(signal.SIGTERM, _leave)
     with _workspace(folder) as place:
-        good = _perform(place, keep, began)
+        good = _perform(place, keep, amqp, began)
     if not good:
         raise typer.Exit(1)
 
 
-def _perform(place: Path, keep: bool, began: float) -> bool:
+def _perform(place: Path, keep: bool, amqp: bool, began: float) -> bool:
     import httpx
 
     from automata.cli.client import Api
@@ -56,16 +60,16 @@ def _perform(place: Path, keep: bool, began: float) -> bool:
         repository = place / "flows"
         commit = make_repository(repository, shop_url)
         _line("repository", f"{repository}, commit {commit[:12]}")
-        with _server(place, repository) as server:
-            url = _until_ready(server)
-            with Api(url) as api:
+        with _apart(place, repository) if amqp else _together(place, repository) as site:
+            with Api(site.url) as api:
                 runs = play(api)
+            site.report()
             # Straight, not through a proxy that the environment may name: the shop is on this machine.
             ledger = httpx.get(f"{shop_url}/ledger", trust_env=False).raise_for_status().json()
             good = tell(checks(runs, ledger), ledger)
             say(f"\n{'All as promised' if good else 'NOT as promised'}, after {time.monotonic() - began:.1f} s.")
             if keep:
-                _linger(url, repository)
+                _linger(site.url, repository)
     return good
 
 
@@ -76,12 +80,35 @@ def _shop(place: Path) -> Child:
     return Child("shop", arguments, place / "shop.log", _environment())
 
 
-def _server(place: Path, repository: Path) -> Child:
+@dataclass(frozen=True, slots=True)
+class _Site:
+    """Where the API is, and what there is to say of the services once the runs are through."""
+
+    url: str
+    report: Callable[[], None]
+
+
+@contextmanager
+def _together(place: Path, repository: Path) -> Iterator[_Site]:
+    """All of it in one process."""
     from automata.cli.demo.children import Child
 
     options = ["--repo", str(repository), "--port", "0", "--data-dir", str(place / "data"), "--allow-loopback"]
     arguments = ["automata.cli.demo.server", "up", *options, "-o", "json"]
-    return Child("server", arguments, place / "server.log", _environment())
+    with Child("server", arguments, place / "server.log", _environment()) as server:
+        while (event := server.event(READY_SEC))["event"] != "ready":
+            _line(event["event"], event["message"])
+        _line(event["event"], event["message"])
+        yield _Site(str(event["url"]), lambda: None)
+
+
+@contextmanager
+def _apart(place: Path, repository: Path) -> Iterator[_Site]:
+    """A process each, with RabbitMQ between them."""
+    from automata.cli.demo.fleet import fleet, messages
+
+    with fleet(place, repository, _environment(), os.environ.get("AUTOMATA_AMQP_URL"), _line) as addresses:
+        yield _Site(addresses[0], lambda: say(f"\n{messages(addresses)}"))
 
 
 def _environment() -> dict[str, str]:
@@ -89,17 +116,8 @@ def _environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("AUTOMATA_")}
 
 
-def _until_ready(server: Child) -> str:
-    """Pass on what the server says of its start; returns its address."""
-    while True:
-        event = server.event(READY_SEC)
-        _line(event["event"], event["message"])
-        if event["event"] == "ready":
-            return str(event["url"])
-
-
 def _line(name: str, words: Any) -> None:
-    say(f"{name:<11}{words}")
+    say(f"{name:<13}{words}")
 
 
 def _linger(url: str, repository: Path) -> None:
