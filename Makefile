@@ -10,6 +10,8 @@ READY := $(VENV)/.ready
 # Tests wait for processes and the disk more than they compute: two at a time is what two cores bear.
 TEST_WORKERS ?= 2
 ARGS ?=
+# What `make up` started, unless you name a database of your own.
+STACK := if [ -z "$${AUTOMATA_DATABASE_URL:-}" ] && [ -f build/stack/env ]; then set -a; . build/stack/env; set +a; fi;
 
 .PHONY: help demo test lint fmt vet build up run down migrate-up db-shell dev-api dev-scheduler dev-orchestrator \
 	dev-worker bench chaos soak docs clean
@@ -62,28 +64,32 @@ build: $(READY) ## The wheel and the source archive in dist/, checked for what m
 	done
 	@ls -l dist | awk 'NR > 1 {printf "dist/%s  %d KiB\n", $$NF, $$5 / 1024}'
 
-up: $(READY) ## Everything in one process on flows-example, reloading what you edit (Ctrl-C ends it)
-	@AUTOMATA_ALLOW_LOOPBACK=1 $(BIN)/automata up --repo . --path flows-example --env dev --watch $(ARGS)
+up: $(READY) ## PostgreSQL and RabbitMQ in containers where an engine runs, else as private nodes
+	@$(BIN)/python -m automata.cli.stack up
 
-run: up ## The same as up
+down: $(READY) ## Stop what make up started; its data stays
+	@$(BIN)/python -m automata.cli.stack down
+
+run: $(READY) ## All of Automata in one process on flows-example, reloading what you edit (Ctrl-C ends it)
+	@$(STACK) AUTOMATA_ALLOW_LOOPBACK=1 $(BIN)/automata up --repo . --path flows-example --env dev --watch $(ARGS)
 
 dev-api: migrate-up ## The API alone on :8080, on the shared database
-	@$(BIN)/automata api $(ARGS)
+	@$(STACK) $(BIN)/automata api $(ARGS)
 
 dev-scheduler: migrate-up ## A scheduler alone (health on :8081)
-	@$(BIN)/automata scheduler $(ARGS)
+	@$(STACK) $(BIN)/automata scheduler $(ARGS)
 
 dev-orchestrator: migrate-up ## An orchestrator alone (health on :8083)
-	@$(BIN)/automata orchestrator $(ARGS)
+	@$(STACK) $(BIN)/automata orchestrator $(ARGS)
 
 dev-worker: migrate-up ## A worker alone that may call this machine (health on :8082)
-	@$(BIN)/automata worker --allow-loopback $(ARGS)
+	@$(STACK) $(BIN)/automata worker --allow-loopback $(ARGS)
 
 migrate-up: $(READY) ## Bring the database to this version's tables
-	@$(BIN)/automata migrate $(ARGS)
+	@$(STACK) $(BIN)/automata migrate $(ARGS)
 
-db-shell: $(READY) ## psql on the database (AUTOMATA_DATABASE_URL, or the embedded one)
-	@$(BIN)/python -m automata.cli.db_shell
+db-shell: $(READY) ## psql on the database: AUTOMATA_DATABASE_URL, else that of make up, else the embedded one
+	@$(STACK) $(BIN)/python -m automata.cli.db_shell
 
 bench: $(READY) ## Throughput, latency, statements a step and memory, as a table
 	@$(BIN)/python -m benchmarks $(ARGS)
@@ -93,16 +99,12 @@ bench: $(READY) ## Throughput, latency, statements a step and memory, as a table
 chaos: $(READY) ## 100,000 runs over 200 random kills of processes, broker and database (ARGS="--runs 1000 --kills 10")
 	@$(BIN)/python -m tests.promises.chaos $(ARGS)
 
+soak: $(READY) ## What shows after a while: the database killed again and again, a flood, a rolling restart, a million steps
+	@$(BIN)/python -m tests.promises.soak $(ARGS)
+
 docs: $(READY) ## Check the documentation: its links, and that the commands it names exist
 	@$(BIN)/python -m pytest -q tests/acceptance/test_docs.py $(ARGS)
 
 clean: ## Remove what was built or set up here, .venv too
 	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
-
-down: ## Not yet: comes with the deployment in containers
-	@$(call later,with the deployment in containers; until then Ctrl-C ends make up)
-soak: ## Not yet: comes with the soak tests
-	@$(call later,with the soak tests)
-
-later = echo "make $@ does not exist yet: it comes $(1)." >&2; exit 1
