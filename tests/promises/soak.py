@@ -116,7 +116,6 @@ def world(parts: tuple[str, ...], *, delay_sec: float, slots: int | None = None)
     place.chmod(0o755)
     try:
         with Node(place / "rabbit") as node, Ledger(delay_sec) as ledger:
-            node.start()
             chaos = Chaos(place, 0, node, parts)
             if slots:
                 _of(chaos, "worker").options = ("--concurrency", str(slots))
