@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
 from automata.api.line import Line
 from automata.errors import Conflict, Missing
+from automata.flow.compile import item_of
 from automata.flow.model import Flow, Input
 from automata.store.database import Connection, Database
 from automata.store.doors import Door, doors
@@ -22,12 +23,15 @@ HEADS_AT_ONCE = 100  # names of one batch; a longer one would make the first of 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a step stands: `index` in the order of the file, parents first; `parent` is a parallel's full id."""
+    """Where a step stands: `index` in the order of the file, parents first; `parent` is the group's full id."""
 
     index: int
     type: str
     name: str
     parent: str | None
+
+
+_NOWHERE = Place(index=2**31 - 1, type="", name="", parent=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,14 @@ class Version:
     secrets: frozenset[str]
     places: Mapping[str, Place]
     variables: Mapping[str, Any]
+
+    def place(self, step: str) -> Place:
+        """Where a step of a run stands; that of an item stands where its `foreach` does."""
+        if found := self.places.get(step):
+            return found
+        item = item_of(step)
+        around = self.places.get(item[0]) if item else None
+        return _NOWHERE if around is None or item is None else replace(around, parent=item[0])
 
 
 class Heads:

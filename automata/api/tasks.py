@@ -11,16 +11,15 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from automata.api.desk import Desk
-from automata.api.known import Place, Version
+from automata.api.known import Version
 from automata.api.masking import masker
 from automata.api.runs import run_id_of
 from automata.api.shapes import Listing, TaskAnswer
 from automata.api.wire import V1, Json
 from automata.engine.states import RUN_FINAL, TaskStatus
+from automata.flow.compile import item_of
 from automata.flow.model import GROUP
 from automata.store.runs import TaskAttemptRow, TaskRow, get_run, list_attempts, list_tasks
-
-_NOWHERE = Place(index=2**31 - 1, type="", name="", parent=None)
 
 router = APIRouter(prefix=V1, tags=["runs"])
 
@@ -43,12 +42,12 @@ async def index(
         rows = [*rows, *_running_groups(version, rows)]
     mask = masker(version.secrets, run.inputs or {})
     earlier = {step: list(group) for step, group in groupby(attempts, key=lambda attempt: attempt.step)}
-    rows.sort(key=lambda row: version.places.get(row.step, _NOWHERE).index)
+    rows.sort(key=lambda row: (version.place(row.step).index, item_of(row.step) or ("", -1)))
     return Json({"items": [mask(_task(row, version, earlier)) for row in rows]})
 
 
 def _task(row: TaskRow, version: Version, earlier: Mapping[str, Sequence[TaskAttemptRow]]) -> dict[str, Any]:
-    place = version.places.get(row.step, _NOWHERE)
+    place = version.place(row.step)
     return {
         "step": row.step,
         "name": place.name,
@@ -80,10 +79,13 @@ def _attempt(row: TaskAttemptRow) -> dict[str, Any]:
 
 
 def _running_groups(version: Version, rows: Sequence[TaskRow]) -> list[TaskRow]:
-    """A parallel that runs has no row: it is running when something inside it has one."""
+    """A parallel or a foreach that runs has no row: it is running when something inside it has one."""
     present = {row.step for row in rows}
     groups = [full for full, place in version.places.items() if place.type == GROUP and full not in present]
     inside = {full: [row for row in rows if row.step.startswith(f"{full}.")] for full in groups}
+    for row in rows:
+        if (item := item_of(row.step)) and item[0] not in present:
+            inside.setdefault(item[0], []).append(row)
     return [_running_group(full, found) for full, found in inside.items() if found]
 
 

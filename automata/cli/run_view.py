@@ -55,7 +55,7 @@ def tree(run: Json, tasks: Sequence[Json]) -> Tree:
     width = max((len(_leaf(task)) + GUIDE * _depth(task) for task in tasks), default=0)
     nodes: dict[str, Tree] = {"": root}
     for task in sorted(tasks, key=lambda task: (_depth(task), task["plan"])):
-        node = _node(nodes, task["step"].rpartition(".")[0])
+        node = _node(nodes, _parent(task["step"]))
         made = node.add(_line(task, _leaf(task).ljust(width - GUIDE * _depth(task))))
         nodes[task["step"]] = made
         if said := message(task["error"]):
@@ -173,12 +173,18 @@ def _elapsed(task: Json) -> str | None:
     return took(task["started_at"], task["finished_at"])
 
 
+def _parent(step: str) -> str:
+    """The path of the group around a step: `split.left` of `split.left.pay`, `load` of `load[3]`."""
+    return step.rpartition("[" if step.endswith("]") else ".")[0]
+
+
 def _leaf(task: Json) -> str:
-    return str(task["step"].rpartition(".")[2])
+    step = str(task["step"])
+    return step[step.rindex("[") :] if step.endswith("]") else step.rpartition(".")[2]
 
 
 def _depth(task: Json) -> int:
-    return int(task["step"].count("."))
+    return int(task["step"].count(".") + task["step"].count("["))
 
 
 def _node(nodes: dict[str, Tree], path: str) -> Tree:

@@ -13,13 +13,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from automata.engine.board import RUN, Board
+from automata.engine.board import RUN
 from automata.engine.context import (
-    add_failure,
-    ambient,
-    base_context,
-    first_failure,
-    in_failure_handler,
     shaped_error,
     task_context,
 )
@@ -39,10 +34,11 @@ from automata.engine.decision import (
     Timer,
     WaitUntil,
 )
+from automata.engine.reading import NeedsError, Reading
 from automata.engine.states import RunStatus, TaskStatus
 from automata.errors import Invalid
-from automata.flow.compile import Plan, PlanStep, group_outputs, step_context
-from automata.flow.template import AMBIENT_KEY, TemplateError
+from automata.flow.compile import Plan, PlanStep, group_outputs, item_name
+from automata.flow.template import TemplateError
 
 __all__ = [
     "UNLOADED",
@@ -80,11 +76,7 @@ def advance(
     return _Advance(plan, run, states, fired, now, rules, answers or {}).decide()
 
 
-class _NeedsError(Exception):
-    """Outputs are missing; what they are was noted."""
-
-
-class _Advance:
+class _Advance(Reading):
     def __init__(
         self,
         plan: Plan,
@@ -95,15 +87,11 @@ class _Advance:
         rules: Mapping[str, InstantRule],
         answers: Mapping[str, Exception | None],
     ) -> None:
-        self.plan = plan
-        self.run = run
-        self.now = now
+        super().__init__(plan, run, states, now)
         self.rules = rules
-        self.board = Board(plan, states, run.resumed)
         self.answers = answers
         self.arrived: Mapping[str, Any] = fired if isinstance(fired, Mapping) else {}
         self.fired = [name for name in fired if self._is_due(name)] if fired else []
-        self.needs: set[str] = set()
         self.asks: list[Child] = []
         self.stalled: list[PlanStep] = []
         self.settled: list[Settled] = []
@@ -113,7 +101,8 @@ class _Advance:
         self.drops: list[str] = []
         self.fresh: list[PlanStep] = []
         self.opened: list[PlanStep] = []
-        self.shared: dict[str, Any] | None = None
+        started = self.board.ended
+        self.going = {name: None for name in plan.eaches if name in started and name not in states}
 
     def decide(self) -> Decision:
         if self.run.cancelled:
@@ -137,8 +126,28 @@ class _Advance:
 
     def _is_due(self, name: str) -> bool:
         """A driver may have taken the timer's row away already, so a timer without a state counts as waiting."""
-        step = self.plan.steps.get(name)
-        return step is not None and step.kind == "timer" and not self.board.final(name)
+        try:
+            step = self.board.steps[name]
+        except KeyError:
+            return False
+        return step.kind == "timer" and not self.board.final(name)
+
+    def _foresee(self) -> None:
+        """Also ask for what the steps after the stalled ones will read: one more name is cheaper than one more trip."""
+        seen: set[str] = set()
+        stack = list(self.stalled)
+        while stack:
+            step = stack.pop()
+            if step.id in seen:
+                continue
+            seen.add(step.id)
+            self.needs.update(self._missing(step.condition_reads))
+            if step.kind != "work":
+                self.needs.update(self._missing(step.reads))
+                nearby = (*step.dependents, *self.board.children(step), *((step.parent,) if step.parent else ()))
+                stack.extend(self.board.steps[name] for name in nearby)
+        if not self.board.active:
+            self.needs.update(self._missing(self.plan.output_reads))
 
     # --- rounds ----------------------------------------------------------------------------------------------------
 
@@ -147,9 +156,9 @@ class _Advance:
         ready = dict.fromkeys(board.waiting())
         over = [group for group in board.ended if board.over(group)]
         for name in self.fired:
-            self._guarded(self._wake, self.plan.steps[name])
+            self._guarded(self._wake, self.board.steps[name])
         while True:
-            while ready or over or self.fresh:
+            while ready or over or self.fresh or self.going:
                 self._round(ready, over)
                 ready, over = self._consequences()
             if not board.failing:
@@ -158,32 +167,38 @@ class _Advance:
                 return self._end_failed()
 
     def _round(self, ready: Iterable[str], over: Iterable[str]) -> None:
-        board, steps = self.board, self.plan.steps
+        board, steps = self.board, self.board.steps
         for name in over:
             self._guarded(self._finish_group, steps[name])
         for name in ready:
             step = steps[name]
             if not board.failing or not board.blocked(step):
                 self._guarded(self._begin, step)
+        going, self.going = self.going, {}
+        for name in going:
+            self._guarded(self._go_on, steps[name])
 
     def _guarded(self, move: Any, step: PlanStep) -> None:
         """One step's templates and rules must not take the others down with them."""
         try:
             move(step)
-        except _NeedsError:
+        except NeedsError:
             self.stalled.append(step)
         except Exception as error:
             self._fail(step, error)
 
     def _consequences(self) -> tuple[dict[str, None], list[str]]:
         """What may begin and which groups are over, now that this round's changes count."""
-        board, steps = self.board, self.plan.steps
+        board, steps = self.board, self.board.steps
         changed, self.fresh = self.fresh, []
         opened, self.opened = self.opened, []
         over: dict[str, None] = {}
         for step in changed:
-            if step.parent is not None and board.over(step.parent):
-                over[step.parent] = None
+            if step.parent is not None:
+                if board.over(step.parent):
+                    over[step.parent] = None
+                elif steps[step.parent].each:
+                    self.going[step.parent] = None
             if board.status(step.id) is TaskStatus.FAILED:
                 board.spread(step.id)
         following = (name for step in changed for name in self._followers(step))
@@ -195,7 +210,7 @@ class _Advance:
         yield from step.dependents
         if step.kind == "group":  # what waited for a step inside may have waited for the group to contain its failure
             for name in self.board.inside(step.id):
-                yield from self.plan.steps[name].dependents
+                yield from self.board.steps[name].dependents
 
     # --- moves of one step -----------------------------------------------------------------------------------------
 
@@ -207,7 +222,11 @@ class _Advance:
                 return
         if step.kind == "work":
             self.board.begin(step.id, _QUEUED)
-            self.starts[step.id] = Start(step.id, self._reads(step))
+            self.starts[step.id] = Start(step.id, self._reads(step), self._item(step))
+        elif step.each:
+            self._items(step)
+            self.board.ended[step.id] = 0
+            self.going[step.id] = None
         elif step.kind == "group":
             self.board.ended[step.id] = 0
             self.opened.append(step)
@@ -231,7 +250,7 @@ class _Advance:
         """Whether a run can be written is not for us to know: the driver looks, and calls again with the answer."""
         if child.step not in self.answers:
             self.asks.append(child)
-            raise _NeedsError
+            raise NeedsError
         if error := self.answers[child.step]:
             raise error
         self.calls[child.step] = child
@@ -255,7 +274,7 @@ class _Advance:
 
     def _skip(self, step: PlanStep) -> None:
         for name in (step.id, *self.board.inside(step.id)):
-            self._settle(self.plan.steps[name], TaskStatus.SKIPPED)
+            self._settle(self.board.steps[name], TaskStatus.SKIPPED)
 
     def _fail(self, step: PlanStep, error: Exception) -> None:
         self._cancel_inside(step)
@@ -265,17 +284,56 @@ class _Advance:
 
     def _finish_group(self, step: PlanStep) -> None:
         """All children are settled: their failure is the group's, and a CANCELLED one leaves nothing to succeed."""
-        statuses = [self.board.status(child) for child in step.children]
+        statuses = [self.board.status(child) for child in self.board.children(step)]
         if TaskStatus.FAILED in statuses and (error := self._failure_inside(step)):
             self._settle(step, TaskStatus.FAILED, error=error, since=self._since(step))
         elif TaskStatus.CANCELLED in statuses:
             self._settle(step, TaskStatus.CANCELLED, since=self._since(step))
+        elif step.each:
+            self._settle(step, TaskStatus.SUCCEEDED, self._gathered(step), since=self._since(step))
         elif step.outputs is None:
             self._settle(step, TaskStatus.SUCCEEDED, since=self._since(step))
         else:
             inside = frozenset(self.board.inside(step.id))
             self._load(inside)
             self._succeed(step, group_outputs(self.plan, step.id, self._known(inside)), self._since(step))
+
+    # --- steps with a `foreach` ------------------------------------------------------------------------------------
+
+    def _go_on(self, step: PlanStep) -> None:
+        """Begin further items, or end the step when there are none.
+
+        The list is not stored: it is made again from what it was made of, which does not change. With no limit all
+        items begin at once, so while one of them moves there is nothing to do, and nothing to be read.
+        """
+        board, each = self.board, step.each
+        if each is None or step.id in board.states:
+            return
+        moving = board.moving(step.id)
+        if moving and each.most is None:
+            return
+        items = self._items(step)
+        begun = board.items.setdefault(step.id, {})
+        room = len(items) if each.most is None or each.body.kind == "instant" else each.most - moving
+        for index in range(len(items)):
+            if room <= 0:
+                break
+            if index in begun:
+                continue
+            item = board.steps[item_name(step.id, index)]
+            if not board.failing or not board.blocked(item):
+                self._guarded(self._begin, item)
+                room -= 1
+        if board.ended[step.id] >= len(items):
+            self._finish_group(step)
+
+    def _gathered(self, step: PlanStep) -> list[Any]:
+        """The outputs of all items in order; null for one that was skipped, or failed under `continue_on_error`."""
+        children = self.board.children(step)
+        succeeded = [name for name in children if self.board.status(name) is TaskStatus.SUCCEEDED]
+        self._load(succeeded)
+        done = set(succeeded)
+        return [self.board.states[name].outputs if name in done else None for name in children]
 
     def _settle(
         self,
@@ -291,7 +349,8 @@ class _Advance:
 
     def _since(self, group: PlanStep) -> datetime | None:
         states = self.board.states
-        return min((since for child in group.children if (since := states[child].since)), default=None)
+        children = self.board.children(group)
+        return min((since for child in children if (since := states[child].since)), default=None)
 
     # --- scopes that fail ------------------------------------------------------------------------------------------
 
@@ -303,12 +362,12 @@ class _Advance:
         if RUN in board.failing and RUN not in held:
             return self._close_run()
         for name in [name for name in board.ended if name in board.failing and name not in held]:
-            self._close(self.plan.steps[name])
+            self._close(self.board.steps[name])
         return {}
 
     def _retract(self) -> None:
         """What this very call was about to start is as if it had never been asked for."""
-        board, steps = self.board, self.plan.steps
+        board, steps = self.board, self.board.steps
         for made in (self.starts, self.waits, self.calls):
             for name in [name for name in made if board.blocked(steps[name])]:
                 del made[name]
@@ -320,7 +379,7 @@ class _Advance:
         held: set[str] = set()
         self.drops = []
         for name in board.active:
-            step = self.plan.steps[name]
+            step = self.board.steps[name]
             scopes = [scope for scope in board.around(step) if scope in board.failing]
             idle = step.kind == "timer" or board.status(name) is TaskStatus.QUEUED
             if scopes and idle and name not in board.resumed:
@@ -348,13 +407,13 @@ class _Advance:
             self._settle(step, TaskStatus.CANCELLED)
 
     def _cancel_inside(self, step: PlanStep) -> None:
-        for child in step.children:
-            self._close(self.plan.steps[child])
+        for child in self.board.children(step):
+            self._close(self.board.steps[child])
 
     def _failure_inside(self, group: PlanStep) -> Error | None:
         """The error of the first child, in the order of the file, whose failure is also the group's."""
-        for child in group.children:
-            if self.board.status(child) is TaskStatus.FAILED and not self.plan.steps[child].continue_on_error:
+        for child in self.board.children(group):
+            if self.board.status(child) is TaskStatus.FAILED and not self.board.steps[child].continue_on_error:
                 return shaped_error(self.board.states[child].error, child)
         return None
 
@@ -378,7 +437,7 @@ class _Advance:
         try:
             self._load(plan.output_reads)
             return RunResult(RunStatus.SUCCEEDED, plan.outputs.render(self._context(None, plan.output_reads)))
-        except _NeedsError:
+        except NeedsError:
             return None
         except Exception as error:
             return RunResult(RunStatus.FAILED, error=_error(error, None))
@@ -406,74 +465,6 @@ class _Advance:
             if step.id not in unused and not board.final(step.id):
                 self._settle(step, TaskStatus.CANCELLED)
         return self._decision(RunResult(RunStatus.CANCELLED))
-
-    # --- outputs and contexts --------------------------------------------------------------------------------------
-
-    def _load(self, reads: Collection[str]) -> None:
-        """Note which of these outputs are missing. A step without them waits for the next call."""
-        if reads and (missing := list(self._missing(reads))):
-            self.needs.update(missing)
-            raise _NeedsError
-
-    def _missing(self, reads: Iterable[str]) -> Iterator[str]:
-        states, steps = self.board.states, self.plan.steps
-        for name in reads:
-            state = states.get(name)
-            if state is not None and state.outputs is UNLOADED and state.status is TaskStatus.SUCCEEDED:
-                step = steps[name]
-                if step.kind != "group" or step.outputs is not None:  # else its outputs are those of its steps
-                    yield name
-
-    def _foresee(self) -> None:
-        """Also ask for what the steps after the stalled ones will read: one more name is cheaper than one more trip."""
-        seen: set[str] = set()
-        stack = list(self.stalled)
-        while stack:
-            step = stack.pop()
-            if step.id in seen:
-                continue
-            seen.add(step.id)
-            self.needs.update(self._missing(step.condition_reads))
-            if step.kind != "work":
-                self.needs.update(self._missing(step.reads))
-                nearby = (*step.dependents, *step.children, *((step.parent,) if step.parent else ()))
-                stack.extend(self.plan.steps[name] for name in nearby)
-        if not self.board.active:
-            self.needs.update(self._missing(self.plan.output_reads))
-
-    def _known(self, reads: Iterable[str]) -> dict[str, tuple[str, Any]]:
-        states = self.board.states
-        return {name: (state.status.value, state.outputs) for name in reads if (state := states.get(name))}
-
-    def _context(self, step: PlanStep | None, reads: Collection[str]) -> dict[str, Any]:
-        if self.shared is None:
-            self.shared = base_context(self.run)
-        context = dict(self.shared)
-        context["steps"] = step_context(self.plan, reads, self._known(reads)) if reads else {}
-        context[AMBIENT_KEY] = ambient(self.run.id, step.id if step else "", self.run.attempt, self.now)
-        if step is not None and self._handles_failure(step):
-            add_failure(context, self._failure())
-        return context
-
-    def _reads(self, step: PlanStep) -> tuple[str, ...]:
-        """What a worker must be given; in `on_failure` also the row of the failure that it handles."""
-        reads = step.reads
-        if self._handles_failure(step):
-            reads = reads | {self._first_failed()}
-        return tuple(sorted(reads)) if reads else ()
-
-    def _handles_failure(self, step: PlanStep) -> bool:
-        return self.plan.on_failure is not None and in_failure_handler(self.plan, step)
-
-    def _first_failed(self) -> str:
-        failed = (name for name, state in self.board.states.items() if state.status is TaskStatus.FAILED)
-        found = first_failure(self.plan, failed)
-        assert found is not None, "a run fails by a step"
-        return found
-
-    def _failure(self) -> Error:
-        name = self._first_failed()
-        return shaped_error(self.board.states[name].error, name)
 
 
 _QUEUED = StepState(TaskStatus.QUEUED)

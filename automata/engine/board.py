@@ -6,11 +6,11 @@ them nothing begins any more.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from automata.engine.decision import StepState
 from automata.engine.states import TaskStatus
-from automata.flow.compile import Plan, PlanStep
+from automata.flow.compile import Plan, PlanStep, item_name, item_of
 
 RUN = ""
 
@@ -20,17 +20,33 @@ _SUCCEEDED, _SKIPPED = TaskStatus.SUCCEEDED, TaskStatus.SKIPPED
 _QUEUED, _RUNNING, _FAILED = TaskStatus.QUEUED, TaskStatus.RUNNING, TaskStatus.FAILED
 
 
+class _Steps(dict[str, PlanStep]):
+    """The steps of a plan, and those of items that somebody asked for."""
+
+    __slots__ = ("plan",)
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__(plan.steps)
+        self.plan = plan
+
+    def __missing__(self, name: str) -> PlanStep:
+        made = self[name] = self.plan.step(name)
+        return made
+
+
 class Board:
     """`states` grows as the engine decides. `ended` counts the settled children of each group that has begun.
 
     `resumed`: steps that may begin in a scope that is failing, and the groups around them.
+    `items`: of each `foreach` that has begun, the items that a step was begun for.
     """
 
-    __slots__ = ("active", "ended", "failing", "plan", "resumed", "settled", "states", "steps")
+    __slots__ = ("active", "ended", "failing", "items", "plan", "resumed", "settled", "states", "steps")
 
     def __init__(self, plan: Plan, states: Mapping[str, StepState], resumed: Iterable[str] = ()) -> None:
         self.plan = plan
-        self.steps = plan.steps
+        self.steps: Mapping[str, PlanStep] = _Steps(plan) if plan.eaches else plan.steps
+        self.items: dict[str, dict[int, None]] = {}
         self.states = dict(states)
         self.active: dict[str, None] = {}
         self.ended: dict[str, int] = {}
@@ -46,10 +62,12 @@ class Board:
         for name, state in self.states.items():
             status, parent = state.status, steps[name].parent
             moving = status is _QUEUED or status is _RUNNING
+            if parent is not None and (item := item_of(name)):
+                self.items.setdefault(parent, {})[item[1]] = None
             if moving:
                 self.active[name] = None
             else:
-                self.settled += 1
+                self.settled += name in self.plan.steps
                 if status is _FAILED:
                     failed.append(name)
             if parent is not None:
@@ -61,7 +79,7 @@ class Board:
 
     def _path(self, name: str | None) -> Iterator[str]:
         """A step and the groups around it."""
-        while name is not None and name in self.steps:
+        while name is not None:
             yield name
             name = self.steps[name].parent
 
@@ -76,17 +94,23 @@ class Board:
     def settle(self, step: PlanStep, state: StepState) -> None:
         self.states[step.id] = state
         self.active.pop(step.id, None)
-        self.settled += 1
+        self.settled += step.id in self.plan.steps
         if step.parent is not None:
+            if item := item_of(step.id):
+                self.items.setdefault(step.parent, {})[item[1]] = None
             self.ended[step.parent] = self.ended.get(step.parent, 0) + 1
 
     def begin(self, name: str, state: StepState) -> None:
         self.states[name] = state
         self.active[name] = None
+        if item := item_of(name):
+            self.items.setdefault(item[0], {})[item[1]] = None
 
     def retract(self, name: str) -> None:
         del self.states[name]
         del self.active[name]
+        if item := item_of(name):
+            del self.items[item[0]][item[1]]
 
     def spread(self, name: str) -> None:
         """Let a FAILED step fail the scopes around it, up to one that contains failures."""
@@ -108,7 +132,12 @@ class Board:
         return name in self.states and name not in self.active
 
     def over(self, group: str) -> bool:
-        """Whether a group has begun, and all its children are settled, and it is not settled itself."""
+        """Whether a group has begun, and all its children are settled, and it is not settled itself.
+
+        Of a `foreach` this cannot be said here: how many items it has is written nowhere but in its list.
+        """
+        if self.steps[group].each:
+            return False
         return self.ended.get(group, -1) == len(self.steps[group].children) and group not in self.states
 
     def waiting(self) -> Iterator[str]:
@@ -117,7 +146,7 @@ class Board:
             yield from self.plan.roots
             return
         handler = self.plan.on_failure
-        for name, step in self.steps.items():
+        for name, step in self.plan.steps.items():
             if name not in self.states and name != handler and self.may_begin(step):
                 yield name
 
@@ -170,8 +199,19 @@ class Board:
             step = self.steps[step.parent]
         return step.id
 
+    def children(self, group: PlanStep) -> Sequence[str]:
+        """The steps of a group; of a `foreach` those of the items that were begun, in their order."""
+        if group.each is None:
+            return group.children
+        return [item_name(group.id, index) for index in sorted(self.items.get(group.id, ()))]
+
+    def moving(self, group: str) -> int:
+        """How many steps of a `foreach` are under way."""
+        steps = self.steps
+        return sum(steps[name].parent == group for name in self.active)
+
     def inside(self, group: str) -> Iterator[str]:
-        """All descendants of a group, parents first."""
+        """All descendants of a group, parents first; steps of items are not among them."""
         for child in self.steps[group].children:
             yield child
             yield from self.inside(child)
@@ -183,4 +223,4 @@ class Board:
 
     def complete(self) -> bool:
         """Whether every step of the flow proper is settled."""
-        return self.settled == len(self.steps) - len(self.handler())
+        return self.settled == len(self.plan.steps) - len(self.handler())

@@ -19,7 +19,15 @@ NAMESPACE = UUID("5b0c3f6e-3d0a-5c55-9f0e-6b1d5d3f9a51")
 Known = Mapping[str, tuple[str, Any]]
 
 
-def task_context(plan: Plan, run: RunView, step: str, reads: Known, attempt: int, now: datetime) -> dict[str, Any]:
+def task_context(
+    plan: Plan,
+    run: RunView,
+    step: str,
+    reads: Known,
+    attempt: int,
+    now: datetime,
+    item: tuple[int, Any] | None = None,
+) -> dict[str, Any]:
     """The template context of a worker's step, without `secrets` and `response`.
 
     `reads` gives (status, outputs) by full id for the steps named in its Start; for a FAILED step of `on_failure`'s
@@ -28,7 +36,9 @@ def task_context(plan: Plan, run: RunView, step: str, reads: Known, attempt: int
     context = base_context(run)
     context["steps"] = step_context(plan, reads, reads)
     context[AMBIENT_KEY] = ambient(run.id, step, attempt, now)
-    if in_failure_handler(plan, plan.steps[step]):
+    if item is not None:
+        context["index"], context["item"] = item
+    if in_failure_handler(plan, plan.step(step)):
         failed = first_failure(plan, (name for name, (status, _) in reads.items() if status == "FAILED"))
         given = reads[failed][1] if failed else None
         add_failure(context, shaped_error(given, failed or ""))

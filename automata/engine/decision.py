@@ -91,10 +91,14 @@ class InstantRule(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Queue this step for workers; `reads` are the steps whose task rows its templates need."""
+    """Queue this step for workers; `reads` are the steps whose task rows its templates need.
+
+    `item`: (index, value) for a step of a `foreach`, whose name ends in the index.
+    """
 
     step: str
     reads: tuple[str, ...] = ()
+    item: tuple[int, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

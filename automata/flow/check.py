@@ -163,6 +163,9 @@ def _check_until(value: Any, pointer: str, findings: Findings) -> None:
 
 
 def _check_attempts(node: Node, findings: Findings) -> None:
+    if "max_parallel" in node.spec and "foreach" not in node.spec:
+        message = "`max_parallel` has no effect without `foreach`"
+        findings.add("AF032", message, f"{node.pointer}/max_parallel", name=True, severity="warning")
     if node.type in _WITHOUT_ATTEMPTS:
         for key in ("retry", "timeout_sec", "queue"):
             if key in node.spec:

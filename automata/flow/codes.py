@@ -65,7 +65,6 @@ _DECLARED = {
     "AF063": "An input is not one of its allowed values.",
     "AF064": "An input does not match its pattern.",
     "AF065": "An input does not fit its schema.",
-    "AF090": "A part of the language that is planned but not supported yet.",
 }
 _STEPS = {
     "AF100": "Two steps have the same id.",

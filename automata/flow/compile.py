@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from automata.errors import Invalid
@@ -17,6 +17,7 @@ from automata.flow.template import (
     Reference,
     TemplateError,
     compile_condition,
+    compile_foreach,
     compile_value,
 )
 
@@ -56,11 +57,40 @@ class PlanStep:
     timeout_sec: float
     continue_on_error: bool
     queue: str
+    each: Each | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Each:
+    """`foreach` of a step, which then is a group; its children are made when the list is known, one an item.
+
+    `body`: what a child is like. `most`: so many at a time; None: all.
+    """
+
+    items: Compiled
+    reads: frozenset[str]
+    body: PlanStep
+    most: int | None
+
+
+def item_of(name: str) -> tuple[str, int] | None:
+    """`load[3]` -> (`load`, 3), None for what is not a step of an item."""
+    if name[-1:] != "]":
+        return None
+    step, _, index = name[:-1].rpartition("[")
+    return step, int(index)
+
+
+def item_name(step: str, index: int) -> str:
+    return f"{step}[{index}]"
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`steps` is in an order that respects every dependency, parents before children, `on_failure` last."""
+    """`steps` is in an order that respects every dependency, parents before children, `on_failure` last.
+
+    Steps of items are not among them; `step` knows them too.
+    """
 
     flow: str
     steps: Mapping[str, PlanStep]
@@ -71,6 +101,19 @@ class Plan:
     on_failure: str | None
     inputs: Mapping[str, Input]
     concurrency: Limits | None = None
+    eaches: Ids = ()
+
+    def step(self, name: str) -> PlanStep:
+        """Any step by its full id. Raises KeyError."""
+        found = self.steps.get(name)
+        return found if found is not None else self._item(name)
+
+    def _item(self, name: str) -> PlanStep:
+        parent = item_of(name)
+        step = self.steps[parent[0] if parent else name]
+        if step.each is None:
+            raise KeyError(name)
+        return replace(step.each.body, id=name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +180,7 @@ class _Compiler:
             on_failure=self.failure,
             inputs={given.name: given for given in self.flow.inputs},
             concurrency=_limits(self.flow.concurrency),
+            eaches=tuple(full for full, step in steps.items() if step.each),
         )
 
     # --- structure -------------------------------------------------------------------------------------------------
@@ -237,7 +281,7 @@ class _Compiler:
         reads = self._reads(used, full)
         if outputs is not None and placed.branches:
             reads |= self._inside(full)
-        return PlanStep(
+        made = PlanStep(
             id=full,
             short=step.id,
             type=step.type,
@@ -258,6 +302,22 @@ class _Compiler:
             continue_on_error=step.continue_on_error,
             queue=step.queue,
         )
+        return made if step.foreach is None else self._each(made, step.foreach, step.max_parallel)
+
+    def _each(self, step: PlanStep, foreach: Any, most: int | None) -> PlanStep:
+        """The group that stands for the step; what a condition says of the items is asked for each of them."""
+        items = _located(f"/{step.id}/foreach", lambda: compile_foreach(foreach))
+        of_items = step.condition is not None and any(
+            reference.root in ("item", "index") for reference in step.condition.references
+        )
+        body = replace(step, deps=(), dependents=(), parent=step.id)
+        whole = step
+        if of_items:
+            whole = replace(step, condition=None, condition_reads=_NOTHING)
+        else:
+            body = replace(body, condition=None, condition_reads=_NOTHING)
+        each = Each(items, self._reads(items.references, step.id), body, most)
+        return replace(whole, kind="group", outputs=None, reads=each.reads, each=each)
 
     def _reads(self, references: Iterable[Reference], reader: str) -> frozenset[str]:
         reads = _NOTHING

@@ -18,6 +18,7 @@ RETRIED_STATUS = (408, 425, 429, 500, 502, 503, 504)
 DEFAULT_TIMEOUT_SEC = 300.0
 GROUP = "parallel"
 DEFAULT_QUEUE = "default"
+MAX_ITEMS = 10_000  # of a `foreach`
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +103,8 @@ class Step:
     continue_on_error: bool = False
     queue: str = DEFAULT_QUEUE
     branches: tuple[Branch, ...] = ()
+    foreach: str | list[Any] | None = None
+    max_parallel: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +200,8 @@ def _step(spec: Mapping[str, Any], retry: RetryPolicy, timeout: float) -> Step:
             Branch(branch["id"], tuple(_step(step, retry, timeout) for step in branch["steps"]))
             for branch in spec.get("branches", ())
         ),
+        foreach=spec.get("foreach"),
+        max_parallel=spec.get("max_parallel"),
     )
 
 

@@ -10,7 +10,7 @@ from automata.flow.findings import Findings, child
 from automata.flow.lexing import has_template
 from automata.flow.model import GROUP
 from automata.flow.outline import DEFAULT_OUTPUTS, Node, Order, Outline
-from automata.flow.template import Reference, TemplateError, compile_condition, compile_template
+from automata.flow.template import Reference, TemplateError, compile_condition, compile_foreach, compile_template
 
 RUN_FIELDS = ("id", "flow", "version", "attempt", "trigger", "scheduled_for", "created_at")
 RESPONSE_FIELDS = (*DEFAULT_OUTPUTS["http"], "status")
@@ -28,8 +28,9 @@ _ELSEWHERE = {
     "error": "`error` is available only in `on_failure`",
     "failed_step": "`failed_step` is available only in `on_failure`",
     "webhook": "`webhook` is available only in the `inputs` of a webhook",
+    "item": "`item` is available only in a step with `foreach`",
+    "index": "`index` is available only in a step with `foreach`",
 }
-_LATER = {"item": "foreach", "index": "foreach"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,18 +67,23 @@ class References:
         roots = _ALWAYS | ({"error", "failed_step"} if node.failure else set())
         secrets = {"secrets"} if node.type == "http" else set()
         outcome = "response" if node.type == "http" else "result"
-        self._check_condition(node, _Place(node, roots))
+        if "foreach" in node.spec:
+            self._check_bare(node, "foreach", _Place(node, roots))
+            roots = roots | {"item", "index"}
+        self._check_bare(node, "condition", _Place(node, roots))
         self._check_tree(node.spec.get("config"), f"{node.pointer}/config", _Place(node, roots | secrets))
         self._check_tree(node.spec.get("outputs"), f"{node.pointer}/outputs", _Place(node, roots | {outcome}))
 
-    def _check_condition(self, node: Node, place: _Place) -> None:
-        text, pointer = node.spec.get("condition"), f"{node.pointer}/condition"
+    def _check_bare(self, node: Node, key: str, place: _Place) -> None:
+        """A template that may be written as an expression without its braces."""
+        text, pointer = node.spec.get(key), f"{node.pointer}/{key}"
         if not isinstance(text, str):
+            self._check_tree(text, pointer, place)
             return
         # A bare expression is wrapped in braces before it is compiled.
         shift = 0 if has_template(text) else len("{{ ")
         try:
-            references = compile_condition(text).references
+            references = (compile_foreach if key == "foreach" else compile_condition)(text).references
         except TemplateError as error:
             self._broken(error, pointer)
             return
@@ -101,9 +107,7 @@ class References:
 
     def _check_reference(self, reference: Reference, pointer: str, place: _Place, shift: int) -> None:
         root, offset = reference.root, reference.offset - shift
-        if root in _LATER:
-            self._add("AF090", f"`{root}` belongs to `{_LATER[root]}`, which is not supported yet", pointer, offset)
-        elif root not in place.roots:
+        if root not in place.roots:
             hint = next((f"use `{name}`" for name in ("response", "result") if name in place.roots), None)
             self._add("AF108", _ELSEWHERE[root], pointer, offset, hint if root in ("response", "result") else None)
         elif root == "inputs":
@@ -162,6 +166,14 @@ class References:
             self._add("AF105", message, pointer, offset, hint)
 
     def _check_outputs(self, node: Node, path: tuple[str, ...], pointer: str, offset: int) -> None:
+        if "foreach" in node.spec:
+            if not path[0].isdigit():
+                each = f"write `steps.{node.short}.outputs | map(attribute='{path[0]}')`"
+                message = f"the outputs of `{node.short}` are a list, one entry for each item"
+                self._add("AF106", message, pointer, offset, each)
+                return
+            if not (path := path[1:]):
+                return
         names = self.outline.outputs(node)
         if names is None:
             return
@@ -193,7 +205,7 @@ class References:
 
     @staticmethod
     def _without_outputs(node: Node) -> Node:
-        spec = {key: value for key, value in node.spec.items() if key != "outputs"}
+        spec = {key: value for key, value in node.spec.items() if key not in ("outputs", "foreach")}
         return Node(node.index, node.short, node.full, spec, node.pointer, branches=node.branches)
 
     def _add(self, code: str, message: str, pointer: str, offset: int, hint: str | None = None) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from automata.flow.configs import CONFIG_SCHEMAS, STATUS, Schema, closed, flag, number, one_of, ref, text
-from automata.flow.model import DEFAULT_QUEUE, GROUP, RETRIED_STATUS
+from automata.flow.model import DEFAULT_QUEUE, GROUP, MAX_ITEMS, RETRIED_STATUS
 
 MAX_STEPS = 1_000
 MAX_INPUTS = 100
@@ -33,8 +33,6 @@ TITLE_PATTERN = "^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 QUEUE_PATTERN = "^[a-z0-9][a-z0-9._-]{0,62}$"
 
 BUILTIN_TYPES = tuple(CONFIG_SCHEMAS)
-# Parts of the language that are designed but not built: refused by name rather than as a misspelling.
-LATER_KEYS = {"step": ("foreach", "max_parallel")}
 
 DRAFTS = {
     "2020-12": "https://json-schema.org/draft/2020-12/schema",
@@ -199,6 +197,13 @@ _STEP = closed(
             "description": "Only workers of this queue run the step (`automata worker --queues`).",
         },
         "continue_on_error": flag("Let dependents go on when this step has failed."),
+        "foreach": {
+            "type": ["string", "array"],
+            "maxItems": MAX_ITEMS,
+            "title": "a list or an expression that gives one",
+            "description": "A list: the step runs once an item, with `item` and `index`; its outputs are a list.",
+        },
+        "max_parallel": number(1, MAX_ITEMS, "So many items of `foreach` at a time (all).", "integer"),
         "branches": {
             "type": "array",
             "items": ref("branch"),
@@ -216,7 +221,13 @@ _STEP = closed(
         _when_type("transform", {"properties": {"config": ref("transform_config")}, "required": ["config"]}),
         _when_type(
             GROUP,
-            {"properties": {"config": ref("parallel_config")}, "required": ["branches"]},
+            {
+                "properties": {
+                    "config": ref("parallel_config"),
+                    "foreach": {"not": {}, "title": "not for `parallel` steps: put a `flow` step in its place"},
+                },
+                "required": ["branches"],
+            },
             {"properties": {"branches": {"not": {}, "title": "a key of `parallel` steps only"}}},
         ),
     ],

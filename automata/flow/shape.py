@@ -15,7 +15,6 @@ from typing import Any
 
 from automata.flow.configs import Schema
 from automata.flow.findings import Findings, child
-from automata.flow.schema import LATER_KEYS
 
 _KINDS: dict[str, tuple[type, ...]] = {
     "string": (str,),
@@ -209,9 +208,6 @@ class Shape:
 
     def _unknown(self, key: str, known: Schema, schema: Schema, pointer: str) -> None:
         place = child(pointer, key)
-        if key in LATER_KEYS.get(schema.get("title", ""), ()):
-            self.add("AF090", f"`{key}` is not supported yet", place, name=True)
-            return
         hint = self.findings.nearest.hint(key, known)
         self.add("AF020", f"unknown key {show(key)}", place, hint, name=True)
 

@@ -34,6 +34,7 @@ __all__ = [
     "Template",
     "TemplateError",
     "compile_condition",
+    "compile_foreach",
     "compile_template",
     "compile_value",
 ]
@@ -249,12 +250,23 @@ def compile_condition(condition: str | bool) -> Compiled:
     A bare expression is compiled in braces: the offsets of its references count the three characters before it, the
     `position` of an error does not.
     """
-    if isinstance(condition, bool) or has_template(condition):
+    if isinstance(condition, bool):
         return _Condition(condition)
-    if "}}" in condition or "%}" in condition:
-        raise TemplateError("A condition that is not one expression is written as a template: `{{ ... }}`.")
+    return _bare(condition, _Condition, "A condition")
+
+
+def compile_foreach(items: Any) -> Compiled:
+    """A step's `foreach`: a list with templates in it, a template, or a bare expression, as in a condition."""
+    return _bare(items, Compiled, "A `foreach`") if isinstance(items, str) else Compiled(items)
+
+
+def _bare(text: str, kind: type[Compiled], what: str) -> Compiled:
+    if has_template(text):
+        return kind(text)
+    if "}}" in text or "%}" in text:
+        raise TemplateError(f"{what} that is not one expression is written as a template: `{{{{ ... }}}}`.")
     try:
-        return _Condition("{{ " + condition + " }}")
+        return kind("{{ " + text + " }}")
     except TemplateError as error:
         error.position = max((error.position or 0) - 3, 0)
         raise

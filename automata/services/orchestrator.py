@@ -23,12 +23,13 @@ from automata.engine.advance import Decision, InstantRule, RunView, StepState, T
 from automata.engine.decision import FOREVER
 from automata.engine.states import RunStatus, TaskStatus
 from automata.errors import AutomataError, Invalid
-from automata.flow.compile import Plan, PlanStep
+from automata.flow.compile import Plan
 from automata.services.admission import RECHECK, Applicant, admit, let_next, slot_of
 from automata.services.children import Resolved, arrivals, resolve
 from automata.services.plans import Compiled, Plans
 from automata.settings import Settings
 from automata.store import queue, slots
+from automata.store.codec import dumps
 from automata.store.database import Database
 from automata.store.queue import Changes, Loaded, NewRun, WakeUp
 
@@ -208,7 +209,7 @@ class Orchestrator:
         turn.decision = decision
         if decision.needs or decision.asks or decision.drop:
             return True
-        _collect(turn, turn.compiled.plan.steps, decision, changes)
+        _collect(turn, turn.compiled.plan, decision, changes)
         return False
 
     def _give_up(self, turn: _Turn, error: Exception, changes: _Outcome) -> Decision:
@@ -299,12 +300,13 @@ def _turn(run: Loaded, compiled: Compiled, wakeups: list[WakeUp], arrived: Mappi
     return _Turn(run, compiled, view, states, fired, wakeups)
 
 
-def _collect(turn: _Turn, steps: Mapping[str, PlanStep], decision: Decision, changes: _Outcome) -> None:
+def _collect(turn: _Turn, plan: Plan, decision: Decision, changes: _Outcome) -> None:
     run = turn.loaded
     known = {item.step: item.reads for item in turn.wakeups}
     for start in decision.start:
-        reads = queue.SEPARATOR.join(start.reads)
-        changes.enqueue.append((run.id, start.step, steps[start.step].queue, None, run.version_id, reads))
+        given = () if start.item is None else (queue.ITEM, dumps(start.item))
+        reads = queue.SEPARATOR.join((*given, *start.reads))
+        changes.enqueue.append((run.id, start.step, plan.step(start.step).queue, None, run.version_id, reads))
     for timer in decision.wait:
         reads = _reads_of(timer, known.get(timer.step, ()))
         changes.enqueue.append((run.id, timer.step, queue.ADVANCE, timer.until, run.version_id, reads))

@@ -158,14 +158,15 @@ class Worker:
     async def _outcome(self, claim: Claim, compiled: Compiled) -> tuple[Outcome, Any]:
         if compiled.plan is None:
             return Outcome(failure=Failure(str(compiled.error), "bad_version")), None
-        step = compiled.plan.steps[claim.step]
+        step = compiled.plan.step(claim.step)
         if claim.losses > MAX_LOSSES:
             reason = f"{claim.losses} workers were lost while they ran this step"
             return Outcome(failure=Failure(reason, "worker_lost")), None
         step_type = self._types.get(step.type)
         if step_type is None:
             return Outcome(failure=Failure(f"step type {step.type!r} is not installed here", "unknown_type")), None
-        context = task_context(compiled.plan, _view(claim, compiled), claim.step, claim.reads, claim.attempt, claim.now)
+        view = _view(claim, compiled)
+        context = task_context(compiled.plan, view, claim.step, claim.reads, claim.attempt, claim.now, claim.item)
         call = StepContext(
             run_id=str(claim.run.id),
             step=claim.step,

@@ -30,6 +30,7 @@ CANCEL = "!cancel"  # the `step` of a request to cancel
 # What a waiting row of ADVANCE waits for besides time: the first of its `reads`, then (child run, wait or nowait), or
 # the prompt.
 CHILD, APPROVAL = "flow", "approval"
+ITEM = "[]"  # the first of the `reads` of an item's step; the second is [index, value] as JSON
 SEPARATOR = "\x1f"  # of `reads` on their way into an array: no name has it
 
 Row = tuple[Any, ...]

@@ -7,6 +7,7 @@ claim that a database crash forgets is claimed again under another fence; a resu
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,7 +17,7 @@ from uuid import UUID
 from psycopg import AsyncConnection
 
 from automata.store.codec import dumps_or_none
-from automata.store.queue import code_of, columns, load_outputs
+from automata.store.queue import ITEM, code_of, columns, load_outputs
 from automata.store.sql import statement
 
 
@@ -34,7 +35,8 @@ class RunInfo:
 class Claim:
     """`losses`: how many workers were lost with this task. `reads`: step -> (status, outputs).
 
-    `earlier`: how many of its attempts came before the run was retried; the retry policy does not count them.
+    `item`: (index, value) for a step of a `foreach`. `earlier`: how many of its attempts came before the run was
+    retried; the retry policy does not count them.
     """
 
     run: RunInfo
@@ -46,6 +48,7 @@ class Claim:
     earlier: int
     now: datetime
     reads: dict[str, tuple[str, Any]]
+    item: tuple[int, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +85,7 @@ async def claim(conn: AsyncConnection[Any], lane: str, limit: int, lease_sec: fl
     cursor = await conn.execute(statement("claim_runs"), {"ids": list({row[0] for row in rows})})
     runs = {row[0]: RunInfo(*row) for row in await cursor.fetchall()}
     # A fan-out's tasks read the same outputs: fetched once for the batch, not once a task.
-    wanted = list({(row[0], step) for row in rows for step in row[6]})
+    wanted = list({(row[0], step) for row in rows for step in _names(row[6])})
     found = await load_outputs(conn, wanted) if wanted else {}
     return [
         Claim(
@@ -94,10 +97,22 @@ async def claim(conn: AsyncConnection[Any], lane: str, limit: int, lease_sec: fl
             version_id,
             earlier,
             now,
-            {name: found[run_id, name] for name in reads if (run_id, name) in found},
+            {name: found[run_id, name] for name in _names(reads) if (run_id, name) in found},
+            _item(reads),
         )
         for run_id, step, fence, attempt, losses, version_id, reads, earlier, now in rows
     ]
+
+
+def _names(reads: Sequence[str]) -> Sequence[str]:
+    return reads[2:] if reads[:1] == [ITEM] else reads
+
+
+def _item(reads: Sequence[str]) -> tuple[int, Any] | None:
+    if reads[:1] != [ITEM]:
+        return None
+    index, value = json.loads(reads[1])
+    return index, value
 
 
 async def complete(conn: AsyncConnection[Any], results: Sequence[Result]) -> set[tuple[UUID, str]]:

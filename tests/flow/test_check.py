@@ -77,7 +77,6 @@ EXAMPLES = {
     "AF053": "schedules: [{name: n, interval_sec: 60}, {name: n, interval_sec: 61}]",
     "AF054": "webhooks: [{name: n, secret: S, inputs: {x: 1}}]",
     "AF055": "webhooks: [{name: n, secret: S}, {name: n, secret: T}]",
-    "AF090": [f"id: s, {DELAY}, foreach: x"],
     "AF100": [f"id: s, {DELAY}", f"id: s, {DELAY}"],
     "AF101": [f"id: s, {DELAY}, depends_on: [t]"],
     "AF102": [f"id: s, {DELAY}, depends_on: [s]"],
@@ -234,17 +233,61 @@ def test_the_failure_step_waits_for_nothing() -> None:
     assert message == "AF020 `depends_on` is not allowed in `on_failure`"
 
 
-# --- what is not there yet -----------------------------------------------------------------------------------------
+# --- foreach -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("key", ["foreach", "max_parallel"])
-def test_planned_keys_of_a_step_are_refused_by_name(key: str) -> None:
-    assert one(steps(f"id: s, {DELAY}, {key}: 1")) == f"AF090 `{key}` is not supported yet"
+@pytest.mark.parametrize(
+    "foreach",
+    ["inputs", "'{{ steps.a.outputs }}'", "[1, 2]", "['{{ run.id }}', {deep: '{{ inputs }}'}]", "[]"],
+)
+def test_a_foreach_is_an_expression_a_template_or_a_list(foreach: str) -> None:
+    use = "type: transform, config: {mappings: {n: '{{ item }}-{{ index }}'}}, condition: index > 0"
+    first = "id: a, type: transform, config: {mappings: {n: 1}}"
+    assert steps(first, f"id: s, depends_on: [a], foreach: {foreach}, max_parallel: 2, {use}") == []
 
 
 @pytest.mark.parametrize("name", ["item", "index"])
-def test_names_of_a_planned_key_are_refused_with_it(name: str) -> None:
-    assert one(mapping(f"{{{{ {name} }}}}")).startswith(f"AF090 `{name}` belongs to `foreach`")
+def test_names_of_items_exist_only_in_a_step_with_a_foreach(name: str) -> None:
+    assert one(mapping(f"{{{{ {name} }}}}")) == f"AF108 `{name}` is available only in a step with `foreach`"
+    own = f"id: s, type: transform, config: {{mappings: {{n: 1}}}}, foreach: '{{{{ [{name}] }}}}'"
+    assert one(steps(own)).startswith(f"AF108 `{name}`")
+
+
+@pytest.mark.parametrize(
+    ("keys", "says"),
+    [
+        ("foreach: 7", "AF022"),
+        ("foreach: {a: 1}", "AF022"),
+        ("foreach: 'inputs.('", "AF200"),
+        ("foreach: inputs, max_parallel: 0", "AF025"),
+        ("foreach: inputs, max_parallel: 10001", "AF025"),
+        ("foreach: inputs, max_parallel: '2'", "AF022"),
+        ("foreach: steps.nowhere.outputs", "AF104"),
+        ("foreach: steps.s.outputs", "AF105"),
+        ("max_parallel: 2", "AF032"),
+    ],
+)
+def test_a_foreach_that_cannot_be_is_found(keys: str, says: str) -> None:
+    assert one(steps(f"id: s, {DELAY}, {keys}")).startswith(says)
+
+
+def test_a_parallel_takes_no_foreach() -> None:
+    message = one(steps(f"id: p, type: parallel, foreach: inputs, branches: [{{id: b, steps: [{{id: s, {DELAY}}}]}}]"))
+    assert message == "AF020 `foreach` is not for `parallel` steps: put a `flow` step in its place"
+
+
+def test_the_outputs_of_a_foreach_are_a_list() -> None:
+    loop = "id: a, type: transform, foreach: [1], config: {mappings: {n: 1}}"
+
+    def read(path: str) -> str:
+        use = f"id: b, depends_on: [a], type: transform, config: {{mappings: {{n: '{{{{ steps.a.outputs{path} }}}}'}}}}"
+        wrong = steps(loop, use)
+        return one(wrong) + str(wrong[0]) if wrong else ""
+
+    assert read("") == read("[0]") == read("[0].n") == read(" | length") == ""
+    assert read(".n").startswith("AF106 the outputs of `a` are a list, one entry for each item")
+    assert "map(attribute='n')" in read(".n")
+    assert read("[0].m").startswith("AF106 the step `a` has no output `m`")
 
 
 # --- templates: which steps ----------------------------------------------------------------------------------------

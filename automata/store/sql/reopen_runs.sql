@@ -32,14 +32,14 @@ WITH given AS MATERIALIZED (
 ), asked AS MATERIALIZED (
     SELECT tasks.run_id, tasks.step
     FROM handlers AS handler JOIN tasks ON tasks.run_id = handler.run_id
-    WHERE tasks.step = handler.step OR starts_with(tasks.step, handler.step || '.')
+    WHERE tasks.step = handler.step OR starts_with(tasks.step, handler.step || '.') OR starts_with(tasks.step, handler.step || '[')
        OR tasks.status = 'FAILED' AND EXISTS (
            SELECT FROM given WHERE given.run_id = tasks.run_id AND coalesce(given.step, tasks.step) = tasks.step
        )
 ), around AS MATERIALIZED (
     SELECT DISTINCT run_id, left(step, place - 1) AS step
     FROM asked CROSS JOIN LATERAL generate_series(2, length(step)) AS place
-    WHERE substr(step, place, 1) = '.'
+    WHERE substr(step, place, 1) IN ('.', '[')
 ), opened AS MATERIALIZED (
     SELECT run_id, step FROM asked UNION SELECT run_id, step FROM around
 ), freed AS (
@@ -47,7 +47,7 @@ WITH given AS MATERIALIZED (
     WHERE tasks.status = 'CANCELLED' AND NOT EXISTS (
         SELECT FROM tasks AS outer_task
         WHERE outer_task.run_id = tasks.run_id AND outer_task.status = 'FAILED'
-          AND starts_with(tasks.step, outer_task.step || '.')
+          AND (starts_with(tasks.step, outer_task.step || '.') OR starts_with(tasks.step, outer_task.step || '['))
           AND (outer_task.run_id, outer_task.step) NOT IN (SELECT run_id, step FROM opened)
     )
 ), cleared AS (
