@@ -20,11 +20,16 @@ from psycopg.conninfo import conninfo_to_dict
 
 from automata.store import migrate
 from automata.store.embedded import start_embedded
+from tests import figures
 from tests.rabbitmq import Node, emptied, own_node, shared_node, worker_url
 
 ROOT = Path(__file__).parents[1]
 _PREFIX = "automata_test"
 _numbers = itertools.count()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(figures.Plugin())
 
 
 @pytest.fixture(scope="session")

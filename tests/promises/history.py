@@ -8,6 +8,7 @@ from typing import Any
 
 import psycopg
 
+from tests.figures import note
 from tests.promises.ledger import Ledger
 
 STEPS = ("first", "second")
@@ -45,6 +46,14 @@ class Figures:
 
     def check(self, kept: float = 0.9) -> None:
         print(self)
+        note(
+            {
+                "runs accepted": self.accepted,
+                "runs lost": self.lost,
+                "double-accepted results": self.double_accepted,
+                "duplicate fires": self.duplicate_fires,
+            }
+        )
         wrong = {name: getattr(self, name) for name in _ZERO if getattr(self, name)}
         assert not wrong, f"broken promises: {wrong}"
         assert self.finished >= kept * self.accepted > 0

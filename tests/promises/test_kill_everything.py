@@ -11,6 +11,7 @@ import httpx
 import psycopg
 import pytest
 
+from tests.figures import note
 from tests.promises.ledger import Ledger
 from tests.promises.processes import automata_up, environment, make_repo
 
@@ -48,6 +49,7 @@ def test_kill_nine_in_the_middle_of_500_runs_loses_none(repo: tuple[Path, Ledger
     with psycopg.connect(database_url) as conn:
         results = dict(conn.execute("SELECT run_id::text, status FROM run_results").fetchall())
         left = conn.execute("SELECT count(*) FROM task_queue").fetchone()
+    note({"runs accepted": len(accepted), "runs lost": len(accepted - set(results))})
     assert set(results) == accepted
     assert set(results.values()) == {"SUCCEEDED"}
     assert left == (0,)

@@ -13,6 +13,7 @@ import psycopg
 
 from automata.services.leader import Leader
 from automata.store.leadership import Seat
+from tests.figures import note
 from tests.promises.fleet import Member, fleet
 from tests.promises.processes import environment, until
 
@@ -113,6 +114,7 @@ def test_a_paused_scheduler_is_replaced_within_twenty_seconds_and_fires_nothing_
         until(lambda: _count(fresh_database_url) >= seen + 3, "it goes on")
     with psycopg.connect(fresh_database_url) as conn:
         fires = [row[0] for row in conn.execute("SELECT scheduled_for FROM runs ORDER BY scheduled_for")]
+    note({"schedule fires": len(fires), "duplicate fires": len(fires) - len(set(fires))})
     assert len(fires) == len(set(fires))
     gaps = {(later - earlier).total_seconds() for earlier, later in pairwise(fires)}
     assert gaps == {1.0}, "a fire was lost"
