@@ -32,7 +32,7 @@ RUNS = 300
 CHAIN = 10
 STATEMENTS = ("claim", "advance_take", "advance_load", "complete", "finish_runs", "next_due")
 # What pg_stat_statements may have replaced: a statement that it saw being parsed has no constants any more.
-VARIABLE = re.compile(r"%\(\w+\)s|'[^']*'|\b\d+\b")
+VARIABLE = re.compile(r"%\(\w+\)s|'[^']*'|\b(?:\d+|NULL|true|false|epoch)\b")
 
 
 @dataclass
@@ -64,18 +64,19 @@ class Side:
 
 
 def _cost(conn: psycopg.Connection[Any], name: str) -> dict[str, float]:
-    """Of a call: milliseconds in the server, and pages touched."""
+    """Of a call: milliseconds in the server, pages touched, rows returned."""
     body = "\n".join(line for line in statement(name).splitlines() if not line.startswith("--"))
     kept = (part.replace("\\", "\\\\").replace("_", "\\_").replace("%", "\\%") for part in VARIABLE.split(body))
     row = conn.execute(
-        "SELECT sum(calls), sum(total_exec_time), sum(shared_blks_hit + shared_blks_read) FROM pg_stat_statements"
+        "SELECT sum(calls), sum(total_exec_time), sum(shared_blks_hit + shared_blks_read), sum(rows)"
+        " FROM pg_stat_statements"
         " WHERE query LIKE %s AND dbid = (SELECT oid FROM pg_database WHERE datname = current_database())",
         ["%".join(kept)],
     ).fetchone()
     if row is None or not row[0]:
         raise RuntimeError(f"{name} was never called, or its text is not found again")
-    calls, took, pages = row
-    return {"ms": float(took) / int(calls), "pages": float(pages) / int(calls)}
+    calls, took, pages, rows = (float(value) for value in row)
+    return {"ms": took / calls, "pages": pages / calls, "rows": rows / calls}
 
 
 def main(steps: int, repeat: int) -> dict[str, Any]:

@@ -217,13 +217,13 @@ def million(minutes: float) -> None:
                 side.forget()
                 rate = asyncio.run(_part(url, address, number))
                 claim = side.statements()["claim"]
-                costs.append(claim["ms"])
+                costs.append(claim["ms"] / claim["rows"])
                 tell(
                     f"million: {(number + 1) * PART:>9,} steps, {rate:,.0f} a second,"
-                    f" a claim takes {claim['ms']:.2f} ms and {claim['pages']:,.0f} pages"
+                    f" a step claimed takes {1000 * costs[-1]:.1f} us and {claim['pages'] / claim['rows']:.1f} pages"
                 )
     early, late = statistics.median(costs[1:4]), statistics.median(costs[-3:])
-    tell(f"million: a claim at the end costs {late / early:.2f} times what it did at the beginning")
+    tell(f"million: a claimed step at the end costs {late / early:.2f} times what it did at the beginning")
     assert late < 1.5 * early, "claims grow with what is finished"
 
 
