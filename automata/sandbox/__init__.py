@@ -1,0 +1,1 @@
+"""The sandbox: the production engine and step code in memory, on a virtual clock, against mocks."""
