@@ -17,6 +17,7 @@ from automata.cli import approval, deadletters, flow, run, schedule, webhook
 from automata.cli.demo.command import demo
 from automata.cli.migrate import migrate
 from automata.cli.output import Format, Output, report, say, say_json
+from automata.cli.rehearse import rehearse
 from automata.cli.services import api, orchestrator, scheduler, worker
 from automata.cli.sync import init, sync
 from automata.cli.up import up
@@ -42,6 +43,7 @@ app.command(rich_help_panel=START, epilog="Example: automata up --repo ./my-flow
 app.command(rich_help_panel=START, epilog="Example: automata demo --keep")(demo)
 app.command(rich_help_panel=START, epilog="Example: automata init my-flows")(init)
 app.command(rich_help_panel=WRITE, epilog="Example: automata validate flows --format github")(validate)
+app.command("test", rich_help_panel=WRITE, epilog="Example: automata test sync-orders -j 2")(rehearse)
 app.command(rich_help_panel=WRITE, epilog="Example: automata schema > flow.schema.json")(schema)
 app.command(rich_help_panel=WRITE, epilog="Example: automata sync --repo ./my-flows --dry-run")(sync)
 app.add_typer(flow.app, name="flow", rich_help_panel=RUN)

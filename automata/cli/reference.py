@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from automata.errors import Conflict, Invalid, Missing, Refused, Unavailable, Usage
 from automata.flow.codes import CODES as FLOW_CODES
+from automata.sandbox.codes import CODES as TEST_CODES
 from automata.sync.codes import CODES as PROJECT_CODES
 
 _HEAD = """# Errors
@@ -36,6 +37,7 @@ def errors_page() -> str:
             "",
             *_table("Flow files", FLOW_CODES),
             *_table("Repositories", PROJECT_CODES),
+            *_table("Test files", TEST_CODES),
         ]
     )
 

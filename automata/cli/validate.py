@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,8 +21,6 @@ PROJECT = "automata.yaml"
 DEFAULT_FOLDER = "flows"
 SUFFIXES = frozenset({".yaml", ".yml", ".json"})
 FORMATS: tuple[Format, ...] = ("human", "json", "sarif", "github")
-# What a program parses cannot share standard output with anything else.
-_ALONE = frozenset({"json", "sarif"})
 PROGRESS_FROM = 200
 
 
@@ -38,14 +35,6 @@ class Kind(StrEnum):
     ENVIRONMENT = "environment"
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
-    """Where one format goes; `file` None is standard output."""
-
-    form: Format
-    file: Path | None = None
-
-
 def validate(
     paths: Annotated[
         list[Path] | None,
@@ -58,14 +47,16 @@ def validate(
     allow_empty: Annotated[bool, typer.Option("--allow-empty", help="No files are not a failure.")] = False,
 ) -> None:
     """Check flow files: syntax, shape, references, templates, schedules. Exit code 1 when one of them is wrong."""
-    from automata.report.diagnostics import Report
+    from automata.cli.targets import targets_of, write
+    from automata.report.diagnostics import Report, render
 
-    targets = _targets(formats or [])
+    targets = targets_of(formats or [], FORMATS)
     files = list(dict.fromkeys(_files(paths)))
     types = _types()
     loaded = [_load(file, types) for file in _watched(files)]
     report = Report(len(files), tuple(_found(loaded)))
-    _write(report.as_json(), targets)
+    made = report.as_json()
+    write(targets, lambda form, colour: render(made, form, _source, colour=colour), colours())
     if not files and not allow_empty:
         where = ", ".join(path.as_posix() for path in paths or [Path(DEFAULT_FOLDER)])
         raise Invalid(f"There are no flow files in {where}.", code="no_flows", hint="--allow-empty accepts that.")
@@ -210,44 +201,6 @@ def _watched(files: Sequence[Path]) -> Iterable[Path]:
     from automata.cli.output import console
 
     return track(files, "Checking flows", console=console(stderr=True), transient=True)
-
-
-# --- where it is said ----------------------------------------------------------------------------------------------
-
-
-def _targets(formats: Sequence[str]) -> list[Target]:
-    """One target a `--format`; people get the human format too when everything else goes to files."""
-    targets = [_target(text) for text in formats]
-    shown = [one.form for one in targets if one.file is None]
-    if not shown:
-        return [*targets, Target("human")]
-    if len(shown) > 1 and _ALONE.intersection(shown):
-        raise Usage(
-            f"{' and '.join(shown)} cannot share standard output.",
-            hint=f"Write one of them to a file: --format {shown[0]}=FILE",
-        )
-    return targets
-
-
-def _target(text: str) -> Target:
-    name, equals, file = text.partition("=")
-    form = next((known for known in FORMATS if known == name), None)
-    if form is None or (equals and not file):
-        raise Usage(f"{text!r} is no format.", hint=f"Give one of {', '.join(FORMATS)}, or FORMAT=FILE.")
-    return Target(form, Path(file) if file else None)
-
-
-def _write(report: Mapping[str, Any], targets: Sequence[Target]) -> None:
-    from automata.report.diagnostics import render
-
-    for target in targets:
-        if target.file is None:
-            typer.echo(render(report, target.form, _source, colour=colours()), nl=False)
-            continue
-        try:
-            target.file.write_text(render(report, target.form, _source), encoding="utf-8")
-        except OSError as error:
-            raise Usage(f"{target.file} cannot be written: {error.strerror}.", code="unwritable") from error
 
 
 def _source(file: str) -> str | None:

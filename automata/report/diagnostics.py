@@ -68,7 +68,7 @@ def render(report: Mapping[str, Any], form: Format, source: Source | None = None
             return _Human(source or (lambda _: None), colour).text(report)
 
 
-def _plural(count: int, noun: str) -> str:
+def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
@@ -84,11 +84,11 @@ class _Human:
 
     def _finding(self, one: Mapping[str, Any]) -> str:
         place = ":".join(str(part) for part in (one["file"], one["line"], one["column"]) if part)
-        head = f"{self._paint('place', _visible(place))}: " if place else ""
+        head = f"{self._paint('place', visible(place))}: " if place else ""
         severity = self._paint(one["severity"], f"{one['severity']} {one['code']}")
         quoted = self._quote(one["file"], one["line"], one["column"])
-        text = f"{head}{severity} {_visible(one['message'])}\n"
-        hint = f"  = {_visible(one['suggestion'])}\n" if one["suggestion"] else ""
+        text = f"{head}{severity} {visible(one['message'])}\n"
+        hint = f"  = {visible(one['suggestion'])}\n" if one["suggestion"] else ""
         return text + quoted + hint
 
     def _quote(self, file: str, line: int, column: int) -> str:
@@ -101,7 +101,7 @@ class _Human:
         indent = "".join("\t" if character == "\t" else " " for character in text[: max(column - 1, 0)])
         gutter = self._paint("faint", f"  {number} | ")
         under = self._paint("faint", f"  {' ' * len(number)} | ")
-        return f"{gutter}{_visible(text)}\n{under}{indent}{self._paint('error', '^')}\n"
+        return f"{gutter}{visible(text)}\n{under}{indent}{self._paint('error', '^')}\n"
 
     def _lines(self, file: str) -> Sequence[str]:
         if file not in self.lines:
@@ -110,15 +110,19 @@ class _Human:
         return self.lines[file]
 
     def _summary(self, summary: Mapping[str, int]) -> str:
-        files = _plural(summary["files"], "file")
+        files = plural(summary["files"], "file")
         if not summary["errors"] and not summary["warnings"]:
             verb = "is" if summary["files"] == 1 else "are"
             return f"{self._paint('good', f'{files} {verb} valid')}\n" if summary["files"] else "0 files\n"
-        counts = [_plural(summary[f"{kind}s"], kind) for kind in ("error", "warning") if summary[f"{kind}s"]]
+        counts = [plural(summary[f"{kind}s"], kind) for kind in ("error", "warning") if summary[f"{kind}s"]]
         return f"{', '.join(counts)} in {files}\n"
 
     def _paint(self, style: str, text: str) -> str:
-        return f"{_COLOURS[style]}{text}{_RESET}" if self.colour else text
+        return paint(style, text, self.colour)
+
+
+def paint(style: str, text: str, colour: bool) -> str:
+    return f"{_COLOURS[style]}{text}{_RESET}" if colour else text
 
 
 def _window(text: str, column: int) -> tuple[str, int]:
@@ -132,17 +136,21 @@ def _window(text: str, column: int) -> tuple[str, int]:
     return (cut[:-1] + "…" if start + LONGEST_LINE < len(text) else cut), column - start
 
 
-def _visible(text: str) -> str:
+def visible(text: str) -> str:
     """Without characters that could steer a terminal or turn the reading direction; a file may come from anyone."""
     return "".join(one if one.isprintable() or one == "\t" else "\N{REPLACEMENT CHARACTER}" for one in text)
 
 
 def _annotation(one: Mapping[str, Any]) -> str:
-    """A workflow command: GitHub shows it at its line of the pull request."""
-    fields = {"file": one["file"], "line": one["line"], "col": one["column"], "title": one["code"]}
-    given = ",".join(f"{name}={_escaped(str(value), ':,')}" for name, value in fields.items() if value)
     hint = f" ({one['suggestion']})" if one["suggestion"] else ""
-    return f"::{one['severity']} {given}::{_escaped(one['message'] + hint)}\n"
+    return annotation(one["severity"], one["file"], one["line"], one["column"], one["code"], one["message"] + hint)
+
+
+def annotation(severity: str, file: str, line: int, column: int, title: str, message: str) -> str:
+    """A workflow command: GitHub shows it at its line of the pull request."""
+    fields = {"file": file, "line": line, "col": column, "title": title}
+    given = ",".join(f"{name}={_escaped(str(value), ':,')}" for name, value in fields.items() if value)
+    return f"::{severity} {given}::{_escaped(message)}\n"
 
 
 def _escaped(text: str, further: str = "") -> str:

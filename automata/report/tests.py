@@ -1,0 +1,148 @@
+"""What rehearsals showed, as one versioned JSON report and as people, CI servers and GitHub want to read it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from typing import Any, Literal
+from xml.etree import ElementTree
+
+from automata import __version__
+from automata.errors import Diagnostic
+from automata.report.diagnostics import Report, Source, annotation, paint, plural, render, visible
+
+TestFormat = Literal["human", "json", "junit", "github"]
+FORMATS: tuple[TestFormat, ...] = ("human", "json", "junit", "github")
+
+VERSION = 1
+MAX_PROBLEMS = 20  # of a case that people are shown
+
+
+def tests_report(
+    results: Sequence[Mapping[str, Any]], diagnostics: Sequence[Diagnostic], files: int, took_sec: float
+) -> dict[str, Any]:
+    """The report that every format is made from. `results` are cases (sandbox.cases.Result) as plain data."""
+    checked = Report(files, tuple(diagnostics))
+    passed = sum(bool(one["passed"]) for one in results)
+    return {
+        "version": VERSION,
+        "tool": {"name": "automata", "version": __version__},
+        "ok": checked.ok and passed == len(results),
+        "summary": {
+            "files": files,
+            "cases": len(results),
+            "passed": passed,
+            "failed": len(results) - passed,
+            "errors": checked.count("error"),
+            "warnings": checked.count("warning"),
+        },
+        "took_sec": round(took_sec, 3),
+        "diagnostics": checked.as_json()["diagnostics"],
+        "cases": sorted(results, key=lambda one: (one["file"], one["line"], one["name"])),
+    }
+
+
+def render_tests(
+    report: Mapping[str, Any], form: TestFormat, source: Source | None = None, *, colour: bool = False
+) -> str:
+    """Text that ends with a line break, or nothing."""
+    match form:
+        case "json":
+            return json.dumps(report, indent=2, ensure_ascii=False, default=str) + "\n"
+        case "junit":
+            return _junit(report)
+        case "github":
+            return render(report, "github") + "".join(_failure(one) for one in report["cases"] if not one["passed"])
+        case "human":
+            return _human(report, source, colour)
+
+
+# --- people --------------------------------------------------------------------------------------------------------
+
+
+def _human(report: Mapping[str, Any], source: Source | None, colour: bool) -> str:
+    lines: list[str] = []
+    if report["diagnostics"]:
+        told = {**report, "summary": {**report["summary"]}}
+        lines.append(render(told, "human", source, colour=colour).rstrip("\n"))
+    for file, cases in groupby(report["cases"], key=lambda one: one["file"]):
+        lines.append(visible(file))
+        for one in cases:
+            lines += _case(one, colour)
+    lines.append(_summary(report, colour))
+    return "\n".join(lines) + "\n"
+
+
+def _case(one: Mapping[str, Any], colour: bool) -> list[str]:
+    if one["passed"]:
+        return [f"  {paint('good', 'ok', colour)}    {visible(one['name'])}"]
+    shown = one["problems"][:MAX_PROBLEMS]
+    lines = [f"  {paint('error', 'FAIL', colour)}  {visible(one['name'])}  ({visible(one['file'])}:{one['line']})"]
+    lines += [f"        {visible(item['where'])}: {visible(item['message'])}" for item in shown]
+    if more := len(one["problems"]) - len(shown):
+        lines.append(f"        and {more} more")
+    return lines
+
+
+def _summary(report: Mapping[str, Any], colour: bool) -> str:
+    summary = report["summary"]
+    parts = [paint("good", f"{summary['passed']:,} passed", colour)]
+    if summary["failed"]:
+        parts.append(paint("error", f"{summary['failed']:,} failed", colour))
+    if summary["errors"]:
+        parts.append(paint("error", plural(summary["errors"], "error"), colour))
+    return f"{', '.join(parts)} in {plural(summary['files'], 'file')}, {report['took_sec']:.1f} s"
+
+
+# --- programs ------------------------------------------------------------------------------------------------------
+
+
+def _failure(one: Mapping[str, Any]) -> str:
+    message = "; ".join(f"{item['where']}: {item['message']}" for item in one["problems"][:MAX_PROBLEMS])
+    return annotation("error", one["file"], one["line"], 0, one["name"], message)
+
+
+def _junit(report: Mapping[str, Any]) -> str:
+    """The XML that CI servers know as JUnit's: a suite a file, a case a case."""
+    summary = report["summary"]
+    counts = {"tests": summary["cases"] + bool(summary["errors"]), "failures": summary["failed"]}
+    counts["errors"] = int(bool(summary["errors"]))
+    root = ElementTree.Element("testsuites", {"name": "automata", **{name: str(n) for name, n in counts.items()}})
+    for file, group in groupby(report["cases"], key=lambda one: one["file"]):
+        cases = list(group)
+        failures = sum(not one["passed"] for one in cases)
+        suite = ElementTree.SubElement(
+            root, "testsuite", name=_clean(file), tests=str(len(cases)), failures=str(failures)
+        )
+        for one in cases:
+            _junit_case(suite, one)
+    errors = [one for one in report["diagnostics"] if one["severity"] == "error"]
+    if errors:
+        suite = ElementTree.SubElement(root, "testsuite", name="files", tests="1", errors="1")
+        case = ElementTree.SubElement(suite, "testcase", classname="files", name="are valid")
+        text = "\n".join(f"{one['file']}:{one['line']}: {one['code']} {one['message']}" for one in errors)
+        ElementTree.SubElement(case, "error", message=plural(len(errors), "error")).text = _clean(text)
+    ElementTree.indent(root)
+    return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def _junit_case(suite: ElementTree.Element, one: Mapping[str, Any]) -> None:
+    seconds = f"{one['took_ms'] / 1000:.4f}"
+    case = ElementTree.SubElement(
+        suite,
+        "testcase",
+        classname=_clean(one["flow"]),
+        name=_clean(one["name"]),
+        file=_clean(one["file"]),
+        time=seconds,
+    )
+    if not one["passed"]:
+        text = "\n".join(f"{item['where']}: {item['message']}" for item in one["problems"])
+        first = one["problems"][0]["message"] if one["problems"] else "failed"
+        ElementTree.SubElement(case, "failure", message=_clean(first)).text = _clean(text)
+
+
+def _clean(text: str) -> str:
+    """XML 1.0 cannot hold control characters, not even escaped."""
+    return "".join(one if one.isprintable() or one in "\t\n" else "\N{REPLACEMENT CHARACTER}" for one in str(text))
