@@ -32,8 +32,15 @@ class Place:
     """A project in a repository on this disk."""
 
     mirror: Mirror
-    folder: str
-    environment: str
+    source: Source
+
+    @property
+    def folder(self) -> str:
+        return self.source.path
+
+    @property
+    def environment(self) -> str:
+        return self.source.environment
 
     def now(self) -> Tree:
         return WorkingTree(self.mirror, self.folder)
@@ -65,7 +72,7 @@ def find_place(settings: Settings) -> Place:
             code="not_local",
             hint="Cases are run on files: clone the repository first.",
         )
-    return Place(source.open(), source.path, source.environment)
+    return Place(source.open(), source)
 
 
 def _around(settings: Settings) -> Source:

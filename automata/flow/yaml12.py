@@ -281,3 +281,13 @@ def _tag(tag: str) -> str:
 
 def _short(text: str) -> str:
     return text if len(text) <= 40 else text[:37] + "…"
+
+
+def to_yaml(value: Any) -> str:
+    """JSON data as YAML that `parse_yaml` reads back, in the order of its keys and without anchors."""
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
+
+
+class _Dumper(yaml.SafeDumper):
+    def ignore_aliases(self, data: Any) -> bool:
+        return True

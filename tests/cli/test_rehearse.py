@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 from xml.etree import ElementTree
 
 import pytest
@@ -185,3 +189,47 @@ def test_outside_of_a_repository_it_says_so(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.chdir("/")
     code, _, err = run()
     assert (code, "no_repository" in err) == (3, True)
+
+
+def test_mocks_are_written_for_requests_that_none_answered(place: Path, run: Run) -> None:
+    (place / "tests/orders.test.yaml").write_text("flow: orders\ncases: [{name: bare, expect: {status: SUCCEEDED}}]\n")
+    code, _, err = run("orders", "--record-mocks", "tests/mocks/new.yaml")
+    assert (code, "Wrote 1 mocks" in err) == (1, True)
+    mocks = "mocks_from: [mocks/new.yaml]\n"
+    (place / "tests/orders.test.yaml").write_text(f"flow: orders\n{mocks}cases: [{{name: bare}}]\n")
+    code, out, _ = run("orders", "-f", "json")
+    (case,) = json.loads(out)["cases"]
+    assert [one["mock"] for one in case["requests"]] == ["get-crm-orders"], "what was written answers now"
+    assert run("orders", "--record-mocks", "tests/mocks/new.yaml")[0] == 3, "nothing is written over"
+
+
+def test_watch_runs_again_when_a_file_changes(place: Path) -> None:
+    command = [sys.executable, "-m", "automata", "test", "--watch", "orders"]
+    env = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(
+        command, cwd=place, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        assert process.stdout
+        try:
+            assert _read_until(process.stdout, "Waiting for a change") == ["1 passed"]
+            (place / "tests/mocks/n.json").write_text('{"n": 3}')
+            assert _read_until(process.stdout, "Waiting for a change") == ["0 passed, 1 failed"]
+            (place / "flows/orders.yaml").write_text("name: orders\n")
+            assert _read_until(process.stdout, "Waiting for a change") == [], (
+                "a flow that is wrong is told and waited for"
+            )
+            process.send_signal(signal.SIGINT)
+            assert process.wait(20) == 130
+        finally:
+            process.kill()
+
+
+def _read_until(stream: IO[str], end: str) -> list[str]:
+    """The summaries up to a line."""
+    found = []
+    for line in stream:
+        if " passed" in line:
+            found.append(line.partition(" in ")[0].strip())
+        if end in line:
+            return found
+    raise AssertionError(f"{end} was never said")

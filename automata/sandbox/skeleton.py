@@ -1,0 +1,44 @@
+"""Mocks to begin with, from the requests that no mock answered."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+MAX_MOCKS = 500  # as many as a file of mocks may have
+
+
+def skeletons(requests: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """One mock for each method and URL, in the order they were first sent, answering 200 with an empty object.
+
+    `requests` are those of a Result. What was sent is not copied: a body may hold what does not belong in a repository.
+    """
+    made: dict[tuple[str, str], dict[str, Any]] = {}
+    for one in requests:
+        key = (one["method"], one["url"])
+        if key not in made and len(made) < MAX_MOCKS:
+            made[key] = _mock(*key, taken={mock["id"] for mock in made.values()})
+    return list(made.values())
+
+
+def _mock(method: str, address: str, taken: set[str]) -> dict[str, Any]:
+    url = urlsplit(address)
+    wanted: dict[str, Any] = {"host": url.hostname or "", "path": url.path or "/"}
+    if query := dict(parse_qsl(url.query, keep_blank_values=True)):
+        wanted["query"] = query
+    return {
+        "id": _name(method, url.hostname or "", url.path, taken),
+        "request": {"method": method, "url": wanted},
+        "responses": [{"status": 200, "json": {}}],
+    }
+
+
+def _name(method: str, host: str, path: str, taken: set[str]) -> str:
+    words = [method.lower(), *re.split(r"[^A-Za-z0-9]+", f"{host.split('.')[0]} {path}")]
+    name = "-".join(word for word in words if word)[:90]
+    number, free = 2, name
+    while free in taken:
+        free, number = f"{name}-{number}", number + 1
+    return free
