@@ -49,7 +49,6 @@ class NewRun:
     trigger: str = "api"
     id: UUID = field(default_factory=new_id)
     idempotency_key: str | None = None
-    key_alone: bool = False  # the same key is the same request, whatever the inputs
     schedule_id: UUID | None = None
     scheduled_for: datetime | None = None
     created_by: str | None = None
@@ -271,7 +270,7 @@ def _run_row(run: NewRun) -> Row:
         inputs,
         run.idempotency_key,
         # Of the inputs alone: a client that asks again after a deployment still means the run it asked for.
-        hashlib.sha256(inputs.encode()).hexdigest() if run.idempotency_key and not run.key_alone else None,
+        hashlib.sha256(inputs.encode()).hexdigest() if run.idempotency_key else None,
         run.schedule_id,
         run.scheduled_for,
         run.created_by,

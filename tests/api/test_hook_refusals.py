@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from datetime import UTC, datetime
 from typing import Any
@@ -339,5 +340,22 @@ def test_a_value_that_the_sender_may_not_see_does_not_stand_in_the_refusal(use):
         answer = await post(site, body, signed(body))
         assert answer.status_code == 422
         assert "canary" not in answer.text
+
+    use(test)
+
+
+@pytest.mark.parametrize(("size", "apart"), [(hooks.LARGE, False), (hooks.LARGE + 1, True)])
+def test_digests_of_large_bodies_do_not_hold_up_other_requests(use, monkeypatch, size, apart):
+    threads: set[int] = set()
+
+    def digest(*given: Any) -> str:
+        threads.add(threading.get_ident())
+        return signature(*given)
+
+    async def test(site):
+        await ready(site)
+        monkeypatch.setattr(webhook, "signature", digest)
+        assert (await post(site, b"x" * size, signed(secret="another"))).status_code == 401
+        assert (threads != {threading.get_ident()}) is apart
 
     use(test)
