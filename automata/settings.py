@@ -18,6 +18,7 @@ from automata.errors import Usage
 
 _QUEUE = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")  # as in flow files
 MOST_RETENTION_DAYS = 3650
+LEAST_SYNC_SEC, MOST_SYNC_SEC = 1, 86_400
 MOST_TOLERANCE_SEC = 3600  # far below a day: a delivery must be too old before its run may be deleted
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
@@ -49,6 +50,7 @@ class Settings:
     heartbeat_sec: float = 10.0
     poll_sec: float = 2.0  # what a bell that was never rung costs, at most
     drain_sec: float = 25.0
+    sync_interval_sec: float = 60.0  # between two looks of the controller at its branch
     # egress
     allow_loopback: bool = False
     egress_allow: tuple[str, ...] = ()
@@ -81,6 +83,10 @@ def load(env: Mapping[str, str] | None = None, **flags: Any) -> Settings:
     if made.retention_days > MOST_RETENTION_DAYS:
         raise Usage(
             f"AUTOMATA_RETENTION_DAYS: {made.retention_days} is above {MOST_RETENTION_DAYS}; 0 keeps runs for ever"
+        )
+    if not LEAST_SYNC_SEC <= made.sync_interval_sec <= MOST_SYNC_SEC:
+        raise Usage(
+            f"AUTOMATA_SYNC_INTERVAL_SEC: {made.sync_interval_sec:g} is not {LEAST_SYNC_SEC} to {MOST_SYNC_SEC}"
         )
     if made.hook_tolerance_sec > MOST_TOLERANCE_SEC:
         raise Usage(f"AUTOMATA_HOOK_TOLERANCE_SEC: {made.hook_tolerance_sec:g} is above {MOST_TOLERANCE_SEC}")

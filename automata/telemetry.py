@@ -72,6 +72,21 @@ RETENTION_LAST = Gauge(
     "When this process last looked at every run that may be old enough; 0 before.",
     registry=REGISTRY,
 )
+SYNC_ATTEMPTS = Counter(
+    "automata_sync_attempts_total",
+    "Looks of the controller at its branch: synced, unchanged, failed (waits for a commit), unavailable (tried again).",
+    ("environment", "result"),
+    registry=REGISTRY,
+)
+SYNC_LAST = Gauge(
+    "automata_sync_last_success_timestamp_seconds",
+    "When the flows were last seen to be those of their branch.",
+    ("environment",),
+    registry=REGISTRY,
+)
+SYNC_SECONDS = Histogram(
+    "automata_sync_duration_seconds", "Attempts that succeeded, from fetch to commit.", registry=REGISTRY
+)
 LEADING = Gauge("automata_leading", "1 while this process leads, by role.", ("role",), registry=REGISTRY)
 INTAKE_ROWS = Histogram(
     "automata_intake_batch_rows", "Run requests that shared one transaction.", buckets=_ROWS, registry=REGISTRY

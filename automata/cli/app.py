@@ -18,7 +18,7 @@ from automata.cli.demo.command import demo
 from automata.cli.migrate import migrate
 from automata.cli.output import Format, Output, report, say, say_json
 from automata.cli.rehearse import rehearse
-from automata.cli.services import api, orchestrator, scheduler, worker
+from automata.cli.services import api, controller, orchestrator, scheduler, worker
 from automata.cli.sync import init, sync
 from automata.cli.up import up
 from automata.cli.validate import schema, validate
@@ -60,6 +60,9 @@ app.command(rich_help_panel=KEEP, epilog="Example: automata migrate --dry-run")(
 app.command(rich_help_panel=KEEP, epilog="Example: automata api --host 0.0.0.0")(api)
 app.command(rich_help_panel=KEEP, epilog="Example: automata scheduler --port 0")(scheduler)
 app.command(rich_help_panel=KEEP, epilog="Example: automata orchestrator --port 0")(orchestrator)
+app.command(rich_help_panel=KEEP, epilog="Example: automata controller --repo https://git.example.com/flows.git")(
+    controller
+)
 app.command(rich_help_panel=KEEP, epilog="Example: automata worker --concurrency 200 --queues default,slow")(worker)
 
 

@@ -1,8 +1,9 @@
-"""`automata api|scheduler|orchestrator|worker`: one part of the product as a process of its own, any number of each."""
+"""`automata api|scheduler|orchestrator|worker|controller`: one part of the product as a process, any number of each."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,9 +12,11 @@ from automata.cli.output import Format, Output, say, say_json
 from automata.settings import load
 
 if TYPE_CHECKING:
-    from automata.services.process import Running
+    from automata.services.process import Part, Running
+    from automata.settings import Settings
+    from automata.store.database import Database
 
-PORTS = {"api": 8080, "scheduler": 8081, "worker": 8082, "orchestrator": 8083}
+PORTS = {"api": 8080, "scheduler": 8081, "worker": 8082, "orchestrator": 8083, "controller": 8084}
 
 Host = Annotated[str | None, typer.Option("--host", help="Listen here.", show_default="127.0.0.1")]
 Port = Annotated[
@@ -65,7 +68,44 @@ def worker(
     )
 
 
-def _serve(part: str, output: Format, *, port: int | None, **flags: Any) -> None:
+def controller(
+    repo: Annotated[
+        str | None,
+        typer.Option("--repo", help="Flows repository: a folder, a bare repository or a URL.", show_default=False),
+    ] = None,
+    branch: Annotated[
+        str | None, typer.Option("--branch", help="The branch to follow.", show_default="the environment's, else main")
+    ] = None,
+    env: Annotated[str | None, typer.Option("--env", help="The environment.", show_default="prod")] = None,
+    path: Annotated[
+        str | None, typer.Option("--path", help="The project's folder inside the repository.", show_default=False)
+    ] = None,
+    interval_sec: Annotated[
+        float | None, typer.Option("--interval-sec", help="Between two looks at the branch.", show_default="60")
+    ] = None,
+    host: Host = None,
+    port: Port = None,
+    output: Output = Format.TABLE,
+) -> None:
+    """Keep the flows at the head of their branch: one controller a source and environment. Health on port 8084.
+
+    A commit with a file that is wrong changes nothing, and the next commit is waited for. Credentials come from
+    AUTOMATA_GIT_TOKEN, AUTOMATA_GIT_USERNAME and AUTOMATA_GIT_SSH_KEY.
+    """
+    flags = {"repo": repo, "repo_path": path, "environment": env, "sync_interval_sec": interval_sec}
+    _serve("controller", output, host=host, port=port, branch_of=branch or os.environ.get("AUTOMATA_BRANCH"), **flags)
+
+
+def controller_of(settings: Settings, branch: str | None) -> Callable[[Database], Part]:
+    """What makes the controller's loop. Raises Usage for a source that cannot be."""
+    from automata.cli.sync import source_of
+    from automata.services.controller import Controller
+
+    source = source_of(settings, branch)
+    return lambda db: Controller(db, source, settings.sync_interval_sec).run
+
+
+def _serve(part: str, output: Format, *, port: int | None, branch_of: str | None = None, **flags: Any) -> None:
     """Run one part until SIGTERM or SIGINT. It waits for a database that is not there yet, or not migrated."""
     from automata.api.app import create_app, create_health_app
     from automata.cli.database import database
@@ -76,6 +116,7 @@ def _serve(part: str, output: Format, *, port: int | None, **flags: Any) -> None
     if port is None and "AUTOMATA_PORT" not in os.environ:
         port = PORTS[part]
     settings = load(port=port, **flags)
+    more = {part: controller_of(settings, branch_of)} if part == "controller" else {}
     configure_logs(settings.log_level, settings.log_format)
 
     async def on_ready(running: Running) -> None:
@@ -87,4 +128,4 @@ def _serve(part: str, output: Format, *, port: int | None, **flags: Any) -> None
 
     make_app = create_app if part == "api" else create_health_app
     with database(settings) as url, runner() as loop:
-        loop.run(serve(settings, url, make_app, parts={part}, patient=True, on_ready=on_ready))
+        loop.run(serve(settings, url, make_app, parts={part}, patient=True, on_ready=on_ready, more=more))

@@ -99,6 +99,7 @@ def _run(settings: Settings, branch: str | None, watch: bool, tell: Tell) -> Non
 
 async def _serve(settings: Settings, url: str, branch: str | None, watch: bool, tell: Tell) -> None:
     from automata.api.app import create_app
+    from automata.cli.services import controller_of
     from automata.services.process import serve
     from automata.store.database import Database
 
@@ -109,6 +110,8 @@ async def _serve(settings: Settings, url: str, branch: str | None, watch: bool, 
             await _sync(db, source, tell)
         finally:
             await db.close()
+    # What is watched on disk needs no controller; everything else is followed as commits come.
+    more = {"controller": controller_of(settings, branch)} if source and not watch else {}
     watching: list[asyncio.Task[None]] = []
 
     async def on_ready(running: Running) -> None:
@@ -117,7 +120,7 @@ async def _serve(settings: Settings, url: str, branch: str | None, watch: bool, 
             watching.append(asyncio.create_task(_watch(running.db, source, tell)))
 
     try:
-        await serve(settings, url, create_app, on_ready=on_ready)
+        await serve(settings, url, create_app, on_ready=on_ready, more=more)
     finally:
         for task in watching:
             task.cancel()

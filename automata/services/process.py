@@ -63,11 +63,12 @@ async def serve(
     patient: bool = False,
     on_ready: Callable[[Running], Awaitable[None]] | None = None,
     types: Mapping[str, StepType] | None = None,
+    more: Mapping[str, Callable[[Database], Part]] | None = None,
 ) -> None:
     """Run until SIGINT or SIGTERM, then drain. `on_ready` is awaited once HTTP is answered.
 
     `patient` waits for a database that does not answer or lacks its tables instead of raising Unavailable. Raises
-    Usage when the address is taken.
+    Usage when the address is taken. `more` are parts that need Git, which nobody else loads.
     """
     stop, drained = asyncio.Event(), asyncio.Event()
     listening = bind(settings.host, settings.port)
@@ -81,6 +82,7 @@ async def serve(
         stack.push_async_callback(broker.close)
         health = Health()
         loops = _loops(parts, db, broker, settings, types or {}, stack)
+        loops |= {name: make(db) for name, make in (more or {}).items()}
         app = make_app(db, broker, settings, health.snapshot)
         _stop_on_signals(stop, broker, settings)
         async with asyncio.TaskGroup() as group:

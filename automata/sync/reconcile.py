@@ -152,7 +152,7 @@ class _Attempt:
             tree = look(mirror, self.source, "")
             self.branch = mirror.head_branch() or NO_COMMIT
         else:
-            self.branch = choose_branch(mirror, self.source, _stages)
+            self.branch = choose_branch(mirror, self.source, stages_of)
             self.sha = mirror.resolve(self.branch)
             tree = look(mirror, self.source, self.sha)
         return tree
@@ -285,7 +285,7 @@ def _is_rewritten(mirror: Mirror, before: str | None, after: str) -> bool:
     return known and mirror.rewritten(before or "", after)
 
 
-def _stages(tree: Tree) -> dict[str, str | None]:
+def stages_of(tree: Tree) -> dict[str, str | None]:
     return {name: stage.branch for name, stage in read_project(tree)[0].stages.items()}
 
 

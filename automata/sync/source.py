@@ -83,6 +83,13 @@ def look(mirror: Mirror, source: Source, commit: str) -> Tree:
     return mirror.tree(commit, source.path)
 
 
+def head(source: Source, stages: Callable[[Tree], Mapping[str, str | None]]) -> str:
+    """The commit that the source's branch is at now; fetches. Raises Missing, Unavailable."""
+    mirror = source.open()
+    mirror.fetch()
+    return mirror.resolve(choose_branch(mirror, source, stages))
+
+
 def choose_branch(mirror: Mirror, source: Source, stages: Callable[[Tree], Mapping[str, str | None]]) -> str:
     """The branch to follow: the one asked for, else the environment's in `automata.yaml`, else main.
 
