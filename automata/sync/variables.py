@@ -73,8 +73,8 @@ def _walk(value: Any, pointer: str) -> Iterator[Use]:
 
 
 def _text(text: str, pointer: str) -> Iterator[Use]:
-    # A bare `condition` is an expression; anything else of that name is a value, where the text says so itself.
-    bare = pointer.endswith("/condition") and "{{" not in text and "{%" not in text
+    # A bare `condition` or `foreach` is an expression; else a name is a value, and the text says so itself.
+    bare = pointer.endswith(("/condition", "/foreach")) and "{{" not in text and "{%" not in text
     try:
         compiled = compile_condition(text) if bare else compile_value(text)
     except TemplateError:

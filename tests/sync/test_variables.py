@@ -22,8 +22,9 @@ def resolved(flow: dict[str, Any], **variables: Any) -> tuple[dict[str, Any], li
 
 
 def test_only_what_is_read_is_kept() -> None:
-    flow = spec("{{ vars.a }} and {{ vars['b'].c }}", condition="vars.d > 1")
-    assert resolved(flow, a=1, b={"c": 2}, d=3, e=4) == ({"a": 1, "b": {"c": 2}, "d": 3}, [])
+    flow = spec("{{ vars.a }} and {{ vars['b'].c }}", condition="vars.d > 1", foreach="vars.f")
+    kept = {"a": 1, "b": {"c": 2}, "d": 3, "f": [1]}
+    assert resolved(flow, **kept, e=4) == (kept, [])
 
 
 def test_outputs_and_the_failure_step_count() -> None:
