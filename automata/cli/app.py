@@ -17,6 +17,7 @@ from automata.cli import approval, deadletters, flow, run, schedule, webhook
 from automata.cli.demo.command import demo
 from automata.cli.migrate import migrate
 from automata.cli.output import Format, Output, report, say, say_json
+from automata.cli.plan import plan
 from automata.cli.rehearse import rehearse
 from automata.cli.services import api, controller, orchestrator, scheduler, worker
 from automata.cli.sync import init, sync
@@ -43,6 +44,7 @@ app.command(rich_help_panel=START, epilog="Example: automata up --repo ./my-flow
 app.command(rich_help_panel=START, epilog="Example: automata demo --keep")(demo)
 app.command(rich_help_panel=START, epilog="Example: automata init my-flows")(init)
 app.command(rich_help_panel=WRITE, epilog="Example: automata validate flows --format github")(validate)
+app.command(rich_help_panel=WRITE, epilog="Example: automata plan --base main")(plan)
 app.command("test", rich_help_panel=WRITE, epilog="Example: automata test sync-orders -j 2")(rehearse)
 app.command(rich_help_panel=WRITE, epilog="Example: automata schema > flow.schema.json")(schema)
 app.command(rich_help_panel=WRITE, epilog="Example: automata sync --repo ./my-flows --dry-run")(sync)

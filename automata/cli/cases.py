@@ -89,6 +89,14 @@ def _around(settings: Settings) -> Source:
     )
 
 
+def flows_of(tree: Tree, environment: str) -> Known:
+    """The flows of a tree by name. Raises Invalid when one is not valid."""
+    files = list_files(tree, environment)
+    wanted = validate(tree, files)
+    contents = {flow.name: wanted.content(flow.path, tree, files) for flow in wanted.flows}
+    return {name: (content.spec, content.variables) for name, content in contents.items()}
+
+
 def gather(tree: Tree, environment: str) -> Found:
     """Flows and cases of a tree; what is wrong with test files is among the diagnostics.
 

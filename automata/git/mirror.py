@@ -107,8 +107,14 @@ class Mirror:
         return branch if branch in self.branches() else None
 
     def tree(self, commit: str, folder: str = "") -> CommitTree:
-        """Read the project in `folder` at a full SHA. Raises Missing (code `folder_not_found`)."""
+        """Read the project in `folder` at a full SHA. Raises Missing (`commit_not_found`, `folder_not_found`)."""
         folder = check_folder(folder)
+        if commit not in self._repository:
+            raise Missing(
+                f"There is no commit {shown(commit)} in {self.address.url}.",
+                code="commit_not_found",
+                hint="A shallow clone lacks older commits: fetch them.",
+            )
         tree = CommitTree(self._repository, self.address, commit, folder)
         if not tree.exists(folder):
             raise Missing(

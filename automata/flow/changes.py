@@ -1,0 +1,265 @@
+"""What a change of a flow means: two specs in, classed findings out. Pure; steps are matched by their ids.
+
+breaking   whoever calls the flow may have to change: an input that is needed now, an input or an output that is gone
+security   it reaches where it did not reach before: a new host, a new secret, a secret for a host that had none
+behaviour  runs will differ: steps, their order, conditions, requests, retries, schedules, webhooks
+neutral    nothing that runs can tell: descriptions, labels, titles
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from automata.flow.template import TemplateError, compile_value
+
+Class = Literal["breaking", "security", "behaviour", "neutral"]
+CLASSES: tuple[Class, ...] = ("breaking", "security", "behaviour", "neutral")
+Spec = Mapping[str, Any]
+
+MAX_SHOWN = 80
+_UNTOLD = ("name", "renamed_from", "$schema")
+_OWN = ("inputs", "outputs", "steps", "on_failure", "schedules", "webhooks")  # told part by part
+_NEUTRAL = ("description", "labels")
+_NARROWED = ("type", "enum", "pattern", "schema")
+_HOST = re.compile(r"[A-Za-z0-9.-]+(:\d+)?")
+_NOTHING: Spec = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """`path` names the part, as `steps.save.config.url`; `before` and `after` are None where there is none."""
+
+    kind: Class
+    path: str
+    message: str
+    before: Any = None
+    after: Any = None
+
+
+def changes(before: Spec | None, after: Spec | None, variables: tuple[Spec, Spec] = ({}, {})) -> list[Change]:
+    """All that differs, the worst first. None stands for a flow that is not there; `variables` are (before, after)."""
+    if before == after and variables[0] == variables[1]:
+        return []
+    if before is None:
+        found = [Change("behaviour", "", "the flow is new"), *_reach(_NOTHING, after or {}, ({}, variables[1]))]
+    elif after is None:
+        found = [Change("breaking", "", "the flow is gone: its schedules stop, and what calls it fails")]
+    else:
+        found = [*_interface(before, after), *_reach(before, after, variables), *_parts(before, after)]
+        found += _variables(*variables)
+    return sorted(found, key=lambda one: CLASSES.index(one.kind))
+
+
+# --- the interface -------------------------------------------------------------------------------------------------
+
+
+def _interface(before: Spec, after: Spec) -> Iterator[Change]:
+    old, new = before.get("inputs", {}), after.get("inputs", {})
+    for name in sorted(new.keys() - old.keys()):
+        needed = _needed(new[name])
+        message = f"the input `{name}` is new{' and required' if needed else ''}"
+        yield Change("breaking" if needed else "neutral", f"inputs.{name}", message, None, new[name])
+    for name in sorted(old.keys() - new.keys()):
+        yield Change("breaking", f"inputs.{name}", f"the input `{name}` is gone", old[name], None)
+    for name in sorted(old.keys() & new.keys()):
+        yield from _input(name, old[name], new[name])
+    gone, come = (before.get("outputs") or {}).keys(), (after.get("outputs") or {}).keys()
+    for name in sorted(gone - come):
+        yield Change("breaking", f"outputs.{name}", f"the output `{name}` is gone", before["outputs"][name], None)
+    for name in sorted(come - gone):
+        yield Change("neutral", f"outputs.{name}", f"the output `{name}` is new", None, after["outputs"][name])
+
+
+def _input(name: str, old: Spec, new: Spec) -> Iterator[Change]:
+    path = f"inputs.{name}"
+    if _needed(new) and not _needed(old):
+        yield Change("breaking", path, f"the input `{name}` is required now", old, new)
+    for key in _NARROWED:
+        if old.get(key) != new.get(key) and not _wider(key, old.get(key), new.get(key)):
+            yield Change("breaking", f"{path}.{key}", f"the input `{name}` takes less", old.get(key), new.get(key))
+    if old.get("default") != new.get("default"):
+        message = f"the default of the input `{name}` differs"
+        yield Change("behaviour", f"{path}.default", message, old.get("default"), new.get("default"))
+    if bool(old.get("secret")) and not new.get("secret"):
+        yield Change("security", f"{path}.secret", f"the input `{name}` is masked no more", True, False)
+
+
+def _needed(spec: Spec) -> bool:
+    return bool(spec.get("required")) and "default" not in spec
+
+
+def _wider(key: str, old: Any, new: Any) -> bool:
+    if key == "type":
+        return (old or "string", new or "string") == ("integer", "number") or (old or "string") == (new or "string")
+    if new is None:
+        return True
+    return key == "enum" and old is not None and all(value in new for value in old)
+
+
+# --- where it reaches ----------------------------------------------------------------------------------------------
+
+
+def _reach(before: Spec, after: Spec, variables: tuple[Spec, Spec]) -> Iterator[Change]:
+    old, new = _hosts(before, variables[0]), _hosts(after, variables[1])
+    for host in sorted(new.keys() - old.keys()):
+        steps = ", ".join(f"`{step}`" for step in sorted(new[host][0]))
+        yield Change("security", f"hosts.{host}", f"requests go to {host}, which is new (in {steps})", None, host)
+    for host in sorted(new):
+        for secret in sorted(new[host][1] - old.get(host, (set(), set()))[1]):
+            yield Change("security", f"hosts.{host}", f"the secret `{secret}` is sent to {host}", None, secret)
+    had = {secret for _, secrets in old.values() for secret in secrets}
+    sent = {secret for _, secrets in new.values() for secret in secrets}
+    for secret in sorted(_secrets(after) - _secrets(before) - (sent - had)):
+        yield Change("security", f"secrets.{secret}", f"the secret `{secret}` is used, and was not", None, secret)
+
+
+def _hosts(spec: Spec, variables: Spec) -> dict[str, tuple[set[str], set[str]]]:
+    """Host -> (steps, secrets) of the requests. What only a run can tell is the host `a computed host`."""
+    found: dict[str, tuple[set[str], set[str]]] = {}
+    for full, step in walk(spec):
+        config = step.get("config")
+        if step.get("type") != "http" or not isinstance(config, Mapping):
+            continue
+        steps, secrets = found.setdefault(_host(config.get("url"), variables), (set(), set()))
+        steps.add(full)
+        secrets |= _secrets(config)
+    return found
+
+
+def _host(url: Any, variables: Spec) -> str:
+    if not isinstance(url, str):
+        return "a computed host"
+    try:
+        # With placeholders for what only a run knows; where the host is made of one, it is not a host's name any more.
+        known = {"vars": variables, **{root: _Unknown() for root in ("inputs", "steps", "run", "secrets", "item")}}
+        text = str(compile_value(url).render(known))
+    except (TemplateError, ValueError, TypeError):
+        text = url
+    host = urlsplit(text.strip()).netloc.rpartition("@")[2].lower()
+    return host if _HOST.fullmatch(host) else "a computed host"
+
+
+class _Unknown(dict[str, Any]):
+    """Answers every path with a text that no host's name holds."""
+
+    def __missing__(self, key: str) -> Any:
+        return "{?}"
+
+
+def _secrets(tree: Any) -> set[str]:
+    if isinstance(tree, Mapping):
+        return {name for key, value in tree.items() if key != "webhooks" for name in _secrets(value)}
+    if isinstance(tree, list):
+        return {name for value in tree for name in _secrets(value)}
+    if not isinstance(tree, str) or "secrets" not in tree:
+        return set()
+    try:
+        references = compile_value(tree).references
+    except TemplateError:
+        return set()
+    return {one.path[0] if one.path else "(all)" for one in references if one.root == "secrets"}
+
+
+# --- what runs -----------------------------------------------------------------------------------------------------
+
+
+def walk(spec: Spec) -> Iterator[tuple[str, Spec]]:
+    """Every step with its full id, parents first, `on_failure` last."""
+    yield from _walk(spec.get("steps", ()), "")
+    if failure := spec.get("on_failure"):
+        yield from _walk((failure,), "")
+
+
+def _walk(steps: Any, prefix: str) -> Iterator[tuple[str, Spec]]:
+    for step in steps:
+        full = f"{prefix}{step['id']}"
+        yield full, step
+        for branch in step.get("branches", ()):
+            yield from _walk(branch["steps"], f"{full}.{branch['id']}.")
+
+
+def _parts(before: Spec, after: Spec) -> Iterator[Change]:
+    yield from _steps(dict(walk(before)), dict(walk(after)))
+    for key in sorted((before.keys() | after.keys()) - {*_OWN, *_UNTOLD}):
+        old, new = before.get(key), after.get(key)
+        if old == new:
+            continue
+        if key in _NEUTRAL:
+            yield Change("neutral", key, f"`{key}` differs", old, new)
+        elif isinstance(old, Mapping) and isinstance(new, Mapping):
+            yield from _members(key, f"`{key}", old, new)
+        else:
+            yield Change("behaviour", key, f"`{key}` {shown(old)} → {shown(new)}", old, new)
+    for key in ("schedules", "webhooks"):
+        yield from _named(key, before.get(key, ()), after.get(key, ()))
+    yield from _outputs(before.get("outputs") or {}, after.get("outputs") or {})
+    if (before.get("on_failure") or {}).get("id") != (after.get("on_failure") or {}).get("id"):
+        yield Change("behaviour", "on_failure", "another step handles a failure")
+
+
+def _steps(old: Mapping[str, Spec], new: Mapping[str, Spec]) -> Iterator[Change]:
+    for name in sorted(new.keys() - old.keys()):
+        message = f"the step `{name}` is new ({new[name].get('type')})"
+        yield Change("behaviour", f"steps.{name}", message, None, new[name])
+    for name in sorted(old.keys() - new.keys()):
+        yield Change("behaviour", f"steps.{name}", f"the step `{name}` is gone", old[name], None)
+    for name in (name for name in new if name in old):
+        yield from _step(name, old[name], new[name])
+    if [name for name in old if name in new] != [name for name in new if name in old]:
+        yield Change("neutral", "steps", "the steps are written in another order")
+
+
+def _step(name: str, old: Spec, new: Spec) -> Iterator[Change]:
+    for key in sorted((old.keys() | new.keys()) - {"id", "branches"}):
+        if old.get(key) == new.get(key):
+            continue
+        path = f"steps.{name}.{key}"
+        if key == "name":
+            yield Change("neutral", path, f"the title of `{name}` differs", old.get(key), new.get(key))
+        elif isinstance(old.get(key), Mapping) and isinstance(new.get(key), Mapping):
+            yield from _members(path, f"`{name}`: `{key}", old[key], new[key])
+        else:
+            message = f"`{name}`: `{key}` {shown(old.get(key))} → {shown(new.get(key))}"
+            yield Change("behaviour", path, message, old.get(key), new.get(key))
+
+
+def _members(path: str, label: str, old: Spec, new: Spec) -> Iterator[Change]:
+    for key in sorted(old.keys() | new.keys()):
+        if old.get(key) != new.get(key):
+            message = f"{label}.{key}` {shown(old.get(key))} → {shown(new.get(key))}"
+            yield Change("behaviour", f"{path}.{key}", message, old.get(key), new.get(key))
+
+
+def _named(key: str, old: Any, new: Any) -> Iterator[Change]:
+    noun = key.removesuffix("s")
+    before, after = ({one["name"]: one for one in many} for many in (old, new))
+    for name in sorted(before.keys() | after.keys()):
+        if before.get(name) != after.get(name):
+            verb = "is new" if name not in before else "is gone" if name not in after else "differs"
+            kind: Class = "security" if key == "webhooks" and name not in before else "behaviour"
+            message = f"the {noun} `{name}` {verb}"
+            yield Change(kind, f"{key}.{name}", message, before.get(name), after.get(name))
+
+
+def _outputs(old: Spec, new: Spec) -> Iterator[Change]:
+    for name in sorted(old.keys() & new.keys()):
+        if old[name] != new[name]:
+            message = f"the output `{name}` {shown(old[name])} → {shown(new[name])}"
+            yield Change("behaviour", f"outputs.{name}", message, old[name], new[name])
+
+
+def _variables(old: Spec, new: Spec) -> Iterator[Change]:
+    for name in sorted(old.keys() | new.keys()):
+        if old.get(name) != new.get(name):
+            message = f"the variable `{name}` {shown(old.get(name))} → {shown(new.get(name))}"
+            yield Change("behaviour", f"vars.{name}", message, old.get(name), new.get(name))
+
+
+def shown(value: Any) -> str:
+    """A value in a sentence, cut where it is long."""
+    text = "nothing" if value is None else repr(value) if isinstance(value, str) else str(value)
+    return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 1] + "…"

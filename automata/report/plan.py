@@ -1,0 +1,112 @@
+"""What a change of a project would mean, as one versioned JSON report and as people read it: the worst flow first."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any, Literal
+
+from automata import __version__
+from automata.engine.schedule import next_times
+from automata.flow.changes import CLASSES, Change, changes
+from automata.flow.model import Schedule
+from automata.flow.subflows import called_flows
+from automata.report.diagnostics import paint, plural, visible
+
+PlanFormat = Literal["human", "json"]
+FORMATS: tuple[PlanFormat, ...] = ("human", "json")
+Known = Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any]]]
+
+VERSION = 1
+FIRES = 5
+_COLOUR = {"breaking": "error", "security": "error", "behaviour": "warning", "neutral": "faint"}
+
+
+def plan_report(before: Known, after: Known, base: str, head: str, now: datetime) -> dict[str, Any]:
+    """`before` and `after`: flows by name, (spec, variables). Renames are a flow that is gone and one that is new."""
+    flows = [_flow(name, before, after, now) for name in sorted(before.keys() | after.keys())]
+    changed = sorted((one for one in flows if one), key=lambda one: (CLASSES.index(one["class"]), one["flow"]))
+    counts = {kind: sum(item["kind"] == kind for one in changed for item in one["changes"]) for kind in CLASSES}
+    return {
+        "version": VERSION,
+        "tool": {"name": "automata", "version": __version__},
+        "base": base,
+        "head": head,
+        "summary": {"flows": len(after), "changed": len(changed), **counts},
+        "flows": changed,
+    }
+
+
+def render_plan(report: Mapping[str, Any], form: PlanFormat, *, colour: bool = False) -> str:
+    """Text that ends with a line break."""
+    if form == "json":
+        return json.dumps(report, indent=2, ensure_ascii=False, default=str) + "\n"
+    lines = [line for one in report["flows"] for line in _block(one, colour)]
+    summary = report["summary"]
+    counts = ", ".join(f"{summary[kind]:,} {kind}" for kind in CLASSES if summary[kind])
+    changed = f"{plural(summary['changed'], 'flow')} of {summary['flows']:,} changed" if counts else "Nothing changed"
+    lines.append(f"{changed}{': ' if counts else ''}{counts} ({_short(report['base'])} → {_short(report['head'])})")
+    return "\n".join(lines) + "\n"
+
+
+def _short(sha: str) -> str:
+    commit, dash, rest = sha.partition("-")
+    return commit[:12] + dash + rest
+
+
+def _flow(name: str, before: Known, after: Known, now: datetime) -> dict[str, Any]:
+    """Empty when nothing differs."""
+    old, new = before.get(name), after.get(name)
+    found = changes(old and old[0], new and new[0], ((old or ({}, {}))[1], (new or ({}, {}))[1]))
+    if not found:
+        return {}
+    return {
+        "flow": name,
+        "class": found[0].kind,
+        "changes": [asdict(one) for one in found],
+        "callers": _callers(name, after),
+        "schedules": _schedules(found, now),
+    }
+
+
+def _callers(name: str, flows: Known) -> list[str]:
+    """Flows that run this one, straight or through others."""
+    calls = {caller: {called for called, _ in called_flows(spec)} for caller, (spec, _) in flows.items()}
+    found: set[str] = set()
+    reached = {name}
+    while more := {caller for caller, called in calls.items() if called & reached} - found:
+        found |= more
+        reached = more
+    return sorted(found - {name})
+
+
+def _schedules(found: Sequence[Change], now: datetime) -> list[dict[str, Any]]:
+    return [
+        {"name": one.path.partition(".")[2], "before": _fires(one.before, now), "after": _fires(one.after, now)}
+        for one in found
+        if one.path.startswith("schedules.")
+    ]
+
+
+def _fires(spec: Mapping[str, Any] | None, now: datetime) -> list[str]:
+    if spec is None or spec.get("enabled") is False:
+        return []
+    schedule = Schedule(**{name: spec[name] for name in Schedule.__slots__ if name in spec})
+    return [moment.isoformat().replace("+00:00", "Z") for moment in next_times(schedule, now, FIRES)]
+
+
+def _block(one: Mapping[str, Any], colour: bool) -> list[str]:
+    lines = [paint("place", visible(one["flow"]), colour)]
+    width = max(len(item["kind"]) for item in one["changes"])
+    for item in one["changes"]:
+        kind = paint(_COLOUR[item["kind"]], item["kind"].ljust(width), colour)
+        lines += [f"  {kind}  {visible(item['message'])}"]
+    for fires in one["schedules"]:
+        for when in ("before", "after"):
+            times = ", ".join(fires[when]) or "never"
+            lines.append(f"  {''.ljust(width)}  {visible(fires['name'])} fires {when}: {times}")
+    if one["callers"]:
+        lines.append(f"  {''.ljust(width)}  called by {visible(', '.join(one['callers']))}")
+    return [*lines, ""]
