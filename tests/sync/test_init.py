@@ -52,7 +52,9 @@ def test_it_has_what_a_flows_repository_needs(made: Path) -> None:
         "automata.yaml", "README.md", "flows/hello.yaml", "tests/hello.test.yaml", "environments/dev.yaml",
         "environments/prod.yaml", ".github/workflows/flows.yml",
     } <= names  # fmt: skip
-    assert "automata validate" in (made / ".github/workflows/flows.yml").read_text()
+    workflow = (made / ".github/workflows/flows.yml").read_text()
+    for command in ("automata validate", "automata test", "automata plan --base"):
+        assert command in workflow
 
 
 @pytest.mark.parametrize("environment", ["prod", "dev"])
