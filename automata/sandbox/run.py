@@ -24,7 +24,7 @@ from automata.flow.inputs import check_inputs
 from automata.sandbox.clock import Clock, StalledError
 from automata.sandbox.mocks import MockTransport
 from automata.steps.contract import Outcome, StepContext, StepType
-from automata.steps.execute import execute_step
+from automata.steps.execute import error_of, execute_step
 from automata.steps.secrets import masker
 
 MAX_DEPTH = 10  # of flows that call each other, as in production
@@ -207,7 +207,7 @@ class _Run:
                 break
             delay = next_attempt_ms(policy, record.attempts, outcome.failure, self.stage.random)
             if delay is None:
-                self._settle(step, TaskStatus.FAILED, None, _error(step, outcome))
+                self._settle(step, TaskStatus.FAILED, None, error_of(step, outcome))
                 break
             self.states[step] = StepState(TaskStatus.QUEUED, self.stage.clock.now())
             await asyncio.sleep(delay / 1000)
@@ -276,13 +276,6 @@ class _Run:
         elif given.failure is None:
             arrived |= {"status": "SUCCEEDED", "outputs": given.outputs}
         else:
-            arrived |= {"status": "FAILED", "error": _error(child.step, given)}
+            arrived |= {"status": "FAILED", "error": error_of(child.step, given)}
         if child.call.wait:
             self._arrive(child.step, arrived)
-
-
-def _error(step: str, outcome: Outcome) -> dict[str, Any]:
-    assert outcome.failure is not None  # the caller looked
-    failure = outcome.failure
-    error: dict[str, Any] = {"code": failure.code, "message": failure.message, "step": step}
-    return error if failure.status is None else {**error, "status": failure.status}

@@ -28,7 +28,7 @@ from automata.errors import AutomataError, Unavailable
 from automata.services.plans import Compiled, Plans
 from automata.settings import Settings
 from automata.steps.contract import Outcome, StepContext, StepType, Transport
-from automata.steps.execute import execute_step
+from automata.steps.execute import error_of, execute_step
 from automata.steps.secrets import masker
 from automata.store import tasks
 from automata.store.database import Connection, Database
@@ -347,12 +347,7 @@ def _verdict(claim: Claim, outcome: Outcome, delay_ms: int | None) -> Result | R
     if outcome.failure is None:
         encoded = outcome.encoded.decode() if outcome.encoded else None
         return Result(claim.run.id, claim.step, claim.fence, TaskStatus.SUCCEEDED, encoded)
-    failure = outcome.failure
-    error: dict[str, Any] = {"code": failure.code, "message": failure.message, "step": claim.step}
-    if failure.status is not None:
-        error["status"] = failure.status
-    if outcome.request is not None:
-        error["request"] = outcome.request
+    error = error_of(claim.step, outcome)
     if delay_ms is not None:
         return Retry(claim.run.id, claim.step, claim.fence, delay_ms, error)
     return Result(claim.run.id, claim.step, claim.fence, TaskStatus.FAILED, None, error)

@@ -93,6 +93,19 @@ def _outputs(
     return rendered
 
 
+def error_of(step: str, outcome: Outcome) -> dict[str, Any]:
+    """The error of a step that failed: {code, message, step}, with `status` and `request` where there are any."""
+    failure = outcome.failure
+    if failure is None:
+        raise ValueError(f"the step {step} did not fail")
+    error: dict[str, Any] = {"code": failure.code, "message": failure.message, "step": step}
+    if failure.status is not None:
+        error["status"] = failure.status
+    if outcome.request is not None:
+        error["request"] = outcome.request
+    return error
+
+
 def _storable(outcome: Outcome, outputs: Mapping[str, Any], mask: Mask | None) -> Outcome:
     try:
         encoded = orjson.dumps(outputs)
