@@ -601,7 +601,11 @@ def test_no_transaction_is_open_while_git_is_read(
     original = Mirror.fetch
 
     def look(mirror: Mirror) -> None:
-        rows = place.rows("SELECT count(*) AS n FROM pg_stat_activity WHERE state LIKE 'idle in transaction%%'")
+        # Of this database: other tests have theirs on the same server.
+        idle = (
+            "SELECT count(*) AS n FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in%%'"
+        )
+        rows = place.rows(idle)
         seen.append(rows[0]["n"])
         original(mirror)
 
