@@ -22,6 +22,7 @@ from automata.store.queue import Loaded
 
 RECHECK_SEC = 60
 RECHECK = timedelta(seconds=RECHECK_SEC)
+A_MOMENT = timedelta(milliseconds=50)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,7 @@ class Applicant:
 
 @dataclass(frozen=True, slots=True)
 class Verdicts:
+    early: frozenset[UUID]
     waiting: dict[UUID, str]
     skipped: frozenset[UUID]
     to_cancel: tuple[UUID, ...]
@@ -52,10 +54,15 @@ def slot_of(plan: Plan, flow_id: UUID, context: Mapping[str, Any]) -> str | None
 
 
 async def admit(conn: Connection, applicants: Sequence[Applicant]) -> Verdicts:
-    """Give places to those who may begin now, the oldest first, and say what becomes of the rest."""
+    """Give places to those who may begin now, the oldest first, and say what becomes of the rest.
+
+    `early` came before an older run that another orchestrator has in hand: they ask again in a moment, undecided.
+    """
+    early = await slots.overtaking(conn, {one.run.id: one.run.flow_id for one in applicants})
     groups: defaultdict[str, list[Applicant]] = defaultdict(list)
     for one in applicants:
-        groups[one.slot].append(one)
+        if one.run.id not in early:
+            groups[one.slot].append(one)
     await slots.lock(conn, list(groups))
     admitted: dict[UUID, str] = {}
     waiting: dict[UUID, str] = {}
@@ -79,7 +86,7 @@ async def admit(conn: Connection, applicants: Sequence[Applicant]) -> Verdicts:
                     to_cancel |= {*there.holders}
     if admitted:
         await slots.hold(conn, admitted)
-    return Verdicts(waiting, frozenset(skipped), tuple(to_cancel))
+    return Verdicts(frozenset(early), waiting, frozenset(skipped), tuple(to_cancel))
 
 
 async def let_next(conn: Connection, freed: Sequence[str]) -> int:

@@ -24,7 +24,7 @@ from automata.engine.decision import FOREVER
 from automata.engine.states import RunStatus, TaskStatus
 from automata.errors import AutomataError, Invalid
 from automata.flow.compile import Plan
-from automata.services.admission import RECHECK, Applicant, admit, let_next, slot_of
+from automata.services.admission import A_MOMENT, RECHECK, Applicant, admit, let_next, slot_of
 from automata.services.children import Resolved, arrivals, resolve
 from automata.services.plans import Compiled, Plans
 from automata.settings import Settings
@@ -154,7 +154,10 @@ class Orchestrator:
         verdicts = await admit(conn, [Applicant(turn.loaded, turn.plan, turn.slot or "") for turn in fresh])
         for turn in fresh:
             run = turn.loaded
-            if slot := verdicts.waiting.get(run.id):
+            if run.id in verdicts.early:
+                changes.enqueue.append((run.id, queue.CREATED, queue.ADVANCE, run.now + A_MOMENT, run.version_id, ""))
+                turn.decided = True
+            elif slot := verdicts.waiting.get(run.id):
                 reads = queue.SEPARATOR.join((slots.SLOT, slot))
                 again = run.now + RECHECK
                 changes.enqueue.append((run.id, queue.CREATED, queue.ADVANCE, again, run.version_id, reads))

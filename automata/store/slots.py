@@ -37,6 +37,21 @@ async def crowd(conn: Connection, slot: str, oldest: UUID) -> Crowd:
     return Crowd(list(row[0]), int(row[1]))
 
 
+async def overtaking(conn: Connection, runs: Mapping[UUID, UUID]) -> set[UUID]:
+    """Those of the runs (run -> flow) before which an older run of their flow is due that nobody has decided about.
+
+    Another orchestrator has it in hand; it is decided in a moment. One that is to begin later holds up nobody.
+    """
+    cursor = await conn.execute(
+        "SELECT given.id FROM unnest(%(ids)s::uuid[], %(flows)s::uuid[]) AS given(id, flow_id) WHERE EXISTS ("
+        "  SELECT FROM task_queue AS queue JOIN runs ON runs.id = queue.run_id"
+        "  WHERE queue.lane = %(lane)s AND queue.ready_at <= now() AND queue.step = %(step)s AND queue.reads = '{}'"
+        "    AND queue.run_id < given.id AND runs.flow_id = given.flow_id AND queue.run_id <> ALL(%(ids)s::uuid[]))",
+        {"ids": list(runs), "flows": list(runs.values()), "lane": ADVANCE, "step": CREATED},
+    )
+    return {row[0] for row in await cursor.fetchall()}
+
+
 async def hold(conn: Connection, runs: Mapping[UUID, str]) -> None:
     await conn.execute(
         "INSERT INTO run_slots (run_id, slot) SELECT * FROM unnest(%s::uuid[], %s::text[]) ON CONFLICT DO NOTHING",
