@@ -131,14 +131,16 @@ def fan(id: str, *after: str, branches: Mapping[str, list[Json]], **more: Any) -
 
 
 @asynccontextmanager
-async def drive(url: str, types: Mapping[str, Any] | None = None, **settings: Any) -> AsyncIterator[Drive]:
+async def drive(
+    url: str, types: Mapping[str, Any] | None = None, secrets: Mapping[str, str] | None = None, **settings: Any
+) -> AsyncIterator[Drive]:
     """Orchestrator and worker run until the block ends; `types` are more step types that the worker knows."""
     play, broker, stop = Play(), LocalBroker(), asyncio.Event()
     chosen = Settings(**{"poll_sec": 0.1, "heartbeat_sec": 1.0, **settings})
     transport = HttpTransport(EgressPolicy(allow_loopback=True))
     async with await Database.open(url, max_size=8) as db:
         plans = Plans(db)
-        worker = Worker(db, broker, plans, {"play": play, **(types or {})}, transport, chosen)
+        worker = Worker(db, broker, plans, {"play": play, **(types or {})}, transport, chosen, secrets=secrets)
         loops = [
             asyncio.create_task(Orchestrator(db, broker, plans, instant_rules(), chosen).run(stop)),
             asyncio.create_task(worker.run(stop)),

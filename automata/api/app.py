@@ -18,6 +18,7 @@ from automata.api import (
     hooks,
     openapi,
     problem,
+    recordings,
     runs,
     schedules,
     sync,
@@ -49,7 +50,7 @@ def create_app(
     """
     app = _app(db, broker, settings, health_of, load_secrets(os.environ) if secrets is None else secrets)
     # Each router bears its whole path: the metrics name a route as its router knows it.
-    for part in (flows, runs, tasks, deadletters, approvals, schedules, firing, hooks, sync):
+    for part in (flows, runs, tasks, deadletters, approvals, schedules, firing, hooks, sync, recordings):
         app.include_router(part.router)
     openapi.install(app)
     return app

@@ -363,3 +363,25 @@ class HealthAnswer(Answered):
 
 
 Problem.model_rebuild()
+
+
+class RecordedSummary(Answered):
+    id: UUID
+    version: int
+    status: str
+
+
+class RecordingAnswer(Answered):
+    """A recorded run, masked; `exchanges` are its requests with their answers."""
+
+    version: int = Field(description="Of this document's shape.")
+    flow: str
+    run: dict[str, Any]
+    inputs: dict[str, Any]
+    variables: dict[str, Any]
+    status: str
+    outputs: Any
+    error: Any
+    steps: dict[str, Any]
+    given: dict[str, Any] = Field(description="What other flows and people answered, by step.")
+    exchanges: list[dict[str, Any]]

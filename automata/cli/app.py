@@ -19,6 +19,7 @@ from automata.cli.migrate import migrate
 from automata.cli.output import Format, Output, report, say, say_json
 from automata.cli.plan import plan
 from automata.cli.rehearse import rehearse
+from automata.cli.replay import record, replay
 from automata.cli.services import api, controller, orchestrator, scheduler, worker
 from automata.cli.sync import init, sync
 from automata.cli.up import up
@@ -46,6 +47,10 @@ app.command(rich_help_panel=START, epilog="Example: automata init my-flows")(ini
 app.command(rich_help_panel=WRITE, epilog="Example: automata validate flows --format github")(validate)
 app.command(rich_help_panel=WRITE, epilog="Example: automata plan --base main")(plan)
 app.command("test", rich_help_panel=WRITE, epilog="Example: automata test sync-orders -j 2")(rehearse)
+app.command(
+    rich_help_panel=WRITE, epilog="Example: automata record 019b0c1e-7d3f-7c55-9a52-3f7f6a0a1c11 --to tests/recordings"
+)(record)
+app.command(rich_help_panel=WRITE, epilog="Example: automata replay --base main --last 20")(replay)
 app.command(rich_help_panel=WRITE, epilog="Example: automata schema > flow.schema.json")(schema)
 app.command(rich_help_panel=WRITE, epilog="Example: automata sync --repo ./my-flows --dry-run")(sync)
 app.add_typer(flow.app, name="flow", rich_help_panel=RUN)

@@ -23,7 +23,7 @@ Spec = Mapping[str, Any]
 MAX_SHOWN = 80
 _UNTOLD = ("name", "renamed_from", "$schema")
 _OWN = ("inputs", "outputs", "steps", "on_failure", "schedules", "webhooks")  # told part by part
-_NEUTRAL = ("description", "labels")
+_NEUTRAL = ("description", "labels", "recording")
 _NARROWED = ("type", "enum", "pattern", "schema")
 _HOST = re.compile(r"[A-Za-z0-9.-]+(:\d+)?")
 _NOTHING: Spec = {}
@@ -50,7 +50,7 @@ def changes(before: Spec | None, after: Spec | None, variables: tuple[Spec, Spec
         found = [Change("breaking", "", "the flow is gone: its schedules stop, and what calls it fails")]
     else:
         found = [*_interface(before, after), *_reach(before, after, variables), *_parts(before, after)]
-        found += _variables(*variables)
+        found += [*_variables(*variables), *_unmasked(before.get("recording"), after.get("recording"))]
     return sorted(found, key=lambda one: CLASSES.index(one.kind))
 
 
@@ -86,6 +86,13 @@ def _input(name: str, old: Spec, new: Spec) -> Iterator[Change]:
         yield Change("behaviour", f"{path}.default", message, old.get("default"), new.get("default"))
     if bool(old.get("secret")) and not new.get("secret"):
         yield Change("security", f"{path}.secret", f"the input `{name}` is masked no more", True, False)
+
+
+def _unmasked(old: Any, new: Any) -> Iterator[Change]:
+    """Names that recordings masked, and that they will show."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for name in sorted(set(old.get("fields", ())) - set(new.get("fields", ()))):
+            yield Change("security", "recording.fields", f"recordings mask `{name}` no more", name, None)
 
 
 def _needed(spec: Spec) -> bool:

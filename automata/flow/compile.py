@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from automata.errors import Invalid
-from automata.flow.model import GROUP, Concurrency, Flow, Input, RetryPolicy, Step
+from automata.flow.model import GROUP, Concurrency, Flow, Input, Recording, RetryPolicy, Step
 from automata.flow.template import (
     Compiled,
     Reference,
@@ -102,6 +102,7 @@ class Plan:
     inputs: Mapping[str, Input]
     concurrency: Limits | None = None
     eaches: Ids = ()
+    recording: Recording | None = None
 
     def step(self, name: str) -> PlanStep:
         """Any step by its full id. Raises KeyError."""
@@ -181,6 +182,7 @@ class _Compiler:
             inputs={given.name: given for given in self.flow.inputs},
             concurrency=_limits(self.flow.concurrency),
             eaches=tuple(full for full, step in steps.items() if step.each),
+            recording=self.flow.recording,
         )
 
     # --- structure -------------------------------------------------------------------------------------------------

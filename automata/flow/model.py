@@ -117,6 +117,20 @@ class Concurrency:
 
 
 @dataclass(frozen=True, slots=True)
+class Recording:
+    """What a run is to keep of its requests. `fields`: names whose values are masked, beside those that always are."""
+
+    fields: tuple[str, ...] = ()
+
+    @classmethod
+    def from_spec(cls, spec: Any) -> Recording | None:
+        """From a version's spec, where a sync wrote the project's names into it; None when nothing is kept."""
+        if isinstance(spec, Mapping):
+            return cls(tuple(spec.get("fields", ())))
+        return cls() if spec == "on" else None
+
+
+@dataclass(frozen=True, slots=True)
 class Flow:
     name: str
     steps: tuple[Step, ...]
@@ -129,6 +143,7 @@ class Flow:
     webhooks: tuple[Webhook, ...] = ()
     renamed_from: str | None = None
     concurrency: Concurrency | None = None
+    recording: Recording | None = None
     spec: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     @classmethod
@@ -150,6 +165,7 @@ class Flow:
             webhooks=webhooks_of(spec.get("webhooks")),
             renamed_from=spec.get("renamed_from"),
             concurrency=Concurrency(**spec["concurrency"]) if "concurrency" in spec else None,
+            recording=Recording.from_spec(spec.get("recording")),
             spec=spec,
         )
 

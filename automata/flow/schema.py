@@ -282,6 +282,10 @@ FLOW_SCHEMA: Schema = {
                 ("limit",),
                 description="How many runs of this flow may be under way.",
             ),
+            "recording": {
+                "enum": ["on", "off"],
+                "description": "Whether requests and answers of runs are kept, masked, for `automata replay`.",
+            },
             "schedules": {
                 "type": "array",
                 "items": ref("schedule"),

@@ -69,6 +69,12 @@ class Flows:
     def variables(self, name: str) -> Mapping[str, Any]:
         return self._known[name][1]
 
+    def successor(self, name: str) -> str | None:
+        """The flow of that name, or the one that was renamed from it."""
+        if name in self._known:
+            return name
+        return next((new for new, (spec, _) in self._known.items() if spec.get("renamed_from") == name), None)
+
 
 def _as_stored(value: Any) -> Any:
     """The keys in the order in which PostgreSQL's jsonb keeps them, so that a body is sent as production sends it."""
@@ -118,7 +124,7 @@ async def _play(case: Case, plan: Plan, flows: Flows, inputs: Mapping[str, Any],
         view=view,
         clock=clock,
         transport=transport,
-        types=_types(),
+        types=types(),
         rules=instant_rules(),
         random=random.Random(case.seed).random,  # noqa: S311 - dice of a rehearsal, the same every time
         secrets=case.secrets,
@@ -129,7 +135,7 @@ async def _play(case: Case, plan: Plan, flows: Flows, inputs: Mapping[str, Any],
 
 
 @lru_cache(maxsize=1)
-def _types() -> Mapping[str, Any]:
+def types() -> Mapping[str, Any]:
     return load_types()
 
 

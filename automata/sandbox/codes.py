@@ -10,4 +10,5 @@ CODES = {
     "AF405": "A mock of a step says what only a mock of a request can, or not what it gives.",
     "AF406": "A matcher of a mock or an expectation cannot be read.",
     "AF407": "A test file is about a flow that is not there.",
+    "AF408": "A recording is not one, or lacks what a replay needs.",
 }

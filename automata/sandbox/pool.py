@@ -1,4 +1,4 @@
-"""Cases in processes of their own, with limits: no network, no further processes, so much memory, so much time a case.
+"""Rehearsals in processes of their own, with limits: no network, no more processes, so much memory, so much time each.
 
 Failure argument. A case that runs for ever is interrupted by an alarm in its own process. One that takes the process
 down (memory, a crash in C) takes others of the batch with it; those are run again, one process each, so that only the
@@ -12,18 +12,23 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from automata.sandbox.case import Case
 from automata.sandbox.cases import Flows, Result, run_case
 
 CASE_SEC = 10.0  # of real time; virtual time costs none
 MEMORY_BYTES = 1 << 30  # beyond what the process needs to begin with
+Job = TypeVar("Job")
+State = TypeVar("State")
+Outcome = TypeVar("Outcome")
 Known = Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any]]]
 
 # What nothing in a rehearsal has a reason to do. Names of Python's audit events.
@@ -48,32 +53,59 @@ class _TooLongError(BaseException):
     """Not an Exception: nothing between a flow and the sandbox may swallow it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Work(Generic[Job, State, Outcome]):
+    """What is done with each job, by functions that another process can import.
+
+    `begin` makes what all jobs of a process share; `play` does one; `failed` is the outcome of one that did not come
+    to an end, with the reason.
+    """
+
+    begin: Callable[[], State]
+    play: Callable[[Job, State], Outcome]
+    failed: Callable[[Job, str], Outcome]
+    word: str = "case"
+
+
 def run_cases(cases: Sequence[Case], known: Known, jobs: int, case_sec: float = CASE_SEC) -> Iterator[Result]:
     """Results as they come. `known`: all flows, by name, as Flows takes them."""
-    left = {case.id: case for case in cases}
-    for result in _pooled(list(left.values()), known, min(jobs, len(cases)), case_sec):
-        del left[result.case]
-        yield result
-    for case in list(left.values()):  # a process went down: who was it?
-        yield from _pooled([case], known, 1, case_sec) if left.pop(case.id) else ()
+    yield from run_pooled(cases, Work(partial(Flows, dict(known)), run_case, failed), jobs, case_sec)
 
 
-def _pooled(cases: Sequence[Case], known: Known, jobs: int, case_sec: float) -> Iterator[Result]:
-    if not cases:
+def run_pooled(
+    jobs: Sequence[Job], work: Work[Job, State, Outcome], processes: int, job_sec: float = CASE_SEC
+) -> Iterator[Outcome]:
+    """Outcomes as they come, one for every job."""
+    left = dict(enumerate(jobs))
+    for number, outcome in _pooled(list(left.items()), work, min(processes, len(jobs)), job_sec):
+        del left[number]
+        yield outcome
+    for number, job in left.items():  # a process went down: who was it?
+        for _, outcome in _pooled([(number, job)], work, 1, job_sec):
+            yield outcome
+
+
+def _pooled(
+    jobs: Sequence[tuple[int, Job]], work: Work[Job, State, Outcome], processes: int, job_sec: float
+) -> Iterator[tuple[int, Outcome]]:
+    if not jobs:
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_begin, initargs=(dict(known), case_sec)) as pool:
-        waiting: dict[Future[Result], Case] = {pool.submit(_run, case): case for case in cases}
+    with ProcessPoolExecutor(processes, mp_context=context, initializer=_begin, initargs=(work, job_sec)) as pool:
+        waiting: dict[Future[Outcome], tuple[int, Job]] = {
+            pool.submit(_run, job): (number, job) for number, job in jobs
+        }
         try:
             while waiting:
                 done, _ = wait(waiting, return_when=FIRST_COMPLETED)
                 for future in done:
-                    case = waiting.pop(future)
+                    number, job = waiting.pop(future)
                     try:
-                        yield future.result()
+                        yield number, future.result()
                     except BrokenProcessPool:
-                        if len(cases) == 1:
-                            yield failed(case, "the sandbox process died: the case takes too much memory")
+                        if len(jobs) == 1:
+                            reason = f"the sandbox process died: the {work.word} takes too much memory"
+                            yield number, work.failed(job, reason)
         finally:
             for future in waiting:
                 future.cancel()
@@ -86,13 +118,15 @@ def failed(case: Case, message: str) -> Result:
 
 # --- in the process ------------------------------------------------------------------------------------------------
 
-_flows: Flows
-_case_sec: float
+_work: Work[Any, Any, Any]
+_state: Any
+_job_sec: float
 
 
-def _begin(known: Known, case_sec: float) -> None:
-    global _flows, _case_sec
-    _flows, _case_sec = Flows(known), case_sec
+def _begin(work: Work[Any, Any, Any], job_sec: float) -> None:
+    global _work, _state, _job_sec
+    _work, _job_sec = work, job_sec
+    _state = work.begin()
     os.nice(1)
     signal.signal(signal.SIGALRM, _alarm)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends the pool
@@ -111,13 +145,13 @@ def _alarm(number: int, frame: FrameType | None) -> None:
     raise _TooLongError
 
 
-def _run(case: Case) -> Result:
-    signal.setitimer(signal.ITIMER_REAL, _case_sec)
+def _run(job: Any) -> Any:
+    signal.setitimer(signal.ITIMER_REAL, _job_sec)
     try:
-        return run_case(case, _flows)
+        return _work.play(job, _state)
     except _TooLongError:
-        return failed(case, f"the case takes longer than {_case_sec:g} s")
+        return _work.failed(job, f"the {_work.word} takes longer than {_job_sec:g} s")
     except MemoryError:
-        return failed(case, f"the case takes more than {MEMORY_BYTES >> 20} MiB of memory")
+        return _work.failed(job, f"the {_work.word} takes more than {MEMORY_BYTES >> 20} MiB of memory")
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID, uuid5
 
 from automata.engine.advance import advance, task_context
@@ -22,8 +22,7 @@ from automata.errors import Invalid
 from automata.flow.compile import Plan, item_of
 from automata.flow.inputs import check_inputs
 from automata.sandbox.clock import Clock, StalledError
-from automata.sandbox.mocks import MockTransport
-from automata.steps.contract import Outcome, StepContext, StepType
+from automata.steps.contract import Outcome, StepContext, StepType, Transport
 from automata.steps.execute import error_of, execute_step
 from automata.steps.secrets import masker
 
@@ -55,13 +54,22 @@ class Rehearsal:
     elapsed_sec: float
 
 
+class Answering(Protocol):
+    """Whatever answers requests: mocks, or what was recorded."""
+
+    def for_step(self, step: str) -> Transport: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """What a rehearsal needs beside the plan. `given` are results of steps that shall not run: outputs, or an error."""
+    """What a rehearsal needs beside the plan. `given` are results of steps that shall not run: outputs, or an error.
+
+    `calls` collects what other flows were started with, given result or not: (step, flow, inputs).
+    """
 
     view: RunView
     clock: Clock
-    transport: MockTransport
+    transport: Answering
     types: Mapping[str, StepType]
     rules: Mapping[str, InstantRule]
     random: Callable[[], float]
@@ -69,6 +77,7 @@ class Stage:
     given: Mapping[str, Outcome] = field(default_factory=dict)
     flow: Callable[[str], Plan | None] = lambda name: None
     depth: int = 0
+    calls: list[tuple[str, str, Mapping[str, Any]]] = field(default_factory=list)
 
 
 async def rehearse(plan: Plan, stage: Stage) -> Rehearsal:
@@ -263,6 +272,7 @@ class _Run:
 
     async def _call(self, child: Child) -> None:
         """Rehearse the other flow on the same clock and mocks. What nobody waits for is rehearsed all the same."""
+        self.stage.calls.append((child.step, child.call.flow, child.call.inputs))
         id = str(uuid5(UUID(self.stage.view.id), child.step))
         arrived = {"run_id": id, "wait": child.call.wait, "status": None, "outputs": None, "error": None}
         if not child.call.wait:

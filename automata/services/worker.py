@@ -25,14 +25,17 @@ from automata.engine.advance import RunView, task_context
 from automata.engine.retry import Failure, next_attempt_ms
 from automata.engine.states import TaskStatus
 from automata.errors import AutomataError, Unavailable
+from automata.flow.compile import Plan
 from automata.services.plans import Compiled, Plans
 from automata.settings import Settings
 from automata.steps.contract import Outcome, StepContext, StepType, Transport
 from automata.steps.execute import error_of, execute_step
+from automata.steps.recording import RecordingTransport
 from automata.steps.secrets import masker
-from automata.store import tasks
+from automata.store import recordings, tasks
 from automata.store.database import Connection, Database
 from automata.store.queue import next_due
+from automata.store.recordings import Kept
 from automata.store.tasks import Claim, Result, Retry
 
 log = logging.getLogger(__name__)
@@ -76,6 +79,7 @@ class Worker:
         self._mask = masker(self._secrets)
         self._held: dict[UUID, _Held] = {}  # by fence
         self._done: list[Result | Retry] = []
+        self._kept: dict[UUID, Kept] = {}  # by fence: what a recorded attempt goes into the database with
         self._handing_in = asyncio.Event()
         self._flushing = asyncio.Lock()
         self._freed = asyncio.Event()
@@ -147,6 +151,7 @@ class Worker:
             outcome, policy = await self._outcome(claim, compiled)
         except asyncio.CancelledError:
             self._held.pop(claim.fence, None)
+            self._kept.pop(claim.fence, None)
             self._freed.set()
             return
         delay = None
@@ -167,18 +172,29 @@ class Worker:
             return Outcome(failure=Failure(f"step type {step.type!r} is not installed here", "unknown_type")), None
         view = _view(claim, compiled)
         context = task_context(compiled.plan, view, claim.step, claim.reads, claim.attempt, claim.now, claim.item)
+        recorder = RecordingTransport(self._transport) if compiled.plan.recording else None
         call = StepContext(
             run_id=str(claim.run.id),
             step=claim.step,
             attempt=claim.attempt,
             timeout_sec=step.timeout_sec,
             idempotency_key=f"{claim.run.id}:{claim.step}",
-            transport=self._transport,
+            transport=recorder or self._transport,
             mask=self._mask,
         )
         if step.reads_secrets:
             context["secrets"] = self._secrets
-        return await execute_step(step_type, step, context, call), step.retry
+        outcome = await execute_step(step_type, step, context, call)
+        if recorder and recorder.seen:
+            self._kept[claim.fence] = self._keep(claim, compiled.plan, recorder)
+        return outcome, step.retry
+
+    def _keep(self, claim: Claim, plan: Plan, recorder: RecordingTransport) -> Kept:
+        inputs = {name: claim.run.inputs.get(name) for name, given in plan.inputs.items() if given.secret}
+        hidden = {f"inputs.{name}": value for name, value in inputs.items() if isinstance(value, str)}
+        mask = masker({**self._secrets, **hidden}) if hidden else self._mask
+        fields = plan.recording.fields if plan.recording else ()
+        return Kept(claim.run.id, claim.step, claim.attempt, recorder.exchanges(mask, fields))
 
     # -- handing in ----------------------------------------------------------------------------------------------
 
@@ -221,6 +237,7 @@ class Worker:
             await self._hand_in(batch[len(batch) // 2 :])
             return
         item = batch[0]
+        self._kept.pop(item.fence, None)
         reason = {"code": "not_storable", "message": f"the database refused the outcome: {error.message}"}
         await self._commit([Result(item.run_id, item.step, item.fence, TaskStatus.FAILED, None, reason)])
         self._held.pop(item.fence, None)
@@ -233,6 +250,11 @@ class Worker:
             accepted = await tasks.complete(conn, results) if results else set()
             if retries:
                 await tasks.retry(conn, retries)
+            if self._kept:
+                # Of a late result too: the call was made, and a replay may need its answer.
+                await recordings.keep(conn, [self._kept[item.fence] for item in batch if item.fence in self._kept])
+        for item in batch:
+            self._kept.pop(item.fence, None)
         if refused := len(results) - len(accepted):
             log.info("worker: %d late results refused", refused)
         if accepted:
@@ -321,6 +343,7 @@ class Worker:
             item.call.cancel()
         self._held.clear()
         self._done.clear()
+        self._kept.clear()
 
 
 def _rows(held: Mapping[UUID, _Held]) -> list[tuple[UUID, str, UUID]]:

@@ -201,6 +201,7 @@ Index(
     postgresql_where=runs.c.schedule_id.is_not(None),
 )
 Index("runs_flow", runs.c.flow_id, runs.c.id.desc())
+Index("runs_parent", runs.c.parent_run_id, postgresql_where=runs.c.parent_run_id.is_not(None))
 
 run_slots = Table(
     "run_slots",
@@ -219,6 +220,15 @@ approvals = Table(
     _text("decided_by"),
     _text("comment", server_default=text("''")),
     _stamp("decided_at"),
+)
+
+recordings = Table(
+    "recordings",
+    metadata,
+    _uuid("run_id", primary_key=True),
+    _text("step", primary_key=True),
+    Column("attempt", Integer, primary_key=True),
+    Column("exchanges", JSON, nullable=False),
 )
 
 run_results = Table(

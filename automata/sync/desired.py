@@ -172,7 +172,8 @@ def missing_folders(files: Files) -> list[Diagnostic]:
 def fingerprint(environment: Environment) -> str:
     """Identifies everything of an environment that validation and the content hash depend on."""
     secrets = None if environment.secrets is None else sorted(environment.secrets)
-    text = canonical_json([environment.name, environment.file, environment.vars, secrets])
+    recording = [environment.recording, environment.masked]
+    text = canonical_json([environment.name, environment.file, environment.vars, secrets, recording])
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -187,15 +188,25 @@ def _check(tree: Tree, entry: Entry, environment: Environment) -> tuple[Checked,
         return Checked(None, loaded.diagnostics), Content({}, {})
     findings = Findings(entry.path, loaded.positions, found=list(loaded.diagnostics))
     variables = resolve(uses(loaded.spec), environment, findings)
-    content = Content(loaded.spec, variables)
+    content = Content(_recorded(loaded.spec, environment), variables)
     calls = tuple(called_flows(loaded.spec))
     places = ("/name", "/renamed_from", *(pointer for _, pointer in calls))
     flow = Desired(
         name=loaded.flow.name,
         path=entry.path,
-        content_hash=content_hash(loaded.spec, variables),
+        content_hash=content_hash(content.spec, variables),
         renamed_from=loaded.flow.renamed_from,
         places={pointer: loaded.positions.locate(pointer) for pointer in places},
         calls=calls,
     )
     return Checked(flow, findings.done()), content
+
+
+def _recorded(spec: Mapping[str, Any], environment: Environment) -> Mapping[str, Any]:
+    """The spec with what a worker must know to record: nothing when it is off, else the names to mask.
+
+    It is part of the version, so that a run is recorded as the commit says that it began with.
+    """
+    told = spec.get("recording", "on" if environment.recording else "off")
+    rest = {name: value for name, value in spec.items() if name != "recording"}
+    return {**rest, "recording": {"fields": list(environment.masked)}} if told == "on" else rest

@@ -47,17 +47,23 @@ class Project:
     stages: Mapping[str, Stage] = field(default_factory=dict)
     policy: Policy = Policy()
     checks: Mapping[str, Any] = field(default_factory=dict)
+    masked: tuple[str, ...] = ()
     positions: Positions = field(default_factory=Positions, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """What one environment gives its flows. `secrets` are names, None when its file lists none."""
+    """What one environment gives its flows. `secrets` are names, None when its file lists none.
+
+    `recording` is for flows that do not say it themselves; `masked` are the project's names for all of them.
+    """
 
     name: str
     file: str = ""
     vars: Mapping[str, Any] = field(default_factory=dict)
     secrets: frozenset[str] | None = None
+    recording: bool = False
+    masked: tuple[str, ...] = ()
 
 
 def read_project(tree: Tree) -> tuple[Project, list[Diagnostic]]:
@@ -72,6 +78,7 @@ def read_project(tree: Tree) -> tuple[Project, list[Diagnostic]]:
         stages=_stages(value.get("environments", {}), findings),
         policy=_policy(value.get("sync", {})),
         checks=value.get("checks", {}),
+        masked=tuple(sorted(value.get("masking", {}).get("fields", ()))),
         positions=findings.positions,
     )
     return project, list(findings.done())
@@ -93,9 +100,11 @@ def read_environment(tree: Tree, project: Project, name: str) -> tuple[Environme
         if named and not findings.found and tree.find(path)[0] is None:
             findings = Findings(project.file, project.positions)
             findings.add("AF303", f"the file {shown(path)} does not exist", f"{child('/environments', name)}/file")
-        return Environment(name), list(findings.done())
+        return Environment(name, masked=project.masked), list(findings.done())
     secrets = frozenset(value["secrets"]) if "secrets" in value else None
-    return Environment(name, path, value.get("vars", {}), secrets), list(findings.done())
+    recording = value.get("recording") == "on"
+    made = Environment(name, path, value.get("vars", {}), secrets, recording, project.masked)
+    return made, list(findings.done())
 
 
 def _read(tree: Tree, path: str, schema: dict[str, Any]) -> tuple[dict[str, Any] | None, Findings]:

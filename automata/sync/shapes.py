@@ -15,9 +15,11 @@ CHECKS = ("validate", "plan", "test", "replay")
 MAX_FOLDERS = 20
 MAX_STAGES = 50
 MAX_VARIABLES = 500
+MAX_MASKED = 200
 
 _DRAFT = "https://json-schema.org/draft/2020-12/schema"
 _PATH: Schema = {"type": "string", "minLength": 1, "maxLength": 1024}
+_PATHS: Schema = {"type": "array", "items": {"type": "string", "minLength": 1, "maxLength": 500}, "maxItems": 100}
 _STAGE_NAME: Schema = {
     "pattern": "^[a-z0-9][a-z0-9._-]{0,62}$",
     "title": "an environment's name (lower-case letters, digits, `.`, `_` and `-`; at most 63)",
@@ -72,10 +74,32 @@ PROJECT_SCHEMA: Schema = {
                     ),
                 }
             ),
+            "masking": closed(
+                {
+                    "fields": {
+                        "type": "array",
+                        "items": {"type": "string", "minLength": 1, "maxLength": 128},
+                        "maxItems": MAX_MASKED,
+                        "uniqueItems": True,
+                        "description": "Headers, query parameters and JSON fields that recordings show as `***`.",
+                    }
+                },
+                description="Passwords, tokens, cookies and the like are masked without being named here.",
+            ),
             "checks": closed(
                 {
                     "required": {"type": "array", "items": {"enum": list(CHECKS)}, "uniqueItems": True},
-                    "replay": closed({"last": number(1, 1000, "How many recorded runs are replayed.", "integer")}),
+                    "replay": closed(
+                        {
+                            "last": number(1, 1000, "How many recorded runs of a flow are replayed.", "integer"),
+                            "ignore": {**_PATHS, "description": "JSONPaths in outputs and bodies that may differ."},
+                            "unordered": {
+                                **_PATHS,
+                                "description": "JSONPaths of lists in any order; `$writes` for the requests.",
+                            },
+                            "tolerance": number(0, 1, "How far numbers may be apart, as a share of the larger."),
+                        }
+                    ),
                     "approvals": number(0, 20, "How many people other than the author must approve.", "integer"),
                 }
             ),
@@ -101,6 +125,11 @@ ENVIRONMENT_SCHEMA: Schema = {
                 "uniqueItems": True,
                 "title": "a list of names; a value in a repository is no secret",
                 "description": "The names of secrets that flows may read as `secrets.NAME`. Never their values.",
+            },
+            "recording": {
+                "enum": ["on", "off"],
+                "default": "off",
+                "description": "Whether runs are recorded for `automata replay`, where a flow does not say it itself.",
             },
         },
         title="environment",

@@ -107,3 +107,17 @@ def test_flows_that_are_not_valid_are_not_compared(place: Path, run: Run) -> Non
     code, _, err = run("--base", "main")
     assert code == 1
     assert "AF021" in err
+
+
+def test_recording_is_part_of_a_version_and_masking_less_is_a_matter_of_security(place: Path, run: Run) -> None:
+    (place / "environments").mkdir()
+    (place / "environments/prod.yaml").write_text("recording: on\n")
+    (place / "automata.yaml").write_text("masking: {fields: [iban, pin]}\n")
+    (place / "flows/outer.yaml").write_text(OUTER + "recording: off\n")
+    _, out, _ = run("--base", "main", "-f", "json")
+    assert {one["flow"]: one["class"] for one in json.loads(out)["flows"]} == {"caller": "neutral", "orders": "neutral"}
+    git(place, "add", "-A")
+    git(place, "commit", "-q", "-m", "record")
+    (place / "automata.yaml").write_text("masking: {fields: [iban]}\n")
+    _, out, _ = run("--base", "main")
+    assert "recordings mask `pin` no more" in out

@@ -15,6 +15,7 @@ import yaml
 
 from automata.sandbox import pool
 from automata.sandbox.case import read_cases
+from automata.sandbox.cases import run_case
 from automata.sandbox.codes import CODES
 from automata.sandbox.schema import FILES
 from tests.conftest import ROOT
@@ -127,7 +128,9 @@ def _grow() -> str:
 
 
 def test_a_process_of_the_sandbox_has_no_network_no_children_and_little_memory() -> None:
-    with ProcessPoolExecutor(1, get_context("spawn"), pool._begin, ({}, 1.0)) as processes:
+    with ProcessPoolExecutor(
+        1, get_context("spawn"), pool._begin, (pool.Work(dict, run_case, pool.failed), 1.0)
+    ) as processes:
         said = [processes.submit(one).result(30) for one in (_connect, _resolve, _run, _grow)]
     assert said == [
         "the sandbox does not allow socket.connect",

@@ -1,0 +1,75 @@
+"""Recorded runs as documents: what `automata record` writes to a file, and what a replay goes by."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response
+
+from automata.api.desk import Desk
+from automata.api.masking import mask_inputs, masker
+from automata.api.runs import run_id_of
+from automata.api.shapes import Listing, RecordedSummary, RecordingAnswer
+from automata.api.wire import V1, Json
+from automata.errors import Missing
+from automata.sandbox.recorded import FORMAT
+from automata.store.flows import find_flow
+from automata.store.recordings import RecordedRun, recorded_ids, recorded_run
+
+router = APIRouter(prefix=V1, tags=["runs"])
+MOST = 1_000
+
+
+@router.get("/runs/{run_id}/recording", responses={200: {"model": RecordingAnswer}})
+async def show(request: Request, run_id: str) -> Response:
+    """What a run began with, was answered and came to; masked."""
+    async with Desk.of(request).db.connection() as conn:
+        run = await recorded_run(conn, run_id_of(run_id))
+    if run is None:
+        raise Missing(
+            f"There is no recording of the run {run_id}.",
+            code="not_recorded",
+            hint="A run is recorded when its flow or environment says `recording: on`, and kept when it has ended"
+            " without being cancelled or retried.",
+        )
+    return Json(document(run))
+
+
+@router.get("/flows/{name}/recordings", responses={200: {"model": Listing[RecordedSummary]}})
+async def index(
+    request: Request,
+    name: str,
+    last: Annotated[int, Query(ge=1, le=MOST, description="How many, newest first.")] = 20,
+) -> Response:
+    """The newest runs of a flow that can be replayed."""
+    async with Desk.of(request).db.connection() as conn:
+        flow = await find_flow(conn, name)
+        runs = await recorded_ids(conn, flow.id, last)
+    return Json({"items": [{"id": id, "version": version, "status": status} for id, version, status in runs]})
+
+
+def document(run: RecordedRun) -> dict[str, Any]:
+    """The document of automata/sandbox/recorded.py. Secret inputs are masked wherever their text turned up."""
+    secret = frozenset(name for name, spec in run.spec.get("inputs", {}).items() if spec.get("secret"))
+    mask = masker(secret, run.inputs)
+    return {
+        "version": FORMAT,
+        "flow": run.flow,
+        "run": {
+            "id": str(run.id),
+            "version": run.version,
+            "commit": run.commit_sha,
+            "trigger": run.trigger,
+            "scheduled_for": run.scheduled_for and run.scheduled_for.isoformat(),
+            "created_at": run.created_at.isoformat(),
+        },
+        "inputs": mask_inputs(secret, run.inputs),
+        "variables": run.variables,
+        "status": run.status,
+        "outputs": mask(run.outputs),
+        "error": mask(run.error),
+        "steps": mask(run.steps),
+        "given": mask(run.given),
+        "exchanges": mask(run.exchanges),
+    }

@@ -1,0 +1,173 @@
+"""What replays showed, as one versioned JSON report and as people read it: differences of many runs told as one."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+from automata import __version__
+from automata.report.diagnostics import paint, plural, visible
+
+ReplayFormat = Literal["human", "json"]
+FORMATS: tuple[ReplayFormat, ...] = ("human", "json")
+
+VERSION = 1
+KINDS = ("status", "error", "outputs", "write", "read", "step")
+FAILING = frozenset({"status", "error", "outputs", "write"})
+MAX_GROUPS = 50  # that people are shown
+MAX_CHARS = 120
+
+_INDEX = re.compile(r"\[\d+\]")
+_SEGMENT = re.compile(r"(?<=/)[^/?#\s]*\d[^/?#\s]*")
+_WORDS = {"write": "request", "read": "read", "step": "step"}
+Runs = Sequence[Mapping[str, Any]]
+
+
+def replay_report(results: Runs, base: str, head: str, changed: Sequence[str]) -> dict[str, Any]:
+    """`results` are sandbox.replay.Replayed as plain data; `changed` the flows that differ between the commits."""
+    usable = [one for one in results if not one["reason"]]
+    groups = _groups(usable, "differences")
+    uncovered = _uncovered(usable)
+    failing = any(one["fails"] for one in (*groups, *uncovered))
+    differing = sum(bool(one["differences"] or one["uncovered"]) for one in usable)
+    return {
+        "version": VERSION,
+        "tool": {"name": "automata", "version": __version__},
+        "ok": not failing and (bool(usable) or not changed),
+        "base": base,
+        "head": head,
+        "flows": list(changed),
+        "summary": {
+            "recorded": len(results),
+            "replayed": len(usable),
+            "unusable": len(results) - len(usable),
+            "differing": differing,
+            "noise": sum(len(one["noise"]) for one in usable),
+        },
+        "differences": groups,
+        "uncovered": uncovered,
+        "noise": _groups(usable, "noise"),
+        "unusable": _unusable(results),
+    }
+
+
+def render_replay(report: Mapping[str, Any], form: ReplayFormat, *, colour: bool = False) -> str:
+    """Text that ends with a line break."""
+    if form == "json":
+        return json.dumps(report, indent=2, ensure_ascii=False, default=str) + "\n"
+    lines = [*replay_lines(report, colour), replay_summary(report)]
+    return "\n".join(lines) + "\n"
+
+
+def replay_lines(report: Mapping[str, Any], colour: bool = False) -> list[str]:
+    """What is wrong, the gravest first, then what is only told."""
+    lines = []
+    for one in report["uncovered"]:
+        shade = "error" if one["fails"] else "warning"
+        what = paint(shade, "uncovered", colour)
+        lines.append(f"{what}  {_share(one)}  {visible(one['flow'])}: {visible(one['place'])} was never recorded")
+    for one in report["differences"][:MAX_GROUPS]:
+        shade = "error" if one["fails"] else "warning"
+        what = paint(shade, one["kind"].ljust(9), colour)
+        change = f"{_value(one['before'])} → {_value(one['after'])}"
+        lines.append(f"{what}  {_share(one)}  {visible(one['flow'])}: {visible(one['place'])} {change}")
+    if more := len(report["differences"]) - MAX_GROUPS:
+        lines += [f"… and {more:,} more"] if more > 0 else []
+    lines += [
+        f"{paint('faint', 'not used ', colour)}  {_share(one)}  {visible(one['flow'])}: {visible(one['reason'])}"
+        for one in report["unusable"]
+    ]
+    return lines
+
+
+def replay_summary(report: Mapping[str, Any]) -> str:
+    """One sentence."""
+    summary = report["summary"]
+    if not report["flows"]:
+        return "No flow changed: there is nothing to replay."
+    if not summary["replayed"]:
+        why = "none of them could be used" if summary["recorded"] else "there are none"
+        return f"No evidence: {plural(summary['recorded'], 'recorded run')}; {why}."
+    noise = f", {plural(summary['noise'], 'difference')} of the base to itself ignored as noise"
+    verdict = "no difference" if not summary["differing"] else f"{summary['differing']:,} differ"
+    return f"{plural(summary['replayed'], 'recorded run')} replayed: {verdict}{noise if summary['noise'] else ''}."
+
+
+def _share(one: Mapping[str, Any]) -> str:
+    return f"{one['runs']:,} of {plural(one['of'], 'run')}"
+
+
+def _value(value: Any) -> str:
+    text = value if value in ("(nothing)", "(no body)") else json.dumps(value, ensure_ascii=False, default=str)
+    return visible(text if len(text) <= MAX_CHARS else text[: MAX_CHARS - 1] + "…")
+
+
+# --- many runs as one ----------------------------------------------------------------------------------------------
+
+
+def _groups(runs: Runs, key: str) -> list[dict[str, Any]]:
+    """One entry for each kind of difference at a place; the example is that of the first run."""
+    totals = _totals(runs)
+    found: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for run in runs:
+        seen = set()
+        for one in run[key]:
+            group = (run["flow"], one["kind"], _general(one["place"]))
+            entry = found.setdefault(group, _entry(run, one, totals))
+            entry["runs"] += group not in seen
+            seen.add(group)
+    return sorted(found.values(), key=lambda one: (KINDS.index(one["kind"]), -one["runs"], one["flow"], one["place"]))
+
+
+def _entry(run: Mapping[str, Any], one: Mapping[str, Any], totals: Mapping[str, int]) -> dict[str, Any]:
+    return {
+        "flow": run["flow"],
+        "kind": one["kind"],
+        "place": _general(one["place"]),
+        "runs": 0,
+        "of": totals[run["flow"]],
+        "before": one["before"],
+        "after": one["after"],
+        "example": run["run"],
+        "fails": one["kind"] in FAILING,
+    }
+
+
+def _general(place: str) -> str:
+    """Items of lists, and what looks like an id in an address, are one place."""
+    return _INDEX.sub("[*]", _SEGMENT.sub("*", place, count=0) if "://" in place else place)
+
+
+def _uncovered(runs: Runs) -> list[dict[str, Any]]:
+    totals = _totals(runs)
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for run in runs:
+        places = {}
+        for one in run["uncovered"]:
+            places[_general(f"{one['method']} {one['url']} (step {one['step']})")] = one
+        for place, one in places.items():
+            fails = one["method"] not in ("GET", "HEAD", "OPTIONS")
+            empty = {"flow": run["flow"], "place": place, "runs": 0, "of": totals[run["flow"]], "fails": fails}
+            entry = found.setdefault((run["flow"], place), {**empty, "example": run["run"], "body": one["body"]})
+            entry["runs"] += 1
+    return sorted(found.values(), key=lambda one: (not one["fails"], -one["runs"], one["flow"], one["place"]))
+
+
+def _unusable(results: Runs) -> list[dict[str, Any]]:
+    totals = _totals(results)
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for run in results:
+        if run["reason"]:
+            key = (run["flow"], _general(run["reason"]))
+            empty = {"flow": run["flow"], "reason": key[1], "runs": 0, "of": totals[run["flow"]], "example": run["run"]}
+            found.setdefault(key, empty)["runs"] += 1
+    return list(found.values())
+
+
+def _totals(runs: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    totals: dict[str, int] = {}
+    for run in runs:
+        totals[run["flow"]] = totals.get(run["flow"], 0) + 1
+    return totals

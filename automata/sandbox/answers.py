@@ -1,0 +1,135 @@
+"""What was recorded, as a transport: every request is answered as production was, or it is told that none was like it.
+
+A request is answered by a recorded one of the same method and address. One with the same body is better, one of the
+same step is better still; among equals the first that was not used yet. A read may be answered again by what answered
+it before; a write may not, since a second one is exactly what a replay shall notice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+from yarl import URL
+
+from automata.sandbox.matching import Seen
+from automata.steps.contract import HttpRequest, HttpResponse, Transport, TransportError
+from automata.steps.recording import body_bytes
+
+READS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+@dataclass(slots=True)
+class Exchange:
+    """A recorded request with its answer. `body` is comparable: JSON data, or text."""
+
+    step: str
+    method: str
+    url: str
+    body: Any
+    answer: Mapping[str, Any]
+    used: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request that a replay sent; `body` is comparable. `covered`: something recorded answered it."""
+
+    step: str
+    method: str
+    url: str
+    body: Any
+    covered: bool
+
+    @property
+    def writes(self) -> bool:
+        return self.method not in READS
+
+
+@dataclass(slots=True)
+class RecordedTransport:
+    """One is made for each replayed run. `stretch` makes an answer take so many times what it took."""
+
+    exchanges: list[Exchange]
+    stretch: Callable[[], float]
+    sent: list[Request] = field(default_factory=list)
+
+    def for_step(self, step: str) -> Transport:
+        return _ForStep(self, step)
+
+    async def send(self, request: HttpRequest, step: str) -> HttpResponse:
+        seen = Seen(request, step)
+        url, body = address(request.url), _comparable(seen)
+        found = self._find(step, request.method, url, body)
+        self.sent.append(Request(step, request.method, url, body, found is not None))
+        if found is None:
+            raise TransportError("not_recorded", f"Nothing that was recorded answers {request.method} {request.url}.")
+        found.used = True
+        return await self._answer(found.answer, request)
+
+    def _find(self, step: str, method: str, url: str, body: Any) -> Exchange | None:
+        alike = [one for one in self.exchanges if one.method == method and one.url == url]
+        fresh = [one for one in alike if not one.used]
+        if fresh:
+            return max(fresh, key=lambda one: (one.body == body) * 2 + (one.step == step))
+        return alike[-1] if alike and method in READS else None
+
+    async def _answer(self, answer: Mapping[str, Any], request: HttpRequest) -> HttpResponse:
+        fault = answer.get("fault")
+        if fault and fault["code"] == "timeout":
+            await asyncio.sleep(request.timeout_sec)
+        else:
+            # Never so slow that a call runs out of time that did not run out of it in production.
+            took = answer.get("took_ms", 0) / 1000 * self.stretch()
+            await asyncio.sleep(min(took, request.timeout_sec * 0.9))
+        if fault:
+            raise TransportError(fault["code"], fault.get("message", ""), fault.get("retryable", False))
+        response = answer["response"]
+        headers = tuple((name, value) for name, value in response.get("headers", ()))
+        return HttpResponse(response["status"], headers, body_bytes(response.get("body")), request.url)
+
+
+@dataclass(frozen=True, slots=True)
+class _ForStep:
+    transport: RecordedTransport
+    step: str
+
+    async def send(self, request: HttpRequest) -> HttpResponse:
+        return await self.transport.send(request, self.step)
+
+
+def exchanges_of(recorded: Iterable[Mapping[str, Any]]) -> list[Exchange]:
+    """Raises ValueError when a body was not kept: a replay would go by what is not there."""
+    made = []
+    for one in recorded:
+        request = one["request"]
+        if "response" in one:
+            body_bytes(one["response"].get("body"))
+        elif "fault" not in one:
+            raise ValueError("a request has neither answer nor fault")
+        body = comparable(body_bytes(request.get("body")))
+        made.append(Exchange(one["step"], request["method"], address(request["url"]), body, one))
+    return made
+
+
+def comparable(body: bytes) -> Any:
+    """A body as JSON data when it is JSON, else as text; None when there is none."""
+    if not body:
+        return None
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return body.decode(errors="replace")
+
+
+def _comparable(seen: Seen) -> Any:
+    return comparable(seen.request.body or b"") if seen.request.body else None
+
+
+def address(url: str) -> str:
+    """A URL with its query in one order: `?a=1&b=2` and `?b=2&a=1` ask the same."""
+    parsed = URL(url)
+    return str(parsed.with_query(sorted(parsed.query.items()))) if parsed.query else str(parsed)

@@ -1,0 +1,204 @@
+"""What differs between two rehearsals of the same run, and which of it is noise.
+
+Order of what is looked at: status and error, outputs, requests that write (and flows that are started), requests that
+read, the path through the steps and their attempts. `place` names where a difference is, the same way in every run:
+differences of many runs are told together by it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import orjson
+
+from automata.errors import Invalid
+from automata.sandbox.answers import Request
+from automata.sandbox.jsonpaths import find, locate
+from automata.sandbox.run import Rehearsal
+
+Kind = Literal["status", "error", "outputs", "write", "read", "step"]
+KINDS: tuple[Kind, ...] = ("status", "error", "outputs", "write", "read", "step")
+MAX_DIFFERENCES = 200  # of one run; what else there is would be told no better
+NOTHING = "(nothing)"
+IGNORED = "(ignored)"
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """`place`: a JSONPath, or the request and step; `before` and `after` are JSON values."""
+
+    kind: Kind
+    place: str
+    before: Any
+    after: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """One rehearsal of a recorded run. `writes` holds flows that were started too, with the method RUN."""
+
+    run: Rehearsal
+    writes: Sequence[Request]
+    reads: Sequence[Request]
+
+
+@dataclass(frozen=True, slots=True)
+class Tolerance:
+    """What the project's policy does not call a difference.
+
+    `ignore`: JSONPaths in outputs and bodies; `unordered`: JSONPaths of lists whose order means nothing, and `$writes`
+    for the order of requests; `number`: how far numbers may be apart, as a share of the larger.
+    """
+
+    ignore: tuple[str, ...] = ()
+    unordered: tuple[str, ...] = ()
+    number: float = 0.0
+
+    def tidy(self, value: Any) -> Any:
+        """`value` with what is ignored blanked out, and with unordered lists sorted."""
+        if not (self.ignore or self.unordered) or not isinstance(value, (dict, list)):
+            return value
+        value = orjson.loads(orjson.dumps(value))
+        for path in self.ignore:
+            for parts in locate(path)(value):
+                _put(value, parts, IGNORED)
+        for path in self.unordered:
+            for found in find(path)(value) if path != WRITES else ():
+                if isinstance(found, list):
+                    found.sort(key=lambda item: orjson.dumps(item, option=orjson.OPT_SORT_KEYS))
+        return value
+
+
+def _put(value: Any, parts: Sequence[int | str], new: Any) -> None:
+    for part in parts[:-1]:
+        value = value[part]
+    if parts:
+        value[parts[-1]] = new
+
+
+WRITES = "$writes"
+
+
+def differences(before: Played, after: Played, tolerance: Tolerance) -> list[Difference]:
+    """The differences, the gravest kind first."""
+    one, other = before.run, after.run
+    found: list[Difference] = []
+    if one.status != other.status:
+        found.append(Difference("status", "status", one.status, other.status))
+    found += _trees("error", "$", _told(one.error), _told(other.error), tolerance)
+    found += _trees("outputs", "$", one.outputs, other.outputs, tolerance)
+    found += _writes(before.writes, after.writes, tolerance)
+    found += _reads(before.reads, after.reads)
+    found += _steps(one, other)
+    return found[:MAX_DIFFERENCES]
+
+
+def noise(first: Iterable[Difference]) -> frozenset[tuple[str, str]]:
+    """The places at which two rehearsals of the same flow differ: nothing there says anything about a change."""
+    return frozenset((one.kind, one.place) for one in first)
+
+
+def _told(error: Mapping[str, Any] | None) -> Any:
+    """What of an error is compared: messages hold times and ids, and follow from the rest."""
+    return None if error is None else {name: error.get(name) for name in ("step", "code")}
+
+
+# --- JSON data -----------------------------------------------------------------------------------------------------
+
+
+def _trees(kind: Kind, path: str, before: Any, after: Any, tolerance: Tolerance) -> Iterator[Difference]:
+    before, after = tolerance.tidy(before), tolerance.tidy(after)
+    yield from _walk(kind, path, before, after, tolerance)
+
+
+def _walk(kind: Kind, path: str, before: Any, after: Any, tolerance: Tolerance) -> Iterator[Difference]:
+    if isinstance(before, Mapping) and isinstance(after, Mapping):
+        for key in [*before, *(key for key in after if key not in before)]:
+            place = f"{path}.{key}" if key.isidentifier() else f"{path}[{json.dumps(key)}]"
+            yield from _walk(kind, place, before.get(key, NOTHING), after.get(key, NOTHING), tolerance)
+    elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+        for index, (one, other) in enumerate(zip(before, after, strict=True)):
+            yield from _walk(kind, f"{path}[{index}]", one, other, tolerance)
+    elif not _alike(before, after, tolerance.number):
+        yield Difference(kind, path, before, after)
+
+
+def _alike(before: Any, after: Any, share: float) -> bool:
+    if type(before) is bool or type(after) is bool:
+        return before is after
+    if isinstance(before, (int, float)) and isinstance(after, (int, float)):
+        return before == after or abs(before - after) <= share * max(abs(before), abs(after))
+    return bool(before == after)
+
+
+# --- requests ------------------------------------------------------------------------------------------------------
+
+
+def _line(one: Request) -> str:
+    return f"{one.method} {one.url}"
+
+
+def _writes(before: Sequence[Request], after: Sequence[Request], tolerance: Tolerance) -> Iterator[Difference]:
+    """The n-th request to an address is held to the n-th before: what is left over is new, or gone."""
+    pairs, gone, come = _paired(before, after)
+    for one, other in pairs:
+        place = f"{_line(one)} (step {one.step})"
+        yield from _trees("write", f"{place} $", one.body, other.body, tolerance)
+    yield from (Difference("write", f"{_line(one)} (step {one.step})", _shown(one), NOTHING) for one in gone)
+    yield from (Difference("write", f"{_line(one)} (step {one.step})", NOTHING, _shown(one)) for one in come)
+    lines = [_line(one) for one in before], [_line(one) for one in after]
+    if not gone and not come and lines[0] != lines[1] and WRITES not in tolerance.unordered:
+        yield Difference("write", "order of requests", lines[0], lines[1])
+
+
+def _shown(one: Request) -> Any:
+    return one.body if one.body is not None else "(no body)"
+
+
+def _reads(before: Sequence[Request], after: Sequence[Request]) -> Iterator[Difference]:
+    _, gone, come = _paired(before, after)
+    yield from (Difference("read", f"{_line(one)} (step {one.step})", "sent", NOTHING) for one in gone)
+    yield from (Difference("read", f"{_line(one)} (step {one.step})", NOTHING, "sent") for one in come)
+
+
+def _paired(
+    before: Sequence[Request], after: Sequence[Request]
+) -> tuple[list[tuple[Request, Request]], list[Request], list[Request]]:
+    """(pairs, only before, only after). The same body is paired first, so that one new request shifts no other."""
+    left, come, pairs = list(before), [], []
+    for other in after:
+        alike = [one for one in left if _line(one) == _line(other)]
+        if not alike:
+            come.append(other)
+            continue
+        best = max(alike, key=lambda one: (one.step == other.step) * 2 + (one.body == other.body))
+        left.remove(best)
+        pairs.append((best, other))
+    return pairs, left, come
+
+
+# --- steps ---------------------------------------------------------------------------------------------------------
+
+
+def _steps(before: Rehearsal, after: Rehearsal) -> Iterator[Difference]:
+    names = [*before.steps, *(name for name in after.steps if name not in before.steps)]
+    for name in names:
+        one, other = before.steps.get(name), after.steps.get(name)
+        states = tuple(record.status if record else NOTHING for record in (one, other))
+        if states[0] != states[1]:
+            yield Difference("step", name, *states)
+        elif one and other and one.attempts != other.attempts:
+            yield Difference("step", f"{name} attempts", one.attempts, other.attempts)
+
+
+def check_tolerance(tolerance: Tolerance) -> None:
+    """Raises Invalid for a path that is no JSONPath."""
+    for path in (*tolerance.ignore, *tolerance.unordered):
+        if path != WRITES:
+            try:
+                find(path)
+            except Invalid as error:
+                raise Invalid(f"checks.replay: {error.message}", code="bad_path", hint=error.hint) from error

@@ -1,0 +1,144 @@
+"""What a recording keeps, and what it never does."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from typing import Any
+
+import pytest
+
+from automata.steps.contract import HttpRequest, HttpResponse, TransportError
+from automata.steps.recording import MAX_ATTEMPT_BYTES, MAX_BODY_BYTES, MAX_EXCHANGES, RecordingTransport, body_bytes
+from automata.steps.secrets import masker
+
+OK = HttpResponse(200)
+JSON = (("Content-Type", "application/json; charset=utf-8"),)
+
+
+class Answer:
+    def __init__(self, *answers: HttpResponse | TransportError) -> None:
+        self.answers = list(answers)
+
+    async def send(self, request: HttpRequest) -> HttpResponse:
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, TransportError):
+            raise answer
+        return answer
+
+
+def kept(*requests: HttpRequest, answer: Any = OK, secret: str = "s3cr3t", fields: Any = ()) -> Any:
+    transport = RecordingTransport(Answer(answer))
+
+    async def send() -> None:
+        for request in requests:
+            try:
+                await transport.send(request)
+            except TransportError:
+                continue
+
+    asyncio.run(send())
+    return json.loads(transport.exchanges(masker({"S": secret}), fields))
+
+
+def post(body: bytes | None = None, headers: Any = JSON, url: str = "https://erp.example.com/x") -> HttpRequest:
+    return HttpRequest("POST", url, headers, body)
+
+
+def test_a_request_and_its_answer_are_kept() -> None:
+    (one,) = kept(post(b'{"a": 1.0}'), answer=HttpResponse(201, JSON, b'["x"]'))
+    assert one.pop("took_ms") >= 0
+    kind = ["Content-Type", "application/json; charset=utf-8"]
+    assert one == {
+        "request": {
+            "method": "POST",
+            "url": "https://erp.example.com/x",
+            "headers": [kind],
+            "body": {"json": {"a": 1.0}},
+        },
+        "response": {"status": 201, "headers": [kind], "body": {"json": ["x"]}},
+    }
+
+
+def test_a_fault_is_kept_as_what_it_was() -> None:
+    (one,) = kept(post(), answer=TransportError("dns_error", "no s3cr3t.example.com", retryable=True))
+    assert one["fault"] == {"code": "dns_error", "message": "no ***.example.com", "retryable": True}
+
+
+def test_an_attempt_that_ran_out_of_time_has_a_request_that_timed_out() -> None:
+    async def never() -> str:
+        class Hang:
+            async def send(self, request: HttpRequest) -> HttpResponse:
+                await asyncio.Event().wait()
+                raise AssertionError
+
+        transport = RecordingTransport(Hang())
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await transport.send(post())
+        return transport.exchanges(masker({}))
+
+    (one,) = json.loads(asyncio.run(never()))
+    assert one["fault"]["code"] == "timeout"
+
+
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [
+        (b'{"password": "hunter22"}', JSON),
+        (b'{"deep": [{"Access_Token": "hunter22"}]}', JSON),
+        (b'{"client-secret": {"is": "hunter22"}}', JSON),
+        (b"a=1&password=hunter22", (("Content-Type", "application/x-www-form-urlencoded"),)),
+        (b'{"mine": "hunter22"}', JSON),
+        (b"{}", (*JSON, ("X-Mine", "hunter22"), ("Cookie", "hunter22"), ("X-Api-Key", "hunter22"))),
+    ],
+)
+def test_credentials_are_blanked_wherever_they_stand(body: bytes, headers: Any) -> None:
+    told = json.dumps(kept(post(body, headers), fields=["MINE", "x-mine"]))
+    assert "hunter22" not in told
+    assert "***" in told
+
+
+def test_what_is_no_credential_stays() -> None:
+    body = {"key": "k-1", "token_count": 3, "secretary": "Ada", "author": "Bob", "password": None}
+    (one,) = kept(post(json.dumps(body).encode()))
+    assert one["request"]["body"]["json"] == body
+
+
+def test_a_query_keeps_its_other_parts() -> None:
+    (one,) = kept(post(url="https://a.example.com/x?page=2&access_token=abcdef&q=a+b&s=s3cr3t"))
+    assert one["request"]["url"] == "https://a.example.com/x?page=2&access_token=***&q=a+b&s=***"
+
+
+def test_a_secret_is_found_in_every_form() -> None:
+    coded = base64.b64encode(b"user:s3cr3t-long").decode()
+    told = json.dumps(kept(post(f'{{"note": "{coded}"}}'.encode()), secret="s3cr3t-long"))
+    assert coded not in told
+
+
+@pytest.mark.parametrize("body", [b"plain", b"", b"\xff\x00", b'{"a": [1, "\\u0000"]}', "\u00e9".encode()])
+def test_a_body_comes_back_as_it_was(body: bytes) -> None:
+    (one,) = kept(post(body))
+    again = body_bytes(one["request"]["body"])
+    assert again == body or json.loads(again) == json.loads(body)
+
+
+def test_bytes_that_hold_a_secret_are_not_kept() -> None:
+    (one,) = kept(post(b"\xff s3cr3t"))
+    assert one["request"]["body"] == {"cut": 8}
+
+
+def test_what_is_too_large_is_cut_and_cannot_be_sent_again() -> None:
+    (one,) = kept(post(b"x" * (MAX_BODY_BYTES + 1)))
+    assert one["request"]["body"] == {"cut": MAX_BODY_BYTES + 1}
+    with pytest.raises(ValueError, match="not kept"):
+        body_bytes(one["request"]["body"])
+
+
+def test_an_attempt_keeps_so_many_requests_and_bytes() -> None:
+    many = kept(*[post(b"{}")] * (MAX_EXCHANGES + 5))
+    assert len(many) == MAX_EXCHANGES
+    assert "cut" in many[0]["request"]["body"], "what lacks a request must not look whole"
+    large = kept(*[post(b"x" * MAX_BODY_BYTES)] * (MAX_ATTEMPT_BYTES // MAX_BODY_BYTES + 1))
+    assert len(json.dumps(large)) < MAX_ATTEMPT_BYTES
