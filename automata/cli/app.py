@@ -14,6 +14,7 @@ import typer
 
 from automata import __version__
 from automata.cli import approval, deadletters, flow, run, schedule, webhook
+from automata.cli.check import check
 from automata.cli.demo.command import demo
 from automata.cli.migrate import migrate
 from automata.cli.output import Format, Output, report, say, say_json
@@ -45,6 +46,7 @@ app.command(rich_help_panel=START, epilog="Example: automata up --repo ./my-flow
 app.command(rich_help_panel=START, epilog="Example: automata demo --keep")(demo)
 app.command(rich_help_panel=START, epilog="Example: automata init my-flows")(init)
 app.command(rich_help_panel=WRITE, epilog="Example: automata validate flows --format github")(validate)
+app.command(rich_help_panel=WRITE, epilog="Example: automata check --base main --format markdown=check.md")(check)
 app.command(rich_help_panel=WRITE, epilog="Example: automata plan --base main")(plan)
 app.command("test", rich_help_panel=WRITE, epilog="Example: automata test sync-orders -j 2")(rehearse)
 app.command(

@@ -17,7 +17,7 @@ from automata.git.tree import joined
 from automata.git.working import WorkingTree
 from automata.sandbox.case import SUFFIXES, Case, read_cases
 from automata.settings import Settings
-from automata.sync.desired import list_files, validate
+from automata.sync.desired import fingerprint, list_files, validate
 from automata.sync.source import Source, Tree
 
 FOLDER = "tests"
@@ -61,6 +61,7 @@ class Found:
     blobs: dict[str, str] = field(default_factory=dict)
     files: int = 0
     diagnostics: list[Diagnostic] = field(default_factory=list)
+    print_of: str = ""  # of the environment: the same file in the same environment says the same
 
 
 def find_place(settings: Settings) -> Place:
@@ -89,27 +90,18 @@ def _around(settings: Settings) -> Source:
     )
 
 
-def flows_of(tree: Tree, environment: str) -> Known:
-    """The flows of a tree by name. Raises Invalid when one is not valid."""
-    files = list_files(tree, environment)
-    wanted = validate(tree, files)
-    contents = {flow.name: wanted.content(flow.path, tree, files) for flow in wanted.flows}
-    return {name: (content.spec, content.variables) for name, content in contents.items()}
+def flows_of(tree: Tree, environment: str, like: Found | None = None) -> Known:
+    """The flows of a tree by name. Raises Invalid when one is not valid. `like`: see `gather`."""
+    return _flows(tree, environment, like).known
 
 
-def gather(tree: Tree, environment: str) -> Found:
+def gather(tree: Tree, environment: str, like: Found | None = None) -> Found:
     """Flows and cases of a tree; what is wrong with test files is among the diagnostics.
 
-    Raises Invalid when the flows themselves are not valid.
+    `like` is another commit's: a flow whose file is the same there is not read again. Raises Invalid when the flows
+    themselves are not valid.
     """
-    files = list_files(tree, environment)
-    wanted = validate(tree, files)
-    found = Found(diagnostics=list(wanted.diagnostics))
-    for flow in wanted.flows:
-        content = wanted.content(flow.path, tree, files)
-        found.known[flow.name] = (content.spec, content.variables)
-        found.paths[flow.name] = flow.path
-        found.blobs[flow.path] = files.entries[flow.path].blob
+    found = _flows(tree, environment, like)
     listing = tree.list(joined(tree.folder, FOLDER))
     if listing is None:
         return found
@@ -118,11 +110,37 @@ def gather(tree: Tree, environment: str) -> Found:
     for entry in listing.files:
         if entry.path.endswith(SUFFIXES):
             found.files += 1
-            held = read_cases(reader(entry.path) or b"", entry.path, reader)
+            found.blobs[entry.path] = entry.blob
+            held = read_cases(tree.data(entry), entry.path, reader)
             found.diagnostics += held.diagnostics
             found.cases += held.cases
             if held.cases and held.flow not in found.known:
                 found.diagnostics.append(_no_flow(entry.path, held.flow, found))
+    return found
+
+
+def listed(tree: Tree, environment: str, like: Found | None = None) -> Found:
+    """Like `gather`, but cases are not read: enough to tell what differs from another commit."""
+    found = _flows(tree, environment, like)
+    listing = tree.list(joined(tree.folder, FOLDER))
+    found.blobs |= {entry.path: entry.blob for entry in listing.files} if listing else {}
+    return found
+
+
+def _flows(tree: Tree, environment: str, like: Found | None) -> Found:
+    files = list_files(tree, environment)
+    wanted = validate(tree, files)
+    found = Found(diagnostics=list(wanted.diagnostics), print_of=fingerprint(files.environment))
+    same = like if like and like.print_of == found.print_of else Found()
+    for flow in wanted.flows:
+        blob = files.entries[flow.path].blob
+        if same.blobs.get(flow.path) == blob and flow.name in same.known:
+            found.known[flow.name] = same.known[flow.name]
+        else:
+            content = wanted.content(flow.path, tree, files)
+            found.known[flow.name] = (content.spec, content.variables)
+        found.paths[flow.name] = flow.path
+        found.blobs[flow.path] = blob
     return found
 
 

@@ -101,7 +101,7 @@ class _Asked:
 
 def _once(asked: _Asked) -> dict[str, Any]:
     """Run and tell. Raises Invalid when there was nothing to run."""
-    from automata.cli.cases import find_place, gather, selected, touched
+    from automata.cli.cases import find_place, gather, listed, selected, touched
     from automata.cli.targets import write
     from automata.report.tests import render_tests, tests_report
 
@@ -110,7 +110,7 @@ def _once(asked: _Asked) -> dict[str, Any]:
     found = gather(place.now(), place.environment)
     cases = selected(found, asked.select)
     if asked.base is not None:
-        cases = touched(cases, found, gather(place.at(asked.base), place.environment))
+        cases = touched(cases, found, listed(place.at(asked.base), place.environment, like=found))
     results = [asdict(one) for one in _run(cases, found.known, asked.jobs)]
     made = tests_report(results, found.diagnostics, found.files, time.monotonic() - began)
     write(asked.targets, lambda form, colour: render_tests(made, form, colour=colour), colours())

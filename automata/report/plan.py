@@ -14,6 +14,7 @@ from automata.flow.changes import CLASSES, Change, changes
 from automata.flow.model import Schedule
 from automata.flow.subflows import called_flows
 from automata.report.diagnostics import paint, plural, visible
+from automata.report.graph import graph
 
 PlanFormat = Literal["human", "json"]
 FORMATS: tuple[PlanFormat, ...] = ("human", "json")
@@ -43,15 +44,26 @@ def render_plan(report: Mapping[str, Any], form: PlanFormat, *, colour: bool = F
     """Text that ends with a line break."""
     if form == "json":
         return json.dumps(report, indent=2, ensure_ascii=False, default=str) + "\n"
-    lines = [line for one in report["flows"] for line in _block(one, colour)]
-    summary = report["summary"]
-    counts = ", ".join(f"{summary[kind]:,} {kind}" for kind in CLASSES if summary[kind])
-    changed = f"{plural(summary['changed'], 'flow')} of {summary['flows']:,} changed" if counts else "Nothing changed"
-    lines.append(f"{changed}{': ' if counts else ''}{counts} ({_short(report['base'])} → {_short(report['head'])})")
+    lines = plan_lines(report, colour, apart=True)
+    lines.append(f"{plan_summary(report)} ({short(report['base'])} → {short(report['head'])})")
     return "\n".join(lines) + "\n"
 
 
-def _short(sha: str) -> str:
+def plan_lines(report: Mapping[str, Any], colour: bool = False, *, apart: bool = False) -> list[str]:
+    """Flow by flow, the worst first; `apart` puts an empty line behind each."""
+    return [line for one in report["flows"] for line in [*_block(one, colour), *([""] if apart else ())]]
+
+
+def plan_summary(report: Mapping[str, Any]) -> str:
+    summary = report["summary"]
+    counts = ", ".join(f"{summary[kind]:,} {kind}" for kind in CLASSES if summary[kind])
+    if not counts:
+        return "Nothing changed"
+    return f"{plural(summary['changed'], 'flow')} of {summary['flows']:,} changed: {counts}"
+
+
+def short(sha: str) -> str:
+    """A SHA as people read it; what stands behind a dash stays."""
     commit, dash, rest = sha.partition("-")
     return commit[:12] + dash + rest
 
@@ -62,13 +74,21 @@ def _flow(name: str, before: Known, after: Known, now: datetime) -> dict[str, An
     found = changes(old and old[0], new and new[0], ((old or ({}, {}))[1], (new or ({}, {}))[1]))
     if not found:
         return {}
+    callers = _callers(name, after)
+    if new is None and (left := [caller for caller in callers if _calls(after[caller][0], name)]):
+        found.insert(0, Change("breaking", "callers", f"it is still called, by {', '.join(left)}"))
     return {
         "flow": name,
         "class": found[0].kind,
         "changes": [asdict(one) for one in found],
-        "callers": _callers(name, after),
+        "callers": callers,
         "schedules": _schedules(found, now),
+        "graph": graph(old and old[0], new and new[0]),
     }
+
+
+def _calls(spec: Mapping[str, Any], name: str) -> bool:
+    return any(called == name for called, _ in called_flows(spec))
 
 
 def _callers(name: str, flows: Known) -> list[str]:
@@ -109,4 +129,4 @@ def _block(one: Mapping[str, Any], colour: bool) -> list[str]:
             lines.append(f"  {''.ljust(width)}  {visible(fires['name'])} fires {when}: {times}")
     if one["callers"]:
         lines.append(f"  {''.ljust(width)}  called by {visible(', '.join(one['callers']))}")
-    return [*lines, ""]
+    return lines

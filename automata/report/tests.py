@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any, Literal
 from xml.etree import ElementTree
@@ -85,6 +85,12 @@ def _case(one: Mapping[str, Any], colour: bool) -> list[str]:
     return lines
 
 
+def failure_lines(case: Mapping[str, Any]) -> list[str]:
+    """A failed case: its name and place, then every problem."""
+    told = (line for item in case["problems"] for line in f"{item['where']}: {item['message']}".split("\n"))
+    return [visible(f"{case['name']}  ({case['file']}:{case['line']})"), *(f"  {visible(line)}" for line in told)]
+
+
 def _summary(report: Mapping[str, Any], colour: bool) -> str:
     summary = report["summary"]
     parts = [paint("good", f"{summary['passed']:,} passed", colour)]
@@ -106,25 +112,52 @@ def _failure(one: Mapping[str, Any]) -> str:
 def _junit(report: Mapping[str, Any]) -> str:
     """The XML that CI servers know as JUnit's: a suite a file, a case a case."""
     summary = report["summary"]
-    counts = {"tests": summary["cases"] + bool(summary["errors"]), "failures": summary["failed"]}
-    counts["errors"] = int(bool(summary["errors"]))
+    return _document(
+        _suites(report), summary["cases"] + bool(summary["errors"]), summary["failed"], bool(summary["errors"])
+    )
+
+
+def junit_of(report: Mapping[str, Any] | None, stages: Sequence[tuple[str, float, str | None, str]]) -> str:
+    """The same with a suite `check` before it: (name, seconds, why it failed or None, the whole story)."""
+    suite = ElementTree.Element("testsuite", name="check", tests=str(len(stages)))
+    for name, seconds, problem, text in stages:
+        case = ElementTree.SubElement(suite, "testcase", classname="check", name=name, time=f"{seconds:.4f}")
+        if problem:
+            ElementTree.SubElement(case, "failure", message=_clean(problem)).text = _clean(text)
+    failed = sum(bool(problem) for _, _, problem, _ in stages)
+    suite.set("failures", str(failed))
+    if report is None:
+        return _document([suite], len(stages), failed, False)
+    summary = report["summary"]
+    cases = summary["cases"] + bool(summary["errors"])
+    return _document(
+        [suite, *_suites(report)], len(stages) + cases, failed + summary["failed"], bool(summary["errors"])
+    )
+
+
+def _document(suites: Iterable[ElementTree.Element], tests: int, failures: int, broken: bool) -> str:
+    counts = {"tests": tests, "failures": failures, "errors": int(broken)}
     root = ElementTree.Element("testsuites", {"name": "automata", **{name: str(n) for name, n in counts.items()}})
+    root.extend(suites)
+    ElementTree.indent(root)
+    return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def _suites(report: Mapping[str, Any]) -> Iterator[ElementTree.Element]:
     for file, group in groupby(report["cases"], key=lambda one: one["file"]):
         cases = list(group)
         failures = sum(not one["passed"] for one in cases)
-        suite = ElementTree.SubElement(
-            root, "testsuite", name=_clean(file), tests=str(len(cases)), failures=str(failures)
-        )
+        suite = ElementTree.Element("testsuite", name=_clean(file), tests=str(len(cases)), failures=str(failures))
         for one in cases:
             _junit_case(suite, one)
+        yield suite
     errors = [one for one in report["diagnostics"] if one["severity"] == "error"]
     if errors:
-        suite = ElementTree.SubElement(root, "testsuite", name="files", tests="1", errors="1")
+        suite = ElementTree.Element("testsuite", name="files", tests="1", errors="1")
         case = ElementTree.SubElement(suite, "testcase", classname="files", name="are valid")
         text = "\n".join(f"{one['file']}:{one['line']}: {one['code']} {one['message']}" for one in errors)
         ElementTree.SubElement(case, "error", message=plural(len(errors), "error")).text = _clean(text)
-    ElementTree.indent(root)
-    return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+        yield suite
 
 
 def _junit_case(suite: ElementTree.Element, one: Mapping[str, Any]) -> None:

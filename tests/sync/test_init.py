@@ -50,11 +50,9 @@ def test_it_has_what_a_flows_repository_needs(made: Path) -> None:
     names = set(git(made, "ls-files").splitlines())
     assert {
         "automata.yaml", "README.md", "flows/hello.yaml", "tests/hello.test.yaml", "environments/dev.yaml",
-        "environments/prod.yaml", ".github/workflows/flows.yml",
+        "environments/prod.yaml", ".github/workflows/flows.yml", ".github/workflows/comment.yml",
     } <= names  # fmt: skip
-    workflow = (made / ".github/workflows/flows.yml").read_text()
-    for command in ("automata validate", "automata test", "automata plan --base"):
-        assert command in workflow
+    assert "automata check --base" in (made / ".github/workflows/flows.yml").read_text(), "validate, plan, test, replay"
 
 
 @pytest.mark.parametrize("environment", ["prod", "dev"])

@@ -1,0 +1,197 @@
+"""What `automata check` found, as one versioned JSON report; every format is made from it.
+
+A stage is `passed`, `failed`, `empty` (there was nothing to go by) or `skipped` (an earlier one failed). Only stages
+that the project requires decide; what the others found is told all the same.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from automata import __version__
+from automata.flow.changes import CLASSES
+from automata.report.diagnostics import paint, plural, render, visible
+from automata.report.markdown import markdown
+from automata.report.plan import plan_lines, short
+from automata.report.replay import replay_lines
+from automata.report.tests import failure_lines, junit_of
+
+CheckFormat = Literal["human", "json", "junit", "sarif", "github", "markdown"]
+FORMATS: tuple[CheckFormat, ...] = ("human", "json", "junit", "sarif", "github", "markdown")
+
+VERSION = 1
+STAGES = ("validate", "plan", "test", "replay")
+REQUIRED = ("validate", "test")  # of a project that says nothing
+SHOWN = 15  # lines of one stage that people see at once: the rest is in the JSON report
+
+Report = Mapping[str, Any]
+
+
+def check_report(
+    stages: Sequence[dict[str, Any]], base: str, head: str, environment: str, required: Sequence[str], took_sec: float
+) -> dict[str, Any]:
+    """`stages`: see `stage`, in the order of STAGES."""
+    bad = [one["name"] for one in stages if one["required"] and one["state"] != "passed"]
+    return {
+        "version": VERSION,
+        "tool": {"name": "automata", "version": __version__},
+        "ok": not bad,
+        "failed": bad,
+        "base": base,
+        "head": head,
+        "environment": environment,
+        "required": list(required),
+        "took_sec": round(took_sec, 3),
+        "stages": list(stages),
+    }
+
+
+def stage(
+    name: str, state: str, required: bool, report: Report | None, took_sec: float, summary: str
+) -> dict[str, Any]:
+    return {
+        "name": name,
+        "state": state,
+        "required": required,
+        "summary": summary,
+        "took_sec": round(took_sec, 3),
+        "report": report,
+    }
+
+
+def part(report: Report, name: str) -> Report | None:
+    """The report of one stage; None when it did not run."""
+    return next((one["report"] for one in report["stages"] if one["name"] == name), None)
+
+
+def render_check(report: Report, form: CheckFormat, *, colour: bool = False) -> str:
+    """Text that ends with a line break, or nothing."""
+    match form:
+        case "json":
+            return json.dumps(report, indent=2, ensure_ascii=False, default=str) + "\n"
+        case "junit":
+            return _junit(report)
+        case "sarif" | "github":
+            return render({**report, "diagnostics": findings(report)}, form)
+        case "markdown":
+            return markdown(report)
+        case "human":
+            return _human(report, colour)
+
+
+# --- people: why it fails, in one screen ---------------------------------------------------------------------------
+
+_WORDS = {"passed": ("good", "ok"), "failed": ("error", "FAIL"), "empty": ("error", "none"), "skipped": ("faint", "-")}
+
+
+def _human(report: Report, colour: bool) -> str:
+    lines = []
+    for one in report["stages"]:
+        shade, word = _WORDS[one["state"]]
+        if one["state"] in ("failed", "empty") and not one["required"]:
+            shade = "warning"
+        lines.append(f"{paint(shade, word.ljust(4), colour)}  {one['name'].ljust(8)}  {one['summary']}")
+        told = _told(one, colour)
+        lines += [f"      {line}" for line in told[:SHOWN]]
+        if more := len(told) - SHOWN:
+            lines += [f"      … and {plural(more, 'more line')}; --format json has all"] if more > 0 else []
+    lines += ["", verdict(report, colour)]
+    return "\n".join(lines) + "\n"
+
+
+def verdict(report: Report, colour: bool = False) -> str:
+    """One line: what the check says, and of what."""
+    what = f"{short(report['base'])} → {short(report['head'])} ({report['environment']}), {report['took_sec']:.1f} s"
+    if report["ok"]:
+        return f"{paint('good', 'Passed', colour)}: {what}"
+    return f"{paint('error', 'Refused', colour)} by {' and '.join(report['failed'])}: {what}"
+
+
+def _told(one: Mapping[str, Any], colour: bool) -> list[str]:
+    made = one["report"]
+    if made is None:
+        return []
+    match one["name"]:
+        case "validate":
+            return [_place(item) for item in made["diagnostics"]] if one["state"] == "failed" else []
+        case "plan":
+            return plan_lines(made, colour)
+        case "test":
+            lines = [_place(item) for item in made["diagnostics"] if item["severity"] == "error"]
+            for case in made["cases"]:
+                lines += [] if case["passed"] else failure_lines(case)
+            return lines
+        case _:
+            return replay_lines(made, colour)
+
+
+def _place(one: Mapping[str, Any]) -> str:
+    return visible(f"{one['file']}:{one['line']}: {one['code']} {one['message']}")
+
+
+# --- programs ------------------------------------------------------------------------------------------------------
+
+
+def findings(report: Report) -> list[dict[str, Any]]:
+    """All that is wrong as diagnostics, with the code `test` or `replay` where no file has it written down."""
+    found: list[dict[str, Any]] = []
+    for one in report["stages"]:
+        made = one["report"] or {}
+        severity = "error" if one["required"] else "warning"
+        found += made.get("diagnostics", ())
+        found += [_failed_case(case, severity) for case in made.get("cases", ()) if not case["passed"]]
+        if one["name"] == "replay":
+            found += [
+                _difference(item, severity) for item in (*made.get("uncovered", ()), *made.get("differences", ()))
+            ]
+        if one["name"] == "plan":
+            found += [_change(flow, item) for flow in made.get("flows", ()) for item in flow["changes"] if _grave(item)]
+        if one["state"] == "empty" and one["required"]:
+            found.append(_finding(one["name"], "error", "", 0, one["summary"]))
+    return found
+
+
+def _grave(change: Mapping[str, Any]) -> bool:
+    return change["kind"] in CLASSES[:2]
+
+
+def _finding(code: str, severity: str, file: str, line: int, message: str) -> dict[str, Any]:
+    place = {"file": file, "line": line, "column": 0, "pointer": "", "suggestion": None}
+    return {"code": code, "severity": severity, "message": message, **place}
+
+
+def _failed_case(case: Mapping[str, Any], severity: str) -> dict[str, Any]:
+    why = "; ".join(f"{item['where']}: {item['message']}" for item in case["problems"])
+    return _finding("test", severity, case["file"], case["line"], f"{case['name']}: {why}")
+
+
+def _difference(one: Mapping[str, Any], severity: str) -> dict[str, Any]:
+    if "before" in one:
+        what = f"{one['kind']} {one['place']}: {_json(one['before'])} → {_json(one['after'])}"
+    else:
+        what = f"uncovered: {one['place']} was never recorded"
+    runs = f"{one['runs']} of {plural(one['of'], 'run')}"
+    return _finding(
+        "replay", severity if one["fails"] else "warning", one.get("file", ""), 1, f"{one['flow']}, {runs}: {what}"
+    )
+
+
+def _change(flow: Mapping[str, Any], item: Mapping[str, Any]) -> dict[str, Any]:
+    return _finding("plan", "warning", flow.get("path") or "", 1, f"{flow['flow']}: {item['kind']}: {item['message']}")
+
+
+def _json(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 200 else text[:199] + "…"
+
+
+def _junit(report: Report) -> str:
+    """The cases as `automata test` gives them, and a suite `check` with a case a stage."""
+    stages = []
+    for one in report["stages"]:
+        problem = None if one["state"] in ("passed", "skipped") or not one["required"] else one["summary"]
+        text = "\n".join(_told(one, colour=False)) if problem else ""
+        stages.append((one["name"], one["took_sec"], problem, text))
+    return junit_of(part(report, "test"), stages)

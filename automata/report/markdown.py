@@ -1,0 +1,107 @@
+"""A check as the comment of a pull request: the verdict, then what is wrong, then each changed flow with its picture.
+
+Everything in it may come from whoever opened the pull request, so it is quoted: no mention, link, image or HTML of
+theirs works in the comment. A forge takes 65,536 characters; what does not fit is left out from the end, which is the
+least grave, and said so.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from automata.report.diagnostics import plural, visible
+from automata.report.graph import mermaid
+from automata.report.replay import replay_lines
+from automata.report.tests import failure_lines
+
+MARKER = "<!-- automata check -->"  # how the comment is found again
+MAX_CHARS = 60_000
+MAX_LINES = 40
+
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+!|~&@$:-])")
+_SIGNS = {"passed": "✅", "failed": "❌", "empty": "❌", "skipped": "⏭️"}
+
+Report = Mapping[str, Any]
+
+
+def markdown(report: Report) -> str:
+    """Text that ends with a line break, at most MAX_CHARS characters long."""
+    blocks = [_head(report), *_stages(report), *_flows(report)]
+    kept: list[str] = []
+    room = MAX_CHARS - 200
+    for number, block in enumerate(blocks):
+        if len(block) > room:
+            kept.append(f"_{plural(len(blocks) - number, 'part')} more did not fit; the JSON report has everything._")
+            break
+        kept.append(block)
+        room -= len(block) + 2
+    return "\n\n".join(kept) + "\n"
+
+
+def quoted(text: str) -> str:
+    """Text that means nothing to Markdown."""
+    return _SPECIAL.sub(r"\\\1", visible(text)).replace("\n", " ")
+
+
+def _fenced(lines: list[str], kind: str = "") -> str:
+    most = MAX_LINES if not kind else len(lines)
+    text = "\n".join(visible(line) for line in lines[:most])
+    more = len(lines) - most
+    if more > 0:
+        text += f"\n… and {plural(more, 'more line')}"
+    # A fence longer than any run of backticks inside cannot be closed from inside.
+    ticks = "`" * max(3, 1 + max((len(run) for run in re.findall(r"`+", text)), default=0))
+    return f"{ticks}{kind}\n{text}\n{ticks}"
+
+
+def _head(report: Report) -> str:
+    verdict = "✅ **Passed**" if report["ok"] else f"❌ **Refused** by {', '.join(report['failed'])}"
+    rows = [
+        f"| {_sign(one)} | {one['name']} | {quoted(one['summary'])} | {one['took_sec']:.1f} s |"
+        for one in report["stages"]
+    ]
+    commits = f"`{report['base'][:12]}` → `{report['head'][:12]}`, environment {quoted(report['environment'])}"
+    return "\n".join([MARKER, f"### Automata: {verdict}", "", commits, "", "| | | | |", "|-|-|-|-|", *rows])
+
+
+def _sign(one: Mapping[str, Any]) -> str:
+    return "⚠️" if one["state"] in ("failed", "empty") and not one["required"] else _SIGNS[one["state"]]
+
+
+def _stages(report: Report) -> Iterator[str]:
+    for one in report["stages"]:
+        made = one["report"] or {}
+        lines = []
+        if one["name"] in ("validate", "test"):
+            lines += [f"{item['file']}:{item['line']}: {item['code']} {item['message']}" for item in _wrong(made)]
+        for case in made.get("cases", ()):
+            lines += [] if case["passed"] else failure_lines(case)
+        if one["name"] == "replay" and made:
+            lines += replay_lines(made)
+        if lines:
+            yield f"**{one['name']}**\n\n{_fenced(lines)}"
+
+
+def _wrong(made: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [item for item in made.get("diagnostics", ()) if item["severity"] == "error"]
+
+
+def _flows(report: Report) -> Iterator[str]:
+    """The worst flow first, as the plan has them."""
+    for one in report["stages"]:
+        for flow in (one["report"] or {}).get("flows", ()) if one["name"] == "plan" else ():
+            yield "\n\n".join(_flow(flow))
+
+
+def _flow(flow: Mapping[str, Any]) -> Iterator[str]:
+    yield f"#### {quoted(flow['flow'])}: {flow['class']}"
+    yield "\n".join(f"- **{item['kind']}** {quoted(item['message'])}" for item in flow["changes"][:MAX_LINES])
+    for fires in flow["schedules"]:
+        times = " ".join(f"**{when}** {', '.join(fires[when]) or 'never'}" for when in ("before", "after"))
+        yield f"{quoted(fires['name'])} fires {times}"
+    if flow["callers"]:
+        yield f"Called by {', '.join(quoted(name) for name in flow['callers'])}"
+    if picture := mermaid(flow.get("graph") or {"nodes": []}):
+        yield f"<details><summary>The flow</summary>\n\n{_fenced(picture.split(chr(10)), 'mermaid')}\n\n</details>"

@@ -1,0 +1,91 @@
+"""The workflows that users copy: their commands exist, strangers' code sees no secret, only the comment may write."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+import yaml
+from click import Context
+
+from automata.cli.app import app
+from automata.report.markdown import MARKER
+
+ROOT = Path(__file__).parents[2]
+STARTER = ROOT / "automata/sync/starter/dot-github/workflows"
+EXAMPLE = ROOT / "flows-example/.github/workflows"
+ACTION = ROOT / ".github/actions/check/action.yml"
+GITLAB = ROOT / "deploy/ci/gitlab.yml"
+CHECKS = [STARTER / "flows.yml", ACTION, GITLAB]
+
+
+def read(path: Path) -> dict[str, Any]:
+    value = yaml.safe_load(path.read_text())
+    assert isinstance(value, dict)
+    return value
+
+
+def commands(value: Any) -> Iterator[str]:
+    """Every shell text below a `run` or a `script`."""
+    if isinstance(value, dict):
+        for name, item in value.items():
+            if name == "run":
+                yield item
+            elif name == "script" and isinstance(item, list):
+                yield from item
+            else:
+                yield from commands(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from commands(item)
+
+
+@pytest.mark.parametrize("path", CHECKS, ids=lambda path: path.name)
+def test_every_command_of_a_template_is_one(path: Path) -> None:
+    found = [line for text in commands(read(path)) for line in text.splitlines() if line.startswith("automata ")]
+    assert found
+    program = typer.main.get_command(app)
+    for line in found:
+        words = shlex.split(line)[1:]
+        command = program.get_command(Context(program), words[0])
+        assert command is not None, line
+        command.make_context(words[0], words[1:])
+
+
+@pytest.mark.parametrize("path", [STARTER / "flows.yml", ACTION], ids=lambda path: path.name)
+def test_what_a_stranger_wrote_is_never_part_of_a_command_and_sees_no_secret(path: Path) -> None:
+    text = path.read_text()
+    assert "secrets." not in text
+    assert "pull_request_target" not in text
+    for command in commands(read(path)):
+        assert "${{" not in command, "an expression inside a command is how a branch's name becomes a program"
+
+
+def test_the_check_may_only_read_and_the_comment_runs_nothing_of_the_proposal() -> None:
+    flows, comment = read(STARTER / "flows.yml"), read(STARTER / "comment.yml")
+    assert flows["permissions"] == {"contents": "read"}
+    assert comment["permissions"] == {"actions": "read", "pull-requests": "write"}
+    used = [step.get("uses", "") for job in comment["jobs"].values() for step in job["steps"]]
+    assert not any(one.startswith("actions/checkout") for one in used)
+    assert list(commands(comment)) == []
+    assert comment[True]["workflow_run"]["workflows"] == [flows["name"]]
+
+
+def test_the_comment_is_found_by_the_marker_that_the_check_writes() -> None:
+    assert f"const marker = '{MARKER}';" in (STARTER / "comment.yml").read_text()
+
+
+def test_the_example_has_the_workflows_of_a_new_repository() -> None:
+    for path in STARTER.iterdir():
+        assert (EXAMPLE / path.name).read_text() == path.read_text()
+
+
+@pytest.mark.parametrize("path", [*CHECKS, STARTER / "comment.yml"], ids=lambda path: path.name)
+def test_actions_are_pinned_to_a_version(path: Path) -> None:
+    for name in re.findall(r"uses: (\S+)", path.read_text()):
+        assert re.fullmatch(r"[a-z-]+/[a-z-]+@v\d+", name), name
