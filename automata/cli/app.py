@@ -13,7 +13,7 @@ from contextlib import suppress
 import typer
 
 from automata import __version__
-from automata.cli import approval, deadletters, flow, run, schedule, webhook
+from automata.cli import approval, deadletters, flow, proposal, run, schedule, webhook
 from automata.cli.check import check
 from automata.cli.demo.command import demo
 from automata.cli.migrate import migrate
@@ -55,6 +55,7 @@ app.command(
 app.command(rich_help_panel=WRITE, epilog="Example: automata replay --base main --last 20")(replay)
 app.command(rich_help_panel=WRITE, epilog="Example: automata schema > flow.schema.json")(schema)
 app.command(rich_help_panel=WRITE, epilog="Example: automata sync --repo ./my-flows --dry-run")(sync)
+app.add_typer(proposal.app, name="proposal", rich_help_panel=WRITE)
 app.add_typer(flow.app, name="flow", rich_help_panel=RUN)
 app.add_typer(run.app, name="run", rich_help_panel=RUN)
 app.command(

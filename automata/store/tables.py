@@ -98,6 +98,56 @@ sync_attempts = Table(
     Index("sync_attempts_latest", "source_id", "id"),
 )
 
+proposals = Table(
+    "proposals",
+    metadata,
+    _key(),
+    Column("number", BigInteger, Identity(always=True), unique=True, nullable=False),
+    _uuid("source_id", ForeignKey("sync_sources.id"), nullable=False),
+    _text("branch"),
+    _text("title"),
+    _text("author"),
+    _text("state", server_default="DRAFT"),
+    _text("head_sha"),
+    _text("merge_sha", nullable=True),
+    _text("ended_by", nullable=True),
+    _time("ended_at"),
+    _stamp("created_at"),
+    _stamp("updated_at"),
+    _one_of("state", "DRAFT", "PENDING_REVIEW", "APPLIED", "REJECTED", "CLOSED"),
+    CheckConstraint("(state IN ('DRAFT', 'PENDING_REVIEW')) = (ended_at IS NULL)", name="ended"),
+    Index("proposals_open", "source_id", "branch", unique=True, postgresql_where=text("ended_at IS NULL")),
+    Index("proposals_ended", "source_id", "branch", postgresql_where=text("ended_at IS NOT NULL")),
+)
+
+
+def _bound(name: str, *columns: Any) -> Table:
+    """What is said of one proposal as it was: of this head, base, merge tree and policy."""
+    return Table(
+        name,
+        metadata,
+        Column("id", BigInteger, Identity(always=True), primary_key=True),
+        _uuid("proposal_id", ForeignKey("proposals.id"), nullable=False),
+        _text("head"),
+        _text("base"),
+        _text("tree"),
+        _text("policy"),
+        *columns,
+        _stamp("created_at"),
+        Index(f"{name}_proposal", "proposal_id", "id"),
+    )
+
+
+proposal_checks = _bound(
+    "proposal_checks", Column("passed", Boolean, nullable=False), Column("report", JSON, nullable=False)
+)
+proposal_reviews = _bound(
+    "proposal_reviews",
+    Column("approved", Boolean, nullable=False),
+    _text("by"),
+    _text("comment", server_default=text("''")),
+)
+
 flows = Table(
     "flows",
     metadata,
@@ -128,6 +178,7 @@ flow_versions = Table(
     _text("message", nullable=True),
     _time("committed_at"),
     _stamp("created_at"),
+    _uuid("proposal_id"),
     UniqueConstraint("flow_id", "number"),
     UniqueConstraint("flow_id", "content_hash"),
     CheckConstraint("number > 0", name="number"),

@@ -1,0 +1,266 @@
+"""Commits and merges on branches, without a working tree; a branch moves by compare-and-swap, and never by force.
+
+Failure argument. Objects are written first, and nothing looks at them until a branch does: a process that dies before
+the branch moved leaves garbage, one that dies behind it has done all. A local branch moves under the lock file that
+Git itself takes, and only from the commit that was expected: of two that merge into one branch the second is told so.
+On a remote the server decides: a merge commit descends from the expected one, so a push without force is refused as
+soon as the branch holds anything else.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import pygit2
+
+from automata.errors import Conflict, Invalid, Missing, Refused, Unavailable
+from automata.git.credentials import Callbacks
+from automata.git.faults import object_faults, remote_faults
+from automata.git.mirror import Mirror
+from automata.git.names import check_branch, check_folder, shown
+
+MAX_FILE_BYTES = 1024 * 1024
+MAX_MESSAGE_CHARS = 10_000
+MAX_COMMITS = 2_000
+LOCK_TRIES = 200
+LOCK_PAUSE_SEC = 0.01
+_HEADS = "refs/heads/"
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Who a commit is by. Raises Invalid for what Git cannot write down."""
+
+    name: str
+    mail: str
+
+    def __post_init__(self) -> None:
+        for text in (self.name, self.mail):
+            if not text.strip() or len(text) > 200 or any(one in text for one in "<>\n\0"):
+                raise Invalid(f"{shown(text)} cannot be part of who a commit is by.", code="bad_person")
+
+    @classmethod
+    def read(cls, text: str) -> Person:
+        """From `Name <mail>`; a name alone has the mail NAME@localhost."""
+        name, open_, rest = text.strip().partition("<")
+        name = name.strip()
+        mail = rest.rstrip(">").strip() if open_ else f"{'-'.join(name.lower().split()) or 'nobody'}@localhost"
+        return cls(name or mail, mail)
+
+    def __str__(self) -> str:
+        return f"{self.name} <{self.mail}>"
+
+
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """What two commits would be together. `tree` is its full id, "" when `conflicts` names files."""
+
+    tree: str
+    conflicts: tuple[str, ...] = ()
+
+
+def merge(mirror: Mirror, base: str, head: str) -> Merge:
+    """`head` merged into `base`, in memory and the object store only. Both are full SHAs."""
+    repository = mirror.repository
+    with object_faults(mirror.address):
+        index = repository.merge_commits(pygit2.Oid(hex=base), pygit2.Oid(hex=head))
+        if index.conflicts is not None:
+            return Merge("", _paths(index.conflicts))
+        return Merge(str(index.write_tree(repository)))
+
+
+def commit_merge(mirror: Mirror, base: str, head: str, tree: str, by: Person, message: str) -> str:
+    """The full SHA of a merge commit that no branch knows yet."""
+    return _commit(mirror, tree, by, by, message, [base, head])
+
+
+def commit_files(mirror: Mirror, parent: str, files: Mapping[str, bytes | None], author: Person, message: str) -> str:
+    """The full SHA of a commit on `parent` that no branch knows yet; None as content takes a file away.
+
+    Raises Invalid for a path or a size that no repository takes, or when nothing differs.
+    """
+    repository = mirror.repository
+    with object_faults(mirror.address):
+        before = repository[pygit2.Oid(hex=parent)].peel(pygit2.Tree)
+        index = pygit2.Index()
+        index.read_tree(before)
+        for path, content in files.items():
+            _put(repository, index, path, content)
+        tree = str(index.write_tree(repository))
+    if tree == str(before.id):
+        raise Invalid("Nothing differs from what is there already.", code="no_change")
+    return _commit(mirror, tree, author, author, message, [parent])
+
+
+def move(mirror: Mirror, branch: str, before: str | None, after: str) -> None:
+    """Let `branch` be at `after` when it is at `before` (None: when it is not there), else raise Conflict.
+
+    Raises Refused (`checked_out`) for a branch that somebody's working tree stands on, Unavailable when the remote or
+    the disk does not do it.
+    """
+    name = _HEADS + check_branch(branch)
+    if mirror.address.local is None:
+        _push(mirror, branch, before, after)
+        return
+    refuse_checked_out(mirror, branch)
+    for _ in range(LOCK_TRIES):
+        try:
+            _swap(mirror.repository, name, before, after)
+            return
+        except (pygit2.GitError, ValueError, OSError) as error:
+            # Somebody holds the lock file, has been faster, or the disk does not let us: where the branch is tells.
+            reason = error
+        if _now(mirror, branch) != before:
+            raise _moved(branch)
+        time.sleep(LOCK_PAUSE_SEC)
+    raise Unavailable(
+        f"{shown(branch)} could not be moved: {reason}.", code="git_write", hint="Try again; nothing was changed."
+    )
+
+
+def _swap(repository: Any, name: str, before: str | None, after: str) -> None:
+    """Raises ValueError when the branch is elsewhere, GitError or OSError when it is moving."""
+    if before is None:
+        repository.create_reference(name, pygit2.Oid(hex=after), force=False)
+        return
+    try:
+        reference = repository.lookup_reference(name)
+    except KeyError:
+        raise ValueError("it is gone") from None
+    if str(reference.target) != before:
+        raise ValueError("it is elsewhere")
+    # libgit2 compares with what it read once more, under the lock file of the reference.
+    reference.set_target(pygit2.Oid(hex=after))
+
+
+def _now(mirror: Mirror, branch: str) -> str | None:
+    try:
+        return mirror.resolve(branch)
+    except Missing:
+        return None
+
+
+def refuse_checked_out(mirror: Mirror, branch: str) -> None:
+    """Raise Refused for a branch that the repository's own working tree stands on."""
+    if mirror.workdir and mirror.head_branch() == branch:
+        raise Refused(
+            f"{shown(branch)} is checked out in {mirror.workdir}: moving it would leave those files behind.",
+            code="checked_out",
+            hint="Merge it there with git, check out another branch, or use a bare repository.",
+        )
+
+
+def changed_paths(mirror: Mirror, before: str, after: str) -> frozenset[str]:
+    """Paths that differ between two commits, from the root of the repository."""
+    repository = mirror.repository
+    with object_faults(mirror.address):
+        one, other = (repository[pygit2.Oid(hex=sha)].peel(pygit2.Tree) for sha in (before, after))
+        deltas = one.diff_to_tree(other).deltas
+        return frozenset(path for delta in deltas for path in (delta.old_file.path, delta.new_file.path) if path)
+
+
+def patch(mirror: Mirror, before: str, after: str) -> str:
+    """The difference as Git writes it."""
+    repository = mirror.repository
+    with object_faults(mirror.address):
+        one, other = (repository[pygit2.Oid(hex=sha)].peel(pygit2.Tree) for sha in (before, after))
+        return str(one.diff_to_tree(other).patch or "")
+
+
+def contains(mirror: Mirror, commit: str, other: str) -> bool:
+    """Whether `other` is `commit` or one of its ancestors; a commit that is gone is not."""
+    try:
+        return commit == other or bool(mirror.repository.descendant_of(pygit2.Oid(hex=commit), pygit2.Oid(hex=other)))
+    except (pygit2.GitError, KeyError, ValueError):
+        return False
+
+
+def brought(mirror: Mirror, base: str, head: str) -> list[str]:
+    """The commits that `head` has and `base` has not, the newest first, at most 2,000; the merge itself is one."""
+    with object_faults(mirror.address):
+        walker = mirror.repository.walk(pygit2.Oid(hex=head))
+        walker.hide(pygit2.Oid(hex=base))
+        return [str(commit.id) for commit in islice(walker, MAX_COMMITS)]
+
+
+def merge_of(mirror: Mirror, branch_head: str, head: str) -> tuple[str, str] | None:
+    """(merge, what the branch was at before): the commit that brought `head`; None when the branch does not hold it."""
+    if not contains(mirror, branch_head, head):
+        return None
+    with object_faults(mirror.address):
+        commit = mirror.repository[pygit2.Oid(hex=branch_head)]
+        for _ in range(MAX_COMMITS):
+            first = commit.parents[0] if commit.parents else None
+            if first is None or not contains(mirror, str(first.id), head):
+                return str(commit.id), str(first.id) if first is not None else str(commit.id)
+            commit = first
+    return None
+
+
+def author_of(mirror: Mirror, commit: str) -> Person:
+    """Who wrote a commit; what Git holds of it, however odd, with a placeholder for nothing."""
+    with object_faults(mirror.address):
+        author = mirror.repository[pygit2.Oid(hex=commit)].author
+    texts = (raw.decode("utf-8", "replace") for raw in (author.raw_name, author.raw_email))
+    name, mail = ("".join(one for one in text if one.isprintable() and one not in "<>")[:200] for text in texts)
+    return Person(name.strip() or "nobody", mail.strip() or "nobody@localhost")
+
+
+def _commit(mirror: Mirror, tree: str, author: Person, by: Person, message: str, parents: list[str]) -> str:
+    if not message.strip() or len(message) > MAX_MESSAGE_CHARS or "\0" in message:
+        raise Invalid(f"A message has 1 to {MAX_MESSAGE_CHARS:,} characters.", code="bad_message")
+    signatures = [pygit2.Signature(one.name, one.mail) for one in (author, by)]
+    with object_faults(mirror.address):
+        ids = [pygit2.Oid(hex=parent) for parent in parents]
+        return str(mirror.repository.create_commit(None, *signatures, message, pygit2.Oid(hex=tree), ids))
+
+
+def _put(repository: Any, index: Any, path: str, content: bytes | None) -> None:
+    if not path or path.endswith("/") or check_folder(path) != path:
+        raise Invalid(f"{shown(path)} is not the path of a file.", code="bad_path")
+    if content is None:
+        if path in index:
+            index.remove(path)
+        return
+    if len(content) > MAX_FILE_BYTES:
+        raise Invalid(f"{shown(path)} has more than {MAX_FILE_BYTES:,} bytes.", code="too_large")
+    index.add(pygit2.IndexEntry(path, repository.create_blob(content), pygit2.enums.FileMode.BLOB))
+
+
+def _paths(conflicts: Any) -> tuple[str, ...]:
+    found = {entry.path for sides in conflicts for entry in sides if entry is not None}
+    return tuple(sorted(found))
+
+
+def _push(mirror: Mirror, branch: str, before: str | None, after: str) -> None:
+    said: list[str] = []
+
+    class Told(Callbacks):
+        def push_update_reference(self, refname: str, message: str | None) -> None:
+            if message:
+                said.append(message)
+
+    with remote_faults(mirror.address):
+        remote = mirror.repository.remotes.create_anonymous(mirror.address.url)
+        try:
+            remote.push([f"{after}:{_HEADS}{branch}"], callbacks=Told(mirror.address), proxy=True)
+        except pygit2.GitError as error:
+            if "fastforward" not in str(error).lower().replace("-", "").replace(" ", ""):
+                raise
+            said.append(str(error))
+    if said:
+        raise Conflict(
+            f"{shown(branch)} was not moved: {said[0][:200]}.", code="branch_moved", hint="Check it again, then apply."
+        )
+
+
+def _moved(branch: str) -> Conflict:
+    return Conflict(
+        f"{shown(branch)} has moved meanwhile; nothing was changed.",
+        code="branch_moved",
+        hint="Check it again, then apply.",
+    )

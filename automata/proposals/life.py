@@ -1,0 +1,316 @@
+"""The life of a proposal: seen, submitted, checked, reviewed, applied.
+
+Failure argument. `apply` moves the branch by compare-and-swap, from the base that the check was of to the merge that
+was checked, and only then writes to the database. Whoever dies before the move has changed nothing. Behind it the base
+holds the head, and whoever looks next sees that and records the proposal as applied; the sync is the controller's work
+anyway. Of two that apply at once one moves the branch, the other is told that it moved.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from automata.errors import Conflict, Invalid, Missing, Refused, Usage
+from automata.git.branches import (
+    Person,
+    author_of,
+    brought,
+    commit_files,
+    commit_merge,
+    merge_of,
+    move,
+    patch,
+    refuse_checked_out,
+)
+from automata.git.mirror import Mirror
+from automata.git.names import shown
+from automata.proposals.facts import Base, Facts, changes_project, find_base, find_facts
+from automata.proposals.rehearsal import rehearse
+from automata.store import proposals as store
+from automata.store.database import Connection, Database
+from automata.store.proposals import CheckRow, ProposalRow
+from automata.store.sync import SourceRow, ensure_source
+from automata.sync.reconcile import sync_once
+from automata.sync.report import SyncReport
+from automata.sync.source import Source
+
+MAX_BRANCHES = 500
+MAX_TITLE_CHARS = 200
+MAX_COMMENT_CHARS = 4_000
+
+# (repository, folder, environment, base, head) -> the report of `automata check`
+Checker = Callable[..., Awaitable[dict[str, Any]]]
+
+
+@dataclass(slots=True)
+class Reviewing:
+    """The proposals of one source, and who asks. `open` makes one."""
+
+    db: Database
+    source: Source
+    actor: Person
+    mirror: Mirror
+    base: Base
+    row: SourceRow
+    checker: Checker = rehearse
+
+    @classmethod
+    async def open(cls, db: Database, source: Source, actor: Person, checker: Checker = rehearse) -> Reviewing:
+        """Fetches. Raises Missing, Usage, Unavailable."""
+        source = source.checked()
+        mirror = await asyncio.to_thread(_fetched, source)
+        base = await asyncio.to_thread(find_base, mirror, source)
+        async with db.transaction() as conn:
+            row = await ensure_source(
+                conn, source.name, branch=base.branch, environment=source.environment, path=source.path
+            )
+        return cls(db, source, actor, mirror, base, row, checker)
+
+    # -- looking ---------------------------------------------------------------------------------------------------
+
+    async def survey(self, *, ended: bool = False) -> list[Facts]:
+        """Every proposal, newest first; branches that change the project and were not seen before become drafts."""
+        seen = await asyncio.to_thread(self._branches)
+        async with self.db.transaction() as conn:
+            for branch, head, author in seen:
+                await self._see(conn, branch, head, author)
+        async with self.db.connection() as conn:
+            rows = await store.list_proposals(conn, self.row.id, ended=ended)
+        return [await self._facts(row) for row in rows]
+
+    async def find(self, key: str) -> Facts:
+        """One proposal by its number or branch. Raises Missing."""
+        try:
+            head = await asyncio.to_thread(self.mirror.resolve, key)
+        except (Missing, Usage):
+            head = ""
+        if head and key not in self.base.others:
+            author = await asyncio.to_thread(author_of, self.mirror, head)
+            async with self.db.transaction() as conn:
+                if await asyncio.to_thread(changes_project, self.mirror, self.source, self.base, head):
+                    await self._see(conn, key, head, author)
+        async with self.db.connection() as conn:
+            row = await store.find_proposal(conn, self.row.id, key)
+        return await self._facts(row)
+
+    async def _see(self, conn: Connection, branch: str, head: str, author: Person) -> None:
+        if not await store.was_ended(conn, self.row.id, branch, head):
+            await store.open_proposal(conn, self.row.id, branch, head=head, title=branch, author=str(author))
+
+    def _branches(self) -> list[tuple[str, str, Person]]:
+        found = []
+        for branch in self.mirror.branches()[:MAX_BRANCHES]:
+            if branch in self.base.others:
+                continue
+            try:
+                head = self.mirror.resolve(branch)
+            except (Missing, Usage):
+                continue  # deleted meanwhile, or a name that we do not take
+            if changes_project(self.mirror, self.source, self.base, head):
+                found.append((branch, head, author_of(self.mirror, head)))
+        return found
+
+    async def _facts(self, row: ProposalRow) -> Facts:
+        async with self.db.connection() as conn:
+            checks = await store.list_checks(conn, row.id)
+            reviews = await store.list_reviews(conn, row.id)
+        facts = await asyncio.to_thread(find_facts, self.mirror, self.source, self.base, row, checks, reviews)
+        if facts.merged and row.state in store.OPEN:
+            return await self._merged(facts)
+        return facts
+
+    async def _merged(self, facts: Facts) -> Facts:
+        """The base holds it already: by somebody's own merge, or by an apply that died behind its move."""
+        found = await asyncio.to_thread(merge_of, self.mirror, self.base.sha, facts.head)
+        made, before = found or (self.base.sha, self.base.sha)
+        await self._record(facts.row.id, made, before, None)
+        return await self._again(facts)
+
+    async def _again(self, facts: Facts) -> Facts:
+        async with self.db.connection() as conn:
+            row = await store.find_proposal(conn, self.row.id, str(facts.row.number))
+        return await self._facts(row)
+
+    # -- changing --------------------------------------------------------------------------------------------------
+
+    async def create(self, branch: str, files: Mapping[str, bytes | None], message: str, title: str | None) -> Facts:
+        """A branch off the base with one commit of `files` (paths from the repository's root; None takes one away)."""
+        if branch in self.base.others:
+            raise Usage(f"{shown(branch)} is the branch of an environment.", code="environment_branch")
+        commit = await asyncio.to_thread(commit_files, self.mirror, self.base.sha, files, self.actor, message)
+        await asyncio.to_thread(move, self.mirror, branch, None, commit)
+        return await self._named(branch, title or message.splitlines()[0])
+
+    async def update(
+        self, key: str, files: Mapping[str, bytes | None], message: str | None, title: str | None
+    ) -> Facts:
+        """One more commit on the branch, or another title."""
+        facts = self._open(await self.find(key))
+        if files:
+            commit = await asyncio.to_thread(
+                commit_files, self.mirror, facts.head, files, self.actor, message or "Update the proposal"
+            )
+            await asyncio.to_thread(move, self.mirror, facts.row.branch, facts.head, commit)
+        return await self._named(facts.row.branch, title)
+
+    async def _named(self, branch: str, title: str | None) -> Facts:
+        await asyncio.to_thread(self.mirror.fetch)
+        facts = await self.find(branch)
+        if title is not None:
+            if not 0 < len(title.strip()) <= MAX_TITLE_CHARS:
+                raise Invalid(f"A title has 1 to {MAX_TITLE_CHARS} characters.", code="bad_title")
+            async with self.db.transaction() as conn:
+                await store.rename_proposal(conn, facts.row.id, title.strip())
+        return await self.find(branch)
+
+    async def submit(self, key: str) -> Facts:
+        """Ask for a review."""
+        facts = self._open(await self.find(key))
+        return await self._move(facts, "PENDING_REVIEW")
+
+    async def close(self, key: str) -> Facts:
+        """End it unapplied; its branch stays. Another push makes it a new proposal."""
+        return await self._move(self._open(await self.find(key)), "CLOSED")
+
+    async def review(self, key: str, *, approve: bool, comment: str) -> Facts:
+        """Say yes or no to exactly what there is now. No ends the proposal. Its author has no say."""
+        facts = self._open(await self.find(key))
+        if facts.row.state != "PENDING_REVIEW":
+            raise Conflict(
+                "It is a draft: nobody has asked for a review.",
+                code="not_submitted",
+                hint=f"automata proposal submit {facts.row.number}",
+            )
+        if approve and facts.merge.conflicts:
+            raise _conflicted(facts)
+        if len(comment) > MAX_COMMENT_CHARS:
+            raise Invalid(f"A comment has at most {MAX_COMMENT_CHARS:,} characters.", code="too_long")
+        writers = {
+            Person.read(facts.row.author).mail,
+            (await asyncio.to_thread(author_of, self.mirror, facts.head)).mail,
+        }
+        if approve and self.actor.mail.lower() in {mail.lower() for mail in writers}:
+            raise Refused("The author of a proposal cannot approve it.", code="own_proposal")
+        async with self.db.transaction() as conn:
+            await store.add_review(
+                conn, facts.row.id, facts.binding, approved=approve, by=str(self.actor), comment=comment
+            )
+        return await self._facts(facts.row) if approve else await self._move(facts, "REJECTED")
+
+    async def sandbox(self, key: str) -> tuple[Facts, CheckRow]:
+        """Check the merge that it would be, and keep the result."""
+        facts = self._open(await self.find(key))
+        _, check = await self._check(facts)
+        return await self._facts(facts.row), check
+
+    async def difference(self, key: str) -> str:
+        """What it changes, as Git writes it: from where it left the base to its head."""
+        facts = self._open(await self.find(key))
+
+        def made() -> str:
+            fork = self.mirror.merge_base(self.base.sha, facts.head) or self.base.sha
+            return patch(self.mirror, fork, facts.head)
+
+        return await asyncio.to_thread(made)
+
+    async def apply(self, key: str) -> tuple[Facts, SyncReport]:
+        """Merge what was checked and approved, then sync. Raises Refused, Conflict; then the branch has not moved.
+
+        What the sync refuses is raised as it comes: the merge is made then, and the proposal applied.
+        """
+        facts = self._open(await self.find(key))
+        self._may_apply(facts)
+        refuse_checked_out(self.mirror, self.base.branch)
+        made, check = await self._check(facts)
+        if not check.passed:
+            raise Refused(
+                f"The check refuses it, by {', '.join(check.report.get('failed', ())) or 'an error'}.",
+                code="check_failed",
+                hint=f"automata proposal show {facts.row.number}",
+            )
+        await asyncio.to_thread(move, self.mirror, self.base.branch, self.base.sha, made)
+        await self._record(facts.row.id, made, self.base.sha, str(self.actor))
+        synced = await sync_once(self.db, self.source)
+        await self._link(facts.row.id, made, self.base.sha)
+        self.base = await asyncio.to_thread(find_base, self.mirror, self.source)
+        return await self._again(facts), synced
+
+    def _may_apply(self, facts: Facts) -> None:
+        if facts.merge.conflicts:
+            raise _conflicted(facts)
+        if facts.row.state != "PENDING_REVIEW":
+            raise Conflict("It is a draft.", code="not_submitted", hint=f"automata proposal submit {facts.row.number}")
+        missing = self.base.approvals - len(facts.approvers)
+        if missing > 0:
+            raise Refused(
+                f"It needs {self.base.approvals} approvals of exactly this, and has {len(facts.approvers)}.",
+                code="not_approved",
+                hint="A push, and a base that moved where it matters, drop approvals: ask for them again.",
+            )
+
+    async def _check(self, facts: Facts) -> tuple[str, CheckRow]:
+        """(merge commit, what the check says of it). What is known of exactly this is not found out again."""
+        if facts.merge.conflicts:
+            raise _conflicted(facts)
+        title, number = facts.row.title, facts.row.number
+        approved = "".join(f"Approved-by: {one}\n" for one in facts.approvers)
+        message = f"Merge proposal {number}: {title}\n\nProposal: {facts.row.id}\n{approved}"
+        made = await asyncio.to_thread(
+            commit_merge, self.mirror, self.base.sha, facts.head, facts.merge.tree, self.actor, message
+        )
+        if facts.check and facts.check.binding == facts.binding:
+            return made, facts.check
+        report = await self.checker(self.mirror.path, self.source.path, self.source.environment, self.base.sha, made)
+        async with self.db.transaction() as conn:
+            check = await store.add_check(conn, facts.row.id, facts.binding, passed=bool(report["ok"]), report=report)
+        return made, check
+
+    async def _record(self, id: UUID, made: str, before: str, by: str | None) -> None:
+        async with self.db.transaction() as conn:
+            row = await store.lock_proposal(conn, id)
+            if row.state in store.OPEN:
+                await store.set_state(conn, id, "APPLIED", by=by, merge_sha=made)
+        await self._link(id, made, before)
+
+    async def _link(self, id: UUID, made: str, before: str) -> None:
+        commits = await asyncio.to_thread(brought, self.mirror, before, made)
+        async with self.db.transaction() as conn:
+            await store.link_versions(conn, id, self.row.id, commits)
+
+    async def _move(self, facts: Facts, state: store.State) -> Facts:
+        async with self.db.transaction() as conn:
+            row = await store.lock_proposal(conn, facts.row.id)
+            if row.state not in store.OPEN:
+                raise Conflict(f"It is {row.state} meanwhile.", code="proposal_ended")
+            await store.set_state(conn, row.id, state, by=str(self.actor) if state in store.ENDED else None)
+        return await self._again(facts)
+
+    def _open(self, facts: Facts) -> Facts:
+        if facts.row.state not in store.OPEN:
+            raise Conflict(f"The proposal {facts.row.number} is {facts.row.state}.", code="proposal_ended")
+        if not facts.head:
+            raise Missing(
+                f"The branch {shown(facts.row.branch)} is gone.",
+                code="branch_not_found",
+                hint="Push it again, or close it.",
+            )
+        return facts
+
+
+def _fetched(source: Source) -> Mirror:
+    mirror = source.open()
+    mirror.fetch()
+    return mirror
+
+
+def _conflicted(facts: Facts) -> Conflict:
+    return Conflict(
+        f"It conflicts with {facts.base.branch} in {', '.join(facts.merge.conflicts)}.",
+        code="conflicted",
+        hint="Merge the base into the branch and push.",
+        details={"files": list(facts.merge.conflicts)},
+    )

@@ -1,0 +1,78 @@
+"""The check of a proposal, in a process of its own: limited, without a secret in its environment, and with an end.
+
+Failure argument. The child reads Git objects and writes one report to its standard output. Whatever it does, it is
+killed with all that it started when its time is over; what it says counts only when it is a whole report.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from automata.errors import Unavailable
+
+SECONDS = 600.0
+MAX_REPORT_BYTES = 64 * 1024 * 1024
+_COMMAND = (sys.executable, "-m", "automata.proposals.limited", "check")
+# All that a check needs to know of the world. No AUTOMATA_*, no credential, no agent's socket.
+_PASSED_ON = ("PATH", "PYTHONPATH", "VIRTUAL_ENV", "LANG", "LC_ALL", "TZ")
+
+
+async def rehearse(
+    repository: Path, folder: str, environment: str, base: str, head: str, *, seconds: float = SECONDS
+) -> dict[str, Any]:
+    """The report of `automata check` on `head` (a full SHA) against `base`, policy being the base's.
+
+    Raises Unavailable (`check_broken`, `check_too_long`) when there is none.
+    """
+    words = ["--repo", str(repository), "--env", environment, "--base", base, "--head", head, "-f", "json"]
+    if folder:
+        words += ["--path", folder]
+    with tempfile.TemporaryDirectory(prefix="automata-check-") as home:
+        code, out, err = await run((*_COMMAND, *words), home, seconds)
+    return _report(code, out, err)
+
+
+async def run(command: tuple[str, ...], home: str, seconds: float) -> tuple[int, bytes, bytes]:
+    """Exit code and output of a command in a session of its own. Raises Unavailable when its time is over."""
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        cwd=home,
+        env={**{name: os.environ[name] for name in _PASSED_ON if name in os.environ}, "HOME": home, "NO_COLOR": "1"},
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        async with asyncio.timeout(seconds):
+            out, err = await process.communicate()
+    except TimeoutError:
+        raise Unavailable(f"The check did not come to an end within {seconds:g} s.", code="check_too_long") from None
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()
+    return process.returncode or 0, out, err
+
+
+def _report(code: int, out: bytes, err: bytes) -> dict[str, Any]:
+    said = err.decode(errors="replace").strip()[-2_000:]
+    try:
+        report = orjson.loads(out) if 0 < len(out) <= MAX_REPORT_BYTES else None
+    except orjson.JSONDecodeError:
+        report = None
+    ok = report.get("ok") if isinstance(report, dict) else None
+    if not isinstance(report, dict) or not isinstance(ok, bool) or code != (0 if ok else 1):
+        raise Unavailable(
+            f"The check broke off (exit code {code})" + (f": {said}" if said else "."), code="check_broken"
+        )
+    return report

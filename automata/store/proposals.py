@@ -1,0 +1,250 @@
+"""Proposals and what was said of them. Everything said is bound to what was looked at; the newest word comes first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any, Literal, TypeVar
+from uuid import UUID
+
+from psycopg import sql
+from psycopg.rows import class_row
+
+from automata.errors import Conflict, Missing
+from automata.store.codec import dumps
+from automata.store.database import Connection
+
+State = Literal["DRAFT", "PENDING_REVIEW", "APPLIED", "REJECTED", "CLOSED"]
+OPEN: tuple[State, ...] = ("DRAFT", "PENDING_REVIEW")
+ENDED: tuple[State, ...] = ("APPLIED", "REJECTED", "CLOSED")
+MOST = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """What a check or a review is of: full SHAs, the tree that the merge makes, and a hash of the base's policy."""
+
+    head: str
+    base: str
+    tree: str
+    policy: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProposalRow:
+    """`merge_sha` is the commit that applied it; `number` is how people call it."""
+
+    id: UUID
+    number: int
+    source_id: UUID
+    branch: str
+    title: str
+    author: str
+    state: State
+    head_sha: str
+    merge_sha: str | None
+    ended_by: str | None
+    ended_at: datetime | None
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class CheckRow:
+    """`report` is that of `automata check`."""
+
+    id: int
+    head: str
+    base: str
+    tree: str
+    policy: str
+    passed: bool
+    report: Any
+    created_at: datetime
+
+    @property
+    def binding(self) -> Binding:
+        return Binding(self.head, self.base, self.tree, self.policy)
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewRow:
+    id: int
+    head: str
+    base: str
+    tree: str
+    policy: str
+    approved: bool
+    by: str
+    comment: str
+    created_at: datetime
+
+    @property
+    def binding(self) -> Binding:
+        return Binding(self.head, self.base, self.tree, self.policy)
+
+
+_ROW = sql.SQL(
+    "id, number, source_id, branch, title, author, state, head_sha, merge_sha, ended_by, ended_at, created_at,"
+    " updated_at"
+)
+_CHECK = sql.SQL("id, head, base, tree, policy, passed, report, created_at")
+_REVIEW = sql.SQL("id, head, base, tree, policy, approved, by, comment, created_at")
+
+
+async def open_proposal(
+    conn: Connection, source_id: UUID, branch: str, *, head: str, title: str, author: str
+) -> ProposalRow:
+    """The open proposal of a branch, made on first sight; a push moves its head and takes nothing else of it."""
+    query = sql.SQL(
+        "INSERT INTO proposals (source_id, branch, head_sha, title, author)"
+        " VALUES (%(source)s, %(branch)s, %(head)s, %(title)s, %(author)s)"
+        " ON CONFLICT (source_id, branch) WHERE ended_at IS NULL"
+        " DO UPDATE SET head_sha = excluded.head_sha, updated_at = now()"
+        " WHERE proposals.head_sha <> excluded.head_sha RETURNING {}"
+    ).format(_ROW)
+    values = {"source": source_id, "branch": branch, "head": head, "title": title, "author": author}
+    async with conn.cursor(row_factory=class_row(ProposalRow)) as cursor:
+        await cursor.execute(query, values)
+        if row := await cursor.fetchone():
+            return row
+        await cursor.execute(
+            sql.SQL(
+                "SELECT {} FROM proposals WHERE source_id = %(source)s AND branch = %(branch)s AND ended_at IS NULL"
+            ).format(_ROW),
+            values,
+        )
+        row = await cursor.fetchone()
+    if row is None:
+        raise Conflict("The proposal was ended at this moment.", code="proposal_ended", hint="Look again.")
+    return row
+
+
+async def list_proposals(conn: Connection, source_id: UUID, *, ended: bool = False) -> list[ProposalRow]:
+    """The newest first, at most 500; only those that are open unless `ended`."""
+    async with conn.cursor(row_factory=class_row(ProposalRow)) as cursor:
+        await cursor.execute(
+            sql.SQL(
+                "SELECT {} FROM proposals WHERE source_id = %s AND (%s OR ended_at IS NULL)"
+                " ORDER BY number DESC LIMIT %s"
+            ).format(_ROW),
+            [source_id, ended, MOST],
+        )
+        return await cursor.fetchall()
+
+
+async def find_proposal(conn: Connection, source_id: UUID, key: str) -> ProposalRow:
+    """By its number, or by its branch (the newest of it). Raises Missing."""
+    number = int(key) if key.isascii() and key.isdigit() and len(key) < 19 else None
+    async with conn.cursor(row_factory=class_row(ProposalRow)) as cursor:
+        await cursor.execute(
+            sql.SQL(
+                "SELECT {} FROM proposals WHERE source_id = %s AND (number = %s OR branch = %s)"
+                " ORDER BY branch = %s DESC, number DESC LIMIT 1"
+            ).format(_ROW),
+            [source_id, number, key, key],
+        )
+        if row := await cursor.fetchone():
+            return row
+    raise Missing(
+        f"There is no proposal {key!r}.", code="no_proposal", hint="automata proposal list shows those there are."
+    )
+
+
+async def lock_proposal(conn: Connection, id: UUID) -> ProposalRow:
+    """Be the only one to change it until the transaction ends. Raises Missing."""
+    async with conn.cursor(row_factory=class_row(ProposalRow)) as cursor:
+        await cursor.execute(sql.SQL("SELECT {} FROM proposals WHERE id = %s FOR UPDATE").format(_ROW), [id])
+        if row := await cursor.fetchone():
+            return row
+    raise Missing("There is no such proposal.", code="no_proposal")
+
+
+async def set_state(
+    conn: Connection, id: UUID, state: State, *, by: str | None = None, merge_sha: str | None = None
+) -> None:
+    """The caller holds `lock_proposal`, and has seen that the change is one that may be."""
+    await conn.execute(
+        "UPDATE proposals SET state = %(state)s, merge_sha = %(merge)s, updated_at = now(),"
+        " ended_by = CASE WHEN %(ended)s THEN %(by)s END, ended_at = CASE WHEN %(ended)s THEN now() END"
+        " WHERE id = %(id)s",
+        {"id": id, "state": state, "by": by, "merge": merge_sha, "ended": state in ENDED},
+    )
+
+
+async def rename_proposal(conn: Connection, id: UUID, title: str) -> None:
+    await conn.execute("UPDATE proposals SET title = %s, updated_at = now() WHERE id = %s", [title, id])
+
+
+async def add_check(conn: Connection, id: UUID, bound: Binding, *, passed: bool, report: Mapping[str, Any]) -> CheckRow:
+    return await _one(
+        conn,
+        CheckRow,
+        sql.SQL(
+            "INSERT INTO proposal_checks (proposal_id, head, base, tree, policy, passed, report)"
+            " VALUES (%(id)s, %(head)s, %(base)s, %(tree)s, %(policy)s, %(passed)s, %(report)s) RETURNING {}"
+        ).format(_CHECK),
+        {"id": id, **asdict(bound), "passed": passed, "report": dumps(report)},
+    )
+
+
+async def add_review(conn: Connection, id: UUID, bound: Binding, *, approved: bool, by: str, comment: str) -> ReviewRow:
+    return await _one(
+        conn,
+        ReviewRow,
+        sql.SQL(
+            "INSERT INTO proposal_reviews (proposal_id, head, base, tree, policy, approved, by, comment)"
+            " VALUES (%(id)s, %(head)s, %(base)s, %(tree)s, %(policy)s, %(approved)s, %(by)s, %(comment)s) RETURNING {}"
+        ).format(_REVIEW),
+        {"id": id, **asdict(bound), "approved": approved, "by": by, "comment": comment},
+    )
+
+
+async def list_checks(conn: Connection, id: UUID, limit: int = 20) -> list[CheckRow]:
+    async with conn.cursor(row_factory=class_row(CheckRow)) as cursor:
+        await cursor.execute(
+            sql.SQL("SELECT {} FROM proposal_checks WHERE proposal_id = %s ORDER BY id DESC LIMIT %s").format(_CHECK),
+            [id, limit],
+        )
+        return await cursor.fetchall()
+
+
+async def list_reviews(conn: Connection, id: UUID, limit: int = 100) -> list[ReviewRow]:
+    async with conn.cursor(row_factory=class_row(ReviewRow)) as cursor:
+        await cursor.execute(
+            sql.SQL("SELECT {} FROM proposal_reviews WHERE proposal_id = %s ORDER BY id DESC LIMIT %s").format(_REVIEW),
+            [id, limit],
+        )
+        return await cursor.fetchall()
+
+
+async def was_ended(conn: Connection, source_id: UUID, branch: str, head: str) -> bool:
+    """Whether a proposal of this very commit came to an end already: seeing it again is no new one."""
+    cursor = await conn.execute(
+        "SELECT 1 FROM proposals WHERE source_id = %s AND branch = %s AND head_sha = %s AND ended_at IS NOT NULL",
+        [source_id, branch, head],
+    )
+    return await cursor.fetchone() is not None
+
+
+async def link_versions(conn: Connection, id: UUID, source_id: UUID, commits: Sequence[str]) -> int:
+    """Say of the versions that these commits made that the proposal brought them; how many there were."""
+    cursor = await conn.execute(
+        "UPDATE flow_versions AS version SET proposal_id = %s FROM flows"
+        " WHERE flows.id = version.flow_id AND flows.source_id = %s AND version.proposal_id IS NULL"
+        " AND version.commit_sha = ANY(%s::text[])",
+        [id, source_id, list(commits)],
+    )
+    return cursor.rowcount
+
+
+T = TypeVar("T")
+
+
+async def _one(conn: Connection, kind: type[T], query: sql.Composed, values: Mapping[str, Any]) -> T:
+    async with conn.cursor(row_factory=class_row(kind)) as cursor:
+        await cursor.execute(query, values)
+        row = await cursor.fetchone()
+    assert row is not None
+    return row
