@@ -80,3 +80,11 @@ class Unsigned(Refused):
 
     code: str = "bad_signature"
     status = 401
+
+
+@dataclass(eq=False)
+class Forbidden(Refused):
+    """Known, and not allowed."""
+
+    code: str = "forbidden"
+    status = 403
