@@ -56,6 +56,8 @@ def redact(text: str, address: Address) -> str:
 
 
 def _parse_url(text: str, scheme: str) -> Address:
+    if scheme == "git":
+        raise _wrong(text, "git:// proves neither the server nor you, and can be changed on the way; use https or ssh")
     if scheme not in ("file", "https", "http", "ssh"):
         raise _wrong(text, f"{scheme}: is not supported")
     try:

@@ -3,13 +3,11 @@
 Failure argument. Objects are written first, and nothing looks at them until a branch does: a process that dies before
 the branch moved leaves garbage, one that dies behind it has done all. A local branch moves under the lock file that
 Git itself takes, and only from the commit that was expected: of two that merge into one branch the second is told so.
-On a remote the server decides: a merge commit descends from the expected one, so a push without force is refused as
-soon as the branch holds anything else.
+On a remote see `push`.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -17,18 +15,15 @@ from typing import Any
 
 import pygit2
 
-from automata.errors import Conflict, Invalid, Missing, Refused, Unavailable
-from automata.git.credentials import Callbacks
-from automata.git.faults import object_faults, remote_faults
+from automata.errors import Invalid, Refused
+from automata.git.faults import object_faults
 from automata.git.mirror import Mirror
-from automata.git.names import check_branch, check_folder, shown
+from automata.git.names import check_branch, check_folder, deceiving, shown
+from automata.git.swap import HEADS, push, swap
 
 MAX_FILE_BYTES = 1024 * 1024
 MAX_MESSAGE_CHARS = 10_000
 MAX_COMMITS = 2_000
-LOCK_TRIES = 200
-LOCK_PAUSE_SEC = 0.01
-_HEADS = "refs/heads/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +35,7 @@ class Person:
 
     def __post_init__(self) -> None:
         for text in (self.name, self.mail):
-            if not text.strip() or len(text) > 200 or any(one in text for one in "<>\n\0"):
+            if not text.strip() or len(text) > 200 or deceiving(text) or "<" in text or ">" in text:
                 raise Invalid(f"{shown(text)} cannot be part of who a commit is by.", code="bad_person")
 
     @classmethod
@@ -102,46 +97,12 @@ def move(mirror: Mirror, branch: str, before: str | None, after: str) -> None:
     Raises Refused (`checked_out`) for a branch that somebody's working tree stands on, Unavailable when the remote or
     the disk does not do it.
     """
-    name = _HEADS + check_branch(branch)
+    name = HEADS + check_branch(branch)
     if mirror.address.local is None:
-        _push(mirror, branch, before, after)
+        push(mirror, name, before, after)
         return
     refuse_checked_out(mirror, branch)
-    for _ in range(LOCK_TRIES):
-        try:
-            _swap(mirror.repository, name, before, after)
-            return
-        except (pygit2.GitError, ValueError, OSError) as error:
-            # Somebody holds the lock file, has been faster, or the disk does not let us: where the branch is tells.
-            reason = error
-        if _now(mirror, branch) != before:
-            raise _moved(branch)
-        time.sleep(LOCK_PAUSE_SEC)
-    raise Unavailable(
-        f"{shown(branch)} could not be moved: {reason}.", code="git_write", hint="Try again; nothing was changed."
-    )
-
-
-def _swap(repository: Any, name: str, before: str | None, after: str) -> None:
-    """Raises ValueError when the branch is elsewhere, GitError or OSError when it is moving."""
-    if before is None:
-        repository.create_reference(name, pygit2.Oid(hex=after), force=False)
-        return
-    try:
-        reference = repository.lookup_reference(name)
-    except KeyError:
-        raise ValueError("it is gone") from None
-    if str(reference.target) != before:
-        raise ValueError("it is elsewhere")
-    # libgit2 compares with what it read once more, under the lock file of the reference.
-    reference.set_target(pygit2.Oid(hex=after))
-
-
-def _now(mirror: Mirror, branch: str) -> str | None:
-    try:
-        return mirror.resolve(branch)
-    except Missing:
-        return None
+    swap(mirror.repository, name, before, after)
 
 
 def refuse_checked_out(mirror: Mirror, branch: str) -> None:
@@ -234,33 +195,3 @@ def _put(repository: Any, index: Any, path: str, content: bytes | None) -> None:
 def _paths(conflicts: Any) -> tuple[str, ...]:
     found = {entry.path for sides in conflicts for entry in sides if entry is not None}
     return tuple(sorted(found))
-
-
-def _push(mirror: Mirror, branch: str, before: str | None, after: str) -> None:
-    said: list[str] = []
-
-    class Told(Callbacks):
-        def push_update_reference(self, refname: str, message: str | None) -> None:
-            if message:
-                said.append(message)
-
-    with remote_faults(mirror.address):
-        remote = mirror.repository.remotes.create_anonymous(mirror.address.url)
-        try:
-            remote.push([f"{after}:{_HEADS}{branch}"], callbacks=Told(mirror.address), proxy=True)
-        except pygit2.GitError as error:
-            if "fastforward" not in str(error).lower().replace("-", "").replace(" ", ""):
-                raise
-            said.append(str(error))
-    if said:
-        raise Conflict(
-            f"{shown(branch)} was not moved: {said[0][:200]}.", code="branch_moved", hint="Check it again, then apply."
-        )
-
-
-def _moved(branch: str) -> Conflict:
-    return Conflict(
-        f"{shown(branch)} has moved meanwhile; nothing was changed.",
-        code="branch_moved",
-        hint="Check it again, then apply.",
-    )

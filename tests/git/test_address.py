@@ -45,6 +45,12 @@ def test_other_transports_and_broken_urls_are_refused(text: str) -> None:
     assert caught.value.code == "repository_url"
 
 
+def test_gits_own_protocol_is_refused_with_its_reason() -> None:
+    for host in ("example.com", "127.0.0.1"):
+        with pytest.raises(Usage, match="proves neither the server nor you"):
+            parse_address(f"git://{host}/x")
+
+
 @pytest.mark.parametrize(
     "text", ["http://u:S3CRET@example.com/x", "https://u:S3/CRET@h/x", "git://S3CRET@h/x", "https://u:S3CRET@h"]
 )

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import base64
-import os
-import subprocess
-import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +11,7 @@ import pytest
 
 from automata.errors import Missing, Unavailable, Usage
 from automata.git.mirror import Mirror
+from tests.git.served import GitServer, serving
 
 
 @pytest.fixture
@@ -161,70 +158,10 @@ def test_a_shallow_clone_is_readable(repo: Any, mirrors: Path, tmp_path: Path) -
     assert mirror.resolve("main") == commit
 
 
-class _GitOverHttp(BaseHTTPRequestHandler):
-    """git http-backend behind basic authentication; `server.elsewhere` redirects everything there instead."""
-
-    server: Any
-
-    def do_GET(self) -> None:
-        self._serve(b"")
-
-    def do_POST(self) -> None:
-        self._serve(self.rfile.read(int(self.headers.get("Content-Length", 0))))
-
-    def _serve(self, body: bytes) -> None:
-        if self.server.elsewhere:
-            self.send_response(302)
-            self.send_header("Location", self.server.elsewhere + self.path)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-            return
-        if self.headers.get("Authorization") != self.server.expected:
-            self.server.seen.append(self.headers.get("Authorization"))
-            self.send_response(401)
-            self.send_header("WWW-Authenticate", 'Basic realm="git"')
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-            return
-        path, _, query = self.path.partition("?")
-        env = {
-            "PATH": os.environ["PATH"], "GIT_PROJECT_ROOT": self.server.root, "GIT_HTTP_EXPORT_ALL": "1",
-            "PATH_INFO": path, "QUERY_STRING": query, "REQUEST_METHOD": self.command,
-            "CONTENT_TYPE": self.headers.get("Content-Type", ""),
-            "CONTENT_LENGTH": str(len(body)), "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_COUNT": "1",
-            "GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": "*",
-        }  # fmt: skip
-        done = subprocess.run(["git", "http-backend"], input=body, env=env, capture_output=True, check=True)
-        head, _, content = done.stdout.partition(b"\r\n\r\n")
-        self.send_response(200)
-        for line in head.decode().splitlines():
-            name, _, value = line.partition(": ")
-            if name != "Status":
-                self.send_header(name, value)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-
 @pytest.fixture
-def serve() -> Iterator[Callable[..., Any]]:
-    running: list[ThreadingHTTPServer] = []
-
-    def start(root: Path, *, elsewhere: str = "") -> Any:
-        server: Any = ThreadingHTTPServer(("127.0.0.1", 0), _GitOverHttp)
-        server.root, server.elsewhere, server.seen = str(root), elsewhere, []
-        server.expected = "Basic " + base64.b64encode(b"robot:S3CRET").decode()
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        running.append(server)
-        return server
-
-    yield start
-    for server in running:
-        server.shutdown()
-        server.server_close()
+def serve() -> Iterator[Callable[..., GitServer]]:
+    with ExitStack() as running:
+        yield lambda root, **options: running.enter_context(serving(root, **options))
 
 
 def test_credentials_come_from_the_environment_and_stay_in_memory(
