@@ -18,6 +18,7 @@ from automata.api import (
     hooks,
     openapi,
     problem,
+    provenance,
     recordings,
     runs,
     schedules,
@@ -50,7 +51,7 @@ def create_app(
     """
     app = _app(db, broker, settings, health_of, load_secrets(os.environ) if secrets is None else secrets)
     # Each router bears its whole path: the metrics name a route as its router knows it.
-    for part in (flows, runs, tasks, deadletters, approvals, schedules, firing, hooks, sync, recordings):
+    for part in (flows, runs, tasks, deadletters, approvals, schedules, firing, hooks, sync, recordings, provenance):
         app.include_router(part.router)
     openapi.install(app)
     return app

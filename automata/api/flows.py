@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from automata.api.desk import Desk
 from automata.api.known import check_key
+from automata.api.provenance import of_origin
 from automata.api.query import Cursor, Labels, Limit, Word, cursor_of, labels_of, page_of
 from automata.api.refusals import BadBody, WrongMedia
 from automata.api.shapes import MAX_INT, FlowAnswer, Page, VersionAnswer, VersionSummary
@@ -33,6 +34,7 @@ from automata.store.flows import (
     list_versions,
     put_api_flow,
 )
+from automata.store.provenance import Origin, origins
 
 YAML_MEDIA = frozenset({"application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml"})
 _SPEC = {
@@ -121,7 +123,8 @@ async def versions(request: Request, name: str, limit: Limit = 50, cursor: Curso
     async with Desk.of(request).db.connection() as conn:
         flow = await find_flow(conn, name)
         found = await list_versions(conn, flow.id, after=after, limit=limit)
-    return Json(page_of(found, [of_version(row) for row in found.items]))
+        known = await origins(conn, [row.id for row in found.items])
+    return Json(page_of(found, [of_version(row, known[row.id]) for row in found.items]))
 
 
 @router.get("/{name}/versions/{number}", responses={200: {"model": VersionAnswer}})
@@ -131,7 +134,8 @@ async def version(request: Request, name: str, number: Annotated[int, Path(ge=1,
     async with Desk.of(request).db.connection() as conn:
         flow = await find_flow(conn, name)
         row = await get_version(conn, flow.id, number)
-    return Json(of_version(row) | {"spec": row.spec, "variables": row.variables})
+        known = await origins(conn, [row.id])
+    return Json(of_version(row, known[row.id]) | {"spec": row.spec, "variables": row.variables})
 
 
 def of_flow(row: FlowRow) -> dict[str, Any]:
@@ -150,7 +154,7 @@ def of_flow(row: FlowRow) -> dict[str, Any]:
     }
 
 
-def of_version(row: VersionRow) -> dict[str, Any]:
+def of_version(row: VersionRow, origin: Origin) -> dict[str, Any]:
     return {
         "id": row.id,
         "flow": row.flow_name,
@@ -162,6 +166,7 @@ def of_version(row: VersionRow) -> dict[str, Any]:
         "message": row.message,
         "committed_at": row.committed_at,
         "created_at": row.created_at,
+        "provenance": of_origin(origin),
     }
 
 

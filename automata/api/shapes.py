@@ -143,6 +143,49 @@ class FlowAnswer(Answered):
     updated_at: AwareDatetime
 
 
+class ProposalOrigin(Answered):
+    number: int
+    title: str
+    branch: str
+    author: str
+    head_sha: str
+    merge_sha: str | None
+    applied_by: str | None = Field(description="Null: it was merged with Git.")
+    applied_at: AwareDatetime | None
+
+
+class CheckOrigin(Answered):
+    """What `automata check` said of exactly the merge that was made."""
+
+    id: int
+    passed: bool
+    at: AwareDatetime
+    failed: list[str]
+    stages: list[dict[str, Any]] | None
+
+
+class ApprovalOrigin(Answered):
+    by: str
+    comment: str
+    at: AwareDatetime
+
+
+class Provenance(Answered):
+    """How a version came to be; `means` says it in words."""
+
+    origin: Literal["proposal", "merge", "push", "files", "api"]
+    means: str
+    proposal: ProposalOrigin | None
+    check: CheckOrigin | None
+    approvals: list[ApprovalOrigin]
+
+
+class ProvenanceAnswer(Provenance):
+    run: dict[str, Any]
+    version: dict[str, Any]
+    commit: dict[str, Any] | None
+
+
 class VersionSummary(Answered):
     id: UUID
     flow: str
@@ -154,6 +197,7 @@ class VersionSummary(Answered):
     message: str | None
     committed_at: AwareDatetime | None
     created_at: AwareDatetime
+    provenance: Provenance
 
 
 class VersionAnswer(VersionSummary):

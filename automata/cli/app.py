@@ -19,6 +19,7 @@ from automata.cli.demo.command import demo
 from automata.cli.migrate import migrate
 from automata.cli.output import Format, Output, report, say, say_json
 from automata.cli.plan import plan
+from automata.cli.provenance import provenance
 from automata.cli.rehearse import rehearse
 from automata.cli.replay import record, replay
 from automata.cli.services import api, controller, orchestrator, scheduler, worker
@@ -58,6 +59,7 @@ app.command(rich_help_panel=WRITE, epilog="Example: automata sync --repo ./my-fl
 app.add_typer(proposal.app, name="proposal", rich_help_panel=WRITE)
 app.add_typer(flow.app, name="flow", rich_help_panel=RUN)
 app.add_typer(run.app, name="run", rich_help_panel=RUN)
+app.command(rich_help_panel=RUN, epilog="Example: automata provenance 019b0c1e-7d3f-7c55-9a52-3f7f6a0a1c11")(provenance)
 app.command(
     rich_help_panel=RUN,
     epilog="Example: automata backfill daily-report --from 2026-01-01T00:00:00Z --to 2026-02-01T00:00:00Z",

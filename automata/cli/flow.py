@@ -9,6 +9,7 @@ import typer
 
 from automata.cli.client import Api, ApiUrl
 from automata.cli.output import Format, Output, compact, emit, facts, moment, table
+from automata.cli.provenance import short, told
 
 app = typer.Typer(no_args_is_help=True, help="See the flows, and where each version came from.")
 
@@ -79,10 +80,11 @@ def _flows_table(data: dict[str, Any]) -> Any:
 
 def _versions_table(data: dict[str, Any]) -> Any:
     rows = (
-        (item["number"], _commit(item), item["author"], moment(item["created_at"]), item["message"])
+        (item["number"], _commit(item), item["author"], *_proved(item), moment(item["created_at"]), item["message"])
         for item in data["items"]
     )
-    return table("VERSION", "COMMIT", "AUTHOR", "CREATED", "MESSAGE", rows=rows)
+    columns = ("VERSION", "COMMIT", "AUTHOR", "PROPOSAL", "CHECK", "APPROVED BY", "CREATED", "MESSAGE")
+    return table(*columns, rows=rows)
 
 
 def _sheet(flow: dict[str, Any], version: dict[str, Any] | None) -> Any:
@@ -108,6 +110,7 @@ def _sheet(flow: dict[str, Any], version: dict[str, Any] | None) -> Any:
             ("author", version["author"]),
             ("message", version["message"]),
             ("created", moment(version["created_at"])),
+            *told(version["provenance"]),
         )
     )
     spec = version["spec"]
@@ -172,6 +175,14 @@ def _labels(labels: dict[str, str]) -> str:
 
 
 def _commit(version: dict[str, Any]) -> str | None:
-    """The commit, short as Git shows it; a working tree's `-dirty` stays visible."""
-    sha, dash, rest = (version["commit_sha"] or "").partition("-")
-    return f"{sha[:12]}{dash}{rest}" or None
+    return short(version["commit_sha"]) if version["commit_sha"] else None
+
+
+def _proved(version: dict[str, Any]) -> tuple[str, str, str]:
+    """Proposal (or how it came without one), check, and who approved it."""
+    chain = version["provenance"]
+    if not chain["proposal"]:
+        return chain["origin"], "", ""
+    check = chain["check"]
+    verdict = "none" if check is None else "passed" if check["passed"] else "failed"
+    return str(chain["proposal"]["number"]), verdict, ", ".join(one["by"] for one in chain["approvals"])

@@ -148,6 +148,11 @@ def brought(mirror: Mirror, base: str, head: str) -> list[str]:
         return [str(commit.id) for commit in islice(walker, MAX_COMMITS)]
 
 
+def tree_of(mirror: Mirror, commit: str) -> str:
+    with object_faults(mirror.address):
+        return str(mirror.repository[pygit2.Oid(hex=commit)].peel(pygit2.Tree).id)
+
+
 def merge_of(mirror: Mirror, branch_head: str, head: str) -> tuple[str, str] | None:
     """(merge, what the branch was at before): the commit that brought `head`; None when the branch does not hold it."""
     if not contains(mirror, branch_head, head):

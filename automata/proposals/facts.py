@@ -61,10 +61,14 @@ class Facts:
         return Binding(self.head, self.base.sha, self.merge.tree, self.base.digest)
 
     @property
-    def approvers(self) -> list[str]:
+    def approvals(self) -> list[ReviewRow]:
         """Everybody counts once, by the last word, and the author not at all."""
-        last = {review.by: review.approved for review in reversed(self.reviews)}
-        return sorted(by for by, approved in last.items() if approved)
+        last = {review.by: review for review in reversed(self.reviews)}
+        return [last[by] for by in sorted(last) if last[by].approved]
+
+    @property
+    def approvers(self) -> list[str]:
+        return [review.by for review in self.approvals]
 
     @property
     def state(self) -> State:
@@ -122,7 +126,7 @@ def find_facts(
     except Missing:
         head = ""
     if row.ended_at is not None or not head:
-        return Facts(row, base, head, Merge(""), False, False, (), checks[0] if checks else None, "pending", ())
+        return _ended(row, base, head, checks, reviews)
     merged = contains(mirror, base.sha, head)
     made = merge(mirror, base.sha, head)
     bound = Binding(head, base.sha, made.tree, base.digest)
@@ -145,6 +149,14 @@ def find_facts(
         checks=state,
         reviews=tuple(one for one in reviews if holding(one.binding)),
     )
+
+
+def _ended(row: ProposalRow, base: Base, head: str, checks: Sequence[CheckRow], reviews: Sequence[ReviewRow]) -> Facts:
+    """What it was applied on, and for the rest what was said last."""
+    check = next((one for one in checks if one.id == row.check_id), checks[0] if checks else None)
+    state: Checks = "passed" if check and check.id == row.check_id and check.passed else "pending"
+    counted = tuple(one for one in reviews if one.id in row.review_ids)
+    return Facts(row, base, head, Merge(""), False, False, (), check, state, counted)
 
 
 class _Holding:

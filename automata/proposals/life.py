@@ -9,10 +9,9 @@ anyway. Of two that apply at once one moves the branch, the other is told that i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
-from uuid import UUID
 
 from automata.errors import Conflict, Invalid, Missing, Refused, Usage
 from automata.git.branches import (
@@ -25,6 +24,7 @@ from automata.git.branches import (
     move,
     patch,
     refuse_checked_out,
+    tree_of,
 )
 from automata.git.mirror import Mirror
 from automata.git.names import shown
@@ -32,7 +32,7 @@ from automata.proposals.facts import Base, Facts, changes_project, find_base, fi
 from automata.proposals.rehearsal import rehearse
 from automata.store import proposals as store
 from automata.store.database import Connection, Database
-from automata.store.proposals import CheckRow, ProposalRow
+from automata.store.proposals import Applied, CheckRow, ProposalRow, ReviewRow
 from automata.store.sync import SourceRow, ensure_source
 from automata.sync.reconcile import sync_once
 from automata.sync.report import SyncReport
@@ -120,14 +120,21 @@ class Reviewing:
             reviews = await store.list_reviews(conn, row.id)
         facts = await asyncio.to_thread(find_facts, self.mirror, self.source, self.base, row, checks, reviews)
         if facts.merged and row.state in store.OPEN:
-            return await self._merged(facts)
+            return await self._merged(facts, checks, reviews)
         return facts
 
-    async def _merged(self, facts: Facts) -> Facts:
-        """The base holds it already: by somebody's own merge, or by an apply that died behind its move."""
+    async def _merged(self, facts: Facts, checks: Sequence[CheckRow], reviews: Sequence[ReviewRow]) -> Facts:
+        """The base holds it already: by somebody's own merge, or by an apply that died behind its move.
+
+        Only what was said of exactly this merge is kept with it: to say less than was so is safe, to say more is not.
+        """
         found = await asyncio.to_thread(merge_of, self.mirror, self.base.sha, facts.head)
         made, before = found or (self.base.sha, self.base.sha)
-        await self._record(facts.row.id, made, before, None)
+        tree = await asyncio.to_thread(tree_of, self.mirror, made)
+        same = (one for one in checks if (one.head, one.base, one.tree) == (facts.head, before, tree))
+        check = next(same, None)
+        said = tuple(one for one in reviews if check and one.binding == check.binding)
+        await self._record(replace(facts, reviews=said), made, before, check, None)
         return await self._again(facts)
 
     async def _again(self, facts: Facts) -> Facts:
@@ -233,9 +240,8 @@ class Reviewing:
                 hint=f"automata proposal show {facts.row.number}",
             )
         await asyncio.to_thread(move, self.mirror, self.base.branch, self.base.sha, made)
-        await self._record(facts.row.id, made, self.base.sha, str(self.actor))
+        await self._record(facts, made, self.base.sha, check, str(self.actor))
         synced = await sync_once(self.db, self.source)
-        await self._link(facts.row.id, made, self.base.sha)
         self.base = await asyncio.to_thread(find_base, self.mirror, self.source)
         return await self._again(facts), synced
 
@@ -269,17 +275,13 @@ class Reviewing:
             check = await store.add_check(conn, facts.row.id, facts.binding, passed=bool(report["ok"]), report=report)
         return made, check
 
-    async def _record(self, id: UUID, made: str, before: str, by: str | None) -> None:
-        async with self.db.transaction() as conn:
-            row = await store.lock_proposal(conn, id)
-            if row.state in store.OPEN:
-                await store.set_state(conn, id, "APPLIED", by=by, merge_sha=made)
-        await self._link(id, made, before)
-
-    async def _link(self, id: UUID, made: str, before: str) -> None:
+    async def _record(self, facts: Facts, made: str, before: str, check: CheckRow | None, by: str | None) -> None:
         commits = await asyncio.to_thread(brought, self.mirror, before, made)
+        applied = Applied(made, commits, by, check.id if check else None, [one.id for one in facts.approvals])
         async with self.db.transaction() as conn:
-            await store.link_versions(conn, id, self.row.id, commits)
+            row = await store.lock_proposal(conn, facts.row.id)
+            if row.state in store.OPEN:
+                await store.set_applied(conn, row.id, applied)
 
     async def _move(self, facts: Facts, state: store.State) -> Facts:
         async with self.db.transaction() as conn:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, Literal, TypeVar
 from uuid import UUID
@@ -33,7 +33,7 @@ class Binding:
 
 @dataclass(frozen=True, slots=True)
 class ProposalRow:
-    """`merge_sha` is the commit that applied it; `number` is how people call it."""
+    """`merge_sha` is the commit that applied it; `number` is how people call it; for the last two see Applied."""
 
     id: UUID
     number: int
@@ -48,6 +48,8 @@ class ProposalRow:
     ended_at: datetime | None
     created_at: datetime
     updated_at: datetime
+    check_id: int | None
+    review_ids: list[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +87,23 @@ class ReviewRow:
         return Binding(self.head, self.base, self.tree, self.policy)
 
 
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """How a proposal came into its base. `by` None: it was merged with Git. `commits` are those that it brought.
+
+    `check_id` and `review_ids` are what was said of exactly this merge; nothing when nobody said anything.
+    """
+
+    merge_sha: str
+    commits: list[str]
+    by: str | None = None
+    check_id: int | None = None
+    review_ids: list[int] = field(default_factory=list)
+
+
 _ROW = sql.SQL(
     "id, number, source_id, branch, title, author, state, head_sha, merge_sha, ended_by, ended_at, created_at,"
-    " updated_at"
+    " updated_at, check_id, review_ids"
 )
 _CHECK = sql.SQL("id, head, base, tree, policy, passed, report, created_at")
 _REVIEW = sql.SQL("id, head, base, tree, policy, approved, by, comment, created_at")
@@ -161,15 +177,23 @@ async def lock_proposal(conn: Connection, id: UUID) -> ProposalRow:
     raise Missing("There is no such proposal.", code="no_proposal")
 
 
-async def set_state(
-    conn: Connection, id: UUID, state: State, *, by: str | None = None, merge_sha: str | None = None
-) -> None:
+async def set_state(conn: Connection, id: UUID, state: State, *, by: str | None = None) -> None:
     """The caller holds `lock_proposal`, and has seen that the change is one that may be."""
     await conn.execute(
-        "UPDATE proposals SET state = %(state)s, merge_sha = %(merge)s, updated_at = now(),"
+        "UPDATE proposals SET state = %(state)s, updated_at = now(),"
         " ended_by = CASE WHEN %(ended)s THEN %(by)s END, ended_at = CASE WHEN %(ended)s THEN now() END"
         " WHERE id = %(id)s",
-        {"id": id, "state": state, "by": by, "merge": merge_sha, "ended": state in ENDED},
+        {"id": id, "state": state, "by": by, "ended": state in ENDED},
+    )
+
+
+async def set_applied(conn: Connection, id: UUID, applied: Applied) -> None:
+    """It is merged. The caller holds `lock_proposal`."""
+    await set_state(conn, id, "APPLIED", by=applied.by)
+    await conn.execute(
+        "UPDATE proposals SET merge_sha = %(merge_sha)s, commits = %(commits)s::text[], check_id = %(check_id)s,"
+        " review_ids = %(review_ids)s::bigint[] WHERE id = %(id)s",
+        {"id": id, **asdict(applied)},
     )
 
 
@@ -226,17 +250,6 @@ async def was_ended(conn: Connection, source_id: UUID, branch: str, head: str) -
         [source_id, branch, head],
     )
     return await cursor.fetchone() is not None
-
-
-async def link_versions(conn: Connection, id: UUID, source_id: UUID, commits: Sequence[str]) -> int:
-    """Say of the versions that these commits made that the proposal brought them; how many there were."""
-    cursor = await conn.execute(
-        "UPDATE flow_versions AS version SET proposal_id = %s FROM flows"
-        " WHERE flows.id = version.flow_id AND flows.source_id = %s AND version.proposal_id IS NULL"
-        " AND version.commit_sha = ANY(%s::text[])",
-        [id, source_id, list(commits)],
-    )
-    return cursor.rowcount
 
 
 T = TypeVar("T")

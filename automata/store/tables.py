@@ -114,10 +114,14 @@ proposals = Table(
     _time("ended_at"),
     _stamp("created_at"),
     _stamp("updated_at"),
+    Column("commits", ARRAY(Text), nullable=False, server_default=_EMPTY),
+    Column("check_id", BigInteger),
+    Column("review_ids", ARRAY(BigInteger), nullable=False, server_default=_EMPTY),
     _one_of("state", "DRAFT", "PENDING_REVIEW", "APPLIED", "REJECTED", "CLOSED"),
     CheckConstraint("(state IN ('DRAFT', 'PENDING_REVIEW')) = (ended_at IS NULL)", name="ended"),
     Index("proposals_open", "source_id", "branch", unique=True, postgresql_where=text("ended_at IS NULL")),
     Index("proposals_ended", "source_id", "branch", postgresql_where=text("ended_at IS NOT NULL")),
+    Index("proposals_commits", "commits", postgresql_using="gin"),
 )
 
 
@@ -178,7 +182,6 @@ flow_versions = Table(
     _text("message", nullable=True),
     _time("committed_at"),
     _stamp("created_at"),
-    _uuid("proposal_id"),
     UniqueConstraint("flow_id", "number"),
     UniqueConstraint("flow_id", "content_hash"),
     CheckConstraint("number > 0", name="number"),

@@ -14,13 +14,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import posixpath
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
 from typing import TypeVar
 from uuid import UUID
 
 from automata.errors import AutomataError, Refused, Unavailable
+from automata.git.branches import contains
+from automata.git.history import Provenance
 from automata.git.mirror import Mirror
 from automata.git.tree import joined
 from automata.git.working import NO_COMMIT
@@ -122,7 +126,8 @@ class _Attempt:
         assert self.plan is not None
         if self.dry_run:
             return self._report("planned", wanted, rewritten)
-        desired = await asyncio.to_thread(_versions, self.plan, tree, files, wanted)
+        known = partial(_contains, mirror, before)
+        desired = await asyncio.to_thread(_versions, self.plan, tree, files, wanted, known)
         status = await self._apply(tree, desired, state)
         return self._report(status, wanted, rewritten)
 
@@ -253,12 +258,11 @@ class _Attempt:
         self.on_step(step)
 
 
-def _versions(plan: Plan, tree: Tree, files: Files, wanted: Wanted) -> list[DesiredFlow]:
-    """What the changed flows say, and who said it."""
+def _versions(plan: Plan, tree: Tree, files: Files, wanted: Wanted, known: Callable[[str], bool]) -> list[DesiredFlow]:
+    """What the changed flows say, and who said it. `known`: whether a commit was part of the last sync."""
     changed = [action for action in plan.changes if action.kind != "archive"]
     blobs = {action.path: files.entries[action.path].blob for action in changed}
-    folders = [joined(files.folder, folder) for folder in files.project.flows]
-    origin = tree.provenance(blobs, folders)
+    origin = _origins(tree, files, blobs, known)
     hashes = {flow.path: flow.content_hash for flow in wanted.flows}
 
     def version(action: Action) -> DesiredFlow:
@@ -278,6 +282,26 @@ def _versions(plan: Plan, tree: Tree, files: Files, wanted: Wanted) -> list[Desi
         )
 
     return [version(action) for action in changed]
+
+
+def _origins(tree: Tree, files: Files, blobs: dict[str, str], known: Callable[[str], bool]) -> dict[str, Provenance]:
+    """The commit that each version comes from: the file's, or that of the variables when only they have moved since."""
+    folders = [joined(files.folder, folder) for folder in files.project.flows]
+    origin = tree.provenance(blobs, folders)
+    old = [path for path, one in origin.items() if known(one.commit)]
+    if not old:
+        return origin
+    entries = [tree.find(path)[0] for path in (files.environment.file, files.project.file) if path]
+    shared = {entry.path: entry.blob for entry in entries if entry}
+    moved = tree.provenance(shared, sorted({posixpath.dirname(path) for path in shared})).values()
+    causes = [one for one in moved if not known(one.commit)]
+    if not causes:
+        return origin
+    return origin | dict.fromkeys(old, max(causes, key=lambda one: one.committed_at))
+
+
+def _contains(mirror: Mirror, head: str | None, commit: str) -> bool:
+    return head is not None and contains(mirror, head, commit)
 
 
 def _is_rewritten(mirror: Mirror, before: str | None, after: str) -> bool:

@@ -73,6 +73,18 @@ def test_a_run_is_json_for_programs(automata: Automata) -> None:
     assert len(tasks["fetch"]["outputs"]["orders"]) == PAGE
 
 
+def test_a_run_says_where_it_comes_from(automata: Automata) -> None:
+    run = automata("run", "start", "sync-orders", "-i", "source_id=crm-1", "-o", "json").json["id"]
+    said = automata("provenance", run)
+    assert (said.code, said.out.splitlines()[0].split()[:2]) == (0, ["run", run])
+    assert re.search(r"version sync-orders v1, 20", said.out)
+    assert re.search(r"commit [0-9a-f]{12}  Start with the example flows", said.out)
+    assert "origin pushed without a proposal" in said.out
+    assert automata("provenance", run, "-o", "json").json["origin"] == "push"
+    assert "pushed without a proposal" in automata("flow", "show", "sync-orders").out
+    assert automata("provenance", UNKNOWN).code == 3
+
+
 def test_inputs_are_read_as_the_flow_declares_them(automata: Automata) -> None:
     given = ["-i", "text=5", "-i", "count=5", "-i", 'tags=["a", 1]']
     run = automata("run", "start", "typed", *given, "--wait", "-o", "json").json

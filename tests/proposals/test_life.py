@@ -20,6 +20,7 @@ from automata.proposals.life import Reviewing
 from automata.proposals.rehearsal import rehearse, run
 from automata.store import proposals as store
 from automata.store.database import Database
+from automata.store.provenance import Origin, origins
 from automata.sync.reconcile import sync_once
 from automata.sync.source import Source
 
@@ -117,6 +118,11 @@ class Site:
             row = await (await conn.execute(query.encode(), values)).fetchone()
         return row and row[0]
 
+    async def origin(self, commit: str) -> Origin:
+        id = await self.value("SELECT id FROM flow_versions WHERE commit_sha = %s", commit)
+        async with self.db.connection() as conn:
+            return (await origins(conn, [id]))[id]
+
 
 Use = Callable[[Callable[[Site], Awaitable[None]]], None]
 
@@ -160,8 +166,8 @@ def test_the_whole_way_to_a_version_that_says_where_it_came_from(use: Use, repo:
         message = repo.git("log", "-1", "--format=%B")
         assert f"Proposal: {one.row.id}" in message
         assert "Approved-by: Bob <bob@example.com>" in message
-        linked = "SELECT proposal_id FROM flow_versions WHERE commit_sha = %s"
-        assert await site.value(linked, head) == one.row.id
+        assert (await site.origin(head)).proposal == one.row.number
+        assert (one.checks, one.approvers) == ("passed", ["Bob <bob@example.com>"]), "what it was applied on stays"
         with pytest.raises(Conflict):
             await desk.apply("fix")
 
@@ -291,7 +297,13 @@ def test_a_merge_that_somebody_else_made_is_seen(use: Use, repo: Repo) -> None:
         await sync_once(site.db, site.source)
         (one,) = await (await site.desk()).survey(ended=True)
         assert (one.row.state, one.row.merge_sha) == ("APPLIED", repo.git("rev-parse", "main"))
-        assert await site.value("SELECT proposal_id FROM flow_versions WHERE commit_sha = %s", head) == one.row.id
+        origin = await site.origin(head)
+        assert (origin.proposal, origin.applied_by, origin.check, origin.approvals) == (
+            one.row.number,
+            None,
+            None,
+            None,
+        )
 
     use(scenario)
 
@@ -314,7 +326,9 @@ def test_an_apply_that_died_behind_its_move_is_finished_by_who_looks_next(
         await sync_once(site.db, site.source)
         (one,) = await (await site.desk()).survey(ended=True)
         assert one.row.state == "APPLIED"
-        assert await site.value("SELECT proposal_id FROM flow_versions WHERE commit_sha = %s", head) == one.row.id
+        origin = await site.origin(head)
+        assert (origin.proposal, origin.check["passed"]) == (one.row.number, True)
+        assert [said["by"] for said in origin.approvals] == ["Bob <bob@example.com>"]
 
     use(scenario)
 

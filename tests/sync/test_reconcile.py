@@ -92,6 +92,19 @@ def test_a_commit_becomes_versions_with_their_provenance(place: Place, flow: Cal
     }  # fmt: skip
 
 
+def test_a_version_that_only_variables_made_comes_from_the_commit_that_changed_them(place: Place) -> None:
+    reads = json.dumps(
+        {"name": "a", "steps": [{"id": "s", "type": "transform", "config": {"mappings": {"r": "{{ vars.rate }}"}}}]}
+    )
+    first = place.repo.commit({"flows/a.yaml": reads, "environments/prod.yaml": "vars: {rate: 1}\n"}, "Add")
+    place.sync()
+    moved = place.repo.commit({"environments/prod.yaml": "vars: {rate: 2}\n"}, "Raise the rate", author="Bob")
+    place.sync()
+    rows = place.rows("SELECT commit_sha, path, author FROM flow_versions ORDER BY number")
+    assert [row["commit_sha"] for row in rows] == [first, moved]
+    assert (rows[1]["path"], rows[1]["author"]) == ("flows/a.yaml", "Bob <ada@example.com>")
+
+
 def test_the_second_sync_changes_nothing_and_attempts_do_not_grow(place: Place, flows: Callable[..., Any]) -> None:
     place.repo.commit(flows(3))
     place.sync()
