@@ -48,7 +48,9 @@ app.command(rich_help_panel=START, epilog="Example: automata demo --keep")(demo)
 app.command(rich_help_panel=START, epilog="Example: automata init my-flows")(init)
 app.command(rich_help_panel=WRITE, epilog="Example: automata validate flows --format github")(validate)
 app.command(rich_help_panel=WRITE, epilog="Example: automata check --base main --format markdown=check.md")(check)
-app.command(rich_help_panel=WRITE, epilog="Example: automata plan --base main")(plan)
+app.command(rich_help_panel=WRITE, epilog="Example: automata plan --base main, or automata plan --live --env prod")(
+    plan
+)
 app.command("test", rich_help_panel=WRITE, epilog="Example: automata test sync-orders -j 2")(rehearse)
 app.command(
     rich_help_panel=WRITE, epilog="Example: automata record 019b0c1e-7d3f-7c55-9a52-3f7f6a0a1c11 --to tests/recordings"

@@ -8,14 +8,22 @@ from typing import Annotated
 
 import typer
 
+from automata.cli.client import Api, ApiUrl
 from automata.cli.output import colours
+from automata.errors import Usage
 from automata.settings import load
 
 CHANGED = 2  # the exit code for changes, on request
 
 
 def plan(
-    base: Annotated[str, typer.Option("--base", help="A branch or a full SHA: what it is compared with.")],
+    base: Annotated[
+        str | None,
+        typer.Option("--base", help="A branch or a full SHA: what it is compared with.", show_default=False),
+    ] = None,
+    live: Annotated[
+        bool, typer.Option("--live", help="Compare with what runs now, as the API knows it, instead of --base.")
+    ] = False,
     head: Annotated[
         str | None, typer.Option("--head", help="A branch or a full SHA.", show_default="the files on disk")
     ] = None,
@@ -35,20 +43,42 @@ def plan(
     detailed_exitcode: Annotated[
         bool, typer.Option("--detailed-exitcode", help="Exit 2 when anything changes.")
     ] = False,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--source", help="With --live: the source, where several feed the environment.", show_default=False
+        ),
+    ] = None,
+    api_url: ApiUrl = None,
 ) -> None:
     """Say what a change means: breaking, security, behaviour or neutral; when schedules fire; which flows call it.
 
-    Flows are compared by name and steps by id, so moving a file or writing steps in another order is no change.
+    Flows are compared by name and steps by id, so moving a file or writing steps in another order is no change. With
+    --live it also says which unfinished runs, open dead letters and schedules a changed flow has.
     """
     from automata.cli.cases import find_place, flows_of
+    from automata.cli.live import Live, read_live
     from automata.cli.targets import Target, targets_of, write
     from automata.report.plan import FORMATS, plan_report, render_plan
 
+    if (base is None) is not live:
+        raise Usage(
+            "Compare with --base or with --live, and with one of them.",
+            hint="--base main: another commit; --live: what runs now.",
+        )
+    if source and not live:
+        raise Usage("--source goes with --live.")
     targets = targets_of(formats or [], FORMATS) + ([Target("json", out)] if out else [])
     place = find_place(load(repo=repo, repo_path=path, environment=env))
-    before, after = place.at(base), place.at(head) if head else place.now()
-    flows = [flows_of(tree, place.environment) for tree in (before, after)]
-    report = plan_report(flows[0], flows[1], before.commit, after.commit, datetime.now(UTC))
+    after = place.at(head) if head else place.now()
+    known = flows_of(after, place.environment)
+    if live:
+        with Api(api_url) as api:
+            now = read_live(api, place.environment, source)
+    else:
+        before = place.at(base or "")
+        now = Live(before.commit, flows_of(before, place.environment))
+    report = plan_report(now.known, known, now.commit, after.commit, datetime.now(UTC), now.hanging if live else None)
     write(targets, lambda form, colour: render_plan(report, form, colour=colour), colours())
     if detailed_exitcode and report["flows"]:
         raise typer.Exit(CHANGED)

@@ -25,10 +25,22 @@ FIRES = 5
 _COLOUR = {"breaking": "error", "security": "error", "behaviour": "warning", "neutral": "faint"}
 
 
-def plan_report(before: Known, after: Known, base: str, head: str, now: datetime) -> dict[str, Any]:
-    """`before` and `after`: flows by name, (spec, variables). Renames are a flow that is gone and one that is new."""
+def plan_report(
+    before: Known,
+    after: Known,
+    base: str,
+    head: str,
+    now: datetime,
+    hanging: Mapping[str, Mapping[str, Any]] | None = None,
+) -> dict[str, Any]:
+    """`before` and `after`: flows by name, (spec, variables). Renames are a flow that is gone and one that is new.
+
+    `hanging`: {active_runs, dead_letters, schedules} of each flow that runs now; None when nobody was asked.
+    """
     flows = [_flow(name, before, after, now) for name in sorted(before.keys() | after.keys())]
     changed = sorted((one for one in flows if one), key=lambda one: (CLASSES.index(one["class"]), one["flow"]))
+    for one in changed if hanging is not None else ():
+        one["live"] = (hanging or {}).get(one["flow"])
     counts = {kind: sum(item["kind"] == kind for one in changed for item in one["changes"]) for kind in CLASSES}
     return {
         "version": VERSION,
@@ -129,4 +141,18 @@ def _block(one: Mapping[str, Any], colour: bool) -> list[str]:
             lines.append(f"  {''.ljust(width)}  {visible(fires['name'])} fires {when}: {times}")
     if one["callers"]:
         lines.append(f"  {''.ljust(width)}  called by {visible(', '.join(one['callers']))}")
+    if told := _hanging(one.get("live")):
+        lines.append(f"  {''.ljust(width)}  now: {visible(told)}")
     return lines
+
+
+def _hanging(live: Mapping[str, Any] | None) -> str:
+    """What a change reaches at once: runs keep the version that they began with, what is retried too."""
+    if not live:
+        return ""
+    counted = [(live["active_runs"], "unfinished run"), (live["dead_letters"], "open dead letter")]
+    told = [plural(count, word) for count, word in counted if count]
+    for one in live["schedules"]:
+        when = f"next at {one['next_fire_at']}" if one["next_fire_at"] else "paused"
+        told.append(f"schedule {one['name']} {when}")
+    return ", ".join(told)
