@@ -16,7 +16,6 @@ from automata.api import (
     flows,
     health,
     hooks,
-    live,
     openapi,
     problem,
     provenance,
@@ -52,20 +51,7 @@ def create_app(
     """
     app = _app(db, broker, settings, health_of, load_secrets(os.environ) if secrets is None else secrets)
     # Each router bears its whole path: the metrics name a route as its router knows it.
-    for part in (
-        flows,
-        runs,
-        tasks,
-        deadletters,
-        approvals,
-        schedules,
-        firing,
-        hooks,
-        sync,
-        live,
-        recordings,
-        provenance,
-    ):
+    for part in (flows, runs, tasks, deadletters, approvals, schedules, firing, hooks, sync, recordings, provenance):
         app.include_router(part.router)
     openapi.install(app)
     return app

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -61,10 +61,7 @@ async def create(request: Request, name: str) -> Response:
     desk = Desk.of(request)
     key = idempotency_key(request)
     asked = await read_model(request, RunRequest)
-    flow = await desk.heads.get(name)
-    version = await _version(desk, flow, asked.version)
-    run = NewRun(flow.id, version.id, check_inputs(version.inputs, asked.inputs), "api", idempotency_key=key)
-    return await _started(desk, run, flow, version)
+    return await _answer(desk, await start(desk, name, asked.inputs, asked.version, key=key))
 
 
 @router.get("/runs", responses={200: {"model": Page[RunSummary]}})
@@ -105,7 +102,7 @@ async def show(
     if wait_sec:
         with _watcher(desk):
             await _until_finished(desk, id, wait_sec)
-    return Json(await _run(desk, id))
+    return Json(await run_of(desk, id))
 
 
 @router.post("/runs/{run_id}/cancel", status_code=202, responses={202: {"model": RunAnswer}})
@@ -113,13 +110,7 @@ async def cancel(request: Request, run_id: str) -> Response:
     """Ask for a run's end; asking again is fine. 409 when it has ended in another way."""
     desk = Desk.of(request)
     id = run_id_of(run_id)
-    async with desk.db.connection() as conn:
-        active = await request_cancel(conn, [id])
-    desk.broker.ring(RUNS_PENDING, [str(id)])
-    run = await _run(desk, id)
-    if not active and run["status"] != RunStatus.CANCELLED:
-        raise Conflict(f"The run {id} is over: it {run['status']}.", code="run_finished")
-    return Json(run, 202)
+    return Json(await end(desk, id), 202)
 
 
 @router.post(
@@ -133,10 +124,8 @@ async def retry(request: Request, run_id: str) -> Response:
     desk = Desk.of(request)
     id = run_id_of(run_id)
     asked = await read_model(request, RetryRequest)
-    async with desk.db.transaction() as conn:
-        await retry_run(conn, id, asked.by)
-    desk.broker.ring(RUNS_PENDING, [str(id)])
-    return Json(await _run(desk, id), 202)
+    await go_on(desk, id, asked.by)
+    return Json(await run_of(desk, id), 202)
 
 
 @router.post(
@@ -150,14 +139,7 @@ async def rerun(request: Request, run_id: str) -> Response:
     desk = Desk.of(request)
     key = idempotency_key(request)
     asked = await read_model(request, RerunRequest)
-    async with desk.db.connection() as conn:
-        origin = await get_run(conn, run_id_of(run_id))
-    flow = await desk.heads.get(str(origin.flow_id))
-    number = {"same": origin.version, "latest": None}.get(str(asked.version), asked.version)
-    version = await _version(desk, flow, int(number) if number is not None else None)
-    inputs = check_inputs(version.inputs, origin.inputs or {})
-    run = NewRun(flow.id, version.id, inputs, "rerun", idempotency_key=key, rerun_of=origin.id)
-    return await _started(desk, run, flow, version)
+    return await _answer(desk, await start_again(desk, run_id_of(run_id), asked.version, key=key))
 
 
 @router.post(
@@ -176,13 +158,8 @@ async def cancel_many(request: Request) -> Response:
         async with desk.db.connection() as conn:
             counts = await count_active(conn, filter)
         return Json(counted([(flow, None, count) for flow, count in counts.items()]))
-    cursor = cursor_of(asked.cursor, 1)
-    async with desk.db.transaction() as conn:
-        chosen = await active_runs(conn, filter, seen(cursor), asked.limit)
-        reached = await request_cancel(conn, chosen)
-    desk.broker.ring(RUNS_PENDING, [str(id) for id in reached])
-    after = encode([str(chosen[-1])]) if len(chosen) == asked.limit else None
-    return Json(done(len(chosen), len(reached), sorted(reached), after))
+    chosen, reached, after = await end_many(desk, filter, cursor_of(asked.cursor, 1), asked.limit)
+    return Json(done(chosen, len(reached), sorted(reached), after))
 
 
 def run_id_of(text: str) -> UUID:
@@ -190,6 +167,77 @@ def run_id_of(text: str) -> UUID:
     if not _ID.fullmatch(text):
         raise Missing(f"There is no run {text[:100]!r}.", hint="A run's id is a UUID.")
     return UUID(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A run that was asked for; `made.created` False: the same request made it before."""
+
+    run: NewRun
+    made: CreatedRun
+    flow: FlowRow
+    version: Version
+
+
+async def start(
+    desk: Desk,
+    name: str,
+    inputs: Mapping[str, Any],
+    number: int | None = None,
+    *,
+    key: str | None = None,
+    by: str | None = None,
+    trigger: str = "api",
+) -> Started:
+    """Start a run of a flow, by its current version for None. Raises Missing, Conflict, Invalid, Busy."""
+    flow = await desk.heads.get(name)
+    version = await _version(desk, flow, number)
+    checked = check_inputs(version.inputs, inputs)
+    run = NewRun(flow.id, version.id, checked, trigger, idempotency_key=key, created_by=by)
+    return Started(run, await desk.intake.create(run), flow, version)
+
+
+async def start_again(
+    desk: Desk, id: UUID, which: str | int, *, key: str | None = None, by: str | None = None
+) -> Started:
+    """A new run with the inputs of this one; `which` is `same`, `latest` or a version's number."""
+    async with desk.db.connection() as conn:
+        origin = await get_run(conn, id)
+    flow = await desk.heads.get(str(origin.flow_id))
+    number = {"same": origin.version, "latest": None}.get(str(which), which)
+    version = await _version(desk, flow, int(number) if number is not None else None)
+    inputs = check_inputs(version.inputs, origin.inputs or {})
+    run = NewRun(flow.id, version.id, inputs, "rerun", idempotency_key=key, rerun_of=origin.id, created_by=by)
+    return Started(run, await desk.intake.create(run), flow, version)
+
+
+async def go_on(desk: Desk, id: UUID, by: str | None) -> None:
+    """Retry all that failed or was cancelled in a run. Raises Missing, Conflict."""
+    async with desk.db.transaction() as conn:
+        await retry_run(conn, id, by)
+    desk.broker.ring(RUNS_PENDING, [str(id)])
+
+
+async def end(desk: Desk, id: UUID) -> dict[str, Any]:
+    """Ask for a run's end; the run as it is then. Raises Missing, Conflict when it ended in another way."""
+    async with desk.db.connection() as conn:
+        active = await request_cancel(conn, [id])
+    desk.broker.ring(RUNS_PENDING, [str(id)])
+    run = await run_of(desk, id)
+    if not active and run["status"] != RunStatus.CANCELLED:
+        raise Conflict(f"The run {id} is over: it {run['status']}.", code="run_finished")
+    return run
+
+
+async def end_many(
+    desk: Desk, filter: ActiveFilter, cursor: str | None, limit: int
+) -> tuple[int, set[UUID], str | None]:
+    """One transaction's worth: how many were chosen, those that will end, and the cursor of what is left."""
+    async with desk.db.transaction() as conn:
+        chosen = await active_runs(conn, filter, seen(cursor), limit)
+        reached = await request_cancel(conn, chosen)
+    desk.broker.ring(RUNS_PENDING, [str(id) for id in reached])
+    return len(chosen), reached, encode([str(chosen[-1])]) if len(chosen) == limit else None
 
 
 async def _version(desk: Desk, flow: FlowRow, number: int | None) -> Version:
@@ -200,12 +248,11 @@ async def _version(desk: Desk, flow: FlowRow, number: int | None) -> Version:
     return await desk.versions.numbered(flow, number)
 
 
-async def _started(desk: Desk, run: NewRun, flow: FlowRow, version: Version) -> Response:
-    made = await desk.intake.create(run)
-    headers = {"Location": f"{V1}/runs/{made.id}"}
-    if not made.created:
-        return Json(await _run(desk, made.id), 200, headers=headers)
-    return Json(_of_new(run, made, flow, version), 201, headers=headers)
+async def _answer(desk: Desk, started: Started) -> Response:
+    headers = {"Location": f"{V1}/runs/{started.made.id}"}
+    if not started.made.created:
+        return Json(await run_of(desk, started.made.id), 200, headers=headers)
+    return Json(_of_new(started), 201, headers=headers)
 
 
 @contextmanager
@@ -234,7 +281,8 @@ async def _until_finished(desk: Desk, id: UUID, wait_sec: float) -> None:
             await bell.wait(min(POLL_SEC, left))
 
 
-async def _run(desk: Desk, id: UUID) -> dict[str, Any]:
+async def run_of(desk: Desk, id: UUID) -> dict[str, Any]:
+    """As RunAnswer says, secrets masked. Raises Missing."""
     async with desk.db.connection() as conn:
         row = await get_run(conn, id)
         attempts = await run_attempts(conn, id) if row.attempt > 1 else []
@@ -274,8 +322,9 @@ def _of_run(row: RunRow, attempts: Sequence[RunAttemptRow], version: Version) ->
     }
 
 
-def _of_new(run: NewRun, made: CreatedRun, flow: FlowRow, version: Version) -> dict[str, Any]:
+def _of_new(started: Started) -> dict[str, Any]:
     """The run as it was a moment ago, without asking for it: nothing has happened to it yet."""
+    run, made, flow, version = started.run, started.made, started.flow, started.version
     return {
         "id": made.id,
         "flow": flow.name,

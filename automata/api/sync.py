@@ -19,9 +19,14 @@ router = APIRouter(prefix=V1, tags=["sync"])
 @router.get("/sync", responses={200: {"model": Listing[SourceAnswer]}})
 async def index(request: Request) -> Response:
     """All sources; attempts newest first, at most 20 a source."""
-    async with Desk.of(request).db.connection() as conn:
-        sources = [(source, await list_attempts(conn, source.id)) for source in await list_sources(conn)]
-    return Json({"items": [_source(source, attempts) for source, attempts in sources]})
+    return Json({"items": await sources(Desk.of(request))})
+
+
+async def sources(desk: Desk) -> list[dict[str, Any]]:
+    """Every source as SourceAnswer says."""
+    async with desk.db.connection() as conn:
+        found = [(source, await list_attempts(conn, source.id)) for source in await list_sources(conn)]
+    return [_source(source, attempts) for source, attempts in found]
 
 
 def _source(source: SourceRow, attempts: list[AttemptRow]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from itertools import groupby
 from typing import Annotated, Any
+from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
@@ -31,8 +32,11 @@ async def index(
     outputs: Annotated[bool, Query(description="false leaves the outputs out: they may be large.")] = True,
 ) -> Response:
     """The tasks of a run in the order of its flow's file; `plan` is that place, `parent` the parallel around it."""
-    desk = Desk.of(request)
-    id = run_id_of(run_id)
+    return Json({"items": await tasks_of(Desk.of(request), run_id_of(run_id), outputs=outputs)})
+
+
+async def tasks_of(desk: Desk, id: UUID, *, outputs: bool = True) -> list[dict[str, Any]]:
+    """A run's tasks as TaskAnswer says, secrets masked. Raises Missing."""
     async with desk.db.connection() as conn:
         run = await get_run(conn, id)
         rows = await list_tasks(conn, id, outputs=outputs)
@@ -43,7 +47,7 @@ async def index(
     mask = masker(version.secrets, run.inputs or {})
     earlier = {step: list(group) for step, group in groupby(attempts, key=lambda attempt: attempt.step)}
     rows.sort(key=lambda row: (version.place(row.step).index, item_of(row.step) or ("", -1)))
-    return Json({"items": [mask(_task(row, version, earlier)) for row in rows]})
+    return [mask(_task(row, version, earlier)) for row in rows]
 
 
 def _task(row: TaskRow, version: Version, earlier: Mapping[str, Sequence[TaskAttemptRow]]) -> dict[str, Any]:
