@@ -16,6 +16,7 @@ from automata.api import (
     flows,
     health,
     hooks,
+    live,
     openapi,
     problem,
     provenance,
@@ -51,7 +52,20 @@ def create_app(
     """
     app = _app(db, broker, settings, health_of, load_secrets(os.environ) if secrets is None else secrets)
     # Each router bears its whole path: the metrics name a route as its router knows it.
-    for part in (flows, runs, tasks, deadletters, approvals, schedules, firing, hooks, sync, recordings, provenance):
+    for part in (
+        flows,
+        runs,
+        tasks,
+        deadletters,
+        approvals,
+        schedules,
+        firing,
+        hooks,
+        sync,
+        live,
+        recordings,
+        provenance,
+    ):
         app.include_router(part.router)
     openapi.install(app)
     return app

@@ -409,6 +409,19 @@ class HealthAnswer(Answered):
 Problem.model_rebuild()
 
 
+class LiveAnswer(Answered):
+    """A flow with its current version and what hangs on it."""
+
+    name: str
+    version: int
+    commit_sha: str | None
+    spec: dict[str, Any]
+    variables: dict[str, Any]
+    active_runs: int = Field(description="Not ended, of whatever version.")
+    dead_letters: int = Field(description="Open ones.")
+    schedules: list[dict[str, Any]]
+
+
 class RecordedSummary(Answered):
     id: UUID
     version: int
