@@ -6,6 +6,7 @@ import json
 import logging
 import sys
 import time
+from collections.abc import Callable
 from typing import Any, TextIO
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -153,10 +154,29 @@ class TextFormatter(logging.Formatter):
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
+class _Masked(logging.Formatter):
+    """What another formatter wrote, without secrets: also in messages and stack traces of libraries."""
+
+    mask: Callable[[str], str] | None = None
+
+    def __init__(self, inner: logging.Formatter) -> None:
+        super().__init__()
+        self._inner = inner
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = self._inner.format(record)
+        return line if _Masked.mask is None else _Masked.mask(line)
+
+
+def mask_logs(mask: Callable[[str], str] | None) -> None:
+    """Have every line that this process logs from now on pass `mask`."""
+    _Masked.mask = staticmethod(mask) if mask else None
+
+
 def configure_logs(level: str = "info", format: str = "text", stream: TextIO | None = None) -> None:
     """Send every logger of the process to `stream` (stderr). Raises ValueError for an unknown level."""
     handler = logging.StreamHandler(stream or sys.stderr)
-    handler.setFormatter(JsonFormatter() if format == "json" else TextFormatter())
+    handler.setFormatter(_Masked(JsonFormatter() if format == "json" else TextFormatter()))
     root = logging.getLogger()
     root.setLevel(level.upper())
     root.handlers[:] = [handler]

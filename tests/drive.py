@@ -22,6 +22,7 @@ from automata.settings import Settings
 from automata.steps.contract import Outcome, StepContext
 from automata.steps.egress import EgressPolicy, HttpTransport
 from automata.steps.registry import instant_rules
+from automata.steps.secrets import Secrets
 from automata.store.database import Database
 from automata.store.flows import put_api_flow
 from automata.store.queue import NewRun, create_runs
@@ -140,7 +141,7 @@ async def drive(
     transport = HttpTransport(EgressPolicy(allow_loopback=True))
     async with await Database.open(url, max_size=8) as db:
         plans = Plans(db)
-        worker = Worker(db, broker, plans, {"play": play, **(types or {})}, transport, chosen, secrets=secrets)
+        worker = Worker(db, broker, plans, {"play": play, **(types or {})}, transport, chosen, secrets=Secrets(secrets))
         loops = [
             asyncio.create_task(Orchestrator(db, broker, plans, instant_rules(), chosen).run(stop)),
             asyncio.create_task(worker.run(stop)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 
+from automata.errors import Unavailable
 from automata.flow.webhook import secrets_in, unfit
 from automata.steps.secrets import FOLDER, PREFIX
 
@@ -13,12 +14,16 @@ log = logging.getLogger(__name__)
 
 class Keyring:
     def __init__(self, secrets: Mapping[str, str]) -> None:
-        self._secrets = dict(secrets)
+        self._secrets = secrets  # a file of it may change at any time
         self._told: set[str] = set()
 
     def secrets(self, name: str) -> list[str]:
         """At most MAX_SECRETS, empty when none may be used: a missing secret must not be an empty one."""
-        found = secrets_in(self._secrets.get(name, ""))
+        try:
+            found = secrets_in(self._secrets.get(name, ""))
+        except Unavailable as error:
+            self._tell(name, f"cannot be read ({error.message})")
+            return []
         if why := unfit(found):
             self._tell(name, why)
             return []

@@ -5,21 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-MASKED = "***"
-SHORTEST = 4  # replacing every `1` because a secret is `1` would ruin the answer and tell the secret
+from automata.steps.masking import MASKED, MIN_MASKED_CHARS, masker_of
 
 
 def masker(secrets: frozenset[str], inputs: Mapping[str, Any]) -> Callable[[Any], Any]:
-    """A function that replaces the values of secret inputs inside any JSON data; the identity without secrets."""
-    texts = sorted(set(_texts(inputs[name] for name in secrets & inputs.keys())), key=len, reverse=True)
+    """A function that replaces the values of secret inputs, in every form of steps/masking.py, inside any JSON data;
+    the identity without secrets."""
+    texts = set(_texts(inputs[name] for name in secrets & inputs.keys()))
     if not texts:
         return lambda value: value
-
-    def clean(text: str) -> str:
-        for secret in texts:
-            text = text.replace(secret, MASKED)
-        return text
-
+    clean = masker_of(texts)
     return lambda value: _walk(value, clean)
 
 
@@ -31,13 +26,13 @@ def mask_inputs(secrets: frozenset[str], inputs: Mapping[str, Any]) -> dict[str,
 def _texts(values: Iterable[Any]) -> Iterable[str]:
     for value in values:
         if isinstance(value, str):
-            if len(value) >= SHORTEST:
+            if len(value) >= MIN_MASKED_CHARS:
                 yield value
         elif isinstance(value, Mapping):
             yield from _texts(value.values())
         elif isinstance(value, list):
             yield from _texts(value)
-        elif not isinstance(value, bool) and value is not None and len(str(value)) >= SHORTEST:
+        elif not isinstance(value, bool) and value is not None and len(str(value)) >= MIN_MASKED_CHARS:
             yield str(value)
 
 

@@ -36,7 +36,10 @@ _NOTHING: frozenset[str] = frozenset()
 
 @dataclass(frozen=True, slots=True)
 class PlanStep:
-    """One step; all ids are full ids. `deps` must be settled and the parent running before it may start."""
+    """One step; all ids are full ids. `deps` must be settled and the parent running before it may start.
+
+    `secrets` are the names that its templates read, None when one of them is computed or all are read.
+    """
 
     id: str
     short: str
@@ -58,6 +61,7 @@ class PlanStep:
     continue_on_error: bool
     queue: str
     each: Each | None = None
+    secrets: frozenset[str] | None = _NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,6 +303,7 @@ class _Compiler:
             outputs=outputs,
             reads=reads,
             reads_secrets=any(reference.root == "secrets" for reference in used),
+            secrets=_secrets(used),
             retry=step.retry,
             timeout_sec=step.timeout_sec,
             continue_on_error=step.continue_on_error,
@@ -344,6 +349,12 @@ class _Compiler:
             parts = [self._read_of(child) for child in self.placed[group].children]
             known = self._group_reads[group] = frozenset().union(*parts)
         return known
+
+
+def _secrets(used: Iterable[Reference]) -> frozenset[str] | None:
+    """The names of the secrets that are read; None when one of them is computed, or all are read."""
+    names = {reference.path[0] if reference.path else None for reference in used if reference.root == "secrets"}
+    return None if None in names else frozenset(str(name) for name in names)
 
 
 def _located(pointer: str, compile: Any) -> Compiled:

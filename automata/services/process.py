@@ -30,8 +30,9 @@ from automata.settings import Settings
 from automata.steps.contract import StepType
 from automata.steps.egress import EgressPolicy, HttpTransport
 from automata.steps.registry import instant_rules, load_types
-from automata.steps.secrets import load_secrets
+from automata.steps.secrets import open_secrets
 from automata.store.database import Database
+from automata.telemetry import mask_logs
 
 log = logging.getLogger(__name__)
 
@@ -119,7 +120,10 @@ def _loops(
         transport = HttpTransport(policy)
         stack.push_async_callback(transport.close)
         every = {**load_types(), **types}
-        loops[WORKER] = Worker(db, broker, plans, every, transport, settings, secrets=load_secrets(os.environ)).run
+        secrets = open_secrets()
+        stack.push_async_callback(secrets.close)
+        mask_logs(secrets.mask)
+        loops[WORKER] = Worker(db, broker, plans, every, transport, settings, secrets=secrets).run
     return loops
 
 

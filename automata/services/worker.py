@@ -31,7 +31,7 @@ from automata.settings import Settings
 from automata.steps.contract import Outcome, StepContext, StepType, Transport
 from automata.steps.execute import error_of, execute_step
 from automata.steps.recording import RecordingTransport
-from automata.steps.secrets import masker
+from automata.steps.secrets import Secrets
 from automata.store import recordings, tasks
 from automata.store.database import Connection, Database
 from automata.store.queue import next_due
@@ -65,7 +65,7 @@ class Worker:
         transport: Transport,
         settings: Settings,
         *,
-        secrets: Mapping[str, str] | None = None,
+        secrets: Secrets | None = None,
     ) -> None:
         self.name = f"{socket.gethostname()}:{os.getpid()}"
         self._db = db
@@ -75,8 +75,7 @@ class Worker:
         self._transport = transport
         self._settings = settings
         self._lanes = list(settings.queues)
-        self._secrets = dict(secrets or {})
-        self._mask = masker(self._secrets)
+        self._secrets = secrets or Secrets()
         self._held: dict[UUID, _Held] = {}  # by fence
         self._done: list[Result | Retry] = []
         self._kept: dict[UUID, Kept] = {}  # by fence: what a recorded attempt goes into the database with
@@ -180,10 +179,13 @@ class Worker:
             timeout_sec=step.timeout_sec,
             idempotency_key=f"{claim.run.id}:{claim.step}",
             transport=recorder or self._transport,
-            mask=self._mask,
+            mask=self._secrets.mask,
         )
         if step.reads_secrets:
-            context["secrets"] = self._secrets
+            try:
+                context["secrets"] = await self._secrets.read(step.secrets)
+            except AutomataError as error:
+                return Outcome(failure=Failure(str(error), error.code, retryable=True)), step.retry
         outcome = await execute_step(step_type, step, context, call)
         if recorder and recorder.seen:
             self._kept[claim.fence] = self._keep(claim, compiled.plan, recorder)
@@ -191,8 +193,7 @@ class Worker:
 
     def _keep(self, claim: Claim, plan: Plan, recorder: RecordingTransport) -> Kept:
         inputs = {name: claim.run.inputs.get(name) for name, given in plan.inputs.items() if given.secret}
-        hidden = {f"inputs.{name}": value for name, value in inputs.items() if isinstance(value, str)}
-        mask = masker({**self._secrets, **hidden}) if hidden else self._mask
+        mask = self._secrets.mask_with(value for value in inputs.values() if isinstance(value, str))
         fields = plan.recording.fields if plan.recording else ()
         return Kept(claim.run.id, claim.step, claim.attempt, recorder.exchanges(mask, fields))
 

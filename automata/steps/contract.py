@@ -80,8 +80,8 @@ def _unmasked(text: str) -> str:
 class StepContext:
     """What one attempt is given besides its config. `step` is the full id; `attempt` counts from 1.
 
-    `mask` replaces the values of secrets in a text; it is applied to messages, to the described request, and to the
-    outputs of a step that reads secrets. `reads_secrets` tells that the rendered config may hold some; `execute_step`
+    `mask` replaces the values of secrets in a text; it is applied to messages, to the described request, and to
+    outputs. `reads_secrets` tells that the rendered config may hold some; `execute_step`
     fills it in.
     """
 

@@ -78,7 +78,7 @@ async def _attempt(step_type: StepType, plan_step: PlanStep, context: Mapping[st
         outputs = _outputs(step_type, plan_step, context, outcome)
     except Invalid as error:
         return _failed("template_error", str(error))
-    return _storable(outcome, outputs, ctx.mask if plan_step.reads_secrets else None)
+    return _storable(outcome, outputs, ctx.mask)
 
 
 def _outputs(
@@ -106,10 +106,11 @@ def error_of(step: str, outcome: Outcome) -> dict[str, Any]:
     return error
 
 
-def _storable(outcome: Outcome, outputs: Mapping[str, Any], mask: Mask | None) -> Outcome:
+def _storable(outcome: Outcome, outputs: Mapping[str, Any], mask: Mask) -> Outcome:
+    """A service may echo a secret that another step sent it, so every output passes the mask."""
     try:
         encoded = orjson.dumps(outputs)
-        if mask is not None:
+        if _is_hit(encoded.decode(), mask):
             outputs = mask_tree(outputs, mask)
             encoded = orjson.dumps(outputs)
     except TypeError as error:
@@ -121,6 +122,15 @@ def _storable(outcome: Outcome, outputs: Mapping[str, Any], mask: Mask | None) -
             "Declare `outputs` to keep only what later steps read.",
         )
     return replace(outcome, outputs=outputs, encoded=encoded)
+
+
+def _is_hit(text: str, mask: Mask) -> bool:
+    """Whether JSON text holds what is masked. A value that is JSON itself is escaped twice, so it is looked at once
+    more with one layer off."""
+    if mask(text) != text:
+        return True
+    inner = text.replace('\\"', '"').replace("\\\\", "\\") if "\\" in text else text
+    return inner is not text and mask(inner) != inner
 
 
 def _timed_out(ctx: StepContext) -> Outcome:

@@ -237,10 +237,10 @@ def _status_range(part: Any) -> range:
 
 
 def _shown(value: Any) -> str:
-    """A value in a message: its type and, for short plain ones, itself."""
+    """A value in a message: its type and, for short plain ones, itself. Never a part: no mask finds half a secret."""
     if value is None:
         return "null"
     if isinstance(value, (str, int, float, bool)):
         text = ascii(value)
-        return text if len(text) <= 60 else f"{text[:60]}…"
+        return text if len(text) <= 60 else f"a value of {len(str(value))} characters"
     return {"dict": "an object", "list": "a list"}.get(type(value).__name__, f"a {type(value).__name__}")

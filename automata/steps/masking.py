@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import html
+import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
+from urllib.parse import quote, quote_plus
+
+import re2
 
 from automata.steps.contract import HttpRequest
 from automata.steps.urls import redacted
@@ -14,8 +20,44 @@ Mask = Callable[[str], str]
 MASKED = "***"
 MAX_MESSAGE_CHARS = 1_000
 MAX_BODY_CHARS = 4_096
+# Shorter values would blank out half of every text, and protect nothing that could not be guessed.
+MIN_MASKED_CHARS = 4
 
 _CREDENTIAL = re.compile(r"auth|cookie|token|secret|key|password|signature|credential", re.IGNORECASE)
+# Longer forms (keys, certificates) are looked for one by one: as a pattern each byte of them would be a state.
+_PATTERN_CHARS = 512
+_PATTERN_MEMORY = 256 * 1024 * 1024
+# What clients leave unquoted in a path, in a query (yarl, browsers), and nowhere.
+_SAFE = ("", "/", "-._~!$&'()*+,;=:@", "/-._~!$&'()*+,;=:@", "/?:@-._~!$'()*,", "/?:@-._~!$'()*,;+")
+_ESCAPED = re.compile(r"%[0-9A-F]{2}")
+
+
+def masker(secrets: Mapping[str, str]) -> Mask:
+    """A function that replaces every secret in a text, also as base64, URL-encoded, JSON- and HTML-escaped."""
+    return masker_of(secrets.values())
+
+
+def masker_of(values: Iterable[str]) -> Mask:
+    found = {form for value in values for form in _forms(value) if len(form) >= MIN_MASKED_CHARS}
+    if not found:
+        return lambda text: text
+    long = sorted((form for form in found if len(form) > _PATTERN_CHARS), key=len, reverse=True)
+    short = [_bytes(form) for form in found if len(form) <= _PATTERN_CHARS]
+    options = re2.Options()
+    options.encoding = re2.Options.Encoding.LATIN1  # byte by byte: what is masked need not be valid UTF-8
+    options.longest_match = True  # a secret that contains another one is replaced whole
+    options.max_mem = _PATTERN_MEMORY
+    pattern = re2.compile(b"|".join(map(re2.escape, short)), options) if short else None
+
+    def mask(text: str) -> str:
+        for form in long:
+            text = text.replace(form, MASKED)
+        raw = _bytes(text)
+        if pattern is None or pattern.search(raw) is None:
+            return text
+        return str(pattern.sub(MASKED.encode(), raw).decode("utf-8", "surrogatepass"))
+
+    return mask
 
 
 def cut_message(text: str, mask: Mask) -> str:
@@ -49,3 +91,38 @@ def describe_request(request: HttpRequest, mask: Mask) -> dict[str, Any]:
 
 def _is_credential(name: str) -> bool:
     return name.lower() != "idempotency-key" and _CREDENTIAL.search(name) is not None
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _forms(value: str) -> Iterator[str]:
+    """Every way in which a value may be written down on its way through URLs, JSON, pages and messages."""
+    if len(value) < MIN_MASKED_CHARS:
+        return
+    yield value
+    yield from _quoted(value)
+    for text in (json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]):
+        yield text
+        yield text.replace("/", "\\/")
+    yield from (ascii(value)[1:-1], repr(value)[1:-1], html.escape(value), html.escape(value, quote=False))
+    raw = value.encode(errors="surrogateescape")
+    for shift in range(3):
+        # Inside a longer base64 text a value starts at one of three alignments; the characters at both ends also
+        # carry bits of the neighbours, so only those between are the secret's own.
+        encoded = base64.b64encode(b"\0" * shift + raw).decode().rstrip("=")
+        own = encoded[(shift * 8 + 5) // 6 : (shift + len(raw)) * 8 // 6]
+        if len(own) >= MIN_MASKED_CHARS:
+            yield own
+            yield own.replace("+", "-").replace("/", "_")
+            yield own.replace("/", "\\/")
+            yield from _quoted(own)
+
+
+def _quoted(value: str) -> Iterator[str]:
+    every = [quote(value, safe=safe, errors="surrogateescape") for safe in _SAFE]
+    every += [quote_plus(value, errors="surrogateescape"), *(text.replace("%20", "+") for text in every)]
+    for text in every:
+        yield text
+        yield _ESCAPED.sub(lambda found: found[0].lower(), text)

@@ -16,6 +16,7 @@ from automata.flow.model import Flow
 from automata.steps.contract import HttpRequest, HttpResponse, Outcome, StepContext
 from automata.steps.execute import MAX_OUTPUT_BYTES, execute_step
 from automata.steps.http import HttpStep
+from automata.steps.masking import masker
 
 JSON = (("Content-Type", "application/json"),)
 
@@ -224,13 +225,25 @@ def test_a_failed_attempt_describes_its_request_without_secrets(context: Any, sc
     assert outcome.failure.message == "POST https://a.test/*** answered 500: you sent ***"
 
 
-def test_outputs_of_a_step_that_reads_secrets_are_masked(context: Any, scripted: Any) -> None:
+@pytest.mark.parametrize("header", ["{{ secrets.KEY }}", "nothing secret"])
+def test_outputs_are_masked_also_where_a_service_echoes_what_another_step_sent(
+    header: str, context: Any, scripted: Any
+) -> None:
     answer = HttpResponse(200, (*JSON, ("X-Echo", "hunter2")), b'{"hunter2": ["hunter2", 5]}')
-    step = planned(config={"url": "https://a.test/", "headers": {"X-K": "{{ secrets.KEY }}"}})
+    step = planned(config={"url": "https://a.test/", "headers": {"X-K": header}})
     outcome = execute(HttpStep(), context(scripted(answer), mask=hide), {"secrets": {"KEY": "hunter2"}}, step)
     assert outcome.outputs is not None
     assert outcome.outputs["body"] == {"***": ["***", 5]}
     assert b"hunter2" not in (outcome.encoded or b"hunter2")
+
+
+def test_a_secret_in_json_that_is_a_value_of_json_is_masked(context: Any, scripted: Any) -> None:
+    inner = orjson.dumps({"token": 'q"uot\\ed'}).decode()
+    answer = HttpResponse(200, JSON, orjson.dumps({"text": inner}))
+    mask = masker({"KEY": 'q"uot\\ed'})
+    outcome = execute(HttpStep(), context(scripted(answer), mask=mask), {}, planned(config={"url": "https://a.test/"}))
+    assert outcome.outputs is not None
+    assert outcome.outputs["body"] == {"text": '{"token":"***"}'}
 
 
 def test_a_context_knows_whether_its_step_reads_secrets(context: Any) -> None:
