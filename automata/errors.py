@@ -100,6 +100,14 @@ class Unavailable(AutomataError):
 
 
 @dataclass(eq=False)
+class Busy(Unavailable):
+    """More at once than this process takes; nothing was done."""
+
+    code: str = "too_many_requests"
+    status = 429
+
+
+@dataclass(eq=False)
 class Refused(AutomataError):
     """A guard said no; `hint` says how to overrule it on purpose."""
 

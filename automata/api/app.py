@@ -19,6 +19,7 @@ from automata.api import (
     live,
     openapi,
     problem,
+    proposals,
     provenance,
     recordings,
     runs,
@@ -33,6 +34,7 @@ from automata.api.intake import Intake
 from automata.api.keyring import Keyring
 from automata.api.known import Doors, Heads, Versions
 from automata.broker.contract import Broker
+from automata.proposals.room import Proposals
 from automata.settings import Settings
 from automata.steps.secrets import load_secrets
 from automata.store.database import Database
@@ -65,6 +67,7 @@ def create_app(
         live,
         recordings,
         provenance,
+        proposals,
     ):
         app.include_router(part.router)
     openapi.install(app)
@@ -100,6 +103,7 @@ def _app(
         health=health_of,
         doors=Doors(db),
         keyring=Keyring(secrets),
+        proposals=Proposals(db, settings),
     )
     app.include_router(health.router)
     problem.install(app)

@@ -13,6 +13,7 @@ from automata.api.intake import Intake
 from automata.api.keyring import Keyring
 from automata.api.known import Doors, Heads, Versions
 from automata.broker.contract import Broker
+from automata.proposals.room import Proposals
 from automata.settings import Settings
 from automata.store.database import Database
 
@@ -33,6 +34,7 @@ class Desk:
     health: Callable[[], Mapping[str, Any]]
     doors: Doors
     keyring: Keyring
+    proposals: Proposals
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     # Checking a hostile flow may take two seconds of processor; more than two at once help nobody.
     checks: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))

@@ -12,8 +12,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from automata.api import problem
 from automata.api.guard import Guard
-from automata.api.refusals import Busy, TooLarge
-from automata.errors import AutomataError
+from automata.api.refusals import TooLarge
+from automata.errors import AutomataError, Busy
 from automata.telemetry import HTTP_IN_FLIGHT, HTTP_REFUSED, HTTP_REQUESTS, HTTP_SECONDS
 
 MAX_IN_FLIGHT = 1000  # requests of one process; each may hold a body, so this times max_body_bytes bounds memory

@@ -180,7 +180,11 @@ async def _read_flow(request: Request) -> Flow:
     media = media_type(request)
     if media not in YAML_MEDIA and media != JSON_MEDIA:
         raise WrongMedia(f"A flow is JSON or YAML, not {media[:60]!r}.", hint="Send Content-Type: application/yaml.")
-    body = await read_body(request)
+    return await check_flow(request, await read_body(request))
+
+
+async def check_flow(request: Request, body: bytes | str) -> Flow:
+    """The flow of a file's text; raises Invalid with every finding."""
     # In a thread: checking the largest flow takes a second or two, in which others want answers.
     async with Desk.of(request).checks:
         loaded = await asyncio.to_thread(validate_text, body, "", plugin_types())

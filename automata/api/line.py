@@ -6,8 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
-from automata.api.refusals import Busy
-from automata.errors import Unavailable
+from automata.errors import Busy, Unavailable
 
 Question = TypeVar("Question")
 Answer = TypeVar("Answer")

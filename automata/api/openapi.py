@@ -12,7 +12,7 @@ from automata.api import problem
 from automata.api.shapes import Problem, ProblemItem
 
 _REF = "#/components/schemas/{model}"
-_METHODS = frozenset({"get", "post", "put", "delete"})
+_METHODS = frozenset({"get", "post", "put", "patch", "delete"})
 
 
 def request_body(model: type[BaseModel], *, required: bool = True) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from automata.errors import Invalid, Refused, Unavailable
+from automata.errors import Invalid, Refused
 
 
 @dataclass(eq=False)
@@ -58,14 +58,6 @@ class Misdirected(Refused):
 class CrossSite(Refused):
     code: str = "cross_site"
     status = 403
-
-
-@dataclass(eq=False)
-class Busy(Unavailable):
-    """More at once than this process takes; nothing was done."""
-
-    code: str = "too_many_requests"
-    status = 429
 
 
 @dataclass(eq=False)

@@ -21,7 +21,6 @@ from automata.api.known import Version, current_version
 from automata.api.masking import mask_inputs, masker
 from automata.api.openapi import request_body
 from automata.api.query import Cursor, FlowKey, Limit, Moment, Word, cursor_of, page_of
-from automata.api.refusals import Busy
 from automata.api.shapes import (
     BulkAnswer,
     BulkCancel,
@@ -35,7 +34,7 @@ from automata.api.shapes import (
 from automata.api.wire import V1, Json
 from automata.broker.contract import RUNS_FINISHED, RUNS_PENDING
 from automata.engine.states import RUN_FINAL, RunStatus
-from automata.errors import Conflict, Missing
+from automata.errors import Busy, Conflict, Missing
 from automata.flow.inputs import check_inputs
 from automata.store.flows import FlowRow
 from automata.store.pages import encode

@@ -9,7 +9,6 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from automata.cli.sync import source_of
 from automata.errors import Diagnostic, Missing, Usage
 from automata.flow.subflows import called_flows
 from automata.git.mirror import Mirror
@@ -18,7 +17,7 @@ from automata.git.working import WorkingTree
 from automata.sandbox.case import SUFFIXES, Case, read_cases
 from automata.settings import Settings
 from automata.sync.desired import fingerprint, list_files, validate
-from automata.sync.source import Source, Tree
+from automata.sync.source import Source, Tree, source_of
 
 FOLDER = "tests"
 PROJECT = "automata.yaml"

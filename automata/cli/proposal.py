@@ -65,8 +65,9 @@ def show(
     """Show a proposal: its commits, what the check said, and who approved what."""
     one = _on(repo, path, env, actor, lambda desk: desk.find(key))
     if output is Format.JSON:
-        report = one.check and one.check.report
-        say_json({**_json(one), "files": list(one.paths), "sandbox_result": report})
+        from automata.proposals.view import detail
+
+        say_json(detail(one))
         return
     emit({}, output, lambda _: _card(one))
     if one.check:
@@ -215,10 +216,10 @@ def _on(
 ) -> T:
     """Do something with the proposals of a repository, on its database."""
     from automata.cli.database import database
-    from automata.cli.sync import source_of
     from automata.proposals.life import Reviewing
     from automata.store.database import Database
     from automata.store.migrate import upgrade
+    from automata.sync.source import source_of
 
     settings = load(repo=repo, repo_path=path, environment=env)
     source = source_of(settings, None)
@@ -255,27 +256,9 @@ def _files(files: list[str] | None, gone: list[str] | None) -> dict[str, bytes |
 
 
 def _json(one: Facts) -> dict[str, Any]:
-    row = one.row
-    return {
-        "number": row.number,
-        "id": str(row.id),
-        "branch": row.branch,
-        "title": row.title,
-        "author": row.author,
-        "state": one.state,
-        "checks": one.checks,
-        "conflicted": list(one.merge.conflicts),
-        "behind": one.behind,
-        "base": {"branch": one.base.branch, "sha": one.base.sha},
-        "head_sha": one.head or row.head_sha,
-        "merge_tree": one.merge.tree or None,
-        "approvals": {"needed": one.base.approvals, "by": one.approvers},
-        "merge_sha": row.merge_sha,
-        "ended_by": row.ended_by,
-        "ended_at": row.ended_at,
-        "created_at": row.created_at,
-        "updated_at": row.updated_at,
-    }
+    from automata.proposals.view import summary
+
+    return summary(one)
 
 
 def _table(found: list[Facts]) -> Any:

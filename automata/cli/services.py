@@ -98,8 +98,8 @@ def controller(
 
 def controller_of(settings: Settings, branch: str | None) -> Callable[[Database], Part]:
     """What makes the controller's loop. Raises Usage for a source that cannot be."""
-    from automata.cli.sync import source_of
     from automata.services.controller import Controller
+    from automata.sync.source import source_of
 
     source = source_of(settings, branch)
     return lambda db: Controller(db, source, settings.sync_interval_sec).run

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from automata.cli.output import Format, Output, console, duration, emit, facts, say, say_json, table
-from automata.errors import AutomataError, Refused, Usage
+from automata.errors import AutomataError, Refused
 from automata.settings import Settings, load
 
 if TYPE_CHECKING:
@@ -64,6 +64,8 @@ def sync(
     Running it twice changes nothing. The database is that of AUTOMATA_DATABASE_URL, or the embedded PostgreSQL.
     Credentials come from AUTOMATA_GIT_TOKEN, AUTOMATA_GIT_USERNAME and AUTOMATA_GIT_SSH_KEY.
     """
+    from automata.sync.source import source_of
+
     settings = load(repo=repo, repo_path=path, environment=env)
     source = source_of(settings, branch)
     try:
@@ -93,27 +95,6 @@ def init(
     place = shlex.quote(str(folder))
     say(f"Next: automata validate {place}")
     say(f"      automata up --repo {place} --watch")
-
-
-def source_of(settings: Settings, branch: str | None) -> Source:
-    """The repository, branch and environment that settings and a flag name. Raises Usage."""
-    from automata.sync.source import Source
-
-    if not settings.repo:
-        raise Usage(
-            "Which repository? Neither --repo nor AUTOMATA_REPO says so.",
-            code="no_repository",
-            hint="automata sync --repo . takes the one of this folder; automata init DIR makes a new one.",
-        )
-    # Only a branch that somebody chose outweighs the one that automata.yaml gives the environment.
-    chosen = branch or (settings.branch if settings.branch != Settings().branch else None)
-    return Source(
-        settings.repo,
-        branch=chosen,
-        environment=settings.environment,
-        path=settings.repo_path,
-        mirrors=Path(settings.data_dir).expanduser() / "mirrors" if settings.data_dir else None,
-    ).checked()
 
 
 def _sync(

@@ -66,6 +66,7 @@ def up(
     settings = load(
         repo=repo,
         repo_path=path,
+        branch=branch,
         environment=env,
         host=host,
         port=port,
@@ -156,7 +157,7 @@ async def _watch(db: Database, source: Source, tell: Tell) -> None:
 
 
 def _source(settings: Settings, branch: str | None, watch: bool) -> Source:
-    from automata.cli.sync import source_of
+    from automata.sync.source import source_of
 
     return replace(source_of(settings, branch), working_tree=watch)
 

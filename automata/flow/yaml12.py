@@ -291,3 +291,12 @@ def to_yaml(value: Any) -> str:
 class _Dumper(yaml.SafeDumper):
     def ignore_aliases(self, data: Any) -> bool:
         return True
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    # PyYAML quotes what YAML 1.1 takes for something else; `0o17` and `1e3` are numbers only in 1.2.
+    number = any(rule.match(text) for rule in (_INT, _BASED, _FLOAT, _NOT_FINITE))
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="'" if number else None)
+
+
+_Dumper.add_representer(str, _text)

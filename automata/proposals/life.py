@@ -28,6 +28,7 @@ from automata.git.branches import (
 )
 from automata.git.mirror import Mirror
 from automata.git.names import shown
+from automata.proposals.content import Pair, pairs
 from automata.proposals.facts import Base, Facts, changes_project, find_base, find_facts
 from automata.proposals.rehearsal import rehearse
 from automata.store import proposals as store
@@ -59,10 +60,12 @@ class Reviewing:
     checker: Checker = rehearse
 
     @classmethod
-    async def open(cls, db: Database, source: Source, actor: Person, checker: Checker = rehearse) -> Reviewing:
-        """Fetches. Raises Missing, Usage, Unavailable."""
+    async def open(
+        cls, db: Database, source: Source, actor: Person, checker: Checker = rehearse, *, fetched: bool = False
+    ) -> Reviewing:
+        """Fetches, unless the caller did. Raises Missing, Usage, Unavailable."""
         source = source.checked()
-        mirror = await asyncio.to_thread(_fetched, source)
+        mirror = await asyncio.to_thread(source.open if fetched else lambda: _fetched(source))
         base = await asyncio.to_thread(find_base, mirror, source)
         async with db.transaction() as conn:
             row = await ensure_source(
@@ -72,14 +75,17 @@ class Reviewing:
 
     # -- looking ---------------------------------------------------------------------------------------------------
 
-    async def survey(self, *, ended: bool = False) -> list[Facts]:
-        """Every proposal, newest first; branches that change the project and were not seen before become drafts."""
+    async def survey(self, *, ended: bool = False, before: int | None = None, limit: int = store.MOST) -> list[Facts]:
+        """Proposals, newest first; branches that change the project and were not seen before become drafts.
+
+        `ended`: also those; `before`: with lower numbers than that.
+        """
         seen = await asyncio.to_thread(self._branches)
         async with self.db.transaction() as conn:
             for branch, head, author in seen:
                 await self._see(conn, branch, head, author)
         async with self.db.connection() as conn:
-            rows = await store.list_proposals(conn, self.row.id, ended=ended)
+            rows = await store.list_proposals(conn, self.row.id, ended=ended, before=before, limit=limit)
         return [await self._facts(row) for row in rows]
 
     async def find(self, key: str) -> Facts:
@@ -208,30 +214,39 @@ class Reviewing:
             )
         return await self._facts(facts.row) if approve else await self._move(facts, "REJECTED")
 
+    async def checkable(self, key: str) -> Facts:
+        """What a check would be of. Raises Conflict for one that has ended or conflicts."""
+        facts = self._open(await self.find(key))
+        if facts.merge.conflicts:
+            raise _conflicted(facts)
+        return facts
+
     async def sandbox(self, key: str) -> tuple[Facts, CheckRow]:
         """Check the merge that it would be, and keep the result."""
-        facts = self._open(await self.find(key))
+        facts = await self.checkable(key)
         _, check = await self._check(facts)
         return await self._facts(facts.row), check
 
     async def difference(self, key: str) -> str:
         """What it changes, as Git writes it: from where it left the base to its head."""
         facts = self._open(await self.find(key))
+        return await asyncio.to_thread(lambda: patch(self.mirror, self.fork(facts), facts.head))
 
-        def made() -> str:
-            fork = self.mirror.merge_base(self.base.sha, facts.head) or self.base.sha
-            return patch(self.mirror, fork, facts.head)
+    async def both(self, key: str) -> list[Pair]:
+        """The files that it changes as they were and as they would be, side by side."""
+        facts = self._open(await self.find(key))
+        return await asyncio.to_thread(lambda: pairs(self.mirror, self.fork(facts), facts.head, facts.paths))
 
-        return await asyncio.to_thread(made)
+    def fork(self, facts: Facts) -> str:
+        """Where the branch left the base."""
+        return self.mirror.merge_base(self.base.sha, facts.head) or self.base.sha
 
     async def apply(self, key: str) -> tuple[Facts, SyncReport]:
         """Merge what was checked and approved, then sync. Raises Refused, Conflict; then the branch has not moved.
 
         What the sync refuses is raised as it comes: the merge is made then, and the proposal applied.
         """
-        facts = self._open(await self.find(key))
-        self._may_apply(facts)
-        refuse_checked_out(self.mirror, self.base.branch)
+        facts = await self.applicable(key)
         made, check = await self._check(facts)
         if not check.passed:
             raise Refused(
@@ -245,7 +260,9 @@ class Reviewing:
         self.base = await asyncio.to_thread(find_base, self.mirror, self.source)
         return await self._again(facts), synced
 
-    def _may_apply(self, facts: Facts) -> None:
+    async def applicable(self, key: str) -> Facts:
+        """What `apply` would merge, but for the check. Raises Refused, Conflict."""
+        facts = self._open(await self.find(key))
         if facts.merge.conflicts:
             raise _conflicted(facts)
         if facts.row.state != "PENDING_REVIEW":
@@ -257,6 +274,8 @@ class Reviewing:
                 code="not_approved",
                 hint="A push, and a base that moved where it matters, drop approvals: ask for them again.",
             )
+        refuse_checked_out(self.mirror, self.base.branch)
+        return facts
 
     async def _check(self, facts: Facts) -> tuple[str, CheckRow]:
         """(merge commit, what the check says of it). What is known of exactly this is not found out again."""

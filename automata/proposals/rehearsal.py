@@ -21,7 +21,8 @@ from automata.errors import Unavailable
 
 SECONDS = 600.0
 MAX_REPORT_BYTES = 64 * 1024 * 1024
-_COMMAND = (sys.executable, "-m", "automata.proposals.limited", "check")
+_COMMAND = (sys.executable, "-m", "automata.proposals.limited")
+PLAN_SECONDS = 60.0
 # All that a check needs to know of the world. No AUTOMATA_*, no credential, no agent's socket.
 _PASSED_ON = ("PATH", "PYTHONPATH", "VIRTUAL_ENV", "LANG", "LC_ALL", "TZ")
 
@@ -33,11 +34,25 @@ async def rehearse(
 
     Raises Unavailable (`check_broken`, `check_too_long`) when there is none.
     """
+    report = await _child("check", repository, folder, environment, base, head, seconds)
+    if not isinstance(report.get("ok"), bool):
+        raise Unavailable("The check's report does not say how it went.", code="check_broken")
+    return report
+
+
+async def plan(repository: Path, folder: str, environment: str, base: str, head: str) -> dict[str, Any]:
+    """The report of `automata plan`: what `head` means to `base`. Raises Unavailable, also for what is not valid."""
+    return await _child("plan", repository, folder, environment, base, head, PLAN_SECONDS)
+
+
+async def _child(
+    command: str, repository: Path, folder: str, environment: str, base: str, head: str, seconds: float
+) -> dict[str, Any]:
     words = ["--repo", str(repository), "--env", environment, "--base", base, "--head", head, "-f", "json"]
     if folder:
         words += ["--path", folder]
     with tempfile.TemporaryDirectory(prefix="automata-check-") as home:
-        code, out, err = await run((*_COMMAND, *words), home, seconds)
+        code, out, err = await run((*_COMMAND, command, *words), home, seconds)
     return _report(code, out, err)
 
 
@@ -70,8 +85,7 @@ def _report(code: int, out: bytes, err: bytes) -> dict[str, Any]:
         report = orjson.loads(out) if 0 < len(out) <= MAX_REPORT_BYTES else None
     except orjson.JSONDecodeError:
         report = None
-    ok = report.get("ok") if isinstance(report, dict) else None
-    if not isinstance(report, dict) or not isinstance(ok, bool) or code != (0 if ok else 1):
+    if not isinstance(report, dict) or code != (0 if report.get("ok", True) else 1):
         raise Unavailable(
             f"The check broke off (exit code {code})" + (f": {said}" if said else "."), code="check_broken"
         )

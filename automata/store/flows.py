@@ -209,7 +209,7 @@ async def archive_api_flow(conn: Connection, key: str | UUID) -> FlowRow:
         raise Conflict(
             f"The flow {row.name} is managed in Git, by {row.source}.",
             code="git_managed",
-            hint="Remove its file there, or make a proposal that does.",
+            hint=f"Remove its file there, or propose that: POST /api/v1/flows/{row.name}/proposals.",
         )
     await archive_flows(conn, None, [row.name])
     return await find_flow(conn, row.id)

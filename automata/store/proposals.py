@@ -137,15 +137,18 @@ async def open_proposal(
     return row
 
 
-async def list_proposals(conn: Connection, source_id: UUID, *, ended: bool = False) -> list[ProposalRow]:
-    """The newest first, at most 500; only those that are open unless `ended`."""
+async def list_proposals(
+    conn: Connection, source_id: UUID, *, ended: bool = False, before: int | None = None, limit: int = MOST
+) -> list[ProposalRow]:
+    """The newest first; only those that are open unless `ended`, and with a lower number than `before`."""
     async with conn.cursor(row_factory=class_row(ProposalRow)) as cursor:
         await cursor.execute(
             sql.SQL(
                 "SELECT {} FROM proposals WHERE source_id = %s AND (%s OR ended_at IS NULL)"
+                " AND (%s::bigint IS NULL OR number < %s)"
                 " ORDER BY number DESC LIMIT %s"
             ).format(_ROW),
-            [source_id, ended, MOST],
+            [source_id, ended, before, before, limit],
         )
         return await cursor.fetchall()
 

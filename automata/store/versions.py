@@ -157,7 +157,7 @@ def _taken(source_id: UUID | None, taken: Sequence[tuple[str, str | None]]) -> C
         return Conflict(
             f"The flow {name} is managed in Git, by {url}{more}.",
             code="git_managed",
-            hint="Change it there, or make a proposal.",
+            hint=f"Change it there, or propose it: POST /api/v1/flows/{name}/proposals.",
             details={"flows": names},
         )
     return Conflict(

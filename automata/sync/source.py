@@ -15,6 +15,7 @@ from automata.git.mirror import Mirror
 from automata.git.names import check_branch, check_folder, shown
 from automata.git.tree import Entry, Listing
 from automata.git.working import WorkingTree, changes
+from automata.settings import Settings
 from automata.store.embedded_host import default_data_dir
 
 MAIN = "main"
@@ -74,6 +75,25 @@ class Source:
 
     def open(self) -> Mirror:
         return Mirror.open(self.url, self.mirrors or default_data_dir() / "mirrors")
+
+
+def source_of(settings: Settings, branch: str | None = None) -> Source:
+    """The repository, branch and environment that settings and a flag name. Raises Usage (`no_repository`)."""
+    if not settings.repo:
+        raise Usage(
+            "Which repository? Neither --repo nor AUTOMATA_REPO says so.",
+            code="no_repository",
+            hint="automata sync --repo . takes the one of this folder; automata init DIR makes a new one.",
+        )
+    # Only a branch that somebody chose outweighs the one that automata.yaml gives the environment.
+    chosen = branch or (settings.branch if settings.branch != Settings().branch else None)
+    return Source(
+        settings.repo,
+        branch=chosen,
+        environment=settings.environment,
+        path=settings.repo_path,
+        mirrors=Path(settings.data_dir).expanduser() / "mirrors" if settings.data_dir else None,
+    ).checked()
 
 
 def look(mirror: Mirror, source: Source, commit: str) -> Tree:

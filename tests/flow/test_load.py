@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from automata.flow.load import load_flow, parse_yaml, validate_text
-from automata.flow.yaml12 import MAX_NESTING, MAX_NODES
+from automata.flow.yaml12 import MAX_NESTING, MAX_NODES, to_yaml
 
 FOUNDING = """{ "name": "sync-orders",
   "inputs": {"source_id": {"type": "string", "required": true}},
@@ -475,3 +475,11 @@ def test_the_limits_themselves_are_allowed() -> None:
     assert codes("[" * MAX_NESTING + "]" * MAX_NESTING) == []
     assert codes("[" + "1," * (MAX_NODES - 1) + "]") == []
     assert codes("# " + "x" * (256 * 1024 - 8) + "\na: 1") == []
+
+
+@pytest.mark.parametrize(
+    "word", ["0o17", "1e3", "0x1F", "12", "-0", ".5", ".inf", "true", "on", "~", "", "a: b", "'", "é\u2028"]
+)
+def test_what_is_written_as_yaml_is_read_back_as_it_was(word: str) -> None:
+    value = {"text": word, word or "key": [word, 1e300, 10**15, None, True]}
+    assert parse_yaml(to_yaml(value))[0] == value

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import subprocess
 import sys
@@ -23,67 +22,17 @@ from automata.store.database import Database
 from automata.store.provenance import Origin, origins
 from automata.sync.reconcile import sync_once
 from automata.sync.source import Source
+from tests.proposals.repo import POLICY, Repo, text
 
 ROUNDS = 100
 ADA = Person("Ada", "ada@example.com")
 BOB = Person("Bob", "bob@example.com")
 EVE = Person("Eve", "eve@example.com")
-POLICY = "checks: {required: [validate], approvals: 1}\n"
-
-
-def text(name: str, value: Any = 1, **extra: Any) -> str:
-    step = {"id": "say", "type": "transform", "config": {"mappings": {"value": value}}}
-    return json.dumps({"name": name, "steps": [step], **extra}, indent=1)
-
-
-class Repo:
-    """A bare repository that somebody pushes to with git."""
-
-    def __init__(self, place: Path) -> None:
-        self.work, self.bare = place / "work", place / "flows.git"
-        self.work.mkdir(parents=True)
-        self.git("init", "-q", "-b", "main")
-
-    def git(self, *words: str) -> str:
-        identity = ["-c", "user.name=Ada", "-c", "user.email=ada@example.com", "-c", "commit.gpgsign=false"]
-        done = subprocess.run(["git", *identity, *words], cwd=self.work, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        return done.stdout.strip()
-
-    def push(self, branch: str, files: dict[str, str | None], off: str | None = None) -> str:
-        """A commit on a branch, new or not, pushed."""
-        if off:
-            self.git("checkout", "-q", "-B", branch, off)
-        else:
-            self.git("checkout", "-q", branch)
-        for name, content in files.items():
-            place = self.work / name
-            if content is None:
-                place.unlink()
-            else:
-                place.parent.mkdir(parents=True, exist_ok=True)
-                place.write_text(content)
-        self.git("add", "-A")
-        self.git("commit", "-q", "-m", f"change {branch}")
-        self.git("push", "-q", "--force", str(self.bare), branch)
-        return self.git("rev-parse", "HEAD")
-
-    def pull(self) -> None:
-        self.git("checkout", "-q", "main")
-        self.git("pull", "-q", "--no-rebase", str(self.bare), "main")
 
 
 @pytest.fixture
 def repo(tmp_path: Path) -> Repo:
-    made = Repo(tmp_path)
-    files = {"automata.yaml": POLICY, **{f"flows/{name}.yaml": text(name) for name in ("orders", "stock", "other")}}
-    for name, content in files.items():
-        (made.work / name).parent.mkdir(exist_ok=True)
-        (made.work / name).write_text(content)
-    made.git("add", "-A")
-    made.git("commit", "-q", "-m", "flows")
-    made.git("clone", "-q", "--bare", str(made.work), str(made.bare))
-    return made
+    return Repo.made(tmp_path)
 
 
 class Checked:

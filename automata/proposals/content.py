@@ -1,0 +1,94 @@
+"""What is in the files of a proposal: side by side for people, and where a flow is written down."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from automata.errors import Invalid, Missing
+from automata.flow.yaml12 import to_yaml
+from automata.git.mirror import Mirror
+from automata.git.names import check_folder, shown
+from automata.git.tree import CommitTree, joined
+from automata.sync.desired import list_files, validate
+from automata.sync.project import read_project
+from automata.sync.source import Source
+
+MAX_FILES = 100  # side by side; more are named in the diff
+MAX_CHARS = 4 * 1024 * 1024  # of all of them together
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A file as it was and as it would be; None: not there. `left_out` says why its text is not told."""
+
+    path: str
+    base: str | None
+    head: str | None
+    left_out: str | None = None
+
+
+def pairs(mirror: Mirror, base: str, head: str, paths: Iterable[str]) -> list[Pair]:
+    """In the order of `paths`, within MAX_FILES and MAX_CHARS."""
+    before, after = mirror.tree(base), mirror.tree(head)
+    found: list[Pair] = []
+    room = MAX_CHARS
+    for path in paths:
+        if len(found) == MAX_FILES or room <= 0:
+            found.append(Pair(path, None, None, "there are too many"))
+            continue
+        try:
+            pair = Pair(path, _text(before, path), _text(after, path))
+        except UnicodeDecodeError:
+            pair = Pair(path, None, None, "it is not text")
+        except Invalid as error:
+            pair = Pair(path, None, None, error.message)
+        room -= len(pair.base or "") + len(pair.head or "")
+        found.append(pair)
+    return found
+
+
+def _text(tree: CommitTree, path: str) -> str | None:
+    """Raises UnicodeDecodeError, Invalid."""
+    entry, listing = tree.find(path)
+    if refused := [item for item in listing.diagnostics if item.severity == "error"]:
+        raise Invalid(refused[0].message, code=refused[0].code)
+    return None if entry is None else tree.data(entry).decode()
+
+
+def path_of(mirror: Mirror, source: Source, base: str, flow: str) -> str:
+    """Where the base has a flow, from the root of the repository; where a new one goes when it has none.
+
+    Raises Invalid (`invalid_flows`) when the base is not valid: then nobody knows.
+    """
+    tree = mirror.tree(base, source.path)
+    wanted = validate(tree, list_files(tree, source.environment))
+    if found := next((one.path for one in wanted.flows if one.name == flow), None):
+        return found
+    folders = read_project(tree)[0].flows
+    if not folders:
+        raise Missing("The project has no folder for flows.", code="no_flow_folder", hint="Say the path.")
+    return joined(source.path, joined(folders[0], f"{flow}.yaml"))
+
+
+def written(path: str, spec: Mapping[str, Any]) -> str:
+    """A spec as the file at `path` holds it."""
+    return json.dumps(spec, indent=2, ensure_ascii=False) + "\n" if path.endswith(".json") else to_yaml(spec)
+
+
+def refuse_outside(source: Source, paths: Iterable[str]) -> None:
+    """Raise Invalid for what is no part of the project: its CI, its hooks, or another folder of the repository.
+
+    Whoever may propose flows through a server may not thereby run programs in the repository's CI.
+    """
+    prefix = f"{source.path}/" if source.path else ""
+    for path in paths:
+        parts = check_folder(path).removeprefix(prefix).split("/")
+        if not check_folder(path).startswith(prefix) or any(part.startswith(".") for part in parts):
+            raise Invalid(
+                f"{shown(path)} is no file of the project{f' in {source.path}' if source.path else ''}.",
+                code="outside_project",
+                hint="Push a branch with git to change it.",
+            )

@@ -1,0 +1,239 @@
+"""The proposals of a server's own source, for everybody who asks at once: its REST API and its pages.
+
+Failure argument. Every request has a mirror object of its own, since one is not for several threads. What they share
+is bounded: one fetch at a time, of which those who wait take the result when it began after they came; few requests
+read Git side by side, and those that wait in line are counted. Checks run behind the request, few at once. What they
+found is in the database when they end; a server that dies takes its checks with it, and the proposal is `pending`
+again. Two servers may check the same at once: both results are of the same binding.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from automata.errors import AutomataError, Busy, Conflict, Unavailable
+from automata.git.branches import Person
+from automata.proposals import rehearsal
+from automata.proposals.content import path_of, refuse_outside, written
+from automata.proposals.facts import Facts
+from automata.proposals.life import Checker, Reviewing
+from automata.proposals.view import detail, summary
+from automata.settings import Settings
+from automata.store.database import Database
+from automata.sync.report import SyncReport
+from automata.sync.source import Source, source_of
+
+READ_AGE_SEC = 5.0  # how old what was fetched may be for whoever only looks
+MAX_AT_ONCE = 3  # requests that read Git: each holds a thread of the few that the process has
+MAX_WAITING = 50
+MAX_CHECKS = 2  # each is a process of its own, with up to a core and 4 GiB
+MAX_REMEMBERED = 200  # plans, and checks that broke off
+
+log = logging.getLogger(__name__)
+
+
+class Fetching:
+    """One fetch at a time; whoever waits for one that began after they came takes its result."""
+
+    def __init__(self, fetch: Callable[[Source], None] | None = None) -> None:
+        self._fetch = fetch or (lambda source: source.open().fetch())
+        self._lock = asyncio.Lock()
+        self._begun = float("-inf")
+        self._error: AutomataError | None = None
+
+    async def __call__(self, source: Source, age_sec: float) -> None:
+        """Have what the remote held at most `age_sec` before now. Raises what the fetch raised."""
+        asked = time.monotonic()
+        async with self._lock:
+            if self._begun < asked - age_sec:
+                begun = time.monotonic()
+                try:
+                    await asyncio.to_thread(self._fetch, source)
+                    self._error = None
+                except AutomataError as error:
+                    self._error = error
+                self._begun = begun
+            if self._error is not None:
+                raise self._error.with_traceback(None)
+
+
+@dataclass(slots=True)
+class Work:
+    """A check, or an apply that may need one, behind the request that asked for it."""
+
+    kind: str
+    task: asyncio.Task[Any]
+
+
+@dataclass(slots=True)
+class Proposals:
+    """`checker` and `planner` make reports; tests may give their own."""
+
+    db: Database
+    settings: Settings
+    checker: Checker = rehearsal.rehearse
+    planner: Callable[..., Awaitable[dict[str, Any]]] = rehearsal.plan
+    fetching: Fetching = field(default_factory=Fetching)
+    _seats: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_AT_ONCE))
+    _waiting: int = 0
+    _work: dict[UUID, Work] = field(default_factory=dict)
+    _broken: dict[UUID, AutomataError] = field(default_factory=dict)
+    _plans: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
+
+    @asynccontextmanager
+    async def desk(self, actor: Person, *, fresh: bool = True) -> AsyncIterator[Reviewing]:
+        """What one request does its work with. Raises Usage (`no_repository`), Busy, Unavailable, Missing."""
+        source = source_of(self.settings)
+        if self._waiting >= MAX_WAITING:
+            raise Busy(f"{MAX_WAITING} requests wait for proposals.", hint="Try again in a second.")
+        self._waiting += 1
+        try:
+            await self.fetching(source, 0.0 if fresh else READ_AGE_SEC)
+            async with self._seats:
+                yield await Reviewing.open(self.db, source, actor, self.checker, fetched=True)
+        finally:
+            self._waiting -= 1
+
+    # -- making ----------------------------------------------------------------------------------------------------
+
+    async def create(
+        self, actor: Person, branch: str, files: Mapping[str, str | None], message: str, title: str | None
+    ) -> Facts:
+        """See Reviewing.create; only files of the project."""
+        async with self.desk(actor) as desk:
+            refuse_outside(desk.source, files)
+            return await desk.create(branch, _encoded(files), message, title)
+
+    async def update(
+        self, actor: Person, key: str, files: Mapping[str, str | None], message: str | None, title: str | None
+    ) -> Facts:
+        """See Reviewing.update; only files of the project."""
+        async with self.desk(actor) as desk:
+            refuse_outside(desk.source, files)
+            return await desk.update(key, _encoded(files), message, title)
+
+    async def propose_flow(
+        self,
+        actor: Person,
+        flow: str,
+        *,
+        branch: str,
+        message: str,
+        title: str | None,
+        path: str | None,
+        content: str | Mapping[str, Any],
+    ) -> Facts:
+        """A proposal that changes one flow, whose text or spec `content` is, where the base has it or at `path`."""
+        async with self.desk(actor) as desk:
+            if path is None:
+                path = await asyncio.to_thread(path_of, desk.mirror, desk.source, desk.base.sha, flow)
+            refuse_outside(desk.source, [path])
+            text = content if isinstance(content, str) else written(path, content)
+            return await desk.create(branch, {path: text.encode()}, message, title)
+
+    # -- looking ---------------------------------------------------------------------------------------------------
+
+    def summary(self, facts: Facts) -> dict[str, Any]:
+        """As data; `checks` is `running` while this process checks it."""
+        return {**summary(facts), "checks": self._checks(facts)}
+
+    def detail(self, facts: Facts) -> dict[str, Any]:
+        """As data; `trouble` is why the last check or apply behind a request came to nothing, as far as known here."""
+        error = self._broken.get(facts.row.id)
+        trouble = error and {"code": error.code, "message": error.message, "hint": error.hint}
+        return {**detail(facts), "checks": self._checks(facts), "trouble": trouble}
+
+    def _checks(self, facts: Facts) -> str:
+        return "running" if facts.row.id in self._work else facts.checks
+
+    async def plan(self, key: str, actor: Person) -> dict[str, Any]:
+        """What it means, by the report of `automata plan`. Raises Conflict, Unavailable."""
+        async with self.desk(actor, fresh=False) as desk:
+            facts = await desk.checkable(key)
+            fork = await asyncio.to_thread(desk.fork, facts)
+            known = self._plans.get((fork, facts.head))
+            if known is None:
+                place = desk.mirror.path, desk.source.path, desk.source.environment
+                known = await self.planner(*place, fork, facts.head)
+                _remember(self._plans, (fork, facts.head), known)
+            return known
+
+    # -- what takes its time ---------------------------------------------------------------------------------------
+
+    async def check(self, key: str, actor: Person, wait_sec: float = 0) -> Facts:
+        """Check it behind the request; the facts after `wait_sec`, or as soon as it ended. Raises Busy, Conflict.
+
+        One that is being checked already is not checked twice.
+        """
+        async with self.desk(actor) as desk:
+            facts = await desk.checkable(key)
+        work = self._work.get(facts.row.id)
+        if work is None or work.kind != "check":
+            work = self._start("check", facts.row.id, lambda: desk.sandbox(str(facts.row.number)))
+        if not await _ended(work, wait_sec):
+            return facts
+        work.task.result()
+        async with self.desk(actor, fresh=False) as desk:
+            return await desk.find(str(facts.row.number))
+
+    async def apply(self, key: str, actor: Person, wait_sec: float) -> tuple[Facts, SyncReport | None]:
+        """Merge and sync it; no report: that is still under way after `wait_sec`, for it has to be checked first."""
+        async with self.desk(actor) as desk:
+            facts = await desk.applicable(key)
+        work = self._start("apply", facts.row.id, lambda: desk.apply(str(facts.row.number)))
+        if not await _ended(work, wait_sec):
+            return facts, None
+        applied: tuple[Facts, SyncReport] = work.task.result()
+        return applied
+
+    def _start(self, kind: str, id: UUID, act: Callable[[], Awaitable[Any]]) -> Work:
+        if under_way := self._work.get(id):
+            what = "checked" if under_way.kind == "check" else "applied"
+            raise Conflict(f"It is being {what} at this moment.", code="under_way", hint="Wait until that has ended.")
+        if len(self._work) >= MAX_CHECKS:
+            raise Busy(
+                f"{MAX_CHECKS} proposals are being checked.",
+                code="too_many_checks",
+                hint="Try again when one of them has ended.",
+                details={"retry_after_sec": 10},
+            )
+        self._broken.pop(id, None)
+        self._work[id] = Work(kind, asyncio.create_task(self._run(id, act)))
+        return self._work[id]
+
+    async def _run(self, id: UUID, act: Callable[[], Awaitable[Any]]) -> Any:
+        try:
+            return await act()
+        except AutomataError as error:
+            _remember(self._broken, id, error)
+            raise
+        except Exception as error:
+            log.exception("a check or an apply behind a request crashed")
+            broke = Unavailable("It broke off; the server's log says why.", code="internal")
+            _remember(self._broken, id, broke)
+            raise broke from error
+        finally:
+            del self._work[id]
+
+
+async def _ended(work: Work, wait_sec: float) -> bool:
+    work.task.add_done_callback(lambda task: task.cancelled() or task.exception())  # heard, also when nobody waits
+    await asyncio.wait({work.task}, timeout=wait_sec)
+    return work.task.done()
+
+
+def _encoded(files: Mapping[str, str | None]) -> dict[str, bytes | None]:
+    return {path: None if text is None else text.encode() for path, text in files.items()}
+
+
+def _remember(known: dict[Any, Any], key: Any, value: Any) -> None:
+    known[key] = value
+    while len(known) > MAX_REMEMBERED:
+        del known[next(iter(known))]

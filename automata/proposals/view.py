@@ -1,0 +1,70 @@
+"""A proposal as plain data: what the CLI and the API answer with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from automata.proposals.facts import Facts
+from automata.store.proposals import CheckRow, ReviewRow
+
+
+def summary(one: Facts) -> dict[str, Any]:
+    row = one.row
+    return {
+        "number": row.number,
+        "id": str(row.id),
+        "branch": row.branch,
+        "title": row.title,
+        "author": row.author,
+        "state": one.state,
+        "checks": one.checks,
+        "conflicted": list(one.merge.conflicts),
+        "behind": one.behind,
+        "base": {"branch": one.base.branch, "sha": one.base.sha},
+        "head_sha": one.head or row.head_sha,
+        "merge_tree": one.merge.tree or None,
+        "approvals": {"needed": one.base.approvals, "by": one.approvers},
+        "merge_sha": row.merge_sha,
+        "ended_by": row.ended_by,
+        "ended_at": row.ended_at,
+        "created_at": row.created_at,
+        "updated_at": row.updated_at,
+    }
+
+
+def detail(one: Facts) -> dict[str, Any]:
+    """With the files, what was said of exactly this, and the report of the newest check (`sandbox_result`)."""
+    return {
+        **summary(one),
+        "files": list(one.paths),
+        "reviews": [review(row) for row in one.reviews],
+        "check": one.check and check(one.check),
+        "sandbox_result": one.check and one.check.report,
+    }
+
+
+def check(row: CheckRow) -> dict[str, Any]:
+    """What a check was of and said; its report is told elsewhere."""
+    return {
+        "id": row.id,
+        **asdict(row.binding),
+        "passed": row.passed,
+        "failed": list(row.report.get("failed", ())),
+        "created_at": row.created_at,
+    }
+
+
+def review(row: ReviewRow) -> dict[str, Any]:
+    return {
+        "by": row.by,
+        "approved": row.approved,
+        "comment": row.comment,
+        "head": row.head,
+        "created_at": row.created_at,
+    }
+
+
+def history(rows: Sequence[CheckRow]) -> list[dict[str, Any]]:
+    return [check(row) for row in rows]
