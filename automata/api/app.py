@@ -17,6 +17,7 @@ from automata.api import (
     health,
     hooks,
     live,
+    logs,
     openapi,
     problem,
     proposals,
@@ -68,6 +69,7 @@ def create_app(
         recordings,
         provenance,
         proposals,
+        logs,
     ):
         app.include_router(part.router)
     openapi.install(app)

@@ -18,6 +18,7 @@ from automata.store.flows import FlowRow, VersionRow, find_flow, get_version, ve
 
 MAX_VERSIONS = 5000
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
+_ITEM = re.compile(r"\[\d{1,9}\]$")
 HEADS_AT_ONCE = 100  # names of one batch; a longer one would make the first of it wait for the last
 
 
@@ -44,6 +45,10 @@ class Version:
     secrets: frozenset[str]
     places: Mapping[str, Place]
     variables: Mapping[str, Any]
+
+    def has(self, step: str) -> bool:
+        """Whether a run may have a step of this full id, which may be any text."""
+        return step in self.places or _ITEM.sub("", step) in self.places
 
     def place(self, step: str) -> Place:
         """Where a step of a run stands; that of an item stands where its `foreach` does."""

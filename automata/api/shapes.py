@@ -422,6 +422,21 @@ class LiveAnswer(Answered):
     schedules: list[dict[str, Any]]
 
 
+class LogLine(Answered):
+    """`request`, of a request: {method, url, status, ms, bytes}, or `error` where no answer came."""
+
+    at: str = Field(description="RFC 3339, by the worker's clock.")
+    level: Literal["info", "warning", "error"]
+    message: str
+    request: dict[str, Any] | None = None
+
+
+class LogAnswer(Answered):
+    step: str
+    attempt: int
+    lines: list[LogLine] = Field(description="At most 100 lines and 64 KiB.")
+
+
 class RecordedSummary(Answered):
     id: UUID
     version: int

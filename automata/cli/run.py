@@ -9,6 +9,7 @@ import typer
 
 from automata.cli.bulk import All, Deed, DryRun, Flow, Since, Until, Yes, meant, run_bulk, tell
 from automata.cli.client import Api, ApiUrl
+from automata.cli.logs import logs
 from automata.cli.output import Format, Output, compact, emit, facts, moment, say, say_json, status, table, took
 from automata.errors import Usage
 
@@ -95,6 +96,9 @@ def tasks(run_id: RunId, output: Output = Format.TABLE, api_url: ApiUrl = None) 
     """List a run's tasks: the state of each step."""
     with Api(api_url) as api:
         emit(api.get("runs", run_id, "tasks"), output, _tasks_table)
+
+
+app.command(epilog="Example: automata run logs 019b0c1e-7d3f-7c55-9a52-3f7f6a0a1c11 --step fetch --follow")(logs)
 
 
 @app.command(epilog="Example: automata run cancel --flow sync-orders --status PENDING --dry-run")

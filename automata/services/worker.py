@@ -31,11 +31,13 @@ from automata.settings import Settings
 from automata.steps.contract import Outcome, StepContext, StepType, Transport
 from automata.steps.execute import error_of, execute_step
 from automata.steps.recording import RecordingTransport
+from automata.steps.said import AttemptLog, LoggedTransport
 from automata.steps.secrets import Secrets
-from automata.store import recordings, tasks
+from automata.store import recordings, tasklogs, tasks
 from automata.store.database import Connection, Database
 from automata.store.queue import next_due
 from automata.store.recordings import Kept
+from automata.store.tasklogs import TaskLog
 from automata.store.tasks import Claim, Result, Retry
 
 log = logging.getLogger(__name__)
@@ -79,6 +81,7 @@ class Worker:
         self._held: dict[UUID, _Held] = {}  # by fence
         self._done: list[Result | Retry] = []
         self._kept: dict[UUID, Kept] = {}  # by fence: what a recorded attempt goes into the database with
+        self._logs: dict[UUID, TaskLog] = {}  # by fence: what an attempt said
         self._handing_in = asyncio.Event()
         self._flushing = asyncio.Lock()
         self._freed = asyncio.Event()
@@ -146,8 +149,9 @@ class Worker:
     # -- executing -----------------------------------------------------------------------------------------------
 
     async def _execute(self, claim: Claim, compiled: Compiled) -> None:
+        said = AttemptLog(self._secrets.mask)
         try:
-            outcome, policy = await self._outcome(claim, compiled)
+            outcome, policy = await self._outcome(claim, compiled, said)
         except asyncio.CancelledError:
             self._held.pop(claim.fence, None)
             self._kept.pop(claim.fence, None)
@@ -156,10 +160,15 @@ class Worker:
         delay = None
         if outcome.failure and policy:
             delay = next_attempt_ms(policy, claim.attempt - claim.earlier, outcome.failure, random.random)
+        said.end(outcome.failure, delay)
+        if outcome.failure:
+            _tell(claim, outcome.failure, delay)
+        if said:
+            self._logs[claim.fence] = TaskLog(claim.run.id, claim.step, claim.attempt, said.text())
         self._done.append(_verdict(claim, outcome, delay))
         self._handing_in.set()
 
-    async def _outcome(self, claim: Claim, compiled: Compiled) -> tuple[Outcome, Any]:
+    async def _outcome(self, claim: Claim, compiled: Compiled, said: AttemptLog) -> tuple[Outcome, Any]:
         if compiled.plan is None:
             return Outcome(failure=Failure(str(compiled.error), "bad_version")), None
         step = compiled.plan.step(claim.step)
@@ -178,7 +187,8 @@ class Worker:
             attempt=claim.attempt,
             timeout_sec=step.timeout_sec,
             idempotency_key=f"{claim.run.id}:{claim.step}",
-            transport=recorder or self._transport,
+            transport=LoggedTransport(recorder or self._transport, said, self._secrets.mask),
+            log=said.say,
             mask=self._secrets.mask,
         )
         if step.reads_secrets:
@@ -239,6 +249,7 @@ class Worker:
             return
         item = batch[0]
         self._kept.pop(item.fence, None)
+        self._logs.pop(item.fence, None)
         reason = {"code": "not_storable", "message": f"the database refused the outcome: {error.message}"}
         await self._commit([Result(item.run_id, item.step, item.fence, TaskStatus.FAILED, None, reason)])
         self._held.pop(item.fence, None)
@@ -254,8 +265,11 @@ class Worker:
             if self._kept:
                 # Of a late result too: the call was made, and a replay may need its answer.
                 await recordings.keep(conn, [self._kept[item.fence] for item in batch if item.fence in self._kept])
+            if self._logs:
+                await tasklogs.keep(conn, [self._logs[item.fence] for item in batch if item.fence in self._logs])
         for item in batch:
             self._kept.pop(item.fence, None)
+            self._logs.pop(item.fence, None)
         if refused := len(results) - len(accepted):
             log.info("worker: %d late results refused", refused)
         if accepted:
@@ -345,6 +359,7 @@ class Worker:
         self._held.clear()
         self._done.clear()
         self._kept.clear()
+        self._logs.clear()
 
 
 def _rows(held: Mapping[UUID, _Held]) -> list[tuple[UUID, str, UUID]]:
@@ -375,6 +390,12 @@ def _verdict(claim: Claim, outcome: Outcome, delay_ms: int | None) -> Result | R
     if delay_ms is not None:
         return Retry(claim.run.id, claim.step, claim.fence, delay_ms, error)
     return Result(claim.run.id, claim.step, claim.fence, TaskStatus.FAILED, None, error)
+
+
+def _tell(claim: Claim, failure: Failure, delay_ms: int | None) -> None:
+    level, what = (logging.WARNING, "for good") if delay_ms is None else (logging.INFO, f"again in {delay_ms} ms")
+    facts = {"run_id": str(claim.run.id), "step": claim.step, "attempt": claim.attempt, "code": failure.code}
+    log.log(level, "an attempt failed, %s: %s", what, failure.message, extra=facts)
 
 
 async def _either(first: asyncio.Event, second: asyncio.Event) -> None:

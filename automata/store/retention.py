@@ -22,7 +22,7 @@ ROWS = 20_000  # of their steps deleted by it: a run may have a million
 
 # What a run has few rows of, and what it has a row a step of. tests/store/test_retention.py holds both to the tables.
 WHOLE = {"runs": "id", "task_queue": "run_id", "run_slots": "run_id", "run_attempts": "run_id"}
-PARTS = ("tasks", "task_attempts", "approvals", "dead_letters", "recordings")
+PARTS = ("tasks", "task_attempts", "approvals", "dead_letters", "recordings", "task_logs")
 
 
 @dataclass(frozen=True, slots=True)

@@ -285,6 +285,15 @@ recordings = Table(
     Column("exchanges", JSON, nullable=False),
 )
 
+task_logs = Table(
+    "task_logs",
+    metadata,
+    _uuid("run_id", primary_key=True),
+    _text("step", primary_key=True),
+    Column("attempt", Integer, primary_key=True),
+    Column("lines", JSON, nullable=False),
+)
+
 run_results = Table(
     "run_results",
     metadata,

@@ -24,8 +24,8 @@ from automata.store.sync import SourceRow, ensure_source
 from automata.store.versions import DesiredFlow, write_flows
 
 TABLES = (
-    "task_queue, task_attempts, tasks, run_results, run_attempts, dead_letters, runs, schedules, flow_versions,"
-    " flows, sync_attempts, proposal_checks, proposal_reviews, proposals, sync_sources"
+    "task_queue, task_attempts, task_logs, tasks, run_results, run_attempts, dead_letters, runs, schedules,"
+    " flow_versions, flows, sync_attempts, proposal_checks, proposal_reviews, proposals, sync_sources"
 )
 V1 = "/api/v1"
 

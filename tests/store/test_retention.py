@@ -44,6 +44,9 @@ async def a_run(conn: Connection, ago: timedelta, *, ended: bool = True, steps: 
         await conn.execute(
             "INSERT INTO recordings (run_id, step, attempt, exchanges) VALUES (%(run)s, %(step)s, 1, '[]')", key
         )
+        await conn.execute(
+            "INSERT INTO task_logs (run_id, step, attempt, lines) VALUES (%(run)s, %(step)s, 1, '[]')", key
+        )
         await letter(conn, run.id, f"s{number}", "discarded")
     if ended:
         await apply(conn, Changes(finish=[(run.id, flow, "SUCCEEDED", None, None, None)]))
@@ -98,7 +101,7 @@ def test_a_run_goes_when_it_ended_more_than_the_days_ago_and_not_before(database
         await a_run(conn, edge + minute)
         young = await a_run(conn, edge - minute)
         fresh = await a_run(conn, timedelta(0))
-        assert await sweep(conn, DAYS) == Swept(None, runs=1, rows=10)
+        assert await sweep(conn, DAYS) == Swept(None, runs=1, rows=12)
         assert await there(conn) == {young, fresh}
 
     on(database_url, scenario)
@@ -224,7 +227,7 @@ def test_a_run_of_many_steps_is_gone_at_once_and_its_rows_in_pieces(database_url
             assert swept.runs == 0, "it is counted once"
             assert swept.rows <= 10
             turns += 1
-        assert turns == 13
+        assert turns == 15
         assert set((await rows(conn)).values()) == {0}
 
     on(database_url, scenario)

@@ -1,0 +1,56 @@
+"""What the attempts of a run said, for people who look why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from automata.access.principal import Role
+from automata.api.auth import needs
+from automata.api.desk import Desk
+from automata.api.masking import masker
+from automata.api.query import Cursor, Limit, page_of
+from automata.api.runs import run_id_of
+from automata.api.shapes import LogAnswer, Page
+from automata.api.wire import V1, Json
+from automata.errors import Missing
+from automata.store import tasklogs
+from automata.store.pages import DEFAULT_LIMIT
+from automata.store.runs import get_run
+from automata.store.tasklogs import TaskLog
+
+router = APIRouter(prefix=V1, tags=["runs"], dependencies=[needs(Role.VIEWER)])
+
+
+@router.get("/runs/{run_id}/logs", responses={200: {"model": Page[LogAnswer]}})
+async def of_run(request: Request, run_id: str, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None) -> Response:
+    """Every attempt that said something, by step and attempt. A step that is under way has not said it yet."""
+    return await _page(request, run_id, None, limit, cursor)
+
+
+@router.get("/runs/{run_id}/tasks/{step}/logs", responses={200: {"model": Page[LogAnswer]}})
+async def of_step(
+    request: Request, run_id: str, step: str, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
+) -> Response:
+    """The attempts of one step; `step` is its full id. 404 for a step that the run's version does not have."""
+    return await _page(request, run_id, step, limit, cursor)
+
+
+async def _page(request: Request, run_id: str, step: str | None, limit: int, cursor: str | None) -> Response:
+    desk = Desk.of(request)
+    id = run_id_of(run_id)
+    async with desk.db.connection() as conn:
+        run = await get_run(conn, id)
+        version = await desk.versions.get(run.version_id)
+        if step is not None and not version.has(step):
+            raise Missing(f"The flow of this run has no step {step[:100]!r}.", hint="Its tasks have their full ids.")
+        found = await tasklogs.list_logs(conn, id, step=step, after=cursor or None, limit=limit)
+    mask = masker(version.secrets, run.inputs or {})
+    return Json(page_of(found, [_log(row, mask) for row in found.items]))
+
+
+def _log(row: TaskLog, mask: Callable[[Any], Any]) -> dict[str, Any]:
+    return {"step": row.step, "attempt": row.attempt, "lines": mask(row.lines)}
