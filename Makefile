@@ -36,7 +36,7 @@ $(READY): pyproject.toml constraints/runtime.txt constraints/dev.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints/dev.txt -e '.[dev]'
 	@touch $@
 
-demo: $(READY) ## A real shop, a Git repository and four runs between them, in under a minute
+demo: $(READY) ## A real shop, a Git repository, runs between them and a change that is proved first, in under a minute
 	@$(BIN)/automata demo $(ARGS)
 
 test: $(READY) ## All tests, on a real PostgreSQL of their own

@@ -1,4 +1,4 @@
-"""Makes a repository with its first commit."""
+"""Makes a repository with its first commit, and one that others push to."""
 
 from __future__ import annotations
 
@@ -26,6 +26,14 @@ def create_repository(path: Path, message: str, branch: str = "main") -> str:
         return str(repository.create_commit("HEAD", author, author, message, index.write_tree(), []))
     except (pygit2.GitError, OSError) as error:
         raise Unavailable(f"The repository {path} could not be made: {error}.", code="git_write") from error
+
+
+def clone_bare(path: Path, target: Path) -> None:
+    """A bare repository with the branch that `path` is on. Raises Unavailable."""
+    try:
+        pygit2.clone_repository(str(path), str(target), bare=True)
+    except (pygit2.GitError, OSError) as error:
+        raise Unavailable(f"The repository {target} could not be made: {error}.", code="git_write") from error
 
 
 def _author(repository: Any) -> Any:

@@ -9,12 +9,15 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
+from automata.cli.demo.change import BOB, Told
+from automata.cli.demo.change import checks as change_checks
 from automata.cli.demo.shop import DECLINED, LABEL_FAILURES, ORDERS, PAGE
 from automata.cli.demo.story import checks, tell
 from tests.rabbitmq import find_server
@@ -56,6 +59,22 @@ def test_the_demo_ends_well_within_a_minute_and_leaves_nothing_behind(reachable:
     assert f"{PAGE} orders in one JSON list" in done.stdout
     assert f"{ORDERS} different orders in all" in done.stdout
     assert "MISMATCH" not in done.stdout
+    refused, _, corrected = done.stdout.partition("6. The corrected change passes")
+    assert "The mock `import` was called 2 times, not exactly 1" in refused
+    screen = refused.partition("$ automata check")[2].splitlines()
+    assert len(screen) < 24, "the reason fits a screen"
+    assert re.search(r"^Refused by test: ", refused, re.MULTILINE)
+    assert "The author of a proposal cannot approve it" in done.stderr
+    assert "sync-orders v2  SUCCEEDED" in corrected
+    chain = corrected.partition("$ automata provenance")[2]
+    for words in (
+        "commit [0-9a-f]{12}  Send the orders once, and say how many",
+        "proposal 1  .*, by Ada <ada@example.com>",
+        "check passed, .*test passed",
+        "approved by Bob <bob@example.com>.*: as agreed with accounting",
+        "merged by Bob <bob@example.com> as [0-9a-f]{12}",
+    ):
+        assert re.search(words, chain), words
     for part in ("rabbitmq", "api", "orchestrator", "scheduler", "worker"):
         assert bool(re.search(rf"^{part} ", done.stdout, re.MULTILINE)) is bool(how)
     if how:
@@ -86,6 +105,62 @@ def test_a_demo_that_is_ended_takes_its_processes_with_it(
     assert process.wait(60) == (-number if number is signal.SIGKILL else 0)
     _, alive = psutil.wait_procs([*children, *of_this_demo(reachable)], timeout=60)
     assert alive == []
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_demo_that_is_ended_in_the_middle_of_a_check_takes_everything_with_it(
+    reachable: Path, number: signal.Signals
+) -> None:
+    process = subprocess.Popen(DEMO, env=environment(reachable), stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert any(line.startswith("$ automata check") for line in process.stdout)
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(number)
+    said = process.stdout.read()
+    process.stdout.close()
+    # A shell sees 130 both times: Python ends itself by SIGINT when the interruption met code that `exec` was running,
+    # as it does while dataclasses are made in an import.
+    assert process.wait(60) in (130, -signal.SIGINT), said
+    assert "As promised" not in said
+    _, alive = psutil.wait_procs([*children, *of_this_demo(reachable)], timeout=60)
+    assert alive == []
+    assert list(reachable.iterdir()) == []
+
+
+def told() -> Told:
+    """What comes of the change when all is well."""
+    run = {"id": "r5", "version": 2, "status": "SUCCEEDED", "outputs": {"imported": PAGE}}
+    chain = {"origin": "proposal", "approvals": [{"by": BOB}], "check": {"passed": True}}
+    return Told(1, 5, run, chain)
+
+
+CHANGED = {"imports": {"r1:save": PAGE, "r5:save": PAGE}}
+
+
+def test_the_demo_finds_nothing_to_complain_about_in_the_change_when_all_is_well() -> None:
+    assert [one.claim for one in change_checks(told(), CHANGED) if not one.holds] == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"checked": 0},
+        {"own": 0},
+        {"run": {**told().run, "version": 1}},
+        {"run": {**told().run, "status": "FAILED"}},
+        {"run": {**told().run, "outputs": {"imported": PAGE - 1}}},
+        {"run": {**told().run, "id": "r6"}},
+        {"chain": {**told().chain, "origin": "push"}},
+        {"chain": {**told().chain, "approvals": []}},
+        {"chain": {**told().chain, "check": None}},
+        {"chain": {**told().chain, "check": {"passed": False}}},
+    ],
+)
+def test_the_demo_fails_when_the_change_came_to_anything_else(wrong: dict[str, Any]) -> None:
+    assert [one for one in change_checks(replace(told(), **wrong), CHANGED) if not one.holds]
+    doubled = {"imports": {**CHANGED["imports"], "r5:save_again": PAGE}}
+    assert [one for one in change_checks(told(), doubled) if not one.holds]
 
 
 def test_a_folder_that_holds_something_is_not_touched(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def demo(
         bool, typer.Option("--amqp", help="With RabbitMQ, and each service a process of its own, as in production.")
     ] = False,
 ) -> None:
-    """Show everything at work: a real shop, a Git repository, a database and four runs between them.
+    """Show everything at work: a real shop, a Git repository, a database, four runs, and a change that is proved first.
 
     Needs nothing but this program, and leaves nothing behind. Exits 1 when the shop counted anything else than the
     runs claim. With --amqp it uses the RabbitMQ of AUTOMATA_AMQP_URL, else a node of its own.
@@ -51,22 +51,29 @@ def _perform(place: Path, keep: bool, amqp: bool, began: float) -> bool:
     import httpx
 
     from automata.cli.client import Api
-    from automata.cli.demo.example import make_repository
+    from automata.cli.demo import change
+    from automata.cli.demo.example import make_bare_repository
     from automata.cli.demo.story import checks, play, tell
 
     with _shop(place) as shop:
         shop_url = shop.event(ANSWER_SEC)["url"]
         _line("shop", f"CRM, ERP, shipping and bank on {shop_url}")
-        repository = place / "flows"
-        commit = make_repository(repository, shop_url)
+        repository = place / "flows.git"
+        commit = make_bare_repository(repository, shop_url)
         _line("repository", f"{repository}, commit {commit[:12]}")
         with _apart(place, repository) if amqp else _together(place, repository) as site:
+
+            def counted() -> dict[str, Any]:
+                # Straight, not through a proxy that the environment may name: the shop is on this machine.
+                return dict(httpx.get(f"{shop_url}/ledger", trust_env=False).raise_for_status().json())
+
             with Api(site.url) as api:
                 runs = play(api)
+                found = [*checks(runs, counted())]
+                told = change.change(api, repository, place)
             site.report()
-            # Straight, not through a proxy that the environment may name: the shop is on this machine.
-            ledger = httpx.get(f"{shop_url}/ledger", trust_env=False).raise_for_status().json()
-            good = tell(checks(runs, ledger), ledger)
+            ledger = counted()
+            good = tell(iter([*found, *change.checks(told, ledger)]), ledger)
             say(f"\n{'All as promised' if good else 'NOT as promised'}, after {time.monotonic() - began:.1f} s.")
             if keep:
                 _linger(site.url, repository)
@@ -123,7 +130,9 @@ def _line(name: str, words: Any) -> None:
 def _linger(url: str, repository: Path) -> None:
     try:
         say(f"\nStill running, until Ctrl-C. Look around:\n  export AUTOMATA_API_URL={url}")
-        say(f"  automata run list\n  automata flow show sync-orders\n  automata sync --repo {repository} --dry-run")
+        say(
+            f"  automata run list\n  automata flow show sync-orders\n  automata proposal list --all --repo {repository}"
+        )
         signal.pause()
     except KeyboardInterrupt:
         say()

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from automata.errors import Unavailable
-from automata.git.create import create_repository
+from automata.git.create import clone_bare, create_repository
 
 
 def make_repository(target: Path, shop_url: str) -> str:
@@ -23,6 +23,15 @@ def make_repository(target: Path, shop_url: str) -> str:
     # JSON is YAML.
     (target / "environments" / "prod.yaml").write_text(json.dumps({"vars": hosts}, indent=2) + "\n", encoding="utf-8")
     return create_repository(target, "Start with the example flows")
+
+
+def make_bare_repository(target: Path, shop_url: str) -> str:
+    """The same as a bare repository at `target`: one whose branches may be moved, since nobody works in it."""
+    work = target.with_suffix(".work")
+    commit = make_repository(work, shop_url)
+    clone_bare(work, target)
+    shutil.rmtree(work)
+    return commit
 
 
 def example_folder() -> Path:
