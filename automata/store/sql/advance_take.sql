@@ -1,22 +1,21 @@
 -- Caller: store/queue.py take. Takes wake-ups (new runs, finished tasks, due timers, cancels) and their runs.
--- Index: task_queue_ready (lane, ready_at).
+-- Index: task_queue_ready (lane, ready_at); then by ctid, a plan that cannot go wrong: the planner's picture of the queue
+--   is that of an empty table as often as not, and a join chosen for one row compares every row with every other.
 -- Locks: rows with SKIP LOCKED, then the run's advisory lock without waiting: two orchestrators never advance one
---   run at a time, and never wait for each other. A run that another holds keeps its rows for the next take.
+--   run at a time, and never wait for each other. A run that another holds keeps its rows for the next take, and so does
+--   a row that changed while it was being locked (its new ctid is not of this snapshot).
 --   States are read by the *next* statement, so its snapshot is younger than the lock.
 WITH due AS MATERIALIZED (
-    SELECT run_id, step FROM task_queue
+    SELECT ctid AS place, run_id FROM task_queue
     WHERE lane = '@advance' AND ready_at <= now()
     ORDER BY ready_at LIMIT %(limit)s
     FOR UPDATE SKIP LOCKED
 ), held AS MATERIALIZED (
-    SELECT run_id, pg_try_advisory_xact_lock(hashtextextended(run_id::text, 0)) AS mine
-    FROM (SELECT DISTINCT run_id FROM due) AS runs_due
+    SELECT place, run_id, pg_try_advisory_xact_lock(hashtextextended(run_id::text, 0)) AS mine FROM due
 ), taken AS (
-    DELETE FROM task_queue AS queue
-    USING due JOIN held USING (run_id)
-    WHERE held.mine AND queue.run_id = due.run_id AND queue.step = due.step
-    RETURNING queue.run_id, queue.step, queue.queued_at, queue.losses, true AS mine, queue.reads
+    DELETE FROM task_queue WHERE ctid = ANY(ARRAY(SELECT place FROM held WHERE mine))
+    RETURNING run_id, step, queued_at, losses, true AS mine, reads
 )
 SELECT run_id, step, queued_at, losses, mine, reads FROM taken
 UNION ALL
-SELECT run_id, '', NULL, 0, false, NULL FROM held WHERE NOT mine
+SELECT DISTINCT run_id, '', NULL::timestamptz, 0, false, NULL::text[] FROM held WHERE NOT mine
