@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import dataclass
 from typing import Any
 
 import yaml
@@ -35,11 +36,23 @@ _JSON_NOT_FINITE = frozenset({"NaN", "Infinity", "-Infinity"})
 _PAIR = re.compile(r"(?<!\\)((?:\\\\)*)\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")
 
 
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How much of a file is read. `words`: every plain key is text, as `200:` is in documents of others."""
+
+    bytes: int = MAX_BYTES
+    nodes: int = MAX_NODES
+    words: bool = False
+
+
+FLOW = Room()
+
+
 class _StopError(Exception):
     """Reading cannot go on; the reason is already among the findings."""
 
 
-def parse_yaml(text: bytes | str, file: str = "") -> tuple[Any, Positions, tuple[Diagnostic, ...]]:
+def parse_yaml(text: bytes | str, file: str = "", room: Room = FLOW) -> tuple[Any, Positions, tuple[Diagnostic, ...]]:
     """The value of the only document, the places of its nodes, and what is wrong with it.
 
     The value is None when nothing could be read; with errors that allowed reading on, it holds what was read.
@@ -47,18 +60,18 @@ def parse_yaml(text: bytes | str, file: str = "") -> tuple[Any, Positions, tuple
     findings = Findings(file, Positions())
     value = None
     try:
-        decoded = _decode(text, findings)
-        value = _Reader(decoded, file.lower().endswith(".json"), findings).document()
+        decoded = _decode(text, findings, room.bytes)
+        value = _Reader(decoded, file.lower().endswith(".json"), findings, room).document()
     except _StopError:
         pass
     return value, findings.positions, findings.done()
 
 
-def _decode(text: bytes | str, findings: Findings) -> str:
+def _decode(text: bytes | str, findings: Findings, most: int) -> str:
     try:
         data = text.encode() if isinstance(text, str) else text
-        if len(data) > MAX_BYTES:
-            findings.add("AF003", f"the file is larger than {MAX_BYTES:,} bytes", "")
+        if len(data) > most:
+            findings.add("AF003", f"the file is larger than {most:,} bytes", "")
             raise _StopError
         return data.decode("utf-8-sig")
     except UnicodeError as error:
@@ -72,8 +85,9 @@ def _one_escape(match: re.Match[str]) -> str:
 
 
 class _Reader:
-    def __init__(self, text: str, json: bool, findings: Findings) -> None:
+    def __init__(self, text: str, json: bool, findings: Findings, room: Room) -> None:
         self.text = text
+        self.room = room
         self.json = json or text.lstrip()[:1] == "{"
         self.strict = json
         self.findings = findings
@@ -125,8 +139,8 @@ class _Reader:
     def _refuse(self, event: Any, pointer: str) -> None:
         """Count a node, and refuse what YAML allows and a flow file does not."""
         self.nodes += 1
-        if self.nodes > MAX_NODES:
-            self._add("AF005", f"the file has more than {MAX_NODES:,} nodes", pointer, event)
+        if self.nodes > self.room.nodes:
+            self._add("AF005", f"the file has more than {self.room.nodes:,} nodes", pointer, event)
             raise _StopError
         if isinstance(event, yaml.AliasEvent):
             hint = "write the value out"
@@ -180,7 +194,7 @@ class _Reader:
         if event.value == "<<":
             self._add("AF007", "merge keys (`<<`) are not supported", pointer, event, "write the keys out")
             return None
-        key = self._word(event.value, pointer, event)
+        key = event.value if self.room.words else self._word(event.value, pointer, event)
         if isinstance(key, str):
             return key
         shown = _short(event.value)

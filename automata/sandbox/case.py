@@ -12,7 +12,9 @@ from typing import Any
 from automata.errors import Diagnostic, Invalid
 from automata.flow.findings import Findings, Positions
 from automata.flow.shape import Shape
+from automata.flow.userschema import Work
 from automata.flow.yaml12 import parse_yaml
+from automata.sandbox.contract import MAX_WORK, Contract, asked, read_contract
 from automata.sandbox.matching import compile_request
 from automata.sandbox.mocks import compile_mock
 from automata.sandbox.schema import MOCKS_SCHEMA, TEST_SCHEMA
@@ -79,9 +81,14 @@ class _Reader:
         self.findings = findings
         self.read = read
         self.files: dict[str, bytes] = {}
+        self.openapi: str | None = None
+        self.work = Work(MAX_WORK)
         self.used: set[str] = set()
 
     def cases(self, value: Mapping[str, Any]) -> tuple[Case, ...]:
+        self.openapi = value.get("openapi")
+        if self.openapi:
+            self._contract(self.openapi, "/openapi")
         shared = [*value.get("mocks", ()), *self._shared(value.get("mocks_from", ()))]
         self._check_mocks(value.get("mocks", ()), "/mocks")
         names: dict[str, int] = {}
@@ -113,10 +120,18 @@ class _Reader:
             secrets=entry.get("secrets", {}),
             clock=self._time(settings.get("clock"), f"{pointer}/clock"),
             seed=settings.get("seed", 0),
-            mocks=tuple(own + rest),
+            mocks=tuple(map(self._held, own + rest)),
             expect=entry.get("expect", {}),
             files=self.files,
         )
+
+    def _held(self, mock: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A mock with the OpenAPI file that holds for it."""
+        return mock if "step" in mock else {**mock, "openapi": self._named(mock)}
+
+    def _named(self, mock: Mapping[str, Any]) -> str | None:
+        named = mock.get("openapi", True)
+        return self.openapi if named is True else named or None
 
     def _time(self, text: str | None, pointer: str) -> datetime:
         if text is None:
@@ -159,7 +174,37 @@ class _Reader:
                 for kind in ("json_file", "text_file"):
                     if kind in response:
                         self._content(response[kind], f"{place}/responses")
-            self._tried(partial(compile_mock, mock, index, self._known), place)
+            named = self._named(mock)
+            contract = self._contract(named, f"{place}/openapi") if named else None
+            self._tried(partial(compile_mock, {**mock, "openapi": None}, index, self._known), place)
+            if contract:
+                self._follow(contract, mock, place)
+
+    def _contract(self, path: str, pointer: str) -> Contract | None:
+        """The OpenAPI file of that path; None when it cannot be used, which is told then."""
+        content = self._content(path, pointer)
+        if content is None:
+            return None
+        try:
+            return read_contract(content, path)
+        except Invalid as error:
+            self.findings.add("AF409", error.message.rstrip("."), pointer)
+        return None
+
+    def _follow(self, contract: Contract, mock: Mapping[str, Any], pointer: str) -> None:
+        """Hold the responses of a mock to its contract, where method and path are known before a request comes."""
+        method, path = asked(mock.get("request", {}))
+        if not method or not path:
+            return  # held to it when they are: see MockTransport
+        try:
+            answers = compile_mock({**mock, "openapi": None}, 0, self._known).answers
+        except (Invalid, ValueError):
+            return  # told already
+        for index, answer in enumerate(answers):
+            wrong = None if answer.fault else contract.breach(method, path, answer, self.work)
+            if wrong:
+                message = f"the mock `{mock.get('id', 'without an id')}` breaks {method} {path}: {wrong}"
+                self.findings.add("AF409", message, f"{pointer}/responses/{index}")
 
     def _check_given(self, mock: Mapping[str, Any], pointer: str) -> None:
         extra = sorted(mock.keys() - {"id", "step", "output", "error", "optional"})

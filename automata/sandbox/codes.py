@@ -11,4 +11,5 @@ CODES = {
     "AF406": "A matcher of a mock or an expectation cannot be read.",
     "AF407": "A test file is about a flow that is not there.",
     "AF408": "A recording is not one, or lacks what a replay needs.",
+    "AF409": "An OpenAPI file cannot be used, or a response of a mock does not follow it.",
 }

@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 
 from automata.errors import Invalid
+from automata.sandbox.contract import Contract, read_contract
 from automata.sandbox.matching import Rule, Seen, compile_request
 from automata.steps.contract import HttpRequest, HttpResponse, TransportError
 
@@ -40,6 +41,7 @@ class Mock:
     calls: Mapping[str, int] = field(default_factory=dict)
     optional: bool = False
     used: int = 0
+    contract: Contract | None = None
 
     def next(self) -> Answer | None:
         """The answer to this call; None when the list is used up and `after` is `error`."""
@@ -77,7 +79,9 @@ class Trouble:
 
 def compile_mock(spec: Mapping[str, Any], number: int, files: Files) -> Mock:
     """A mock of requests from its entry. Raises Invalid."""
+    named = spec.get("openapi")
     return Mock(
+        contract=read_contract(files(named), named) if named else None,
         id=spec.get("id", f"mock-{number}"),
         rule=compile_request(spec.get("request", {})),
         answers=tuple(_answer(entry, files) for entry in spec.get("responses", [{}])),
@@ -141,6 +145,8 @@ class MockTransport:
             raise self._refuse("mock_used_up", f"The mock `{mock.id}` has no more answers for {seen.line()}", seen)
         status = None if answer.fault else answer.status
         self.sent.append(self._record(seen, mock.id, status))
+        if mock.contract and not answer.fault and (wrong := mock.contract.breach(seen.method, seen.url.path, answer)):
+            raise self._refuse("openapi", f"The answer of the mock `{mock.id}` to {seen.line()}: {wrong}", seen)
         return await _given(answer, seen.request)
 
     def _record(self, seen: Seen, mock: str, status: int | None) -> Sent:

@@ -111,7 +111,10 @@ _DEFS: Schema = {
             "after": {"enum": ["last", "error", "cycle"], "default": "last"},
             "expect_calls": ref("calls"),
             "optional": {"type": "boolean", "default": False},
-            "openapi": {**_PATH, "description": "An OpenAPI file that the responses must follow."},
+            "openapi": {
+                "description": "An OpenAPI file that the responses must follow; true is that of the test file, false none.",
+                "anyOf": [_PATH, {"type": "boolean"}],
+            },
         },
         "additionalProperties": False,
     },
@@ -155,6 +158,7 @@ TEST_SCHEMA: Schema = {
         {
             "flow": {"type": "string", "minLength": 1, "maxLength": 100},
             "defaults": ref("settings"),
+            "openapi": {**_PATH, "description": "An OpenAPI file that the responses of the mocks must follow."},
             "mocks": {**ref("mocks"), "description": "Mocks of every case; a case's own come first."},
             "mocks_from": {"type": "array", "items": _PATH, "maxItems": 20, "description": "Files of shared mocks."},
             "cases": {
