@@ -112,7 +112,7 @@ _DEFS: Schema = {
             "expect_calls": ref("calls"),
             "optional": {"type": "boolean", "default": False},
             "openapi": {
-                "description": "An OpenAPI file that the responses must follow; true is that of the test file, false none.",
+                "description": "An OpenAPI file that the responses follow; true: that of the test file, false: none.",
                 "anyOf": [_PATH, {"type": "boolean"}],
             },
         },
