@@ -1,9 +1,11 @@
-"""`automata plan --live`: files held to what really runs, by a server that really runs it."""
+"""`automata plan --live` and `replay --online`: files held to what really runs, by a server that really runs it."""
 
 from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -76,3 +78,70 @@ def test_what_cannot_be_compared_is_said(
     said = automata("plan", "--repo", str(files), *words)
     assert (said.code, said.out) == (code, ""), said
     assert says in said.err
+
+
+RECORDED = {
+    "name": "recorded",
+    "recording": "on",
+    "steps": [
+        {
+            "id": "fetch",
+            "type": "http",
+            "config": {"url": "{{ vars.crm_url }}/orders"},
+            "outputs": {"first": "{{ response.body.data[0] }}"},
+        },
+        {
+            "id": "save",
+            "type": "http",
+            "depends_on": ["fetch"],
+            "config": {
+                "method": "POST",
+                "url": "{{ vars.erp_url }}/import",
+                "body": [
+                    {
+                        "id": "{{ steps.fetch.outputs.first.id }}",
+                        "total": "{{ steps.fetch.outputs.first.total }}",
+                        "at": "{{ now() }}",
+                    }
+                ],
+            },
+        },
+    ],
+}
+RUNS = 3
+
+
+def test_runs_of_the_database_catch_a_write_that_a_change_alters(
+    automata: Automata, place: Place, tmp_path: Path
+) -> None:
+    (place.repository / "flows/recorded.json").write_text(json.dumps(RECORDED))
+    deadline = time.monotonic() + 30
+    while (first := automata("run", "start", "recorded", "--wait")).code == 3:
+        assert time.monotonic() < deadline, first.err
+    assert [first.code, *(automata("run", "start", "recorded", "--wait").code for _ in range(RUNS - 1))] == [0] * RUNS
+    files = shutil.copytree(place.repository, tmp_path / "flows")
+    identity = ["-c", "user.name=Ada", "-c", "user.email=ada@example.com"]
+    for words in (["add", "-A"], ["commit", "-q", "-m", "as it runs"]):
+        subprocess.run(["git", *identity, *words], cwd=files, check=True)
+    words = ("replay", "--online", "--base", "main", "--repo", str(files), "-j", "1")
+    told = RECORDED | {"description": "the same in other words"}
+    (files / "flows/recorded.json").write_text(json.dumps(told))
+    same = automata(*words)
+    assert (same.code, f"{RUNS} recorded runs replayed: no difference, {RUNS} differences of the base to itself") == (
+        0, same.out.splitlines()[-1].partition(" ignored as noise")[0],
+    ), same  # fmt: skip
+    doubled = json.dumps(RECORDED).replace("first.total }}", "first.total * 2 }}")
+    (files / "flows/recorded.json").write_text(doubled)
+    report = automata(*words, "-f", "json")
+    assert report.code == 1
+    (one,) = report.json["differences"]
+    assert (one["kind"], one["runs"], one["of"], one["after"]) == ("write", RUNS, RUNS, one["before"] * 2)
+    assert one["place"].startswith("POST http://")
+    assert one["place"].endswith("(step save) $[*].total")
+    (noise,) = report.json["noise"]
+    assert noise["place"].endswith("$[*].at"), "the time differs between the two runs of the base itself"
+    twice = RECORDED | {"steps": [*RECORDED["steps"], {**RECORDED["steps"][1], "id": "again", "depends_on": ["save"]}]}
+    (files / "flows/recorded.json").write_text(json.dumps(twice))
+    said = automata(*words)
+    assert said.code == 1
+    assert f"uncovered  {RUNS} of {RUNS} runs  recorded: POST " in said.out
