@@ -2,7 +2,7 @@
 
 Failure argument. A case that runs for ever is interrupted by an alarm in its own process. One that takes the process
 down (memory, a crash in C) takes others of the batch with it; those are run again, one process each, so that only the
-guilty one is blamed.
+guilty one is blamed. A process whose parent was killed ends itself.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 import resource
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -128,12 +129,21 @@ def _begin(work: Work[Any, Any, Any], job_sec: float) -> None:
     _work, _job_sec = work, job_sec
     _state = work.begin()
     os.nice(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGALRM, _alarm)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends the pool
     if sys.platform == "linux":
         used = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY_BYTES, used + MEMORY_BYTES))
     sys.addaudithook(_audit)
+
+
+def _end_with_parent() -> None:
+    """A parent that was killed cannot end its pool, and a worker that waits for work would wait for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _audit(event: str, _: tuple[Any, ...]) -> None:

@@ -7,11 +7,13 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 from xml.etree import ElementTree
 
+import psutil
 import pytest
 
 from automata.cli.app import app, guarded
@@ -222,6 +224,21 @@ def test_watch_runs_again_when_a_file_changes(place: Path) -> None:
             assert process.wait(20) == 130
         finally:
             process.kill()
+
+
+def test_a_command_that_is_killed_leaves_no_process_behind(place: Path) -> None:
+    mappings = {"n": "{{ range(3000) | map('string') | join | length }}"}
+    spin = {"id": "t", "type": "transform", "foreach": "{{ range(2000) | list }}", "config": {"mappings": mappings}}
+    (place / "flows/other.yaml").write_text(json.dumps({"name": "other", "steps": [spin]}))
+    process = psutil.Popen([sys.executable, "-m", "automata", "test", "-j", "2"], stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 30
+    while len(children := process.children(recursive=True)) < 3:  # two that rehearse, one that Python adds
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.kill()
+    process.wait(10)
+    _, alive = psutil.wait_procs(children, timeout=20)
+    assert alive == []
 
 
 def _read_until(stream: IO[str], end: str) -> list[str]:
