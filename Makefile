@@ -10,10 +10,10 @@ READY := $(VENV)/.ready
 # Tests wait for processes and the disk more than they compute: two at a time is what two cores bear.
 TEST_WORKERS ?= 2
 ARGS ?=
-# What `make up` started, unless you name a database of your own.
+# What `make up` or `make nodes` started, unless you name a database of your own.
 STACK := if [ -z "$${AUTOMATA_DATABASE_URL:-}" ] && [ -f build/stack/env ]; then set -a; . build/stack/env; set +a; fi;
 
-.PHONY: help demo test lint fmt vet build up run down migrate-up db-shell dev-api dev-scheduler dev-orchestrator \
+.PHONY: help demo test lint fmt vet build up nodes run down migrate-up db-shell dev-api dev-scheduler dev-orchestrator \
 	dev-worker bench chaos soak docs clean
 
 help: ## This list
@@ -64,10 +64,13 @@ build: $(READY) ## The wheel and the source archive in dist/, checked for what m
 	done
 	@ls -l dist | awk 'NR > 1 {printf "dist/%s  %d KiB\n", $$NF, $$5 / 1024}'
 
-up: $(READY) ## PostgreSQL and RabbitMQ in containers where an engine runs, else as private nodes
+up: $(READY) ## All of Automata with PostgreSQL and RabbitMQ: containers where an engine runs, else a process a part
 	@$(BIN)/python -m automata.cli.stack up
 
-down: $(READY) ## Stop what make up started; its data stays
+nodes: $(READY) ## PostgreSQL and RabbitMQ alone, to develop on
+	@$(BIN)/python -m automata.cli.stack nodes
+
+down: $(READY) ## Stop what make up or make nodes started; its data stays
 	@$(BIN)/python -m automata.cli.stack down
 
 run: $(READY) ## All of Automata in one process on flows-example, reloading what you edit (Ctrl-C ends it)
@@ -88,7 +91,7 @@ dev-worker: migrate-up ## A worker alone that may call this machine (health on :
 migrate-up: $(READY) ## Bring the database to this version's tables
 	@$(STACK) $(BIN)/automata migrate $(ARGS)
 
-db-shell: $(READY) ## psql on the database: AUTOMATA_DATABASE_URL, else that of make up, else the embedded one
+db-shell: $(READY) ## psql on the database: AUTOMATA_DATABASE_URL, else that of make up or nodes, else the embedded one
 	@$(STACK) $(BIN)/python -m automata.cli.db_shell
 
 bench: $(READY) ## Throughput, latency, statements a step and memory, as a table

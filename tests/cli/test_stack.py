@@ -1,4 +1,4 @@
-"""`make up` and `make down`: both nodes for real; a container engine only as a script that notes how it was called."""
+"""`make up`, `nodes`, `down`: all for real; a container engine only as a script that notes how it was called."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import psycopg
 import pytest
-import yaml
 
 from automata.broker.rabbit_node import speaks_amqp
+from automata.sync.init import create
 from tests.rabbitmq import find_server
 
 ROOT = Path(__file__).parents[2]
@@ -39,10 +41,10 @@ def stack(place: Path) -> Iterator[Stack]:
     plain = {name: value for name, value in os.environ.items() if not name.startswith("AUTOMATA_")}
     env = plain | {"PYTHONPATH": str(ROOT), "PATH": f"{tools}:{_without_docker()}"}
 
-    def run(*words: str, module: str = "stack") -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", f"automata.cli.{module}", *words]
+    def run(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "automata.cli.stack", *words]
         return subprocess.run(
-            command, cwd=place, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+            command, cwd=place, env=env | more, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
         )
 
     yield run
@@ -65,7 +67,7 @@ def port_of(url: str) -> int:
 
 @pytest.mark.timeout(180)
 def test_private_nodes_come_up_answer_and_go(place: Path, stack: Stack) -> None:
-    up = stack("up")
+    up = stack("nodes")
     assert up.returncode == 0, up.stderr
     state = state_of(place)
     assert f"export AUTOMATA_AMQP_URL={state['AUTOMATA_AMQP_URL']}" in up.stdout
@@ -74,42 +76,66 @@ def test_private_nodes_come_up_answer_and_go(place: Path, stack: Stack) -> None:
     amqp = port_of(state["AUTOMATA_AMQP_URL"])
     assert speaks_amqp(amqp)
 
-    again = stack("up")
+    again = stack("nodes")
     assert (again.returncode, state_of(place)) == (0, state), "they run already"
     down = stack("down")
-    assert (down.returncode, down.stdout) == (0, "PostgreSQL and RabbitMQ are stopped.\n")
+    assert (down.returncode, down.stdout) == (0, "All is stopped.\n")
     assert not (place / "build" / "stack" / "env").exists()
     assert not speaks_amqp(amqp)
     assert stack("down").stdout == "Nothing runs.\n"
 
-    assert stack("up").returncode == 0
+    assert stack("nodes").returncode == 0
     with psycopg.connect(state_of(place)["AUTOMATA_DATABASE_URL"]) as conn:
         conn.execute("SELECT n FROM kept")
+    refused = stack("up")
+    assert (refused.returncode, "make down first" in refused.stderr) == (3, True), "only the nodes run"
     keeper = int(state_of(place)["STACK"])
     os.kill(keeper, signal.SIGKILL)
     assert stack("down").stdout == "Nothing runs.\n", "a file that a killed keeper left is no stack"
-    assert stack("up").returncode == 0, "and its PostgreSQL is found again"
+    assert stack("nodes").returncode == 0, "and its PostgreSQL is found again"
 
 
-@pytest.mark.parametrize("words", [(), ("sideways",), ("up", "down")])
+@pytest.mark.timeout(180)
+def test_everything_comes_up_on_private_nodes_and_serves_the_flows(place: Path, stack: Stack) -> None:
+    create(place / "flows")
+    up = stack("up", AUTOMATA_PORT="0", AUTOMATA_REPO=str(place / "flows"))
+    assert up.returncode == 0, up.stderr
+    url = state_of(place)["AUTOMATA_API_URL"]
+    assert f"Automata runs on them: {url}" in up.stdout
+    until = time.monotonic() + 30
+    while not (flows := httpx.get(f"{url}/api/v1/flows", trust_env=False).json()["items"]):
+        assert time.monotonic() < until, "the controller synced nothing"
+        time.sleep(0.1)
+    assert "hello" in {flow["name"] for flow in flows}
+    assert stack("down").stdout == "All is stopped.\n"
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(url, trust_env=False)
+
+
+@pytest.mark.parametrize("words", [(), ("sideways",), ("up", "down"), ("keep",), ("keep", "down")])
 def test_another_word_is_refused(stack: Stack, words: tuple[str, ...]) -> None:
     done = stack(*words)
     assert done.returncode == 3
-    assert "up or down" in done.stderr
+    assert "up, nodes or down" in done.stderr
 
 
 def test_with_an_engine_compose_does_it(place: Path, stack: Stack) -> None:
     engine = place / "tools" / "docker"
     engine.write_text(f'#!/bin/sh\necho "$@" >> {place}/calls\n')
     engine.chmod(0o755)
-    assert stack("up").returncode == 0
+    assert stack("nodes").returncode == 0
     assert state_of(place)["AUTOMATA_DATABASE_URL"] == "postgresql://automata:automata@127.0.0.1:5432/automata"
     assert stack("down").returncode == 0
+    assert stack("up").returncode == 0
+    assert state_of(place)["AUTOMATA_API_URL"] == "http://127.0.0.1:8080"
     assert (place / "calls").read_text().splitlines() == [
         "info",
         "compose version",
-        "compose --file deploy/compose.yaml up --detach --wait",
-        "compose --file deploy/compose.yaml down",
+        "compose --file deploy/docker-compose.yml up --detach --wait",
+        "compose --file deploy/docker-compose.yml --profile all down",
+        "info",
+        "compose version",
+        "compose --file deploy/docker-compose.yml --profile all up --detach --wait --build",
     ]
 
 
@@ -121,14 +147,3 @@ def test_an_engine_that_fails_leaves_nothing_said_to_run(place: Path, stack: Sta
     assert done.returncode == 4
     assert "no space left" in done.stderr
     assert stack("down").stdout == "Nothing runs.\n"
-
-
-def test_containers_are_pinned_kept_and_on_loopback_only() -> None:
-    services = yaml.safe_load((ROOT / "deploy" / "compose.yaml").read_text())["services"]
-    assert set(services) == {"postgres", "rabbitmq"}
-    for service in services.values():
-        assert ":" in service["image"]
-        assert not service["image"].endswith(":latest")
-        assert service["healthcheck"]
-        assert service["volumes"]
-        assert all(port.startswith("127.0.0.1:") for port in service["ports"])

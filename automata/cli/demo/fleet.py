@@ -50,7 +50,7 @@ def fleet(
         children = [running.enter_context(_child(part, n, place, wired)) for n, part in enumerate(PARTS)]
         addresses = [str(child.event(READY_SEC)["url"]) for child in children]
         for part, address in zip(PARTS, addresses, strict=True):
-            _wait_ready(part, address)
+            wait_ready(part, address)
             tell(part, address)
         yield addresses
 
@@ -76,7 +76,7 @@ def _synced(repository: Path, env: Mapping[str, str]) -> str:
     return f"{outcome['status']}, {sum(outcome['counts'].values())} flows of commit {outcome['sha'][:12]}"
 
 
-def _wait_ready(part: str, address: str) -> None:
+def wait_ready(part: str, address: str) -> None:
     until = time.monotonic() + READY_SEC
     while (answer := httpx.get(f"{address}/readyz", trust_env=False)).status_code != 200:
         if time.monotonic() > until:
