@@ -14,7 +14,7 @@ ARGS ?=
 STACK := if [ -z "$${AUTOMATA_DATABASE_URL:-}" ] && [ -f build/stack/env ]; then set -a; . build/stack/env; set +a; fi;
 
 .PHONY: help demo test lint fmt vet build up nodes run down migrate-up db-shell dev-api dev-scheduler dev-orchestrator \
-	dev-worker bench chaos soak docs clean
+	dev-worker bench chaos soak failover docs clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -105,6 +105,9 @@ chaos: $(READY) ## 100,000 runs over 200 random kills of processes, broker and d
 
 soak: $(READY) ## What shows after a while: the database killed again and again, a flood, a rolling restart, a million steps
 	@$(BIN)/python -m tests.promises.soak $(ARGS)
+
+failover: $(READY) ## A RabbitMQ cluster loses its leader and a PostgreSQL primary its life, under load (ARGS="--rounds 1")
+	@$(BIN)/python -m tests.promises.failover $(ARGS)
 
 docs: $(READY) ## Check the documentation: its links, and that the commands it names exist
 	@$(BIN)/python -m pytest -q tests/acceptance/test_docs.py $(ARGS)

@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import random
 import socket
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
@@ -25,7 +26,7 @@ from urllib.parse import urlsplit
 
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractConnection
-from aio_pika.exceptions import DeliveryError
+from aio_pika.exceptions import AMQPError, DeliveryError
 
 from automata import telemetry
 from automata.broker.backoff import Watchdog
@@ -42,6 +43,7 @@ CONNECT_SEC = 5.0
 SEND_SEC = 5.0
 CLOSE_SEC = 1.0
 HEARTBEAT_SEC = 10  # the library calls a connection dead after three
+MOST_NODES = 16
 IN_FLIGHT = 64  # messages that wait for their confirm
 COUNT_DEAD_SEC = 30.0
 
@@ -52,9 +54,11 @@ for _name in ("aiormq", "aio_pika"):
 
 class RabbitBroker:
     def __init__(self, url: str) -> None:
-        """Connects in the background; needs a running loop. Raises Usage for what is no address."""
-        check_address(url)
-        self._url = url
+        """Connects in the background; needs a running loop. Raises Usage for what is no address.
+
+        `url` may name several nodes of a cluster, with commas between them.
+        """
+        self._urls = addresses(url)
         self._hub = LocalBroker(self._on_unannounced, self._on_change)
         self._outbox = Outbox()
         self._watchdogs: defaultdict[tuple[str, ...], Watchdog] = defaultdict(Watchdog)
@@ -97,7 +101,7 @@ class RabbitBroker:
     async def _speak(self) -> None:
         async with AsyncExitStack() as stack:
             try:
-                connection, broken = await stack.enter_async_context(_connection(self._url, "mouth"))
+                connection, broken = await stack.enter_async_context(_connection(self._urls, "mouth"))
             except BaseException:
                 self._outbox.forget_names()
                 raise
@@ -118,7 +122,7 @@ class RabbitBroker:
     # -- hearing -------------------------------------------------------------------------------------------------
 
     async def _hear(self) -> None:
-        async with _connection(self._url, "ear") as (connection, broken):
+        async with _connection(self._urls, "ear") as (connection, broken):
             async with asyncio.timeout(CONNECT_SEC):
                 topology = Topology(connection)
                 await topology.declare()
@@ -152,19 +156,24 @@ class RabbitBroker:
             self._ear.rebuild(f"work for {', '.join(topics)} was found and no ring was heard")
 
 
-def check_address(url: str) -> None:
-    """Raises Usage for what is no AMQP address; the message shows neither user nor password."""
-    try:
-        parts = urlsplit(url)
-        fine = parts.scheme in ("amqp", "amqps") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        fine = False
-    if not fine:
+def addresses(urls: str) -> list[str]:
+    """One for each node. Raises Usage for what is no AMQP address; the message shows neither user nor password."""
+    found = [url.strip() for url in urls.split(",")]
+    if not all(_is_address(url) for url in found) or len(found) > MOST_NODES:
         raise Usage(
             "AUTOMATA_AMQP_URL is no address of a RabbitMQ server.",
             code="bad_address",
-            hint="It is written amqp://user:password@host:5672/vhost, or amqps:// for TLS.",
+            hint="It is written amqp://user:password@host:5672/vhost, or amqps:// for TLS; a cluster's with commas.",
         )
+    return found
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("amqp", "amqps") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 async def _publish(channel: AbstractChannel, ring: Packed) -> None:
@@ -194,12 +203,9 @@ Broken = asyncio.Future[None]
 
 
 @asynccontextmanager
-async def _connection(url: str, role: str) -> AsyncIterator[tuple[AbstractConnection, Broken]]:
-    """A connection, and a future that fails when it breaks."""
-    name = f"automata {role} {socket.gethostname()}:{os.getpid()}"
-    if "heartbeat=" not in urlsplit(url).query:
-        url += f"{'&' if '?' in url else '?'}heartbeat={HEARTBEAT_SEC}"
-    connection = await aio_pika.connect(url, timeout=CONNECT_SEC, client_properties={"connection_name": name})
+async def _connection(urls: Sequence[str], role: str) -> AsyncIterator[tuple[AbstractConnection, Broken]]:
+    """A connection to a node that answers, and a future that fails when it breaks."""
+    connection = await _connected(urls, f"automata {role} {socket.gethostname()}:{os.getpid()}")
     broken: Broken = asyncio.get_running_loop().create_future()
     connection.close_callbacks.add(_breaker(broken))
     try:
@@ -209,6 +215,19 @@ async def _connection(url: str, role: str) -> AsyncIterator[tuple[AbstractConnec
         with suppress(Exception):
             async with asyncio.timeout(CLOSE_SEC):
                 await connection.close()
+
+
+async def _connected(urls: Sequence[str], name: str) -> AbstractConnection:
+    """In an order of chance, so that a fleet spreads over the nodes; raises what the last one said."""
+    for left, url in enumerate(random.sample(urls, len(urls)), 1 - len(urls)):
+        if "heartbeat=" not in urlsplit(url).query:
+            url += f"{'&' if '?' in url else '?'}heartbeat={HEARTBEAT_SEC}"
+        try:
+            return await aio_pika.connect(url, timeout=CONNECT_SEC, client_properties={"connection_name": name})
+        except (OSError, TimeoutError, AMQPError):
+            if left == 0:
+                raise
+    raise AssertionError("there is at least one address")
 
 
 def _breaker(broken: Broken) -> Callable[..., None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from typing import Any
 from uuid import uuid4
 
@@ -14,7 +15,7 @@ from aio_pika.exceptions import ChannelPreconditionFailed
 from automata.broker import topology
 from automata.broker.contract import RUNS_FINISHED, RUNS_PENDING, TASKS_COMPLETED, TASKS_READY, tasks_ready
 from automata.broker.message import MAX_IDS, pack
-from automata.broker.rabbitmq import check_address
+from automata.broker.rabbitmq import addresses
 from automata.broker.topology import DEAD_LETTERS, RUNS, has_quorum_queues, work_arguments
 from automata.errors import Usage
 from tests.broker.conftest import connected
@@ -219,6 +220,19 @@ def test_duplicates_and_disorder_are_harmless(amqp_url: str, change: str) -> Non
     run(scene)
 
 
+def test_of_several_nodes_one_that_answers_is_enough(amqp_url: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    nobody = f"amqp://u:p@127.0.0.1:{port}/"
+
+    async def scene() -> None:
+        async with brokers(",".join([nobody, amqp_url, nobody])) as [broker]:
+            await connected(broker)
+
+    for _ in range(4):  # in an order of chance
+        run(scene)
+
+
 @pytest.mark.parametrize(
     "url",
     [
@@ -229,10 +243,12 @@ def test_duplicates_and_disorder_are_harmless(amqp_url: str, change: str) -> Non
         "amqp://u:secret@/v",
         "amqp://u:secret@h:x/",
         "amqp://[u:secret",
+        "amqp://u:secret@h/,",
+        ",".join(["amqp://u:secret@h/"] * 17),
     ],
 )
 def test_what_is_no_address_is_refused_before_anything_runs_and_without_showing_the_password(url: str) -> None:
     with pytest.raises(Usage) as refusal:
-        check_address(url)
+        addresses(url)
     assert "secret" not in str(refusal.value)
     assert "AUTOMATA_AMQP_URL" in str(refusal.value)
