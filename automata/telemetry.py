@@ -50,6 +50,12 @@ HOOK_DELIVERIES = Counter(
     ("result",),
     registry=REGISTRY,
 )
+NOTIFICATIONS = Counter(
+    "automata_notifications_total",
+    "Attempts to send a notification: delivered, retried (it will be), failed (given up).",
+    ("result",),
+    registry=REGISTRY,
+)
 SCHEDULE_FIRES = Counter("automata_schedule_fires_total", "Runs that schedules started.", registry=REGISTRY)
 SCHEDULE_LATENESS = Histogram(
     "automata_schedule_lateness_seconds",

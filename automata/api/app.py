@@ -18,6 +18,7 @@ from automata.api import (
     hooks,
     live,
     logs,
+    notifications,
     openapi,
     problem,
     proposals,
@@ -70,6 +71,7 @@ def create_app(
         provenance,
         proposals,
         logs,
+        notifications,
     ):
         app.include_router(part.router)
     openapi.install(app)

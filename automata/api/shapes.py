@@ -422,6 +422,39 @@ class LiveAnswer(Answered):
     schedules: list[dict[str, Any]]
 
 
+class NotificationTest(Given):
+    rule: Text | None = Field(None, description="The name of one; all of them when not given.")
+
+
+class RuleAnswer(Answered):
+    name: str
+    environment: str
+    on: list[str]
+    to: str = Field(description="Scheme and host, or the name of the secret that is the address.")
+    template: str
+    secret: str | None = Field(description="The name of what it is signed with.")
+    flows: list[str]
+    labels: dict[str, str]
+
+
+class NotificationAnswer(Answered):
+    """`id` is that of the header `webhook-id`, behind `msg_`."""
+
+    id: UUID
+    rule: str
+    kind: str
+    to: str
+    template: str
+    state: Literal["pending", "delivered", "failed"]
+    attempts: int
+    due_at: str | None = Field(description="When it is sent, or sent again.")
+    status: int | None = Field(description="What the receiver answered last.")
+    error: str | None
+    payload: dict[str, Any]
+    created_at: str
+    ended_at: str | None
+
+
 class LogLine(Answered):
     """`request`, of a request: {method, url, status, ms, bytes}, or `error` where no answer came."""
 

@@ -21,7 +21,7 @@ CLASSES: tuple[Class, ...] = ("breaking", "security", "behaviour", "neutral")
 Spec = Mapping[str, Any]
 
 MAX_SHOWN = 80
-_UNTOLD = ("name", "renamed_from", "$schema")
+_UNTOLD = ("name", "renamed_from", "$schema", "egress")
 _OWN = ("inputs", "outputs", "steps", "on_failure", "schedules", "webhooks")  # told part by part
 _NEUTRAL = ("description", "labels", "recording")
 _NARROWED = ("type", "enum", "pattern", "schema")
@@ -51,6 +51,7 @@ def changes(before: Spec | None, after: Spec | None, variables: tuple[Spec, Spec
     else:
         found = [*_interface(before, after), *_reach(before, after, variables), *_parts(before, after)]
         found += [*_variables(*variables), *_unmasked(before.get("recording"), after.get("recording"))]
+        found += _egress(before.get("egress") or {}, after.get("egress") or {})
     return sorted(found, key=lambda one: CLASSES.index(one.kind))
 
 
@@ -187,6 +188,29 @@ def _walk(steps: Any, prefix: str) -> Iterator[tuple[str, Spec]]:
         yield full, step
         for branch in step.get("branches", ()):
             yield from _walk(branch["steps"], f"{full}.{branch['id']}.")
+
+
+def _egress(before: Spec, after: Spec) -> Iterator[Change]:
+    """An environment's lists: what may be called that could not be is security; an empty `allow` allows all."""
+    allowed, allows = (set(one.get("allow", ())) for one in (before, after))
+    denied, denies = (set(one.get("deny", ())) for one in (before, after))
+    if allowed and not allows:
+        yield Change(
+            "security", "egress.allow", "every host may be called, where a list said which", sorted(allowed), None
+        )
+    elif allows and not allowed:
+        yield Change(
+            "behaviour", "egress.allow", f"only {', '.join(sorted(allows))} may be called", None, sorted(allows)
+        )
+    else:
+        for rule in sorted(allows - allowed):
+            yield Change("security", "egress.allow", f"`{rule}` may be called", None, rule)
+        for rule in sorted(allowed - allows):
+            yield Change("behaviour", "egress.allow", f"`{rule}` may be called no more", rule, None)
+    for rule in sorted(denied - denies):
+        yield Change("security", "egress.deny", f"`{rule}` is denied no more", rule, None)
+    for rule in sorted(denies - denied):
+        yield Change("behaviour", "egress.deny", f"`{rule}` is denied", None, rule)
 
 
 def _parts(before: Spec, after: Spec) -> Iterator[Change]:

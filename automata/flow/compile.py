@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from automata.errors import Invalid
-from automata.flow.model import GROUP, Concurrency, Flow, Input, Recording, RetryPolicy, Step
+from automata.flow.model import GROUP, Concurrency, Egress, Flow, Input, Recording, RetryPolicy, Step
 from automata.flow.template import (
     Compiled,
     Reference,
@@ -107,6 +107,7 @@ class Plan:
     concurrency: Limits | None = None
     eaches: Ids = ()
     recording: Recording | None = None
+    egress: Egress | None = None
 
     def step(self, name: str) -> PlanStep:
         """Any step by its full id. Raises KeyError."""
@@ -187,6 +188,7 @@ class _Compiler:
             concurrency=_limits(self.flow.concurrency),
             eaches=tuple(full for full, step in steps.items() if step.each),
             recording=self.flow.recording,
+            egress=self.flow.egress,
         )
 
     # --- structure -------------------------------------------------------------------------------------------------

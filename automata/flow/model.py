@@ -131,6 +131,18 @@ class Recording:
 
 
 @dataclass(frozen=True, slots=True)
+class Egress:
+    """The lists of the environment that a version was made for; a sync writes them into its spec."""
+
+    allow: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
+
+    @classmethod
+    def from_spec(cls, spec: Any) -> Egress | None:
+        return cls(tuple(spec.get("allow", ())), tuple(spec.get("deny", ()))) if isinstance(spec, Mapping) else None
+
+
+@dataclass(frozen=True, slots=True)
 class Flow:
     name: str
     steps: tuple[Step, ...]
@@ -144,6 +156,7 @@ class Flow:
     renamed_from: str | None = None
     concurrency: Concurrency | None = None
     recording: Recording | None = None
+    egress: Egress | None = None
     spec: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     @classmethod
@@ -166,6 +179,7 @@ class Flow:
             renamed_from=spec.get("renamed_from"),
             concurrency=Concurrency(**spec["concurrency"]) if "concurrency" in spec else None,
             recording=Recording.from_spec(spec.get("recording")),
+            egress=Egress.from_spec(spec.get("egress")),
             spec=spec,
         )
 

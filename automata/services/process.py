@@ -21,6 +21,7 @@ from automata.broker.contract import RUNS_PENDING, TASKS_READY, Broker, tasks_re
 from automata.errors import AutomataError, Unavailable
 from automata.services.broker import open_broker
 from automata.services.health import Health
+from automata.services.notifier import Notifier
 from automata.services.orchestrator import Orchestrator
 from automata.services.plans import Plans
 from automata.services.scheduler import Scheduler
@@ -37,6 +38,7 @@ from automata.telemetry import mask_logs
 log = logging.getLogger(__name__)
 
 API, SCHEDULER, ORCHESTRATOR, WORKER = "api", "scheduler", "orchestrator", "worker"
+NOTIFIER = "notifier"  # beside every worker, which has the secrets and the vetted way out
 ALL = frozenset({API, SCHEDULER, ORCHESTRATOR, WORKER})
 RESTART_PAUSE_SEC = 1.0
 DATABASE_PAUSE_SEC = (0.2, 5.0)  # the first and the longest pause between two looks for the database
@@ -124,6 +126,7 @@ def _loops(
         stack.push_async_callback(secrets.close)
         mask_logs(secrets.mask)
         loops[WORKER] = Worker(db, broker, plans, every, transport, settings, secrets=secrets).run
+        loops[NOTIFIER] = Notifier(db, transport, secrets, settings).run
     return loops
 
 

@@ -28,7 +28,8 @@ from automata.errors import AutomataError, Unavailable
 from automata.flow.compile import Plan
 from automata.services.plans import Compiled, Plans
 from automata.settings import Settings
-from automata.steps.contract import Outcome, StepContext, StepType, Transport
+from automata.steps.contract import Outcome, StepContext, StepType
+from automata.steps.egress import HttpTransport
 from automata.steps.execute import error_of, execute_step
 from automata.steps.recording import RecordingTransport
 from automata.steps.said import AttemptLog, LoggedTransport
@@ -64,7 +65,7 @@ class Worker:
         broker: Broker,
         plans: Plans,
         types: Mapping[str, StepType],
-        transport: Transport,
+        transport: HttpTransport,
         settings: Settings,
         *,
         secrets: Secrets | None = None,
@@ -180,14 +181,17 @@ class Worker:
             return Outcome(failure=Failure(f"step type {step.type!r} is not installed here", "unknown_type")), None
         view = _view(claim, compiled)
         context = task_context(compiled.plan, view, claim.step, claim.reads, claim.attempt, claim.now, claim.item)
-        recorder = RecordingTransport(self._transport) if compiled.plan.recording else None
+        transport = self._transport
+        if (egress := compiled.plan.egress) is not None:
+            transport = transport.narrowed(egress.allow, egress.deny)
+        recorder = RecordingTransport(transport) if compiled.plan.recording else None
         call = StepContext(
             run_id=str(claim.run.id),
             step=claim.step,
             attempt=claim.attempt,
             timeout_sec=step.timeout_sec,
             idempotency_key=f"{claim.run.id}:{claim.step}",
-            transport=LoggedTransport(recorder or self._transport, said, self._secrets.mask),
+            transport=LoggedTransport(recorder or transport, said, self._secrets.mask),
             log=said.say,
             mask=self._secrets.mask,
         )

@@ -37,6 +37,7 @@ __all__ = ["EgressPolicy", "HttpTransport", "Lookup", "TransportLimits"]
 Lookup = Callable[[str, int], Awaitable[list[str]]]
 
 MAX_HEADER_BYTES = 32 * 1024
+MAX_NARROWED = 64  # versions that run at one time have few different lists
 # aiohttp warns about larger bodies given as bytes; a BytesIO it writes in pieces.
 PIECEWISE_BYTES = 512 * 1024
 
@@ -76,6 +77,10 @@ class HttpTransport:
         self._lookup = lookup or _ThreadLookup(limits.dns_threads)
         self._session: aiohttp.ClientSession | None = None
         self._closed = False
+        self._owns_lookup = lookup is None
+        self._retired: list[HttpTransport] = []
+        self._closing: set[asyncio.Task[None]] = set()
+        self._narrowed: dict[tuple[tuple[str, ...], tuple[str, ...]], HttpTransport] = {}
 
     async def send(self, request: HttpRequest) -> HttpResponse:
         """One hop. Raises TransportError: `egress_denied`, `bad_config`, `response_too_large`, `bad_response` are
@@ -90,13 +95,33 @@ class HttpTransport:
         except Exception as error:
             raise _translated(error, request) from error
 
+    def narrowed(self, allow: tuple[str, ...], deny: tuple[str, ...]) -> HttpTransport:
+        """The transport under this policy and an environment's lists; the same one for the same lists. Raises Usage."""
+        if (known := self._narrowed.get((allow, deny))) is not None:
+            return known
+        if len(self._narrowed) >= MAX_NARROWED:
+            self._retire(self._narrowed.pop(next(iter(self._narrowed))))
+        made = HttpTransport(self.policy.narrowed(allow, deny), self.limits, self._lookup)
+        self._narrowed[allow, deny] = made
+        return made
+
+    def _retire(self, gone: HttpTransport) -> None:
+        """Requests may be under way in it: it is closed when as many others as there may be were retired after it."""
+        self._retired.append(gone)
+        if len(self._retired) > MAX_NARROWED:
+            closing = asyncio.get_running_loop().create_task(self._retired.pop(0).close())
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
+
     async def close(self) -> None:
         """Close the pool; a later `send` fails. May be called twice."""
         self._closed = True
+        for one in (*self._narrowed.values(), *self._retired):
+            await one.close()
         session, self._session = self._session, None
         if session is not None:
             await session.close()
-        if isinstance(self._lookup, _ThreadLookup):
+        if self._owns_lookup and isinstance(self._lookup, _ThreadLookup):
             self._lookup.close()
 
     def _vetted(self, request: HttpRequest) -> URL:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from ipaddress import ip_network
 
@@ -66,11 +66,14 @@ class EgressPolicy:
 
     Loopback needs `allow_loopback`; link-local, metadata, multicast and reserved addresses are denied whatever the
     lists say; private networks are allowed unless `deny` names them. Raises Usage for a rule that cannot be read.
+    `within` must agree too; `lists` is what people know the two lists by.
     """
 
     allow_loopback: bool = False
     allow: tuple[str, ...] = ()
     deny: tuple[str, ...] = ()
+    within: EgressPolicy | None = None
+    lists: tuple[str, str] = ("AUTOMATA_EGRESS_ALLOW", "AUTOMATA_EGRESS_DENY")
     _allow: tuple[Rule, ...] = field(init=False, repr=False, compare=False, default=())
     _deny: tuple[Rule, ...] = field(init=False, repr=False, compare=False, default=())
 
@@ -78,8 +81,15 @@ class EgressPolicy:
         object.__setattr__(self, "_allow", tuple(map(Rule.parse, self.allow)))
         object.__setattr__(self, "_deny", tuple(map(Rule.parse, self.deny)))
 
+    def narrowed(self, allow: tuple[str, ...], deny: tuple[str, ...]) -> EgressPolicy:
+        """This policy and, on top of it, the lists of an environment. Raises Usage."""
+        lists = ("`egress.allow` of the environment", "`egress.deny` of the environment")
+        return replace(self, allow=allow, deny=deny, within=self, lists=lists)
+
     def vet_host(self, host: str, port: int) -> Address | str:
         """Judge what the URL says, before any lookup; an address is judged whole. Raises TransportError."""
+        if self.within is not None:
+            self.within.vet_host(host, port)
         try:
             target = parse_host(host)
         except ValueError as error:
@@ -91,17 +101,19 @@ class EgressPolicy:
         self._refuse_rule(next((rule for rule in self._deny if rule.names(target, port)), None), target)
         if self._allow and not any(rule.network or rule.names(target, port) for rule in self._allow):
             # Only a network rule needs the lookup, and a lookup of a name that is made up of data is itself a leak.
-            raise _unlisted(target, target, port)
+            raise self._unlisted(target, target, port)
         return target
 
     def vet_address(self, address: Address, host: str, port: int) -> None:
         """Judge one address that `host` resolved to (or is). Raises TransportError `egress_denied`."""
+        if self.within is not None:
+            self.within.vet_address(address, host, port)
         shown = host if host == str(address) else f"{host} ({address})"
         self.vet_class(address, shown)
         found = (rule for rule in self._deny if rule.names(host, port) or _held(rule, address, port))
         self._refuse_rule(next(found, None), shown)
         if self._allow and not self._allowed(address, host, port):
-            raise _unlisted(shown, host, port)
+            raise self._unlisted(shown, host, port)
 
     def vet_class(self, address: Address, shown: str | None = None) -> None:
         """Judge by the built-in classes alone. Raises TransportError `egress_denied`."""
@@ -125,19 +137,18 @@ class EgressPolicy:
         if rule is not None:
             raise denied(
                 f"Calling {shown} is refused by the rule `{rule.text}` of the egress deny list. "
-                "Take it out of AUTOMATA_EGRESS_DENY to allow it."
+                f"Take it out of {self.lists[1]} to allow it."
             )
+
+    def _unlisted(self, shown: str, host: str, port: int) -> TransportError:
+        return denied(
+            f"Calling {shown} port {port} is refused: no rule of the egress allow list names it. "
+            f"Add `{host}` to {self.lists[0]} to allow it."
+        )
 
 
 def denied(message: str) -> TransportError:
     return TransportError("egress_denied", message, retryable=False)
-
-
-def _unlisted(shown: str, host: str, port: int) -> TransportError:
-    return denied(
-        f"Calling {shown} port {port} is refused: no rule of the egress allow list names it. "
-        f"Add `{host}` to AUTOMATA_EGRESS_ALLOW to allow it."
-    )
 
 
 def _held(rule: Rule, address: Address, port: int) -> bool:

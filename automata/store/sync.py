@@ -18,6 +18,7 @@ from psycopg.rows import class_row
 
 from automata.errors import Missing, Unavailable
 from automata.store.codec import dumps_or_none
+from automata.store.notifications import replace_rules
 from automata.store.schedules import declare_schedules
 from automata.store.versions import DesiredFlow, Written, archive_flows, write_flows
 
@@ -158,11 +159,13 @@ async def apply(
     started_at: datetime,
     archive: Iterable[str] = (),
     plan: Any = None,
+    notifications: Sequence[Mapping[str, Any]] | None = None,
 ) -> Synced:
     """Make `desired` current, archive the flows named, move the source's head, record the attempt.
 
     The caller holds `lock_source` in the same transaction. Flows that did not change may be among `desired` (they
-    cost a comparison) or be left out (they stay as they are). Raises Conflict `name_taken`; then nothing is written.
+    cost a comparison) or be left out (they stay as they are). `notifications` are the rules of the environment; None
+    leaves them as they are. Raises Conflict `name_taken`; then nothing is written.
     """
     written = await write_flows(conn, source.id, desired)
     declared = {
@@ -170,6 +173,8 @@ async def apply(
     }
     await declare_schedules(conn, declared, "git")
     archived = await archive_flows(conn, source.id, archive)
+    if notifications is not None:
+        await replace_rules(conn, source.id, notifications)
     await conn.execute(
         "UPDATE sync_sources SET head_sha = %s, tree_sha = %s, synced_at = now() WHERE id = %s",
         [sha, tree_sha, source.id],

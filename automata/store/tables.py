@@ -294,6 +294,50 @@ task_logs = Table(
     Column("lines", JSON, nullable=False),
 )
 
+notification_rules = Table(
+    "notification_rules",
+    metadata,
+    _uuid("source_id", ForeignKey("sync_sources.id"), primary_key=True),
+    _text("name", primary_key=True),
+    *_object("spec"),
+)
+
+# Not `run_id`: both have their own time to live, and a message about a run outlives it.
+notification_events = Table(
+    "notification_events",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    _text("kind"),
+    Column("about", JSONB, nullable=False),
+    _stamp("at"),
+)
+
+notifications = Table(
+    "notifications",
+    metadata,
+    _key(),
+    _text("event"),
+    _uuid("source_id"),
+    _text("rule"),
+    _text("kind"),
+    Column("payload", JSON, nullable=False),
+    _text("url"),
+    _text("secret", nullable=True),
+    _text("template"),
+    _text("state", server_default="pending"),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    _time("due_at"),
+    Column("status", Integer),
+    _text("error", nullable=True),
+    _stamp("created_at"),
+    _time("ended_at"),
+    UniqueConstraint("event", "source_id", "rule"),
+    _one_of("state", "pending", "delivered", "failed"),
+    CheckConstraint("(state = 'pending') = (ended_at IS NULL)", name="ended"),
+    Index("notifications_due", "due_at", postgresql_where=text("state = 'pending'")),
+    Index("notifications_created", "created_at", "id"),
+)
+
 run_results = Table(
     "run_results",
     metadata,

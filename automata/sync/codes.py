@@ -10,6 +10,8 @@ CODES: Mapping[str, str] = {
     "AF303": "The file of an environment does not exist.",
     "AF304": "A flow folder that `automata.yaml` names does not exist (a warning).",
     "AF305": "Two flows are renamed from the same one.",
+    "AF306": "A rule of an environment's `egress` cannot be read.",
+    "AF307": "A notification of an environment cannot be sent as it is written.",
     "AF310": "A symbolic link stands where a file or folder is read.",
     "AF311": "A submodule stands where a file or folder is read.",
     "AF312": "Two names differ only in case or in their Unicode form.",

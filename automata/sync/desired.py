@@ -172,7 +172,7 @@ def missing_folders(files: Files) -> list[Diagnostic]:
 def fingerprint(environment: Environment) -> str:
     """Identifies everything of an environment that validation and the content hash depend on."""
     secrets = None if environment.secrets is None else sorted(environment.secrets)
-    recording = [environment.recording, environment.masked]
+    recording = [environment.recording, environment.masked, environment.egress]
     text = canonical_json([environment.name, environment.file, environment.vars, secrets, recording])
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
@@ -188,7 +188,7 @@ def _check(tree: Tree, entry: Entry, environment: Environment) -> tuple[Checked,
         return Checked(None, loaded.diagnostics), Content({}, {})
     findings = Findings(entry.path, loaded.positions, found=list(loaded.diagnostics))
     variables = resolve(uses(loaded.spec), environment, findings)
-    content = Content(_recorded(loaded.spec, environment), variables)
+    content = Content(_confined(_recorded(loaded.spec, environment), environment), variables)
     calls = tuple(called_flows(loaded.spec))
     places = ("/name", "/renamed_from", *(pointer for _, pointer in calls))
     flow = Desired(
@@ -210,3 +210,8 @@ def _recorded(spec: Mapping[str, Any], environment: Environment) -> Mapping[str,
     told = spec.get("recording", "on" if environment.recording else "off")
     rest = {name: value for name, value in spec.items() if name != "recording"}
     return {**rest, "recording": {"fields": list(environment.masked)}} if told == "on" else rest
+
+
+def _confined(spec: Mapping[str, Any], environment: Environment) -> Mapping[str, Any]:
+    """The spec with the environment's egress lists, by which the worker narrows its own: part of the version too."""
+    return {**spec, "egress": environment.egress} if environment.egress else spec

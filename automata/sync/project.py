@@ -12,6 +12,8 @@ from automata.flow.shape import Shape
 from automata.flow.yaml12 import parse_yaml
 from automata.git.names import check_branch, check_folder, nearest, shown
 from automata.git.tree import joined
+from automata.steps.notice import check_rule
+from automata.steps.policy import Rule
 from automata.sync.shapes import ENVIRONMENT_SCHEMA, PROJECT_SCHEMA
 from automata.sync.source import Tree
 
@@ -55,7 +57,8 @@ class Project:
 class Environment:
     """What one environment gives its flows. `secrets` are names, None when its file lists none.
 
-    `recording` is for flows that do not say it themselves; `masked` are the project's names for all of them.
+    `recording` is for flows that do not say it themselves; `masked` are the project's names for all of them. `egress`
+    has `allow` and `deny`; each of `notifications` has a name of its own.
     """
 
     name: str
@@ -64,6 +67,8 @@ class Environment:
     secrets: frozenset[str] | None = None
     recording: bool = False
     masked: tuple[str, ...] = ()
+    egress: Mapping[str, Any] = field(default_factory=dict)
+    notifications: tuple[Mapping[str, Any], ...] = ()
 
 
 def read_project(tree: Tree) -> tuple[Project, list[Diagnostic]]:
@@ -103,7 +108,16 @@ def read_environment(tree: Tree, project: Project, name: str) -> tuple[Environme
         return Environment(name, masked=project.masked), list(findings.done())
     secrets = frozenset(value["secrets"]) if "secrets" in value else None
     recording = value.get("recording") == "on"
-    made = Environment(name, path, value.get("vars", {}), secrets, recording, project.masked)
+    made = Environment(
+        name,
+        path,
+        value.get("vars", {}),
+        secrets,
+        recording,
+        project.masked,
+        _egress(value.get("egress", {}), findings),
+        _notifications(value.get("notifications", ()), secrets, findings),
+    )
     return made, list(findings.done())
 
 
@@ -157,6 +171,37 @@ def _policy(sync: Mapping[str, Any]) -> Policy:
         return Policy(prune)
     # Who names one limit means that one: the other does not silently stay.
     return Policy(prune, sync["max_delete"].get("count"), sync["max_delete"].get("percent"))
+
+
+def _egress(given: Mapping[str, Any], findings: Findings) -> Mapping[str, Any]:
+    for key in ("allow", "deny"):
+        for index, rule in enumerate(given.get(key, ())):
+            try:
+                Rule.parse(rule)
+            except Usage as error:
+                findings.add("AF306", error.message.rstrip("."), f"/egress/{key}/{index}", error.hint)
+    return {key: list(given[key]) for key in ("allow", "deny") if given.get(key)}
+
+
+def _notifications(
+    given: Sequence[Mapping[str, Any]], secrets: frozenset[str] | None, findings: Findings
+) -> tuple[Mapping[str, Any], ...]:
+    made: list[Mapping[str, Any]] = []
+    for index, rule in enumerate(given):
+        place = f"/notifications/{index}"
+        rule = {"name": f"rule-{index + 1}", **rule}
+        if rule["name"] in {one["name"] for one in made}:
+            findings.add("AF307", f"two notifications are called `{rule['name']}`", place)
+        try:
+            named = check_rule(rule)
+        except Usage as error:
+            findings.add("AF307", error.message.rstrip("."), place, error.hint)
+            continue
+        for name in named if secrets is not None else ():
+            if name not in (secrets or ()):
+                findings.add("AF321", f"the secret `{name}` is not listed", place, severity="warning")
+        made.append(rule)
+    return tuple(made)
 
 
 def _checked(check: Callable[[str], str], text: str, pointer: str, findings: Findings) -> str | None:

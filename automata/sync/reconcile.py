@@ -128,7 +128,7 @@ class _Attempt:
             return self._report("planned", wanted, rewritten)
         known = partial(_contains, mirror, before)
         desired = await asyncio.to_thread(_versions, self.plan, tree, files, wanted, known)
-        status = await self._apply(tree, desired, state)
+        status = await self._apply(tree, desired, state, files)
         return self._report(status, wanted, rewritten)
 
     async def failed(self, error: Exception) -> None:
@@ -186,7 +186,11 @@ class _Attempt:
         return await store.load_state(conn, self.row.id if self.row else _NOBODY, names)
 
     async def _apply(
-        self, tree: Tree, desired: Sequence[DesiredFlow] = (), planned_on: list[CurrentFlow] | None = None
+        self,
+        tree: Tree,
+        desired: Sequence[DesiredFlow] = (),
+        planned_on: list[CurrentFlow] | None = None,
+        files: Files | None = None,
     ) -> Outcome:
         """Write what changed; without a plan (the files did not move) only the head and the time of the attempt."""
         assert self.row is not None
@@ -209,6 +213,7 @@ class _Attempt:
                 started_at=self.started_at,
                 archive=self.plan.archives if self.plan else (),
                 plan=plan_record(self.plan) if self.plan and self.plan.changes else None,
+                notifications=files.environment.notifications if files else None,
             )
         return "synced" if done.attempt.status == "synced" else "unchanged"
 

@@ -10,12 +10,14 @@ import sys
 from pathlib import Path
 
 from automata.flow.configs import Schema, closed, number
+from automata.steps.notice import EVENTS, TEMPLATES
 
 CHECKS = ("validate", "plan", "test", "replay")
 MAX_FOLDERS = 20
 MAX_STAGES = 50
 MAX_VARIABLES = 500
 MAX_MASKED = 200
+MAX_NOTIFICATIONS = 50
 
 _DRAFT = "https://json-schema.org/draft/2020-12/schema"
 _PATH: Schema = {"type": "string", "minLength": 1, "maxLength": 1024}
@@ -28,6 +30,45 @@ _NAME: Schema = {
     "pattern": "^[A-Za-z_][A-Za-z0-9_]{0,63}$",
     "title": "a name (letters, digits and `_`, no digit first; at most 64)",
 }
+
+_RULES: Schema = {"type": "array", "items": {"type": "string", "minLength": 1, "maxLength": 300}, "maxItems": 200}
+NOTIFICATION: Schema = closed(
+    {
+        "name": {
+            "type": "string",
+            "pattern": "^[a-z0-9][a-z0-9._-]{0,62}$",
+            "description": "What it is called in lists; `rule-1` and so on when not given.",
+        },
+        "on": {
+            "type": "array",
+            "items": {"enum": list(EVENTS)},
+            "minItems": 1,
+            "uniqueItems": True,
+            "description": "What it is told of.",
+        },
+        "url": {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": 2000,
+            "description": "Where it is sent; `{{ secrets.NAME }}` alone when the address is itself a secret.",
+        },
+        "secret": {"type": "string", **_NAME, "description": "The name of the secret that it is signed with."},
+        "template": {"enum": list(TEMPLATES), "default": "standard", "description": "What the body looks like."},
+        "flows": {
+            "type": "array",
+            "items": {"type": "string", "minLength": 1, "maxLength": 100},
+            "maxItems": 100,
+            "description": "Only of these flows; `*` stands for any text.",
+        },
+        "labels": {
+            "type": "object",
+            "maxProperties": 20,
+            "additionalProperties": {"type": "string", "maxLength": 200},
+            "description": "Only of flows that have all of these labels.",
+        },
+    },
+    required=("on", "url"),
+)
 
 PROJECT_SCHEMA: Schema = {
     "$schema": _DRAFT,
@@ -130,6 +171,22 @@ ENVIRONMENT_SCHEMA: Schema = {
                 "enum": ["on", "off"],
                 "default": "off",
                 "description": "Whether runs are recorded for `automata replay`, where a flow does not say it itself.",
+            },
+            "egress": closed(
+                {
+                    "allow": {
+                        **_RULES,
+                        "description": "Only these may be called; if empty, all others.",
+                    },
+                    "deny": {**_RULES, "description": "These may not be called."},
+                },
+                description="Narrows the worker's own lists: hosts, `*.example.com`, networks, with `:port`.",
+            ),
+            "notifications": {
+                "type": "array",
+                "items": NOTIFICATION,
+                "maxItems": MAX_NOTIFICATIONS,
+                "description": "Who is told when something needs a person.",
             },
         },
         title="environment",

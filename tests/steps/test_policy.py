@@ -221,3 +221,21 @@ def test_a_rule_takes_a_port(text: str, port: int | None) -> None:
 def test_a_rule_that_cannot_be_read_stops_the_start(text: str) -> None:
     with pytest.raises(Usage):
         EgressPolicy(deny=(text,))
+
+
+def test_an_environment_narrows_the_workers_lists_and_widens_nothing() -> None:
+    worker = EgressPolicy(allow=("*.example.com",), deny=("bad.example.com",))
+    both = worker.narrowed(("api.example.com", "other.test"), ("10.0.0.0/8",))
+    assert both.vet_host("api.example.com", 443) == "api.example.com"
+    for host, words in (
+        ("crm.example.com", "`egress.allow` of the environment"),
+        ("other.test", "AUTOMATA_EGRESS_ALLOW"),
+        ("bad.example.com", "AUTOMATA_EGRESS_DENY"),
+        ("127.0.0.1", "loopback"),
+    ):
+        with pytest.raises(TransportError, match=words):
+            both.vet_host(host, 443)
+    with pytest.raises(TransportError, match=r"`egress.deny` of the environment"):
+        both.vet_address(ip_address("10.1.2.3"), "api.example.com", 443)
+    with pytest.raises(TransportError, match="mapped"):
+        both.vet_address(ip_address("::ffff:169.254.169.254"), "api.example.com", 443)
