@@ -41,6 +41,12 @@ Files = Annotated[
     list[str] | None,
     typer.Option("--file", "-f", metavar="PATH[=FILE]", help="A file of the repository, with what FILE holds."),
 ]
+At = Annotated[
+    str | None,
+    typer.Option(
+        "--head", metavar="SHA", help="Only if the branch is still at what you looked at.", show_default=False
+    ),
+]
 Gone = Annotated[list[str] | None, typer.Option("--remove", metavar="PATH", help="A file that shall go.")]
 
 
@@ -135,14 +141,16 @@ def submit(
 def approve(
     key: Which,
     comment: Annotated[str, typer.Option("--comment", "-m", help="Why; kept with the approval.")] = "",
+    head: At = None,
     repo: Repo = None,
     path: Folder = None,
     env: Env = None,
     actor: As = None,
     output: Output = Format.TABLE,
 ) -> None:
-    """Say yes to exactly what there is now: a push drops it. The author cannot."""
-    _tell(_on(repo, path, env, actor, lambda desk: desk.review(key, approve=True, comment=comment)), "Approved", output)
+    """Say yes to exactly what there is now: a push drops it. Who had a hand in it cannot."""
+    said = _on(repo, path, env, actor, lambda desk: desk.review(key, approve=True, comment=comment, head=head))
+    _tell(said, "Approved", output)
 
 
 @app.command(epilog="Example: automata proposal reject 7 -m 'totals are in cents'")
@@ -182,13 +190,19 @@ def sandbox(
 
 @app.command(epilog="Example: automata proposal apply 7")
 def apply(
-    key: Which, repo: Repo = None, path: Folder = None, env: Env = None, actor: As = None, output: Output = Format.TABLE
+    key: Which,
+    head: At = None,
+    repo: Repo = None,
+    path: Folder = None,
+    env: Env = None,
+    actor: As = None,
+    output: Output = Format.TABLE,
 ) -> None:
     """Merge what was checked and approved, and sync it. Never by force.
 
     Exit code 5 when it may not be applied, 6 when the base has moved or conflicts.
     """
-    one, synced = _on(repo, path, env, actor, lambda desk: desk.apply(key))
+    one, synced = _on(repo, path, env, actor, lambda desk: desk.apply(key, head=head))
     if output is Format.JSON:
         say_json({**_json(one), "sync": synced.to_json()})
         return

@@ -8,7 +8,9 @@ On a remote see `push`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -24,6 +26,9 @@ from automata.git.swap import HEADS, push, swap
 MAX_FILE_BYTES = 1024 * 1024
 MAX_MESSAGE_CHARS = 10_000
 MAX_COMMITS = 2_000
+MAX_PATCH_BYTES = 4 * 1024 * 1024
+_BLOBS = (pygit2.enums.FileMode.BLOB, pygit2.enums.FileMode.BLOB_EXECUTABLE, pygit2.enums.FileMode.LINK)
+_CO_AUTHOR = re.compile(r"^[ \t]*co-authored-by[ \t]*:[ \t]*(\S.*)$", re.IGNORECASE | re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,11 @@ class Person:
         for text in (self.name, self.mail):
             if not text.strip() or len(text) > 200 or deceiving(text) or "<" in text or ">" in text:
                 raise Invalid(f"{shown(text)} cannot be part of who a commit is by.", code="bad_person")
+
+    @property
+    def key(self) -> str:
+        """Under this a person is one, however the name and the case of the mail are written."""
+        return unicodedata.normalize("NFKC", self.mail).casefold().strip()
 
     @classmethod
     def read(cls, text: str) -> Person:
@@ -124,12 +134,30 @@ def changed_paths(mirror: Mirror, before: str, after: str) -> frozenset[str]:
         return frozenset(path for delta in deltas for path in (delta.old_file.path, delta.new_file.path) if path)
 
 
-def patch(mirror: Mirror, before: str, after: str) -> str:
-    """The difference as Git writes it."""
+def patch(mirror: Mirror, before: str, after: str, most: int = MAX_PATCH_BYTES) -> str:
+    """The difference as Git writes it, at most `most` bytes; a last line says how many files are left out."""
     repository = mirror.repository
+    told: list[str] = []
     with object_faults(mirror.address):
         one, other = (repository[pygit2.Oid(hex=sha)].peel(pygit2.Tree) for sha in (before, after))
-        return str(one.diff_to_tree(other).patch or "")
+        difference = one.diff_to_tree(other)
+        for index, delta in enumerate(difference.deltas):
+            text = _patch_of(repository, difference, index, delta)
+            most -= len(text.encode(errors="replace"))
+            if most < 0:
+                told.append(f"# {len(difference) - index:,} more files differ: git diff {before} {after}\n")
+                break
+            told.append(text)
+    return "".join(told)
+
+
+def _patch_of(repository: Any, difference: Any, index: int, delta: Any) -> str:
+    sides = [file for file in (delta.old_file, delta.new_file) if file.mode in _BLOBS]
+    # Only the headers are read first: comparing what a hostile branch holds may take all the memory there is.
+    if any(repository.odb.read_header(file.id)[1] > MAX_FILE_BYTES for file in sides):
+        names = f"a/{delta.old_file.path} b/{delta.new_file.path}"
+        return f"diff --git {names}\n# more than {MAX_FILE_BYTES:,} bytes: not shown\n"
+    return str(difference[index].text or "")
 
 
 def contains(mirror: Mirror, commit: str, other: str) -> bool:
@@ -170,10 +198,33 @@ def merge_of(mirror: Mirror, branch_head: str, head: str) -> tuple[str, str] | N
 def author_of(mirror: Mirror, commit: str) -> Person:
     """Who wrote a commit; what Git holds of it, however odd, with a placeholder for nothing."""
     with object_faults(mirror.address):
-        author = mirror.repository[pygit2.Oid(hex=commit)].author
-    texts = (raw.decode("utf-8", "replace") for raw in (author.raw_name, author.raw_email))
+        return _clean(mirror.repository[pygit2.Oid(hex=commit)].author)
+
+
+def _clean(who: Any) -> Person:
+    texts = (raw.decode("utf-8", "replace") for raw in (who.raw_name, who.raw_email))
     name, mail = ("".join(one for one in text if one.isprintable() and one not in "<>")[:200] for text in texts)
     return Person(name.strip() or "nobody", mail.strip() or "nobody@localhost")
+
+
+def writers(mirror: Mirror, commits: Iterable[str]) -> frozenset[str]:
+    """The keys of all who had a hand in `commits`: authors, committers, and who is named as a co-author."""
+    found: set[str] = set()
+    with object_faults(mirror.address):
+        for sha in commits:
+            commit = mirror.repository[pygit2.Oid(hex=sha)]
+            found |= {_clean(who).key for who in (commit.author, commit.committer)}
+            message = commit.raw_message.decode("utf-8", "replace")
+            found |= {key_of(text) for text in _CO_AUTHOR.findall(message)}
+    return frozenset(found)
+
+
+def key_of(text: str) -> str:
+    """The key of somebody who is written as `Name <mail>`, however oddly."""
+    try:
+        return Person.read(text).key
+    except Invalid:
+        return text.strip().casefold()
 
 
 def _commit(mirror: Mirror, tree: str, author: Person, by: Person, message: str, parents: list[str]) -> str:

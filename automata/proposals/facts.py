@@ -8,22 +8,31 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from automata.errors import Missing
+from automata.errors import AutomataError, Conflict, Missing, Refused
 from automata.flow.model import canonical_json
-from automata.git.branches import Merge, changed_paths, contains, merge
+from automata.git.branches import (
+    MAX_COMMITS,
+    Merge,
+    brought,
+    changed_paths,
+    contains,
+    key_of,
+    merge,
+    writers,
+)
 from automata.git.mirror import Mirror
 from automata.store.proposals import Binding, CheckRow, ProposalRow, ReviewRow
 from automata.sync.desired import list_files, validate
-from automata.sync.project import read_project
+from automata.sync.project import FILE, read_project
 from automata.sync.source import Source, choose_branch
 
 Checks = Literal["pending", "passed", "failed", "stale"]
 State = Literal["DRAFT", "PENDING_REVIEW", "APPROVED", "APPLIED", "REJECTED", "CLOSED"]
 # What decides over flows without being one: whatever moves here has to do with every proposal.
-SHARED = ("automata.yaml", "environments/", "tests/")
+SHARED = (FILE, "environments/", "tests/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +44,7 @@ class Base:
     policy: Mapping[str, Any]
     digest: str
     others: frozenset[str]  # branches of environments: none of them is a proposal
+    trouble: AutomataError | None = None  # why nothing may be merged: nobody can tell what the policy is
 
     @property
     def approvals(self) -> int:
@@ -43,7 +53,10 @@ class Base:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """`head` "": the branch is gone. `merged`: the base holds it. `behind`: the base moved since it branched off."""
+    """`head` "": the branch is gone. `merged`: the base holds it. `behind`: the base moved since it branched off.
+
+    `writers` are the keys of all who had a hand in it. `trouble` is why it can be neither approved nor merged.
+    """
 
     row: ProposalRow
     base: Base
@@ -55,6 +68,8 @@ class Facts:
     check: CheckRow | None
     checks: Checks
     reviews: tuple[ReviewRow, ...]
+    writers: frozenset[str] = frozenset()
+    trouble: AutomataError | None = None
 
     @property
     def binding(self) -> Binding:
@@ -62,9 +77,9 @@ class Facts:
 
     @property
     def approvals(self) -> list[ReviewRow]:
-        """Everybody counts once, by the last word, and the author not at all."""
-        last = {review.by: review for review in reversed(self.reviews)}
-        return [last[by] for by in sorted(last) if last[by].approved]
+        """Everybody counts once, by the last word, and who had a hand in it not at all."""
+        last = {key_of(review.by): review for review in reversed(self.reviews)}
+        return [last[by] for by in sorted(last) if last[by].approved and by not in self.writers]
 
     @property
     def approvers(self) -> list[str]:
@@ -78,7 +93,8 @@ class Facts:
 
     @property
     def ready(self) -> bool:
-        return bool(self.head) and not self.merge.conflicts and self.checks == "passed"
+        sound = self.head and not self.merge.conflicts and not self.trouble and not self.base.trouble
+        return bool(sound) and self.checks == "passed"
 
     @property
     def conditions(self) -> list[str]:
@@ -86,6 +102,7 @@ class Facts:
         told = [f"checks: {self.checks}"]
         told += [f"conflicted: {', '.join(self.merge.conflicts)}"] if self.merge.conflicts else []
         told += ["behind"] if self.behind else []
+        told += [one.message.rstrip(".") for one in (self.trouble, self.base.trouble) if one]
         return told if self.head else ["the branch is gone"]
 
 
@@ -96,11 +113,19 @@ def find_base(mirror: Mirror, source: Source) -> Base:
     branch = choose_branch(mirror, source, stages_of)
     sha = mirror.resolve(branch)
     tree = mirror.tree(sha, source.path)
-    project = read_project(tree)[0]
+    project, found = read_project(tree)
     told = [dict(project.checks), list(project.masked), project.policy.prune]
     digest = hashlib.sha256(canonical_json(told).encode()).hexdigest()
     stages = {name for name in stages_of(tree).values() if name}
-    return Base(branch, sha, project.checks, digest, frozenset({branch, *stages}))
+    trouble = None
+    if any(one.severity == "error" for one in found):
+        # Its defaults would ask for less than it did before somebody broke it.
+        trouble = Refused(
+            f"{FILE} on {branch} is not valid, so nobody can tell what it asks for.",
+            code="policy_unreadable",
+            hint=f"Mend it on {branch} with git; automata validate shows what is wrong.",
+        )
+    return Base(branch, sha, project.checks, digest, frozenset({branch, *stages}), trouble)
 
 
 def changes_project(mirror: Mirror, source: Source, base: Base, head: str) -> tuple[str, ...]:
@@ -125,12 +150,38 @@ def find_facts(
         head = mirror.resolve(row.branch)
     except Missing:
         head = ""
-    if row.ended_at is not None or not head:
+    if row.ended_at is not None:
         return _ended(row, base, head, checks, reviews)
-    merged = contains(mirror, base.sha, head)
+    # Of the head that was last seen as a proposal: a branch that was set back to the base has merged nothing.
+    held = contains(mirror, base.sha, row.head_sha) and (not head or contains(mirror, base.sha, head))
+    if held or not head:
+        return replace(_ended(row, base, head, checks, reviews), merged=held)
+    try:
+        return _of_open(mirror, source, base, row, head, checks, reviews)
+    except AutomataError as error:
+        # Anybody may push anything: what cannot be read or merged stands for itself, and hides no other proposal.
+        return replace(_ended(row, base, head, checks, ()), trouble=error)
+
+
+def _of_open(
+    mirror: Mirror,
+    source: Source,
+    base: Base,
+    row: ProposalRow,
+    head: str,
+    checks: Sequence[CheckRow],
+    reviews: Sequence[ReviewRow],
+) -> Facts:
+    fork = mirror.merge_base(base.sha, head)
+    if fork is None:
+        raise Refused(f"It has no history in common with {base.branch}.", code="unrelated_history")
+    if fork == head:
+        raise Conflict(f"{base.branch} holds all that the branch has.", code="nothing_to_merge")
+    brings = brought(mirror, base.sha, head)
+    if len(brings) >= MAX_COMMITS:
+        raise Refused(f"It has {MAX_COMMITS:,} commits or more.", code="too_many_commits", hint="Squash them.")
     made = merge(mirror, base.sha, head)
-    bound = Binding(head, base.sha, made.tree, base.digest)
-    holding = _Holding(mirror, source, bound)
+    holding = _Holding(mirror, source, Binding(head, base.sha, made.tree, base.digest))
     newest = next((one for one in checks if holding(one.binding)), None)
     state: Checks = "pending"
     if newest:
@@ -142,12 +193,13 @@ def find_facts(
         base=base,
         head=head,
         merge=made,
-        merged=merged,
-        behind=mirror.merge_base(base.sha, head) != base.sha,
+        merged=False,
+        behind=fork != base.sha,
         paths=changes_project(mirror, source, base, head),
         check=newest or (checks[0] if checks else None),
         checks=state,
         reviews=tuple(one for one in reviews if holding(one.binding)),
+        writers=writers(mirror, brings) | {key_of(row.author)} if row.state == "PENDING_REVIEW" else frozenset(),
     )
 
 
@@ -181,39 +233,59 @@ class _Holding:
         """Whether what moved on the base since has nothing to do with the flows of the proposal."""
         if not contains(self.mirror, self.now.base, base):
             return False  # history was rewritten
-        prefix = f"{self.source.path}/" if self.source.path else ""
-        moved = {
-            path.removeprefix(prefix)
-            for path in changed_paths(self.mirror, base, self.now.base)
-            if path.startswith(prefix)
-        }
-        if any(path.startswith(SHARED) for path in moved):
+        moved = self._changed(base, self.now.base)
+        fork = self.mirror.merge_base(self.now.base, self.now.head) or self.now.base
+        own = self._changed(fork, self.now.head)
+        if not moved:
+            return True
+        try:
+            sides = [_Side.read(self.mirror, self.source, sha) for sha in (self.now.base, self.now.head)]
+        except AutomataError:
+            return False  # what is not valid tells nothing about who calls whom
+        config = (FILE, *(file for side in sides for file in side.files))
+        if any(path.startswith((*SHARED, *config)) for path in moved) or any(path in config for path in own):
             return False
-        return not moved & self._related(prefix)
+        return not moved & _related(sides, own)
 
-    def _related(self, prefix: str) -> set[str]:
-        """Files of the flows that the proposal changes, and of all that call them or are called by them."""
-        now = self.now
-        fork = self.mirror.merge_base(now.base, now.head) or now.base
-        own = {path for path in changed_paths(self.mirror, fork, now.head) if path.startswith(prefix)}
-        calls, paths = self._calls()
-        names = {name for name, path in paths.items() if path in own}
-        while (
-            more := {
-                other
-                for name, called in calls.items()
-                for other in ({name} if called & names else set()) | (called if name in names else set())
-            }
-            - names
-        ):
-            names |= more
-        found = own | {paths[name] for name in names if name in paths}
-        return {path.removeprefix(prefix) for path in found}
+    def _changed(self, before: str, after: str) -> set[str]:
+        """The project's paths, from its folder."""
+        prefix = f"{self.source.path}/" if self.source.path else ""
+        changed = changed_paths(self.mirror, before, after)
+        return {path.removeprefix(prefix) for path in changed if path.startswith(prefix)}
 
-    def _calls(self) -> tuple[dict[str, set[str]], dict[str, str]]:
-        """Of the base as it is now: whom each flow calls, and where it is written."""
-        tree = self.mirror.tree(self.now.base, self.source.path)
-        files = list_files(tree, self.source.environment)
-        wanted = validate(tree, files)
-        calls = {flow.name: {name for name, _ in flow.calls} for flow in wanted.flows}
-        return calls, {flow.name: flow.path for flow in wanted.flows}
+
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """Whom each flow calls, where flows are written, and the files of environments: of the base, and of the head."""
+
+    calls: Mapping[str, set[str]]
+    paths: Mapping[str, str]
+    files: frozenset[str]
+
+    @classmethod
+    def read(cls, mirror: Mirror, source: Source, sha: str) -> _Side:
+        tree = mirror.tree(sha, source.path)
+        files = list_files(tree, source.environment)
+        flows = validate(tree, files).flows
+        prefix = f"{source.path}/" if source.path else ""
+        return cls(
+            {flow.name: {name for name, _ in flow.calls} for flow in flows},
+            {flow.name: flow.path.removeprefix(prefix) for flow in flows},
+            frozenset(stage.file for stage in files.project.stages.values() if stage.file),
+        )
+
+
+def _related(sides: Sequence[_Side], own: set[str]) -> set[str]:
+    """Files of the flows that the proposal changes, and of all that call them or are called by them, on either side."""
+    names = {name for side in sides for name, path in side.paths.items() if path in own}
+    edges = [(name, called) for side in sides for name, called in side.calls.items()]
+    while (
+        more := {
+            other
+            for name, called in edges
+            for other in ({name} if called & names else set()) | (called if name in names else set())
+        }
+        - names
+    ):
+        names |= more
+    return own | {side.paths[name] for side in sides for name in names if name in side.paths}

@@ -3,17 +3,23 @@
 Failure argument. `apply` moves the branch by compare-and-swap, from the base that the check was of to the merge that
 was checked, and only then writes to the database. Whoever dies before the move has changed nothing. Behind it the base
 holds the head, and whoever looks next sees that and records the proposal as applied; the sync is the controller's work
-anyway. Of two that apply at once one moves the branch, the other is told that it moved.
+anyway. Of two that apply at once one moves the branch, the other is told that it moved. The row is locked while the
+branch moves: who rejects or closes it meanwhile waits, and hears that it is applied. A push that outlives that
+transaction has moved the branch all the same, and counts as one whose process died.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
+from uuid import UUID
 
-from automata.errors import Conflict, Invalid, Missing, Refused, Usage
+from automata.errors import AutomataError, Conflict, Invalid, Missing, Refused, Usage
 from automata.git.branches import (
     Person,
     author_of,
@@ -27,7 +33,7 @@ from automata.git.branches import (
     tree_of,
 )
 from automata.git.mirror import Mirror
-from automata.git.names import shown
+from automata.git.names import deceiving, shown
 from automata.proposals.content import Pair, pairs
 from automata.proposals.facts import Base, Facts, changes_project, find_base, find_facts
 from automata.proposals.rehearsal import rehearse
@@ -42,6 +48,8 @@ from automata.sync.source import Source
 MAX_BRANCHES = 500
 MAX_TITLE_CHARS = 200
 MAX_COMMENT_CHARS = 4_000
+
+log = logging.getLogger(__name__)
 
 # (repository, folder, environment, base, head) -> the report of `automata check`
 Checker = Callable[..., Awaitable[dict[str, Any]]]
@@ -89,19 +97,39 @@ class Reviewing:
         return [await self._facts(row) for row in rows]
 
     async def find(self, key: str) -> Facts:
-        """One proposal by its number or branch. Raises Missing."""
+        """One proposal by its number or branch. Raises Missing, and Unavailable for a branch that cannot be read."""
+        broken: AutomataError | None = None
         try:
-            head = await asyncio.to_thread(self.mirror.resolve, key)
+            await self._notice(key)
         except (Missing, Usage):
-            head = ""
-        if head and key not in self.base.others:
+            pass
+        except AutomataError as error:
+            broken = error
+        try:
+            row = await self._row(key)
+        except Missing:
+            if broken:
+                raise broken from None
+            raise
+        if row.branch != key and row.state in store.OPEN:
+            with suppress(AutomataError):  # the facts say what is wrong with it
+                await self._notice(row.branch)
+            row = await self._row(str(row.number))
+        return await self._facts(row)
+
+    async def _notice(self, branch: str) -> None:
+        """Where a branch is now, if it is a proposal's."""
+        if branch in self.base.others:
+            return
+        head = await asyncio.to_thread(self.mirror.resolve, branch)
+        if await asyncio.to_thread(changes_project, self.mirror, self.source, self.base, head):
             author = await asyncio.to_thread(author_of, self.mirror, head)
             async with self.db.transaction() as conn:
-                if await asyncio.to_thread(changes_project, self.mirror, self.source, self.base, head):
-                    await self._see(conn, key, head, author)
+                await self._see(conn, branch, head, author)
+
+    async def _row(self, key: str) -> ProposalRow:
         async with self.db.connection() as conn:
-            row = await store.find_proposal(conn, self.row.id, key)
-        return await self._facts(row)
+            return await store.find_proposal(conn, self.row.id, key)
 
     async def _see(self, conn: Connection, branch: str, head: str, author: Person) -> None:
         if not await store.was_ended(conn, self.row.id, branch, head):
@@ -114,10 +142,11 @@ class Reviewing:
                 continue
             try:
                 head = self.mirror.resolve(branch)
-            except (Missing, Usage):
-                continue  # deleted meanwhile, or a name that we do not take
-            if changes_project(self.mirror, self.source, self.base, head):
-                found.append((branch, head, author_of(self.mirror, head)))
+                if changes_project(self.mirror, self.source, self.base, head):
+                    found.append((branch, head, author_of(self.mirror, head)))
+            except AutomataError as error:
+                # Deleted meanwhile, a name that we do not take, or objects that are broken: no reason to hide the rest.
+                log.info("the branch %s is no proposal: %s", shown(branch), error)
         return found
 
     async def _facts(self, row: ProposalRow) -> Facts:
@@ -134,19 +163,20 @@ class Reviewing:
 
         Only what was said of exactly this merge is kept with it: to say less than was so is safe, to say more is not.
         """
-        found = await asyncio.to_thread(merge_of, self.mirror, self.base.sha, facts.head)
+        head = facts.row.head_sha
+        found = await asyncio.to_thread(merge_of, self.mirror, self.base.sha, head)
         made, before = found or (self.base.sha, self.base.sha)
         tree = await asyncio.to_thread(tree_of, self.mirror, made)
-        same = (one for one in checks if (one.head, one.base, one.tree) == (facts.head, before, tree))
+        same = (one for one in checks if (one.head, one.base, one.tree) == (head, before, tree))
         check = next(same, None)
         said = tuple(one for one in reviews if check and one.binding == check.binding)
-        await self._record(replace(facts, reviews=said), made, before, check, None)
+        applied = await self._applied(replace(facts, reviews=said), made, before, check, None)
+        async with self.db.transaction() as conn:
+            await self._record(conn, facts.row.id, applied)
         return await self._again(facts)
 
     async def _again(self, facts: Facts) -> Facts:
-        async with self.db.connection() as conn:
-            row = await store.find_proposal(conn, self.row.id, str(facts.row.number))
-        return await self._facts(row)
+        return await self._facts(await self._row(str(facts.row.number)))
 
     # -- changing --------------------------------------------------------------------------------------------------
 
@@ -154,31 +184,34 @@ class Reviewing:
         """A branch off the base with one commit of `files` (paths from the repository's root; None takes one away)."""
         if branch in self.base.others:
             raise Usage(f"{shown(branch)} is the branch of an environment.", code="environment_branch")
+        if branch.isascii() and branch.isdigit():
+            raise Usage(f"{branch} is how a proposal is called, and cannot be its branch.", code="branch_name")
+        title = _title(title if title is not None else _first_line(message))
         commit = await asyncio.to_thread(commit_files, self.mirror, self.base.sha, files, self.actor, message)
         await asyncio.to_thread(move, self.mirror, branch, None, commit)
-        return await self._named(branch, title or message.splitlines()[0])
+        await asyncio.to_thread(self.mirror.fetch)
+        return await self._named(await self.find(branch), title)
 
     async def update(
         self, key: str, files: Mapping[str, bytes | None], message: str | None, title: str | None
     ) -> Facts:
         """One more commit on the branch, or another title."""
+        title = None if title is None else _title(title)
         facts = self._open(await self.find(key))
         if files:
             commit = await asyncio.to_thread(
                 commit_files, self.mirror, facts.head, files, self.actor, message or "Update the proposal"
             )
             await asyncio.to_thread(move, self.mirror, facts.row.branch, facts.head, commit)
-        return await self._named(facts.row.branch, title)
+            await asyncio.to_thread(self.mirror.fetch)
+        return await self._named(await self.find(str(facts.row.number)), title)
 
-    async def _named(self, branch: str, title: str | None) -> Facts:
-        await asyncio.to_thread(self.mirror.fetch)
-        facts = await self.find(branch)
-        if title is not None:
-            if not 0 < len(title.strip()) <= MAX_TITLE_CHARS:
-                raise Invalid(f"A title has 1 to {MAX_TITLE_CHARS} characters.", code="bad_title")
-            async with self.db.transaction() as conn:
-                await store.rename_proposal(conn, facts.row.id, title.strip())
-        return await self.find(branch)
+    async def _named(self, facts: Facts, title: str | None) -> Facts:
+        if title is None:
+            return facts
+        async with self.db.transaction() as conn:
+            await store.rename_proposal(conn, facts.row.id, title)
+        return await self._again(facts)
 
     async def submit(self, key: str) -> Facts:
         """Ask for a review."""
@@ -187,27 +220,30 @@ class Reviewing:
 
     async def close(self, key: str) -> Facts:
         """End it unapplied; its branch stays. Another push makes it a new proposal."""
-        return await self._move(self._open(await self.find(key)), "CLOSED")
+        return await self._move(self._open(await self.find(key), there=False), "CLOSED")
 
-    async def review(self, key: str, *, approve: bool, comment: str) -> Facts:
-        """Say yes or no to exactly what there is now. No ends the proposal. Its author has no say."""
+    async def review(self, key: str, *, approve: bool, comment: str, head: str | None = None) -> Facts:
+        """Say yes or no to exactly what there is now. No ends the proposal. Who had a hand in it has no say.
+
+        `head` is what was looked at, a SHA or the beginning of one: Conflict (`head_moved`) when it is another now.
+        """
         facts = self._open(await self.find(key))
+        _expect(facts, head)
         if facts.row.state != "PENDING_REVIEW":
             raise Conflict(
                 "It is a draft: nobody has asked for a review.",
                 code="not_submitted",
                 hint=f"automata proposal submit {facts.row.number}",
             )
-        if approve and facts.merge.conflicts:
-            raise _conflicted(facts)
+        if approve:
+            _refuse_trouble(facts)
         if len(comment) > MAX_COMMENT_CHARS:
             raise Invalid(f"A comment has at most {MAX_COMMENT_CHARS:,} characters.", code="too_long")
-        writers = {
-            Person.read(facts.row.author).mail,
-            (await asyncio.to_thread(author_of, self.mirror, facts.head)).mail,
-        }
-        if approve and self.actor.mail.lower() in {mail.lower() for mail in writers}:
-            raise Refused("The author of a proposal cannot approve it.", code="own_proposal")
+        if approve and self.actor.key in facts.writers:
+            raise Refused(
+                "Who wrote, committed or co-authored a part of it, or made the proposal, cannot approve it.",
+                code="own_proposal",
+            )
         async with self.db.transaction() as conn:
             await store.add_review(
                 conn, facts.row.id, facts.binding, approved=approve, by=str(self.actor), comment=comment
@@ -217,8 +253,7 @@ class Reviewing:
     async def checkable(self, key: str) -> Facts:
         """What a check would be of. Raises Conflict for one that has ended or conflicts."""
         facts = self._open(await self.find(key))
-        if facts.merge.conflicts:
-            raise _conflicted(facts)
+        _refuse_trouble(facts)
         return facts
 
     async def sandbox(self, key: str) -> tuple[Facts, CheckRow]:
@@ -241,12 +276,13 @@ class Reviewing:
         """Where the branch left the base."""
         return self.mirror.merge_base(self.base.sha, facts.head) or self.base.sha
 
-    async def apply(self, key: str) -> tuple[Facts, SyncReport]:
+    async def apply(self, key: str, *, head: str | None = None) -> tuple[Facts, SyncReport]:
         """Merge what was checked and approved, then sync. Raises Refused, Conflict; then the branch has not moved.
 
+        `head`: see `review`.
         What the sync refuses is raised as it comes: the merge is made then, and the proposal applied.
         """
-        facts = await self.applicable(key)
+        facts = await self.applicable(key, head=head)
         made, check = await self._check(facts)
         if not check.passed:
             raise Refused(
@@ -254,17 +290,23 @@ class Reviewing:
                 code="check_failed",
                 hint=f"automata proposal show {facts.row.number}",
             )
-        await asyncio.to_thread(move, self.mirror, self.base.branch, self.base.sha, made)
-        await self._record(facts, made, self.base.sha, check, str(self.actor))
+        applied = await self._applied(facts, made, self.base.sha, check, str(self.actor))
+        async with self.db.transaction() as conn:
+            # Who says no or closes it now waits until it is merged, and is told so.
+            row = await store.lock_proposal(conn, facts.row.id)
+            if row.state != "PENDING_REVIEW":
+                raise Conflict(f"It is {row.state} meanwhile.", code="proposal_ended")
+            await asyncio.to_thread(move, self.mirror, self.base.branch, self.base.sha, made)
+            await self._record(conn, row.id, applied)
         synced = await sync_once(self.db, self.source)
         self.base = await asyncio.to_thread(find_base, self.mirror, self.source)
         return await self._again(facts), synced
 
-    async def applicable(self, key: str) -> Facts:
+    async def applicable(self, key: str, *, head: str | None = None) -> Facts:
         """What `apply` would merge, but for the check. Raises Refused, Conflict."""
         facts = self._open(await self.find(key))
-        if facts.merge.conflicts:
-            raise _conflicted(facts)
+        _expect(facts, head)
+        _refuse_trouble(facts)
         if facts.row.state != "PENDING_REVIEW":
             raise Conflict("It is a draft.", code="not_submitted", hint=f"automata proposal submit {facts.row.number}")
         missing = self.base.approvals - len(facts.approvers)
@@ -279,8 +321,6 @@ class Reviewing:
 
     async def _check(self, facts: Facts) -> tuple[str, CheckRow]:
         """(merge commit, what the check says of it). What is known of exactly this is not found out again."""
-        if facts.merge.conflicts:
-            raise _conflicted(facts)
         title, number = facts.row.title, facts.row.number
         approved = "".join(f"Approved-by: {one}\n" for one in facts.approvers)
         message = f"Merge proposal {number}: {title}\n\nProposal: {facts.row.id}\n{approved}"
@@ -294,13 +334,14 @@ class Reviewing:
             check = await store.add_check(conn, facts.row.id, facts.binding, passed=bool(report["ok"]), report=report)
         return made, check
 
-    async def _record(self, facts: Facts, made: str, before: str, check: CheckRow | None, by: str | None) -> None:
+    async def _applied(self, facts: Facts, made: str, before: str, check: CheckRow | None, by: str | None) -> Applied:
         commits = await asyncio.to_thread(brought, self.mirror, before, made)
-        applied = Applied(made, commits, by, check.id if check else None, [one.id for one in facts.approvals])
-        async with self.db.transaction() as conn:
-            row = await store.lock_proposal(conn, facts.row.id)
-            if row.state in store.OPEN:
-                await store.set_applied(conn, row.id, applied)
+        return Applied(made, commits, by, check.id if check else None, [one.id for one in facts.approvals])
+
+    async def _record(self, conn: Connection, id: UUID, applied: Applied) -> None:
+        row = await store.lock_proposal(conn, id)
+        if row.state in store.OPEN:
+            await store.set_applied(conn, row.id, applied)
 
     async def _move(self, facts: Facts, state: store.State) -> Facts:
         async with self.db.transaction() as conn:
@@ -310,10 +351,10 @@ class Reviewing:
             await store.set_state(conn, row.id, state, by=str(self.actor) if state in store.ENDED else None)
         return await self._again(facts)
 
-    def _open(self, facts: Facts) -> Facts:
+    def _open(self, facts: Facts, *, there: bool = True) -> Facts:
         if facts.row.state not in store.OPEN:
             raise Conflict(f"The proposal {facts.row.number} is {facts.row.state}.", code="proposal_ended")
-        if not facts.head:
+        if there and not facts.head:
             raise Missing(
                 f"The branch {shown(facts.row.branch)} is gone.",
                 code="branch_not_found",
@@ -326,6 +367,40 @@ def _fetched(source: Source) -> Mirror:
     mirror = source.open()
     mirror.fetch()
     return mirror
+
+
+def _expect(facts: Facts, head: str | None) -> None:
+    if head is None:
+        return
+    if not re.fullmatch(r"[0-9a-f]{7,40}", head):
+        raise Usage(f"{shown(head)} is not a commit.", code="bad_sha", hint="7 to 40 hexadecimal digits are expected.")
+    if not facts.head.startswith(head):
+        raise Conflict(
+            f"{shown(facts.row.branch)} is at {facts.head[:12]} by now.",
+            code="head_moved",
+            hint=f"Look at it again: automata proposal diff {facts.row.number}",
+        )
+
+
+def _refuse_trouble(facts: Facts) -> None:
+    if facts.merge.conflicts:
+        raise _conflicted(facts)
+    for trouble in (facts.trouble, facts.base.trouble):
+        if trouble:
+            raise trouble
+
+
+def _first_line(message: str) -> str:
+    line = next((line for line in message.splitlines() if line.strip()), "")
+    return " ".join("".join(" " if deceiving(one) else one for one in line).split())[:MAX_TITLE_CHARS]
+
+
+def _title(text: str) -> str:
+    text = text.strip()
+    # It stands in the message of the merge: a line of its own there would be one more `Approved-by`.
+    if not 0 < len(text) <= MAX_TITLE_CHARS or deceiving(text):
+        raise Invalid(f"A title has 1 to {MAX_TITLE_CHARS} characters, on one line.", code="bad_title")
+    return text
 
 
 def _conflicted(facts: Facts) -> Conflict:

@@ -1,7 +1,8 @@
 """The check of a proposal, in a process of its own: limited, without a secret in its environment, and with an end.
 
 Failure argument. The child reads Git objects and writes one report to its standard output. Whatever it does, it is
-killed with all that it started when its time is over; what it says counts only when it is a whole report.
+killed with all that it started when its time is over. What it says counts only when it is a whole report, of the
+commits that were asked about, and when its verdict follows from the stages that the base requires, read here once more.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from typing import Any
 import orjson
 
 from automata.errors import Unavailable
+from automata.git.mirror import Mirror
+from automata.report.check import REQUIRED, STAGES
+from automata.sync.project import read_project
 
 SECONDS = 600.0
 MAX_REPORT_BYTES = 64 * 1024 * 1024
@@ -35,8 +39,9 @@ async def rehearse(
     Raises Unavailable (`check_broken`, `check_too_long`) when there is none.
     """
     report = await _child("check", repository, folder, environment, base, head, seconds)
-    if not isinstance(report.get("ok"), bool):
-        raise Unavailable("The check's report does not say how it went.", code="check_broken")
+    required = await asyncio.to_thread(_required, repository, folder, base)
+    if not _believable(report, base, head, required):
+        raise Unavailable("What the check says is not about this merge, or not about all of it.", code="check_broken")
     return report
 
 
@@ -56,6 +61,24 @@ async def _child(
     return _report(code, out, err)
 
 
+def _required(repository: Path, folder: str, base: str) -> set[str]:
+    """The stages that the base requires: what the child says of that is only believed when it says the same."""
+    tree = Mirror.open(str(repository), repository).tree(base, folder)
+    return set(read_project(tree)[0].checks.get("required", REQUIRED))
+
+
+def _believable(report: dict[str, Any], base: str, head: str, required: set[str]) -> bool:
+    """Whether the report is of these commits, and its verdict follows from stages that are all there."""
+    try:
+        states = {one["name"]: one["state"] for one in report["stages"]}
+        asked = {one["name"] for one in report["stages"] if one["required"]}
+        failed = {name for name in required if states.get(name) != "passed"}
+        told = (report["base"], report["head"], asked, set(report["failed"]), report["ok"])
+    except (KeyError, TypeError):
+        return False
+    return set(states) == set(STAGES) and told == (base, head, required, failed, not failed)
+
+
 async def run(command: tuple[str, ...], home: str, seconds: float) -> tuple[int, bytes, bytes]:
     """Exit code and output of a command in a session of its own. Raises Unavailable when its time is over."""
     process = await asyncio.create_subprocess_exec(
@@ -69,7 +92,8 @@ async def run(command: tuple[str, ...], home: str, seconds: float) -> tuple[int,
     )
     try:
         async with asyncio.timeout(seconds):
-            out, err = await process.communicate()
+            out, err = await asyncio.gather(*(_read(pipe) for pipe in (process.stdout, process.stderr)))
+            await process.wait()
     except TimeoutError:
         raise Unavailable(f"The check did not come to an end within {seconds:g} s.", code="check_too_long") from None
     finally:
@@ -77,6 +101,15 @@ async def run(command: tuple[str, ...], home: str, seconds: float) -> tuple[int,
             os.killpg(process.pid, signal.SIGKILL)
         await process.wait()
     return process.returncode or 0, out, err
+
+
+async def _read(pipe: asyncio.StreamReader | None) -> bytes:
+    """Up to one byte more than a report may have; what a child says beyond that is read and dropped."""
+    assert pipe is not None
+    kept = bytearray()
+    while some := await pipe.read(1 << 16):
+        kept += some[: MAX_REPORT_BYTES + 1 - len(kept)]
+    return bytes(kept)
 
 
 def _report(code: int, out: bytes, err: bytes) -> dict[str, Any]:

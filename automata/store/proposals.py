@@ -154,15 +154,18 @@ async def list_proposals(
 
 
 async def find_proposal(conn: Connection, source_id: UUID, key: str) -> ProposalRow:
-    """By its number, or by its branch (the newest of it). Raises Missing."""
+    """By its number, or by its branch (the newest of it). Raises Missing.
+
+    A number is a number first: else a branch of that name, which anybody may push, would stand in for the proposal.
+    """
     number = int(key) if key.isascii() and key.isdigit() and len(key) < 19 else None
     async with conn.cursor(row_factory=class_row(ProposalRow)) as cursor:
         await cursor.execute(
             sql.SQL(
                 "SELECT {} FROM proposals WHERE source_id = %s AND (number = %s OR branch = %s)"
-                " ORDER BY branch = %s DESC, number DESC LIMIT 1"
+                " ORDER BY number IS NOT DISTINCT FROM %s DESC, number DESC LIMIT 1"
             ).format(_ROW),
-            [source_id, number, key, key],
+            [source_id, number, key, number],
         )
         if row := await cursor.fetchone():
             return row

@@ -11,6 +11,7 @@ import pytest
 from automata.errors import AutomataError, Conflict, Invalid, Refused, Usage
 from automata.git.branches import (
     MAX_FILE_BYTES,
+    MAX_PATCH_BYTES,
     Person,
     author_of,
     brought,
@@ -18,10 +19,12 @@ from automata.git.branches import (
     commit_files,
     commit_merge,
     contains,
+    key_of,
     merge,
     merge_of,
     move,
     patch,
+    writers,
 )
 from automata.git.mirror import Mirror
 
@@ -161,3 +164,37 @@ def test_a_branch_that_somebody_stands_on_is_left_alone(repo: Any, tmp_path: Pat
     repo.git("checkout", "-q", "-b", "elsewhere")
     move(mirror, "main", start, made)
     assert repo.git("rev-parse", "main") == made
+
+
+def test_all_who_had_a_hand_in_a_commit_are_its_writers(repo: Any, tmp_path: Path) -> None:
+    repo.commit({"a": "1"})
+    start = repo.git("rev-parse", "HEAD")
+    repo.write({"a": "2"})
+    message = "Change\n\nBody\n\nCo-authored-by: Bob <BOB@example.com>\nCO-AUTHORED-BY:Eve <eve@example.com>\r\n"
+    repo.git("commit", "-q", "-a", "-m", message, GIT_COMMITTER_NAME="Cid", GIT_COMMITTER_EMAIL="cid@example.com")
+    head = repo.git("rev-parse", "HEAD")
+    mirror = Mirror.open(str(repo.path), tmp_path / "mirrors")
+    found = writers(mirror, brought(mirror, start, head))
+    assert found == {f"{name}@example.com" for name in ("ada", "bob", "cid", "eve")}
+
+
+def test_somebody_is_one_however_they_are_written() -> None:
+    written = ["Bob <bob@example.com>", "Robert <BOB@Example.COM>", "<bob@example.com>", "Bob < bob@example.com >",
+               "Bob <\uff42ob@example.com>"]  # fmt: skip
+    assert {key_of(text) for text in written} == {"bob@example.com"}
+    assert key_of("Bob") == "bob@localhost"
+    assert key_of("a\0b") == "a\0b"
+    for text in ("a\rb", "a\x1b[31m", "a\u202eb"):
+        with pytest.raises(Invalid):
+            Person(text, "a@b")
+
+
+def test_a_patch_has_an_end_and_a_huge_file_is_only_named(repo: Any, tmp_path: Path) -> None:
+    before = repo.commit({"a.txt": "1\n"})
+    line = "x" * 99 + "\n"
+    files = {f"{number}.txt": line * 10_000 for number in range(8)}
+    after = repo.commit({"0-huge.txt": line * 1_000_000, **files, "a.txt": "2\n"})
+    told = patch(Mirror.open(str(repo.path), tmp_path / "mirrors"), before, after)
+    assert "diff --git a/0-huge.txt b/0-huge.txt\n# more than 1,048,576 bytes: not shown\n" in told
+    assert len(told.encode()) < MAX_PATCH_BYTES + 200
+    assert told.endswith(f"# 5 more files differ: git diff {before} {after}\n")

@@ -6,7 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,73 +19,12 @@ from automata.proposals.life import Reviewing
 from automata.proposals.rehearsal import rehearse, run
 from automata.store import proposals as store
 from automata.store.database import Database
-from automata.store.provenance import Origin, origins
 from automata.sync.reconcile import sync_once
 from automata.sync.source import Source
+from tests.proposals.desk import ADA, BOB, EVE, Site, Use
 from tests.proposals.repo import POLICY, Repo, text
 
 ROUNDS = 100
-ADA = Person("Ada", "ada@example.com")
-BOB = Person("Bob", "bob@example.com")
-EVE = Person("Eve", "eve@example.com")
-
-
-@pytest.fixture
-def repo(tmp_path: Path) -> Repo:
-    return Repo.made(tmp_path)
-
-
-class Checked:
-    """A check that says what it is told to, and remembers what it was asked."""
-
-    def __init__(self) -> None:
-        self.ok = True
-        self.asked: list[tuple[str, str]] = []
-
-    async def __call__(self, repository: Path, folder: str, environment: str, base: str, head: str) -> dict[str, Any]:
-        self.asked.append((base, head))
-        return {"ok": self.ok, "failed": [] if self.ok else ["test"], "stages": []}
-
-
-class Site:
-    def __init__(self, db: Database, repo: Repo, checker: Any) -> None:
-        self.db, self.repo, self.checker = db, repo, checker
-        self.source = Source(str(repo.bare), mirrors=repo.bare.parent / "mirrors")
-
-    async def desk(self, actor: Person = BOB) -> Reviewing:
-        return await Reviewing.open(self.db, self.source, actor, self.checker)
-
-    async def approved(self, branch: str) -> Reviewing:
-        desk = await self.desk()
-        await desk.submit(branch)
-        await desk.sandbox(branch)
-        assert (await desk.review(branch, approve=True, comment="")).state == "APPROVED"
-        return desk
-
-    async def value(self, query: str, *values: Any) -> Any:
-        async with self.db.connection() as conn:
-            row = await (await conn.execute(query.encode(), values)).fetchone()
-        return row and row[0]
-
-    async def origin(self, commit: str) -> Origin:
-        id = await self.value("SELECT id FROM flow_versions WHERE commit_sha = %s", commit)
-        async with self.db.connection() as conn:
-            return (await origins(conn, [id]))[id]
-
-
-Use = Callable[[Callable[[Site], Awaitable[None]]], None]
-
-
-@pytest.fixture
-def use(fresh_database_url: str, repo: Repo) -> Callable[..., None]:
-    def on(scenario: Callable[[Site], Awaitable[None]], checker: Any = None) -> None:
-        async def main() -> None:
-            async with await Database.open(fresh_database_url, max_size=3) as db:
-                await scenario(Site(db, repo, checker or Checked()))
-
-        asyncio.run(main())
-
-    return on
 
 
 def test_a_branch_that_changes_flows_is_a_proposal_and_others_are_none(use: Use, repo: Repo) -> None:

@@ -1,0 +1,59 @@
+"""A repository of proposals, the desk that they come to, and people who sit there."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from automata.git.branches import Person
+from automata.proposals.life import Reviewing
+from automata.store.database import Database
+from automata.store.provenance import Origin, origins
+from automata.sync.source import Source
+from tests.proposals.repo import Repo
+
+ADA = Person("Ada", "ada@example.com")
+BOB = Person("Bob", "bob@example.com")
+EVE = Person("Eve", "eve@example.com")
+
+
+class Checked:
+    """A check that says what it is told to, and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.ok = True
+        self.asked: list[tuple[str, str]] = []
+
+    async def __call__(self, repository: Path, folder: str, environment: str, base: str, head: str) -> dict[str, Any]:
+        self.asked.append((base, head))
+        return {"ok": self.ok, "failed": [] if self.ok else ["test"], "stages": []}
+
+
+class Site:
+    def __init__(self, db: Database, repo: Repo, checker: Any) -> None:
+        self.db, self.repo, self.checker = db, repo, checker
+        self.source = Source(str(repo.bare), mirrors=repo.bare.parent / "mirrors")
+
+    async def desk(self, actor: Person = BOB) -> Reviewing:
+        return await Reviewing.open(self.db, self.source, actor, self.checker)
+
+    async def approved(self, branch: str) -> Reviewing:
+        desk = await self.desk()
+        await desk.submit(branch)
+        await desk.sandbox(branch)
+        assert (await desk.review(branch, approve=True, comment="")).state == "APPROVED"
+        return desk
+
+    async def value(self, query: str, *values: Any) -> Any:
+        async with self.db.connection() as conn:
+            row = await (await conn.execute(query.encode(), values)).fetchone()
+        return row and row[0]
+
+    async def origin(self, commit: str) -> Origin:
+        id = await self.value("SELECT id FROM flow_versions WHERE commit_sha = %s", commit)
+        async with self.db.connection() as conn:
+            return (await origins(conn, [id]))[id]
+
+
+Use = Callable[[Callable[[Site], Awaitable[None]]], None]
