@@ -16,10 +16,14 @@ from automata import __version__
 METRICS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 # Beats of an interactive API: below 5 ms all is well, above 10 s a client has given up (a long poll has its own route).
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+# Steps: a transform takes microseconds in a worker, a call that waits for a person's system minutes.
+_STEP_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 _ROWS = (1, 2, 5, 10, 25, 50, 100, 250, 500)
 
 # Not prometheus_client's global registry: two apps in one test process must not share what a third library adds.
 REGISTRY = CollectorRegistry()
+# What is true of the whole system, however many processes there are: only those that serve the API show it.
+SYSTEM = CollectorRegistry()
 
 HTTP_REQUESTS = Counter(
     "automata_http_requests_total",
@@ -55,6 +59,73 @@ NOTIFICATIONS = Counter(
     "Attempts to send a notification: delivered, retried (it will be), failed (given up).",
     ("result",),
     registry=REGISTRY,
+)
+RUNS_ENDED = Counter(
+    "automata_runs_finished_total",
+    "Runs that ended, by how: SUCCEEDED, FAILED, CANCELLED.",
+    ("status",),
+    registry=REGISTRY,
+)
+STEP_ATTEMPTS = Counter(
+    "automata_step_attempts_total",
+    "Attempts of steps that a worker made, by step type: succeeded, retried (it will be), failed (for good).",
+    ("type", "result"),
+    registry=REGISTRY,
+)
+STEP_SECONDS = Histogram(
+    "automata_step_seconds",
+    "Time that one attempt of a step took in the worker, from its templates to its outcome.",
+    ("type",),
+    buckets=_STEP_SECONDS,
+    registry=REGISTRY,
+)
+RESULTS_LATE = Counter(
+    "automata_results_late_total",
+    "Results that were refused: the lease was lost, or the run cancelled meanwhile.",
+    registry=REGISTRY,
+)
+LEASES_LOST = Counter(
+    "automata_leases_lost_total",
+    "Claims of tasks that an earlier worker was lost with: its lease ran out.",
+    registry=REGISTRY,
+)
+SLOTS = Gauge("automata_worker_slots", "Steps that this worker may run side by side.", registry=REGISTRY)
+SLOTS_BUSY = Gauge("automata_worker_slots_busy", "Steps that this worker runs now.", registry=REGISTRY)
+POOL = Gauge(
+    "automata_database_pool_connections",
+    "Connections of this process to the database: idle, busy.",
+    ("state",),
+    registry=REGISTRY,
+)
+POOL_MOST = Gauge("automata_database_pool_size", "Connections that this process may open.", registry=REGISTRY)
+POOL_WAITING = Gauge(
+    "automata_database_pool_waiting", "What waits in this process for a free connection.", registry=REGISTRY
+)
+DATABASE_UP = Gauge("automata_database_up", "1 while the gauges of the whole system can be read.", registry=SYSTEM)
+QUEUE_TASKS = Gauge(
+    "automata_queue_tasks",
+    "Tasks of all workers' queues, and of the orchestrators (`@advance`): ready, delayed, running. Counted to 100,000.",
+    ("queue", "state"),
+    registry=SYSTEM,
+)
+QUEUE_AGE = Gauge(
+    "automata_queue_oldest_ready_seconds",
+    "How long the task that is ready longest waits to be claimed, by queue.",
+    ("queue",),
+    registry=SYSTEM,
+)
+PROCESSES = Gauge(
+    "automata_processes_alive", "Processes that were heard of within 30 s, by part.", ("part",), registry=SYSTEM
+)
+DEAD_LETTERS = Gauge("automata_dead_letters_open", "Dead letters that wait for a person.", registry=SYSTEM)
+APPROVALS = Gauge("automata_approvals_waiting", "Steps that wait for a person's decision.", registry=SYSTEM)
+NOTIFICATIONS_PENDING = Gauge(
+    "automata_notifications_pending", "Notifications that are still to be delivered.", registry=SYSTEM
+)
+SCHEDULE_OVERDUE = Gauge(
+    "automata_schedule_overdue_seconds",
+    "How long the fire that is due longest waits to be decided about; also one that waits for the run before it.",
+    registry=SYSTEM,
 )
 SCHEDULE_FIRES = Counter("automata_schedule_fires_total", "Runs that schedules started.", registry=REGISTRY)
 SCHEDULE_LATENESS = Histogram(
@@ -122,9 +193,9 @@ _BUILD = Gauge("automata_build_info", "1; the version is the label.", ("version"
 _BUILD.labels(__version__).set(1)
 
 
-def metrics_text() -> bytes:
-    """All metrics of this process in Prometheus' text format (METRICS_CONTENT_TYPE)."""
-    return generate_latest(REGISTRY)
+def metrics_text(*, system: bool = False) -> bytes:
+    """All metrics of this process, and those of the system, in Prometheus' text format (METRICS_CONTENT_TYPE)."""
+    return generate_latest(REGISTRY) + (generate_latest(SYSTEM) if system else b"")
 
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}

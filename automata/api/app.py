@@ -21,6 +21,7 @@ from automata.api import (
     notifications,
     openapi,
     problem,
+    processes,
     proposals,
     provenance,
     recordings,
@@ -31,6 +32,7 @@ from automata.api import (
 )
 from automata.api.desk import Desk
 from automata.api.edge import Edge
+from automata.api.gauges import SystemGauges
 from automata.api.guard import Guard
 from automata.api.intake import Intake
 from automata.api.keyring import Keyring
@@ -55,6 +57,7 @@ def create_app(
     be read.
     """
     app = _app(db, broker, settings, health_of, load_secrets(os.environ) if secrets is None else secrets)
+    app.state.desk.gauges = SystemGauges(db)
     # Each router bears its whole path: the metrics name a route as its router knows it.
     for part in (
         flows,
@@ -72,6 +75,7 @@ def create_app(
         proposals,
         logs,
         notifications,
+        processes,
     ):
         app.include_router(part.router)
     openapi.install(app)

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from fastapi import Request
 
+from automata.api.gauges import SystemGauges
 from automata.api.intake import Intake
 from automata.api.keyring import Keyring
 from automata.api.known import Doors, Heads, Versions
@@ -35,6 +36,7 @@ class Desk:
     doors: Doors
     keyring: Keyring
     proposals: Proposals
+    gauges: SystemGauges | None = None  # of a process that serves the API
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     # Checking a hostile flow may take two seconds of processor; more than two at once help nobody.
     checks: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))

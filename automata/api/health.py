@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from automata.api.desk import Desk
+from automata.api.gauges import show_pool
 from automata.api.shapes import HealthAnswer
 from automata.api.wire import Json
 from automata.errors import AutomataError
@@ -38,9 +39,13 @@ async def readyz(request: Request) -> Response:
 
 
 @router.get("/metrics", responses={200: {"content": {"text/plain": {}}}}, response_class=Response)
-async def metrics() -> Response:
-    """Counters of this process in Prometheus' text format."""
-    return Response(metrics_text(), headers={"Content-Type": METRICS_CONTENT_TYPE})
+async def metrics(request: Request) -> Response:
+    """What this process counts, in Prometheus' text format; one that serves the API tells of the whole system too."""
+    desk = Desk.of(request)
+    show_pool(desk.db)
+    if desk.gauges:
+        await desk.gauges.refresh()
+    return Response(metrics_text(system=desk.gauges is not None), headers={"Content-Type": METRICS_CONTENT_TYPE})
 
 
 async def _database(desk: Desk) -> list[str]:

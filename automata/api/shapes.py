@@ -455,6 +455,21 @@ class NotificationAnswer(Answered):
     ended_at: str | None
 
 
+class ProcessAnswer(Answered):
+    """`clock_ms`: how far its clock is ahead of the database's."""
+
+    id: UUID
+    name: str
+    parts: list[str]
+    queues: list[str] = Field(description="What its worker takes from; empty for other parts.")
+    concurrency: int
+    version: str
+    clock_ms: float
+    started_at: str
+    seen_at: str
+    alive: bool
+
+
 class LogLine(Answered):
     """`request`, of a request: {method, url, status, ms, bytes}, or `error` where no answer came."""
 

@@ -16,6 +16,7 @@ from automata import __version__
 from automata.cli import approval, deadletters, flow, notify, proposal, run, schedule, webhook
 from automata.cli.check import check
 from automata.cli.demo.command import demo
+from automata.cli.doctor import doctor
 from automata.cli.migrate import migrate
 from automata.cli.output import Format, Output, report, say, say_json
 from automata.cli.plan import plan
@@ -70,6 +71,7 @@ app.add_typer(approval.app, name="approval", rich_help_panel=RUN)
 app.add_typer(deadletters.app, name="dlq", rich_help_panel=RUN)
 app.add_typer(schedule.app, name="schedule", rich_help_panel=RUN)
 app.add_typer(webhook.app, name="webhook", rich_help_panel=RUN)
+app.command(rich_help_panel=KEEP, epilog="Example: automata doctor -o json")(doctor)
 app.add_typer(notify.app, name="notify", rich_help_panel=KEEP)
 app.command(rich_help_panel=KEEP, epilog="Example: automata migrate --dry-run")(migrate)
 app.command(rich_help_panel=KEEP, epilog="Example: automata api --host 0.0.0.0")(api)

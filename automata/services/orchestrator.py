@@ -32,6 +32,7 @@ from automata.store import queue, slots
 from automata.store.codec import dumps
 from automata.store.database import Database
 from automata.store.queue import Changes, Loaded, NewRun, WakeUp
+from automata.telemetry import RUNS_ENDED
 
 log = logging.getLogger(__name__)
 
@@ -68,9 +69,10 @@ class _Turn:
 
 @dataclass(frozen=True, slots=True)
 class _Done:
-    """What a batch did: runs that finished, lanes with new work, runs to be looked at, slots with a place more."""
+    """What a batch did: runs that finished and how, lanes with work, runs to look at, slots with a place more."""
 
     finished: list[UUID]
+    statuses: list[str]
     lanes: set[str]
     touched: list[UUID]
     freed: list[str]
@@ -114,6 +116,8 @@ class Orchestrator:
             self._broker.ring(tasks_ready(lane))
         if done.touched or done.freed:
             self._broker.ring(RUNS_PENDING, [str(id) for id in done.touched])
+        for status in done.statuses:
+            RUNS_ENDED.labels(status).inc()
         if done.finished:
             self._broker.ring(RUNS_FINISHED, [str(id) for id in done.finished])
         return 0
@@ -142,7 +146,8 @@ class Orchestrator:
         if crashed := [item for turn in turns if turn.decision is _CRASHED for item in turn.wakeups]:
             await queue.postpone(conn, crashed)
         lanes = {row[2] for row in changes.enqueue} - {queue.ADVANCE}
-        return _Done([row[0] for row in changes.finish], lanes, touched, list(changes.freed.values()))
+        statuses = [row[2] for row in changes.finish]
+        return _Done([row[0] for row in changes.finish], statuses, lanes, touched, list(changes.freed.values()))
 
     async def _admit(self, conn: AsyncConnection[Any], turns: Sequence[_Turn], changes: _Outcome) -> None:
         """Which of these runs may begin under their flows' `concurrency`; the others' turns are over."""

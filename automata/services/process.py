@@ -24,6 +24,7 @@ from automata.services.health import Health
 from automata.services.notifier import Notifier
 from automata.services.orchestrator import Orchestrator
 from automata.services.plans import Plans
+from automata.services.presence import Presence
 from automata.services.scheduler import Scheduler
 from automata.services.web import address, bind, serve_web
 from automata.services.worker import Worker
@@ -39,6 +40,7 @@ log = logging.getLogger(__name__)
 
 API, SCHEDULER, ORCHESTRATOR, WORKER = "api", "scheduler", "orchestrator", "worker"
 NOTIFIER = "notifier"  # beside every worker, which has the secrets and the vetted way out
+PRESENCE = "presence"
 ALL = frozenset({API, SCHEDULER, ORCHESTRATOR, WORKER})
 RESTART_PAUSE_SEC = 1.0
 DATABASE_PAUSE_SEC = (0.2, 5.0)  # the first and the longest pause between two looks for the database
@@ -86,6 +88,7 @@ async def serve(
         health = Health()
         loops = _loops(parts, db, broker, settings, types or {}, stack)
         loops |= {name: make(db) for name, make in (more or {}).items()}
+        loops[PRESENCE] = Presence(db, {*parts, *(more or {})}, settings).run
         app = make_app(db, broker, settings, health.snapshot)
         _stop_on_signals(stop, broker, settings)
         async with asyncio.TaskGroup() as group:

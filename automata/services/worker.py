@@ -26,6 +26,7 @@ from automata.engine.retry import Failure, next_attempt_ms
 from automata.engine.states import TaskStatus
 from automata.errors import AutomataError, Unavailable
 from automata.flow.compile import Plan
+from automata.services import tally
 from automata.services.plans import Compiled, Plans
 from automata.settings import Settings
 from automata.steps.contract import Outcome, StepContext, StepType
@@ -40,6 +41,7 @@ from automata.store.queue import next_due
 from automata.store.recordings import Kept
 from automata.store.tasklogs import TaskLog
 from automata.store.tasks import Claim, Result, Retry
+from automata.telemetry import RESULTS_LATE, SLOTS, SLOTS_BUSY
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +88,8 @@ class Worker:
         self._handing_in = asyncio.Event()
         self._flushing = asyncio.Lock()
         self._freed = asyncio.Event()
+        SLOTS.set(settings.concurrency)
+        SLOTS_BUSY.set_function(lambda: len(self._held))
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop`, then drain: claim nothing, finish within `drain_sec`, give the rest back."""
@@ -125,6 +129,7 @@ class Worker:
         async with self._db.connection() as conn:
             claims = await self._claim_from_lanes(conn, limit)
         if claims:
+            tally.claimed(claims)
             plans = await self._plans.get({claim.version_id for claim in claims})
             safe_until = asked + self._settings.lease_sec - STOP_BEFORE_LEASE_SEC
             for claim in claims:
@@ -150,7 +155,7 @@ class Worker:
     # -- executing -----------------------------------------------------------------------------------------------
 
     async def _execute(self, claim: Claim, compiled: Compiled) -> None:
-        said = AttemptLog(self._secrets.mask)
+        said, began = AttemptLog(self._secrets.mask), time.monotonic()
         try:
             outcome, policy = await self._outcome(claim, compiled, said)
         except asyncio.CancelledError:
@@ -162,6 +167,7 @@ class Worker:
         if outcome.failure and policy:
             delay = next_attempt_ms(policy, claim.attempt - claim.earlier, outcome.failure, random.random)
         said.end(outcome.failure, delay)
+        tally.attempted(claim, compiled, outcome, delay, began)
         if outcome.failure:
             _tell(claim, outcome.failure, delay)
         if said:
@@ -276,6 +282,7 @@ class Worker:
             self._logs.pop(item.fence, None)
         if refused := len(results) - len(accepted):
             log.info("worker: %d late results refused", refused)
+            RESULTS_LATE.inc(refused)
         if accepted:
             self._broker.ring(TASKS_COMPLETED)
         if retries:

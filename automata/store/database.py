@@ -125,6 +125,13 @@ class Database:
         async with self.connection() as conn:
             await conn.execute("SELECT 1")
 
+    def pool(self) -> dict[str, int]:
+        """Connections by state (`idle`, `busy`), how many there may be (`most`), and who waits for one (`waiting`)."""
+        now = self._pool.get_stats()
+        size, idle = now.get("pool_size", 0), now.get("pool_available", 0)
+        most, waiting = now.get("pool_max", 0), now.get("requests_waiting", 0)
+        return {"idle": idle, "busy": max(0, size - idle), "most": most, "waiting": waiting}
+
     def _drop_dead(self) -> None:
         """After a restart of the server every pooled connection is dead: test them all now, not one a failure."""
         if self._sweep is None or self._sweep.done():

@@ -10,6 +10,7 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     DateTime,
+    Double,
     ForeignKey,
     Identity,
     Index,
@@ -292,6 +293,21 @@ task_logs = Table(
     _text("step", primary_key=True),
     Column("attempt", Integer, primary_key=True),
     Column("lines", JSON, nullable=False),
+)
+
+processes = Table(
+    "processes",
+    metadata,
+    _uuid("id", primary_key=True),
+    _text("name"),
+    Column("parts", ARRAY(Text), nullable=False, server_default=_EMPTY),
+    Column("queues", ARRAY(Text), nullable=False, server_default=_EMPTY),
+    Column("concurrency", Integer, nullable=False),
+    _text("version"),
+    Column("clock_ms", Double, nullable=False),
+    _stamp("started_at"),
+    _stamp("seen_at"),
+    postgresql_with={"fillfactor": 50},
 )
 
 notification_rules = Table(
