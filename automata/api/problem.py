@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match
 
 from automata.api.wire import encode
 from automata.errors import AutomataError, Diagnostic, Invalid, Unavailable
@@ -70,15 +71,25 @@ def of_crash(error: BaseException) -> Response:
     return response(body_of(500, "internal", "The server failed to answer; its log says why."))
 
 
-def of_http(error: HTTPException) -> Response:
-    """Starlette's own refusals: an unknown route, a method that a route does not have."""
+def of_http(request: Request, error: HTTPException) -> Response:
+    """Starlette's own refusals: an unknown route, a method that an address does not have."""
     code = HTTPStatus(error.status_code).name.lower()
     detail = {
         404: "There is nothing at this address.",
         405: "This address does not have that method.",
     }.get(error.status_code, str(error.detail))
     hint = "GET /openapi.json lists every address." if error.status_code in (404, 405) else None
-    return response(body_of(error.status_code, code, detail, hint=hint), error.headers)
+    # Starlette tells the methods of the first route alone, and an address may have several.
+    headers = {"Allow": ", ".join(_methods(request))} if error.status_code == 405 else error.headers
+    return response(body_of(error.status_code, code, detail, hint=hint), headers)
+
+
+def _methods(request: Request) -> list[str]:
+    def has(method: str) -> bool:
+        scope = {**request.scope, "method": method}
+        return any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)
+
+    return [method for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE") if has(method)]
 
 
 def invalid(findings: Sequence[Mapping[str, Any]], root: Sequence[str] = ()) -> Invalid:
@@ -109,9 +120,9 @@ def install(app: FastAPI) -> None:
         assert isinstance(error, AutomataError)
         return of_error(error)
 
-    async def on_http(_: Request, error: Exception) -> Response:
+    async def on_http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        return of_http(error)
+        return of_http(request, error)
 
     async def on_parameters(_: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)

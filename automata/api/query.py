@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import Query
-from pydantic import AfterValidator, AwareDatetime
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator
 
 from automata.errors import Invalid
 from automata.store.pages import DEFAULT_LIMIT, MAX_LIMIT, Page, decode
@@ -16,6 +17,15 @@ EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 LATEST = datetime(9000, 1, 1, tzinfo=UTC)  # arithmetic on the far end of the calendar overflows
 
 
+def written_out(value: object) -> object:
+    """Raises ValueError for a number: pydantic reads it as seconds since 1970, and nobody who sent one meant that."""
+    if isinstance(value, datetime):
+        return value
+    if not isinstance(value, str) or _NUMBER.fullmatch(value):
+        raise ValueError("must be a date and time as RFC 3339 writes it, such as 2026-01-31T09:00:00Z")
+    return value
+
+
 def within_reason(moment: datetime) -> datetime:
     """Raises ValueError."""
     if not EARLIEST <= moment <= LATEST:
@@ -23,6 +33,7 @@ def within_reason(moment: datetime) -> datetime:
     return moment
 
 
+_NUMBER = re.compile(r"\s*[-+]?[\d_.]+(e[-+]?\d+)?\s*", re.IGNORECASE)
 _PLAIN = r"^[^\x00-\x1f\x7f]*$"
 
 Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description=f"Items a page; {DEFAULT_LIMIT} when not given.")]
@@ -32,7 +43,8 @@ Cursor = Annotated[
 ]
 Word = Annotated[str | None, Query(max_length=100, pattern=_PLAIN)]
 Labels = Annotated[list[str] | None, Query(max_length=MAX_LABELS, description="`name=value`; all must match.")]
-Moment = Annotated[AwareDatetime | None, AfterValidator(lambda moment: moment and within_reason(moment)), Query()]
+Instant = Annotated[AwareDatetime, BeforeValidator(written_out), AfterValidator(within_reason)]
+Moment = Annotated[Instant | None, Query()]
 FlowKey = Annotated[str | None, Query(max_length=100, pattern=_PLAIN, description="A flow's name or id.")]
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Annotated, Any, Generic, Literal, TypeVar
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StrictBool, StringConstraints
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictBool, StringConstraints
 
-from automata.api.query import within_reason
+from automata.api.query import Instant
 from automata.engine.states import RunStatus, TaskStatus
 
 MAX_INT = 2**31 - 1  # PostgreSQL's integer, and every version's number
@@ -21,7 +21,6 @@ Item = TypeVar("Item")
 Number = Annotated[int, Field(strict=True, ge=1, le=MAX_INT)]
 Flag = Annotated[bool, Field(strict=True)]
 Text = Annotated[str, StringConstraints(strict=True, max_length=1000, pattern=r"^[^\x00-\x1f\x7f]*$")]
-Instant = Annotated[AwareDatetime, AfterValidator(within_reason)]
 
 By = Annotated[
     Annotated[str, StringConstraints(strict=True, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")] | None,
@@ -219,7 +218,6 @@ class RunSummary(Answered):
     attempt: int = Field(description="1, and one more with each retry.")
     cancelling: bool = Field(description="Its end was asked for and is not reached yet.")
     commit_sha: str | None = Field(description="What the version came from; null for a flow of the API.")
-    error: Any
 
 
 class RunAttemptAnswer(Answered):
@@ -236,6 +234,7 @@ class RunAttemptAnswer(Answered):
 
 
 class RunAnswer(RunSummary):
+    error: Any
     inputs: dict[str, Any] = Field(description="With defaults applied; secret inputs are masked.")
     outputs: Any
     idempotency_key: str | None

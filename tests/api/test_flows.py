@@ -186,3 +186,15 @@ def test_what_cannot_be_a_name_is_missing_without_asking_the_database(use):
                 json.loads(answer.text)
 
     use(test)
+
+
+def test_a_method_that_an_address_does_not_have_is_refused_with_those_that_it_has(use):
+    async def test(site):
+        answer = await site.http.patch(f"{V1}/flows/orders")
+        assert answer.status_code == 405
+        assert answer.json()["code"] == "method_not_allowed"
+        assert answer.headers["allow"] == "GET, PUT, DELETE"
+        answer = await site.http.delete(f"{V1}/flows")
+        assert answer.headers["allow"] == "GET, POST"
+
+    use(test)
