@@ -13,7 +13,7 @@ ARGS ?=
 # What `make up` or `make nodes` started, unless you name a database of your own.
 STACK := if [ -z "$${AUTOMATA_DATABASE_URL:-}" ] && [ -f build/stack/env ]; then set -a; . build/stack/env; set +a; fi;
 
-.PHONY: help demo test lint fmt vet build up nodes run down migrate-up db-shell dev-api dev-scheduler dev-orchestrator \
+.PHONY: help demo test lint fmt vet web build up nodes run down migrate-up db-shell dev-api dev-scheduler dev-orchestrator \
 	dev-worker bench chaos soak failover docs clean
 
 help: ## This list
@@ -55,12 +55,16 @@ fmt: $(READY) ## Format the code and mend what can be mended by itself
 	@$(BIN)/ruff check --fix --quiet . || true
 	@$(BIN)/ruff format .
 
+web: $(READY) ## The console's scripts and styles, from web-assets/ into automata/web/static/
+	@$(BIN)/python web-assets/build.py
+
 build: $(READY) ## The wheel and the source archive in dist/, checked for what must be inside
 	@rm -rf dist
 	@$(BIN)/python -m build --outdir dist . >/dev/null
 	@inside=$$($(BIN)/python -m zipfile -l dist/*.whl); \
-	for part in schemas/flow.schema.json migrations/env.py migrations/versions/ flows-example/automata.yaml; do \
-		grep -qF "automata/_data/$$part" <<<"$$inside" || { echo "error: the wheel lacks $$part" >&2; exit 1; }; \
+	for part in _data/schemas/flow.schema.json _data/migrations/env.py _data/migrations/versions/ \
+		_data/flows-example/automata.yaml web/static/app.js web/static/app.css web/templates/base.html; do \
+		grep -qF "automata/$$part" <<<"$$inside" || { echo "error: the wheel lacks $$part" >&2; exit 1; }; \
 	done
 	@ls -l dist | awk 'NR > 1 {printf "dist/%s  %d KiB\n", $$NF, $$5 / 1024}'
 

@@ -39,7 +39,7 @@ from automata.flow.inputs import check_inputs
 from automata.store.flows import FlowRow
 from automata.store.pages import encode
 from automata.store.queue import CreatedRun, NewRun, request_cancel
-from automata.store.retries import RunAttemptRow, retry_run, run_attempts
+from automata.store.retries import RunAttemptRow, retry_run, retry_runs, run_attempts
 from automata.store.runs import ActiveFilter, RunRow, active_runs, count_active, get_run, list_runs, seen
 
 MAX_WAIT_SEC = 60
@@ -237,6 +237,22 @@ async def end_many(
         reached = await request_cancel(conn, chosen)
     desk.broker.ring(RUNS_PENDING, [str(id) for id in reached])
     return len(chosen), reached, encode([str(chosen[-1])]) if len(chosen) == limit else None
+
+
+async def end_these(desk: Desk, ids: Sequence[UUID]) -> set[UUID]:
+    """Ask for the end of runs; those that had ended already are not among the answer."""
+    async with desk.db.transaction() as conn:
+        reached = await request_cancel(conn, ids)
+    desk.broker.ring(RUNS_PENDING, [str(id) for id in reached])
+    return reached
+
+
+async def go_on_these(desk: Desk, ids: Sequence[UUID], by: str | None) -> set[UUID]:
+    """Retry runs; those that neither failed nor were cancelled are not among the answer."""
+    async with desk.db.transaction() as conn:
+        reached = {one.run_id for one in await retry_runs(conn, ids, by)}
+    desk.broker.ring(RUNS_PENDING, [str(id) for id in reached])
+    return reached
 
 
 async def _version(desk: Desk, flow: FlowRow, number: int | None) -> Version:

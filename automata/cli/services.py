@@ -25,7 +25,7 @@ Port = Annotated[
 
 
 def api(host: Host = None, port: Port = None, output: Output = Format.TABLE) -> None:
-    """Run the REST API alone, on port 8080."""
+    """Run the REST API and the web console, on port 8080."""
     _serve("api", output, host=host, port=port)
 
 
@@ -107,11 +107,12 @@ def controller_of(settings: Settings, branch: str | None) -> Callable[[Database]
 
 def _serve(part: str, output: Format, *, port: int | None, branch_of: str | None = None, **flags: Any) -> None:
     """Run one part until SIGTERM or SIGINT. It waits for a database that is not there yet, or not migrated."""
-    from automata.api.app import create_app, create_health_app
+    from automata.api.app import create_health_app
     from automata.cli.database import database
     from automata.cli.up import runner
     from automata.services.process import serve
     from automata.telemetry import configure_logs
+    from automata.web.app import create_site
 
     if port is None and "AUTOMATA_PORT" not in os.environ:
         port = PORTS[part]
@@ -126,6 +127,6 @@ def _serve(part: str, output: Format, *, port: int | None, branch_of: str | None
         else:
             say(f"{part} on {running.address}  (/healthz, /readyz, /metrics)")
 
-    make_app = create_app if part == "api" else create_health_app
+    make_app = create_site if part == "api" else create_health_app
     with database(settings) as url, runner() as loop:
         loop.run(serve(settings, url, make_app, parts={part}, patient=True, on_ready=on_ready, more=more))

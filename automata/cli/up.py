@@ -99,10 +99,10 @@ def _run(settings: Settings, branch: str | None, watch: bool, tell: Tell) -> Non
 
 
 async def _serve(settings: Settings, url: str, branch: str | None, watch: bool, tell: Tell) -> None:
-    from automata.api.app import create_app
     from automata.cli.services import controller_of
     from automata.services.process import serve
     from automata.store.database import Database
+    from automata.web.app import create_site
 
     source = _source(settings, branch, watch) if settings.repo else None
     if source:
@@ -116,12 +116,16 @@ async def _serve(settings: Settings, url: str, branch: str | None, watch: bool, 
     watching: list[asyncio.Task[None]] = []
 
     async def on_ready(running: Running) -> None:
-        tell("ready", f"{running.address}  (REST under /api/v1, described by /openapi.json)", url=running.address)
+        tell(
+            "ready",
+            f"{running.address}  (the console; REST under /api/v1, described by /openapi.json)",
+            url=running.address,
+        )
         if source and watch:
             watching.append(asyncio.create_task(_watch(running.db, source, tell)))
 
     try:
-        await serve(settings, url, create_app, on_ready=on_ready, more=more)
+        await serve(settings, url, create_site, on_ready=on_ready, more=more)
     finally:
         for task in watching:
             task.cancel()

@@ -41,7 +41,10 @@ def address(host: str, listening: socket.socket) -> str:
 
 
 async def serve_web(app: Any, listening: socket.socket, until: asyncio.Event) -> None:
-    """Answer requests until `until` is set, then finish those under way. Raises Unavailable if it ends before."""
+    """Answer the requests of an application of automata.api until `until` is set, then finish those under way.
+
+    Raises Unavailable if it ends before.
+    """
     server = _Server(
         uvicorn.Config(
             app,
@@ -56,6 +59,8 @@ async def serve_web(app: Any, listening: socket.socket, until: asyncio.Event) ->
     ending = asyncio.create_task(until.wait())
     await asyncio.wait({task, ending}, return_when=asyncio.FIRST_COMPLETED)
     ending.cancel()
+    # Long polls and streams answer now, instead of holding the end up for GRACE_SEC.
+    app.state.desk.stopping.set()
     server.should_exit = True
     await task
     if not until.is_set():

@@ -248,7 +248,7 @@ def _ids(
     until: datetime | None,
     below: UUID | None,
 ) -> tuple[sql.Composed, list[Any]]:
-    floor, ceiling = since and _first_id(since - CLOCKS_APART), until and _first_id(until + CLOCKS_APART)
+    floor, ceiling = since and first_id(since - CLOCKS_APART), until and first_id(until + CLOCKS_APART)
     # To both tables: PostgreSQL carries an equality across a join, but not a range.
     filters: Filters = [
         (f"{column} {compare} %s", bound)
@@ -322,6 +322,6 @@ def seen(cursor: str | None) -> UUID | None:
     raise bad_cursor()
 
 
-def _first_id(moment: datetime) -> UUID:
+def first_id(moment: datetime) -> UUID:
     """The least UUIDv7 of a moment: its first 48 bits are milliseconds since 1970."""
     return UUID(int=max(0, int(moment.timestamp() * 1000)) << 80)

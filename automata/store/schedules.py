@@ -68,6 +68,13 @@ _SELECT = (
 )
 
 
+async def next_schedules(conn: Connection, limit: int) -> list[ScheduleRow]:
+    """Those that fire next, the first first."""
+    async with conn.cursor(row_factory=class_row(ScheduleRow)) as cursor:
+        await cursor.execute(f"{_SELECT} WHERE next_fire_at IS NOT NULL ORDER BY next_fire_at LIMIT %s", [clamp(limit)])
+        return await cursor.fetchall()
+
+
 async def list_schedules(
     conn: Connection, *, flow_id: UUID | None = None, after: str | None = None, limit: int | None = None
 ) -> Page[ScheduleRow]:

@@ -1,0 +1,1 @@
+"""The console: pages over what the API reads and writes, rendered here, with htmx for what moves."""

@@ -1,0 +1,69 @@
+"""The console beside the API: which pages there are, and where their styles and scripts come from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Request
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
+
+from automata.api import problem
+from automata.api.app import create_app
+from automata.broker.contract import Broker
+from automata.errors import Missing, Usage
+from automata.settings import Settings
+from automata.store.database import Database
+from automata.web import flows, overview, runs
+from automata.web.page import error_page, wants_page
+from automata.web.templating import STATIC, asset_digest
+
+_FOREVER = "public, max-age=31536000, immutable"  # the address holds the digest of what it serves
+
+
+def create_site(
+    db: Database,
+    broker: Broker,
+    settings: Settings,
+    health_of: Callable[[], Mapping[str, Any]] = dict,
+) -> FastAPI:
+    """The API with the console at `/`. Raises Usage as `create_app` and `install` do."""
+    app = create_app(db, broker, settings, health_of)
+    install(app)
+    return app
+
+
+def install(app: FastAPI) -> None:
+    """Add the pages to the API's application. Raises Usage where the scripts were never made."""
+    if asset_digest() is None:
+        raise Usage(
+            "The web console's scripts and styles are not there.",
+            code="no_static_files",
+            hint="In a checkout: `make web`. An installed Automata brings them: install it again.",
+        )
+    for part in (overview, flows, runs):
+        app.include_router(part.router, include_in_schema=False)
+    app.mount("/static", Static(directory=STATIC), name="static")
+
+    async def on_http(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        if error.status_code == 404 and wants_page(request):
+            return error_page(request, Missing("There is no page at this address.", hint="The menu leads to all."))
+        return problem.of_http(error)
+
+    app.add_exception_handler(HTTPException, on_http)
+
+
+class Static(StaticFiles):
+    """Files that browsers may keep, since a changed one has another address."""
+
+    def file_response(self, full_path: Any, stat_result: Any, scope: Scope, status_code: int = 200) -> Response:
+        answer = super().file_response(full_path, stat_result, scope, status_code)
+        answer.headers["Cache-Control"] = _FOREVER if scope["query_string"] else "no-cache"
+        if Path(full_path).suffix == ".txt":
+            answer.headers["Content-Type"] = "text/plain; charset=utf-8"
+        return answer

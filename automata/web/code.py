@@ -1,0 +1,77 @@
+"""Specs and values in colour, by Pygments: classes in, no script, no style of its own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+import yaml
+from markupsafe import Markup, escape
+from pygments import highlight
+from pygments.formatters import HtmlFormatter
+from pygments.lexers import JsonLexer, YamlLexer
+
+from automata.api.wire import encode
+
+MAX_COLOURED = 64 * 1024  # characters; a larger text is shown plain, since colouring it would take the page's time
+MAX_SHOWN = 256 * 1024
+MAX_VALUE_COLOURED = 8 * 1024
+
+_FORMATTER: HtmlFormatter[str] = HtmlFormatter(nowrap=True)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Flow files as people write them: long texts as blocks, lists indented below their key."""
+
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
+        super().increase_indent(flow, False)
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+_Dumper.add_representer(str, _text)
+
+
+def spec_yaml(spec: Mapping[str, Any]) -> str:
+    """A version's spec as YAML, in the order it was written in; comments are not part of a version."""
+    return yaml.dump(spec, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
+
+
+def highlight_yaml(text: str) -> Markup:
+    return _coloured(text, YamlLexer(), MAX_COLOURED)
+
+
+def highlight_json(value: Any) -> Markup:
+    """Any JSON value, indented; a plain text as it is."""
+    text = value if isinstance(value, str) else _indented(value)
+    if isinstance(value, str):
+        return _cut(text)
+    return _json(text)
+
+
+@lru_cache(maxsize=512)
+def _json(text: str) -> Markup:
+    return _coloured(text, JsonLexer(), MAX_VALUE_COLOURED)
+
+
+def _indented(value: Any) -> str:
+    return json.dumps(json.loads(encode(value)), indent=2, ensure_ascii=False)
+
+
+def _coloured(text: str, lexer: Any, most: int) -> Markup:
+    if len(text) > most:
+        return _cut(text)
+    return Markup(highlight(text, lexer, _FORMATTER).rstrip("\n"))  # noqa: S704 - Pygments escapes every token
+
+
+def _cut(text: str) -> Markup:
+    if len(text) <= MAX_SHOWN:
+        return escape(text)
+    return escape(text[:MAX_SHOWN]) + f"\n… {len(text) - MAX_SHOWN:,} more characters; the API has them all"

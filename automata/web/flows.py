@@ -1,0 +1,61 @@
+"""The list of flows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import Request
+from starlette.responses import Response
+
+from automata.api.desk import Desk
+from automata.api.query import Cursor, Labels, Limit, Word, cursor_of, labels_of
+from automata.store.flows import list_flows
+from automata.store.overview import Mark, last_runs
+from automata.web.charts import Bar, spark
+from automata.web.page import render
+from automata.web.page import router as pages
+from automata.web.query import link
+
+SPARKS = 12  # of the last runs of each flow
+
+router = pages()
+
+
+@router.get("/flows")
+async def index(
+    request: Request,
+    search: Word = None,
+    label: Labels = None,
+    archived: bool = False,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Response:
+    """Flows by name, each with its last runs."""
+    given = [one for one in label or () if one]
+    async with Desk.of(request).db.connection() as conn:
+        found = await list_flows(
+            conn,
+            search=search,
+            labels=labels_of(given),
+            archived=archived,
+            after=cursor_of(cursor, 1),
+            limit=limit,
+        )
+        marks = await last_runs(conn, [row.id for row in found.items], SPARKS)
+    filters = {"search": search, "label": given, "archived": "true" if archived else None}
+    shown: dict[str, Any] = {
+        "flows": [(row, marks.get(row.id, []), bars(marks.get(row.id, []))) for row in found.items],
+        "search": search or "",
+        "labels": given,
+        "archived": archived,
+        "without": {
+            one: link("/flows", {**filters, "label": [item for item in given if item != one]}) for one in given
+        },
+        "next": found.next and link("/flows", filters, limit=limit if limit != 50 else None, cursor=found.next),
+        "first": link("/flows", filters) if cursor else "",
+    }
+    return render(request, "flows.html", **shown)
+
+
+def bars(marks: list[Mark]) -> list[Bar]:
+    return spark([(mark.status, mark.seconds) for mark in marks], SPARKS)

@@ -1,0 +1,123 @@
+"""The first page: what runs, what fails, what comes next, and whether all parts are well."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Literal
+
+from fastapi import Query, Request
+from starlette.responses import Response
+
+from automata.api.desk import Desk
+from automata.api.sync import sources
+from automata.store.database import Database
+from automata.store.overview import (
+    MOST_LETTERS,
+    Depth,
+    FlowFailures,
+    count_flows,
+    failing,
+    open_letters,
+    queue_depth,
+    tally,
+)
+from automata.store.schedules import ScheduleRow, next_schedules
+from automata.web.charts import Stack, stack
+from automata.web.fresh import Fresh
+from automata.web.page import render
+from automata.web.page import router as pages
+
+FRESH_SEC, STALE_SEC = 5.0, 60.0  # of the counts: read again past the first, never shown past the second
+SPANS = {"1h": (60, 60), "24h": (3600, 24), "7d": (6 * 3600, 28)}  # seconds of a bucket, buckets
+SHOWN_FIRES, SHOWN_FAILING = 8, 8
+Span = Annotated[Literal["1h", "24h", "7d"], Query()]
+
+router = pages()
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What is counted for one span. `letters` is at most MOST_LETTERS + 1."""
+
+    since: datetime
+    chart: Stack
+    totals: Mapping[str, int]
+    failing: Sequence[FlowFailures]
+    depths: Sequence[Depth]
+    letters: int
+    flows: int
+    taken_at: datetime
+
+
+class Counts:
+    """The figures of each span, read once for all who look."""
+
+    def __init__(self, db: Database) -> None:
+        self._spans = {
+            span: Fresh(lambda span=span: read_figures(db, *SPANS[span]), FRESH_SEC, STALE_SEC)  # type: ignore[misc]
+            for span in SPANS
+        }
+
+    async def get(self, span: str) -> Figures:
+        return await self._spans[span].get()
+
+
+async def read_figures(db: Database, bucket_sec: int, buckets: int) -> Figures:
+    now = datetime.now(UTC)
+    # Whole buckets of the clock, so that a column does not change its meaning while one looks.
+    end = (int(now.timestamp()) // bucket_sec + 1) * bucket_sec
+    since = datetime.fromtimestamp(end - bucket_sec * buckets, UTC)
+    async with db.connection() as conn:
+        counts = await tally(conn, since, bucket_sec)
+        worst = await failing(conn, since, SHOWN_FAILING)
+        depths = await queue_depth(conn)
+        letters, flows = await open_letters(conn), await count_flows(conn)
+    columns: list[dict[str, int]] = [{} for _ in range(buckets)]
+    totals: dict[str, int] = {}
+    for one in counts:
+        column = columns[min(one.bucket, buckets - 1)]
+        column[one.status] = column.get(one.status, 0) + one.count
+        totals[one.status] = totals.get(one.status, 0) + one.count
+    chart = stack(columns, since, timedelta(seconds=bucket_sec))
+    return Figures(since, chart, totals, worst, depths, letters, flows, now)
+
+
+@router.get("/")
+async def index(request: Request, span: Span = "24h") -> Response:
+    return render(request, "overview.html", **await _shown(request, span))
+
+
+@router.get("/overview/live")
+async def live(request: Request, span: Span = "24h") -> Response:
+    """What changes by itself, for the page to put in its place."""
+    return render(request, "overview_live.html", **await _shown(request, span))
+
+
+async def _shown(request: Request, span: str) -> dict[str, Any]:
+    desk = Desk.of(request)
+    figures, fires, synced = await asyncio.gather(_counts(request, desk).get(span), _fires(desk.db), sources(desk))
+    return {
+        "span": span,
+        "spans": list(SPANS),
+        "figures": figures,
+        "most_letters": MOST_LETTERS,
+        "fires": fires,
+        "sources": synced,
+        "troubles": {name: trouble for name, trouble in desk.health().items() if trouble},
+    }
+
+
+def _counts(request: Request, desk: Desk) -> Counts:
+    state = request.app.state
+    if not hasattr(state, "console_counts"):
+        state.console_counts = Counts(desk.db)
+    counts: Counts = state.console_counts
+    return counts
+
+
+async def _fires(db: Database) -> list[ScheduleRow]:
+    async with db.connection() as conn:
+        return await next_schedules(conn, SHOWN_FIRES)

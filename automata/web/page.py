@@ -1,0 +1,135 @@
+"""What every page shares: the frame, the security headers, and errors as pages that say what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, NoReturn
+from urllib.parse import quote, unquote
+
+from fastapi import APIRouter, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from starlette.responses import RedirectResponse, Response
+
+from automata.access.principal import Role
+from automata.api import problem
+from automata.api.auth import needs, who
+from automata.errors import AutomataError, Unavailable
+from automata.web.forms import form_token
+from automata.web.templating import environment
+
+# Nothing inline and nothing from elsewhere. A form's answer that leads on is checked by form-action too.
+CSP = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self';"
+    " connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+)
+HEADERS = {
+    "Content-Security-Policy": CSP,
+    # With the API's `no-referrer` browsers send `Origin: null` with forms, which the guard must refuse.
+    "Referrer-Policy": "same-origin",
+    "Cache-Control": "no-store",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+SAID = "automata_said"
+MAX_SAID = 600
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """An entry of the menu; `key` goes there after `g`."""
+
+    path: str
+    word: str
+    icon: str
+    key: str
+    least: Role = Role.VIEWER
+
+
+# In the order of the menu; a page of its own adds its line here and its router to app.py.
+MENU = (
+    Item("/", "Overview", "overview", "o"),
+    Item("/flows", "Flows", "flows", "f"),
+    Item("/runs", "Runs", "runs", "r"),
+)
+
+
+def router(*, least: Role = Role.VIEWER) -> APIRouter:
+    """A router of pages: `least` is what each of its routes takes, unless the route asks for more."""
+    return APIRouter(route_class=PageRoute, dependencies=[needs(least)], default_response_class=Response)
+
+
+class PageRoute(APIRoute):
+    """A route whose failures are pages too."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        answer = super().get_route_handler()
+
+        async def handle(request: Request) -> Response:
+            try:
+                return await answer(request)
+            except AutomataError as error:
+                return error_page(request, error)
+            except RequestValidationError as error:
+                return error_page(request, problem.invalid(error.errors()))
+
+        return handle
+
+
+def render(request: Request, template: str, status: int = 200, **values: Any) -> Response:
+    """A page of templates/; `values` are what it shows."""
+    page = environment().get_template(template).render(_frame(request) | values)
+    answer = Response(page, status, headers=HEADERS, media_type="text/html")
+    if SAID in request.cookies:
+        answer.delete_cookie(SAID, path="/", httponly=True, samesite="strict")
+    return answer
+
+
+def error_page(request: Request, error: AutomataError) -> Response:
+    """An expected failure as a page; a fault of ours goes on to where it is logged."""
+    if error.status >= 500 and not isinstance(error, Unavailable):
+        _raise(error)
+    heading = HTTPStatus(error.status).phrase.capitalize()
+    answer = render(request, "error.html", error.status, error=error, heading=heading)
+    if isinstance(error, Unavailable):
+        answer.headers["Retry-After"] = str(problem.RETRY_AFTER_SEC)
+    return answer
+
+
+def lead_to(request: Request, path: str, said: str = "", *, bad: bool = False) -> Response:
+    """After a form: go on to `path`, which says once what was done. `path` is one of ours."""
+    answer = RedirectResponse(path, 303, headers=HEADERS)
+    if said:
+        value = quote(("!" if bad else "") + said[:MAX_SAID])
+        secure = request.url.scheme == "https"
+        answer.set_cookie(SAID, value, max_age=30, path="/", httponly=True, samesite="strict", secure=secure)
+    return answer
+
+
+def wants_page(request: Request) -> bool:
+    """Whether a person with a browser asks, and not for what the API answers."""
+    path = request.url.path
+    return "text/html" in request.headers.get("accept", "") and not path.startswith(("/api/", "/static/"))
+
+
+def _frame(request: Request) -> dict[str, Any]:
+    principal = who(request)
+    path = request.url.path
+    said = unquote(request.cookies.get(SAID, ""))[:MAX_SAID]
+    return {
+        "navigation": [
+            (item, path == item.path or (item.path != "/" and path.startswith(item.path)))
+            for item in MENU
+            if principal.role >= item.least
+        ],
+        "principal": principal,
+        "may_run": principal.role >= Role.OPERATOR,
+        "form_token": form_token(request),
+        "said": said.removeprefix("!"),
+        "said_bad": said.startswith("!"),
+    }
+
+
+def _raise(error: Exception) -> NoReturn:
+    raise error

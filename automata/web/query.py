@@ -1,0 +1,48 @@
+"""Filters in the address of a page: what people and forms write there, and the links that keep it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any
+from urllib.parse import urlencode
+
+from fastapi import Query
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator
+
+from automata.api.query import within_reason
+
+_MINUTE = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?")
+
+
+def _blank(value: Any) -> Any:
+    """A field of a form that was left empty filters nothing."""
+    return None if value == "" else value
+
+
+def _moment(value: Any) -> Any:
+    """A browser's field for a time knows no zone: the console speaks UTC."""
+    if isinstance(value, str) and _MINUTE.fullmatch(value):
+        return datetime.fromisoformat(value).replace(tzinfo=UTC)
+    return _blank(value)
+
+
+Moment = Annotated[
+    AwareDatetime | None,
+    BeforeValidator(_moment),
+    AfterValidator(lambda moment: moment and within_reason(moment)),
+    Query(),
+]
+Blank = BeforeValidator(_blank)
+
+
+def link(path: str, filters: Mapping[str, Any], **more: Any) -> str:
+    """`path` with the filters that say something; None and "" are left out, lists are repeated."""
+    wanted = {**filters, **more}
+    pairs = {name: _text(value) for name, value in wanted.items() if value not in (None, "", [])}
+    return f"{path}?{urlencode(pairs, doseq=True)}" if pairs else path
+
+
+def _text(value: Any) -> Any:
+    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M") if isinstance(value, datetime) else value

@@ -1,0 +1,98 @@
+"""The console's tests: pages over a real PostgreSQL, asked through ASGI as a browser asks."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from html.parser import HTMLParser
+from typing import Any
+
+import httpx
+import pytest
+
+from automata.web.app import install
+from tests.api.conftest import Site, Use
+from tests.api.conftest import use as api_use
+
+__all__ = ["Reader", "Site", "Use", "api_use", "read"]
+
+VOID = frozenset({"area", "base", "br", "col", "hr", "img", "input", "link", "meta"})
+
+
+@pytest.fixture
+def use(database_url: str) -> Use:
+    """Run `test(site)` on empty tables, with the pages beside the API; `site.http` asks for pages."""
+    run_api = api_use.__wrapped__(database_url)  # type: ignore[attr-defined]
+
+    def run(test: Callable[[Site], Awaitable[Any]], **settings: Any) -> Any:
+        async def on_site(site: Site) -> Any:
+            install(site.app)
+            site.http.headers["accept"] = "text/html"
+            return await test(site)
+
+        return run_api(on_site, **settings)
+
+    return run
+
+
+class Reader(HTMLParser):
+    """A page as a reader sees it: its text, links and elements. Raises AssertionError for tags that do not match."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str]]] = []
+        self.texts: list[str] = []
+        self._open: list[str] = []
+        self.feed(page)
+        self.close()
+        assert not self._open, f"not closed: {self._open}"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, {name: value or "" for name, value in attrs}))
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, {name: value or "" for name, value in attrs}))
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self._open, f"</{tag}> closes nothing"
+            last = self._open.pop()
+            assert last == tag, f"</{tag}> closes <{last}>"
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.texts).split())
+
+    def all(self, tag: str, **attributes: str) -> list[dict[str, str]]:
+        return [
+            found
+            for name, found in self.elements
+            if name == tag and all(found.get(key.rstrip("_")) == value for key, value in attributes.items())
+        ]
+
+    def links(self) -> list[str]:
+        return [found["href"] for found in self.all("a") if "href" in found]
+
+    def link(self, **attributes: str) -> str | None:
+        found = self.all("a", **attributes)
+        return found[0]["href"] if found else None
+
+
+def read(answer: httpx.Response, status: int = 200) -> Reader:
+    """A page that is well formed and says no word of script: the policy would refuse it, and somebody would miss it."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    page = Reader(answer.text)
+    for tag, attributes in page.elements:
+        assert tag != "style", "a style element"
+        assert not {name for name in attributes if name.startswith("on") or name == "style"}, (tag, attributes)
+        if tag == "script":
+            assert attributes.get("src", "").startswith("/static/") or attributes.get("type") == "application/json"
+        if tag in ("a", "form", "img", "link", "script"):
+            for name in ("href", "src", "action"):
+                assert attributes.get(name, "/")[:1] in "/#?", f"leads elsewhere: {attributes}"
+    return page
