@@ -53,7 +53,7 @@ def install(app: FastAPI) -> None:
         assert isinstance(error, HTTPException)
         if error.status_code == 404 and wants_page(request):
             return error_page(request, Missing("There is no page at this address.", hint="The menu leads to all."))
-        return problem.of_http(error)
+        return problem.of_http(request, error)
 
     app.add_exception_handler(HTTPException, on_http)
 

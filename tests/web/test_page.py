@@ -71,9 +71,12 @@ def test_an_address_that_is_not_there_is_a_page_for_people_and_a_problem_for_pro
     async def test(site: Site) -> None:
         page = read(await site.http.get("/nowhere"), 404)
         assert "There is no page at this address" in page.text
-        answer = await site.http.get("/nowhere", headers={"accept": "application/json"})
-        assert answer.headers["content-type"] == "application/problem+json"
-        assert (await site.http.get("/api/v1/nowhere")).headers["content-type"] == "application/problem+json"
+        for path, accept in (("/nowhere", "application/json"), ("/api/v1/nowhere", "text/html")):
+            answer = await site.http.get(path, headers={"accept": accept})
+            assert answer.status_code == 404
+            assert answer.headers["content-type"] == "application/problem+json"
+        answer = await site.http.delete("/runs")
+        assert (answer.status_code, answer.headers["allow"]) == (405, "GET")
 
     use(test)
 
