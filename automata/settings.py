@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ class Settings:
     branch: str = "main"
     environment: str = "prod"
     repo_path: str = ""
+    sources: tuple[str, ...] = ()  # more than one: `repo=URL,env=NAME,branch=NAME,path=FOLDER` each
     # what listens
     host: str = "127.0.0.1"
     port: int = 8080
@@ -51,6 +52,8 @@ class Settings:
     poll_sec: float = 2.0  # what a bell that was never rung costs, at most
     drain_sec: float = 25.0
     sync_interval_sec: float = 60.0  # between two looks of the controller at its branch
+    sync_hinted_interval_sec: float = 600.0  # the same while webhooks announce what is pushed
+    sync_drift_interval_sec: float = 300.0  # between two comparisons of the database with what was synced
     # egress
     allow_loopback: bool = False
     egress_allow: tuple[str, ...] = ()
@@ -61,6 +64,7 @@ class Settings:
     max_body_bytes: int = 2 * 1024 * 1024
     hook_body_bytes: int = 1024 * 1024  # of a webhook's delivery; max_body_bytes bounds it too
     hook_tolerance_sec: float = 300.0  # between a delivery's timestamp and our clock
+    sync_webhook_secret: str = field(default="", repr=False)  # of the forge's webhook; a second line is the old one
     # logs
     log_level: str = "info"
     log_format: str = "text"  # or json
@@ -84,10 +88,9 @@ def load(env: Mapping[str, str] | None = None, **flags: Any) -> Settings:
         raise Usage(
             f"AUTOMATA_RETENTION_DAYS: {made.retention_days} is above {MOST_RETENTION_DAYS}; 0 keeps runs for ever"
         )
-    if not LEAST_SYNC_SEC <= made.sync_interval_sec <= MOST_SYNC_SEC:
-        raise Usage(
-            f"AUTOMATA_SYNC_INTERVAL_SEC: {made.sync_interval_sec:g} is not {LEAST_SYNC_SEC} to {MOST_SYNC_SEC}"
-        )
+    for name in ("sync_interval_sec", "sync_hinted_interval_sec", "sync_drift_interval_sec"):
+        if not LEAST_SYNC_SEC <= (value := getattr(made, name)) <= MOST_SYNC_SEC:
+            raise Usage(f"AUTOMATA_{name.upper()}: {value:g} is not {LEAST_SYNC_SEC} to {MOST_SYNC_SEC}")
     if made.hook_tolerance_sec > MOST_TOLERANCE_SEC:
         raise Usage(f"AUTOMATA_HOOK_TOLERANCE_SEC: {made.hook_tolerance_sec:g} is above {MOST_TOLERANCE_SEC}")
     return made if made.queues else replace(made, queues=defaults.queues)
@@ -109,8 +112,10 @@ def _cast(name: str, raw: Any, default: Any) -> Any:
         if isinstance(default, bool):
             return _boolean(raw)
         if isinstance(default, tuple):
+            # A source has commas of its own, and neither its address nor its names have spaces.
+            apart = None if name == "sources" else ","
             return (
-                tuple(part.strip() for part in raw.split(",") if part.strip()) if isinstance(raw, str) else tuple(raw)
+                tuple(part.strip() for part in raw.split(apart) if part.strip()) if isinstance(raw, str) else tuple(raw)
             )
         value = type(default)(raw)
     except (TypeError, ValueError) as error:

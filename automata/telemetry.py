@@ -150,20 +150,47 @@ RETENTION_LAST = Gauge(
     "When this process last looked at every run that may be old enough; 0 before.",
     registry=REGISTRY,
 )
+_SYNC = ("source", "environment")
 SYNC_ATTEMPTS = Counter(
     "automata_sync_attempts_total",
-    "Looks of the controller at its branch: synced, unchanged, failed (waits for a commit), unavailable (tried again).",
-    ("environment", "result"),
+    "Looks of the controller at its branch: synced, unchanged, failed (waits for a commit), unavailable (tried again),"
+    " pinned (looked only), healed (put back what was changed beside Git).",
+    (*_SYNC, "result"),
     registry=REGISTRY,
 )
 SYNC_LAST = Gauge(
     "automata_sync_last_success_timestamp_seconds",
     "When the flows were last seen to be those of their branch.",
-    ("environment",),
+    _SYNC,
+    registry=REGISTRY,
+)
+SYNC_PENDING = Gauge(
+    "automata_sync_pending_since_timestamp_seconds",
+    "Since when the branch is ahead of the flows; 0 while they are those of its newest commit.",
+    _SYNC,
     registry=REGISTRY,
 )
 SYNC_SECONDS = Histogram(
     "automata_sync_duration_seconds", "Attempts that succeeded, from fetch to commit.", registry=REGISTRY
+)
+SYNC_DRIFTED = Gauge(
+    "automata_sync_drifted_flows",
+    "Flows that are not as the synced commit says, when last looked.",
+    _SYNC,
+    registry=REGISTRY,
+)
+SYNC_PINNED = Gauge(
+    "automata_sync_pinned",
+    "1 while a rollback keeps the environment from following its branch.",
+    _SYNC,
+    registry=REGISTRY,
+)
+SYNC_HINTS = Counter(
+    "automata_sync_hints_total",
+    "Webhooks of forges: hinted a controller, repeated, ignored (another branch, repository or event), refused (not"
+    " signed), invalid (signed, and not readable).",
+    ("result",),
+    registry=REGISTRY,
 )
 LEADING = Gauge("automata_leading", "1 while this process leads, by role.", ("role",), registry=REGISTRY)
 INTAKE_ROWS = Histogram(

@@ -28,6 +28,7 @@ from automata.api import (
     runs,
     schedules,
     sync,
+    synchook,
     tasks,
 )
 from automata.api.desk import Desk
@@ -54,8 +55,9 @@ def create_app(
     """REST under /api/v1, health and metrics beside it. `health_of` names this process's parts and their troubles.
 
     `secrets` are what webhooks may be signed with; None: those that workers read too. Raises Usage when these cannot
-    be read.
+    be read, and for a secret of forges that is too weak.
     """
+    synchook.secrets_of(settings)
     app = _app(db, broker, settings, health_of, load_secrets(os.environ) if secrets is None else secrets)
     app.state.desk.gauges = SystemGauges(db)
     # Each router bears its whole path: the metrics name a route as its router knows it.
@@ -69,6 +71,7 @@ def create_app(
         firing,
         hooks,
         sync,
+        synchook,
         live,
         recordings,
         provenance,

@@ -350,6 +350,18 @@ class ConditionAnswer(Answered):
     time: AwareDatetime | None
 
 
+class PinAnswer(Answered):
+    sha: str
+    at: AwareDatetime
+    by: str
+    reason: str
+
+
+class CommitAnswer(Answered):
+    sha: str
+    synced_at: AwareDatetime
+
+
 class SourceAnswer(Answered):
     id: UUID
     url: str = Field(description="Without credentials.")
@@ -358,8 +370,40 @@ class SourceAnswer(Answered):
     environment: str
     head_sha: str | None = Field(description="The commit whose flows are current.")
     synced_at: AwareDatetime | None
+    branch_sha: str | None = Field(description="Where the controller saw the branch last.")
+    branch_since: AwareDatetime | None = Field(description="When the controller first saw it there.")
+    hinted_at: AwareDatetime | None = Field(description="When a webhook last announced a push.")
+    pinned: PinAnswer | None = Field(description="Set while no sync moves the environment.")
+    heal: bool = Field(description="Whether the controller puts back what was changed beside Git.")
     conditions: list[ConditionAnswer]
     attempts: list[AttemptOfSync]
+    commits: list[CommitAnswer] = Field(description="That a rollback may go to, newest first.")
+
+
+class DriftAnswer(Answered):
+    flow: str
+    kind: Literal["taken", "archived", "renamed", "version", "schedules", "extra"]
+    wanted: int | None = Field(description="The version that the commit says.")
+    current: int | None
+    message: str
+
+
+class RollbackRequest(Given):
+    to: Annotated[str, Field(pattern="^[0-9a-f]{7,40}$", description="A commit that was synced, or its first digits.")]
+    reason: Annotated[
+        str, StringConstraints(strict=True, min_length=1, max_length=500, pattern=r"^[^\x00-\x1f\x7f]*$")
+    ] = Field("emergency", description="Shown wherever the environment is, for as long as it is pinned.")
+    by: By = None
+
+
+class RollbackAnswer(Answered):
+    source: SourceAnswer
+    changed: list[str] = Field(description="The flows that are not what they were.")
+
+
+class HintAnswer(Answered):
+    result: Literal["hinted", "repeated", "ignored"]
+    sources: int = Field(description="How many follow what was pushed.")
 
 
 class DeadLetterAnswer(Answered):

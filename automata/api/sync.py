@@ -1,22 +1,34 @@
-"""Where the flows come from: every source with its conditions and its last attempts."""
+"""Where the flows come from: every source with its conditions and attempts, its drift, and the way back."""
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from automata.access.principal import LOCAL, Role
+from automata.api.auth import needs, who
+from automata.api.bodies import read_model
 from automata.api.desk import Desk
-from automata.api.shapes import Listing, SourceAnswer
+from automata.api.openapi import request_body
+from automata.api.shapes import DriftAnswer, Listing, RollbackAnswer, RollbackRequest, SourceAnswer
 from automata.api.wire import V1, Json
-from automata.store.sync import AttemptRow, SourceRow, list_attempts, list_sources
+from automata.store.database import Connection
+from automata.store.pins import release, roll_back
+from automata.store.sets import Difference, find_drift, list_sets
+from automata.store.sync import AttemptRow, SourceRow, find_source, list_attempts, list_sources, lock_source
 from automata.sync.conditions import conditions
 
-router = APIRouter(prefix=V1, tags=["sync"])
+SHOWN_COMMITS = 20
+MAX_KEY = 200
+
+log = logging.getLogger(__name__)
+router = APIRouter(prefix=f"{V1}/sync", tags=["sync"])
 
 
-@router.get("/sync", responses={200: {"model": Listing[SourceAnswer]}})
+@router.get("", responses={200: {"model": Listing[SourceAnswer]}}, dependencies=[needs(Role.VIEWER)])
 async def index(request: Request) -> Response:
     """All sources; attempts newest first, at most 20 a source."""
     return Json({"items": await sources(Desk.of(request))})
@@ -25,11 +37,62 @@ async def index(request: Request) -> Response:
 async def sources(desk: Desk) -> list[dict[str, Any]]:
     """Every source as SourceAnswer says."""
     async with desk.db.connection() as conn:
-        found = [(source, await list_attempts(conn, source.id)) for source in await list_sources(conn)]
-    return [_source(source, attempts) for source, attempts in found]
+        return [await _source(conn, source) for source in await list_sources(conn)]
 
 
-def _source(source: SourceRow, attempts: list[AttemptRow]) -> dict[str, Any]:
+@router.get("/{source}", responses={200: {"model": SourceAnswer}}, dependencies=[needs(Role.VIEWER)])
+async def show(request: Request, source: str) -> Response:
+    """One source, by its id or by its environment when no other source has that."""
+    async with Desk.of(request).db.connection() as conn:
+        return Json(await _source(conn, await find_source(conn, source[:MAX_KEY])))
+
+
+@router.get("/{source}/drift", responses={200: {"model": Listing[DriftAnswer]}}, dependencies=[needs(Role.VIEWER)])
+async def drift(request: Request, source: str) -> Response:
+    """What was changed beside Git since the last sync: compared now."""
+    async with Desk.of(request).db.connection() as conn:
+        row = await find_source(conn, source[:MAX_KEY])
+        return Json({"items": [_difference(one) for one in await find_drift(conn, row.id) or ()]})
+
+
+@router.post(
+    "/{source}/rollback",
+    responses={200: {"model": RollbackAnswer}},
+    openapi_extra=request_body(RollbackRequest),
+    dependencies=[needs(Role.ADMIN)],
+)
+async def rollback(request: Request, source: str) -> Response:
+    """In an emergency: make the flows of an earlier synced commit current, and pin the environment to them.
+
+    All of them or none. Runs that are under way keep their versions.
+    """
+    asked = await read_model(request, RollbackRequest)
+    by = who(request).name if who(request) is not LOCAL else asked.by or LOCAL.name
+    async with Desk.of(request).db.transaction() as conn:
+        row = await lock_source(conn, (await find_source(conn, source[:MAX_KEY])).id)
+        done = await roll_back(conn, row, asked.to, by=by, reason=asked.reason)
+        answer = {"source": await _source(conn, done.source), "changed": done.changed}
+    log.warning(
+        "%s is rolled back and pinned", row.label, extra={"from": row.head_sha, "to": done.source.head_sha, "by": by}
+    )
+    return Json(answer)
+
+
+@router.post("/{source}/release", responses={200: {"model": SourceAnswer}}, dependencies=[needs(Role.ADMIN)])
+async def release_pin(request: Request, source: str) -> Response:
+    """Let the environment follow its branch again; the controller looks at once. Releasing twice is fine."""
+    async with Desk.of(request).db.transaction() as conn:
+        row = await lock_source(conn, (await find_source(conn, source[:MAX_KEY])).id)
+        answer = await _source(conn, await release(conn, row))
+    if row.pinned_at:
+        log.warning("%s is released", row.label, extra={"by": who(request).name})
+    return Json(answer)
+
+
+async def _source(conn: Connection, source: SourceRow) -> dict[str, Any]:
+    attempts = await list_attempts(conn, source.id)
+    commits = [one for one in await list_sets(conn, source.id, SHOWN_COMMITS) if len(one.sha) == 40]
+    pinned = {"sha": source.head_sha, "at": source.pinned_at, "by": source.pinned_by, "reason": source.pinned_reason}
     return {
         "id": source.id,
         "url": source.url,
@@ -38,8 +101,14 @@ def _source(source: SourceRow, attempts: list[AttemptRow]) -> dict[str, Any]:
         "environment": source.environment,
         "head_sha": source.head_sha,
         "synced_at": source.synced_at,
-        "conditions": [condition.to_json() for condition in conditions(attempts)],
+        "branch_sha": source.seen_sha,
+        "branch_since": source.seen_at,
+        "hinted_at": source.hinted_at,
+        "pinned": pinned if source.pinned_at else None,
+        "heal": source.heal,
+        "conditions": [condition.to_json() for condition in conditions(source, attempts)],
         "attempts": [_attempt(attempt) for attempt in attempts],
+        "commits": [{"sha": one.sha, "synced_at": one.created_at} for one in commits],
     }
 
 
@@ -52,4 +121,14 @@ def _attempt(attempt: AttemptRow) -> dict[str, Any]:
         "finished_at": attempt.finished_at,
         "plan": attempt.plan,
         "error": attempt.error,
+    }
+
+
+def _difference(one: Difference) -> dict[str, Any]:
+    return {
+        "flow": one.name,
+        "kind": one.kind,
+        "wanted": one.wanted,
+        "current": one.current,
+        "message": one.message,
     }

@@ -13,10 +13,11 @@ from contextlib import suppress
 import typer
 
 from automata import __version__
-from automata.cli import approval, deadletters, flow, notify, proposal, run, schedule, webhook
+from automata.cli import approval, deadletters, flow, notify, proposal, run, schedule, sync, webhook
 from automata.cli.check import check
 from automata.cli.demo.command import demo
 from automata.cli.doctor import doctor
+from automata.cli.init import init
 from automata.cli.migrate import migrate
 from automata.cli.output import Format, Output, report, say, say_json
 from automata.cli.plan import plan
@@ -24,7 +25,6 @@ from automata.cli.provenance import provenance
 from automata.cli.rehearse import rehearse
 from automata.cli.replay import record, replay
 from automata.cli.services import api, controller, orchestrator, scheduler, worker
-from automata.cli.sync import init, sync
 from automata.cli.up import up
 from automata.cli.validate import schema, validate
 from automata.errors import AutomataError, Usage
@@ -58,7 +58,7 @@ app.command(
 )(record)
 app.command(rich_help_panel=WRITE, epilog="Example: automata replay --base main --last 20")(replay)
 app.command(rich_help_panel=WRITE, epilog="Example: automata schema > flow.schema.json")(schema)
-app.command(rich_help_panel=WRITE, epilog="Example: automata sync --repo ./my-flows --dry-run")(sync)
+app.add_typer(sync.app, name="sync", rich_help_panel=WRITE)
 app.add_typer(proposal.app, name="proposal", rich_help_panel=WRITE)
 app.add_typer(flow.app, name="flow", rich_help_panel=RUN)
 app.add_typer(run.app, name="run", rich_help_panel=RUN)

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from automata.cli.output import Format, Output, say, say_json
+from automata.errors import Usage
 from automata.settings import load
 
 if TYPE_CHECKING:
     from automata.services.process import Part, Running
     from automata.settings import Settings
     from automata.store.database import Database
+    from automata.sync.source import Source
 
 PORTS = {"api": 8080, "scheduler": 8081, "worker": 8082, "orchestrator": 8083, "controller": 8084}
 
@@ -80,29 +82,47 @@ def controller(
     path: Annotated[
         str | None, typer.Option("--path", help="The project's folder inside the repository.", show_default=False)
     ] = None,
+    sources: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--source",
+            metavar="repo=URL[,env=NAME][,branch=NAME][,path=FOLDER]",
+            help="One of several sources to follow; instead of --repo and those beside it.",
+            show_default=False,
+        ),
+    ] = None,
     interval_sec: Annotated[
-        float | None, typer.Option("--interval-sec", help="Between two looks at the branch.", show_default="60")
+        float | None, typer.Option("--interval-sec", help="Between two looks at a branch.", show_default="60")
     ] = None,
     host: Host = None,
     port: Port = None,
     output: Output = Format.TABLE,
 ) -> None:
-    """Keep the flows at the head of their branch: one controller a source and environment. Health on port 8084.
+    """Keep the flows at the head of their branches: of one source, or of several. Health on port 8084.
 
     A commit with a file that is wrong changes nothing, and the next commit is waited for. Credentials come from
     AUTOMATA_GIT_TOKEN, AUTOMATA_GIT_USERNAME and AUTOMATA_GIT_SSH_KEY.
     """
-    flags = {"repo": repo, "repo_path": path, "environment": env, "sync_interval_sec": interval_sec}
+    if sources and (repo or path or branch):
+        raise Usage("--source names its own repository, branch and folder: leave out --repo, --branch and --path.")
+    flags: dict[str, Any] = {"repo": repo, "repo_path": path, "environment": env, "sync_interval_sec": interval_sec}
+    flags["sources"] = sources or (() if repo else None)
     _serve("controller", output, host=host, port=port, branch_of=branch or os.environ.get("AUTOMATA_BRANCH"), **flags)
 
 
-def controller_of(settings: Settings, branch: str | None) -> Callable[[Database], Part]:
-    """What makes the controller's loop. Raises Usage for a source that cannot be."""
-    from automata.services.controller import Controller
-    from automata.sync.source import source_of
+def controllers_of(settings: Settings, branch: str | None) -> dict[str, Callable[[Database], Part]]:
+    """What makes the loop of each source, by the name that health shows. Raises Usage for a source that cannot be."""
+    from automata.services.controller import Controller, Pace, source_label
+    from automata.sync.source import source_of, sources_of
 
-    source = source_of(settings, branch)
-    return lambda db: Controller(db, source, settings.sync_interval_sec).run
+    def loop(source: Source) -> Callable[[Database], Part]:
+        return lambda db: Controller(db, source, Pace.of(settings)).run
+
+    if not settings.sources:
+        return {"controller": loop(source_of(settings, branch))}
+    return {
+        f"controller of {source_label(source)} ({source.environment})": loop(source) for source in sources_of(settings)
+    }
 
 
 def _serve(part: str, output: Format, *, port: int | None, branch_of: str | None = None, **flags: Any) -> None:
@@ -117,7 +137,7 @@ def _serve(part: str, output: Format, *, port: int | None, branch_of: str | None
     if port is None and "AUTOMATA_PORT" not in os.environ:
         port = PORTS[part]
     settings = load(port=port, **flags)
-    more = {part: controller_of(settings, branch_of)} if part == "controller" else {}
+    more = controllers_of(settings, branch_of) if part == "controller" else {}
     configure_logs(settings.log_level, settings.log_format)
 
     async def on_ready(running: Running) -> None:

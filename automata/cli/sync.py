@@ -1,20 +1,19 @@
-"""`automata sync`: a commit to versions in the database; `automata init`: a repository to begin with."""
+"""`automata sync`: a commit to versions in the database. What is asked of a running Automata is in sync_state.py."""
 
 from __future__ import annotations
 
 import asyncio
-import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from automata.cli.output import Format, Output, console, duration, emit, facts, say, say_json, table
-from automata.errors import AutomataError, Refused
+from automata.cli.sync_state import drift, release, rollback, status
+from automata.errors import AutomataError, Refused, Usage
 from automata.settings import Settings, load
 
 if TYPE_CHECKING:
@@ -33,7 +32,18 @@ _VERBS = {
 }
 
 
+app = typer.Typer(invoke_without_command=True)
+
+
+app.command(epilog="Example: automata sync status -o json")(status)
+app.command(epilog="Example: automata sync drift --detailed-exitcode")(drift)
+app.command(epilog="Example: automata sync rollback --to 3f2c1ab90d5e --reason 'orders are doubled'")(rollback)
+app.command(epilog="Example: automata sync release --source prod")(release)
+
+
+@app.callback(epilog="Example: automata sync --repo ./my-flows --dry-run")
 def sync(
+    context: typer.Context,
     repo: Annotated[
         str | None,
         typer.Option("--repo", help="Flows repository: a folder, a bare repository or a URL.", show_default=False),
@@ -64,6 +74,9 @@ def sync(
     Running it twice changes nothing. The database is that of AUTOMATA_DATABASE_URL, or the embedded PostgreSQL.
     Credentials come from AUTOMATA_GIT_TOKEN, AUTOMATA_GIT_USERNAME and AUTOMATA_GIT_SSH_KEY.
     """
+    if context.invoked_subcommand:
+        _refuse_options(context)
+        return
     from automata.sync.source import source_of
 
     settings = load(repo=repo, repo_path=path, environment=env)
@@ -80,21 +93,12 @@ def sync(
     emit(outcome.to_json(), output, lambda _: _shown(outcome))
 
 
-def init(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty folder.", show_default=False)],
-    output: Output = Format.TABLE,
-) -> None:
-    """Make a flows repository with two example flows, their tests, two environments and a workflow for CI."""
-    from automata.sync.init import create
-
-    created = create(folder)
-    if output is Format.JSON:
-        say_json({"path": str(created.path), "commit": created.commit, "files": list(created.files)})
-        return
-    say(f"Made {created.path} on branch main with {len(created.files)} files.")
-    place = shlex.quote(str(folder))
-    say(f"Next: automata validate {place}")
-    say(f"      automata up --repo {place} --watch")
+def _refuse_options(context: typer.Context) -> None:
+    """`automata sync --env dev rollback` must not roll back another environment."""
+    from_shell = [name for name in context.params if str(context.get_parameter_source(name)).endswith("COMMANDLINE")]
+    if from_shell:
+        command = context.invoked_subcommand
+        raise Usage(f"Options go behind the command: automata sync {command} …", hint=f"automata sync {command} --help")
 
 
 def _sync(

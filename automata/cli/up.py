@@ -99,7 +99,7 @@ def _run(settings: Settings, branch: str | None, watch: bool, tell: Tell) -> Non
 
 
 async def _serve(settings: Settings, url: str, branch: str | None, watch: bool, tell: Tell) -> None:
-    from automata.cli.services import controller_of
+    from automata.cli.services import controllers_of
     from automata.services.process import serve
     from automata.store.database import Database
     from automata.web.app import create_site
@@ -112,7 +112,7 @@ async def _serve(settings: Settings, url: str, branch: str | None, watch: bool, 
         finally:
             await db.close()
     # What is watched on disk needs no controller; everything else is followed as commits come.
-    more = {"controller": controller_of(settings, branch)} if source and not watch else {}
+    more = controllers_of(replace(settings, sources=()), branch) if source and not watch else {}
     watching: list[asyncio.Task[None]] = []
 
     async def on_ready(running: Running) -> None:

@@ -41,10 +41,13 @@ def parse_address(text: str) -> Address:
     if found:
         return _parse_url(text, (found["scheme"] or found["helper"]).lower())
     scp = _SCP.fullmatch(text)
-    if scp and len(scp["host"]) > 1 and not Path(text).exists():
-        user = scp["user"] or ""
-        return Address(text, "ssh", host=scp["host"], username=user)
-    return Address(str(path := Path(text).expanduser().resolve()), "path", local=path)
+    try:
+        if scp and len(scp["host"]) > 1 and not Path(text).exists():
+            return Address(text, "ssh", host=scp["host"], username=scp["user"] or "")
+        path = Path(text).expanduser().resolve()
+    except (OSError, RuntimeError, ValueError) as error:  # too long a name, the home of nobody, a null byte
+        raise _wrong(text, "no path can be like this") from error
+    return Address(str(path), "path", local=path)
 
 
 def redact(text: str, address: Address) -> str:

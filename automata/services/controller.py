@@ -3,7 +3,11 @@
 Failure argument. An attempt is all or nothing in itself (sync/reconcile.py), so the controller may be killed anywhere,
 and any number may run: whoever comes second finds nothing to do. What may pass by itself (a remote, the database) is
 tried again with back-off. What will not (a file that is wrong, a guard that refused) waits for another commit: the
-branch is looked at as before, but nothing is read, and nothing is recorded a second time.
+branch is looked at as before, but nothing is read, and nothing is recorded a second time. What stands in another
+flow's way may go without a commit, so that is tried again now and then.
+
+A webhook leaves a time in the source's row (store/hints.py). It is looked at every few seconds; one that is lost, or
+was never sent, costs a poll. Polls are far apart only while the last commit that was new had been announced by one.
 """
 
 from __future__ import annotations
@@ -13,69 +17,198 @@ import logging
 import random
 import time
 from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
 
-from automata.errors import AutomataError, Unavailable
+from automata.errors import AutomataError, Conflict, Unavailable
+from automata.settings import Settings
 from automata.store.database import Database
+from automata.store.hints import saw
+from automata.store.sets import Difference
+from automata.store.sync import SourceRow, list_sources
+from automata.sync.drift import find_drift, heal_drift
 from automata.sync.reconcile import stages_of, sync_once
 from automata.sync.source import Source, head
-from automata.telemetry import SYNC_ATTEMPTS, SYNC_LAST, SYNC_SECONDS
+from automata.telemetry import SYNC_ATTEMPTS, SYNC_DRIFTED, SYNC_LAST, SYNC_PENDING, SYNC_PINNED, SYNC_SECONDS
 
 log = logging.getLogger(__name__)
 
 FIRST_PAUSE_SEC = 2.0
 LONGEST_PAUSE_SEC = 600.0
+_LOGGED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Seconds between two looks: at the branch, at it while webhooks come, at the database, for a hint."""
+
+    interval_sec: float = 60.0
+    hinted_sec: float = 600.0
+    drift_sec: float = 300.0
+    poll_sec: float = 2.0
+
+    @classmethod
+    def of(cls, settings: Settings) -> Pace:
+        slow = max(settings.sync_interval_sec, settings.sync_hinted_interval_sec)
+        return cls(settings.sync_interval_sec, slow, settings.sync_drift_interval_sec, settings.poll_sec)
 
 
 class Controller:
-    """`stuck` is the commit that failed for good, and is not tried again; `failures` count those that may pass."""
+    """`stuck` is the commit that failed for good, and is not tried again; `failures` count those that may pass.
 
-    def __init__(self, db: Database, source: Source, interval_sec: float) -> None:
+    `announced` says that the last commit that was new had been announced by a webhook.
+    """
+
+    def __init__(self, db: Database, source: Source, pace: Pace) -> None:
         self._db = db
-        self._source = source
-        self._interval = interval_sec
+        self._source = source.checked()
+        self._pace = pace
+        self._labels = (source_label(self._source), source.environment)
+        self._heard: datetime | None = None
+        self._looked = False  # a hint from before the first look is nothing new
+        self._retry_at = float("inf")  # of what is stuck
+        self._drift_at = 0.0
+        self._behind = False
         self.stuck: str | None = None
         self.failures = 0
+        self.announced = False
 
     async def run(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
             pause = await self.turn()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), pause * random.uniform(0.9, 1.0))  # noqa: S311 - jitter
+            await self._rest(stop, pause * random.uniform(0.9, 1.0))  # noqa: S311 - jitter
 
     async def turn(self) -> float:
         """One look; returns the seconds until the next. Raises nothing of ours: what failed is told and counted."""
         try:
-            if self.stuck is None or await asyncio.to_thread(head, self._source, stages_of) != self.stuck:
-                await self._sync()
+            row = await self._row()
+            hinted = self._looked and row is not None and row.hinted_at not in (None, self._heard)
+            self._heard, self._looked = row.hinted_at if row else None, True
+            await self._follow(row, hinted)
+            await self._mind_drift()
         except Unavailable as error:
             return self._later(error)
         except AutomataError as error:
             self._give_up(error)
         self.failures = 0
-        return self._interval
+        return self._pace.hinted_sec if self.announced else self._pace.interval_sec
 
-    async def _sync(self) -> None:
+    async def _follow(self, row: SourceRow | None, hinted: bool) -> None:
+        SYNC_PINNED.labels(*self._labels).set(bool(row and row.pinned_at))
+        if row and row.pinned_at:
+            self.stuck = None
+            await self._saw(row, await self._head(), hinted)
+            SYNC_ATTEMPTS.labels(*self._labels, "pinned").inc()
+            return
+        if row and row.head_sha == self.stuck:
+            self.stuck = None  # somebody confirmed it, on the command line
+        if self.stuck and time.monotonic() < self._retry_at:
+            sha = await self._head()
+            if sha == self.stuck:
+                await self._saw(row, sha, hinted)
+                return
+        await self._sync(row, hinted)
+
+    async def _sync(self, row: SourceRow | None, hinted: bool) -> None:
         began = time.monotonic()
-        report = await sync_once(self._db, self._source)
+        try:
+            report = await sync_once(self._db, self._source)
+        except AutomataError as error:
+            await self._saw(row, error.details.get("sha"), hinted)
+            raise
         self.stuck = None
         SYNC_SECONDS.observe(time.monotonic() - began)
-        SYNC_ATTEMPTS.labels(self._source.environment, report.status).inc()
-        SYNC_LAST.labels(self._source.environment).set_to_current_time()
+        SYNC_ATTEMPTS.labels(*self._labels, report.status).inc()
+        SYNC_LAST.labels(*self._labels).set_to_current_time()
         for warning in report.diagnostics:
             log.warning("sync: %s", warning)
+        if report.rewritten:
+            log.warning("sync: the history of %s was rewritten since the last sync", report.branch)
         if report.status == "synced":
             log.info("sync: %s", report.summary())
+            self._drift_at = 0.0
+        await self._saw(row, report.sha, hinted, current=True)
+
+    async def _saw(self, row: SourceRow | None, sha: str | None, hinted: bool, *, current: bool = False) -> None:
+        """Tell where the branch is; `row` is from before that was known, `current` says that the flows are there."""
+        if sha is None:
+            return
+        if row is not None and row.seen_sha not in (None, sha):
+            self.announced = hinted
+        if row is not None and not current:
+            current = row.head_sha == sha
+            async with self._db.connection() as conn:
+                await saw(conn, row.id, sha)
+        if current:
+            SYNC_PENDING.labels(*self._labels).set(0)
+        elif not self._behind:
+            SYNC_PENDING.labels(*self._labels).set_to_current_time()
+        self._behind = not current
+
+    async def _mind_drift(self) -> None:
+        if time.monotonic() < self._drift_at or (row := await self._row()) is None or row.head_sha is None:
+            return
+        self._drift_at = time.monotonic() + self._pace.drift_sec
+        found = await find_drift(self._db, row.id)
+        if found and row.heal:
+            try:
+                found = await heal_drift(self._db, row.id)
+            except Conflict as error:
+                log.error("sync: what was changed beside Git cannot be put back: %s", error)
+            else:
+                SYNC_ATTEMPTS.labels(*self._labels, "healed").inc()
+                log.warning("sync: put back what was changed beside Git: %s", _told(found))
+                found = []
+        elif found and len(found) != (row.drift or {}).get("count"):
+            log.warning("sync: changed beside Git: %s", _told(found))
+        SYNC_DRIFTED.labels(*self._labels).set(len(found))
 
     def _later(self, error: Unavailable) -> float:
         self.failures += 1
-        SYNC_ATTEMPTS.labels(self._source.environment, "unavailable").inc()
+        SYNC_ATTEMPTS.labels(*self._labels, "unavailable").inc()
         pause = min(FIRST_PAUSE_SEC * 2.0 ** min(self.failures - 1, 20), LONGEST_PAUSE_SEC)
         log.warning("sync: %s; again in %.0f s", error, pause)
         return pause
 
     def _give_up(self, error: AutomataError) -> None:
-        self.stuck = error.details.get("sha") or None
-        SYNC_ATTEMPTS.labels(self._source.environment, "failed").inc()
+        SYNC_ATTEMPTS.labels(*self._labels, "failed").inc()
+        sha, before = error.details.get("sha") or None, self.stuck
+        self.stuck = sha
+        self._retry_at = time.monotonic() + LONGEST_PAUSE_SEC if isinstance(error, Conflict) else float("inf")
+        if sha and sha == before:
+            return  # told already
         log.error("sync: %s%s", error, "; waiting for another commit" if self.stuck else "")
         for finding in error.diagnostics:
             log.error("sync: %s", finding)
+
+    async def _head(self) -> str:
+        return await asyncio.to_thread(head, self._source, stages_of)
+
+    async def _row(self) -> SourceRow | None:
+        place = (self._source.name, self._source.path, self._source.environment)
+        async with self._db.connection() as conn:
+            rows = await list_sources(conn)
+        return next((row for row in rows if (row.url, row.path, row.environment) == place), None)
+
+    async def _rest(self, stop: asyncio.Event, seconds: float) -> None:
+        """Until it is time, or a hint came, or the process ends; drift is minded meanwhile."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), min(left, self._pace.poll_sec))
+                return
+            with suppress(AutomataError):  # the next look tells it, in its time
+                row = await self._row()
+                if row and row.hinted_at != self._heard:
+                    return
+                await self._mind_drift()
+
+
+def source_label(source: Source) -> str:
+    """How metrics and parts of a process name a source."""
+    return f"{source.name}//{source.path}" if source.path else source.name
+
+
+def _told(found: list[Difference]) -> str:
+    more = f"; and {len(found) - _LOGGED} more" if len(found) > _LOGGED else ""
+    return "; ".join(one.message for one in found[:_LOGGED]) + more

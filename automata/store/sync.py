@@ -16,14 +16,16 @@ from psycopg import AsyncConnection, sql
 from psycopg.errors import LockNotAvailable
 from psycopg.rows import class_row
 
-from automata.errors import Missing, Unavailable
+from automata.errors import Missing, Unavailable, Usage
 from automata.store.codec import dumps_or_none
+from automata.store.flows import as_uuid
 from automata.store.notifications import replace_rules
 from automata.store.schedules import declare_schedules
-from automata.store.versions import DesiredFlow, Written, archive_flows, write_flows
+from automata.store.sets import remember_set
+from automata.store.versions import OWNER, DesiredFlow, Written, archive_flows, write_flows
 
 Connection = AsyncConnection[Any]
-Status = Literal["synced", "unchanged", "failed", "refused"]
+Status = Literal["synced", "unchanged", "failed", "refused", "healed", "rolled_back"]
 
 SHOWN_ATTEMPTS = 20
 # A poll a minute must not grow a table for ever; these are weeks of changes, since equal ones share a row.
@@ -34,7 +36,11 @@ __all__ = ["AttemptRow", "CurrentFlow", "DesiredFlow", "SourceRow", "Synced", "W
 
 @dataclass(frozen=True, slots=True)
 class SourceRow:
-    """`url` has no credentials; `head_sha` and `tree_sha` are those of the last sync that succeeded."""
+    """`url` has no credentials; `head_sha` and `tree_sha` are those of the last sync that succeeded.
+
+    `heal` is what `automata.yaml` said then. `seen_sha` is where a controller last saw the branch, and `seen_at` since
+    when; `hinted_at` when a webhook last announced a push. While `pinned_at` is set no sync moves the flows.
+    """
 
     id: UUID
     url: str
@@ -44,11 +50,25 @@ class SourceRow:
     head_sha: str | None
     tree_sha: str | None
     synced_at: datetime | None
+    heal: bool
+    pinned_at: datetime | None
+    pinned_by: str | None
+    pinned_reason: str | None
+    hinted_at: datetime | None
+    seen_sha: str | None
+    seen_at: datetime | None
+    drift: Any
+    drift_at: datetime | None
+
+    @property
+    def label(self) -> str:
+        """How people tell this source from others: its address, its folder, its environment."""
+        return f"{self.url}{f'//{self.path}' if self.path else ''} ({self.environment})"
 
 
 @dataclass(frozen=True, slots=True)
 class CurrentFlow:
-    """`owner` is '' for the source asked about, else `the API` or the other source's address."""
+    """`owner` is '' for the source asked about, else `the API` or the other source's label."""
 
     id: UUID
     name: str
@@ -83,7 +103,7 @@ class Synced:
     attempt: AttemptRow
 
 
-_SOURCE = sql.SQL("id, url, path, branch, environment, head_sha, tree_sha, synced_at")
+_SOURCE = sql.SQL(", ").join(map(sql.Identifier, SourceRow.__slots__))
 _ATTEMPT = sql.SQL("id, source_id, sha, status, started_at, finished_at, plan, error")
 
 
@@ -118,6 +138,20 @@ async def list_sources(conn: Connection) -> list[SourceRow]:
         return await cursor.fetchall()
 
 
+async def find_source(conn: Connection, key: str) -> SourceRow:
+    """The source of this id, or the only one of this environment. Raises Missing, Usage (`ambiguous_source`)."""
+    if id := as_uuid(key):
+        return await get_source(conn, id)
+    found = [row for row in await list_sources(conn) if row.environment == key]
+    if not found:
+        raise Missing(f"There is no sync source of an environment {key[:100]!r}.", hint="`automata sync status`")
+    if len(found) > 1:
+        raise Usage(
+            f"{len(found)} sources are of the environment {key}.", code="ambiguous_source", hint="Give an id instead."
+        )
+    return found[0]
+
+
 async def lock_source(conn: Connection, source_id: UUID) -> SourceRow:
     """Be the only one to sync this source until the transaction ends; returns the source as it is then.
 
@@ -136,14 +170,16 @@ async def load_state(conn: Connection, source_id: UUID, names: Iterable[str] = (
     """This source's flows, archived ones too, and of the others those whose names are among `names`."""
     async with conn.cursor(row_factory=class_row(CurrentFlow)) as cursor:
         await cursor.execute(
-            "SELECT flows.id, flows.name,"
-            " CASE WHEN flows.source_id = %(source)s THEN '' ELSE coalesce(sync_sources.url, 'the API') END AS owner,"
-            " flows.archived_at IS NOT NULL AS archived,"
-            " version.content_hash, version.number, version.path, version.commit_sha"
-            " FROM flows LEFT JOIN flow_versions AS version ON version.id = flows.current_version_id"
-            " LEFT JOIN sync_sources ON sync_sources.id = flows.source_id"
-            " WHERE flows.source_id = %(source)s OR flows.name = ANY(%(names)s)"
-            " ORDER BY flows.name",
+            sql.SQL(
+                "SELECT flows.id, flows.name,"
+                " CASE WHEN flows.source_id = %(source)s THEN '' ELSE {} END AS owner,"
+                " flows.archived_at IS NOT NULL AS archived,"
+                " version.content_hash, version.number, version.path, version.commit_sha"
+                " FROM flows LEFT JOIN flow_versions AS version ON version.id = flows.current_version_id"
+                " LEFT JOIN sync_sources ON sync_sources.id = flows.source_id"
+                " WHERE flows.source_id = %(source)s OR flows.name = ANY(%(names)s)"
+                " ORDER BY flows.name"
+            ).format(OWNER),
             {"source": source_id, "names": list(names)},
         )
         return await cursor.fetchall()
@@ -154,18 +190,21 @@ async def apply(
     source: SourceRow,
     desired: Sequence[DesiredFlow],
     *,
-    sha: str | None,
+    sha: str,
     tree_sha: str | None,
     started_at: datetime,
     archive: Iterable[str] = (),
     plan: Any = None,
     notifications: Sequence[Mapping[str, Any]] | None = None,
+    heal: bool = False,
+    read: bool = True,
 ) -> Synced:
     """Make `desired` current, archive the flows named, move the source's head, record the attempt.
 
     The caller holds `lock_source` in the same transaction. Flows that did not change may be among `desired` (they
-    cost a comparison) or be left out (they stay as they are). `notifications` are the rules of the environment; None
-    leaves them as they are. Raises Conflict `name_taken`; then nothing is written.
+    cost a comparison) or be left out (they stay as they are). `heal` is the project's policy, `notifications` are the
+    rules of the environment; None leaves them as they are. `read` False says that no file moved, so that nothing but
+    the commit did. Raises Conflict `name_taken`; then nothing is written.
     """
     written = await write_flows(conn, source.id, desired)
     declared = {
@@ -175,9 +214,15 @@ async def apply(
     archived = await archive_flows(conn, source.id, archive)
     if notifications is not None:
         await replace_rules(conn, source.id, notifications)
+    if written.changed or archived or sha != source.head_sha:
+        await remember_set(conn, source.id, sha, moved=read)
     await conn.execute(
-        "UPDATE sync_sources SET head_sha = %s, tree_sha = %s, synced_at = now() WHERE id = %s",
-        [sha, tree_sha, source.id],
+        "UPDATE sync_sources SET head_sha = %(sha)s, tree_sha = %(tree)s, synced_at = now(),"
+        " heal = CASE WHEN %(read)s THEN %(heal)s ELSE heal END,"
+        " seen_sha = %(sha)s, seen_at = CASE WHEN seen_sha = %(sha)s THEN seen_at ELSE now() END,"
+        " drift = CASE WHEN NOT %(read)s THEN drift END, drift_at = CASE WHEN NOT %(read)s THEN drift_at END"
+        " WHERE id = %(id)s",
+        {"sha": sha, "tree": tree_sha, "heal": heal, "read": read, "id": source.id},
     )
     status: Status = "synced" if written.changed or archived else "unchanged"
     attempt = await record_attempt(conn, source.id, status, sha=sha, started_at=started_at, plan=plan)
@@ -190,11 +235,14 @@ async def record_attempt(
     status: Status,
     *,
     sha: str | None,
-    started_at: datetime,
+    started_at: datetime | None,
     plan: Any = None,
     error: Mapping[str, Any] | None = None,
 ) -> AttemptRow:
-    """Add to the source's list of attempts. One that says the same as the last one only moves its time."""
+    """Add to the source's list of attempts; one without `started_at` began with its transaction.
+
+    One that says the same as the last one only moves its time.
+    """
     values = {
         "source": source_id,
         "status": status,
@@ -206,9 +254,10 @@ async def record_attempt(
     async with conn.cursor(row_factory=class_row(AttemptRow)) as cursor:
         await cursor.execute(
             sql.SQL(
-                "UPDATE sync_attempts SET started_at = %(started)s, finished_at = now()"
+                "UPDATE sync_attempts SET started_at = coalesce(%(started)s, now()), finished_at = now()"
                 " WHERE id = (SELECT max(id) FROM sync_attempts WHERE source_id = %(source)s)"
-                "   AND status = %(status)s AND status <> 'synced' AND sha IS NOT DISTINCT FROM %(sha)s"
+                "   AND status = %(status)s AND status IN ('unchanged', 'failed', 'refused')"
+                "   AND sha IS NOT DISTINCT FROM %(sha)s"
                 "   AND plan::text IS NOT DISTINCT FROM %(plan)s AND error::text IS NOT DISTINCT FROM %(error)s"
                 " RETURNING {}"
             ).format(_ATTEMPT),
@@ -219,7 +268,7 @@ async def record_attempt(
         await cursor.execute(
             sql.SQL(
                 "INSERT INTO sync_attempts (source_id, sha, status, started_at, plan, error)"
-                " VALUES (%(source)s, %(sha)s, %(status)s, %(started)s, %(plan)s, %(error)s)"
+                " VALUES (%(source)s, %(sha)s, %(status)s, coalesce(%(started)s, now()), %(plan)s, %(error)s)"
                 " RETURNING {}"
             ).format(_ATTEMPT),
             values,

@@ -81,7 +81,17 @@ sync_sources = Table(
     _text("tree_sha", nullable=True),
     _time("synced_at"),
     _stamp("created_at"),
+    Column("heal", Boolean, nullable=False, server_default=text("false")),
+    _time("pinned_at"),
+    _text("pinned_by", nullable=True),
+    _text("pinned_reason", nullable=True),
+    _time("hinted_at"),
+    _text("seen_sha", nullable=True),
+    _time("seen_at"),
+    Column("drift", JSON),
+    _time("drift_at"),
     UniqueConstraint("url", "path", "environment"),
+    CheckConstraint("(pinned_at IS NULL) = (pinned_by IS NULL)", name="pinned"),
 )
 
 sync_attempts = Table(
@@ -95,8 +105,39 @@ sync_attempts = Table(
     _stamp("finished_at"),
     Column("plan", JSON),
     Column("error", JSON),
-    _one_of("status", "synced", "unchanged", "failed", "refused"),
+    _one_of("status", "synced", "unchanged", "failed", "refused", "healed", "rolled_back"),
     Index("sync_attempts_latest", "source_id", "id"),
+)
+
+sync_sets = Table(
+    "sync_sets",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    _uuid("source_id", ForeignKey("sync_sources.id"), nullable=False),
+    _text("sha"),
+    _stamp("created_at"),
+    Index("sync_sets_latest", "source_id", "id"),
+)
+
+sync_members = Table(
+    "sync_members",
+    metadata,
+    _uuid("source_id", ForeignKey("sync_sources.id"), primary_key=True),
+    _uuid("flow_id", ForeignKey("flows.id"), primary_key=True),
+    Column("from_set", BigInteger, primary_key=True, autoincrement=False),
+    Column("until_set", BigInteger),
+    _uuid("version_id", ForeignKey("flow_versions.id"), nullable=False),
+    _text("name"),
+    CheckConstraint("until_set > from_set", name="order"),
+    Index("sync_members_until", "source_id", "until_set"),
+)
+
+sync_deliveries = Table(
+    "sync_deliveries",
+    metadata,
+    _text("key", primary_key=True),
+    _stamp("received_at"),
+    Index("sync_deliveries_received", "received_at"),
 )
 
 proposals = Table(

@@ -13,13 +13,19 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, sql
 from psycopg.errors import CheckViolation
 
 from automata.errors import Conflict, Invalid
 from automata.store.codec import dumps
 
 Connection = AsyncConnection[Any]
+
+# Who manages a flow, for people: address, folder and environment of the source, as `SourceRow.label` has them.
+OWNER = sql.SQL(
+    "coalesce(sync_sources.url || CASE sync_sources.path WHEN '' THEN '' ELSE '//' || sync_sources.path END"
+    " || ' (' || sync_sources.environment || ')', 'the API')"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,30 +144,32 @@ async def _claim_names(conn: Connection, source_id: UUID | None, flows: Sequence
 
 async def _ids(conn: Connection, source_id: UUID | None, names: list[str]) -> dict[str, UUID]:
     cursor = await conn.execute(
-        "SELECT flows.name, flows.id, flows.source_id IS NOT DISTINCT FROM %(source)s, sync_sources.url"
-        " FROM flows LEFT JOIN sync_sources ON sync_sources.id = flows.source_id"
-        " WHERE flows.name = ANY(%(names)s) ORDER BY flows.name",
+        sql.SQL(
+            "SELECT flows.name, flows.id, flows.source_id IS NOT DISTINCT FROM %(source)s, {}"
+            " FROM flows LEFT JOIN sync_sources ON sync_sources.id = flows.source_id"
+            " WHERE flows.name = ANY(%(names)s) ORDER BY flows.name"
+        ).format(OWNER),
         {"source": source_id, "names": names},
     )
     rows = await cursor.fetchall()
-    if taken := [(name, url) for name, _, mine, url in rows if not mine]:
+    if taken := [(name, owner) for name, _, mine, owner in rows if not mine]:
         raise _taken(source_id, taken)
     return {name: id for name, id, _, _ in rows}
 
 
-def _taken(source_id: UUID | None, taken: Sequence[tuple[str, str | None]]) -> Conflict:
+def _taken(source_id: UUID | None, taken: Sequence[tuple[str, str]]) -> Conflict:
     names = [name for name, _ in taken]
-    name, url = taken[0]
+    name, owner = taken[0]
     more = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
     if source_id is None:
         return Conflict(
-            f"The flow {name} is managed in Git, by {url}{more}.",
+            f"The flow {name} is managed in Git, by {owner}{more}.",
             code="git_managed",
             hint=f"Change it there, or propose it: POST /api/v1/flows/{name}/proposals.",
             details={"flows": names},
         )
     return Conflict(
-        f"The flow {name} is managed by {url or 'the API'}{more}.",
+        f"The flow {name} is managed by {owner}{more}.",
         code="name_taken",
         hint="Rename the flow in the repository, or archive the other one first.",
         details={"flows": names},

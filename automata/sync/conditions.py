@@ -1,4 +1,4 @@
-"""What can be said about a source now, computed from its attempts: nothing here is stored."""
+"""What can be said about a source now, computed from its row and its attempts: nothing here is stored."""
 
 from __future__ import annotations
 
@@ -7,15 +7,18 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from automata.store.sync import AttemptRow
+from automata.store.sync import AttemptRow, SourceRow
 from automata.sync.reconcile import STEPS
+from automata.sync.report import short
 
-Type = Literal["Fetched", "Validated", "Synced"]
+Type = Literal["Fetched", "Validated", "Synced", "Drifted", "PruneBlocked", "Stalled"]
 Truth = Literal["True", "False", "Unknown"]
 
 _READS = STEPS.index("read")
 _VALIDATES = STEPS.index("validate")
 _END = len(STEPS)
+_FAILED = ("failed", "refused")
+_LISTED = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,31 +36,86 @@ class Condition:
         return {**asdict(self), "time": self.time.isoformat() if self.time else None}
 
 
-def conditions(attempts: Sequence[AttemptRow]) -> list[Condition]:
-    """`Fetched`, `Validated`, `Synced` of a source; `attempts` newest first, as `list_attempts` gives them."""
-    latest = attempts[0] if attempts else None
-    examined = next((attempt for attempt in attempts if _reached(attempt) >= _READS), None)
+def conditions(source: SourceRow, attempts: Sequence[AttemptRow]) -> list[Condition]:
+    """All of them, in the order of `Type`; `attempts` newest first, as `list_attempts` gives them."""
+    # A drift that was healed and a rollback say nothing about the repository.
+    tried = [attempt for attempt in attempts if attempt.status not in ("healed", "rolled_back")]
+    latest = tried[0] if tried else None
+    examined = next((attempt for attempt in tried if _reached(attempt) >= _READS), None)
     return [
         _condition("Fetched", latest, lambda reached: reached >= _READS),
         _condition("Validated", examined, lambda reached: reached > _VALIDATES),
-        _condition("Synced", latest, lambda reached: reached == _END),
+        _pinned(source) if source.pinned_at else _condition("Synced", latest, lambda reached: reached == _END),
+        _drifted(source),
+        _prune_blocked(latest),
+        _stalled(latest),
     ]
 
 
 def _condition(kind: Type, attempt: AttemptRow | None, holds: Callable[[int], bool]) -> Condition:
     if attempt is None:
-        return Condition(kind, "Unknown", "NoAttempt", "It was not tried yet.", None, None)
+        return _untried(kind)
     if holds(_reached(attempt)):
         message = f"The commit was {kind.lower()}."
         return Condition(kind, "True", "Succeeded", message, attempt.sha, attempt.finished_at)
-    error = attempt.error or {}
+    return _told(kind, "False", attempt)
+
+
+def _pinned(source: SourceRow) -> Condition:
+    message = (
+        f"Pinned to {short(source.head_sha or '')} by {source.pinned_by}: {source.pinned_reason}."
+        f" `automata sync release --source {source.id}` lets it follow its branch again."
+    )
+    return Condition("Synced", "False", "Pinned", message, source.head_sha, source.pinned_at)
+
+
+def _drifted(source: SourceRow) -> Condition:
+    if source.drift is None:
+        return Condition("Drifted", "Unknown", "NotLooked", "It was not looked at yet.", None, None)
+    count, listed = source.drift["count"], [one["message"] for one in source.drift["flows"][:_LISTED]]
+    if not count:
+        message = "The database is as the commit says."
+        return Condition("Drifted", "False", "NoDrift", message, source.head_sha, source.drift_at)
+    more = f"; and {count - len(listed)} more" if count > len(listed) else ""
+    message = f"{'; '.join(listed)}{more}."
+    return Condition("Drifted", "True", "ChangedBesideGit", message, source.head_sha, source.drift_at)
+
+
+def _prune_blocked(latest: AttemptRow | None) -> Condition:
+    if latest is None:
+        return _untried("PruneBlocked")
+    if latest.status == "refused" and _error(latest).get("code") == "prune_blocked":
+        return _told("PruneBlocked", "True", latest)
+    return Condition("PruneBlocked", "False", "NotBlocked", "", latest.sha, latest.finished_at)
+
+
+def _stalled(latest: AttemptRow | None) -> Condition:
+    if latest is None:
+        return _untried("Stalled")
+    if latest.status in _FAILED and not _error(latest).get("transient"):
+        return _told("Stalled", "True", latest)
+    return Condition("Stalled", "False", "Following", "", latest.sha, latest.finished_at)
+
+
+def _untried(kind: Type) -> Condition:
+    return Condition(kind, "Unknown", "NoAttempt", "It was not tried yet.", None, None)
+
+
+def _told(kind: Type, status: Truth, attempt: AttemptRow) -> Condition:
+    """What went wrong, in the words of the attempt."""
+    error = _error(attempt)
     reason = "".join(part.capitalize() for part in str(error.get("code", "failed")).split("_"))
-    return Condition(kind, "False", reason, str(error.get("message", "")), attempt.sha, attempt.finished_at)
+    message = " ".join(str(error[part]) for part in ("message", "hint") if error.get(part))
+    return Condition(kind, status, reason, message, attempt.sha, attempt.finished_at)
 
 
 def _reached(attempt: AttemptRow) -> int:
     """The number of the step at which an attempt ended; past the last one when it went through."""
-    if attempt.status in ("synced", "unchanged"):
+    if attempt.status not in _FAILED:
         return _END
-    step = (attempt.error or {}).get("step")
+    step = _error(attempt).get("step")
     return STEPS.index(step) if step in STEPS else 0
+
+
+def _error(attempt: AttemptRow) -> dict[str, Any]:
+    return attempt.error or {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from automata.errors import AutomataError, Diagnostic, Usage
@@ -24,11 +24,15 @@ Prune = Literal["archive", "confirm", "never"]
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """When flows that left the repository are archived. A limit that is None does not hold."""
+    """When flows that left the repository are archived. A limit that is None does not hold.
+
+    `heal`: what somebody changed in the database is put back to what the commit says.
+    """
 
     prune: Prune = "archive"
     max_count: int | None = 5
     max_percent: float | None = 20
+    heal: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,11 +170,12 @@ def _stages(stages: Mapping[str, Mapping[str, str]], findings: Findings) -> dict
 
 
 def _policy(sync: Mapping[str, Any]) -> Policy:
-    prune = sync.get("prune", "archive")
+    policy = Policy(sync.get("prune", "archive"), heal=sync.get("heal", False))
     if "max_delete" not in sync:
-        return Policy(prune)
+        return policy
     # Who names one limit means that one: the other does not silently stay.
-    return Policy(prune, sync["max_delete"].get("count"), sync["max_delete"].get("percent"))
+    limits = sync["max_delete"]
+    return replace(policy, max_count=limits.get("count"), max_percent=limits.get("percent"))
 
 
 def _egress(given: Mapping[str, Any], findings: Findings) -> Mapping[str, Any]:

@@ -5,8 +5,10 @@ Failure argument.
   held while a disk or a network is slow.
 - `apply` is one transaction under the source's advisory lock. What the plan was made from is read again there; when
   another sync changed it meanwhile, the attempt starts over from `fetch` instead of laying an older commit over a
-  newer one. A process that dies before COMMIT has changed nothing; after one that dies behind it, the next attempt
-  finds nothing to do.
+  newer one. The head is first read before the branch is: whatever becomes current after that shows as a change. A
+  process that dies before COMMIT has changed nothing; after one that dies behind it, the next attempt finds nothing
+  to do.
+- An environment that is pinned stays where it is: that is asked first, and again under the lock.
 - A failure is recorded in a transaction of its own, and never hides the failure itself when that cannot be written.
 """
 
@@ -42,8 +44,8 @@ from automata.sync.desired import (
 )
 from automata.sync.plan import Action, Current, Plan, guard, make_plan
 from automata.sync.project import read_project
-from automata.sync.report import Outcome, SyncReport, error_record, plan_record
-from automata.sync.source import Source, Tree, choose_branch, look
+from automata.sync.report import Outcome, SyncReport, error_record, plan_record, short
+from automata.sync.source import Source, Tree, choose_branch, confirm_command, look
 
 STEPS = ("fetch", "resolve", "read", "validate", "plan", "guard", "apply", "record")
 # Two syncs that keep overtaking each other are a misconfiguration, not a race.
@@ -111,10 +113,16 @@ class _Attempt:
     async def run(self) -> SyncReport:
         async with self.db.connection() as conn:
             self.started_at = await _now(conn)
+        await self._find_row(make=False)
+        before = self.row.head_sha if self.row else None
+        if self.row and self.row.pinned_at and not self.dry_run:
+            raise _pinned(self.row)
         mirror = await self._blocking("fetch", self._fetch)
         tree = await self._blocking("resolve", lambda: self._resolve(mirror))
-        await self._find_row(make=not self.dry_run)
-        before = self.row.head_sha if self.row else None
+        if not self.dry_run:
+            await self._find_row(make=True)
+            if self.row and self.row.head_sha != before:
+                raise _OvertakenError
         rewritten = await asyncio.to_thread(_is_rewritten, mirror, before, tree.commit)
         if self.row and tree.tree and self.row.tree_sha == tree.tree:
             status = "planned" if self.dry_run else await self._apply(tree)
@@ -137,7 +145,10 @@ class _Attempt:
             error.details = {**error.details, "step": self.step, "sha": self.sha}
             if self.plan:
                 error.details["actions"] = [action.to_json() for action in self.plan.changes]
-        if self.dry_run or self.started_at is None:
+            if error.code == "prune_blocked":
+                command = confirm_command(self.source, self.branch, error.details["confirm"])
+                error.hint = f"If this is meant: {command}"
+        if self.dry_run or self.started_at is None or (isinstance(error, Refused) and error.code == "pinned"):
             return
         try:
             # A wrong address typed once must not stay as a source for ever; one that is down may be right.
@@ -199,9 +210,9 @@ class _Attempt:
         names = [action.name for action in self.plan.actions] if self.plan else []
         async with self.db.transaction() as conn:
             row = await store.lock_source(conn, self.row.id)
-            if row.head_sha != self.row.head_sha or (
-                planned_on is not None and await store.load_state(conn, row.id, names) != planned_on
-            ):
+            if row.pinned_at or row.head_sha != self.row.head_sha:
+                raise _OvertakenError
+            if planned_on is not None and await store.load_state(conn, row.id, names) != planned_on:
                 raise _OvertakenError
             self._enter("record")
             done = await store.apply(
@@ -213,7 +224,9 @@ class _Attempt:
                 started_at=self.started_at,
                 archive=self.plan.archives if self.plan else (),
                 plan=plan_record(self.plan) if self.plan and self.plan.changes else None,
+                heal=files.project.policy.heal if files else False,
                 notifications=files.environment.notifications if files else None,
+                read=files is not None,
             )
         return "synced" if done.attempt.status == "synced" else "unchanged"
 
@@ -261,6 +274,16 @@ class _Attempt:
     def _enter(self, step: str) -> None:
         self.step = step
         self.on_step(step)
+
+
+def _pinned(row: SourceRow) -> Refused:
+    since = f"{row.pinned_at:%Y-%m-%d %H:%M} UTC" if row.pinned_at else ""
+    return Refused(
+        f"{row.label} is pinned to {short(row.head_sha or '')} since {since}, by {row.pinned_by}: {row.pinned_reason}.",
+        code="pinned",
+        hint=f"automata sync release --source {row.id} lets it follow its branch again.",
+        details={"pinned_sha": row.head_sha},
+    )
 
 
 def _versions(plan: Plan, tree: Tree, files: Files, wanted: Wanted, known: Callable[[str], bool]) -> list[DesiredFlow]:

@@ -113,6 +113,11 @@ PROJECT_SCHEMA: Schema = {
                         },
                         description="More than this needs --confirm-deletes; 5 and 20 % when not given.",
                     ),
+                    "heal": {
+                        "type": "boolean",
+                        "default": False,
+                        "description": "Whether the controller puts back what was changed beside Git.",
+                    },
                 }
             ),
             "masking": closed(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from automata.settings import Settings
 from automata.store.embedded_host import default_data_dir
 
 MAIN = "main"
+_PART = re.compile(r",(?=(?:repo|env|branch|path)=)")
 _ENVIRONMENT = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
 
@@ -94,6 +96,37 @@ def source_of(settings: Settings, branch: str | None = None) -> Source:
         path=settings.repo_path,
         mirrors=Path(settings.data_dir).expanduser() / "mirrors" if settings.data_dir else None,
     ).checked()
+
+
+def sources_of(settings: Settings) -> list[Source]:
+    """The sources of a list. Raises Usage for one that cannot be, or is there twice."""
+    found: list[Source] = []
+    for text in settings.sources:
+        parts = dict(part.partition("=")[::2] for part in _PART.split(text))
+        if not parts.get("repo") or parts.keys() - {"repo", "env", "branch", "path"}:
+            raise Usage(
+                f"{text!r} is no source.",
+                code="bad_source",
+                hint="repo=https://git.example.com/flows.git,env=prod,branch=main,path=team-a; all but repo may go.",
+            )
+        one = replace(settings, repo=parts["repo"], repo_path=parts.get("path", ""), branch=Settings().branch)
+        one = replace(one, environment=parts.get("env") or settings.environment)
+        source = source_of(one, parts.get("branch"))
+        if any(
+            (other.name, other.path, other.environment) == (source.name, source.path, source.environment)
+            for other in found
+        ):
+            raise Usage(f"The source {text!r} is there twice.", code="bad_source")
+        found.append(source)
+    return found
+
+
+def confirm_command(source: Source, branch: str, word: str) -> str:
+    """What a person types to let flows go that a guard kept; credentials come from the environment as always."""
+    words = ["automata", "sync", "--repo", source.name, "--branch", branch, "--env", source.environment]
+    if source.path:
+        words += ["--path", source.path]
+    return shlex.join([*words, "--confirm-deletes", word])
 
 
 def look(mirror: Mirror, source: Source, commit: str) -> Tree:

@@ -26,7 +26,8 @@ from automata.store.versions import DesiredFlow, write_flows
 TABLES = (
     "task_queue, task_attempts, task_logs, tasks, run_results, run_attempts, dead_letters, runs, schedules,"
     " notifications, notification_events, notification_rules, processes,"
-    " flow_versions, flows, sync_attempts, proposal_checks, proposal_reviews, proposals, sync_sources"
+    " flow_versions, flows, sync_members, sync_sets, sync_deliveries, sync_attempts, proposal_checks,"
+    " proposal_reviews, proposals, sync_sources"
 )
 V1 = "/api/v1"
 

@@ -28,6 +28,8 @@ HEAVY = ("rich", "httpx", "jsonschema", "jinja2", "pygit2", "psycopg", "sqlalche
 
 def leaves(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
     if children := getattr(command, "commands", None):
+        if getattr(command, "invoke_without_command", False) and path:
+            yield " ".join(path), command
         for name, child in children.items():
             yield from leaves(child, (*path, name))
     else:

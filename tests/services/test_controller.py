@@ -15,7 +15,7 @@ import psycopg
 import pytest
 
 from automata.errors import Usage
-from automata.services.controller import LONGEST_PAUSE_SEC, Controller
+from automata.services.controller import LONGEST_PAUSE_SEC, Controller, Pace
 from automata.settings import load
 from automata.store.database import Database
 from automata.sync.source import Source
@@ -42,7 +42,7 @@ def commit(repo: Path, name: str, text: str) -> str:
 def with_controller(url: str, repo: Path, test: Callable[[Controller], Any]) -> None:
     async def main() -> None:
         async with await Database.open(url) as db:
-            await test(Controller(db, Source(str(repo), branch="main"), INTERVAL))
+            await test(Controller(db, Source(str(repo), branch="main"), Pace(INTERVAL)))
 
     asyncio.run(main())
 
@@ -117,7 +117,7 @@ def test_a_source_that_is_away_is_tried_again_with_longer_and_longer_pauses(
 def test_two_controllers_of_one_source_make_each_version_once(fresh_database_url: str, repo: Path) -> None:
     async def main() -> None:
         async with await Database.open(fresh_database_url) as db:
-            crowd = [Controller(db, Source(str(repo), branch="main"), INTERVAL) for _ in range(4)]
+            crowd = [Controller(db, Source(str(repo), branch="main"), Pace(INTERVAL)) for _ in range(4)]
             for value in range(2, 6):
                 commit(repo, "one", json.dumps(flow("one", value)))
                 await asyncio.gather(*(one.turn() for one in crowd))
@@ -141,7 +141,8 @@ def test_a_controller_that_is_killed_goes_on_where_it_was(fresh_database_url: st
         member.start()
         until(lambda: current() == 2, "what came meanwhile is synced")
         metrics = httpx.get(f"{member.address}/metrics").text
-        assert 'automata_sync_attempts_total{environment="prod",result="synced"} 1.0' in metrics
+        labels = f'environment="prod",result="synced",source="{repo}"'
+        assert f"automata_sync_attempts_total{{{labels}}} 1.0" in metrics
         member.signal(signal.SIGTERM)
         assert member.ended() == 0
 

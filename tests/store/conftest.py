@@ -24,7 +24,8 @@ from automata.store.versions import DesiredFlow, write_flows
 Result = TypeVar("Result")
 TABLES = (
     "task_queue, task_attempts, tasks, run_results, run_attempts, dead_letters, runs, schedules, flow_versions,"
-    " notification_rules, flows, sync_attempts, proposal_checks, proposal_reviews, proposals, sync_sources"
+    " notification_rules, flows, sync_members, sync_sets, sync_deliveries, sync_attempts, proposal_checks,"
+    " proposal_reviews, proposals, sync_sources"
 )
 
 InTransaction = Callable[[Callable[[Connection], Awaitable[Result]]], Result]

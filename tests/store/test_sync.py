@@ -180,7 +180,7 @@ def test_state_shows_own_flows_and_who_has_the_other_names(in_transaction, make)
             "a": ("", False),
             "gone": ("", True),
             "by-api": ("the API", False),
-            "by-git": (other.url, False),
+            "by-git": (other.label, False),
         }
         assert state["a"].content_hash == make.wanted("a").content_hash
         assert (state["a"].number, state["a"].path) == (1, "flows/a.yaml")
