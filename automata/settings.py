@@ -68,6 +68,9 @@ class Settings:
     # logs
     log_level: str = "info"
     log_format: str = "text"  # or json
+    # traces
+    otlp_url: str = ""  # a collector's OTLP/HTTP address; empty: no traces
+    trace_ratio: float = 1.0  # of the runs that no traced request started
 
 
 def load(env: Mapping[str, str] | None = None, **flags: Any) -> Settings:
@@ -93,6 +96,10 @@ def load(env: Mapping[str, str] | None = None, **flags: Any) -> Settings:
             raise Usage(f"AUTOMATA_{name.upper()}: {value:g} is not {LEAST_SYNC_SEC} to {MOST_SYNC_SEC}")
     if made.hook_tolerance_sec > MOST_TOLERANCE_SEC:
         raise Usage(f"AUTOMATA_HOOK_TOLERANCE_SEC: {made.hook_tolerance_sec:g} is above {MOST_TOLERANCE_SEC}")
+    if made.trace_ratio > 1:
+        raise Usage(f"AUTOMATA_TRACE_RATIO: {made.trace_ratio:g} is not 0 to 1")
+    if made.otlp_url and not made.otlp_url.startswith(("http://", "https://")):
+        raise Usage("AUTOMATA_OTLP_URL is the address of a collector that takes OTLP over HTTP, as http://host:4318")
     return made if made.queues else replace(made, queues=defaults.queues)
 
 

@@ -27,6 +27,7 @@ from automata.store.database import Database
 from automata.store.flows import put_api_flow
 from automata.store.queue import NewRun, create_runs
 from automata.store.runs import RunRow, TaskRow, get_run, list_tasks
+from automata.tracing import Tracing
 
 Json = dict[str, Any]
 BROKEN = Failure("it broke", "broken")
@@ -133,7 +134,11 @@ def fan(id: str, *after: str, branches: Mapping[str, list[Json]], **more: Any) -
 
 @asynccontextmanager
 async def drive(
-    url: str, types: Mapping[str, Any] | None = None, secrets: Mapping[str, str] | None = None, **settings: Any
+    url: str,
+    types: Mapping[str, Any] | None = None,
+    secrets: Mapping[str, str] | None = None,
+    tracing: Tracing | None = None,
+    **settings: Any,
 ) -> AsyncIterator[Drive]:
     """Orchestrator and worker run until the block ends; `types` are more step types that the worker knows."""
     play, broker, stop = Play(), LocalBroker(), asyncio.Event()
@@ -141,9 +146,10 @@ async def drive(
     transport = HttpTransport(EgressPolicy(allow_loopback=True))
     async with await Database.open(url, max_size=8) as db:
         plans = Plans(db)
-        worker = Worker(db, broker, plans, {"play": play, **(types or {})}, transport, chosen, secrets=Secrets(secrets))
+        every = {"play": play, **(types or {})}
+        worker = Worker(db, broker, plans, every, transport, chosen, secrets=Secrets(secrets), tracing=tracing)
         loops = [
-            asyncio.create_task(Orchestrator(db, broker, plans, instant_rules(), chosen).run(stop)),
+            asyncio.create_task(Orchestrator(db, broker, plans, instant_rules(), chosen, tracing).run(stop)),
             asyncio.create_task(worker.run(stop)),
         ]
         try:

@@ -38,6 +38,7 @@ from automata.api.guard import Guard
 from automata.api.intake import Intake
 from automata.api.keyring import Keyring
 from automata.api.known import Doors, Heads, Versions
+from automata.api.traced import Traced
 from automata.broker.contract import Broker
 from automata.proposals.room import Proposals
 from automata.settings import Settings
@@ -118,5 +119,7 @@ def _app(
     )
     app.include_router(health.router)
     problem.install(app)
+    if settings.otlp_url:
+        app.add_middleware(Traced)
     app.add_middleware(Edge, guard=Guard.of(settings.host), max_body_bytes=settings.max_body_bytes)
     return app

@@ -9,6 +9,7 @@ request) must not fail its neighbours: then each goes alone.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from automata.api.line import Line
 from automata.broker.contract import RUNS_PENDING, Broker
@@ -16,6 +17,7 @@ from automata.errors import AutomataError, Conflict, Unavailable
 from automata.store.database import Database
 from automata.store.queue import CreatedRun, NewRun, create_runs
 from automata.telemetry import INTAKE_ROWS, RUNS_CREATED
+from automata.tracing import INCOMING
 
 AGAIN = ("connection_lost", "retry")  # codes of failures that leave open, or undo, what was written
 
@@ -31,6 +33,8 @@ class Intake:
 
         Raises Busy when the line is full, Conflict for a key that stands for another request, Unavailable.
         """
+        if header := INCOMING.get():
+            run = replace(run, traceparent=header)
         return await self._line.ask(run)
 
     async def _together(self, runs: Sequence[NewRun]) -> Sequence[CreatedRun | Exception]:

@@ -27,12 +27,14 @@ from automata.flow.compile import Plan
 from automata.services.admission import A_MOMENT, RECHECK, Applicant, admit, let_next, slot_of
 from automata.services.children import Resolved, arrivals, resolve
 from automata.services.plans import Compiled, Plans
+from automata.services.spans import child_of, run_ended
 from automata.settings import Settings
 from automata.store import queue, slots
 from automata.store.codec import dumps
 from automata.store.database import Database
 from automata.store.queue import Changes, Loaded, NewRun, WakeUp
 from automata.telemetry import RUNS_ENDED
+from automata.tracing import Tracing
 
 log = logging.getLogger(__name__)
 
@@ -69,10 +71,9 @@ class _Turn:
 
 @dataclass(frozen=True, slots=True)
 class _Done:
-    """What a batch did: runs that finished and how, lanes with work, runs to look at, slots with a place more."""
+    """What a batch did: runs that ended (how, which error), lanes with work, runs to look at, slots with more room."""
 
-    finished: list[UUID]
-    statuses: list[str]
+    ended: list[tuple[_Turn, str, Any]]
     lanes: set[str]
     touched: list[UUID]
     freed: list[str]
@@ -80,13 +81,20 @@ class _Done:
 
 class Orchestrator:
     def __init__(
-        self, db: Database, broker: Broker, plans: Plans, rules: Mapping[str, InstantRule], settings: Settings
+        self,
+        db: Database,
+        broker: Broker,
+        plans: Plans,
+        rules: Mapping[str, InstantRule],
+        settings: Settings,
+        tracing: Tracing | None = None,
     ) -> None:
         self._db = db
         self._broker = broker
         self._plans = plans
         self._rules = rules
         self._settings = settings
+        self._tracing = tracing
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set; an unreachable database is waited for."""
@@ -116,11 +124,17 @@ class Orchestrator:
             self._broker.ring(tasks_ready(lane))
         if done.touched or done.freed:
             self._broker.ring(RUNS_PENDING, [str(id) for id in done.touched])
-        for status in done.statuses:
-            RUNS_ENDED.labels(status).inc()
-        if done.finished:
-            self._broker.ring(RUNS_FINISHED, [str(id) for id in done.finished])
+        if done.ended:
+            self._broker.ring(RUNS_FINISHED, [str(turn.loaded.id) for turn, _, _ in done.ended])
+            self._tell(done.ended)
         return 0
+
+    def _tell(self, ended: Sequence[tuple[_Turn, str, Any]]) -> None:
+        for turn, status, error in ended:
+            RUNS_ENDED.labels(status).inc()
+            if self._tracing:
+                run = turn.loaded
+                run_ended(self._tracing, run, turn.compiled, status, run.resumed_at or run.created_at, error)
 
     async def _until_due(self) -> float:
         async with self._db.connection() as conn:
@@ -146,8 +160,7 @@ class Orchestrator:
         if crashed := [item for turn in turns if turn.decision is _CRASHED for item in turn.wakeups]:
             await queue.postpone(conn, crashed)
         lanes = {row[2] for row in changes.enqueue} - {queue.ADVANCE}
-        statuses = [row[2] for row in changes.finish]
-        return _Done([row[0] for row in changes.finish], statuses, lanes, touched, list(changes.freed.values()))
+        return _Done(changes.ended, lanes, touched, list(changes.freed.values()))
 
     async def _admit(self, conn: AsyncConnection[Any], turns: Sequence[_Turn], changes: _Outcome) -> None:
         """Which of these runs may begin under their flows' `concurrency`; the others' turns are over."""
@@ -194,6 +207,9 @@ class Orchestrator:
         """Write the children that steps start, cancel those that nobody waits for; in the parents' transaction."""
         for turn in turns:
             changes.orphans += _orphans(turn)
+        if self._tracing:
+            runs = {turn.loaded.id: turn.loaded for turn in turns}
+            changes.children = [child_of(self._tracing, child, runs) for child in changes.children]
         if changes.children:
             await queue.create_runs(conn, changes.children)
         if changes.orphans:
@@ -258,10 +274,12 @@ class _Outcome(Changes):
     children: list[NewRun] = field(default_factory=list)
     orphans: list[UUID] = field(default_factory=list)
     freed: dict[UUID, str] = field(default_factory=dict)
+    ended: list[tuple[_Turn, str, Any]] = field(default_factory=list)
 
     def end(self, turn: _Turn, status: RunStatus, outputs: Any, error: Any) -> None:
         run = turn.loaded
         self.finish.append((run.id, run.flow_id, status, run.began or run.now, outputs, error))
+        self.ended.append((turn, status, error))
         if run.parent:
             self.wake.append(run.parent)
         if turn.slot:

@@ -35,6 +35,7 @@ from automata.steps.registry import instant_rules, load_types
 from automata.steps.secrets import open_secrets
 from automata.store.database import Database
 from automata.telemetry import mask_logs
+from automata.tracing import Tracing, open_tracing
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +87,10 @@ async def serve(
         broker = await open_broker(settings, database_url, alone=set(parts) >= ALL)
         stack.push_async_callback(broker.close)
         health = Health()
-        loops = _loops(parts, db, broker, settings, types or {}, stack)
+        tracing = open_tracing(settings)
+        if tracing:
+            stack.push_async_callback(asyncio.to_thread, tracing.close)
+        loops = _loops(parts, db, broker, settings, types or {}, tracing, stack)
         loops |= {name: make(db) for name, make in (more or {}).items()}
         loops[PRESENCE] = Presence(db, {*parts, *(more or {})}, settings).run
         app = make_app(db, broker, settings, health.snapshot)
@@ -112,12 +116,13 @@ def _loops(
     broker: Broker,
     settings: Settings,
     types: Mapping[str, StepType],
+    tracing: Tracing | None,
     stack: AsyncExitStack,
 ) -> dict[str, Part]:
     plans = Plans(db)
     loops: dict[str, Part] = {}
     if ORCHESTRATOR in parts:
-        loops[ORCHESTRATOR] = Orchestrator(db, broker, plans, instant_rules(), settings).run
+        loops[ORCHESTRATOR] = Orchestrator(db, broker, plans, instant_rules(), settings, tracing).run
     if SCHEDULER in parts:
         loops[SCHEDULER] = Scheduler(db, broker, plans, settings).run
     if WORKER in parts:
@@ -128,7 +133,7 @@ def _loops(
         secrets = open_secrets()
         stack.push_async_callback(secrets.close)
         mask_logs(secrets.mask)
-        loops[WORKER] = Worker(db, broker, plans, every, transport, settings, secrets=secrets).run
+        loops[WORKER] = Worker(db, broker, plans, every, transport, settings, secrets=secrets, tracing=tracing).run
         loops[NOTIFIER] = Notifier(db, transport, secrets, settings).run
     return loops
 

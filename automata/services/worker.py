@@ -26,10 +26,10 @@ from automata.engine.retry import Failure, next_attempt_ms
 from automata.engine.states import TaskStatus
 from automata.errors import AutomataError, Unavailable
 from automata.flow.compile import Plan
-from automata.services import tally
+from automata.services import spans, tally
 from automata.services.plans import Compiled, Plans
 from automata.settings import Settings
-from automata.steps.contract import Outcome, StepContext, StepType
+from automata.steps.contract import Outcome, StepContext, StepType, Transport
 from automata.steps.egress import HttpTransport
 from automata.steps.execute import error_of, execute_step
 from automata.steps.recording import RecordingTransport
@@ -42,6 +42,7 @@ from automata.store.recordings import Kept
 from automata.store.tasklogs import TaskLog
 from automata.store.tasks import Claim, Result, Retry
 from automata.telemetry import RESULTS_LATE, SLOTS, SLOTS_BUSY
+from automata.tracing import Tracing
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +72,7 @@ class Worker:
         settings: Settings,
         *,
         secrets: Secrets | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         self.name = f"{socket.gethostname()}:{os.getpid()}"
         self._db = db
@@ -81,6 +83,7 @@ class Worker:
         self._settings = settings
         self._lanes = list(settings.queues)
         self._secrets = secrets or Secrets()
+        self._tracing = tracing
         self._held: dict[UUID, _Held] = {}  # by fence
         self._done: list[Result | Retry] = []
         self._kept: dict[UUID, Kept] = {}  # by fence: what a recorded attempt goes into the database with
@@ -168,6 +171,8 @@ class Worker:
             delay = next_attempt_ms(policy, claim.attempt - claim.earlier, outcome.failure, random.random)
         said.end(outcome.failure, delay)
         tally.attempted(claim, compiled, outcome, delay, began)
+        if self._tracing:
+            spans.attempted(self._tracing, claim, compiled, outcome, time.monotonic() - began)
         if outcome.failure:
             _tell(claim, outcome.failure, delay)
         if said:
@@ -187,9 +192,11 @@ class Worker:
             return Outcome(failure=Failure(f"step type {step.type!r} is not installed here", "unknown_type")), None
         view = _view(claim, compiled)
         context = task_context(compiled.plan, view, claim.step, claim.reads, claim.attempt, claim.now, claim.item)
-        transport = self._transport
+        transport: Transport = self._transport
         if (egress := compiled.plan.egress) is not None:
-            transport = transport.narrowed(egress.allow, egress.deny)
+            transport = self._transport.narrowed(egress.allow, egress.deny)
+        if self._tracing:
+            transport = spans.TracedTransport(transport, spans.place_of(self._tracing, claim))
         recorder = RecordingTransport(transport) if compiled.plan.recording else None
         call = StepContext(
             run_id=str(claim.run.id),

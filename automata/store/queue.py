@@ -57,6 +57,7 @@ class NewRun:
     parent_step: str | None = None
     depth: int = 0
     rerun_of: UUID | None = None
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ class WakeUp:
 class Loaded:
     """A run as the engine must see it. `states`: step -> (status, error, since).
 
-    `attempt` counts from 1; `resumed` are the steps that a later attempt was asked for, empty for all.
+    `attempt` counts from 1; `resumed` are the steps that a later attempt was asked for at `resumed_at`, empty for all.
     """
 
     id: UUID
@@ -98,6 +99,8 @@ class Loaded:
     depth: int = 0
     attempt: int = 1
     resumed: frozenset[str] = frozenset()
+    resumed_at: datetime | None = None
+    traceparent: str | None = None
 
 
 @dataclass(slots=True)
@@ -133,6 +136,7 @@ _RUN = (
     "parent_step",
     "depth",
     "rerun_of",
+    "traceparent",
 )
 
 
@@ -279,6 +283,7 @@ def _run_row(run: NewRun) -> Row:
         run.parent_step,
         run.depth,
         run.rerun_of,
+        run.traceparent,
     )
 
 
@@ -334,4 +339,4 @@ def _loaded(row: Row) -> Loaded:
     parent = (row[16], row[17]) if row[16] else None
     attempt, resumed = 1 + (row[19] or 0), frozenset(row[20] or ())
     # A row has no length that mypy knows.
-    return Loaded(*row[:8], began, states, parent, row[18], attempt, resumed)  # type: ignore[call-arg]
+    return Loaded(*row[:8], began, states, parent, row[18], attempt, resumed, row[21], row[22])  # type: ignore[call-arg]

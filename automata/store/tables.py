@@ -280,6 +280,7 @@ runs = Table(
     Column("depth", SmallInteger, nullable=False, server_default=text("0")),
     CheckConstraint("(parent_run_id IS NULL) = (parent_step IS NULL)", name="parent"),
     _uuid("rerun_of"),
+    _text("traceparent", nullable=True),
     CheckConstraint("(schedule_id IS NULL) = (scheduled_for IS NULL)", name="schedule"),
 )
 Index(

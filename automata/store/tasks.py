@@ -29,6 +29,7 @@ class RunInfo:
     created_at: datetime
     inputs: dict[str, Any]
     attempt: int
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

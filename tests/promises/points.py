@@ -1,7 +1,7 @@
 """Start `automata` with a point at which it kills itself: python -m tests.promises.points POINT:NTH COMMAND ...
 
-A point is a function of the product and a side of it (and perhaps an argument); the process gets SIGKILL there on the
-NTH pass, so nothing of its own can clean up. The product knows nothing of this.
+A point is a function of the product and a side of it; the process gets SIGKILL there on the NTH pass, so nothing of
+its own can clean up. The product knows nothing of this.
 """
 
 from __future__ import annotations
@@ -10,11 +10,9 @@ import functools
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any
-
-from automata.sync.reconcile import STEPS
 
 # name -> (module, function, side)
 POINTS = {
@@ -27,19 +25,12 @@ POINTS = {
     "accepted, not committed": ("automata.store.tasks", "complete", "after"),
     "committed, no bell": ("automata.broker.local.LocalBroker", "ring", "before"),
 }
-# The steps of a sync as reconcile.py names them, and what lies between the last of them and the next look.
-SYNC_POINTS = {
-    **{f"sync: {step}": ("automata.sync.reconcile._Attempt", "_enter", "before", step) for step in STEPS},
-    "sync: flows written": ("automata.store.sync", "write_flows", "after"),
-    "sync: written, not committed": ("automata.store.sync", "apply", "after"),
-    "sync: committed, not told": ("automata.sync.reconcile._Attempt", "_apply", "after"),
-}
 
 
 def arm(point: str, nth: int) -> None:
-    place, name, side, *argument = (POINTS | SYNC_POINTS)[point]
+    place, name, side = POINTS[point]
     owner = _find(place)
-    setattr(owner, name, _deadly(getattr(owner, name), side, nth, argument))
+    setattr(owner, name, _deadly(getattr(owner, name), side, nth))
 
 
 def _find(place: str) -> Any:
@@ -50,14 +41,11 @@ def _find(place: str) -> Any:
         return getattr(import_module(module), member)
 
 
-def _deadly(function: Callable[..., Any], side: str, nth: int, argument: Sequence[Any] = ()) -> Callable[..., Any]:
-    """`argument`: only calls with this last argument count; empty: all do."""
+def _deadly(function: Callable[..., Any], side: str, nth: int) -> Callable[..., Any]:
     passes = 0
 
-    def passed(arguments: Sequence[Any]) -> None:
+    def passed() -> None:
         nonlocal passes
-        if argument and arguments[-1] != argument[0]:
-            return
         passes += 1
         if passes == nth:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -66,7 +54,7 @@ def _deadly(function: Callable[..., Any], side: str, nth: int, argument: Sequenc
 
         @functools.wraps(function)
         def before(*arguments: Any, **named: Any) -> Any:
-            passed(arguments)
+            passed()
             return function(*arguments, **named)
 
         return before
@@ -74,31 +62,16 @@ def _deadly(function: Callable[..., Any], side: str, nth: int, argument: Sequenc
     @functools.wraps(function)
     async def after(*arguments: Any, **named: Any) -> Any:
         answer = await function(*arguments, **named)
-        passed(arguments)
+        passed()
         return answer
 
     return after
 
 
-def forked(point: str | None, env: Mapping[str, str], words: Sequence[str]) -> None:
-    """Be `automata` in a process that was forked with everything imported: it is there in a fifth of the time."""
-    os.environ.clear()
-    os.environ.update(env)
-    silence = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(silence, 1)
-    os.dup2(silence, 2)
-    _run(point, 1, words)
-
-
-def _run(point: str | None, nth: int, words: Sequence[str]) -> None:
-    if point:
-        arm(point, nth)
-    sys.argv[:] = ["automata", *words]
+if __name__ == "__main__":
+    wanted, _, times = sys.argv[1].rpartition(":")
+    arm(wanted, int(times))
+    sys.argv[:] = ["automata", *sys.argv[2:]]
     from automata.cli.app import main
 
     main()
-
-
-if __name__ == "__main__":
-    wanted, _, times = sys.argv[1].rpartition(":")
-    _run(wanted, int(times), sys.argv[2:])

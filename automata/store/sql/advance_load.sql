@@ -6,7 +6,7 @@ SELECT runs.id, runs.flow_id, runs.version_id, runs.trigger, runs.scheduled_for,
        done.steps, done.statuses, done.errors, done.began,
        moving.steps, moving.statuses, moving.since, moving.began,
        runs.parent_run_id, runs.parent_step, runs.depth,
-       retried.attempt, retried.steps, retried.began
+       retried.attempt, retried.steps, retried.began, runs.traceparent
 FROM unnest(%(ids)s::uuid[]) AS wanted(id)
 JOIN runs USING (id)
 LEFT JOIN LATERAL (

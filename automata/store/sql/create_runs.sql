@@ -6,14 +6,16 @@ WITH given AS MATERIALIZED (
                 %(inputs)s::text[], %(idempotency_key)s::text[], %(request_hash)s::text[],
                 %(schedule_id)s::uuid[], %(scheduled_for)s::timestamptz[], %(created_by)s::text[],
                 %(ready_at)s::timestamptz[], %(parent_run_id)s::uuid[], %(parent_step)s::text[],
-                %(depth)s::smallint[], %(rerun_of)s::uuid[])
+                %(depth)s::smallint[], %(rerun_of)s::uuid[], %(traceparent)s::text[])
       AS given(id, flow_id, version_id, trigger, inputs, idempotency_key, request_hash,
-               schedule_id, scheduled_for, created_by, ready_at, parent_run_id, parent_step, depth, rerun_of)
+               schedule_id, scheduled_for, created_by, ready_at, parent_run_id, parent_step, depth, rerun_of,
+               traceparent)
 ), made AS (
     INSERT INTO runs (id, flow_id, version_id, trigger, inputs, idempotency_key, request_hash,
-                      schedule_id, scheduled_for, created_by, parent_run_id, parent_step, depth, rerun_of)
+                      schedule_id, scheduled_for, created_by, parent_run_id, parent_step, depth, rerun_of,
+                      traceparent)
     SELECT id, flow_id, version_id, trigger, inputs::json, idempotency_key, request_hash,
-           schedule_id, scheduled_for, created_by, parent_run_id, parent_step, depth, rerun_of
+           schedule_id, scheduled_for, created_by, parent_run_id, parent_step, depth, rerun_of, traceparent
     FROM given
     ON CONFLICT DO NOTHING
     RETURNING id, version_id, created_at

@@ -1,0 +1,72 @@
+"""The spans of runs and of attempts of steps, and the header by which those who are called join in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from time import time
+from typing import Any
+from uuid import UUID
+
+from automata.services.plans import Compiled
+from automata.steps.contract import HttpRequest, HttpResponse, Outcome, Transport
+from automata.store.queue import Loaded, NewRun
+from automata.store.tasks import Claim
+from automata.tracing import HEADER, Place, Tracing, attempt_place, run_place
+
+
+@dataclass(frozen=True, slots=True)
+class TracedTransport:
+    """Sends on where a request comes from; a flow that writes the header itself is left alone."""
+
+    transport: Transport
+    place: Place
+
+    async def send(self, request: HttpRequest) -> HttpResponse:
+        if request.header(HEADER) is None:
+            request = replace(request, headers=(*request.headers, (HEADER, self.place.header())))
+        return await self.transport.send(request)
+
+
+def place_of(tracing: Tracing, claim: Claim) -> Place:
+    run = claim.run
+    return attempt_place(run_place(run.id, run.attempt, run.traceparent, tracing.ratio), claim.fence)
+
+
+def child_of(tracing: Tracing, child: NewRun, parents: Mapping[UUID, Loaded]) -> NewRun:
+    """A run that a run starts goes on in its trace."""
+    if child.parent_run_id is None:
+        return child
+    parent = parents[child.parent_run_id]
+    header = run_place(parent.id, parent.attempt, parent.traceparent, tracing.ratio).header()
+    return replace(child, traceparent=header)
+
+
+def attempted(tracing: Tracing, claim: Claim, compiled: Compiled, outcome: Outcome, seconds: float) -> None:
+    now = time()
+    step = compiled.plan.step(claim.step) if compiled.plan else None
+    facts = {
+        "automata.step": claim.step,
+        "automata.step.type": step.type if step else None,
+        "automata.attempt": claim.attempt,
+        **_of_run(str(claim.run.id), compiled, claim.run.trigger),
+    }
+    error = outcome.failure.code if outcome.failure else None
+    tracing.ended(place_of(tracing, claim), f"step {claim.step}", now - seconds, now, facts, error)
+
+
+def run_ended(tracing: Tracing, run: Loaded, compiled: Compiled, status: str, began: datetime, error: Any) -> None:
+    facts = {"automata.run.status": status, **_of_run(str(run.id), compiled, run.trigger)}
+    place = run_place(run.id, run.attempt, run.traceparent, tracing.ratio)
+    code = str((error or {}).get("code", "failed")) if status == "FAILED" else None
+    tracing.ended(place, f"run {compiled.flow}", began, run.now, facts, code)
+
+
+def _of_run(id: str, compiled: Compiled, trigger: str) -> dict[str, Any]:
+    return {
+        "automata.run": id,
+        "automata.flow": compiled.flow,
+        "automata.version": compiled.number,
+        "automata.trigger": trigger,
+    }
