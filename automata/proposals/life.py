@@ -3,23 +3,21 @@
 Failure argument. `apply` moves the branch by compare-and-swap, from the base that the check was of to the merge that
 was checked, and only then writes to the database. Whoever dies before the move has changed nothing. Behind it the base
 holds the head, and whoever looks next sees that and records the proposal as applied; the sync is the controller's work
-anyway. Of two that apply at once one moves the branch, the other is told that it moved. The row is locked while the
-branch moves: who rejects or closes it meanwhile waits, and hears that it is applied. A push that outlives that
-transaction has moved the branch all the same, and counts as one whose process died.
+anyway. Of two that apply at once one moves the branch, the other is told that it moved. No transaction waits for a
+remote: whoever rejects or closes it while the branch moves is too late, and it ends as APPLIED, which is what it is.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
-from automata.errors import AutomataError, Conflict, Invalid, Missing, Refused, Usage
+from automata.errors import AutomataError, Conflict, Missing, Refused, Usage
 from automata.git.branches import (
     Person,
     author_of,
@@ -33,9 +31,20 @@ from automata.git.branches import (
     tree_of,
 )
 from automata.git.mirror import Mirror
-from automata.git.names import deceiving, shown
+from automata.git.names import shown
 from automata.proposals.content import Pair, pairs
 from automata.proposals.facts import Base, Facts, changes_project, find_base, find_facts
+from automata.proposals.refusals import (
+    check_comment,
+    expect_head,
+    first_line,
+    refuse_draft,
+    refuse_trouble,
+    refuse_unapproved,
+    refuse_writer,
+    still_open,
+    title_of,
+)
 from automata.proposals.rehearsal import rehearse
 from automata.store import proposals as store
 from automata.store.database import Connection, Database
@@ -46,8 +55,6 @@ from automata.sync.report import SyncReport
 from automata.sync.source import Source
 
 MAX_BRANCHES = 500
-MAX_TITLE_CHARS = 200
-MAX_COMMENT_CHARS = 4_000
 
 log = logging.getLogger(__name__)
 
@@ -171,8 +178,7 @@ class Reviewing:
         check = next(same, None)
         said = tuple(one for one in reviews if check and one.binding == check.binding)
         applied = await self._applied(replace(facts, reviews=said), made, before, check, None)
-        async with self.db.transaction() as conn:
-            await self._record(conn, facts.row.id, applied)
+        await self._record(facts.row.id, applied, store.OPEN)
         return await self._again(facts)
 
     async def _again(self, facts: Facts) -> Facts:
@@ -186,7 +192,7 @@ class Reviewing:
             raise Usage(f"{shown(branch)} is the branch of an environment.", code="environment_branch")
         if branch.isascii() and branch.isdigit():
             raise Usage(f"{branch} is how a proposal is called, and cannot be its branch.", code="branch_name")
-        title = _title(title if title is not None else _first_line(message))
+        title = title_of(title if title is not None else first_line(message))
         commit = await asyncio.to_thread(commit_files, self.mirror, self.base.sha, files, self.actor, message)
         await asyncio.to_thread(move, self.mirror, branch, None, commit)
         await asyncio.to_thread(self.mirror.fetch)
@@ -196,8 +202,8 @@ class Reviewing:
         self, key: str, files: Mapping[str, bytes | None], message: str | None, title: str | None
     ) -> Facts:
         """One more commit on the branch, or another title."""
-        title = None if title is None else _title(title)
-        facts = self._open(await self.find(key))
+        title = None if title is None else title_of(title)
+        facts = still_open(await self.find(key))
         if files:
             commit = await asyncio.to_thread(
                 commit_files, self.mirror, facts.head, files, self.actor, message or "Update the proposal"
@@ -215,35 +221,25 @@ class Reviewing:
 
     async def submit(self, key: str) -> Facts:
         """Ask for a review."""
-        facts = self._open(await self.find(key))
+        facts = still_open(await self.find(key))
         return await self._move(facts, "PENDING_REVIEW")
 
     async def close(self, key: str) -> Facts:
         """End it unapplied; its branch stays. Another push makes it a new proposal."""
-        return await self._move(self._open(await self.find(key), there=False), "CLOSED")
+        return await self._move(still_open(await self.find(key), there=False), "CLOSED")
 
     async def review(self, key: str, *, approve: bool, comment: str, head: str | None = None) -> Facts:
         """Say yes or no to exactly what there is now. No ends the proposal. Who had a hand in it has no say.
 
         `head` is what was looked at, a SHA or the beginning of one: Conflict (`head_moved`) when it is another now.
         """
-        facts = self._open(await self.find(key))
-        _expect(facts, head)
-        if facts.row.state != "PENDING_REVIEW":
-            raise Conflict(
-                "It is a draft: nobody has asked for a review.",
-                code="not_submitted",
-                hint=f"automata proposal submit {facts.row.number}",
-            )
+        facts = still_open(await self.find(key))
+        expect_head(facts, head)
+        refuse_draft(facts)
         if approve:
-            _refuse_trouble(facts)
-        if len(comment) > MAX_COMMENT_CHARS:
-            raise Invalid(f"A comment has at most {MAX_COMMENT_CHARS:,} characters.", code="too_long")
-        if approve and self.actor.key in facts.writers:
-            raise Refused(
-                "Who wrote, committed or co-authored a part of it, or made the proposal, cannot approve it.",
-                code="own_proposal",
-            )
+            refuse_trouble(facts)
+            refuse_writer(facts, self.actor)
+        check_comment(comment)
         async with self.db.transaction() as conn:
             await store.add_review(
                 conn, facts.row.id, facts.binding, approved=approve, by=str(self.actor), comment=comment
@@ -252,8 +248,8 @@ class Reviewing:
 
     async def checkable(self, key: str) -> Facts:
         """What a check would be of. Raises Conflict for one that has ended or conflicts."""
-        facts = self._open(await self.find(key))
-        _refuse_trouble(facts)
+        facts = still_open(await self.find(key))
+        refuse_trouble(facts)
         return facts
 
     async def sandbox(self, key: str) -> tuple[Facts, CheckRow]:
@@ -264,12 +260,12 @@ class Reviewing:
 
     async def difference(self, key: str) -> str:
         """What it changes, as Git writes it: from where it left the base to its head."""
-        facts = self._open(await self.find(key))
+        facts = still_open(await self.find(key))
         return await asyncio.to_thread(lambda: patch(self.mirror, self.fork(facts), facts.head))
 
     async def both(self, key: str) -> list[Pair]:
         """The files that it changes as they were and as they would be, side by side."""
-        facts = self._open(await self.find(key))
+        facts = still_open(await self.find(key))
         return await asyncio.to_thread(lambda: pairs(self.mirror, self.fork(facts), facts.head, facts.paths))
 
     def fork(self, facts: Facts) -> str:
@@ -291,31 +287,19 @@ class Reviewing:
                 hint=f"automata proposal show {facts.row.number}",
             )
         applied = await self._applied(facts, made, self.base.sha, check, str(self.actor))
-        async with self.db.transaction() as conn:
-            # Who says no or closes it now waits until it is merged, and is told so.
-            row = await store.lock_proposal(conn, facts.row.id)
-            if row.state != "PENDING_REVIEW":
-                raise Conflict(f"It is {row.state} meanwhile.", code="proposal_ended")
-            await asyncio.to_thread(move, self.mirror, self.base.branch, self.base.sha, made)
-            await self._record(conn, row.id, applied)
+        still_open(replace(facts, row=await self._row(str(facts.row.number))))
+        await asyncio.to_thread(move, self.mirror, self.base.branch, self.base.sha, made)
+        await self._record(facts.row.id, applied, (*store.OPEN, "REJECTED", "CLOSED"))
         synced = await sync_once(self.db, self.source)
         self.base = await asyncio.to_thread(find_base, self.mirror, self.source)
         return await self._again(facts), synced
 
     async def applicable(self, key: str, *, head: str | None = None) -> Facts:
         """What `apply` would merge, but for the check. Raises Refused, Conflict."""
-        facts = self._open(await self.find(key))
-        _expect(facts, head)
-        _refuse_trouble(facts)
-        if facts.row.state != "PENDING_REVIEW":
-            raise Conflict("It is a draft.", code="not_submitted", hint=f"automata proposal submit {facts.row.number}")
-        missing = self.base.approvals - len(facts.approvers)
-        if missing > 0:
-            raise Refused(
-                f"It needs {self.base.approvals} approvals of exactly this, and has {len(facts.approvers)}.",
-                code="not_approved",
-                hint="A push, and a base that moved where it matters, drop approvals: ask for them again.",
-            )
+        facts = still_open(await self.find(key))
+        expect_head(facts, head)
+        refuse_trouble(facts)
+        refuse_unapproved(facts)
         refuse_checked_out(self.mirror, self.base.branch)
         return facts
 
@@ -338,10 +322,12 @@ class Reviewing:
         commits = await asyncio.to_thread(brought, self.mirror, before, made)
         return Applied(made, commits, by, check.id if check else None, [one.id for one in facts.approvals])
 
-    async def _record(self, conn: Connection, id: UUID, applied: Applied) -> None:
-        row = await store.lock_proposal(conn, id)
-        if row.state in store.OPEN:
-            await store.set_applied(conn, row.id, applied)
+    async def _record(self, id: UUID, applied: Applied, states: Collection[store.State]) -> None:
+        """It is applied, unless it is in none of `states` by now."""
+        async with self.db.transaction() as conn:
+            row = await store.lock_proposal(conn, id)
+            if row.state in states:
+                await store.set_applied(conn, row.id, applied)
 
     async def _move(self, facts: Facts, state: store.State) -> Facts:
         async with self.db.transaction() as conn:
@@ -351,62 +337,8 @@ class Reviewing:
             await store.set_state(conn, row.id, state, by=str(self.actor) if state in store.ENDED else None)
         return await self._again(facts)
 
-    def _open(self, facts: Facts, *, there: bool = True) -> Facts:
-        if facts.row.state not in store.OPEN:
-            raise Conflict(f"The proposal {facts.row.number} is {facts.row.state}.", code="proposal_ended")
-        if there and not facts.head:
-            raise Missing(
-                f"The branch {shown(facts.row.branch)} is gone.",
-                code="branch_not_found",
-                hint="Push it again, or close it.",
-            )
-        return facts
-
 
 def _fetched(source: Source) -> Mirror:
     mirror = source.open()
     mirror.fetch()
     return mirror
-
-
-def _expect(facts: Facts, head: str | None) -> None:
-    if head is None:
-        return
-    if not re.fullmatch(r"[0-9a-f]{7,40}", head):
-        raise Usage(f"{shown(head)} is not a commit.", code="bad_sha", hint="7 to 40 hexadecimal digits are expected.")
-    if not facts.head.startswith(head):
-        raise Conflict(
-            f"{shown(facts.row.branch)} is at {facts.head[:12]} by now.",
-            code="head_moved",
-            hint=f"Look at it again: automata proposal diff {facts.row.number}",
-        )
-
-
-def _refuse_trouble(facts: Facts) -> None:
-    if facts.merge.conflicts:
-        raise _conflicted(facts)
-    for trouble in (facts.trouble, facts.base.trouble):
-        if trouble:
-            raise trouble
-
-
-def _first_line(message: str) -> str:
-    line = next((line for line in message.splitlines() if line.strip()), "")
-    return " ".join("".join(" " if deceiving(one) else one for one in line).split())[:MAX_TITLE_CHARS]
-
-
-def _title(text: str) -> str:
-    text = text.strip()
-    # It stands in the message of the merge: a line of its own there would be one more `Approved-by`.
-    if not 0 < len(text) <= MAX_TITLE_CHARS or deceiving(text):
-        raise Invalid(f"A title has 1 to {MAX_TITLE_CHARS} characters, on one line.", code="bad_title")
-    return text
-
-
-def _conflicted(facts: Facts) -> Conflict:
-    return Conflict(
-        f"It conflicts with {facts.base.branch} in {', '.join(facts.merge.conflicts)}.",
-        code="conflicted",
-        hint="Merge the base into the branch and push.",
-        details={"files": list(facts.merge.conflicts)},
-    )

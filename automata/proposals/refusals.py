@@ -1,0 +1,103 @@
+"""What a proposal is refused for, in the words that say what to do about it; no state is kept here."""
+
+from __future__ import annotations
+
+import re
+
+from automata.errors import Conflict, Invalid, Missing, Refused, Usage
+from automata.git.branches import Person
+from automata.git.names import deceiving, shown
+from automata.proposals.facts import Facts
+from automata.store import proposals as store
+
+MAX_TITLE_CHARS = 200
+MAX_COMMENT_CHARS = 4_000
+
+
+def expect_head(facts: Facts, head: str | None) -> None:
+    if head is None:
+        return
+    if not re.fullmatch(r"[0-9a-f]{7,40}", head):
+        raise Usage(f"{shown(head)} is not a commit.", code="bad_sha", hint="7 to 40 hexadecimal digits are expected.")
+    if not facts.head.startswith(head):
+        raise Conflict(
+            f"{shown(facts.row.branch)} is at {facts.head[:12]} by now.",
+            code="head_moved",
+            hint=f"Look at it again: automata proposal diff {facts.row.number}",
+        )
+
+
+def refuse_trouble(facts: Facts) -> None:
+    if facts.merge.conflicts:
+        raise _conflicted(facts)
+    for trouble in (facts.trouble, facts.base.trouble):
+        if trouble:
+            raise trouble
+
+
+def first_line(message: str) -> str:
+    line = next((line for line in message.splitlines() if line.strip()), "")
+    return " ".join("".join(" " if deceiving(one) else one for one in line).split())[:MAX_TITLE_CHARS]
+
+
+def title_of(text: str) -> str:
+    text = text.strip()
+    # It stands in the message of the merge: a line of its own there would be one more `Approved-by`.
+    if not 0 < len(text) <= MAX_TITLE_CHARS or deceiving(text):
+        raise Invalid(f"A title has 1 to {MAX_TITLE_CHARS} characters, on one line.", code="bad_title")
+    return text
+
+
+def _conflicted(facts: Facts) -> Conflict:
+    return Conflict(
+        f"It conflicts with {facts.base.branch} in {', '.join(facts.merge.conflicts)}.",
+        code="conflicted",
+        hint="Merge the base into the branch and push.",
+        details={"files": list(facts.merge.conflicts)},
+    )
+
+
+def still_open(facts: Facts, *, there: bool = True) -> Facts:
+    """`facts`, when it has not ended and, if it must be `there`, its branch is."""
+    if facts.row.state not in store.OPEN:
+        raise Conflict(f"The proposal {facts.row.number} is {facts.row.state}.", code="proposal_ended")
+    if there and not facts.head:
+        raise Missing(
+            f"The branch {shown(facts.row.branch)} is gone.",
+            code="branch_not_found",
+            hint="Push it again, or close it.",
+        )
+    return facts
+
+
+def refuse_draft(facts: Facts) -> None:
+    if facts.row.state != "PENDING_REVIEW":
+        raise Conflict(
+            "It is a draft: nobody has asked for a review.",
+            code="not_submitted",
+            hint=f"automata proposal submit {facts.row.number}",
+        )
+
+
+def refuse_writer(facts: Facts, actor: Person) -> None:
+    if actor.key in facts.writers:
+        raise Refused(
+            "Who wrote, committed or co-authored a part of it, or made the proposal, cannot approve it.",
+            code="own_proposal",
+        )
+
+
+def refuse_unapproved(facts: Facts) -> None:
+    refuse_draft(facts)
+    asked, given = facts.base.approvals, len(facts.approvers)
+    if given < asked:
+        raise Refused(
+            f"It needs {asked} approvals of exactly this, and has {given}.",
+            code="not_approved",
+            hint="A push, and a base that moved where it matters, drop approvals: ask for them again.",
+        )
+
+
+def check_comment(text: str) -> None:
+    if len(text) > MAX_COMMENT_CHARS:
+        raise Invalid(f"A comment has at most {MAX_COMMENT_CHARS:,} characters.", code="too_long")
