@@ -35,14 +35,16 @@ async def index(
     return Json({"items": await tasks_of(Desk.of(request), run_id_of(run_id), outputs=outputs)})
 
 
-async def tasks_of(desk: Desk, id: UUID, *, outputs: bool = True) -> list[dict[str, Any]]:
-    """A run's tasks as TaskAnswer says, secrets masked. Raises Missing."""
+async def tasks_of(
+    desk: Desk, id: UUID, *, outputs: bool = True, most: int | None = None, step: str | None = None
+) -> list[dict[str, Any]]:
+    """A run's tasks as TaskAnswer says, secrets masked; at most `most`, or `step` alone. Raises Missing."""
     async with desk.db.connection() as conn:
         run = await get_run(conn, id)
-        rows = await list_tasks(conn, id, outputs=outputs)
-        attempts = await list_attempts(conn, id)
+        rows = await list_tasks(conn, id, outputs=outputs, most=most, step=step)
+        attempts = await list_attempts(conn, id, step)
     version = await desk.versions.get(run.version_id)
-    if run.status not in RUN_FINAL:
+    if run.status not in RUN_FINAL and step is None:
         rows = [*rows, *_running_groups(version, rows)]
     mask = masker(version.secrets, run.inputs or {})
     earlier = {step: list(group) for step, group in groupby(attempts, key=lambda attempt: attempt.step)}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from automata.errors import Usage
+from automata.flow.inputs import from_text, strict_json
 
 
 def gather(given: Sequence[str], file: str | None, types: Callable[[], Mapping[str, str]]) -> dict[str, Any]:
@@ -22,21 +22,8 @@ def gather(given: Sequence[str], file: str | None, types: Callable[[], Mapping[s
         name, equals, text = pair.partition("=")
         if not name or not equals:
             raise Usage(f"--input {pair!r} is not of the form name=value")
-        inputs[name] = convert(text, declared.get(name, "string"))
+        inputs[name] = from_text(text, declared.get(name, "string"))
     return inputs
-
-
-def convert(text: str, type_: str) -> Any:
-    """`text` as a value of an input of `type_`: for a string as it is, else as JSON where it is JSON.
-
-    What is not JSON stays text, so that the API says what is wrong, with the input's name.
-    """
-    if type_ == "string":
-        return text
-    try:
-        return _loads(text)
-    except ValueError:
-        return text
 
 
 def read_file(file: str) -> dict[str, Any]:
@@ -44,7 +31,7 @@ def read_file(file: str) -> dict[str, Any]:
     name = "standard input" if file == "-" else file
     try:
         text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8-sig")
-        content = _loads(text)
+        content = strict_json(text)
     except OSError as error:
         raise Usage(f"{name} cannot be read: {error.strerror}") from error
     except ValueError as error:
@@ -52,11 +39,3 @@ def read_file(file: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise Usage(f"{name} must hold a JSON object that maps inputs to values")
     return content
-
-
-def _loads(text: str) -> Any:
-    return json.loads(text, parse_constant=_refuse)
-
-
-def _refuse(word: str) -> Any:
-    raise ValueError(f"{word} is not JSON")

@@ -113,6 +113,28 @@ def _as_declared(declared: Input, value: Any) -> Any:
     return int(value) if declared.type == "integer" else value
 
 
+def from_text(text: str, type_: str) -> Any:
+    """What somebody typed as a value of an input of `type_`: for a string as it is, else as JSON where it is JSON.
+
+    What is not JSON stays text, so that `check_inputs` says what is wrong, with the input's name.
+    """
+    if type_ == "string":
+        return text
+    try:
+        return strict_json(text)
+    except ValueError:
+        return text
+
+
+def strict_json(text: str) -> Any:
+    """Without NaN and Infinity. Raises ValueError."""
+    return json.loads(text, parse_constant=_refuse)
+
+
+def _refuse(word: str) -> Any:
+    raise ValueError(f"{word} is not JSON")
+
+
 def _measure(given: Mapping[str, Any]) -> int:
     """The size in bytes; refuses what JSON and the database cannot hold."""
     try:

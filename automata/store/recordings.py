@@ -148,3 +148,11 @@ async def _given(conn: Connection, ids: list[UUID]) -> list[tuple[UUID, str, dic
     for run, step, approved, by, comment in await decided.fetchall():
         found.append((run, step, {"output": {"approved": approved, "by": by, "comment": comment}}))
     return found
+
+
+async def exchanges_of(conn: Connection, run_id: UUID, step: str) -> list[tuple[int, list[dict[str, Any]]]]:
+    """What the attempts of one step sent and were answered, (attempt, exchanges), while the run goes too."""
+    cursor = await conn.execute(
+        "SELECT attempt, exchanges FROM recordings WHERE run_id = %s AND step = %s ORDER BY attempt", [run_id, step]
+    )
+    return await cursor.fetchall()

@@ -189,21 +189,35 @@ async def _active(conn: Connection, filter: ActiveFilter, below: UUID | None) ->
     return _ids(lead, flow_id, filter.trigger, filter.since, filter.until, below)
 
 
-async def list_tasks(conn: Connection, run_id: UUID, *, outputs: bool = True) -> list[TaskRow]:
-    """In the order in which they were queued; `outputs` False leaves those out (None)."""
+_TASKS = sql.SQL(
+    "SELECT step, status, attempt, queued_at, started_at, finished_at, NULL::timestamptz AS due_at, worker,"
+    "   CASE WHEN %(outputs)s THEN outputs END AS outputs, error FROM tasks WHERE run_id = %(run)s"
+    "   AND (%(step)s::text IS NULL OR step = %(step)s)"
+    " UNION ALL"
+    " SELECT step, CASE WHEN lane <> '@advance' AND fence IS NULL THEN 'QUEUED' ELSE 'RUNNING' END, attempt,"
+    "   queued_at, started_at, NULL,"
+    "   CASE WHEN ready_at > now() AND ready_at < %(never)s THEN ready_at END, worker, NULL, NULL"
+    " FROM task_queue AS queue WHERE run_id = %(run)s AND step NOT IN ('', '!cancel')"
+    "   AND (%(step)s::text IS NULL OR step = %(step)s)"
+    "   AND NOT EXISTS (SELECT FROM tasks WHERE tasks.run_id = queue.run_id AND tasks.step = queue.step)"
+)
+_IN_ORDER = sql.SQL("{tasks} ORDER BY queued_at NULLS LAST, finished_at NULLS LAST, step").format(tasks=_TASKS)
+_MOST = sql.SQL(
+    "SELECT * FROM ({tasks}) AS task ORDER BY step LIKE '%%]', status NOT IN ('FAILED', 'RUNNING'),"
+    " queued_at NULLS LAST, finished_at NULLS LAST, step LIMIT %(most)s"
+).format(tasks=_TASKS)
+
+
+async def list_tasks(
+    conn: Connection, run_id: UUID, *, outputs: bool = True, most: int | None = None, step: str | None = None
+) -> list[TaskRow]:
+    """In the order in which they were queued; `outputs` False leaves those out (None). `step`: that one alone.
+
+    Of more than `most` the items of a `foreach` are left out first, and of these those that failed last.
+    """
+    values = {"run": run_id, "outputs": outputs, "never": FOREVER, "step": step, "most": most}
     async with conn.cursor(row_factory=class_row(TaskRow)) as cursor:
-        await cursor.execute(
-            "SELECT step, status, attempt, queued_at, started_at, finished_at, NULL::timestamptz AS due_at, worker,"
-            "   CASE WHEN %(outputs)s THEN outputs END AS outputs, error FROM tasks WHERE run_id = %(run)s"
-            " UNION ALL"
-            " SELECT step, CASE WHEN lane <> '@advance' AND fence IS NULL THEN 'QUEUED' ELSE 'RUNNING' END, attempt,"
-            "   queued_at, started_at, NULL,"
-            "   CASE WHEN ready_at > now() AND ready_at < %(never)s THEN ready_at END, worker, NULL, NULL"
-            " FROM task_queue AS queue WHERE run_id = %(run)s AND step NOT IN ('', '!cancel')"
-            "   AND NOT EXISTS (SELECT FROM tasks WHERE tasks.run_id = queue.run_id AND tasks.step = queue.step)"
-            " ORDER BY queued_at NULLS LAST, finished_at NULLS LAST, step",
-            {"run": run_id, "outputs": outputs, "never": FOREVER},
-        )
+        await cursor.execute(_IN_ORDER if most is None else _MOST, values)
         return await cursor.fetchall()
 
 

@@ -18,7 +18,7 @@ from automata.broker.contract import Broker
 from automata.errors import Missing, Usage
 from automata.settings import Settings
 from automata.store.database import Database
-from automata.web import flows, overview, runs
+from automata.web import flow, flows, overview, run, runs, start
 from automata.web.page import error_page, wants_page
 from automata.web.templating import STATIC, asset_digest
 
@@ -45,7 +45,7 @@ def install(app: FastAPI) -> None:
             code="no_static_files",
             hint="In a checkout: `make web`. An installed Automata brings them: install it again.",
         )
-    for part in (overview, flows, runs):
+    for part in (overview, flows, start, flow, runs, run):
         app.include_router(part.router, include_in_schema=False)
     app.mount("/static", Static(directory=STATIC), name="static")
 

@@ -41,9 +41,16 @@ _Dumper.add_representer(str, _text)
 
 def spec_yaml(spec: Mapping[str, Any]) -> str:
     """A version's spec as YAML, in the order it was written in; comments are not part of a version."""
-    return yaml.dump(spec, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
+    return _yaml(encode(spec))
 
 
+@lru_cache(maxsize=64)
+def _yaml(spec: bytes) -> str:
+    dumper = _Dumper if len(spec) < MAX_COLOURED else yaml.CSafeDumper
+    return yaml.dump(json.loads(spec), Dumper=dumper, sort_keys=False, allow_unicode=True, width=110)
+
+
+@lru_cache(maxsize=64)
 def highlight_yaml(text: str) -> Markup:
     return _coloured(text, YamlLexer(), MAX_COLOURED)
 

@@ -37,6 +37,7 @@ def environment() -> Environment:
         "short": short,
         "duration": duration,
         "embedded": embedded,
+        "json": json_text,
         "pretty": highlight_json,
         "first_line": first_line,
         "plural": plural,
@@ -122,6 +123,10 @@ def duration(span: float | timedelta | None) -> str:
 def embedded(value: Any) -> Markup:
     """JSON for a `<script type="application/json">`: nothing in it can end the element."""
     return Markup(encode(value).decode("utf-8").translate(_JSON_IN_HTML))  # noqa: S704 - has no <, > or &
+
+
+def json_text(value: Any) -> str:
+    return encode(value).decode("utf-8")
 
 
 def first_line(text: str | None) -> str:

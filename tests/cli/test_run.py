@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from automata.cli.output import console
-from automata.cli.run_inputs import convert, gather
+from automata.cli.run_inputs import gather
 from automata.cli.run_view import PlainView, follow, message, tree
 from automata.errors import Usage
+from automata.flow.inputs import from_text
 
 TYPES = {"name": "string", "count": "integer", "rate": "number", "dry": "boolean", "ids": "array", "opts": "object"}
 
@@ -33,7 +34,7 @@ TYPES = {"name": "string", "count": "integer", "rate": "number", "dry": "boolean
     ],
 )
 def test_a_value_is_json_unless_its_input_is_a_string_or_it_is_none(text: str, type_: str, value: object) -> None:
-    assert convert(text, type_) == value
+    assert from_text(text, type_) == value
 
 
 def test_a_value_may_hold_an_equals_sign() -> None:

@@ -1,7 +1,7 @@
 """Start `automata` with a point at which it kills itself: python -m tests.promises.points POINT:NTH COMMAND ...
 
-A point is a function of the product and a side of it; the process gets SIGKILL there on the NTH pass, so nothing of
-its own can clean up. The product knows nothing of this.
+A point is a function of the product and a side of it (and perhaps an argument); the process gets SIGKILL there on the
+NTH pass, so nothing of its own can clean up. The product knows nothing of this.
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ import functools
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any
+
+from automata.sync.reconcile import STEPS
 
 # name -> (module, function, side)
 POINTS = {
@@ -25,12 +27,19 @@ POINTS = {
     "accepted, not committed": ("automata.store.tasks", "complete", "after"),
     "committed, no bell": ("automata.broker.local.LocalBroker", "ring", "before"),
 }
+# The steps of a sync as reconcile.py names them, and what lies between the last of them and the next look.
+SYNC_POINTS = {
+    **{f"sync: {step}": ("automata.sync.reconcile._Attempt", "_enter", "before", step) for step in STEPS},
+    "sync: flows written": ("automata.store.sync", "write_flows", "after"),
+    "sync: written, not committed": ("automata.store.sync", "apply", "after"),
+    "sync: committed, not told": ("automata.sync.reconcile._Attempt", "_apply", "after"),
+}
 
 
 def arm(point: str, nth: int) -> None:
-    place, name, side = POINTS[point]
+    place, name, side, *argument = (POINTS | SYNC_POINTS)[point]
     owner = _find(place)
-    setattr(owner, name, _deadly(getattr(owner, name), side, nth))
+    setattr(owner, name, _deadly(getattr(owner, name), side, nth, argument))
 
 
 def _find(place: str) -> Any:
@@ -41,11 +50,14 @@ def _find(place: str) -> Any:
         return getattr(import_module(module), member)
 
 
-def _deadly(function: Callable[..., Any], side: str, nth: int) -> Callable[..., Any]:
+def _deadly(function: Callable[..., Any], side: str, nth: int, argument: Sequence[Any] = ()) -> Callable[..., Any]:
+    """`argument`: only calls with this last argument count; empty: all do."""
     passes = 0
 
-    def passed() -> None:
+    def passed(arguments: Sequence[Any]) -> None:
         nonlocal passes
+        if argument and arguments[-1] != argument[0]:
+            return
         passes += 1
         if passes == nth:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -54,7 +66,7 @@ def _deadly(function: Callable[..., Any], side: str, nth: int) -> Callable[..., 
 
         @functools.wraps(function)
         def before(*arguments: Any, **named: Any) -> Any:
-            passed()
+            passed(arguments)
             return function(*arguments, **named)
 
         return before
@@ -62,16 +74,31 @@ def _deadly(function: Callable[..., Any], side: str, nth: int) -> Callable[..., 
     @functools.wraps(function)
     async def after(*arguments: Any, **named: Any) -> Any:
         answer = await function(*arguments, **named)
-        passed()
+        passed(arguments)
         return answer
 
     return after
 
 
-if __name__ == "__main__":
-    wanted, _, times = sys.argv[1].rpartition(":")
-    arm(wanted, int(times))
-    sys.argv[:] = ["automata", *sys.argv[2:]]
+def forked(point: str | None, env: Mapping[str, str], words: Sequence[str]) -> None:
+    """Be `automata` in a process that was forked with everything imported: it is there in a fifth of the time."""
+    os.environ.clear()
+    os.environ.update(env)
+    silence = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silence, 1)
+    os.dup2(silence, 2)
+    _run(point, 1, words)
+
+
+def _run(point: str | None, nth: int, words: Sequence[str]) -> None:
+    if point:
+        arm(point, nth)
+    sys.argv[:] = ["automata", *words]
     from automata.cli.app import main
 
     main()
+
+
+if __name__ == "__main__":
+    wanted, _, times = sys.argv[1].rpartition(":")
+    _run(wanted, int(times), sys.argv[2:])

@@ -1,0 +1,212 @@
+"""One run: its graph and timeline while it moves, each step with all that is known of it, and what may be done."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote
+from uuid import UUID
+
+from fastapi import Request
+from starlette.responses import Response, StreamingResponse
+
+from automata.access.principal import Role
+from automata.api.auth import needs, who
+from automata.api.desk import Desk
+from automata.api.masking import masker
+from automata.api.provenance import of_origin
+from automata.api.runs import end, go_on, run_id_of, run_of, start_again
+from automata.api.tasks import tasks_of
+from automata.engine.states import RUN_FINAL
+from automata.errors import Conflict, Invalid, Missing
+from automata.flow.changes import walk
+from automata.flow.compile import compile_flow, item_of
+from automata.flow.model import Flow
+from automata.store.flows import VersionRow, versions_by_id
+from automata.store.provenance import origins
+from automata.store.recordings import exchanges_of
+from automata.store.runs import get_run
+from automata.store.tasklogs import list_logs
+from automata.web.code import highlight_yaml, spec_yaml
+from automata.web.forms import read_form
+from automata.web.graph import picture
+from automata.web.page import HEADERS, lead_to, render
+from automata.web.page import router as pages
+from automata.web.timeline import timeline
+from automata.web.watch import Watch
+
+MOST_TASKS = 300  # of a page; the API has all
+MOST_LOGS = 100
+MAX_DEPTH = 3
+
+router = pages()
+
+
+@router.get("/runs/{run_id}")
+async def show(request: Request, run_id: str) -> Response:
+    """A run as it is now, with its flow's graph; the page listens for changes."""
+    desk, id = Desk.of(request), run_id_of(run_id)
+    shown = await _live(desk, id)
+    version = await _version(desk, shown["version_id"])
+    async with desk.db.connection() as conn:
+        origin = (await origins(conn, [version.id]))[version.id]
+    graph = picture(version.spec, shown["states"])
+    return render(request, "run.html", **shown, graph=graph, version=version, provenance=of_origin(origin))
+
+
+@router.get("/runs/{run_id}/live")
+async def live(request: Request, run_id: str) -> Response:
+    """What changes by itself, for the page to put in its place."""
+    return render(request, "run_live.html", **await _live(Desk.of(request), run_id_of(run_id)))
+
+
+@router.get("/runs/{run_id}/events")
+async def events(request: Request, run_id: str) -> Response:
+    """Says when to look again. 429 where too many watch."""
+    desk, watch = Desk.of(request), Watch.of(request)
+    id = run_id_of(run_id)
+    watch.check_room()
+    async with desk.db.connection() as conn:
+        await get_run(conn, id)
+    headers = {**HEADERS, "X-Accel-Buffering": "no"}
+    return StreamingResponse(watch.stream(id), headers=headers, media_type="text/event-stream")
+
+
+@router.get("/runs/{run_id}/steps/{step:path}")
+async def step(request: Request, run_id: str, step: str) -> Response:
+    """All that is known of one step: alone in the page of a run, or as a page of its own."""
+    desk, id = Desk.of(request), run_id_of(run_id)
+    shown = await _step(desk, id, step)
+    inside = request.headers.get("hx-request") == "true"
+    return render(request, "step_body.html" if inside else "step.html", **shown)
+
+
+@router.post("/runs/{run_id}/cancel", dependencies=[needs(Role.OPERATOR)])
+async def cancel(request: Request, run_id: str) -> Response:
+    async def do(desk: Desk, id: UUID) -> str:
+        await end(desk, id)
+        return "The run is asked to end."
+
+    return await _done(request, run_id, do)
+
+
+@router.post("/runs/{run_id}/retry", dependencies=[needs(Role.OPERATOR)])
+async def retry(request: Request, run_id: str) -> Response:
+    async def do(desk: Desk, id: UUID) -> str:
+        await go_on(desk, id, str(who(request)))
+        return "The run goes on at what failed."
+
+    return await _done(request, run_id, do)
+
+
+@router.post("/runs/{run_id}/rerun", dependencies=[needs(Role.OPERATOR)])
+async def rerun(request: Request, run_id: str) -> Response:
+    """A new run with these inputs, by the version that the form names."""
+    form = await read_form(request)
+    which, number = form.get("version", "same"), form.get("number", "").strip()
+    if which == "number":
+        if not number.isascii() or not number.isdigit() or len(number) > 9:
+            raise Invalid("A version is a number.", pointer="/number")
+        which = number
+    if which not in ("same", "latest") and not which.isdigit():
+        raise Invalid("The version is `same`, `latest` or a number.", pointer="/version")
+    try:
+        started = await start_again(Desk.of(request), run_id_of(run_id), which, by=str(who(request)))
+    except (Conflict, Invalid) as error:
+        return lead_to(request, f"/runs/{run_id}", str(error), bad=True)
+    return lead_to(request, f"/runs/{started.made.id}", f"Started again as version {started.version.number}.")
+
+
+async def _done(request: Request, run_id: str, do: Callable[[Desk, UUID], Awaitable[str]]) -> Response:
+    """Back to the run, which says what was done or why not."""
+    id = run_id_of(run_id)
+    try:
+        said, bad = await do(Desk.of(request), id), False
+    except Conflict as error:
+        said, bad = str(error), True
+    return lead_to(request, f"/runs/{id}", said, bad=bad)
+
+
+async def _live(desk: Desk, id: UUID) -> dict[str, Any]:
+    run = await run_of(desk, id)
+    tasks = await tasks_of(desk, id, outputs=False, most=MOST_TASKS)
+    async with desk.db.connection() as conn:
+        version_id = (await get_run(conn, id)).version_id
+    parents = {task["step"]: task["parent"] for task in tasks}
+    indents = {step: _depth(step, parents) for step in parents}
+    now = datetime.now(UTC)
+    return {
+        "run": run,
+        "version_id": version_id,
+        "over": run["status"] in RUN_FINAL,
+        "tasks": tasks,
+        "more_tasks": len(tasks) >= MOST_TASKS,
+        "depths": indents,
+        "states": {task["step"]: str(task["status"]) for task in tasks if item_of(task["step"]) is None},
+        "timeline": timeline(tasks, run["started_at"] or run["created_at"], run["finished_at"] or now, indents),
+        "now": now,
+    }
+
+
+def _depth(step: str, parents: Mapping[str, str | None]) -> int:
+    depth, parent = 0, parents.get(step)
+    while parent is not None and depth < MAX_DEPTH:
+        depth, parent = depth + 1, parents.get(parent)
+    return depth
+
+
+async def _version(desk: Desk, id: UUID) -> VersionRow:
+    async with desk.db.connection() as conn:
+        return (await versions_by_id(conn, [id]))[0]
+
+
+async def _step(desk: Desk, id: UUID, step: str) -> dict[str, Any]:
+    """Raises Missing for a step that the run's version does not have."""
+    async with desk.db.connection() as conn:
+        run = await get_run(conn, id)
+        version = await desk.versions.get(run.version_id)
+        if not version.has(step):
+            raise Missing(f"The flow of this run has no step {step[:100]!r}.", hint="The run's page has them all.")
+        row = (await versions_by_id(conn, [run.version_id]))[0]
+        logs = await list_logs(conn, id, step=step, limit=MOST_LOGS)
+        exchanges = await exchanges_of(conn, id, step)
+    tasks = await tasks_of(desk, id, step=step)
+    mask = masker(version.secrets, run.inputs or {})
+    return {
+        "run_id": id,
+        "flow": run.flow_name,
+        "step": step,
+        "task": tasks[0] if tasks else None,
+        "sent": _sent(tasks),
+        "logs": [(one.attempt, mask(one.lines)) for one in logs.items],
+        "exchanges": [(attempt, mask(found)) for attempt, found in exchanges],
+        "config": _config(row.spec, step),
+        "reads": _reads(id, row.spec, step),
+    }
+
+
+def _sent(tasks: Sequence[Mapping[str, Any]]) -> Any:
+    """What was sent last, as the error keeps it."""
+    error = tasks[0]["error"] if tasks else None
+    return error.get("request") if isinstance(error, Mapping) else None
+
+
+def _config(spec: Mapping[str, Any], step: str) -> Any:
+    """The step as its file has it, without what is inside it."""
+    item = item_of(step)
+    wanted = item[0] if item else step
+    found = dict(walk(spec)).get(wanted)
+    if found is None:
+        return None
+    return highlight_yaml(spec_yaml({name: value for name, value in found.items() if name != "branches"}))
+
+
+def _reads(id: UUID, spec: Mapping[str, Any], step: str) -> list[tuple[str, str]]:
+    """The steps whose outputs this one reads, with the addresses of their pages."""
+    plan = compile_flow(Flow.from_spec(spec))
+    try:
+        names = sorted(plan.step(step).reads)
+    except KeyError:
+        return []
+    return [(name, f"/runs/{id}/steps/{quote(name)}") for name in names if name in plan.steps]
