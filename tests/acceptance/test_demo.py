@@ -64,7 +64,7 @@ def test_the_demo_ends_well_within_a_minute_and_leaves_nothing_behind(reachable:
     screen = refused.partition("$ automata check")[2].splitlines()
     assert len(screen) < 24, "the reason fits a screen"
     assert re.search(r"^Refused by test: ", refused, re.MULTILINE)
-    assert "The author of a proposal cannot approve it" in done.stderr
+    assert "cannot approve it. [own_proposal]" in done.stderr
     assert "sync-orders v2  SUCCEEDED" in corrected
     chain = corrected.partition("$ automata provenance")[2]
     for words in (
