@@ -41,6 +41,16 @@ class Settings:
     # what listens
     host: str = "127.0.0.1"
     port: int = 8080
+    # who may come in
+    auth: str = ""  # on or off; empty: on unless `host` is loopback
+    metrics: str = ""  # who may read /metrics: everybody or viewers; empty: everybody on loopback
+    public_url: str = ""  # how browsers reach this server, like https://automata.example.com
+    session_secret: str = field(default="", repr=False)  # signs cookies; empty: one that is kept in the database
+    rate_per_sec: float = 1000.0  # requests of one token or session; twice as many at once; 0: no limit
+    anonymous_rate_per_sec: float = 100.0  # requests of one address that need no token; likewise
+    failed_auth_per_min: float = 30.0  # tokens that are not good, from one address; likewise
+    # how the command line comes in
+    token: str = field(default="", repr=False)
     # how much at once
     concurrency: int = 500  # steps that one worker runs side by side
     batch: int = 500  # rows that one statement takes

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
+from uuid import UUID
 
 from automata.errors import Usage
 
@@ -33,12 +34,16 @@ class Role(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """`mail` is how commits and approvals know a person. `labels`: only flows with all of these; empty: all flows."""
+    """`mail` is how commits and approvals know a person. `labels`: only flows with all of these; empty: all flows.
+
+    `token_id` is the token that it came by, also where that token has opened a session.
+    """
 
     name: str
     mail: str
     role: Role
     labels: Mapping[str, str] = field(default_factory=dict)
+    token_id: UUID | None = None
 
     def __str__(self) -> str:
         return f"{self.name} <{self.mail}>"

@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from automata import __version__
 from automata.api import (
     approvals,
+    audit,
     deadletters,
     firing,
     flows,
@@ -27,12 +28,16 @@ from automata.api import (
     recordings,
     runs,
     schedules,
+    signin,
     sync,
     synchook,
     tasks,
+    tokens,
 )
+from automata.api.auth import sealed
 from automata.api.desk import Desk
 from automata.api.edge import Edge
+from automata.api.entrance import Entrance
 from automata.api.gauges import SystemGauges
 from automata.api.guard import Guard
 from automata.api.intake import Intake
@@ -80,10 +85,13 @@ def create_app(
         logs,
         notifications,
         processes,
+        signin,
+        tokens,
+        audit,
     ):
         app.include_router(part.router)
     openapi.install(app)
-    return app
+    return sealed(app)
 
 
 def create_health_app(
@@ -93,7 +101,7 @@ def create_health_app(
     health_of: Callable[[], Mapping[str, Any]] = dict,
 ) -> FastAPI:
     """Health and metrics alone, for a process that serves no API."""
-    return _app(db, broker, settings, health_of, {})
+    return sealed(_app(db, broker, settings, health_of, {}))
 
 
 def _app(
@@ -104,7 +112,7 @@ def _app(
     secrets: Mapping[str, str],
 ) -> FastAPI:
     # FastAPI's pages for /docs load scripts from elsewhere; the description itself is ours to serve.
-    app = FastAPI(title="Automata", version=__version__, docs_url=None, redoc_url=None)
+    app = FastAPI(title="Automata", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
     app.state.desk = Desk(
         db=db,
         broker=broker,
@@ -116,6 +124,7 @@ def _app(
         doors=Doors(db),
         keyring=Keyring(secrets),
         proposals=Proposals(db, settings),
+        entrance=Entrance.of(db, settings),
     )
     app.include_router(health.router)
     problem.install(app)

@@ -7,6 +7,8 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from automata.access.principal import Role
+from automata.api.auth import by_whom, needs
 from automata.api.bodies import read_model
 from automata.api.desk import Desk
 from automata.api.openapi import request_body
@@ -20,7 +22,7 @@ from automata.store.flows import as_uuid
 router = APIRouter(prefix=V1, tags=["approvals"])
 
 
-@router.get("/approvals", responses={200: {"model": Listing[ApprovalAnswer]}})
+@router.get("/approvals", dependencies=[needs(Role.VIEWER)], responses={200: {"model": Listing[ApprovalAnswer]}})
 async def index(request: Request) -> Response:
     """Steps that wait for a decision, the oldest first; at most 500."""
     async with Desk.of(request).db.connection() as conn:
@@ -28,7 +30,12 @@ async def index(request: Request) -> Response:
     return Json({"items": [_approval(row) for row in rows]})
 
 
-@router.post("/runs/{run_id}/approvals/{step}", status_code=204, openapi_extra=request_body(ApprovalRequest))
+@router.post(
+    "/runs/{run_id}/approvals/{step}",
+    dependencies=[needs(Role.OPERATOR)],
+    status_code=204,
+    openapi_extra=request_body(ApprovalRequest),
+)
 async def answer(request: Request, run_id: str, step: str) -> Response:
     """Approve or reject, once: a second decision is a 409. `step` is its full id, or its short one."""
     desk = Desk.of(request)
@@ -37,7 +44,7 @@ async def answer(request: Request, run_id: str, step: str) -> Response:
     if run is None or len(step) > 1000 or not step.isprintable():
         raise Missing(f"There is no run {run_id[:60]!r}." if run is None else "There is no such step.")
     async with desk.db.transaction() as conn:
-        await decide(conn, run, step, asked.approved, asked.by, asked.comment)
+        await decide(conn, run, step, asked.approved, by_whom(request, asked.by), asked.comment)
     desk.broker.ring(RUNS_PENDING, [str(run)])
     return Response(status_code=204)
 

@@ -1,25 +1,126 @@
-"""What a request may do: every route names the least role it takes."""
+"""What a request may do: every route names the least role that it takes, or that it is open to everybody.
+
+`sealed` holds an application to that: a route which says nothing is an application that is not built.
+"""
 
 from __future__ import annotations
 
-from typing import Any, cast
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar, cast
 
-from fastapi import Depends, Request
+from fastapi import Depends, FastAPI, Request
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import iter_route_contexts
+from starlette.staticfiles import StaticFiles
 
-from automata.access.principal import LOCAL, Principal, Role
+from automata.access.principal import Principal, Role
+from automata.access.sessions import Session
+from automata.api.desk import Desk
+from automata.api.entrance import actor_of
 from automata.api.refusals import Forbidden
+from automata.settings import Settings
+from automata.store.audit import Actor
+
+_MARK = "automata_least_role"
+Said = TypeVar("Said", bound=str | None)
 
 
 def who(request: Request) -> Principal:
-    """Whom the guard found this request to be from."""
-    return cast(Principal, request.scope.get("automata.principal", LOCAL))
+    """Whom this request was found to be from, by the `needs` of its route."""
+    return cast(Principal, request.scope["automata.principal"])
 
 
-def needs(role: Role) -> Any:
-    """A route's dependency: 403 (`forbidden`) for whoever has less than `role`."""
+def whoever(request: Request) -> Principal | None:
+    """The same where that may not have been asked: an error, a page for everybody."""
+    return request.scope.get("automata.principal")
 
-    def check(request: Request) -> None:
-        if (found := who(request)).role < role:
+
+def actor(request: Request) -> Actor:
+    """The same for the log of changes."""
+    return actor_of(request)
+
+
+def session_of(request: Request) -> Session | None:
+    """The session that the request came by, None where it came by a token or nobody has to say."""
+    return request.scope.get("automata.session")
+
+
+def csrf_token(request: Request) -> str:
+    """What forms of the page carry as `csrf_token`, and scripts send as X-CSRF-Token. Empty without a session."""
+    return str(request.scope.get("automata.csrf", ""))
+
+
+def labels_of(request: Request) -> Mapping[str, str]:
+    """The labels that a flow must bear for this request to know of it; empty: all flows."""
+    return who(request).labels
+
+
+def by_whom(request: Request, said: Said) -> Said | str:
+    """Who did it: what the request says itself counts only where nobody has to say who they are."""
+    return said if Desk.of(request).entrance.open else str(who(request))
+
+
+def needs(role: Role, *, limits: bool = False, unless: Callable[[Settings], bool] | None = None) -> Any:
+    """A route's dependency: 401 for whoever is unknown, 403 (`forbidden`) for whoever has less than `role`.
+
+    `limits`: the route shows no more than the flows of `labels_of`. Any other refuses whoever is limited to some flows,
+    so a route that nobody thought about tells them nothing. `unless` is a setting that opens it to all.
+    """
+
+    async def check(request: Request) -> None:
+        desk = Desk.of(request)
+        if unless and unless(desk.settings):
+            desk.entrance.pass_by(request)
+            return
+        found = await desk.entrance.admit(request)
+        if found.role < role:
             raise Forbidden(f"This takes the role {role.word}, and {found.name} is a {found.role.word}.")
+        if found.labels and not limits:
+            raise Forbidden(f"This is about all flows, and {found.name} is limited to some.", code="limited")
 
+    setattr(check, _MARK, role)
     return Depends(check)
+
+
+def anyone() -> Any:
+    """A route's dependency that says: open to everybody."""
+
+    async def check(request: Request) -> None:
+        Desk.of(request).entrance.pass_by(request)
+
+    setattr(check, _MARK, None)
+    return Depends(check)
+
+
+def sealed(app: FastAPI) -> FastAPI:
+    """The app, when each of its routes says whom it takes. Raises RuntimeError otherwise.
+
+    A route may ask for more than its router does, but not be open where that asks.
+    """
+    for path, methods, roles in declared(app):
+        if not roles or (None in roles and len(roles) > 1):
+            said = "that it is open, and not only that" if roles else "no role"
+            raise RuntimeError(f"{'/'.join(sorted(methods))} {path} declares {said}: give it needs(...) or anyone()")
+    return app
+
+
+def least_role(roles: Sequence[Role | None]) -> Role | None:
+    """What the roles that a route declares come to; None where it is open to everybody."""
+    return max((role for role in roles if role is not None), default=None)
+
+
+def declared(app: FastAPI) -> Iterator[tuple[str, frozenset[str], list[Role | None]]]:
+    """(path, methods, roles) of every route; None for one that is open to everybody."""
+    for route in iter_route_contexts(app.routes):
+        path, methods = str(getattr(route, "path", "?")), frozenset(getattr(route, "methods", None) or {"GET"})
+        dependant = getattr(route, "dependant", None)
+        if isinstance(dependant, Dependant):
+            yield path, methods, _roles(dependant)
+        else:
+            # Files that are the same for everybody; any other application that is mounted would answer unasked.
+            yield path, methods, [None] if isinstance(getattr(route, "app", None), StaticFiles) else []
+
+
+def _roles(dependant: Dependant) -> list[Role | None]:
+    calls = (one.call for one in dependant.dependencies)
+    return [getattr(call, _MARK) for call in calls if hasattr(call, _MARK)]

@@ -9,6 +9,8 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
+from automata.access.principal import Role
+from automata.api.auth import by_whom, needs
 from automata.api.bodies import read_model
 from automata.api.bulk import counted, done, say_what
 from automata.api.desk import Desk
@@ -40,7 +42,7 @@ InOneTransaction = Callable[[Connection, Filter, int, int, str | None], Awaitabl
 router = APIRouter(prefix=V1, tags=["dead letters"])
 
 
-@router.get("/dlq", responses={200: {"model": Page[DeadLetterAnswer]}})
+@router.get("/dlq", dependencies=[needs(Role.VIEWER)], responses={200: {"model": Page[DeadLetterAnswer]}})
 async def index(
     request: Request,
     state: States = "open",
@@ -61,7 +63,7 @@ async def index(
     return Json(page_of(found, [await _letter(desk, row) for row in found.items]))
 
 
-@router.get("/dlq/{letter_id}", responses={200: {"model": DeadLetterAnswer}})
+@router.get("/dlq/{letter_id}", dependencies=[needs(Role.VIEWER)], responses={200: {"model": DeadLetterAnswer}})
 async def show(request: Request, letter_id: str) -> Response:
     """One dead letter."""
     return Json(await _show(Desk.of(request), letter_id_of(letter_id)))
@@ -69,6 +71,7 @@ async def show(request: Request, letter_id: str) -> Response:
 
 @router.post(
     "/dlq/{letter_id}/retry",
+    dependencies=[needs(Role.OPERATOR)],
     status_code=202,
     responses={202: {"model": DeadLetterAnswer}},
     openapi_extra=request_body(RetryRequest, required=False),
@@ -79,13 +82,14 @@ async def retry(request: Request, letter_id: str) -> Response:
     id = letter_id_of(letter_id)
     asked = await read_model(request, RetryRequest)
     async with desk.db.transaction() as conn:
-        reopened = await retry_letter(conn, id, asked.by)
+        reopened = await retry_letter(conn, id, by_whom(request, asked.by))
     desk.broker.ring(RUNS_PENDING, [str(reopened.run_id)])
     return Json(await _show(desk, id), 202)
 
 
 @router.post(
     "/dlq/{letter_id}/discard",
+    dependencies=[needs(Role.OPERATOR)],
     responses={200: {"model": DeadLetterAnswer}},
     openapi_extra=request_body(RetryRequest, required=False),
 )
@@ -95,17 +99,27 @@ async def discard(request: Request, letter_id: str) -> Response:
     id = letter_id_of(letter_id)
     asked = await read_model(request, RetryRequest)
     async with desk.db.transaction() as conn:
-        await discard_letter(conn, id, asked.by)
+        await discard_letter(conn, id, by_whom(request, asked.by))
     return Json(await _show(desk, id))
 
 
-@router.post("/dlq/retry", responses={200: {"model": BulkAnswer}}, openapi_extra=request_body(BulkLetters))
+@router.post(
+    "/dlq/retry",
+    dependencies=[needs(Role.OPERATOR)],
+    responses={200: {"model": BulkAnswer}},
+    openapi_extra=request_body(BulkLetters),
+)
 async def retry_many(request: Request) -> Response:
     """Retry open letters, the oldest first; at most `limit` a request, then `next_cursor` goes on."""
     return await _many(request, retry_batch)
 
 
-@router.post("/dlq/discard", responses={200: {"model": BulkAnswer}}, openapi_extra=request_body(BulkLetters))
+@router.post(
+    "/dlq/discard",
+    dependencies=[needs(Role.OPERATOR)],
+    responses={200: {"model": BulkAnswer}},
+    openapi_extra=request_body(BulkLetters),
+)
 async def discard_many(request: Request) -> Response:
     """Discard open letters, the oldest first; at most `limit` a request, then `next_cursor` goes on."""
     return await _many(request, discard_batch)
@@ -130,7 +144,7 @@ async def _many(request: Request, batch: InOneTransaction) -> Response:
     cursor = cursor_of(asked.cursor, 1, number=True)
     after = int(decode(cursor, 1)[0]) if cursor else 0
     async with desk.db.transaction() as conn:
-        made = await batch(conn, filter, min(after, 2**63 - 1), asked.limit, asked.by)
+        made = await batch(conn, filter, min(after, 2**63 - 1), asked.limit, by_whom(request, asked.by))
     if made.runs:
         desk.broker.ring(RUNS_PENDING, [str(id) for id in made.runs])
     return Json(done(made.chosen, made.done, made.runs, encode([str(made.after)]) if made.after else None))

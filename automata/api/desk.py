@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from fastapi import Request
 
+from automata.api.entrance import Entrance
 from automata.api.gauges import SystemGauges
 from automata.api.intake import Intake
 from automata.api.keyring import Keyring
@@ -36,6 +37,7 @@ class Desk:
     doors: Doors
     keyring: Keyring
     proposals: Proposals
+    entrance: Entrance
     gauges: SystemGauges | None = None  # of a process that serves the API
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     # Checking a hostile flow may take two seconds of processor; more than two at once help nobody.

@@ -101,6 +101,7 @@ class _Exchange:
             present = {name for name, _ in message["headers"]}
             message["headers"] = [
                 *message["headers"],
+                *((b"set-cookie", cookie) for cookie in self.scope.get("automata.cookies", ())),
                 *(item for item in SECURITY_HEADERS if item[0] not in present),
             ]
         await self._send(message)

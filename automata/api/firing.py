@@ -13,6 +13,8 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from automata.access.principal import Role
+from automata.api.auth import needs
 from automata.api.bodies import read_model
 from automata.api.desk import Desk
 from automata.api.idempotency import KEY_PARAMETER, idempotency_key
@@ -41,6 +43,7 @@ router = APIRouter(prefix=f"{V1}/schedules", tags=["schedules"])
 
 @router.post(
     "/{schedule_id}/trigger",
+    dependencies=[needs(Role.OPERATOR)],
     status_code=201,
     responses={200: {"model": CreatedAnswer}, 201: {"model": CreatedAnswer}},
     openapi_extra={"parameters": [KEY_PARAMETER]},
@@ -59,7 +62,10 @@ async def trigger(request: Request, schedule_id: str) -> Response:
 
 
 @router.post(
-    "/{schedule_id}/backfill", responses={200: {"model": BackfillAnswer}}, openapi_extra=request_body(BackfillRequest)
+    "/{schedule_id}/backfill",
+    dependencies=[needs(Role.OPERATOR)],
+    responses={200: {"model": BackfillAnswer}},
+    openapi_extra=request_body(BackfillRequest),
 )
 async def backfill(request: Request, schedule_id: str) -> Response:
     """Start the runs of fire times that have passed, each once: what was started before stays as it is."""

@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import Response
 
+from automata.access.principal import Role
+from automata.api.auth import needs
 from automata.api.desk import Desk
 from automata.api.known import check_key
 from automata.api.provenance import of_origin
@@ -50,7 +52,7 @@ _SPEC = {
 router = APIRouter(prefix=f"{V1}/flows", tags=["flows"])
 
 
-@router.get("", responses={200: {"model": Page[FlowAnswer]}})
+@router.get("", dependencies=[needs(Role.VIEWER)], responses={200: {"model": Page[FlowAnswer]}})
 async def index(
     request: Request,
     search: Word = None,
@@ -72,7 +74,9 @@ async def index(
     return Json(page_of(found, [of_flow(row) for row in found.items]))
 
 
-@router.post("", status_code=201, responses={201: {"model": FlowAnswer}}, openapi_extra=_SPEC)
+@router.post(
+    "", dependencies=[needs(Role.AUTHOR)], status_code=201, responses={201: {"model": FlowAnswer}}, openapi_extra=_SPEC
+)
 async def create(request: Request) -> Response:
     """Make a flow that the API owns, from its spec as JSON or YAML. 409 when the name is taken."""
     flow = await _read_flow(request)
@@ -87,13 +91,18 @@ async def create(request: Request) -> Response:
     return _written(put)
 
 
-@router.get("/{name}", responses={200: {"model": FlowAnswer}})
+@router.get("/{name}", dependencies=[needs(Role.VIEWER)], responses={200: {"model": FlowAnswer}})
 async def show(request: Request, name: str) -> Response:
     """One flow, by name or id."""
     return Json(of_flow(await Desk.of(request).heads.get(name)))
 
 
-@router.put("/{name}", responses={200: {"model": FlowAnswer}, 201: {"model": FlowAnswer}}, openapi_extra=_SPEC)
+@router.put(
+    "/{name}",
+    dependencies=[needs(Role.AUTHOR)],
+    responses={200: {"model": FlowAnswer}, 201: {"model": FlowAnswer}},
+    openapi_extra=_SPEC,
+)
 async def replace(request: Request, name: str) -> Response:
     """Make or change a flow that the API owns; the same content again makes no version."""
     check_key(name)
@@ -107,7 +116,7 @@ async def replace(request: Request, name: str) -> Response:
     return _written(put)
 
 
-@router.delete("/{name}", responses={200: {"model": FlowAnswer}})
+@router.delete("/{name}", dependencies=[needs(Role.AUTHOR)], responses={200: {"model": FlowAnswer}})
 async def archive(request: Request, name: str) -> Response:
     """Take a flow of the API out of use: no new runs, no schedules; its history stays. Twice is fine."""
     check_key(name)
@@ -115,7 +124,7 @@ async def archive(request: Request, name: str) -> Response:
         return Json(of_flow(await archive_api_flow(conn, name)))
 
 
-@router.get("/{name}/versions", responses={200: {"model": Page[VersionSummary]}})
+@router.get("/{name}/versions", dependencies=[needs(Role.VIEWER)], responses={200: {"model": Page[VersionSummary]}})
 async def versions(request: Request, name: str, limit: Limit = 50, cursor: Cursor = None) -> Response:
     """The newest first, without their specs."""
     after = cursor_of(cursor, 1, number=True)
@@ -127,7 +136,7 @@ async def versions(request: Request, name: str, limit: Limit = 50, cursor: Curso
     return Json(page_of(found, [of_version(row, known[row.id]) for row in found.items]))
 
 
-@router.get("/{name}/versions/{number}", responses={200: {"model": VersionAnswer}})
+@router.get("/{name}/versions/{number}", dependencies=[needs(Role.VIEWER)], responses={200: {"model": VersionAnswer}})
 async def version(request: Request, name: str, number: Annotated[int, Path(ge=1, le=MAX_INT)]) -> Response:
     """One version with its spec, and the variables that it was deployed with."""
     check_key(name)

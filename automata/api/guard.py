@@ -1,18 +1,18 @@
-"""Who may come in: the one place that sees every request before its route. Authentication belongs here.
+"""What is asked of every request before its route, whoever it is from (that is for `entrance`).
 
-Until there are tokens the API binds to loopback, and a browser on the same machine is the danger: any web page may
-send requests to 127.0.0.1. Two checks close that. The Host must be ours (a rebound DNS name carries the
-attacker's), and a request that changes something must not carry another site's Origin.
+A browser is the danger: any web page may send requests to 127.0.0.1, and requests with the cookie of somebody who is
+signed in. Two checks close that. On loopback the Host must be ours (a rebound DNS name carries the attacker's), and a
+request that changes something must not say that it comes from another site, by Origin or by Sec-Fetch-Site.
 """
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from starlette.types import Scope
 
+from automata.access.mode import is_loopback
 from automata.api.refusals import CrossSite, HeadersTooLarge, Misdirected, TooLong
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -35,7 +35,7 @@ class Guard:
     def check(self, scope: Scope) -> None:
         """Raises TooLong, HeadersTooLarge, Misdirected, CrossSite."""
         _check_size(scope)
-        host = _header(scope, b"host")
+        host = header(scope, b"host")
         if self.hosts is not None and _name(host) not in self.hosts:
             raise Misdirected(
                 f"This server does not answer to the Host {host[:100]!r}.",
@@ -43,15 +43,6 @@ class Guard:
             )
         if scope["method"] not in SAFE:
             _check_origin(scope, host)
-
-
-def is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def _check_size(scope: Scope) -> None:
@@ -62,8 +53,8 @@ def _check_size(scope: Scope) -> None:
 
 
 def _check_origin(scope: Scope, host: str) -> None:
-    origin = _header(scope, b"origin")
-    if origin and _origin_host(origin) != host.lower():
+    origin, site = header(scope, b"origin"), header(scope, b"sec-fetch-site")
+    if (origin and _origin_host(origin) != host.lower()) or site in ("cross-site", "same-site"):
         raise CrossSite(
             f"A page of {origin[:100]!r} may not change anything here.",
             hint="Browsers may write only from this server's own pages; other clients send no Origin.",
@@ -84,7 +75,7 @@ def _name(host: str) -> str:
     return name if colon and port.isdigit() else host.lower()
 
 
-def _header(scope: Scope, name: bytes) -> str:
+def header(scope: Scope, name: bytes) -> str:
     for key, value in scope["headers"]:
         if key == name:
             return str(value, "latin-1")

@@ -1,4 +1,4 @@
-"""Is the process alive, is it ready, and what does it count. Never cached by anyone, never asks for a login."""
+"""Is the process alive, is it ready, and what does it count. Never cached by anyone; probes need no login."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import asyncio
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from automata.access.mode import shows_metrics
+from automata.access.principal import Role
+from automata.api.auth import anyone, needs
 from automata.api.desk import Desk
 from automata.api.gauges import show_pool
 from automata.api.shapes import HealthAnswer
@@ -20,13 +23,13 @@ READY_SEC = 5.0  # probes give up sooner or later too; a hanging database must n
 router = APIRouter(tags=["health"])
 
 
-@router.get("/healthz", responses={200: {"model": HealthAnswer}})
+@router.get("/healthz", dependencies=[anyone()], responses={200: {"model": HealthAnswer}})
 async def healthz() -> Response:
     """The process lives and its event loop turns. Says nothing about the database: restarting would not help it."""
     return Json({"status": "ok", "reasons": []})
 
 
-@router.get("/readyz", responses={200: {"model": HealthAnswer}, 503: {"model": HealthAnswer}})
+@router.get("/readyz", dependencies=[anyone()], responses={200: {"model": HealthAnswer}, 503: {"model": HealthAnswer}})
 async def readyz(request: Request) -> Response:
     """Whether requests and runs can be served: database, migrations, and the loops of this process."""
     desk = Desk.of(request)
@@ -38,7 +41,12 @@ async def readyz(request: Request) -> Response:
     return Json({"status": "ok", "reasons": []})
 
 
-@router.get("/metrics", responses={200: {"content": {"text/plain": {}}}}, response_class=Response)
+@router.get(
+    "/metrics",
+    dependencies=[needs(Role.VIEWER, unless=shows_metrics)],
+    responses={200: {"content": {"text/plain": {}}}},
+    response_class=Response,
+)
 async def metrics(request: Request) -> Response:
     """What this process counts, in Prometheus' text format; one that serves the API tells of the whole system too."""
     desk = Desk.of(request)

@@ -26,6 +26,7 @@ from uuid import uuid5
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from automata.api.auth import anyone
 from automata.api.desk import Desk
 from automata.api.idempotency import OF_HOOKS
 from automata.api.refusals import BadBody, Malformed, Unsigned, WrongMedia
@@ -90,6 +91,7 @@ class _Signed:
 
 @router.post(
     "/{flow}/{trigger}",
+    dependencies=[anyone()],
     status_code=201,
     responses={200: {"model": CreatedAnswer}, 201: {"model": CreatedAnswer}},
     openapi_extra=_DESCRIBED,

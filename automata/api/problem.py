@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Match
 
+from automata.api.refusals import Unauthenticated
 from automata.api.wire import encode
 from automata.errors import AutomataError, Diagnostic, Invalid, Unavailable
 
@@ -62,7 +63,7 @@ def of_error(error: AutomataError) -> Response:
         errors=_errors(error.diagnostics),
         details=dict(error.details) or None,
     )
-    return response(problem, _retry_after(error) if isinstance(error, Unavailable) else None)
+    return response(problem, headers_of(error))
 
 
 def of_crash(error: BaseException) -> Response:
@@ -149,8 +150,10 @@ def _errors(diagnostics: Sequence[Diagnostic]) -> list[dict[str, Any]] | None:
     return [{name: value for name, value in item.items() if value is not None} for item in listed] or None
 
 
-def _retry_after(error: Unavailable) -> dict[str, str]:
-    return {"Retry-After": str(error.details.get("retry_after_sec", RETRY_AFTER_SEC))}
+def headers_of(error: AutomataError) -> dict[str, str]:
+    if isinstance(error, Unavailable):
+        return {"Retry-After": str(error.details.get("retry_after_sec", RETRY_AFTER_SEC))}
+    return {"WWW-Authenticate": error.challenge} if isinstance(error, Unauthenticated) else {}
 
 
 def _pointer(place: Sequence[Any]) -> str:

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 from fastapi import Request
 from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
-from automata.access.principal import LOCAL
 from automata.api.auth import who
+from automata.api.desk import Desk
 from automata.api.refusals import Forbidden
 from automata.api.shapes import Answered, Given, Text
 from automata.git.branches import Person
@@ -169,6 +169,6 @@ class PlanAnswer(Answered):
 def actor_of(request: Request, given: str | None = None) -> Person:
     """Who asks. Raises Forbidden (`as_refused`) for somebody known who says to be somebody else; Invalid."""
     found = who(request)
-    if found != LOCAL and given is not None:
+    if not Desk.of(request).entrance.open and given is not None:
         raise Forbidden(f"You are {found.name}, and cannot say otherwise.", code="as_refused", pointer="/as")
     return Person.read(given) if given else Person(found.name, found.mail)

@@ -7,6 +7,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
+from automata.access.principal import Role
+from automata.api.auth import needs
 from automata.api.desk import Desk
 from automata.api.masking import mask_inputs, masker
 from automata.api.runs import run_id_of
@@ -21,7 +23,7 @@ router = APIRouter(prefix=V1, tags=["runs"])
 MOST = 1_000
 
 
-@router.get("/runs/{run_id}/recording", responses={200: {"model": RecordingAnswer}})
+@router.get("/runs/{run_id}/recording", dependencies=[needs(Role.VIEWER)], responses={200: {"model": RecordingAnswer}})
 async def show(request: Request, run_id: str) -> Response:
     """What a run began with, was answered and came to; masked."""
     async with Desk.of(request).db.connection() as conn:
@@ -36,7 +38,9 @@ async def show(request: Request, run_id: str) -> Response:
     return Json(document(run))
 
 
-@router.get("/flows/{name}/recordings", responses={200: {"model": Listing[RecordedSummary]}})
+@router.get(
+    "/flows/{name}/recordings", dependencies=[needs(Role.VIEWER)], responses={200: {"model": Listing[RecordedSummary]}}
+)
 async def index(
     request: Request,
     name: str,

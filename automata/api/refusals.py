@@ -80,3 +80,12 @@ class Forbidden(Refused):
 
     code: str = "forbidden"
     status = 403
+
+
+@dataclass(eq=False)
+class Unauthenticated(Refused):
+    """Nobody is known to ask. `challenge` is the WWW-Authenticate header."""
+
+    code: str = "unauthenticated"
+    challenge: str = 'Bearer realm="automata"'
+    status = 401

@@ -13,6 +13,8 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
+from automata.access.principal import Role
+from automata.api.auth import by_whom, needs
 from automata.api.bodies import read_model
 from automata.api.bulk import counted, done, say_what
 from automata.api.desk import Desk
@@ -51,6 +53,7 @@ router = APIRouter(prefix=V1, tags=["runs"])
 
 @router.post(
     "/flows/{name}/runs",
+    dependencies=[needs(Role.OPERATOR)],
     status_code=201,
     responses={200: {"model": RunAnswer}, 201: {"model": RunAnswer}},
     openapi_extra={**request_body(RunRequest, required=False), "parameters": [KEY_PARAMETER]},
@@ -63,7 +66,7 @@ async def create(request: Request, name: str) -> Response:
     return await _answer(desk, await start(desk, name, asked.inputs, asked.version, key=key))
 
 
-@router.get("/runs", responses={200: {"model": Page[RunSummary]}})
+@router.get("/runs", dependencies=[needs(Role.VIEWER)], responses={200: {"model": Page[RunSummary]}})
 async def index(
     request: Request,
     flow: FlowKey = None,
@@ -89,7 +92,7 @@ async def index(
     return Json(page_of(found, [_summary(row) for row in found.items]))
 
 
-@router.get("/runs/{run_id}", responses={200: {"model": RunAnswer}})
+@router.get("/runs/{run_id}", dependencies=[needs(Role.VIEWER)], responses={200: {"model": RunAnswer}})
 async def show(
     request: Request,
     run_id: str,
@@ -104,7 +107,9 @@ async def show(
     return Json(await run_of(desk, id))
 
 
-@router.post("/runs/{run_id}/cancel", status_code=202, responses={202: {"model": RunAnswer}})
+@router.post(
+    "/runs/{run_id}/cancel", dependencies=[needs(Role.OPERATOR)], status_code=202, responses={202: {"model": RunAnswer}}
+)
 async def cancel(request: Request, run_id: str) -> Response:
     """Ask for a run's end; asking again is fine. 409 when it has ended in another way."""
     desk = Desk.of(request)
@@ -114,6 +119,7 @@ async def cancel(request: Request, run_id: str) -> Response:
 
 @router.post(
     "/runs/{run_id}/retry",
+    dependencies=[needs(Role.OPERATOR)],
     status_code=202,
     responses={202: {"model": RunAnswer}},
     openapi_extra=request_body(RetryRequest, required=False),
@@ -123,12 +129,13 @@ async def retry(request: Request, run_id: str) -> Response:
     desk = Desk.of(request)
     id = run_id_of(run_id)
     asked = await read_model(request, RetryRequest)
-    await go_on(desk, id, asked.by)
+    await go_on(desk, id, by_whom(request, asked.by))
     return Json(await run_of(desk, id), 202)
 
 
 @router.post(
     "/runs/{run_id}/rerun",
+    dependencies=[needs(Role.OPERATOR)],
     status_code=201,
     responses={200: {"model": RunAnswer}, 201: {"model": RunAnswer}},
     openapi_extra={**request_body(RerunRequest, required=False), "parameters": [KEY_PARAMETER]},
@@ -143,6 +150,7 @@ async def rerun(request: Request, run_id: str) -> Response:
 
 @router.post(
     "/runs/cancel",
+    dependencies=[needs(Role.OPERATOR)],
     responses={200: {"model": BulkAnswer}},
     openapi_extra=request_body(BulkCancel),
 )

@@ -9,6 +9,8 @@ from uuid import UUID
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from automata.access.principal import Role
+from automata.api.auth import needs
 from automata.api.bodies import read_model
 from automata.api.desk import Desk
 from automata.api.known import current_version
@@ -36,7 +38,7 @@ router = APIRouter(prefix=f"{V1}/schedules", tags=["schedules"])
 _BODY = request_body(ScheduleRequest)
 
 
-@router.get("", responses={200: {"model": Page[ScheduleAnswer]}})
+@router.get("", dependencies=[needs(Role.VIEWER)], responses={200: {"model": Page[ScheduleAnswer]}})
 async def index(request: Request, flow: FlowKey = None, limit: Limit = 50, cursor: Cursor = None) -> Response:
     """By flow and name, each with its next five fire times."""
     async with Desk.of(request).db.connection() as conn:
@@ -45,7 +47,13 @@ async def index(request: Request, flow: FlowKey = None, limit: Limit = 50, curso
     return Json(page_of(found, [_schedule(row) for row in found.items]))
 
 
-@router.post("", status_code=201, responses={201: {"model": ScheduleAnswer}}, openapi_extra=_BODY)
+@router.post(
+    "",
+    dependencies=[needs(Role.AUTHOR)],
+    status_code=201,
+    responses={201: {"model": ScheduleAnswer}},
+    openapi_extra=_BODY,
+)
 async def create(request: Request) -> Response:
     """Add a schedule that the API owns, to any flow."""
     asked = await _asked(request)
@@ -57,14 +65,16 @@ async def create(request: Request) -> Response:
     return Json(_schedule(made), 201, headers={"Location": f"{V1}/schedules/{made.id}"})
 
 
-@router.get("/{schedule_id}", responses={200: {"model": ScheduleAnswer}})
+@router.get("/{schedule_id}", dependencies=[needs(Role.VIEWER)], responses={200: {"model": ScheduleAnswer}})
 async def show(request: Request, schedule_id: str) -> Response:
     """One schedule with its next five fire times."""
     async with Desk.of(request).db.connection() as conn:
         return Json(_schedule(await get_schedule(conn, schedule_id_of(schedule_id))))
 
 
-@router.put("/{schedule_id}", responses={200: {"model": ScheduleAnswer}}, openapi_extra=_BODY)
+@router.put(
+    "/{schedule_id}", dependencies=[needs(Role.AUTHOR)], responses={200: {"model": ScheduleAnswer}}, openapi_extra=_BODY
+)
 async def replace(request: Request, schedule_id: str) -> Response:
     """Change what a schedule of the API says; its flow and name stay."""
     asked = await _asked(request)
@@ -79,19 +89,19 @@ async def replace(request: Request, schedule_id: str) -> Response:
         return Json(_schedule(await update_schedule(conn, found.id, _spec(asked))))
 
 
-@router.post("/{schedule_id}/pause", responses={200: {"model": ScheduleAnswer}})
+@router.post("/{schedule_id}/pause", dependencies=[needs(Role.OPERATOR)], responses={200: {"model": ScheduleAnswer}})
 async def pause(request: Request, schedule_id: str) -> Response:
     """Switch any schedule off, one of Git too: it stays so until its lines in the file change."""
     return await _enable(request, schedule_id, False)
 
 
-@router.post("/{schedule_id}/resume", responses={200: {"model": ScheduleAnswer}})
+@router.post("/{schedule_id}/resume", dependencies=[needs(Role.OPERATOR)], responses={200: {"model": ScheduleAnswer}})
 async def resume(request: Request, schedule_id: str) -> Response:
     """Switch a schedule on; what would have fired meanwhile is not made up for."""
     return await _enable(request, schedule_id, True)
 
 
-@router.delete("/{schedule_id}", status_code=204, response_class=Response)
+@router.delete("/{schedule_id}", dependencies=[needs(Role.AUTHOR)], status_code=204, response_class=Response)
 async def delete(request: Request, schedule_id: str) -> Response:
     """Delete a schedule of the API; runs that it started stay."""
     async with Desk.of(request).db.transaction() as conn:

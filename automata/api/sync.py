@@ -8,8 +8,8 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from automata.access.principal import LOCAL, Role
-from automata.api.auth import needs, who
+from automata.access.principal import Role
+from automata.api.auth import by_whom, needs, who
 from automata.api.bodies import read_model
 from automata.api.desk import Desk
 from automata.api.openapi import request_body
@@ -67,7 +67,7 @@ async def rollback(request: Request, source: str) -> Response:
     All of them or none. Runs that are under way keep their versions.
     """
     asked = await read_model(request, RollbackRequest)
-    by = who(request).name if who(request) is not LOCAL else asked.by or LOCAL.name
+    by = by_whom(request, asked.by) or who(request).name
     async with Desk.of(request).db.transaction() as conn:
         row = await lock_source(conn, (await find_source(conn, source[:MAX_KEY])).id)
         done = await roll_back(conn, row, asked.to, by=by, reason=asked.reason)

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from automata.api.auth import anyone
 from automata.api.desk import Desk
 from automata.api.refusals import Unsigned, WrongMedia
 from automata.api.shapes import HintAnswer
@@ -32,6 +33,7 @@ router = APIRouter(prefix=f"{V1}/sync", tags=["sync"])
 
 @router.post(
     "/hook",
+    dependencies=[anyone()],
     status_code=202,
     responses={202: {"model": HintAnswer}},
     openapi_extra={"requestBody": {"required": True, "content": {JSON_MEDIA: {"schema": {}}}}},

@@ -11,6 +11,8 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
+from automata.access.principal import Role
+from automata.api.auth import needs
 from automata.api.desk import Desk
 from automata.api.known import Version
 from automata.api.masking import masker
@@ -25,7 +27,7 @@ from automata.store.runs import TaskAttemptRow, TaskRow, get_run, list_attempts,
 router = APIRouter(prefix=V1, tags=["runs"])
 
 
-@router.get("/runs/{run_id}/tasks", responses={200: {"model": Listing[TaskAnswer]}})
+@router.get("/runs/{run_id}/tasks", dependencies=[needs(Role.VIEWER)], responses={200: {"model": Listing[TaskAnswer]}})
 async def index(
     request: Request,
     run_id: str,

@@ -9,11 +9,25 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Annotated
 
 import typer
 
 from automata import __version__
-from automata.cli import approval, deadletters, flow, notify, proposal, run, schedule, sync, webhook
+from automata.cli import (
+    approval,
+    audit,
+    client,
+    deadletters,
+    flow,
+    notify,
+    proposal,
+    run,
+    schedule,
+    sync,
+    token,
+    webhook,
+)
 from automata.cli.check import check
 from automata.cli.demo.command import demo
 from automata.cli.doctor import doctor
@@ -41,6 +55,22 @@ app = typer.Typer(
     help="Flows live in Git, are proven before they are merged, and run durably on PostgreSQL.",
     epilog="Exit codes: 0 ok, 1 failed, 2 changes, 3 usage, 4 infrastructure, 5 refused by a guard, 6 stale revision.",
 )
+
+
+@app.callback()
+def options(
+    token: Annotated[
+        str,
+        typer.Option(
+            "--token",
+            metavar="TOKEN",
+            help="Comes in at the API; better in AUTOMATA_TOKEN, where no list of processes shows it.",
+            show_default=False,
+        ),
+    ] = "",
+) -> None:
+    client.given_token.set(token)
+
 
 START, WRITE, RUN, KEEP = "Start here", "Flows in Git", "Runs", "Operate"
 
@@ -73,6 +103,8 @@ app.add_typer(schedule.app, name="schedule", rich_help_panel=RUN)
 app.add_typer(webhook.app, name="webhook", rich_help_panel=RUN)
 app.command(rich_help_panel=KEEP, epilog="Example: automata doctor -o json")(doctor)
 app.add_typer(notify.app, name="notify", rich_help_panel=KEEP)
+app.add_typer(token.app, name="token", rich_help_panel=KEEP)
+app.add_typer(audit.app, name="audit", rich_help_panel=KEEP)
 app.command(rich_help_panel=KEEP, epilog="Example: automata migrate --dry-run")(migrate)
 app.command(rich_help_panel=KEEP, epilog="Example: automata api --host 0.0.0.0")(api)
 app.command(rich_help_panel=KEEP, epilog="Example: automata scheduler --port 0")(scheduler)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote, urlsplit
 
@@ -17,6 +18,8 @@ CONNECT_SEC = 5.0
 ANSWER_SEC = 30.0
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 PAGE = 200
+
+given_token: ContextVar[str] = ContextVar("given_token", default="")  # by --token
 
 ApiUrl = Annotated[
     str | None,
@@ -36,14 +39,15 @@ class Api:
 
         from automata.settings import load
 
-        self.url = load(api_url=url).api_url.rstrip("/")
+        settings = load(api_url=url, token=given_token.get() or None)
+        self.url = settings.api_url.rstrip("/")
         host = _host(self.url)
         # A proxy is for the world outside: one that the environment names cannot reach this machine's loopback.
         self._http = httpx.Client(
             base_url=f"{self.url}/api/v1",
             timeout=httpx.Timeout(ANSWER_SEC, connect=CONNECT_SEC),
             trust_env=host not in LOOPBACK,
-            headers={"Accept": "application/json"},
+            headers={"Accept": "application/json"} | _credential(settings.token),
         )
 
     def __enter__(self) -> Api:
@@ -119,6 +123,15 @@ class Api:
             ) from error
 
 
+def _credential(token: str) -> dict[str, str]:
+    token = token.strip()
+    if not token:
+        return {}
+    if not token.isascii() or not token.isprintable() or " " in token:
+        raise Usage("AUTOMATA_TOKEN is no token.", code="bad_token", hint="`automata token create` makes one.")
+    return {"Authorization": f"Bearer {token}"}
+
+
 def _host(url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -157,10 +170,13 @@ def problem(content: Mapping[str, Any], status: int) -> AutomataError:
         )
         for item in content.get("errors", ())
     ]
+    code, hint = str(content["code"]), content.get("hint")
+    if code == "unauthenticated":
+        hint = "Set AUTOMATA_TOKEN, or give --token; `automata token create` makes one where the database is."
     return _kind(status)(
         str(content.get("detail") or content.get("title") or f"the API answered {status}"),
-        code=str(content["code"]),
-        hint=content.get("hint"),
+        code=code,
+        hint=hint,
         pointer=content.get("pointer"),
         details=content.get("details") or {},
         diagnostics=diagnostics,

@@ -129,6 +129,7 @@ def _serve(part: str, output: Format, *, port: int | None, branch_of: str | None
     """Run one part until SIGTERM or SIGINT. It waits for a database that is not there yet, or not migrated."""
     from automata.api.app import create_health_app
     from automata.cli.database import database
+    from automata.cli.first import FIRST, admin_token
     from automata.cli.up import runner
     from automata.services.process import serve
     from automata.telemetry import configure_logs
@@ -147,6 +148,23 @@ def _serve(part: str, output: Format, *, port: int | None, branch_of: str | None
         else:
             say(f"{part} on {running.address}  (/healthz, /readyz, /metrics)")
 
+    async def on_database(db: Database) -> None:
+        if text := await admin_token(db, settings):
+            event = {"event": "admin token", "message": FIRST, "token": text}
+            say_json(event, indent=None) if output is Format.JSON else say(f"{FIRST}\n{text}")
+
     make_app = create_site if part == "api" else create_health_app
+    first = on_database if part == "api" else None
     with database(settings) as url, runner() as loop:
-        loop.run(serve(settings, url, make_app, parts={part}, patient=True, on_ready=on_ready, more=more))
+        loop.run(
+            serve(
+                settings,
+                url,
+                make_app,
+                parts={part},
+                patient=True,
+                on_ready=on_ready,
+                more=more,
+                on_database=first,
+            )
+        )

@@ -99,6 +99,7 @@ def _run(settings: Settings, branch: str | None, watch: bool, tell: Tell) -> Non
 
 
 async def _serve(settings: Settings, url: str, branch: str | None, watch: bool, tell: Tell) -> None:
+    from automata.cli.first import FIRST, admin_token
     from automata.cli.services import controllers_of
     from automata.services.process import serve
     from automata.store.database import Database
@@ -124,8 +125,12 @@ async def _serve(settings: Settings, url: str, branch: str | None, watch: bool, 
         if source and watch:
             watching.append(asyncio.create_task(_watch(running.db, source, tell)))
 
+    async def on_database(db: Database) -> None:
+        if text := await admin_token(db, settings):
+            tell("admin token", f"{FIRST}\n{text}", token=text)
+
     try:
-        await serve(settings, url, create_site, on_ready=on_ready, more=more)
+        await serve(settings, url, create_site, on_ready=on_ready, more=more, on_database=on_database)
     finally:
         for task in watching:
             task.cancel()

@@ -70,8 +70,10 @@ async def serve(
     on_ready: Callable[[Running], Awaitable[None]] | None = None,
     types: Mapping[str, StepType] | None = None,
     more: Mapping[str, Callable[[Database], Part]] | None = None,
+    on_database: Callable[[Database], Awaitable[None]] | None = None,
 ) -> None:
-    """Run until SIGINT or SIGTERM, then drain. `on_ready` is awaited once HTTP is answered.
+    """Run until SIGINT or SIGTERM, then drain. `on_ready` is awaited once HTTP is answered, `on_database` after that,
+    once the database answers.
 
     `patient` waits for a database that does not answer or lacks its tables instead of raising Unavailable. Raises
     Usage when the address is taken. `more` are parts that need Git, which nobody else loads.
@@ -102,6 +104,8 @@ async def serve(
                 await on_ready(Running(address(settings.host, listening), db, broker))
             if patient:
                 await _await_database(db, stop, health)
+            if on_database and not stop.is_set():
+                await on_database(db)
             async with asyncio.TaskGroup() as working:
                 for name, part in loops.items():
                     working.create_task(_keep(name, part, stop, health))

@@ -15,6 +15,7 @@ from sqlalchemy import (
     Identity,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     SmallInteger,
     Table,
@@ -505,4 +506,66 @@ task_queue = Table(
         "autovacuum_vacuum_threshold": 5000,
         "autovacuum_vacuum_cost_delay": 0,
     },
+)
+
+
+def _holder(*columns: Any) -> tuple[Any, ...]:
+    """Who somebody is that a token or a session lets in."""
+    return (
+        _text("name"),
+        _text("mail"),
+        _text("role"),
+        *_object("labels", server_default=_EMPTY),
+        _one_of("role", "viewer", "operator", "author", "reviewer", "admin"),
+        *columns,
+    )
+
+
+access_tokens = Table(
+    "access_tokens",
+    metadata,
+    _key(),
+    Column("hash", LargeBinary, nullable=False, unique=True),
+    *_holder(_stamp("created_at"), _text("created_by"), _time("expires_at", nullable=False)),
+    _time("revoked_at"),
+    _time("used_at"),
+    CheckConstraint("role <> 'admin' OR labels = '{}'", name="limit"),
+)
+Index("access_tokens_name", access_tokens.c.name, unique=True, postgresql_where=access_tokens.c.revoked_at.is_(None))
+
+access_sessions = Table(
+    "access_sessions",
+    metadata,
+    _key(),
+    Column("hash", LargeBinary, nullable=False, unique=True),
+    Column("former", LargeBinary, unique=True),
+    _uuid("token_id", ForeignKey("access_tokens.id")),
+    *_holder(_stamp("created_at"), _stamp("renewed_at"), _time("expires_at", nullable=False)),
+    Index("access_sessions_token", "token_id"),
+    Index("access_sessions_expired", "expires_at"),
+)
+
+access_secrets = Table(
+    "access_secrets",
+    metadata,
+    _text("name", primary_key=True),
+    Column("value", LargeBinary, nullable=False),
+)
+
+audit_log = Table(
+    "audit_log",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    _stamp("at"),
+    _text("actor"),
+    _text("role"),
+    _uuid("token_id"),
+    _text("address"),
+    _text("request_id"),
+    _text("action"),
+    _text("object"),
+    Column("before", JSON),
+    Column("after", JSON),
+    Index("audit_log_object", "object", "id"),
+    Index("audit_log_actor", "actor", "id"),
 )

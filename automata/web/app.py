@@ -14,11 +14,12 @@ from starlette.types import Scope
 
 from automata.api import problem
 from automata.api.app import create_app
+from automata.api.auth import sealed
 from automata.broker.contract import Broker
 from automata.errors import Missing, Usage
 from automata.settings import Settings
 from automata.store.database import Database
-from automata.web import flow, flows, overview, run, runs, start
+from automata.web import flow, flows, overview, run, runs, signin, start
 from automata.web.page import error_page, wants_page
 from automata.web.templating import STATIC, asset_digest
 
@@ -45,7 +46,7 @@ def install(app: FastAPI) -> None:
             code="no_static_files",
             hint="In a checkout: `make web`. An installed Automata brings them: install it again.",
         )
-    for part in (overview, flows, start, flow, runs, run):
+    for part in (overview, flows, start, flow, runs, run, signin):
         app.include_router(part.router, include_in_schema=False)
     app.mount("/static", Static(directory=STATIC), name="static")
 
@@ -56,6 +57,7 @@ def install(app: FastAPI) -> None:
         return problem.of_http(request, error)
 
     app.add_exception_handler(HTTPException, on_http)
+    sealed(app)
 
 
 class Static(StaticFiles):

@@ -45,8 +45,3 @@ async def read_form(request: Request) -> Form:
     except ValueError as error:  # also UnicodeDecodeError
         raise BadBody("The form cannot be read.", hint="Reload the page and send it again.") from error
     return Form([(name, value.replace("\r\n", "\n")) for name, value in pairs])
-
-
-def form_token(request: Request) -> str:
-    """What a form of this page must bring back; "" where there is no session, as the Origin check is enough then."""
-    return str(request.scope.get("automata.csrf", ""))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, NoReturn
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, urlencode
 
 from fastapi import APIRouter, Request
 from fastapi.exceptions import RequestValidationError
@@ -15,9 +15,10 @@ from starlette.responses import RedirectResponse, Response
 
 from automata.access.principal import Role
 from automata.api import problem
-from automata.api.auth import needs, who
+from automata.api.auth import csrf_token, needs, whoever
+from automata.api.refusals import Unauthenticated
+from automata.api.signin import PAGE as SIGN_IN
 from automata.errors import AutomataError, Unavailable
-from automata.web.forms import form_token
 from automata.web.templating import environment
 
 # Nothing inline and nothing from elsewhere. A form's answer that leads on is checked by form-action too.
@@ -69,6 +70,8 @@ class PageRoute(APIRoute):
         async def handle(request: Request) -> Response:
             try:
                 return await answer(request)
+            except Unauthenticated as error:
+                return _sign_in(request, error)
             except AutomataError as error:
                 return error_page(request, error)
             except RequestValidationError as error:
@@ -92,8 +95,7 @@ def error_page(request: Request, error: AutomataError) -> Response:
         _raise(error)
     heading = HTTPStatus(error.status).phrase.capitalize()
     answer = render(request, "error.html", error.status, error=error, heading=heading)
-    if isinstance(error, Unavailable):
-        answer.headers["Retry-After"] = str(problem.RETRY_AFTER_SEC)
+    answer.headers.update(problem.headers_of(error))
     return answer
 
 
@@ -113,19 +115,28 @@ def wants_page(request: Request) -> bool:
     return "text/html" in request.headers.get("accept", "") and not path.startswith(("/api/", "/static/"))
 
 
+def _sign_in(request: Request, error: Unauthenticated) -> Response:
+    """To the page for it, and back; a form that was sent cannot be sent again for somebody."""
+    if request.headers.get("authorization") or not wants_page(request):
+        return error_page(request, error)
+    onward = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    asked = f"?{urlencode({'next': onward})}" if request.method == "GET" and onward != "/" else ""
+    return RedirectResponse(SIGN_IN + asked, 303, headers=HEADERS)
+
+
 def _frame(request: Request) -> dict[str, Any]:
-    principal = who(request)
+    principal = whoever(request)  # None: an error before anybody was known
     path = request.url.path
     said = unquote(request.cookies.get(SAID, ""))[:MAX_SAID]
     return {
         "navigation": [
             (item, path == item.path or (item.path != "/" and path.startswith(item.path)))
             for item in MENU
-            if principal.role >= item.least
+            if principal and principal.role >= item.least
         ],
         "principal": principal,
-        "may_run": principal.role >= Role.OPERATOR,
-        "form_token": form_token(request),
+        "may_run": principal is not None and principal.role >= Role.OPERATOR,
+        "form_token": csrf_token(request),
         "said": said.removeprefix("!"),
         "said_bad": said.startswith("!"),
     }

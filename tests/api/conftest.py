@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -12,22 +13,26 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from automata.access.secret import digest, mint
 from automata.api.app import create_app
 from automata.api.desk import Desk
 from automata.broker.local import LocalBroker
 from automata.settings import Settings
+from automata.store.audit import AuditFilter, list_audit
 from automata.store.database import Database
 from automata.store.flows import get_version
 from automata.store.queue import Changes, apply
 from automata.store.schedules import declare_schedules
 from automata.store.sync import SourceRow, ensure_source
+from automata.store.tokens import add_token
 from automata.store.versions import DesiredFlow, write_flows
 
 TABLES = (
     "task_queue, task_attempts, task_logs, tasks, run_results, run_attempts, dead_letters, runs, schedules,"
     " notifications, notification_events, notification_rules, processes,"
     " flow_versions, flows, sync_members, sync_sets, sync_deliveries, sync_attempts, proposal_checks,"
-    " proposal_reviews, proposals, sync_sources"
+    " proposal_reviews, proposals, sync_sources,"
+    " access_sessions, access_tokens"
 )
 V1 = "/api/v1"
 
@@ -55,6 +60,34 @@ class Site:
         answer = await self.http.put(f"{V1}/flows/{name}", json=spec(name, **extra))
         assert answer.status_code in (200, 201), answer.text
         return answer.json()
+
+    async def token(
+        self, role: str = "viewer", *, name: str = "", mail: str = "", days: float = 1, **labels: str
+    ) -> str:
+        """A token's text; with `days` below zero it has expired."""
+        text = mint()
+        async with self.db.connection() as conn:
+            await add_token(
+                conn,
+                digest(text),
+                name=name or f"{role}-{text[-6:]}",
+                mail=mail or f"{role}@example.com",
+                role=role,
+                labels=labels,
+                lives=timedelta(days=days),
+                by="test",
+            )
+        return text
+
+    def as_(self, token: str) -> None:
+        """Whoever asks from now on has this token."""
+        self.http.headers["authorization"] = f"Bearer {token}"
+
+    async def audit(self, **filters: str) -> list[dict[str, Any]]:
+        """What the log says, the oldest first."""
+        async with self.db.connection() as conn:
+            found = await list_audit(conn, AuditFilter(**filters), limit=200)
+        return [asdict(row) for row in reversed(found.items)]
 
     async def git_flow(self, name: str = "synced", **extra: Any) -> SourceRow:
         """A flow as a sync leaves it."""

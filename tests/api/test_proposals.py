@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from automata.access.principal import Principal, Role
 from automata.errors import Busy, Conflict, Unavailable
 from automata.git.branches import Person
 from automata.proposals import room
@@ -226,33 +225,31 @@ def test_without_a_repository_it_is_said_so(use: Use) -> None:
     use(scenario)
 
 
-def test_who_may_do_what_and_that_a_known_person_is_nobody_else(on: Use, monkeypatch: pytest.MonkeyPatch) -> None:
-    def is_now(role: Role) -> None:
-        person = Principal("Eve", "eve@example.com", role)
-        for module in ("automata.api.auth.who", "automata.api.proposing.who"):
-            monkeypatch.setattr(module, lambda _: person)
-
+def test_who_may_do_what_and_that_a_known_person_is_nobody_else(on: Use) -> None:
     async def scenario(site: Site) -> None:
-        is_now(Role.AUTHOR)
+        async def is_now(role: str) -> None:
+            site.as_(await site.token(role, name=f"Eve-{role}", mail="eve@example.com"))
+
+        await is_now("author")
         body = {"branch": "fix", "files": {"flows/orders.yaml": text("orders", 2)}, "message": "x"}
         answer = await site.http.post(URL, json={**body, "as": ADA})
         assert (answer.status_code, answer.json()["code"]) == (403, "as_refused")
         one = (await site.http.post(URL, json=body)).json()
-        assert one["author"] == "Eve <eve@example.com>"
+        assert one["author"] == "Eve-author <eve@example.com>"
         number = one["number"]
         await post(site, number, "submit")
         for verb in ("approve", "reject", "apply"):
             assert (await post(site, number, verb, 403))["code"] == "forbidden"
-        is_now(Role.VIEWER)
+        await is_now("viewer")
         for verb in ("submit", "sandbox", "close"):
             await post(site, number, verb, 403)
         assert (await site.http.post(URL, json=body)).status_code == 403
         assert (await site.http.patch(f"{URL}/{number}", json={"title": "x"})).status_code == 403
         assert (await site.http.get(f"{URL}/{number}")).status_code == 200
-        is_now(Role.REVIEWER)
+        await is_now("reviewer")
         assert (await post(site, number, "approve", 409))["code"] == "own_proposal"
 
-    on(scenario)
+    on(scenario, auth="on")
 
 
 def test_a_check_runs_behind_the_request_once_and_few_at_a_time(on: Use) -> None:

@@ -1,0 +1,82 @@
+"""Tokens over REST, for admins. The text of one is in the answer that made it, and nowhere else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from automata.access import tokens
+from automata.access.principal import Role
+from automata.access.tokens import Wanted
+from automata.api.access_shapes import NewTokenAnswer, RotateRequest, TokenAnswer, TokenRequest
+from automata.api.auth import actor, needs
+from automata.api.bodies import read_model
+from automata.api.desk import Desk
+from automata.api.known import check_key
+from automata.api.openapi import request_body
+from automata.api.query import Cursor, Limit, cursor_of, page_of
+from automata.api.shapes import Page
+from automata.api.wire import V1, Json
+from automata.store.tokens import TokenRow, list_tokens
+
+router = APIRouter(prefix=f"{V1}/tokens", tags=["access"])
+_ADMIN = needs(Role.ADMIN)
+
+
+@router.get("", dependencies=[_ADMIN], responses={200: {"model": Page[TokenAnswer]}})
+async def index(request: Request, revoked: bool = False, limit: Limit = 50, cursor: Cursor = None) -> Response:
+    """Tokens by name, without their texts; `revoked` lists those too."""
+    async with Desk.of(request).db.connection() as conn:
+        found = await list_tokens(conn, revoked=revoked, after=cursor_of(cursor, 2), limit=limit)
+    return Json(page_of(found, [tokens.facts(row) for row in found.items]))
+
+
+@router.post(
+    "",
+    dependencies=[_ADMIN],
+    status_code=201,
+    responses={201: {"model": NewTokenAnswer}},
+    openapi_extra=request_body(TokenRequest),
+)
+async def create(request: Request) -> Response:
+    """Make a token. Its text is shown this once."""
+    asked = await read_model(request, TokenRequest)
+    wanted = Wanted(asked.name, Role.read(asked.role), asked.mail, asked.labels, asked.days)
+    async with Desk.of(request).db.transaction() as conn:
+        text, row = await tokens.issue(conn, actor(request), wanted)
+    return _told(text, row, 201)
+
+
+@router.post(
+    "/{key}/rotate",
+    dependencies=[_ADMIN],
+    responses={200: {"model": NewTokenAnswer}},
+    openapi_extra=request_body(RotateRequest, required=False),
+)
+async def rotate(request: Request, key: str) -> Response:
+    """Give a token another text; the one before is refused within five seconds. `key` is its id or name."""
+    check_key(key)
+    asked = await read_model(request, RotateRequest)
+    desk = Desk.of(request)
+    async with desk.db.transaction() as conn:
+        text, row = await tokens.rotate(conn, actor(request), key, asked.days)
+    desk.entrance.clear()
+    return _told(text, row, 200)
+
+
+@router.delete("/{key}", dependencies=[_ADMIN], responses={200: {"model": TokenAnswer}})
+async def revoke(request: Request, key: str) -> Response:
+    """Take a token back: it is refused within five seconds, and its sessions end. Twice is fine."""
+    check_key(key)
+    desk = Desk.of(request)
+    async with desk.db.transaction() as conn:
+        row = await tokens.revoke(conn, actor(request), key)
+    desk.entrance.clear()
+    return Json(tokens.facts(row))
+
+
+def _told(text: str, row: TokenRow, status: int) -> Response:
+    told: dict[str, Any] = tokens.facts(row) | {"token": text}
+    return Json(told, status)
