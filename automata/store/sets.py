@@ -82,27 +82,22 @@ async def remember_set(conn: Connection, source_id: UUID, sha: str, *, moved: bo
     row = await cursor.fetchone()
     assert row is not None
     if moved:
-        await _move_members(conn, source_id, row[0])
+        await conn.execute(_MOVE, {"source": source_id, "set": row[0]})
     await _forget_old_sets(conn, source_id)
 
 
-async def _move_members(conn: Connection, source_id: UUID, set_id: int) -> None:
-    values = {"source": source_id, "set": set_id}
-    await conn.execute(
-        "UPDATE sync_members AS member SET until_set = %(set)s"
-        " WHERE source_id = %(source)s AND until_set IS NULL AND NOT EXISTS ("
-        "  SELECT FROM flows WHERE flows.id = member.flow_id AND flows.source_id = member.source_id"
-        "   AND archived_at IS NULL AND current_version_id = member.version_id AND flows.name = member.name)",
-        values,
-    )
-    await conn.execute(
-        "INSERT INTO sync_members (source_id, flow_id, from_set, version_id, name)"
-        " SELECT source_id, id, %(set)s, current_version_id, name FROM flows"
-        " WHERE source_id = %(source)s AND archived_at IS NULL AND current_version_id IS NOT NULL AND NOT EXISTS ("
-        "  SELECT FROM sync_members AS member WHERE member.source_id = flows.source_id"
-        "   AND member.flow_id = flows.id AND member.until_set IS NULL)",
-        values,
-    )
+# Both ways by EXCEPT, which hashes whatever the statistics of a young table say: NOT EXISTS was a loop in a loop.
+_MOVE = (
+    "WITH current AS (SELECT id AS flow_id, current_version_id AS version_id, name FROM flows"
+    "  WHERE source_id = %(source)s AND archived_at IS NULL AND current_version_id IS NOT NULL),"
+    " held AS (SELECT flow_id, version_id, name FROM sync_members WHERE source_id = %(source)s AND until_set IS NULL),"
+    " ended AS (UPDATE sync_members SET until_set = %(set)s"
+    "  FROM (SELECT flow_id, version_id, name FROM held EXCEPT SELECT flow_id, version_id, name FROM current) AS gone"
+    "  WHERE source_id = %(source)s AND sync_members.flow_id = gone.flow_id AND until_set IS NULL)"
+    " INSERT INTO sync_members (source_id, from_set, flow_id, version_id, name)"
+    " SELECT %(source)s, %(set)s, came.* FROM"
+    " (SELECT flow_id, version_id, name FROM current EXCEPT SELECT flow_id, version_id, name FROM held) AS came"
+)
 
 
 async def find_set(conn: Connection, source_id: UUID, sha: str) -> SetRow:
