@@ -131,7 +131,10 @@ class Trouble(Answered):
 
 
 class ProposalAnswer(ProposalSummary):
-    """`sandbox_result` is the report of `automata check`; `trouble` why the last check or apply came to nothing."""
+    """`sandbox_result`: the report of `automata check`, with `differences` by step.
+
+    `trouble`: why the last check or apply came to nothing.
+    """
 
     files: list[str]
     reviews: list[ReviewAnswer]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from automata.proposals.facts import Facts
+from automata.report.check import part
+from automata.report.tests import differing_steps
 from automata.store.proposals import CheckRow, ReviewRow
 
 
@@ -35,14 +37,20 @@ def summary(one: Facts) -> dict[str, Any]:
 
 
 def detail(one: Facts) -> dict[str, Any]:
-    """With the files, what was said of exactly this, and the report of the newest check (`sandbox_result`)."""
+    """With the files, what was said of exactly this, and what the newest check showed (`sandbox_result`)."""
     return {
         **summary(one),
         "files": list(one.paths),
         "reviews": [review(row) for row in one.reviews],
         "check": one.check and check(one.check),
-        "sandbox_result": one.check and one.check.report,
+        "sandbox_result": one.check and sandbox_result(one.check.report),
     }
+
+
+def sandbox_result(report: Mapping[str, Any]) -> dict[str, Any]:
+    """The report of `automata check`, and in `differences` what its cases expected of each step and found instead."""
+    tests = part(report, "test")
+    return {**report, "differences": differing_steps(tests) if tests else []}
 
 
 def check(row: CheckRow) -> dict[str, Any]:

@@ -17,6 +17,7 @@ FORMATS: tuple[TestFormat, ...] = ("human", "json", "junit", "github")
 
 VERSION = 1
 MAX_PROBLEMS = 20  # of a case that people are shown
+MAX_DIFFERING = 200  # places of all cases together
 
 
 def tests_report(
@@ -89,6 +90,33 @@ def failure_lines(case: Mapping[str, Any]) -> list[str]:
     """A failed case: its name and place, then every problem."""
     told = (line for item in case["problems"] for line in f"{item['where']}: {item['message']}".split("\n"))
     return [visible(f"{case['name']}  ({case['file']}:{case['line']})"), *(f"  {visible(line)}" for line in told)]
+
+
+def differing_steps(report: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What failed cases expected and found, an entry a place; at most MAX_DIFFERING.
+
+    {case, name, flow, file, line, step, where, expected, actual, diff}: `diff` are the sentences that say what differs
+    there, `step` is None for what is the run's.
+    """
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for case in report["cases"]:
+        place = {key: case[key] for key in ("case", "name", "flow", "file", "line")}
+        for item in case["problems"]:
+            entry = found.setdefault(
+                (case["case"], item["where"]),
+                {
+                    **place,
+                    "step": item.get("step"),
+                    "where": item["where"],
+                    "expected": item.get("expected"),
+                    "actual": item.get("actual"),
+                    "diff": [],
+                },
+            )
+            entry["diff"].append(item["message"])
+        if len(found) >= MAX_DIFFERING:
+            break
+    return list(found.values())[:MAX_DIFFERING]
 
 
 def _summary(report: Mapping[str, Any], colour: bool) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ from automata.flow.model import Flow
 from automata.sandbox.case import Case
 from automata.sandbox.clock import Clock, StalledError, run_virtually
 from automata.sandbox.expect import Difference, differences
+from automata.sandbox.matching import MISSING
 from automata.sandbox.mocks import MockTransport, Sent, Trouble, compile_mock
 from automata.sandbox.run import Rehearsal, Stage, rehearse
 from automata.steps.contract import Outcome
@@ -29,12 +31,16 @@ from automata.steps.secrets import masker
 # Any fixed value serves; the run's id of a case follows from its seed, so its keys and uuids are the same every time.
 NAMESPACE = UUID("0f7f2f62-9a53-5a0c-8c64-2f1df1d7a6c1")
 MAX_SHOWN_REQUESTS = 200
+MAX_SHOWN_CHARS = 4096  # of what was expected, and of what was there
 _DECIDED_HERE = frozenset({"transform", "delay", "parallel"})
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How a case went. `steps`, `requests` are plain data for reports; `problems` are why it failed."""
+    """How a case went. `steps`, `requests` are plain data for reports.
+
+    `problems` are why it failed: {where, message, step?, expected?, actual?}.
+    """
 
     case: str
     file: str
@@ -177,7 +183,19 @@ def _told(trouble: Trouble) -> dict[str, Any]:
 
 
 def _different(one: Difference) -> dict[str, Any]:
-    return _problem(one.where, one.message, one.step)
+    sides = {"expected": one.expected, "actual": one.actual}
+    return _problem(one.where, one.message, one.step) | {k: v for k, v in sides.items() if v is not MISSING}
+
+
+def _bounded(problem: dict[str, Any]) -> dict[str, Any]:
+    """With values of at most MAX_SHOWN_CHARS of JSON; of a longer one the beginning, as text. Masked before."""
+    for side in ("expected", "actual"):
+        if (
+            side in problem
+            and len(text := json.dumps(problem[side], ensure_ascii=False, default=str)) > MAX_SHOWN_CHARS
+        ):
+            problem[side] = f"{text[:MAX_SHOWN_CHARS]}…"
+    return problem
 
 
 def _result(
@@ -195,7 +213,7 @@ def _result(
         name=case.name,
         flow=case.flow,
         passed=not problems,
-        problems=tuple(mask_tree(one, mask) for one in problems),
+        problems=tuple(_bounded(mask_tree(one, mask)) for one in problems),
         took_ms=round((time.perf_counter() - began) * 1000, 2),
     )
     if run is None or transport is None:

@@ -6,18 +6,23 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from automata.sandbox.matching import compile_request, shown, subset_misses
+from automata.sandbox.matching import MISSING, compile_request, shown, subset_misses
 from automata.sandbox.mocks import Sent
 from automata.sandbox.run import Rehearsal, StepRecord
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """`where` as in `steps.fetch.attempts`; a sentence says the rest. `step` names whose it is, when one's."""
+    """`where` as in `steps.fetch.attempts`; a sentence says the rest. `step` names whose it is, when one's.
+
+    `expected` and `actual` are the values that were held against each other, whole; MISSING where there is none.
+    """
 
     where: str
     message: str
     step: str | None = None
+    expected: Any = MISSING
+    actual: Any = MISSING
 
 
 def differences(expect: Mapping[str, Any], run: Rehearsal, sent: Sequence[Sent]) -> list[Difference]:
@@ -25,7 +30,7 @@ def differences(expect: Mapping[str, Any], run: Rehearsal, sent: Sequence[Sent])
     return [
         *_status(expect, run),
         *_error(expect.get("error", {}), run),
-        *(Difference("outputs", miss) for miss in _outputs(expect.get("outputs"), run.outputs)),
+        *_outputs("outputs", expect.get("outputs"), run.outputs, None),
         *_steps(expect.get("steps", {}), run),
         *_requests(expect.get("requests", ()), sent),
         *_order(expect.get("order", ()), run),
@@ -38,18 +43,20 @@ def _status(expect: Mapping[str, Any], run: Rehearsal) -> Iterator[Difference]:
     if run.status != wanted:
         error = run.error or {}
         why = f": {error.get('step') or 'the run'}: {error.get('message')}" if error else ""
-        yield Difference("status", f"expected {wanted}, the run {run.status}{why}", error.get("step"))
+        told = f"expected {wanted}, the run {run.status}{why}"
+        yield Difference("status", told, error.get("step"), wanted, run.status)
 
 
 def _error(wanted: Mapping[str, Any], run: Rehearsal) -> Iterator[Difference]:
     error = run.error or {}
     for key in ("step", "code"):
         if key in wanted and not _names(error.get(key), wanted[key]):
-            yield Difference(f"error.{key}", f"expected {shown(wanted[key])}, it is {shown(error.get(key))}")
-    if "contains" in wanted and wanted["contains"] not in str(error.get("message", "")):
-        yield Difference(
-            "error.contains", f"{shown(wanted['contains'])} is not in the message {shown(error.get('message'))}"
-        )
+            told = f"expected {shown(wanted[key])}, it is {shown(error.get(key))}"
+            yield Difference(f"error.{key}", told, error.get("step"), wanted[key], error.get(key, MISSING))
+    message = str(error.get("message", ""))
+    if "contains" in wanted and wanted["contains"] not in message:
+        told = f"{shown(wanted['contains'])} is not in the message {shown(error.get('message'))}"
+        yield Difference("error.contains", told, error.get("step"), wanted["contains"], message)
 
 
 def _names(given: Any, wanted: str) -> bool:
@@ -57,36 +64,41 @@ def _names(given: Any, wanted: str) -> bool:
     return isinstance(given, str) and wanted in (given, given.rpartition(".")[2])
 
 
-def _outputs(wanted: Mapping[str, Any] | None, outputs: Any) -> Iterator[str]:
+def _outputs(where: str, wanted: Mapping[str, Any] | None, outputs: Any, step: str | None) -> Iterator[Difference]:
     if wanted is not None:
-        yield from subset_misses({} if outputs is None else outputs, wanted, "outputs")
+        for miss in subset_misses({} if outputs is None else outputs, wanted, "outputs"):
+            yield Difference(where, miss, step, wanted, outputs)
 
 
 def _steps(wanted: Mapping[str, Any], run: Rehearsal) -> Iterator[Difference]:
     for name, entry in wanted.items():
         record = find_step(name, run.steps)
         if record is None:
-            yield Difference(f"steps.{name}", "there is no such step, or it was never decided", name)
+            yield Difference(f"steps.{name}", "there is no such step, or it was never decided", name, entry)
             continue
         yield from _step(name, {"status": entry} if isinstance(entry, str) else entry, record)
 
 
 def _step(name: str, wanted: Mapping[str, Any], record: StepRecord) -> Iterator[Difference]:
     where = f"steps.{name}"
-    if wanted.get("status", record.status) != record.status:
+    status, attempts = wanted.get("status", record.status), wanted.get("attempts", record.attempts)
+    if status != record.status:
         why = f" ({record.error['message']})" if record.error else ""
-        yield Difference(f"{where}.status", f"expected {wanted['status']}, it is {record.status}{why}", name)
-    if wanted.get("attempts", record.attempts) != record.attempts:
-        yield Difference(f"{where}.attempts", f"expected {wanted['attempts']}, there were {record.attempts}", name)
-    for miss in _outputs(wanted.get("outputs"), record.outputs):
-        yield Difference(f"{where}.outputs", miss, name)
-    error = wanted.get("error", {})
-    message = str((record.error or {}).get("message", ""))
+        told = f"expected {status}, it is {record.status}{why}"
+        yield Difference(f"{where}.status", told, name, status, record.status)
+    if attempts != record.attempts:
+        told = f"expected {attempts}, there were {record.attempts}"
+        yield Difference(f"{where}.attempts", told, name, attempts, record.attempts)
+    yield from _outputs(f"{where}.outputs", wanted.get("outputs"), record.outputs, name)
+    error, found = wanted.get("error", {}), record.error or {}
+    message = str(found.get("message", ""))
     if error.get("contains", "") not in message:
-        yield Difference(f"{where}.error", f"{shown(error['contains'])} is not in the message {shown(message)}", name)
-    code = (record.error or {}).get("code")
+        told = f"{shown(error['contains'])} is not in the message {shown(message)}"
+        yield Difference(f"{where}.error", told, name, error["contains"], message)
+    code = found.get("code")
     if error.get("code", code) != code:
-        yield Difference(f"{where}.error", f"expected the code {shown(error['code'])}, it is {shown(code)}", name)
+        told = f"expected the code {shown(error['code'])}, it is {shown(code)}"
+        yield Difference(f"{where}.error", told, name, error["code"], code)
 
 
 def find_step(name: str, steps: Mapping[str, StepRecord]) -> StepRecord | None:
@@ -108,10 +120,19 @@ def _requests(wanted: Sequence[Mapping[str, Any]], sent: Sequence[Sent]) -> Iter
             continue
         whose = f" of the mock `{entry['mock']}`" if "mock" in entry else ""
         if not candidates:
-            yield Difference(f"requests[{index}]", f"there is no (further) request{whose}")
+            yield Difference(f"requests[{index}]", f"there is no (further) request{whose}", None, entry)
             continue
-        nearest = min((rule(one.seen).misses for one in candidates), key=len)
-        yield Difference(f"requests[{index}]", f"no request{whose} fits: {'; '.join(nearest)}")
+        nearest = min(candidates, key=lambda one: len(rule(one.seen).misses))
+        told = f"no request{whose} fits: {'; '.join(rule(nearest.seen).misses)}"
+        yield Difference(f"requests[{index}]", told, nearest.seen.step, entry, _shape(nearest))
+
+
+def _shape(one: Sent) -> dict[str, Any]:
+    """A request in the words in which a case expects one."""
+    said = {"method": one.seen.method, "url": str(one.seen.url)}
+    if one.seen.json is not MISSING:
+        return {**said, "json": one.seen.json}
+    return {**said, "body": one.seen.text} if one.seen.text else said
 
 
 def _order(wanted: Sequence[str], run: Rehearsal) -> Iterator[Difference]:
@@ -120,11 +141,13 @@ def _order(wanted: Sequence[str], run: Rehearsal) -> Iterator[Difference]:
     for name in wanted:
         step = name if name in run.order else short.get(name)
         if step is None:
-            yield Difference("order", f"`{name}` never ran", name)
+            yield Difference("order", f"`{name}` never ran", name, list(wanted), _ended(wanted, run))
             return
         places.append(run.order.index(step))
     if places != sorted(places):
-        yield Difference("order", f"expected {' → '.join(wanted)}, they ended as {' → '.join(_ended(wanted, run))}")
+        ended = _ended(wanted, run)
+        told = f"expected {' → '.join(wanted)}, they ended as {' → '.join(ended)}"
+        yield Difference("order", told, None, list(wanted), ended)
 
 
 def _ended(wanted: Sequence[str], run: Rehearsal) -> list[str]:
@@ -145,4 +168,5 @@ def _elapsed(wanted: Mapping[str, float], run: Rehearsal) -> Iterator[Difference
     for name, bound in wanted.items():
         holds, words = _BOUNDS[name]
         if not holds(run.elapsed_sec, bound):
-            yield Difference("elapsed_sec", f"expected {words} {bound:g} s, it took {run.elapsed_sec:g} s")
+            told = f"expected {words} {bound:g} s, it took {run.elapsed_sec:g} s"
+            yield Difference("elapsed_sec", told, None, f"{words} {bound:g}", run.elapsed_sec)

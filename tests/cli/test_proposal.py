@@ -88,6 +88,26 @@ def test_what_the_check_refuses_has_exit_code_1_and_may_not_be_applied(run: Run,
     assert run("close", "bad")[0] == 6
 
 
+def test_what_a_case_expected_of_a_step_is_told_beside_what_was_there(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "case.yaml").write_text(
+        "flow: orders\ncases: [{name: two of them, expect: {steps: {a: {outputs: {n: 2, m: 1}}}}}]\n"
+    )
+    (tmp_path / "other.yaml").write_text(FLOW % 3)
+    files = ("-f", "flows/orders.yaml=other.yaml", "-f", "tests/orders.test.yaml=case.yaml")
+    assert run("create", "wrong", *files, "-m", "Wrong")[0] == 0
+    assert run("sandbox", "wrong")[0] == 0  # the base does not require tests
+    (told,) = json.loads(run("show", "wrong", "-o", "json")[1])["sandbox_result"]["differences"]
+    assert (told["flow"], told["name"], told["step"], told["where"]) == (
+        "orders",
+        "two of them",
+        "a",
+        "steps.a.outputs",
+    )
+    assert (told["expected"], told["actual"]) == ({"n": 2, "m": 1}, {"n": 3})
+    assert len(told["diff"]) == 2
+    assert "outputs.n must be" in told["diff"][0]
+
+
 @pytest.mark.parametrize(
     ("words", "code"),
     [

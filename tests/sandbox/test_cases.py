@@ -85,6 +85,44 @@ def test_what_is_not_as_expected_is_told(expect: dict[str, Any], says: str) -> N
     assert says in problems(result)
 
 
+@pytest.mark.parametrize(
+    ("expect", "where", "step", "expected", "actual"),
+    [
+        ({"status": "FAILED"}, "status", None, "FAILED", "SUCCEEDED"),
+        ({"steps": {"save": "FAILED"}}, "steps.save.status", "save", "FAILED", "SUCCEEDED"),
+        ({"steps": {"save": {"attempts": 3}}}, "steps.save.attempts", "save", 3, 1),
+        ({"order": ["save", "get"]}, "order", None, ["save", "get"], ["get", "save"]),
+        (
+            {"requests": [{"mock": "import", "json": {"subset": {"n": 2}}}]},
+            "requests[0]",
+            "save",
+            {"mock": "import", "json": {"subset": {"n": 2}}},
+            {"method": "POST", "url": "https://erp.example.com/import", "json": {"n": 1}},
+        ),
+    ],
+)
+def test_what_was_expected_is_told_beside_what_was_there(
+    expect: dict[str, Any], where: str, step: str | None, expected: Any, actual: Any
+) -> None:
+    result = rehearse({"mocks": [ORDERS, IMPORT], "expect": expect}, GET, SAVE)
+    (told,) = (one for one in result.problems if one["where"] == where)
+    assert (told.get("step"), told["expected"], told["actual"]) == (step, expected, actual)
+
+
+def test_long_values_are_told_by_their_beginning_and_without_their_secrets() -> None:
+    echo = {"id": "echo", "type": "transform", "config": {"mappings": {"long": "{{ inputs.long }}"}}}
+    case = {
+        "inputs": {"long": "hush-hush" + "x" * 10_000},
+        "secrets": {"TOKEN": "hush-hush"},
+        "expect": {"steps": {"echo": {"outputs": {"long": "y"}}}},
+    }
+    result = rehearse(case, echo, inputs={"long": {"type": "string"}})
+    (told,) = result.problems
+    assert len(told["actual"]) == 4097
+    assert told["actual"].startswith('{"long": "***xxx')
+    assert told["expected"] == {"long": "y"}
+
+
 def test_a_request_that_no_mock_matches_fails_with_the_nearest() -> None:
     other = {**ORDERS, "request": {"method": "GET", "url": {"host": "crm.example.com", "path": "/order"}}}
     result = rehearse({"mocks": [other]}, GET)
