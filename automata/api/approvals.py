@@ -38,15 +38,20 @@ async def index(request: Request) -> Response:
 )
 async def answer(request: Request, run_id: str, step: str) -> Response:
     """Approve or reject, once: a second decision is a 409. `step` is its full id, or its short one."""
-    desk = Desk.of(request)
     asked = await read_model(request, ApprovalRequest)
+    await decide_on(Desk.of(request), run_id, step, asked.approved, by_whom(request, asked.by), asked.comment)
+    return Response(status_code=204)
+
+
+async def decide_on(desk: Desk, run_id: str, step: str, approved: bool, by: str, comment: str) -> str:
+    """Decide, and have the run go on; the step's full id. Raises as `decide` does, Missing for what is no id."""
     run = as_uuid(run_id)
     if run is None or len(step) > 1000 or not step.isprintable():
         raise Missing(f"There is no run {run_id[:60]!r}." if run is None else "There is no such step.")
     async with desk.db.transaction() as conn:
-        await decide(conn, run, step, asked.approved, by_whom(request, asked.by), asked.comment)
+        full = await decide(conn, run, step, approved, by, comment)
     desk.broker.ring(RUNS_PENDING, [str(run)])
-    return Response(status_code=204)
+    return full
 
 
 def _approval(row: ApprovalRow) -> dict[str, Any]:

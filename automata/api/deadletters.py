@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, Literal
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, cast
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
@@ -21,23 +21,27 @@ from automata.api.shapes import BulkAnswer, BulkLetters, DeadLetterAnswer, Page,
 from automata.api.wire import V1, Json
 from automata.broker.contract import RUNS_PENDING
 from automata.errors import Missing
-from automata.store.database import Connection
 from automata.store.deadletters import (
+    MAX_ID,
     Batch,
     DeadLetterRow,
     Filter,
+    State,
     count_open,
     discard_batch,
     discard_letter,
+    discard_letters,
     get_letter,
     list_letters,
     retry_batch,
     retry_letter,
+    retry_letters,
 )
+from automata.store.pages import Page as ListPage
 from automata.store.pages import decode, encode
 
 States = Annotated[Literal["open", "retried", "discarded", "all"], Query(description="Those that wait, unless named.")]
-InOneTransaction = Callable[[Connection, Filter, int, int, str | None], Awaitable[Batch]]
+Action = Literal["retry", "discard"]
 
 router = APIRouter(prefix=V1, tags=["dead letters"])
 
@@ -57,16 +61,14 @@ async def index(
     """Dead letters, the newest first; `since` is included, `until` is not."""
     desk = Desk.of(request)
     filter = Filter(flow or None, code or None, run_id, since, until)
-    after = cursor_of(cursor, 1, number=True)
-    async with desk.db.connection() as conn:
-        found = await list_letters(conn, filter, state=None if state == "all" else state, after=after, limit=limit)
-    return Json(page_of(found, [await _letter(desk, row) for row in found.items]))
+    found = await letters_of(desk, filter, state, cursor, limit)
+    return Json(page_of(found, found.items))
 
 
 @router.get("/dlq/{letter_id}", dependencies=[needs(Role.VIEWER)], responses={200: {"model": DeadLetterAnswer}})
 async def show(request: Request, letter_id: str) -> Response:
     """One dead letter."""
-    return Json(await _show(Desk.of(request), letter_id_of(letter_id)))
+    return Json(await letter_of(Desk.of(request), letter_id_of(letter_id)))
 
 
 @router.post(
@@ -81,10 +83,8 @@ async def retry(request: Request, letter_id: str) -> Response:
     desk = Desk.of(request)
     id = letter_id_of(letter_id)
     asked = await read_model(request, RetryRequest)
-    async with desk.db.transaction() as conn:
-        reopened = await retry_letter(conn, id, by_whom(request, asked.by))
-    desk.broker.ring(RUNS_PENDING, [str(reopened.run_id)])
-    return Json(await _show(desk, id), 202)
+    await retry_one(desk, id, by_whom(request, asked.by))
+    return Json(await letter_of(desk, id), 202)
 
 
 @router.post(
@@ -98,9 +98,8 @@ async def discard(request: Request, letter_id: str) -> Response:
     desk = Desk.of(request)
     id = letter_id_of(letter_id)
     asked = await read_model(request, RetryRequest)
-    async with desk.db.transaction() as conn:
-        await discard_letter(conn, id, by_whom(request, asked.by))
-    return Json(await _show(desk, id))
+    await discard_one(desk, id, by_whom(request, asked.by))
+    return Json(await letter_of(desk, id))
 
 
 @router.post(
@@ -111,7 +110,7 @@ async def discard(request: Request, letter_id: str) -> Response:
 )
 async def retry_many(request: Request) -> Response:
     """Retry open letters, the oldest first; at most `limit` a request, then `next_cursor` goes on."""
-    return await _many(request, retry_batch)
+    return await _many(request, "retry")
 
 
 @router.post(
@@ -122,7 +121,7 @@ async def retry_many(request: Request) -> Response:
 )
 async def discard_many(request: Request) -> Response:
     """Discard open letters, the oldest first; at most `limit` a request, then `next_cursor` goes on."""
-    return await _many(request, discard_batch)
+    return await _many(request, "discard")
 
 
 def letter_id_of(text: str) -> int:
@@ -132,7 +131,59 @@ def letter_id_of(text: str) -> int:
     return int(text)
 
 
-async def _many(request: Request, batch: InOneTransaction) -> Response:
+async def letters_of(
+    desk: Desk, filter: Filter, state: str, cursor: str | None, limit: int
+) -> ListPage[dict[str, Any]]:
+    """A page of letters as DeadLetterAnswer says, the newest first. Raises Missing for an unknown flow, Invalid."""
+    after = cursor_of(cursor, 1, number=True)
+    wanted = None if state == "all" else cast(State, state)
+    async with desk.db.connection() as conn:
+        found = await list_letters(conn, filter, state=wanted, after=after, limit=limit)
+    return ListPage([await _letter(desk, row) for row in found.items], found.next)
+
+
+async def letter_of(desk: Desk, id: int) -> dict[str, Any]:
+    """As DeadLetterAnswer says, secrets masked. Raises Missing."""
+    async with desk.db.connection() as conn:
+        row = await get_letter(conn, id)
+    return await _letter(desk, row)
+
+
+async def retry_one(desk: Desk, id: int, by: str | None) -> UUID:
+    """Have the run go on at a letter's step; the run's id. Raises as `retry_letter` does."""
+    async with desk.db.transaction() as conn:
+        reopened = await retry_letter(conn, id, by)
+    desk.broker.ring(RUNS_PENDING, [str(reopened.run_id)])
+    return reopened.run_id
+
+
+async def discard_one(desk: Desk, id: int, by: str | None) -> None:
+    """Raises as `discard_letter` does."""
+    async with desk.db.transaction() as conn:
+        await discard_letter(conn, id, by)
+
+
+async def settle_these(desk: Desk, action: Action, ids: Sequence[int], by: str | None) -> Batch:
+    """Retry or discard letters; those in no state for it are left, and counted by the difference."""
+    async with desk.db.transaction() as conn:
+        made = await (retry_letters if action == "retry" else discard_letters)(conn, ids, by)
+    desk.broker.ring(RUNS_PENDING, [str(id) for id in made.runs])
+    return made
+
+
+async def settle_many(
+    desk: Desk, action: Action, filter: Filter, cursor: str | None, limit: int, by: str | None
+) -> tuple[Batch, str | None]:
+    """One transaction's worth of the open letters that `filter` finds, with the cursor of what is left."""
+    cursor = cursor_of(cursor, 1, number=True)
+    after = min(int(decode(cursor, 1)[0]), MAX_ID) if cursor else 0
+    async with desk.db.transaction() as conn:
+        made = await (retry_batch if action == "retry" else discard_batch)(conn, filter, after, limit, by)
+    desk.broker.ring(RUNS_PENDING, [str(id) for id in made.runs])
+    return made, encode([str(made.after)]) if made.after else None
+
+
+async def _many(request: Request, action: Action) -> Response:
     desk = Desk.of(request)
     asked = await read_model(request, BulkLetters)
     filter = Filter(asked.flow, asked.code, asked.run_id, asked.since, asked.until)
@@ -141,19 +192,9 @@ async def _many(request: Request, batch: InOneTransaction) -> Response:
         async with desk.db.connection() as conn:
             groups = await count_open(conn, filter)
         return Json(counted([(group.flow, group.code, group.count) for group in groups]))
-    cursor = cursor_of(asked.cursor, 1, number=True)
-    after = int(decode(cursor, 1)[0]) if cursor else 0
-    async with desk.db.transaction() as conn:
-        made = await batch(conn, filter, min(after, 2**63 - 1), asked.limit, by_whom(request, asked.by))
-    if made.runs:
-        desk.broker.ring(RUNS_PENDING, [str(id) for id in made.runs])
-    return Json(done(made.chosen, made.done, made.runs, encode([str(made.after)]) if made.after else None))
-
-
-async def _show(desk: Desk, id: int) -> dict[str, Any]:
-    async with desk.db.connection() as conn:
-        row = await get_letter(conn, id)
-    return await _letter(desk, row)
+    by = by_whom(request, asked.by)
+    made, after = await settle_many(desk, action, filter, asked.cursor, asked.limit, by)
+    return Json(done(made.chosen, made.done, made.runs, after))
 
 
 async def _letter(desk: Desk, row: DeadLetterRow) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from automata.engine.schedule import due_times
 from automata.flow.inputs import check_inputs
 from automata.store.codec import dumps
 from automata.store.fires import fired
-from automata.store.queue import NewRun, create_runs
+from automata.store.queue import CreatedRun, NewRun, create_runs
 from automata.store.schedules import ScheduleRow, get_schedule
 from automata.telemetry import RUNS_CREATED
 
@@ -50,15 +50,19 @@ router = APIRouter(prefix=f"{V1}/schedules", tags=["schedules"])
 )
 async def trigger(request: Request, schedule_id: str) -> Response:
     """Start a run now, as the schedule would: its flow's current version and its inputs, even while it is paused."""
-    desk, key = Desk.of(request), idempotency_key(request)
+    made = await fire_now(Desk.of(request), schedule_id, key=idempotency_key(request))
+    answer = {"id": made.id, "created_at": made.created_at}
+    return Json(answer, 201 if made.created else 200, headers={"Location": f"{V1}/runs/{made.id}"})
+
+
+async def fire_now(desk: Desk, schedule_id: str, *, key: str | None = None) -> CreatedRun:
+    """Raises Missing, Conflict, Invalid for inputs that the flow takes no more, Busy."""
     async with desk.db.connection() as conn:
         found = await get_schedule(conn, schedule_id_of(schedule_id))
     version, inputs = await _ready(desk, found)
     created_by = f"schedule {found.name}"
     run = NewRun(found.flow_id, version.id, inputs, "manual", idempotency_key=key, created_by=created_by)
-    made = await desk.intake.create(run)
-    answer = {"id": made.id, "created_at": made.created_at}
-    return Json(answer, 201 if made.created else 200, headers={"Location": f"{V1}/runs/{made.id}"})
+    return await desk.intake.create(run)
 
 
 @router.post(

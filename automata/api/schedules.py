@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace as replace_fields
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from automata.access.principal import Role
@@ -25,6 +25,7 @@ from automata.flow.findings import Findings, Positions
 from automata.store.flows import FlowRow, as_uuid, find_flow
 from automata.store.schedules import (
     ScheduleRow,
+    State,
     create_schedule,
     delete_schedule,
     enable_schedule,
@@ -36,14 +37,17 @@ from automata.store.schedules import (
 router = APIRouter(prefix=f"{V1}/schedules", tags=["schedules"])
 
 _BODY = request_body(ScheduleRequest)
+States = Annotated[State | None, Query(description="`late`: its time passed, and nothing was decided about it yet.")]
 
 
 @router.get("", dependencies=[needs(Role.VIEWER)], responses={200: {"model": Page[ScheduleAnswer]}})
-async def index(request: Request, flow: FlowKey = None, limit: Limit = 50, cursor: Cursor = None) -> Response:
+async def index(
+    request: Request, flow: FlowKey = None, state: States = None, limit: Limit = 50, cursor: Cursor = None
+) -> Response:
     """By flow and name, each with its next five fire times."""
     async with Desk.of(request).db.connection() as conn:
         flow_id = (await find_flow(conn, flow)).id if flow else None
-        found = await list_schedules(conn, flow_id=flow_id, after=cursor_of(cursor, 2), limit=limit)
+        found = await list_schedules(conn, flow_id=flow_id, state=state, after=cursor_of(cursor, 2), limit=limit)
     return Json(page_of(found, [_schedule(row) for row in found.items]))
 
 
@@ -116,9 +120,14 @@ def schedule_id_of(text: str) -> UUID:
     return found
 
 
+async def switch(desk: Desk, schedule_id: str, enabled: bool) -> ScheduleRow:
+    """Raises Missing."""
+    async with desk.db.transaction() as conn:
+        return await enable_schedule(conn, schedule_id_of(schedule_id), enabled)
+
+
 async def _enable(request: Request, schedule_id: str, enabled: bool) -> Response:
-    async with Desk.of(request).db.transaction() as conn:
-        return Json(_schedule(await enable_schedule(conn, schedule_id_of(schedule_id), enabled)))
+    return Json(_schedule(await switch(Desk.of(request), schedule_id, enabled)))
 
 
 async def _asked(request: Request) -> ScheduleRequest:

@@ -16,6 +16,7 @@ from automata.api.openapi import request_body
 from automata.api.shapes import DriftAnswer, Listing, RollbackAnswer, RollbackRequest, SourceAnswer
 from automata.api.wire import V1, Json
 from automata.store.database import Connection
+from automata.store.hints import hint
 from automata.store.pins import release, roll_back
 from automata.store.sets import Difference, find_drift, list_sets
 from automata.store.sync import AttemptRow, SourceRow, find_source, list_attempts, list_sources, lock_source
@@ -43,16 +44,19 @@ async def sources(desk: Desk) -> list[dict[str, Any]]:
 @router.get("/{source}", responses={200: {"model": SourceAnswer}}, dependencies=[needs(Role.VIEWER)])
 async def show(request: Request, source: str) -> Response:
     """One source, by its id or by its environment when no other source has that."""
-    async with Desk.of(request).db.connection() as conn:
-        return Json(await _source(conn, await find_source(conn, source[:MAX_KEY])))
+    return Json(await source_of(Desk.of(request), source))
 
 
 @router.get("/{source}/drift", responses={200: {"model": Listing[DriftAnswer]}}, dependencies=[needs(Role.VIEWER)])
 async def drift(request: Request, source: str) -> Response:
     """What was changed beside Git since the last sync: compared now."""
-    async with Desk.of(request).db.connection() as conn:
-        row = await find_source(conn, source[:MAX_KEY])
-        return Json({"items": [_difference(one) for one in await find_drift(conn, row.id) or ()]})
+    return Json({"items": await drift_of(Desk.of(request), source)})
+
+
+@router.post("/{source}/look", responses={200: {"model": SourceAnswer}}, dependencies=[needs(Role.OPERATOR)])
+async def look(request: Request, source: str) -> Response:
+    """Have the controller look at the branch within seconds, as a webhook does. What it finds are later attempts."""
+    return Json(await look_now(Desk.of(request), source))
 
 
 @router.post(
@@ -68,25 +72,56 @@ async def rollback(request: Request, source: str) -> Response:
     """
     asked = await read_model(request, RollbackRequest)
     by = by_whom(request, asked.by) or who(request).name
-    async with Desk.of(request).db.transaction() as conn:
-        row = await lock_source(conn, (await find_source(conn, source[:MAX_KEY])).id)
-        done = await roll_back(conn, row, asked.to, by=by, reason=asked.reason)
-        answer = {"source": await _source(conn, done.source), "changed": done.changed}
-    log.warning(
-        "%s is rolled back and pinned", row.label, extra={"from": row.head_sha, "to": done.source.head_sha, "by": by}
-    )
-    return Json(answer)
+    return Json(await roll_back_to(Desk.of(request), source, asked.to, by=by, reason=asked.reason))
 
 
 @router.post("/{source}/release", responses={200: {"model": SourceAnswer}}, dependencies=[needs(Role.ADMIN)])
 async def release_pin(request: Request, source: str) -> Response:
     """Let the environment follow its branch again; the controller looks at once. Releasing twice is fine."""
-    async with Desk.of(request).db.transaction() as conn:
+    return Json(await follow_again(Desk.of(request), source, by=who(request).name))
+
+
+async def source_of(desk: Desk, source: str) -> dict[str, Any]:
+    """One source as SourceAnswer says, by its id or its environment. Raises Missing, Usage."""
+    async with desk.db.connection() as conn:
+        return await _source(conn, await find_source(conn, source[:MAX_KEY]))
+
+
+async def drift_of(desk: Desk, source: str) -> list[dict[str, Any]]:
+    """As DriftAnswer says, compared now. Raises as `source_of` does."""
+    async with desk.db.connection() as conn:
+        row = await find_source(conn, source[:MAX_KEY])
+        return [_difference(one) for one in await find_drift(conn, row.id) or ()]
+
+
+async def look_now(desk: Desk, source: str) -> dict[str, Any]:
+    """Raises as `source_of` does."""
+    async with desk.db.transaction() as conn:
+        row = await find_source(conn, source[:MAX_KEY])
+        await hint(conn, [row.id])
+        return await _source(conn, await find_source(conn, str(row.id)))
+
+
+async def roll_back_to(desk: Desk, source: str, to: str, *, by: str, reason: str) -> dict[str, Any]:
+    """As RollbackAnswer says. Raises as `source_of`, `lock_source` and `roll_back` do."""
+    async with desk.db.transaction() as conn:
+        row = await lock_source(conn, (await find_source(conn, source[:MAX_KEY])).id)
+        done = await roll_back(conn, row, to, by=by, reason=reason)
+        answer = {"source": await _source(conn, done.source), "changed": done.changed}
+    log.warning(
+        "%s is rolled back and pinned", row.label, extra={"from": row.head_sha, "to": done.source.head_sha, "by": by}
+    )
+    return answer
+
+
+async def follow_again(desk: Desk, source: str, *, by: str) -> dict[str, Any]:
+    """The source as SourceAnswer says. Raises as `source_of` and `lock_source` do."""
+    async with desk.db.transaction() as conn:
         row = await lock_source(conn, (await find_source(conn, source[:MAX_KEY])).id)
         answer = await _source(conn, await release(conn, row))
     if row.pinned_at:
-        log.warning("%s is released", row.label, extra={"by": who(request).name})
-    return Json(answer)
+        log.warning("%s is released", row.label, extra={"by": by})
+    return answer
 
 
 async def _source(conn: Connection, source: SourceRow) -> dict[str, Any]:

@@ -4,7 +4,7 @@ and wait for a person: to be retried (store/retries.py) or discarded."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
@@ -162,16 +162,25 @@ async def count_open(conn: Connection, filter: Filter) -> list[Group]:
 async def retry_batch(conn: Connection, filter: Filter, after: int, limit: int, by: str | None = None) -> Batch:
     """Retry up to `limit` open letters past the id `after`, the oldest first, in one transaction."""
     ids = await _open_ids(conn, filter, after, limit)
-    reopened = await retry_steps(conn, ids, by) if ids else []
-    done = sum(len(one.letters) for one in reopened)
-    return Batch(len(ids), done, tuple(one.run_id for one in reopened), _next(ids, limit))
+    return replace(await retry_letters(conn, ids, by), after=_next(ids, limit))
 
 
 async def discard_batch(conn: Connection, filter: Filter, after: int, limit: int, by: str | None = None) -> Batch:
     """Discard up to `limit` open letters past the id `after`, the oldest first, in one transaction."""
     ids = await _open_ids(conn, filter, after, limit)
-    done = await _discard(conn, ids, by) if ids else []
-    return Batch(len(ids), len(done), (), _next(ids, limit))
+    return replace(await discard_letters(conn, ids, by), after=_next(ids, limit))
+
+
+async def retry_letters(conn: Connection, ids: Sequence[int], by: str | None = None) -> Batch:
+    """Have the runs of these letters go on at their steps; those in no state for it are left."""
+    reopened = await retry_steps(conn, ids, by) if ids else []
+    done = sum(len(one.letters) for one in reopened)
+    return Batch(len(ids), done, tuple(one.run_id for one in reopened))
+
+
+async def discard_letters(conn: Connection, ids: Sequence[int], by: str | None = None) -> Batch:
+    """Close these letters; those that are closed already are left."""
+    return Batch(len(ids), len(await _discard(conn, ids, by)) if ids else 0)
 
 
 async def _open_ids(conn: Connection, filter: Filter, after: int, limit: int) -> list[int]:

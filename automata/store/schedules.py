@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, LiteralString
 from uuid import UUID
 
 from psycopg import AsyncConnection
@@ -24,7 +24,10 @@ from automata.store.pages import Page, clamp, decode, page
 
 Connection = AsyncConnection[Any]
 Origin = Literal["git", "api"]
+State = Literal["on", "paused", "late"]
 SHOWN_FIRES = 5
+# Schedulers look every few seconds: until then a fire that is due is on its way.
+LATE_SEC = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,12 @@ class ScheduleRow:
     def schedule(self) -> Schedule:
         return schedule_of({**self.spec, "enabled": self.enabled})
 
+    @property
+    def late_sec(self) -> float:
+        """For how long nobody has decided about a fire that is due; 0 for less than LATE_SEC."""
+        waited = (self.now - self.next_fire_at).total_seconds() if self.next_fire_at else 0.0
+        return waited if waited > LATE_SEC else 0.0
+
     def next_fires(self, count: int = SHOWN_FIRES) -> list[datetime]:
         """UTC instants after the read; none while it is disabled or its flow archived."""
         return next_times(self.schedule, self.now, count) if self.enabled and not self.archived else []
@@ -68,6 +77,14 @@ _SELECT = (
 )
 
 
+_STATES: Mapping[State | None, LiteralString] = {
+    None: "true",
+    "on": "enabled",
+    "paused": "NOT enabled",
+    "late": f"next_fire_at < now() - interval '{LATE_SEC} s'",
+}
+
+
 async def next_schedules(conn: Connection, limit: int) -> list[ScheduleRow]:
     """Those that fire next, the first first."""
     async with conn.cursor(row_factory=class_row(ScheduleRow)) as cursor:
@@ -76,7 +93,12 @@ async def next_schedules(conn: Connection, limit: int) -> list[ScheduleRow]:
 
 
 async def list_schedules(
-    conn: Connection, *, flow_id: UUID | None = None, after: str | None = None, limit: int | None = None
+    conn: Connection,
+    *,
+    flow_id: UUID | None = None,
+    state: State | None = None,
+    after: str | None = None,
+    limit: int | None = None,
 ) -> Page[ScheduleRow]:
     """By flow and name; `after` is the cursor of the page before."""
     limit = clamp(limit)
@@ -84,6 +106,7 @@ async def list_schedules(
     async with conn.cursor(row_factory=class_row(ScheduleRow)) as cursor:
         await cursor.execute(
             f"{_SELECT} WHERE (flows.name, schedules.name) > (%s, %s) AND (%s::uuid IS NULL OR flow_id = %s)"
+            f" AND {_STATES[state]}"
             " ORDER BY flows.name, schedules.name LIMIT %s",
             [*seen, flow_id, flow_id, limit + 1],
         )

@@ -19,7 +19,7 @@ from automata.broker.contract import Broker
 from automata.errors import Missing, Usage
 from automata.settings import Settings
 from automata.store.database import Database
-from automata.web import flow, flows, overview, run, runs, signin, start
+from automata.web import approvals, flow, flows, letters, overview, run, runs, schedules, signin, start
 from automata.web.page import error_page, wants_page
 from automata.web.templating import STATIC, asset_digest
 
@@ -46,7 +46,7 @@ def install(app: FastAPI) -> None:
             code="no_static_files",
             hint="In a checkout: `make web`. An installed Automata brings them: install it again.",
         )
-    for part in (overview, flows, start, flow, runs, run, signin):
+    for part in (overview, flows, start, flow, runs, run, letters, approvals, schedules, signin):
         app.include_router(part.router, include_in_schema=False)
     app.mount("/static", Static(directory=STATIC), name="static")
 

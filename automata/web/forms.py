@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from urllib.parse import parse_qsl
 
@@ -12,6 +13,7 @@ from automata.api.wire import media_type, read_body
 
 FORM_MEDIA = "application/x-www-form-urlencoded"
 MAX_FIELDS = 2000
+KEY = re.compile(r"[0-9a-f-]{36}")  # the field `key` of a form that must do its work once, however often it is sent
 TOKEN = "csrf_token"  # noqa: S105 - a field's name
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,12 +21,11 @@ from automata.errors import Conflict, Invalid, Missing
 from automata.flow.inputs import from_text
 from automata.flow.model import Input
 from automata.store.flows import FlowRow
-from automata.web.forms import Form, read_form
+from automata.web.forms import KEY, Form, read_form
 from automata.web.page import lead_to, render
 from automata.web.page import router as pages
 
 BEFORE = "input."  # of the name of a field
-_KEY = re.compile(r"[0-9a-f-]{36}")
 JSON_TYPES = frozenset({"object", "array"})
 
 router = pages(least=Role.OPERATOR)
@@ -66,7 +64,7 @@ async def begin(request: Request, name: str) -> Response:
             Desk.of(request),
             flow.name,
             values_of(version.inputs, given),
-            key=f"console:{key}" if _KEY.fullmatch(key) else None,
+            key=f"console:{key}" if KEY.fullmatch(key) else None,
             by=str(who(request)),
         )
     except (Invalid, Conflict) as error:

@@ -1,4 +1,5 @@
 // <button data-opens="ID"> opens <dialog id="ID">; a form's data-confirm asks in the page's own confirm dialog.
+// In a question {count} is what is ticked, in data-confirm-things ("run|runs"), and {action} the button's data-verb.
 
 export function installDialogs() {
   document.addEventListener("click", (event) => {
@@ -13,13 +14,18 @@ export function installDialogs() {
 function ask(event) {
   const form = event.target;
   if (!form.dataset.confirm || form.dataset.confirmed) return;
+  const submitter = event.submitter;
+  const verb = submitter?.dataset.verb ?? form.dataset.confirmVerb ?? "Go on";
+  const count = form.querySelectorAll("[data-check]:checked").length;
+  if (form.dataset.confirmThings && count === 0) return; // the server says that nothing is ticked
   const dialog = document.getElementById("confirm");
   if (!dialog) return;
   event.preventDefault();
-  const submitter = event.submitter;
-  dialog.querySelector("[data-question]").textContent = form.dataset.confirm;
+  dialog.querySelector("[data-question]").textContent = form.dataset.confirm
+    .replace("{action}", verb)
+    .replace("{count}", `${count} ${form.dataset.confirmThings?.split("|")[count === 1 ? 0 : 1]}`);
   const yes = dialog.querySelector("[data-yes]");
-  yes.textContent = form.dataset.confirmVerb ?? "Go on";
+  yes.textContent = verb;
   yes.onclick = () => {
     dialog.close();
     form.dataset.confirmed = "yes";

@@ -1,0 +1,53 @@
+"""Approvals: the steps that wait for somebody to decide, and the decision."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+from fastapi import Request
+from starlette.responses import Response
+
+from automata.access.principal import Role
+from automata.api.approvals import decide_on
+from automata.api.auth import needs, who
+from automata.api.desk import Desk
+from automata.api.refusals import BadBody
+from automata.errors import Conflict, Missing
+from automata.store.approvals import list_open
+from automata.web.forms import read_form
+from automata.web.page import lead_to, render
+from automata.web.page import router as pages
+
+HERE = "/approvals"
+SHOWN = 100
+MAX_COMMENT = 4_000
+
+router = pages()
+
+
+@router.get(HERE)
+async def index(request: Request) -> Response:
+    """Those that have waited longest first."""
+    async with Desk.of(request).db.connection() as conn:
+        rows = await list_open(conn, SHOWN + 1)
+    waiting = [(row, f"/runs/{row.run_id}/steps/{quote(row.step)}") for row in rows[:SHOWN]]
+    return render(request, "approvals.html", waiting=waiting, more=len(rows) > SHOWN, most=MAX_COMMENT)
+
+
+@router.post(HERE, dependencies=[needs(Role.OPERATOR)])
+async def decide(request: Request) -> Response:
+    """Approve or reject one, which is said once; somebody else may have been first."""
+    form = await read_form(request)
+    verdict, comment = form.get("verdict", ""), form.get("comment", "").strip()
+    if verdict not in ("approve", "reject"):
+        raise BadBody("The form says neither approve nor reject.", pointer="/verdict")
+    if len(comment) > MAX_COMMENT:
+        raise BadBody(f"A comment has at most {MAX_COMMENT:,} characters.", pointer="/comment")
+    is_yes = verdict == "approve"
+    try:
+        step = await decide_on(
+            Desk.of(request), form.get("run", ""), form.get("step", ""), is_yes, str(who(request)), comment
+        )
+    except (Conflict, Missing) as error:
+        return lead_to(request, HERE, str(error), bad=True)
+    return lead_to(request, HERE, f"{step} is {'approved' if is_yes else 'rejected'}.")

@@ -1,0 +1,73 @@
+"""What is done to all that a filter finds: counted and asked about first, then done in bounded batches.
+
+Failure argument. A batch is one transaction, so a request that is cut off leaves whole batches done and the rest as it
+was; asking again finds what is left. What comes after the count was shown is not among it: the question carries the
+time of the count, and the batches go no further. A request does at most AT_ONCE or works for SECONDS, then asks again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from time import monotonic
+
+from automata.api.refusals import BadBody
+from automata.api.shapes import MAX_BULK
+from automata.store.pages import MAX_LIMIT
+from automata.web.forms import Form
+from automata.web.templating import plural
+
+AT_ONCE = 10 * MAX_BULK
+SECONDS = 5.0
+# (matched, done, the cursor of what is left) of one batch that begins at a cursor
+Batch = Callable[[str | None], Awaitable[tuple[int, int, str | None]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """`left` is the cursor of what there was no time for, None when all is done."""
+
+    matched: int
+    done: int
+    left: str | None
+
+    def words(self, what: str, done: str) -> str:
+        """`12 runs asked to end. 3 could not: see their state.`"""
+        return said(self.matched, self.done, what, done) + (" There are more." if self.left else "")
+
+
+def said(matched: int, done: int, what: str, verb: str) -> str:
+    missed = matched - done
+    return f"{plural(done, what)} {verb}." + (f" {missed:,} could not: see their state." if missed else "")
+
+
+async def sweep(batch: Batch, cursor: str | None) -> Swept:
+    matched = done = 0
+    until = monotonic() + SECONDS
+    while True:
+        found, reached, cursor = await batch(cursor)
+        matched, done = matched + found, done + reached
+        if cursor is None or matched >= AT_ONCE or monotonic() > until:
+            return Swept(matched, done, cursor)
+
+
+def counted_at(until: datetime | None) -> str:
+    """Up to when a question counts: what comes later was not asked about."""
+    now = datetime.now(UTC)
+    return (min(until, now) if until else now).isoformat()
+
+
+def ticked(form: Form, field: str) -> list[str]:
+    """What is ticked in a list, each once. Raises BadBody."""
+    given = list(dict.fromkeys(form.all(field)))
+    if not given:
+        raise BadBody("Nothing is ticked.", code="nothing_chosen", hint="Tick what is meant in the list first.")
+    if len(given) > MAX_LIMIT:
+        raise BadBody(f"At most {MAX_LIMIT} at once.", hint="Use the button for all that the filter finds.")
+    return given
+
+
+def back_to(path: str, given: str) -> str:
+    """A list at `path` and nothing else: the field comes from a browser."""
+    return given if given.startswith(f"{path}?") and given.isprintable() and len(given) < 2000 else path

@@ -1,0 +1,159 @@
+"""Dead letters: the steps that failed for good, one by one or many at once tried again or discarded."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from fastapi import Depends, Query, Request
+from starlette.responses import Response
+
+from automata.access.principal import Role
+from automata.api.auth import needs, who
+from automata.api.deadletters import (
+    Action,
+    discard_one,
+    letter_id_of,
+    letter_of,
+    letters_of,
+    retry_one,
+    settle_many,
+    settle_these,
+)
+from automata.api.desk import Desk
+from automata.api.query import Cursor, FlowKey, Limit, Word
+from automata.api.refusals import BadBody
+from automata.api.shapes import MAX_BULK
+from automata.errors import Conflict, Missing
+from automata.store.deadletters import Filter, count_open
+from automata.store.pages import Page
+from automata.web.bulk import back_to, counted_at, said, sweep, ticked
+from automata.web.forms import read_form
+from automata.web.page import lead_to, render
+from automata.web.page import router as pages
+from automata.web.query import Blank, Moment, link
+
+HERE = "/dead-letters"
+STATES = ("open", "retried", "discarded", "all")
+DONE: dict[Action, str] = {"retry": "will be tried again", "discard": "discarded"}
+MEANS: dict[Action, str] = {
+    "retry": "Their runs go on at these steps, by the version they began with. What has succeeded is not done again.",
+    "discard": "Their runs stay FAILED. A discarded letter cannot be tried again; its run can.",
+}
+RunId = Annotated[UUID | None, Blank, Query()]
+
+
+def _filter(
+    flow: FlowKey = None, code: Word = None, run_id: RunId = None, since: Moment = None, until: Moment = None
+) -> Filter:
+    """`since` is included, `until` is not, both UTC where they name no zone."""
+    return Filter(flow or None, code or None, run_id, since, until)
+
+
+Found = Annotated[Filter, Depends(_filter)]
+Do = Annotated[Action, Query(alias="do")]
+
+router = pages()
+
+
+@router.get(HERE)
+async def index(
+    request: Request,
+    filter: Found,
+    state: Annotated[Literal["open", "retried", "discarded", "all", ""], Query()] = "open",
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Response:
+    """The newest first, those that wait unless others are asked for."""
+    state = state or "open"
+    found: Page[dict[str, Any]] = Page([])
+    trouble = None
+    try:
+        found = await letters_of(Desk.of(request), filter, state, cursor, limit)
+    except Missing as error:  # a flow that is not there has no letters; the filter stays to be mended
+        trouble = error
+    filters = asdict(filter)
+    shown = {**filters, "state": state if state != "open" else None, "limit": limit if limit != 50 else None}
+    return render(
+        request,
+        "letters.html",
+        letters=found.items,
+        filters=filters,
+        filtered=bool(filter) or state != "open",
+        trouble=trouble,
+        state=state,
+        states=STATES,
+        all={action: link(f"{HERE}/all", {"do": action, **filters}) for action in DONE},
+        next=found.next and link(HERE, shown, cursor=found.next),
+        first=link(HERE, shown) if cursor else "",
+        here=link(HERE, shown, cursor=cursor),
+    )
+
+
+@router.get(f"{HERE}/all", dependencies=[needs(Role.OPERATOR)])
+async def ask(request: Request, do: Do, filter: Found, cursor: Cursor = None) -> Response:
+    """How many open letters the filter finds, and whether they are meant."""
+    meant = {**asdict(filter), "until": counted_at(filter.until)}
+    async with Desk.of(request).db.connection() as conn:
+        groups = await count_open(conn, filter)
+    return render(
+        request,
+        "confirm.html",
+        verb=do.capitalize(),
+        thing="dead letter",
+        crumb=(HERE, "Dead letters"),
+        count=sum(group.count for group in groups),
+        groups=[(group.flow, group.code, group.count) for group in groups],
+        means=MEANS[do],
+        danger=do == "discard",
+        action=link(f"{HERE}/all", {"do": do, **meant, "cursor": cursor}),
+        back=link(HERE, asdict(filter)),
+    )
+
+
+@router.post(f"{HERE}/all", dependencies=[needs(Role.OPERATOR)])
+async def settle_all(request: Request, do: Do, filter: Found, cursor: Cursor = None) -> Response:
+    """Do it, the oldest first; asks again when there is more than one request may do."""
+    desk, by = Desk.of(request), str(who(request))
+
+    async def batch(after: str | None) -> tuple[int, int, str | None]:
+        made, left = await settle_many(desk, do, filter, after, MAX_BULK, by)
+        return made.chosen, made.done, left
+
+    swept = await sweep(batch, cursor)
+    onward = link(f"{HERE}/all", {"do": do, **asdict(filter), "cursor": swept.left}) if swept.left else HERE
+    return lead_to(request, onward, swept.words("dead letter", DONE[do]), bad=swept.matched > 0 == swept.done)
+
+
+@router.post(f"{HERE}/selected", dependencies=[needs(Role.OPERATOR)])
+async def selected(request: Request) -> Response:
+    """Retry or discard the letters that are ticked; those that are not in a state for it are left and counted."""
+    form = await read_form(request)
+    ids = [letter_id_of(one) for one in ticked(form, "letter")]
+    action = form.get("action", "")
+    if action not in DONE:
+        raise BadBody("The form says neither retry nor discard.", pointer="/action")
+    made = await settle_these(Desk.of(request), action, ids, str(who(request)))
+    words = said(made.chosen, made.done, "dead letter", DONE[action])
+    return lead_to(request, back_to(HERE, form.get("back", "")), words, bad=not made.done)
+
+
+@router.get(f"{HERE}/{{letter_id}}")
+async def show(request: Request, letter_id: str) -> Response:
+    """One letter: why, what was sent last, and what can be done."""
+    return render(request, "letter.html", letter=await letter_of(Desk.of(request), letter_id_of(letter_id)))
+
+
+@router.post(f"{HERE}/{{letter_id}}/{{action}}", dependencies=[needs(Role.OPERATOR)])
+async def settle(request: Request, letter_id: str, action: Action) -> Response:
+    """Back to the letter, which says what was done or why not."""
+    desk, id, by = Desk.of(request), letter_id_of(letter_id), str(who(request))
+    try:
+        if action == "retry":
+            await retry_one(desk, id, by)
+        else:
+            await discard_one(desk, id, by)
+    except Conflict as error:
+        return lead_to(request, f"{HERE}/{id}", str(error), bad=True)
+    return lead_to(request, f"{HERE}/{id}", "The run goes on at this step." if action == "retry" else "Discarded.")

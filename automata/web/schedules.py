@@ -1,0 +1,111 @@
+"""Schedules: when each fires next, which are late or paused; pause, resume, start now."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Literal
+from uuid import uuid4
+
+from fastapi import Query, Request
+from starlette.responses import Response
+
+from automata.access.principal import Role
+from automata.api.auth import needs
+from automata.api.desk import Desk
+from automata.api.firing import fire_now
+from automata.api.query import Cursor, FlowKey, Limit, cursor_of
+from automata.api.schedules import switch
+from automata.errors import Conflict, Invalid, Missing
+from automata.store.flows import find_flow
+from automata.store.pages import Page
+from automata.store.schedules import ScheduleRow, list_schedules
+from automata.web.bulk import back_to
+from automata.web.forms import KEY, Form, read_form
+from automata.web.page import lead_to, render
+from automata.web.page import router as pages
+from automata.web.query import Blank, link
+
+HERE = "/schedules"
+SHOWN_FIRES = 3
+
+router = pages()
+
+
+@router.get(HERE)
+async def index(
+    request: Request,
+    flow: FlowKey = None,
+    state: Annotated[Literal["on", "paused", "late"] | None, Blank, Query()] = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Response:
+    """By flow and name, each with its next fires."""
+    found: Page[ScheduleRow] = Page([])
+    trouble = None
+    try:
+        async with Desk.of(request).db.connection() as conn:
+            flow_id = (await find_flow(conn, flow)).id if flow else None
+            after = cursor_of(cursor, 2)
+            found = await list_schedules(conn, flow_id=flow_id, state=state, after=after, limit=limit)
+    except Missing as error:  # a flow that is not there has no schedules; the filter stays to be mended
+        trouble = error
+    filters = {"flow": flow, "state": state, "limit": limit if limit != 50 else None}
+    return render(
+        request,
+        "schedules.html",
+        schedules=[(row, row.next_fires(SHOWN_FIRES)) for row in found.items],
+        flow=flow or "",
+        state=state,
+        filtered=bool(flow or state),
+        trouble=trouble,
+        next=found.next and link(HERE, filters, cursor=found.next),
+        first=link(HERE, filters) if cursor else "",
+        here=link(HERE, filters, cursor=cursor),
+        key=str(uuid4()),
+    )
+
+
+@router.post(f"{HERE}/{{schedule_id}}/pause", dependencies=[needs(Role.OPERATOR)])
+async def pause(request: Request, schedule_id: str) -> Response:
+    async def do(desk: Desk) -> str:
+        row = await switch(desk, schedule_id, False)
+        return f"{row.name} of {row.flow_name} is paused, until it is resumed here or its lines in the file change."
+
+    return await _done(request, do)
+
+
+@router.post(f"{HERE}/{{schedule_id}}/resume", dependencies=[needs(Role.OPERATOR)])
+async def resume(request: Request, schedule_id: str) -> Response:
+    async def do(desk: Desk) -> str:
+        row = await switch(desk, schedule_id, True)
+        return f"{row.name} of {row.flow_name} is on. What it would have fired meanwhile is not made up for."
+
+    return await _done(request, do)
+
+
+@router.post(f"{HERE}/{{schedule_id}}/trigger", dependencies=[needs(Role.OPERATOR)])
+async def trigger(request: Request, schedule_id: str) -> Response:
+    """Lead to the run that was started."""
+    form = await read_form(request)
+    try:
+        key = form.get("key", "")
+        once = f"console:{key}:{schedule_id}" if KEY.fullmatch(key) else None
+        made = await fire_now(Desk.of(request), schedule_id, key=once)
+    except (Conflict, Invalid) as error:
+        return _refused(request, form, error)
+    return lead_to(request, f"/runs/{made.id}", "Started as the schedule would.")
+
+
+async def _done(request: Request, do: Callable[[Desk], Awaitable[str]]) -> Response:
+    form = await read_form(request)
+    try:
+        said = await do(Desk.of(request))
+    except Conflict as error:
+        return _refused(request, form, error)
+    return lead_to(request, back_to(HERE, form.get("back", "")), said)
+
+
+def _refused(request: Request, form: Form, error: Conflict | Invalid) -> Response:
+    if isinstance(error, Missing):
+        raise error
+    return lead_to(request, back_to(HERE, form.get("back", "")), str(error), bad=True)
