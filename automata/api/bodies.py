@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
@@ -15,8 +16,12 @@ Model = TypeVar("Model", bound=BaseModel)
 
 async def read_model(request: Request, model: type[Model]) -> Model:
     """No body counts as `{}`. Raises BadBody for what is no object, Invalid that names what the model refuses."""
-    body = await read_object(request)
+    return valid(model, await read_object(request))
+
+
+def valid(model: type[Model], value: Mapping[str, Any]) -> Model:
+    """Raises Invalid that names what the model refuses."""
     try:
-        return model.model_validate(body)
+        return model.model_validate(value)
     except ValidationError as error:
         raise from_validation(error) from error

@@ -373,6 +373,7 @@ class SourceAnswer(Answered):
     branch_sha: str | None = Field(description="Where the controller saw the branch last.")
     branch_since: AwareDatetime | None = Field(description="When the controller first saw it there.")
     hinted_at: AwareDatetime | None = Field(description="When a webhook last announced a push.")
+    asked_at: AwareDatetime | None = Field(description="When somebody last asked for a look.")
     pinned: PinAnswer | None = Field(description="Set while no sync moves the environment.")
     heal: bool = Field(description="Whether the controller puts back what was changed beside Git.")
     conditions: list[ConditionAnswer]

@@ -16,7 +16,7 @@ from automata.api.openapi import request_body
 from automata.api.shapes import DriftAnswer, Listing, RollbackAnswer, RollbackRequest, SourceAnswer
 from automata.api.wire import V1, Json
 from automata.store.database import Connection
-from automata.store.hints import hint
+from automata.store.hints import ask
 from automata.store.pins import release, roll_back
 from automata.store.sets import Difference, find_drift, list_sets
 from automata.store.sync import AttemptRow, SourceRow, find_source, list_attempts, list_sources, lock_source
@@ -55,7 +55,7 @@ async def drift(request: Request, source: str) -> Response:
 
 @router.post("/{source}/look", responses={200: {"model": SourceAnswer}}, dependencies=[needs(Role.OPERATOR)])
 async def look(request: Request, source: str) -> Response:
-    """Have the controller look at the branch within seconds, as a webhook does. What it finds are later attempts."""
+    """Have the controller look at the branch within seconds, and try again what is stuck: its attempts tell."""
     return Json(await look_now(Desk.of(request), source))
 
 
@@ -98,7 +98,7 @@ async def look_now(desk: Desk, source: str) -> dict[str, Any]:
     """Raises as `source_of` does."""
     async with desk.db.transaction() as conn:
         row = await find_source(conn, source[:MAX_KEY])
-        await hint(conn, [row.id])
+        await ask(conn, row.id)
         return await _source(conn, await find_source(conn, str(row.id)))
 
 
@@ -139,6 +139,7 @@ async def _source(conn: Connection, source: SourceRow) -> dict[str, Any]:
         "branch_sha": source.seen_sha,
         "branch_since": source.seen_at,
         "hinted_at": source.hinted_at,
+        "asked_at": source.asked_at,
         "pinned": pinned if source.pinned_at else None,
         "heal": source.heal,
         "conditions": [condition.to_json() for condition in conditions(source, attempts)],

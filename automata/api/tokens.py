@@ -19,6 +19,7 @@ from automata.api.openapi import request_body
 from automata.api.query import Cursor, Limit, cursor_of, page_of
 from automata.api.shapes import Page
 from automata.api.wire import V1, Json
+from automata.store.audit import Actor
 from automata.store.tokens import TokenRow, list_tokens
 
 router = APIRouter(prefix=f"{V1}/tokens", tags=["access"])
@@ -43,10 +44,7 @@ async def index(request: Request, revoked: bool = False, limit: Limit = 50, curs
 async def create(request: Request) -> Response:
     """Make a token. Its text is shown this once."""
     asked = await read_model(request, TokenRequest)
-    wanted = Wanted(asked.name, Role.read(asked.role), asked.mail, asked.labels, asked.days)
-    async with Desk.of(request).db.transaction() as conn:
-        text, row = await tokens.issue(conn, actor(request), wanted)
-    return _told(text, row, 201)
+    return _told(*await make(Desk.of(request), actor(request), asked), 201)
 
 
 @router.post(
@@ -57,24 +55,39 @@ async def create(request: Request) -> Response:
 )
 async def rotate(request: Request, key: str) -> Response:
     """Give a token another text; the one before is refused within five seconds. `key` is its id or name."""
-    check_key(key)
     asked = await read_model(request, RotateRequest)
-    desk = Desk.of(request)
-    async with desk.db.transaction() as conn:
-        text, row = await tokens.rotate(conn, actor(request), key, asked.days)
-    desk.entrance.clear()
-    return _told(text, row, 200)
+    return _told(*await make_anew(Desk.of(request), actor(request), key, asked.days), 200)
 
 
 @router.delete("/{key}", dependencies=[_ADMIN], responses={200: {"model": TokenAnswer}})
 async def revoke(request: Request, key: str) -> Response:
     """Take a token back: it is refused within five seconds, and its sessions end. Twice is fine."""
-    check_key(key)
-    desk = Desk.of(request)
+    return Json(tokens.facts(await take_back(Desk.of(request), actor(request), key)))
+
+
+async def make(desk: Desk, by: Actor, asked: TokenRequest) -> tuple[str, TokenRow]:
+    """A token's text, and what is kept of it. Raises Invalid, Usage, Conflict."""
+    wanted = Wanted(asked.name, Role.read(asked.role), asked.mail, asked.labels, asked.days)
     async with desk.db.transaction() as conn:
-        row = await tokens.revoke(conn, actor(request), key)
+        return await tokens.issue(conn, by, wanted)
+
+
+async def make_anew(desk: Desk, by: Actor, key: str, days: int) -> tuple[str, TokenRow]:
+    """Raises Missing, Conflict, Invalid."""
+    check_key(key)
+    async with desk.db.transaction() as conn:
+        made = await tokens.rotate(conn, by, key, days)
     desk.entrance.clear()
-    return Json(tokens.facts(row))
+    return made
+
+
+async def take_back(desk: Desk, by: Actor, key: str) -> TokenRow:
+    """Raises Missing."""
+    check_key(key)
+    async with desk.db.transaction() as conn:
+        row = await tokens.revoke(conn, by, key)
+    desk.entrance.clear()
+    return row
 
 
 def _told(text: str, row: TokenRow, status: int) -> Response:

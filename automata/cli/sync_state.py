@@ -173,16 +173,9 @@ def _status(source: Json) -> list[Any]:
 
 
 def _what(attempt: Json) -> str | None:
-    error, plan = attempt["error"], attempt["plan"]
-    if error:
-        return str(error["message"])
-    if not plan:
-        return None
-    if attempt["status"] == "rolled_back":
-        return f"{plan['count']} flows, by {plan['by']}: {plan['reason']}"
-    if attempt["status"] == "healed":
-        return "; ".join(one["message"] for one in plan["flows"][:3])
-    return ", ".join(f"{number} {kind}" for kind, number in plan["counts"].items() if number)
+    from automata.sync.report import outcome
+
+    return outcome(attempt) or None
 
 
 def _short(sha: str | None) -> str | None:

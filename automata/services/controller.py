@@ -8,6 +8,7 @@ flow's way may go without a commit, so that is tried again now and then.
 
 A webhook leaves a time in the source's row (store/hints.py). It is looked at every few seconds; one that is lost, or
 was never sent, costs a poll. Polls are far apart only while the last commit that was new had been announced by one.
+Whoever asks for a look leaves another time: it says nothing of webhooks, and has what is stuck tried again.
 """
 
 from __future__ import annotations
@@ -53,6 +54,9 @@ class Pace:
         return cls(settings.sync_interval_sec, slow, settings.sync_drift_interval_sec, settings.poll_sec)
 
 
+_Times = tuple[datetime | None, datetime | None]  # of a row: hinted_at, asked_at
+
+
 class Controller:
     """`stuck` is the commit that failed for good, and is not tried again; `failures` count those that may pass.
 
@@ -64,7 +68,7 @@ class Controller:
         self._source = source.checked()
         self._pace = pace
         self._labels = (source_label(self._source), source.environment)
-        self._heard: datetime | None = None
+        self._heard: _Times = (None, None)
         self._looked = False  # a hint from before the first look is nothing new
         self._retry_at = float("inf")  # of what is stuck
         self._drift_at = 0.0
@@ -82,8 +86,13 @@ class Controller:
         """One look; returns the seconds until the next. Raises nothing of ours: what failed is told and counted."""
         try:
             row = await self._row()
-            hinted = self._looked and row is not None and row.hinted_at not in (None, self._heard)
-            self._heard, self._looked = row.hinted_at if row else None, True
+            times = _times(row)
+            hinted, asked = (
+                self._looked and now not in (None, then) for now, then in zip(times, self._heard, strict=True)
+            )
+            self._heard, self._looked = times, True
+            if asked:
+                self._retry_at = 0.0
             await self._follow(row, hinted)
             await self._mind_drift()
         except Unavailable as error:
@@ -199,9 +208,13 @@ class Controller:
                 return
             with suppress(AutomataError):  # the next look tells it, in its time
                 row = await self._row()
-                if row and row.hinted_at != self._heard:
+                if row and _times(row) != self._heard:
                     return
                 await self._mind_drift()
+
+
+def _times(row: SourceRow | None) -> _Times:
+    return (row.hinted_at, row.asked_at) if row else (None, None)
 
 
 def source_label(source: Source) -> str:

@@ -35,6 +35,11 @@ async def hint(conn: Connection, source_ids: Sequence[UUID]) -> None:
     await conn.execute("UPDATE sync_sources SET hinted_at = now() WHERE id = ANY(%s)", [list(source_ids)])
 
 
+async def ask(conn: Connection, source_id: UUID) -> None:
+    """Have the controller of a source look at its branch soon, because somebody wants it: no webhook announced it."""
+    await conn.execute("UPDATE sync_sources SET asked_at = now() WHERE id = %s", [source_id])
+
+
 async def saw(conn: Connection, source_id: UUID, sha: str) -> None:
     """Note where the branch is now; written only when it moved."""
     await conn.execute(

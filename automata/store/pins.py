@@ -46,7 +46,7 @@ async def roll_back(conn: Connection, source: SourceRow, sha: str, *, by: str, r
 async def release(conn: Connection, source: SourceRow) -> SourceRow:
     """Let syncs move the environment again, and the controller look at once. Releasing twice is fine."""
     await conn.execute(
-        "UPDATE sync_sources SET pinned_at = NULL, pinned_by = NULL, pinned_reason = NULL, hinted_at = now()"
+        "UPDATE sync_sources SET pinned_at = NULL, pinned_by = NULL, pinned_reason = NULL, asked_at = now()"
         " WHERE id = %s AND pinned_at IS NOT NULL",
         [source.id],
     )

@@ -39,7 +39,8 @@ class SourceRow:
     """`url` has no credentials; `head_sha` and `tree_sha` are those of the last sync that succeeded.
 
     `heal` is what `automata.yaml` said then. `seen_sha` is where a controller last saw the branch, and `seen_at` since
-    when; `hinted_at` when a webhook last announced a push. While `pinned_at` is set no sync moves the flows.
+    when; `hinted_at` when a webhook last announced a push, `asked_at` when somebody last asked for a look. While
+    `pinned_at` is set no sync moves the flows.
     """
 
     id: UUID
@@ -59,6 +60,7 @@ class SourceRow:
     seen_at: datetime | None
     drift: Any
     drift_at: datetime | None
+    asked_at: datetime | None
 
     @property
     def label(self) -> str:

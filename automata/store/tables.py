@@ -91,6 +91,7 @@ sync_sources = Table(
     _time("seen_at"),
     Column("drift", JSON),
     _time("drift_at"),
+    _time("asked_at"),
     UniqueConstraint("url", "path", "environment"),
     CheckConstraint("(pinned_at IS NULL) = (pinned_by IS NULL)", name="pinned"),
 )

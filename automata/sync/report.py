@@ -95,6 +95,20 @@ def plan_record(plan: Plan) -> dict[str, Any]:
     }
 
 
+def outcome(attempt: Mapping[str, Any]) -> str:
+    """What came of an attempt, from its `status`, `plan` and `error`, in one line; empty when nothing did."""
+    error, plan = attempt["error"], attempt["plan"]
+    if error:
+        return str(error["message"])
+    if not plan:
+        return ""
+    if attempt["status"] == "rolled_back":
+        return f"{plan['count']} flows, by {plan['by']}: {plan['reason']}"
+    if attempt["status"] == "healed":
+        return "; ".join(one["message"] for one in plan["flows"][:3])
+    return ", ".join(f"{number} {kind}" for kind, number in plan["counts"].items() if number)
+
+
 def error_record(error: Exception, step: str) -> dict[str, Any]:
     """The `error` of an attempt. `transient` says that trying again may help; else a new commit is needed."""
     if not isinstance(error, AutomataError):

@@ -19,10 +19,26 @@ from automata.broker.contract import Broker
 from automata.errors import Missing, Usage
 from automata.settings import Settings
 from automata.store.database import Database
-from automata.web import approvals, flow, flows, letters, overview, run, runs, schedules, signin, start
+from automata.web import (
+    approvals,
+    audit,
+    flow,
+    flows,
+    letters,
+    overview,
+    run,
+    runs,
+    schedules,
+    signin,
+    start,
+    sync,
+    tokens,
+)
 from automata.web.page import error_page, wants_page
 from automata.web.templating import STATIC, asset_digest
 
+# In the order in which an address is looked for.
+PARTS = (overview, flows, start, flow, runs, run, letters, approvals, schedules, sync, audit, tokens, signin)
 _FOREVER = "public, max-age=31536000, immutable"  # the address holds the digest of what it serves
 
 
@@ -46,7 +62,7 @@ def install(app: FastAPI) -> None:
             code="no_static_files",
             hint="In a checkout: `make web`. An installed Automata brings them: install it again.",
         )
-    for part in (overview, flows, start, flow, runs, run, letters, approvals, schedules, signin):
+    for part in PARTS:
         app.include_router(part.router, include_in_schema=False)
     app.mount("/static", Static(directory=STATIC), name="static")
 

@@ -55,6 +55,11 @@ def highlight_yaml(text: str) -> Markup:
     return _coloured(text, YamlLexer(), MAX_COLOURED)
 
 
+def plain_json(value: Any) -> Markup:
+    """Any JSON value, indented, without colours: for pages that show many."""
+    return _cut(value if isinstance(value, str) else _indented(value))
+
+
 def highlight_json(value: Any) -> Markup:
     """Any JSON value, indented; a plain text as it is."""
     text = value if isinstance(value, str) else _indented(value)

@@ -56,6 +56,9 @@ MENU = (
     Item("/dead-letters", "Dead letters", "letters", "d"),
     Item("/approvals", "Approvals", "approvals", "a"),
     Item("/schedules", "Schedules", "schedules", "s"),
+    Item("/sync", "Sync", "sync", "y"),
+    Item("/audit", "Audit", "audit", "u", Role.ADMIN),
+    Item("/tokens", "Tokens", "tokens", "t", Role.ADMIN),
 )
 
 

@@ -14,7 +14,7 @@ from markupsafe import Markup, escape
 
 from automata import __version__
 from automata.api.wire import encode
-from automata.web.code import highlight_json
+from automata.web.code import highlight_json, plain_json
 from automata.web.icons import icon
 
 STATIC = Path(__file__).parent / "static"
@@ -39,6 +39,7 @@ def environment() -> Environment:
         "embedded": embedded,
         "json": json_text,
         "pretty": highlight_json,
+        "plain": plain_json,
         "first_line": first_line,
         "plural": plural,
     }

@@ -85,7 +85,7 @@ def test_a_rollback_moves_every_flow_pins_visibly_and_is_released(use):
         assert shown["attempts"][0]["status"] == "rolled_back"
         released = (await site.http.post(f"{where}/release")).json()
         assert released["pinned"] is None
-        assert released["hinted_at"], "the controller is woken"
+        assert released["asked_at"], "the controller is woken"
         assert (await site.http.post(f"{where}/release")).json() == released
 
     use(test)

@@ -18,9 +18,9 @@ from automata.flow.model import Flow
 from automata.services.controller import Controller, Pace
 from automata.store.database import Database
 from automata.store.flows import put_api_flow
-from automata.store.hints import hint
+from automata.store.hints import ask, hint
 from automata.store.pins import release, roll_back
-from automata.store.sync import SourceRow, list_attempts, list_sources, lock_source
+from automata.store.sync import AttemptRow, SourceRow, list_attempts, list_sources, lock_source
 from automata.sync.conditions import conditions
 from automata.sync.reconcile import sync_once
 from automata.sync.source import Source
@@ -69,6 +69,10 @@ class Room:
         async with self.db.transaction() as conn:
             await hint(conn, [(await self.row()).id])
 
+    async def ask(self) -> None:
+        async with self.db.transaction() as conn:
+            await ask(conn, (await self.row()).id)
+
     async def execute(self, statement: str) -> None:
         async with self.db.transaction() as conn:
             await conn.execute(statement.encode())
@@ -81,6 +85,10 @@ class Room:
                 " WHERE archived_at IS NULL"
             )
             return dict(await cursor.fetchall())
+
+    async def last(self) -> AttemptRow:
+        async with self.db.connection() as conn:
+            return (await list_attempts(conn, (await self.row()).id, 1))[0]
 
     async def attempts(self) -> list[tuple[str, str | None]]:
         """Status and commit, the oldest first."""
@@ -179,12 +187,35 @@ def test_a_hint_that_found_a_commit_makes_polls_rare_until_one_comes_without(fol
     follow(test)
 
 
-def test_a_hint_ends_the_pause(follow: Callable[[Test], None]) -> None:
+def test_who_asks_for_a_look_has_what_is_stuck_tried_again_and_makes_no_poll_rare(
+    follow: Callable[[Test], None],
+) -> None:
+    async def test(room: Room) -> None:
+        turn = room.controller.turn
+        room.commit(one=2)
+        await room.ask()
+        assert await turn() == PACE.interval_sec, "no webhook announced it"
+        room.commit(one="wrong")
+        await turn()
+        failed = await room.last()
+        await turn()
+        assert await room.last() == failed, "what is stuck is not tried again by itself"
+        await room.ask()
+        await turn()
+        again = await room.last()
+        assert (again.id, again.error) == (failed.id, failed.error)
+        assert again.finished_at > failed.finished_at
+
+    follow(test)
+
+
+@pytest.mark.parametrize("wake", ["hint", "ask"])
+def test_a_hint_ends_the_pause(follow: Callable[[Test], None], wake: str) -> None:
     async def test(room: Room) -> None:
         stop = asyncio.Event()
         running = asyncio.create_task(room.controller.run(stop))
         room.commit(one=2)
-        await room.hint()
+        await getattr(room, wake)()
         for _ in range(1000):
             if await room.current() == {"one": 2, "two": 1}:
                 break

@@ -76,7 +76,7 @@ def test_a_rollback_restores_versions_names_and_who_was_there(in_transaction, ma
         await back_to(conn, source, B)
         assert await current(conn) == before, "and forward again"
         row = await release(conn, await lock_source(conn, source.id))
-        assert (row.pinned_at, row.hinted_at is not None) == (None, True)
+        assert (row.pinned_at, row.asked_at is not None) == (None, True)
         assert await release(conn, row) == row
 
     in_transaction(test)

@@ -8,7 +8,7 @@ from automata.web.page import CSP
 from automata.web.templating import STATIC
 from tests.web.conftest import Site, Use, read
 
-PAGES = ("/", "/?span=7d", "/flows", "/runs", "/dead-letters", "/approvals", "/schedules")
+PAGES = ("/", "/?span=7d", "/flows", "/runs", "/dead-letters", "/approvals", "/schedules", "/sync", "/audit", "/tokens")
 HOSTILE = "<script>alert(1)</script>"
 
 

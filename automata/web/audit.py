@@ -1,0 +1,59 @@
+"""The log of changes: who did what, from where, with what was there before and after."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict
+from urllib.parse import quote
+
+from fastapi import Request
+from starlette.responses import Response
+
+from automata.access.principal import Role
+from automata.api.audit import Object
+from automata.api.desk import Desk
+from automata.api.query import Cursor, Limit, Word, cursor_of
+from automata.store.audit import AuditFilter, AuditRow, list_audit
+from automata.web.page import render
+from automata.web.page import router as pages
+from automata.web.query import Moment, link
+
+HERE = "/audit"
+_PAGES = {"flow": "/flows", "run": "/runs", "letter": "/dead-letters", "source": "/sync"}
+_THING = re.compile(r"([a-z]+)/([A-Za-z0-9._-]+)")
+
+router = pages(least=Role.ADMIN)
+
+
+@router.get(HERE)
+async def index(
+    request: Request,
+    actor: Word = None,
+    action: Word = None,
+    object: Object = None,
+    since: Moment = None,
+    until: Moment = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Response:
+    """The newest first; an action that ends in a dot means all of its kind."""
+    filter = AuditFilter(actor or None, action or None, object or None, since, until)
+    async with Desk.of(request).db.connection() as conn:
+        found = await list_audit(conn, filter, after=cursor_of(cursor, 1, number=True), limit=limit)
+    filters = asdict(filter)
+    more = {"limit": limit if limit != 50 else None}
+    return render(
+        request,
+        "audit.html",
+        entries=[(row, page_of(row)) for row in found.items],
+        filters=filters,
+        filtered=any(filters.values()),
+        next=found.next and link(HERE, filters, **more, cursor=found.next),
+        first=link(HERE, filters, **more) if cursor else "",
+    )
+
+
+def page_of(row: AuditRow) -> str:
+    """The address of the page about what was changed, empty where there is none."""
+    found = _THING.fullmatch(row.object)
+    return f"{_PAGES[found[1]]}/{quote(found[2])}" if found and found[1] in _PAGES else ""

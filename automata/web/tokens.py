@@ -1,0 +1,114 @@
+"""Tokens: which there are, and new ones, whose text is shown once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import Request
+from starlette.responses import Response
+
+from automata.access.principal import Role
+from automata.access.tokens import DEFAULT_DAYS, MOST_DAYS
+from automata.api.access_shapes import RotateRequest, TokenRequest
+from automata.api.auth import actor
+from automata.api.bodies import valid
+from automata.api.desk import Desk
+from automata.api.query import Cursor, Limit, cursor_of, labels_of
+from automata.api.tokens import make, make_anew, take_back
+from automata.errors import AutomataError, Conflict, Invalid
+from automata.store.tokens import TokenRow, list_tokens
+from automata.web.forms import read_form
+from automata.web.page import lead_to, render
+from automata.web.page import router as pages
+from automata.web.query import link
+
+HERE = "/tokens"
+FIELDS: Mapping[str, str] = {"name": "", "role": "viewer", "mail": "", "labels": "", "days": str(DEFAULT_DAYS)}
+
+router = pages(least=Role.ADMIN)
+
+
+@router.get(HERE)
+async def index(request: Request, revoked: bool = False, limit: Limit = 50, cursor: Cursor = None) -> Response:
+    """By name, without their texts."""
+    async with Desk.of(request).db.connection() as conn:
+        found = await list_tokens(conn, revoked=revoked, after=cursor_of(cursor, 2), limit=limit)
+    filters = {"revoked": "true" if revoked else None, "limit": limit if limit != 50 else None}
+    return render(
+        request,
+        "tokens.html",
+        tokens=found.items,
+        revoked=revoked,
+        days=DEFAULT_DAYS,
+        is_open=Desk.of(request).entrance.open,
+        next=found.next and link(HERE, filters, cursor=found.next),
+        first=link(HERE, filters) if cursor else "",
+    )
+
+
+@router.get(f"{HERE}/new")
+async def form(request: Request) -> Response:
+    return _form(request, FIELDS)
+
+
+@router.post(HERE)
+async def create(request: Request) -> Response:
+    """Make a token, or show the form again with what is wrong."""
+    given = await read_form(request)
+    fields = {name: given.get(name, "").strip() for name in FIELDS}
+    try:
+        asked = valid(TokenRequest, {**fields, "days": _days(fields["days"]), "labels": _labels(fields["labels"])})
+        text, row = await make(Desk.of(request), actor(request), asked)
+    except (Invalid, Conflict) as error:
+        return _form(request, fields, error)
+    return _shown(request, text, row, 201)
+
+
+@router.post(f"{HERE}/{{key}}/rotate")
+async def rotate(request: Request, key: str) -> Response:
+    """Another text for the same token; the one before is refused within five seconds."""
+    given = await read_form(request)
+    try:
+        asked = valid(RotateRequest, {"days": _days(given.get("days", str(DEFAULT_DAYS)))})
+        text, row = await make_anew(Desk.of(request), actor(request), key, asked.days)
+    except Conflict as error:
+        return lead_to(request, HERE, str(error), bad=True)
+    return _shown(request, text, row, 200)
+
+
+@router.post(f"{HERE}/{{key}}/revoke")
+async def revoke(request: Request, key: str) -> Response:
+    """Refused within five seconds, and its sessions end."""
+    row = await take_back(Desk.of(request), actor(request), key)
+    return lead_to(request, HERE, f"The token {row.name} is revoked.")
+
+
+def _form(request: Request, fields: Mapping[str, str], error: AutomataError | None = None) -> Response:
+    shown: dict[str, Any] = {
+        "fields": fields,
+        "error": error,
+        "wrong": (error.pointer or "").strip("/").partition("/")[0] if error else "",
+        "roles": [role.word for role in Role],
+        "most_days": MOST_DAYS,
+    }
+    return render(request, "token_new.html", error.status if error else 200, **shown)
+
+
+def _shown(request: Request, text: str, row: TokenRow, status: int) -> Response:
+    return render(request, "token_shown.html", status, text=text, row=row)
+
+
+def _days(text: str) -> int:
+    """Raises Invalid."""
+    if not text.isascii() or not text.isdigit() or len(text) > 5:
+        raise Invalid("The days are a whole number.", pointer="/days")
+    return int(text)
+
+
+def _labels(text: str) -> dict[str, str]:
+    """`name=value` words. Raises Invalid."""
+    try:
+        return labels_of(text.split())
+    except Invalid as error:
+        raise Invalid(error.message, code=error.code, pointer="/labels") from error
