@@ -1,9 +1,12 @@
-"""Writes docs/errors.md from the codes themselves: python -m automata.cli.reference > docs/errors.md."""
+"""Writes the pages of docs/ that are made from the program itself: python -m automata.cli.reference [FOLDER]."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 
+from automata.cli.reference_language import language_page
 from automata.errors import Conflict, Invalid, Missing, Refused, Unavailable, Usage
 from automata.flow.codes import CODES as FLOW_CODES
 from automata.sandbox.codes import CODES as TEST_CODES
@@ -47,5 +50,15 @@ def _table(title: str, codes: Mapping[str, str]) -> list[str]:
     return [f"## {title}", "", "| code | |", "|---|---|", *rows, ""]
 
 
+def pages(folder: Path) -> dict[Path, str]:
+    """The made pages of a folder of documentation, as they should be."""
+    language = folder / "language.md"
+    return {
+        folder / "errors.md": errors_page(),
+        language: language_page(language.read_text(encoding="utf-8")),
+    }
+
+
 if __name__ == "__main__":
-    print(errors_page(), end="")
+    for page, text in pages(Path(sys.argv[1] if len(sys.argv) > 1 else "docs")).items():
+        page.write_text(text, encoding="utf-8")

@@ -10,6 +10,7 @@ MAX_TEXT = 10_000
 # Ten years: past any business process, and far from where adding it to a date overflows.
 MAX_DELAY_SEC = 10 * 366 * 86_400
 MAX_RESPONSE_BYTES = 100 * 1024 * 1024
+DEFAULT_RESPONSE_BYTES = 10 * 1024 * 1024
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 Schema = dict[str, Any]
@@ -27,8 +28,9 @@ def or_template(schema: Schema, description: str) -> Schema:
     return {"anyOf": [schema, ref("template")], "description": description}
 
 
-def number(low: float, high: float, description: str, kind: str = "number") -> Schema:
-    return {"type": kind, "minimum": low, "maximum": high, "description": description}
+def number(low: float, high: float, description: str, kind: str = "number", default: float | None = None) -> Schema:
+    usual = {} if default is None else {"default": default}
+    return {"type": kind, "minimum": low, "maximum": high, **usual, "description": description}
 
 
 def flag(description: str, default: bool = False) -> Schema:
@@ -105,7 +107,9 @@ HTTP_CONFIG: Schema = closed(
         },
         "follow_redirects": flag("Follow redirects; each target is vetted again.", True),
         "verify_tls": flag("Check the server's certificate.", True),
-        "max_response_bytes": number(1, MAX_RESPONSE_BYTES, "The largest response that is read (10 MiB).", "integer"),
+        "max_response_bytes": number(
+            1, MAX_RESPONSE_BYTES, "The largest response that is read.", "integer", DEFAULT_RESPONSE_BYTES
+        ),
     },
     ("url",),
     **{"not": {"required": ["body", "form"]}},

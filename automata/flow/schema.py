@@ -55,14 +55,14 @@ _TIMEOUT: Schema = {
 }
 _RETRY = closed(
     {
-        "max_attempts": number(1, MAX_ATTEMPTS, "Attempts with the first one (1).", "integer"),
+        "max_attempts": number(1, MAX_ATTEMPTS, "Attempts, the first one among them.", "integer", 1),
         "backoff": {
             "enum": ["fixed", "linear", "exponential"],
             "default": "exponential",
             "description": "How the delay grows.",
         },
-        "initial_delay_ms": number(0, MAX_RETRY_DELAY_MS, "Before the second attempt (1000).", "integer"),
-        "max_delay_ms": number(0, MAX_RETRY_DELAY_MS, "No delay is longer (60000).", "integer"),
+        "initial_delay_ms": number(0, MAX_RETRY_DELAY_MS, "Before the second attempt.", "integer", 1000),
+        "max_delay_ms": number(0, MAX_RETRY_DELAY_MS, "No delay is longer.", "integer", 60_000),
         "jitter": {
             "enum": ["full", "none"],
             "default": "full",
@@ -111,7 +111,7 @@ _SCHEDULE = closed(
         },
         "cron": text("Five fields: minute, hour, day of month, month, day of week.", 200),
         "interval_sec": number(MIN_INTERVAL_SEC, MAX_INTERVAL_SEC, "Seconds between two runs."),
-        "timezone": text("An IANA time zone such as Europe/Berlin (UTC).", 100),
+        "timezone": text("An IANA time zone such as Europe/Berlin.", 100) | {"default": "UTC"},
         "inputs": {"type": "object", "maxProperties": MAX_INPUTS, "description": "Inputs of each run."},
         "enabled": flag("Whether it fires.", True),
         "catchup": {
@@ -124,7 +124,7 @@ _SCHEDULE = closed(
             "default": "allow",
             "description": "What happens while the run before is still active.",
         },
-        "jitter_sec": number(0, 86_400, "Start up to so many seconds later."),
+        "jitter_sec": number(0, 86_400, "Start up to so many seconds later.", default=0),
         "starting_deadline_sec": number(1, MAX_INTERVAL_SEC, "A run later than this counts as missed."),
     },
     ("name",),

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from automata.engine.retry import Failure
+from automata.flow.configs import DEFAULT_RESPONSE_BYTES
 
 Scope = Literal["response", "result"]
 
-DEFAULT_MAX_BYTES = 10 * 1024 * 1024
+DEFAULT_MAX_BYTES = DEFAULT_RESPONSE_BYTES
 
 
 @dataclass(frozen=True, slots=True)

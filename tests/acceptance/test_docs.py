@@ -18,7 +18,6 @@ import pytest
 from typer.main import get_command
 
 from automata.cli.app import app
-from automata.cli.reference import errors_page
 from automata.engine.states import TASK_TRANSITIONS, RunStatus
 
 ROOT = Path(__file__).parents[2]
@@ -50,11 +49,6 @@ def test_every_command_of_a_code_block_exists_with_its_options(page: Path) -> No
 def test_every_make_target_that_is_named_exists(page: Path) -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     assert set(MAKE.findall(page.read_text(encoding="utf-8"))) <= targets
-
-
-def test_the_page_of_errors_has_every_code_as_it_is() -> None:
-    page = (ROOT / "docs/errors.md").read_text(encoding="utf-8")
-    assert page == errors_page(), "write it anew: python -m automata.cli.reference > docs/errors.md"
 
 
 def test_the_page_of_concepts_draws_every_state_and_every_transition_of_a_task() -> None:
