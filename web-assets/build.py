@@ -32,7 +32,7 @@ def build() -> bool:
     if _made() == digest:
         STAMP.touch()
         return False
-    _npm("ci")
+    install()
     shutil.rmtree(STATIC, ignore_errors=True)
     STATIC.mkdir(parents=True)
     _bundle()
@@ -42,6 +42,11 @@ def build() -> bool:
     # Written last: a build that was cut short is done again.
     STAMP.write_text(json.dumps({"digest": digest}) + "\n", encoding="utf-8")
     return True
+
+
+def install() -> None:
+    """The packages of the lock, in node_modules/. Raises CannotBuild."""
+    _npm("ci")
 
 
 def _digest() -> str:
