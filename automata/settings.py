@@ -75,6 +75,9 @@ class Settings:
     hook_body_bytes: int = 1024 * 1024  # of a webhook's delivery; max_body_bytes bounds it too
     hook_tolerance_sec: float = 300.0  # between a delivery's timestamp and our clock
     sync_webhook_secret: str = field(default="", repr=False)  # of the forge's webhook; a second line is the old one
+    github_repo: str = ""  # OWNER/NAME of `repo` on GitHub, whose pull requests are the authority then
+    github_api: str = "https://api.github.com"  # or https://HOST/api/v3
+    github_token: str = field(default="", repr=False)
     # logs
     log_level: str = "info"
     log_format: str = "text"  # or json

@@ -230,6 +230,7 @@ def _on(
 ) -> T:
     """Do something with the proposals of a repository, on its database."""
     from automata.cli.database import database
+    from automata.proposals.forge import forge_of, page_of
     from automata.proposals.life import Reviewing
     from automata.store.database import Database
     from automata.store.migrate import upgrade
@@ -241,7 +242,8 @@ def _on(
 
     async def run(url: str) -> T:
         async with await Database.open(url, max_size=3) as db:
-            return await work(await Reviewing.open(db, source, who))
+            forge = forge_of(settings, source)
+            return await work(await Reviewing.open(db, source, who, forge=forge, page=page_of(settings)))
 
     with database(settings) as url:
         if not settings.database_url:

@@ -112,11 +112,13 @@ def controller(
 
 def controllers_of(settings: Settings, branch: str | None) -> dict[str, Callable[[Database], Part]]:
     """What makes the loop of each source, by the name that health shows. Raises Usage for a source that cannot be."""
+    from automata.proposals.forge import forge_of
     from automata.services.controller import Controller, Pace, source_label
     from automata.sync.source import source_of, sources_of
 
     def loop(source: Source) -> Callable[[Database], Part]:
-        return lambda db: Controller(db, source, Pace.of(settings)).run
+        forge = forge_of(settings, source)
+        return lambda db: Controller(db, source, Pace.of(settings), forge).run
 
     if not settings.sources:
         return {"controller": loop(source_of(settings, branch))}

@@ -34,6 +34,7 @@ from automata.git.mirror import Mirror
 from automata.git.names import shown
 from automata.proposals.content import Pair, pairs
 from automata.proposals.facts import Base, Facts, changes_project, find_base, find_facts
+from automata.proposals.forge import Forge, must_pull, pull_text, refuse_on_forge, tell_check, with_reviews
 from automata.proposals.refusals import (
     check_comment,
     expect_head,
@@ -73,10 +74,20 @@ class Reviewing:
     base: Base
     row: SourceRow
     checker: Checker = rehearse
+    forge: Forge | None = None
+    page: str = ""  # where the console shows a proposal: `https://…/proposals/`
 
     @classmethod
     async def open(
-        cls, db: Database, source: Source, actor: Person, checker: Checker = rehearse, *, fetched: bool = False
+        cls,
+        db: Database,
+        source: Source,
+        actor: Person,
+        checker: Checker = rehearse,
+        *,
+        fetched: bool = False,
+        forge: Forge | None = None,
+        page: str = "",
     ) -> Reviewing:
         """Fetches, unless the caller did. Raises Missing, Usage, Unavailable."""
         source = source.checked()
@@ -86,7 +97,7 @@ class Reviewing:
             row = await ensure_source(
                 conn, source.name, branch=base.branch, environment=source.environment, path=source.path
             )
-        return cls(db, source, actor, mirror, base, row, checker)
+        return cls(db, source, actor, mirror, base, row, checker, forge, page)
 
     # -- looking ---------------------------------------------------------------------------------------------------
 
@@ -104,7 +115,10 @@ class Reviewing:
         return [await self._facts(row) for row in rows]
 
     async def find(self, key: str) -> Facts:
-        """One proposal by its number or branch. Raises Missing, and Unavailable for a branch that cannot be read."""
+        """One proposal by its number or branch, with what was said of it on the forge.
+
+        Raises Missing, and Unavailable for a branch that cannot be read, or a forge that does not answer.
+        """
         broken: AutomataError | None = None
         try:
             await self._notice(key)
@@ -122,7 +136,10 @@ class Reviewing:
             with suppress(AutomataError):  # the facts say what is wrong with it
                 await self._notice(row.branch)
             row = await self._row(str(row.number))
-        return await self._facts(row)
+        facts = await self._facts(row)
+        if self.forge and facts.row.state == "PENDING_REVIEW" and facts.head:
+            return await with_reviews(self.forge, facts)
+        return facts
 
     async def _notice(self, branch: str) -> None:
         """Where a branch is now, if it is a proposal's."""
@@ -220,19 +237,27 @@ class Reviewing:
         return await self._again(facts)
 
     async def submit(self, key: str) -> Facts:
-        """Ask for a review."""
+        """Ask for a review; on a forge, by a pull request."""
         facts = still_open(await self.find(key))
+        if self.forge:
+            await self.forge.open_pull(
+                facts.row.branch, facts.base.branch, facts.row.title, pull_text(facts, self.page)
+            )
         return await self._move(facts, "PENDING_REVIEW")
 
     async def close(self, key: str) -> Facts:
-        """End it unapplied; its branch stays. Another push makes it a new proposal."""
-        return await self._move(still_open(await self.find(key), there=False), "CLOSED")
+        """End it unapplied; its branch stays, and its pull request is closed. Another push makes it a new proposal."""
+        facts = still_open(await self.find(key), there=False)
+        if self.forge and (pull := await self.forge.pull(facts.row.branch, facts.base.branch)):
+            await self.forge.close_pull(pull)
+        return await self._move(facts, "CLOSED")
 
     async def review(self, key: str, *, approve: bool, comment: str, head: str | None = None) -> Facts:
         """Say yes or no to exactly what there is now. No ends the proposal. Who had a hand in it has no say.
 
         `head` is what was looked at, a SHA or the beginning of one: Conflict (`head_moved`) when it is another now.
         """
+        refuse_on_forge(self.forge)
         facts = still_open(await self.find(key))
         expect_head(facts, head)
         refuse_draft(facts)
@@ -288,11 +313,30 @@ class Reviewing:
             )
         applied = await self._applied(facts, made, self.base.sha, check, str(self.actor))
         still_open(replace(facts, row=await self._row(str(facts.row.number))))
-        await asyncio.to_thread(move, self.mirror, self.base.branch, self.base.sha, made)
+        if self.forge:
+            applied = await self._merge_there(self.forge, facts, applied)
+        else:
+            await asyncio.to_thread(move, self.mirror, self.base.branch, self.base.sha, made)
         await self._record(facts.row.id, applied, (*store.OPEN, "REJECTED", "CLOSED"))
         synced = await sync_once(self.db, self.source)
         self.base = await asyncio.to_thread(find_base, self.mirror, self.source)
         return await self._again(facts), synced
+
+    async def _merge_there(self, forge: Forge, facts: Facts, applied: Applied) -> Applied:
+        """Merge the pull request. A forge merges into its base as that is by then: what else came in is seen after."""
+        pull = await must_pull(forge, facts.row.branch, facts.base.branch)
+        await asyncio.to_thread(self.mirror.fetch)
+        if await asyncio.to_thread(self.mirror.resolve, self.base.branch) != self.base.sha:
+            raise Conflict(f"{self.base.branch} moved.", code="base_moved", hint="Look again; nothing was merged.")
+        title = f"Merge pull request #{pull.number}: {facts.row.title}"
+        made = await forge.merge(pull, facts.head, title, f"Proposal: {facts.row.id}")
+        await asyncio.to_thread(self.mirror.fetch)
+        commits = await asyncio.to_thread(brought, self.mirror, self.base.sha, made)
+        applied = replace(applied, merge_sha=made, commits=commits)
+        if await asyncio.to_thread(tree_of, self.mirror, made) == facts.merge.tree:
+            return applied
+        log.warning("proposal %s was merged beside another change, so its check is of another tree", facts.row.number)
+        return replace(applied, check_id=None, review_ids=[])
 
     async def applicable(self, key: str, *, head: str | None = None) -> Facts:
         """What `apply` would merge, but for the check. Raises Refused, Conflict."""
@@ -316,11 +360,17 @@ class Reviewing:
         report = await self.checker(self.mirror.path, self.source.path, self.source.environment, self.base.sha, made)
         async with self.db.transaction() as conn:
             check = await store.add_check(conn, facts.row.id, facts.binding, passed=bool(report["ok"]), report=report)
+        if self.forge:
+            pull = await self.forge.pull(facts.row.branch, facts.base.branch)
+            await tell_check(self.forge, facts.head, pull, report, self.page and f"{self.page}{number}")
         return made, check
 
     async def _applied(self, facts: Facts, made: str, before: str, check: CheckRow | None, by: str | None) -> Applied:
         commits = await asyncio.to_thread(brought, self.mirror, before, made)
-        return Applied(made, commits, by, check.id if check else None, [one.id for one in facts.approvals])
+        async with self.db.transaction() as conn:
+            # What was said on the forge is kept once it counts; until then the forge is asked each time.
+            kept = [one.id or (await store.keep_review(conn, facts.row.id, one)).id for one in facts.approvals]
+        return Applied(made, commits, by, check.id if check else None, kept)
 
     async def _record(self, id: UUID, applied: Applied, states: Collection[store.State]) -> None:
         """It is applied, unless it is in none of `states` by now."""

@@ -23,6 +23,7 @@ from automata.git.branches import Person
 from automata.proposals import rehearsal
 from automata.proposals.content import path_of, refuse_outside, written
 from automata.proposals.facts import Facts
+from automata.proposals.forge import forge_of, page_of
 from automata.proposals.life import Checker, Reviewing
 from automata.proposals.view import detail, summary
 from automata.settings import Settings
@@ -97,7 +98,15 @@ class Proposals:
         try:
             await self.fetching(source, 0.0 if fresh else READ_AGE_SEC)
             async with self._seats:
-                yield await Reviewing.open(self.db, source, actor, self.checker, fetched=True)
+                yield await Reviewing.open(
+                    self.db,
+                    source,
+                    actor,
+                    self.checker,
+                    fetched=True,
+                    forge=forge_of(self.settings, source),
+                    page=page_of(self.settings),
+                )
         finally:
             self._waiting -= 1
 

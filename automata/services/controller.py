@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from automata.errors import AutomataError, Conflict, Unavailable
+from automata.proposals.forge import Forge, tell_sync
 from automata.settings import Settings
 from automata.store.database import Database
 from automata.store.hints import saw
@@ -60,11 +61,14 @@ _Times = tuple[datetime | None, datetime | None]  # of a row: hinted_at, asked_a
 class Controller:
     """`stuck` is the commit that failed for good, and is not tried again; `failures` count those that may pass.
 
-    `announced` says that the last commit that was new had been announced by a webhook.
+    `announced` says that the last commit that was new had been announced by a webhook. `forge` is told what became of
+    each commit.
     """
 
-    def __init__(self, db: Database, source: Source, pace: Pace) -> None:
+    def __init__(self, db: Database, source: Source, pace: Pace, forge: Forge | None = None) -> None:
         self._db = db
+        self._forge = forge
+        self._told = ""
         self._source = source.checked()
         self._pace = pace
         self._labels = (source_label(self._source), source.environment)
@@ -99,6 +103,7 @@ class Controller:
             return self._later(error)
         except AutomataError as error:
             self._give_up(error)
+            await self._tell(self.stuck, error)
         self.failures = 0
         return self._pace.hinted_sec if self.announced else self._pace.interval_sec
 
@@ -137,6 +142,13 @@ class Controller:
             log.info("sync: %s", report.summary())
             self._drift_at = 0.0
         await self._saw(row, report.sha, hinted, current=True)
+        await self._tell(report.sha)
+
+    async def _tell(self, sha: str | None, error: AutomataError | None = None) -> None:
+        """Tell the forge, once a commit and outcome."""
+        if self._forge and sha and self._told != f"{sha} {error}":
+            self._told = f"{sha} {error}"
+            await tell_sync(self._forge, sha, self._source.environment, error)
 
     async def _saw(self, row: SourceRow | None, sha: str | None, hinted: bool, *, current: bool = False) -> None:
         """Tell where the branch is; `row` is from before that was known, `current` says that the flows are there."""

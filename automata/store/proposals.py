@@ -231,6 +231,11 @@ async def add_review(conn: Connection, id: UUID, bound: Binding, *, approved: bo
     )
 
 
+async def keep_review(conn: Connection, id: UUID, said: ReviewRow) -> ReviewRow:
+    """What somebody said elsewhere, as a row of its own."""
+    return await add_review(conn, id, said.binding, approved=said.approved, by=said.by, comment=said.comment)
+
+
 async def list_checks(conn: Connection, id: UUID, limit: int = 20) -> list[CheckRow]:
     async with conn.cursor(row_factory=class_row(CheckRow)) as cursor:
         await cursor.execute(
