@@ -138,9 +138,13 @@ async def drive(
     types: Mapping[str, Any] | None = None,
     secrets: Mapping[str, str] | None = None,
     tracing: Tracing | None = None,
+    joined: bool = True,
     **settings: Any,
 ) -> AsyncIterator[Drive]:
-    """Orchestrator and worker run until the block ends; `types` are more step types that the worker knows."""
+    """Orchestrator and worker run until the block ends; `types` are more step types that the worker knows.
+
+    `joined`: they hand each other work as in one process; else they meet in the database alone.
+    """
     play, broker, stop = Play(), LocalBroker(), asyncio.Event()
     chosen = Settings(**{"poll_sec": 0.1, "heartbeat_sec": 1.0, **settings})
     transport = HttpTransport(EgressPolicy(allow_loopback=True))
@@ -148,8 +152,12 @@ async def drive(
         plans = Plans(db)
         every = {"play": play, **(types or {})}
         worker = Worker(db, broker, plans, every, transport, chosen, secrets=Secrets(secrets), tracing=tracing)
+        hands = worker if joined else None
+        orchestrator = Orchestrator(db, broker, plans, instant_rules(), chosen, tracing, hands)
+        if joined:
+            worker.join(orchestrator.finish)
         loops = [
-            asyncio.create_task(Orchestrator(db, broker, plans, instant_rules(), chosen, tracing).run(stop)),
+            asyncio.create_task(orchestrator.run(stop)),
             asyncio.create_task(worker.run(stop)),
         ]
         try:

@@ -31,7 +31,8 @@ class StepState:
     error: Error | None = None
 
 
-@dataclass(frozen=True, slots=True)
+# Values, though not frozen: a frozen one costs three times as much to make, and a batch makes thousands.
+@dataclass(slots=True)
 class RunView:
     """What templates and decisions may know of a run; `cancelled`: someone asked for its end.
 
@@ -89,7 +90,7 @@ class InstantRule(Protocol):
     def wake(self, since: datetime, now: datetime, arrived: Any = None) -> Done | WaitUntil: ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Start:
     """Queue this step for workers; `reads` are the steps whose task rows its templates need.
 
@@ -118,7 +119,7 @@ class Child:
     call: Call
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Settled:
     """A final state that nobody but the engine decided. `since` is None for what never began."""
 
@@ -136,7 +137,7 @@ class RunResult:
     error: Error | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Decision:
     """One answer. `needs` with `asks`, and `drop`, come alone, and ask to be asked again in the same transaction.
 

@@ -1,9 +1,10 @@
 """The orchestrator: takes wake-ups in batches, asks the engine what happens next, writes it down.
 
 Failure argument. One batch is one transaction. If it dies, nothing of it happened and the wake-ups are still there;
-if its reply is lost after COMMIT, the wake-ups are gone and so is the need. No state is kept between batches but
-compiled versions. A run whose advance raises does not hold the others up: its wake-ups go back for later, and after
-`MAX_LOSSES` times the run fails with the reason, where a person can see it.
+if its reply is lost after COMMIT, the wake-ups are gone and so is the need. Results of a worker in this process are a
+batch too: accepted, advanced and handed over in one transaction, under the same lock of the run. No state is kept
+between batches but compiled versions. A run whose advance raises does not hold the others up: its wake-ups go back for
+later, and after `MAX_LOSSES` times the run fails with the reason, where a person can see it.
 """
 
 from __future__ import annotations
@@ -11,69 +12,46 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from psycopg import AsyncConnection
 
 from automata.broker.contract import RUNS_FINISHED, RUNS_PENDING, TASKS_COMPLETED, Broker, tasks_ready
-from automata.engine.advance import Decision, InstantRule, RunView, StepState, Timer, advance
-from automata.engine.decision import FOREVER
+from automata.engine.advance import Decision, InstantRule, StepState, advance
 from automata.engine.states import RunStatus, TaskStatus
 from automata.errors import AutomataError, Invalid
-from automata.flow.compile import Plan
 from automata.services.admission import A_MOMENT, RECHECK, Applicant, admit, let_next, slot_of
-from automata.services.children import Resolved, arrivals, resolve
-from automata.services.plans import Compiled, Plans
+from automata.services.children import arrivals, resolve
+from automata.services.handover import Handover, Hands
+from automata.services.plans import Plans
 from automata.services.spans import child_of, run_ended
+from automata.services.turns import Outcome, Turn, turn_of
 from automata.settings import Settings
-from automata.store import queue, slots
-from automata.store.codec import dumps
-from automata.store.database import Database
-from automata.store.queue import Changes, Loaded, NewRun, WakeUp
+from automata.store import queue, slots, tasks
+from automata.store.codec import loads
+from automata.store.database import Connection, Database
+from automata.store.queue import WakeUp
+from automata.store.tasks import Result
 from automata.telemetry import RUNS_ENDED
 from automata.tracing import Tracing
 
 log = logging.getLogger(__name__)
 
+Also = Callable[[Connection], Awaitable[None]]
+
 MAX_LOSSES = 5
+FINISH_FIRST_SEC = 0.02  # what is begun goes before what is new, but holds it up no longer
 BUSY_PAUSE_SEC = 0.005  # another orchestrator holds a run for about one batch
-
-
-@dataclass(slots=True)
-class _Turn:
-    """One run in one batch: what is known of it, and what is decided."""
-
-    loaded: Loaded
-    compiled: Compiled
-    view: RunView
-    states: dict[str, StepState]
-    fired: dict[str, Any]  # what arrived; None where only time passed
-    wakeups: list[WakeUp]
-    decision: Decision = field(default_factory=Decision)
-    answers: dict[str, Resolved | Invalid] = field(default_factory=dict)
-    slot: str | None = None  # of the flow's `concurrency`
-    decided: bool = False
-
-    @property
-    def plan(self) -> Plan:
-        assert self.compiled.plan is not None  # whoever asks has looked
-        return self.compiled.plan
-
-    @property
-    def is_new(self) -> bool:
-        """Whether the run begins with this turn, if anybody lets it."""
-        steps = {item.step for item in self.wakeups}
-        return queue.CREATED in steps and queue.CANCEL not in steps
 
 
 @dataclass(frozen=True, slots=True)
 class _Done:
     """What a batch did: runs that ended (how, which error), lanes with work, runs to look at, slots with more room."""
 
-    ended: list[tuple[_Turn, str, Any]]
+    ended: list[tuple[Turn, str, Any]]
     lanes: set[str]
     touched: list[UUID]
     freed: list[str]
@@ -88,13 +66,16 @@ class Orchestrator:
         rules: Mapping[str, InstantRule],
         settings: Settings,
         tracing: Tracing | None = None,
+        hands: Hands | None = None,
     ) -> None:
+        """`hands` is the worker of this very process, which gets what is decided without a claim of its own."""
         self._db = db
         self._broker = broker
         self._plans = plans
         self._rules = rules
         self._settings = settings
         self._tracing = tracing
+        self._hands = hands
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set; an unreachable database is waited for."""
@@ -111,12 +92,41 @@ class Orchestrator:
 
     async def turn(self) -> float:
         """Advance one batch; returns the seconds that may pass before the next one is worth taking."""
-        async with self._db.transaction() as conn:
-            wakeups, busy = await queue.take(conn, self._settings.batch)
-            if wakeups:
-                done = await self._advance_batch(conn, wakeups)
+        if self._hands:
+            await self._hands.caught_up(FINISH_FIRST_SEC)
+        with Handover(self._hands) as handover:
+            async with self._db.transaction() as conn:
+                wakeups, busy = await queue.take(conn, self._settings.batch)
+                if wakeups:
+                    done = await self._advance_batch(conn, wakeups, handover)
         if not wakeups:
             return BUSY_PAUSE_SEC if busy else await self._until_due()
+        await self._follow(done)
+        return 0
+
+    async def finish(self, results: Sequence[Result], also: Also) -> set[tuple[UUID, str]]:
+        """Accept results and advance their runs, all in one transaction; `also` writes what else belongs to it.
+
+        Returns the accepted ones. Another orchestrator may have one of the runs in hand: it finds the wake-up.
+        """
+        with Handover(self._hands) as handover:
+            async with self._db.transaction() as conn:
+                here = await tasks.finish(conn, results)
+                rest = [one for one in results if one.fence not in here]
+                there = await tasks.complete(conn, rest) if rest else set()
+                await also(conn)
+                # A late result is as good a text as an accepted one: only what was accepted may be read by others.
+                taken = [one for one in results if one.fence in here]
+                wakeups = [WakeUp(one.run_id, one.step, None, 0) for one in taken]
+                outputs = {(one.run_id, one.step): one.outputs for one in taken if one.status == TaskStatus.SUCCEEDED}
+                done = await self._advance_batch(conn, wakeups, handover, outputs)
+        await self._follow(done)
+        if there:
+            self._broker.ring(TASKS_COMPLETED)
+        return {(one.run_id, one.step) for one in taken} | there
+
+    async def _follow(self, done: _Done) -> None:
+        """After the commit: tell whoever has something to do now."""
         if done.freed:
             async with self._db.transaction() as conn:
                 await let_next(conn, done.freed)
@@ -127,9 +137,8 @@ class Orchestrator:
         if done.ended:
             self._broker.ring(RUNS_FINISHED, [str(turn.loaded.id) for turn, _, _ in done.ended])
             self._tell(done.ended)
-        return 0
 
-    def _tell(self, ended: Sequence[tuple[_Turn, str, Any]]) -> None:
+    def _tell(self, ended: Sequence[tuple[Turn, str, Any]]) -> None:
         for turn, status, error in ended:
             RUNS_ENDED.labels(status).inc()
             if self._tracing:
@@ -141,20 +150,27 @@ class Orchestrator:
             due = await queue.next_due(conn, queue.ADVANCE)
         return self._settings.poll_sec if due is None else min(max(due, BUSY_PAUSE_SEC), self._settings.poll_sec)
 
-    async def _advance_batch(self, conn: AsyncConnection[Any], wakeups: Sequence[WakeUp]) -> _Done:
+    async def _advance_batch(
+        self,
+        conn: AsyncConnection[Any],
+        wakeups: Sequence[WakeUp],
+        handover: Handover,
+        outputs: Mapping[tuple[UUID, str], str | None] | None = None,
+    ) -> _Done:
         by_run: defaultdict[UUID, list[WakeUp]] = defaultdict(list)
         for item in wakeups:
             by_run[item.run_id].append(item)
         turns = await self._load(conn, by_run)
-        changes = _Outcome(retried=[turn.loaded.id for turn in turns if turn.loaded.attempt > 1])
+        retried = [turn.loaded.id for turn in turns if turn.loaded.attempt > 1]
+        changes = Outcome(retried=retried, hand_to=handover.to, fresh=outputs or {})
         if limited := [turn for turn in turns if turn.compiled.plan and turn.compiled.plan.concurrency]:
             await self._admit(conn, limited, changes)
-        asking = [turn for turn in turns if not turn.decided and self._decide(turn, changes)]
+        asking = [turn for turn in turns if not turn.decided and self._decide(turn, changes, handover)]
         while asking:
             await self._fetch(conn, asking, changes)
-            asking = [turn for turn in asking if self._decide(turn, changes)]
+            asking = [turn for turn in asking if self._decide(turn, changes, handover)]
         touched = await self._reach_others(conn, turns, changes)
-        await queue.apply(conn, changes)
+        await self._write(conn, changes, handover)
         if changes.freed:
             await slots.give_up(conn, list(changes.freed))
         if crashed := [item for turn in turns if turn.decision is _CRASHED for item in turn.wakeups]:
@@ -162,7 +178,31 @@ class Orchestrator:
         lanes = {row[2] for row in changes.enqueue} - {queue.ADVANCE}
         return _Done(changes.ended, lanes, touched, list(changes.freed.values()))
 
-    async def _admit(self, conn: AsyncConnection[Any], turns: Sequence[_Turn], changes: _Outcome) -> None:
+    async def _write(self, conn: AsyncConnection[Any], changes: Outcome, handover: Handover) -> None:
+        unread = changes.unread()
+        found = await self._outputs(conn, unread, changes) if unread else {}
+        complete = await queue.apply(conn, changes)
+        claims = changes.claims(found)
+        if not complete:
+            ours = await tasks.still_held(conn, [(row[0], row[1], row[5]) for row in changes.hand])
+            claims = [item for item in claims if item[0].fence in ours]
+        handover.claims = claims
+
+    async def _outputs(
+        self, conn: AsyncConnection[Any], wanted: Sequence[tuple[UUID, str]], changes: Outcome
+    ) -> dict[tuple[UUID, str], tuple[str, Any]]:
+        """(status, outputs) of steps; what the worker handed in a moment ago is not asked for."""
+        fresh = changes.fresh
+        found: dict[tuple[UUID, str], tuple[str, Any]] = {
+            key: (TaskStatus.SUCCEEDED, None if (text := fresh[key]) is None else loads(text))
+            for key in wanted
+            if key in fresh
+        }
+        if unknown := [key for key in wanted if key not in fresh]:
+            found |= await queue.load_outputs(conn, unknown)
+        return found
+
+    async def _admit(self, conn: AsyncConnection[Any], turns: Sequence[Turn], changes: Outcome) -> None:
         """Which of these runs may begin under their flows' `concurrency`; the others' turns are over."""
         for turn in turns:
             self._find_slot(turn, changes)
@@ -186,7 +226,7 @@ class Orchestrator:
                 turn.decided = True
         changes.orphans += verdicts.to_cancel
 
-    def _find_slot(self, turn: _Turn, changes: _Outcome) -> None:
+    def _find_slot(self, turn: Turn, changes: Outcome) -> None:
         context = {"inputs": turn.view.inputs, "vars": turn.view.vars}
         try:
             turn.slot = slot_of(turn.plan, turn.loaded.flow_id, context)
@@ -196,17 +236,17 @@ class Orchestrator:
                 changes.end(turn, RunStatus.FAILED, None, reason)
                 turn.decided = True
 
-    async def _load(self, conn: AsyncConnection[Any], by_run: Mapping[UUID, list[WakeUp]]) -> list[_Turn]:
+    async def _load(self, conn: AsyncConnection[Any], by_run: Mapping[UUID, list[WakeUp]]) -> list[Turn]:
         loaded = await queue.load(conn, list(by_run))
         plans = await self._plans.get(run.version_id for run in loaded)
         waited = [item for run in loaded for item in by_run[run.id] if item.reads]
         arrived = await arrivals(conn, waited) if waited else {}
-        return [_turn(run, plans[run.version_id], by_run[run.id], arrived) for run in loaded]
+        return [turn_of(run, plans[run.version_id], by_run[run.id], arrived) for run in loaded]
 
-    async def _reach_others(self, conn: AsyncConnection[Any], turns: Sequence[_Turn], changes: _Outcome) -> list[UUID]:
+    async def _reach_others(self, conn: AsyncConnection[Any], turns: Sequence[Turn], changes: Outcome) -> list[UUID]:
         """Write the children that steps start, cancel those that nobody waits for; in the parents' transaction."""
         for turn in turns:
-            changes.orphans += _orphans(turn)
+            changes.orphans += turn.orphans()
         if self._tracing:
             runs = {turn.loaded.id: turn.loaded for turn in turns}
             changes.children = [child_of(self._tracing, child, runs) for child in changes.children]
@@ -216,7 +256,7 @@ class Orchestrator:
             await queue.request_cancel(conn, changes.orphans)
         return [run.id for run in changes.children] + changes.orphans + [run for run, _ in changes.wake]
 
-    def _decide(self, turn: _Turn, changes: _Outcome) -> bool:
+    def _decide(self, turn: Turn, changes: Outcome, handover: Handover) -> bool:
         """Ask the engine; True when it must be asked again with more."""
         if turn.compiled.plan is None:
             error = {"code": "bad_version", "message": str(turn.compiled.error)}
@@ -224,7 +264,7 @@ class Orchestrator:
             return False
         try:
             decision = advance(
-                turn.compiled.plan, turn.view, turn.states, turn.fired, turn.loaded.now, self._rules, _errors(turn)
+                turn.compiled.plan, turn.view, turn.states, turn.fired, turn.loaded.now, self._rules, turn.errors()
             )
         except Exception as error:
             log.exception("advance of run %s raised", turn.loaded.id)
@@ -233,17 +273,17 @@ class Orchestrator:
         turn.decision = decision
         if decision.needs or decision.asks or decision.drop:
             return True
-        _collect(turn, turn.compiled.plan, decision, changes)
+        changes.collect(turn, handover)
         return False
 
-    def _give_up(self, turn: _Turn, error: Exception, changes: _Outcome) -> Decision:
+    def _give_up(self, turn: Turn, error: Exception, changes: Outcome) -> Decision:
         if max(item.losses for item in turn.wakeups) < MAX_LOSSES:
             return _CRASHED
         reason = {"code": "engine_error", "message": f"{type(error).__name__}: {error}"}
         changes.end(turn, RunStatus.FAILED, None, reason)
         return Decision()
 
-    async def _fetch(self, conn: AsyncConnection[Any], turns: Sequence[_Turn], changes: _Outcome) -> None:
+    async def _fetch(self, conn: AsyncConnection[Any], turns: Sequence[Turn], changes: Outcome) -> None:
         """Get what the engine asked for: outputs, and the truth about work that it wants back."""
         if drops := [(turn.loaded.id, step, turn.view.cancelled) for turn in turns for step in turn.decision.drop]:
             changes.orphans += await queue.drop(conn, drops)
@@ -252,7 +292,7 @@ class Orchestrator:
             for turn in turns:
                 turn.answers |= {ask.step: answers[turn.loaded.id, ask.step] for ask in turn.decision.asks}
         wanted = [(turn.loaded.id, step) for turn in turns for step in {*turn.decision.needs, *turn.decision.drop}]
-        found = await queue.load_outputs(conn, wanted)
+        found = await self._outputs(conn, wanted, changes)
         for turn in turns:
             for step in turn.decision.needs:
                 status, outputs = found[turn.loaded.id, step]
@@ -265,93 +305,3 @@ class Orchestrator:
 
 
 _CRASHED = Decision()
-
-
-@dataclass(slots=True)
-class _Outcome(Changes):
-    """What a batch writes, and what it does to runs that are not of the batch."""
-
-    children: list[NewRun] = field(default_factory=list)
-    orphans: list[UUID] = field(default_factory=list)
-    freed: dict[UUID, str] = field(default_factory=dict)
-    ended: list[tuple[_Turn, str, Any]] = field(default_factory=list)
-
-    def end(self, turn: _Turn, status: RunStatus, outputs: Any, error: Any) -> None:
-        run = turn.loaded
-        self.finish.append((run.id, run.flow_id, status, run.began or run.now, outputs, error))
-        self.ended.append((turn, status, error))
-        if run.parent:
-            self.wake.append(run.parent)
-        if turn.slot:
-            self.freed[run.id] = turn.slot
-
-
-def _errors(turn: _Turn) -> dict[str, Exception | None]:
-    return {step: answer if isinstance(answer, Invalid) else None for step, answer in turn.answers.items()}
-
-
-def _orphans(turn: _Turn) -> list[UUID]:
-    """Children whose waiting step is over without their word."""
-    over = {item.step for item in turn.decision.settle}
-    unheard = [item for item in turn.wakeups if item.step in over and _is_unheard(turn.fired.get(item.step))]
-    return queue.awaited(item.reads for item in unheard)
-
-
-def _is_unheard(arrived: Any) -> bool:
-    return isinstance(arrived, dict) and "status" in arrived and arrived["status"] is None
-
-
-def _turn(run: Loaded, compiled: Compiled, wakeups: list[WakeUp], arrived: Mapping[tuple[UUID, str], Any]) -> _Turn:
-    states = {
-        step: StepState(TaskStatus(status), since, error=error) for step, (status, error, since) in run.states.items()
-    }
-    fired: dict[str, Any] = {}
-    for item in wakeups:
-        if item.step not in (queue.CREATED, queue.CANCEL) and item.step not in states:
-            fired[item.step] = arrived.get((run.id, item.step))  # no result and no longer queued: a timer that was due
-            states[item.step] = StepState(TaskStatus.RUNNING, item.queued_at)
-    view = RunView(
-        id=str(run.id),
-        flow=compiled.flow,
-        version=compiled.number,
-        attempt=run.attempt,
-        trigger=run.trigger,
-        scheduled_for=run.scheduled_for,
-        created_at=run.created_at,
-        inputs=run.inputs,
-        vars=compiled.variables,
-        cancelled=any(item.step == queue.CANCEL for item in wakeups),
-        resumed=run.resumed,
-    )
-    return _Turn(run, compiled, view, states, fired, wakeups)
-
-
-def _collect(turn: _Turn, plan: Plan, decision: Decision, changes: _Outcome) -> None:
-    run = turn.loaded
-    known = {item.step: item.reads for item in turn.wakeups}
-    for start in decision.start:
-        given = () if start.item is None else (queue.ITEM, dumps(start.item))
-        reads = queue.SEPARATOR.join((*given, *start.reads))
-        changes.enqueue.append((run.id, start.step, plan.step(start.step).queue, None, run.version_id, reads))
-    for timer in decision.wait:
-        reads = _reads_of(timer, known.get(timer.step, ()))
-        changes.enqueue.append((run.id, timer.step, queue.ADVANCE, timer.until, run.version_id, reads))
-    for child in decision.call:
-        made = turn.answers[child.step]
-        assert isinstance(made, Resolved)  # the engine calls what was answered so
-        new = made.new_run(run, child.step)
-        changes.children.append(new)
-        waits, until = ("wait", FOREVER) if child.call.wait else ("nowait", None)
-        reads = queue.SEPARATOR.join((queue.CHILD, str(new.id), waits))
-        changes.enqueue.append((run.id, child.step, queue.ADVANCE, until, run.version_id, reads))
-    for item in decision.settle:
-        changes.settle.append((run.id, item.step, item.status, item.since or run.now, item.outputs, item.error))
-    if result := decision.result:
-        changes.end(turn, result.status, result.outputs, result.error)
-
-
-def _reads_of(timer: Timer, known: Sequence[str]) -> str:
-    """What the row of a waiting step says beside its time: what it said before, or what it asks of whom."""
-    if known:
-        return queue.SEPARATOR.join(known)
-    return "" if timer.note is None else queue.SEPARATOR.join((queue.APPROVAL, timer.note))

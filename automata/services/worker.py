@@ -14,9 +14,9 @@ import os
 import random
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -27,6 +27,7 @@ from automata.engine.states import TaskStatus
 from automata.errors import AutomataError, Unavailable
 from automata.flow.compile import Plan
 from automata.services import spans, tally
+from automata.services.leases import Leases
 from automata.services.plans import Compiled, Plans
 from automata.settings import Settings
 from automata.steps.contract import Outcome, StepContext, StepType, Transport
@@ -40,7 +41,7 @@ from automata.store.database import Connection, Database
 from automata.store.queue import next_due
 from automata.store.recordings import Kept
 from automata.store.tasklogs import TaskLog
-from automata.store.tasks import Claim, Result, Retry
+from automata.store.tasks import Claim, Result, Retry, new_fence
 from automata.telemetry import RESULTS_LATE, SLOTS, SLOTS_BUSY
 from automata.tracing import Tracing
 
@@ -49,16 +50,13 @@ log = logging.getLogger(__name__)
 BUSY_PAUSE_SEC = 0.005  # another worker is claiming the very rows that are ready
 MAX_LOSSES = 5  # workers that one task may take down before it is called poison
 OFFER_AGAIN_SEC = 0.5
-WATCH_SEC = 1.0
-STOP_BEFORE_LEASE_SEC = 5.0  # a call that could not be renewed ends this long before its lease does
+HAND_IN_LOOPS = 2  # one computes while the other waits for the disk
+QUICK_SEC = 0.02  # a call that others may wait for without anybody noticing
+PACE_SHARE = 0.05  # of the last call in the pace
+MOST_BATCHES = 4  # of outcomes that wait to be handed in
 
 
-@dataclass(slots=True)
-class _Held:
-    claim: Claim
-    call: asyncio.Task[None]
-    safe_until: float  # monotonic; the lease, less the margin
-    since: float
+Finish = Callable[[Sequence[Result], Callable[[Connection], Awaitable[None]]], Awaitable[set[tuple[UUID, str]]]]
 
 
 class Worker:
@@ -84,35 +82,104 @@ class Worker:
         self._lanes = list(settings.queues)
         self._secrets = secrets or Secrets()
         self._tracing = tracing
-        self._held: dict[UUID, _Held] = {}  # by fence
+        self._leases = Leases(db, settings)
+        self._held = self._leases.held
         self._done: list[Result | Retry] = []
         self._kept: dict[UUID, Kept] = {}  # by fence: what a recorded attempt goes into the database with
         self._logs: dict[UUID, TaskLog] = {}  # by fence: what an attempt said
         self._handing_in = asyncio.Event()
-        self._flushing = asyncio.Lock()
+        self._flushing = asyncio.Semaphore(HAND_IN_LOOPS)
         self._freed = asyncio.Event()
+        # What an orchestrator of this process may hand over (services/handover.py).
+        self._finish: Finish | None = None
+        self._reserved = 0
+        self._slots = asyncio.Semaphore(settings.concurrency)
+        self._pace_sec = 1.0  # what a call takes of late
+        self._handing = 0  # outcomes in batches that are being committed
+        self._behind = set(self._lanes)  # lanes where older work may wait in the database
+        self._taking = False  # new work, from the database and by hand
+        self._open = False  # somebody renews leases and hands outcomes in
         SLOTS.set(settings.concurrency)
-        SLOTS_BUSY.set_function(lambda: len(self._held))
+        SLOTS_BUSY.set_function(lambda: min(settings.concurrency, len(self._held) - len(self._done) - self._handing))
+
+    def join(self, finish: Finish) -> None:
+        """Hand outcomes in through the orchestrator of this process: accepted and advanced at once."""
+        self._finish = finish
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop`, then drain: claim nothing, finish within `drain_sec`, give the rest back."""
         try:
             async with asyncio.TaskGroup() as group:
-                parts = (self._hand_in_loop, self._heartbeat_loop, self._watch_loop)
+                parts = (*[self._hand_in_loop] * HAND_IN_LOOPS, self._leases.heartbeat, self._leases.watch)
                 loops = [group.create_task(part()) for part in parts]
+                self._open = self._taking = True
                 await self._claim_loop(stop)
+                self._taking = False
                 await self._drain()
                 for loop in loops:
                     loop.cancel()
         finally:
+            self._open = self._taking = False
             self._abandon()
+
+    # -- what the orchestrator of this process hands over -----------------------------------------------------------
+
+    @property
+    def lease_sec(self) -> float:
+        return self._settings.lease_sec
+
+    def reserve(self, lane: str) -> UUID | None:
+        """A slot and the fence for it; None when there is no slot, or older work of the lane waits for one."""
+        if not self._taking or lane in self._behind or lane not in self._lanes:
+            return None
+        if self._free() <= 0:
+            self._behind.add(lane)
+            return None
+        self._reserved += 1
+        return new_fence()
+
+    async def caught_up(self, most_sec: float) -> None:
+        """Returns when few outcomes wait to be handed in, or after so many seconds."""
+        until = time.monotonic() + most_sec
+        while (left := until - time.monotonic()) > 0 and len(self._done) + self._handing > self._settings.batch:
+            self._freed.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._freed.wait(), left)
+
+    def give_back(self, slots: int) -> None:
+        self._reserved -= slots
+        self._freed.set()
+
+    def begin(self, claims: Sequence[tuple[Claim, Compiled]], asked: float) -> None:
+        """Run what was claimed since `asked` (monotonic), each in a slot that was reserved for it.
+
+        A worker whose loops are gone renews no leases: it starts nothing, and these run out.
+        """
+        if self._open:
+            tally.claimed([claim for claim, _ in claims])
+            for claim, compiled in claims:
+                self._start(claim, compiled, asked)
+        self.give_back(len(claims))
+
+    def _free(self) -> int:
+        """Tasks that may be taken on. While the database takes no outcomes they pile up here only so far.
+
+        Quick calls have the next batch at hand, so that nobody waits for a slot that is free again before the commit.
+        """
+        ended = len(self._done) + self._handing
+        ahead = self._settings.batch if self._pace_sec < QUICK_SEC else 0
+        room = self._settings.concurrency + ahead - (len(self._held) - ended)
+        return min(room, MOST_BATCHES * self._settings.batch - ended) - self._reserved
+
+    def _start(self, claim: Claim, compiled: Compiled, asked: float) -> None:
+        self._leases.hold(claim, asyncio.create_task(self._execute(claim, compiled)), asked)
 
     # -- claiming ------------------------------------------------------------------------------------------------
 
     async def _claim_loop(self, stop: asyncio.Event) -> None:
         with self._broker.listen(*map(tasks_ready, self._lanes)) as bell:
             while not stop.is_set():
-                free = self._settings.concurrency - len(self._held)
+                free = self._free()
                 if free <= 0:
                     self._freed.clear()
                     await _either(self._freed, stop)
@@ -134,10 +201,8 @@ class Worker:
         if claims:
             tally.claimed(claims)
             plans = await self._plans.get({claim.version_id for claim in claims})
-            safe_until = asked + self._settings.lease_sec - STOP_BEFORE_LEASE_SEC
             for claim in claims:
-                call = asyncio.create_task(self._execute(claim, plans[claim.version_id]))
-                self._held[claim.fence] = _Held(claim, call, safe_until, asked)
+                self._start(claim, plans[claim.version_id], asked)
         return len(claims)
 
     async def _claim_from_lanes(self, conn: Connection, limit: int) -> list[Claim]:
@@ -145,8 +210,11 @@ class Worker:
         claims: list[Claim] = []
         self._lanes.append(self._lanes.pop(0))
         for lane in self._lanes:
-            if left := limit - len(claims):
-                claims += await tasks.claim(conn, lane, left, self._settings.lease_sec, self.name)
+            if not (left := limit - len(claims)):
+                break
+            found = await tasks.claim(conn, lane, left, self._settings.lease_sec, self.name)
+            (self._behind.discard if len(found) < left else self._behind.add)(lane)
+            claims += found
         return claims
 
     async def _until_due(self) -> float:
@@ -160,7 +228,10 @@ class Worker:
     async def _execute(self, claim: Claim, compiled: Compiled) -> None:
         said, began = AttemptLog(self._secrets.mask), time.monotonic()
         try:
-            outcome, policy = await self._outcome(claim, compiled, said)
+            async with self._slots:
+                began = time.monotonic()  # a call that waits for its slot is not slow
+                outcome, policy = await self._outcome(claim, compiled, said)
+                self._pace_sec += (time.monotonic() - began - self._pace_sec) * PACE_SHARE
         except asyncio.CancelledError:
             self._held.pop(claim.fence, None)
             self._kept.pop(claim.fence, None)
@@ -179,6 +250,7 @@ class Worker:
             self._logs[claim.fence] = TaskLog(claim.run.id, claim.step, claim.attempt, said.text())
         self._done.append(_verdict(claim, outcome, delay))
         self._handing_in.set()
+        self._freed.set()
 
     async def _outcome(self, claim: Claim, compiled: Compiled, said: AttemptLog) -> tuple[Outcome, Any]:
         if compiled.plan is None:
@@ -199,11 +271,11 @@ class Worker:
             transport = spans.TracedTransport(transport, spans.place_of(self._tracing, claim))
         recorder = RecordingTransport(transport) if compiled.plan.recording else None
         call = StepContext(
-            run_id=str(claim.run.id),
+            run_id=view.id,
             step=claim.step,
             attempt=claim.attempt,
             timeout_sec=step.timeout_sec,
-            idempotency_key=f"{claim.run.id}:{claim.step}",
+            idempotency_key=f"{view.id}:{claim.step}",
             transport=LoggedTransport(recorder or transport, said, self._secrets.mask),
             log=said.say,
             mask=self._secrets.mask,
@@ -229,20 +301,25 @@ class Worker:
     async def _hand_in_loop(self) -> None:
         while True:
             await self._handing_in.wait()
-            self._handing_in.clear()
+            if len(self._done) <= max(1, self._settings.batch // HAND_IN_LOOPS):
+                self._handing_in.clear()
             await self._flush()
 
     async def _flush(self) -> None:
         """While one batch is being committed the next one gathers: the batch size follows the load by itself."""
+        most = max(1, self._settings.batch // HAND_IN_LOOPS)
         async with self._flushing:
             while self._done:
-                batch, self._done = self._done[: self._settings.batch], self._done[self._settings.batch :]
+                batch, self._done = self._done[:most], self._done[most:]
+                self._handing += len(batch)
                 try:
                     await self._hand_in(batch)
+                    self._handing -= len(batch)
                 except Unavailable as error:
                     # The leases are renewed meanwhile, so offering the outcomes again is safe. A lost reply is safe
                     # too: what was accepted has no fence any more.
                     log.warning("worker: %d outcomes wait: %s", len(batch), error)
+                    self._handing -= len(batch)
                     self._done[:0] = batch
                     await asyncio.sleep(OFFER_AGAIN_SEC)
 
@@ -275,76 +352,52 @@ class Worker:
     async def _commit(self, batch: list[Result | Retry]) -> None:
         results = [item for item in batch if isinstance(item, Result)]
         retries = [item for item in batch if isinstance(item, Retry)]
-        async with self._db.transaction() as conn:
-            accepted = await tasks.complete(conn, results) if results else set()
-            if retries:
-                await tasks.retry(conn, retries)
-            if self._kept:
-                # Of a late result too: the call was made, and a replay may need its answer.
-                await recordings.keep(conn, [self._kept[item.fence] for item in batch if item.fence in self._kept])
-            if self._logs:
-                await tasklogs.keep(conn, [self._logs[item.fence] for item in batch if item.fence in self._logs])
+
+        also = partial(self._write_rest, batch, retries)
+        accepted = await self._advanced(results, also)
+        if accepted is None:
+            async with self._db.transaction() as conn:
+                accepted = await tasks.complete(conn, results) if results else set()
+                await also(conn)
+            if accepted:
+                self._broker.ring(TASKS_COMPLETED)
         for item in batch:
             self._kept.pop(item.fence, None)
             self._logs.pop(item.fence, None)
         if refused := len(results) - len(accepted):
             log.info("worker: %d late results refused", refused)
             RESULTS_LATE.inc(refused)
-        if accepted:
-            self._broker.ring(TASKS_COMPLETED)
         if retries:
             for lane in self._lanes:
                 self._broker.ring(tasks_ready(lane))
 
-    # -- leases --------------------------------------------------------------------------------------------------
+    async def _write_rest(self, batch: list[Result | Retry], retries: list[Retry], conn: Connection) -> None:
+        """What belongs to outcomes beside the results."""
+        if retries:
+            await tasks.retry(conn, retries)
+        if self._kept:
+            # Of a late result too: the call was made, and a replay may need its answer.
+            await recordings.keep(conn, [self._kept[item.fence] for item in batch if item.fence in self._kept])
+        if self._logs:
+            await tasklogs.keep(conn, [self._logs[item.fence] for item in batch if item.fence in self._logs])
 
-    async def _heartbeat_loop(self) -> None:
-        while True:
-            await asyncio.sleep(self._settings.heartbeat_sec * random.uniform(0.8, 1.0))  # noqa: S311 - jitter
-            try:
-                await self._renew()
-            except AutomataError as error:
-                log.warning("worker: leases not renewed: %s", error)
-            self._stop_unsafe()
+    async def _advanced(
+        self, results: Sequence[Result], also: Callable[[Connection], Awaitable[None]]
+    ) -> set[tuple[UUID, str]] | None:
+        """The accepted ones when the orchestrator of this process took them, and their runs a step further.
 
-    async def _renew(self) -> None:
-        held = dict(self._held)
-        if not held:
-            return
-        asked = time.monotonic()
-        async with self._db.connection() as conn:
-            ours = await tasks.renew(conn, _rows(held), self._settings.lease_sec)
-        for fence, item in held.items():
-            if fence in ours:
-                item.safe_until = asked + self._settings.lease_sec - STOP_BEFORE_LEASE_SEC
-            elif fence in self._held:
-                item.call.cancel()  # cancelled, or someone else's by now
-
-    def _stop_unsafe(self) -> None:
-        for item in list(self._held.values()):
-            if time.monotonic() > item.safe_until:
-                item.call.cancel()
-
-    async def _watch_loop(self) -> None:
-        """Calls that were cancelled end within a second or two, wherever the cancel came from.
-
-        One statement a second while calls are under way that are older than that, none otherwise; short calls are
-        over before anybody could cancel them.
+        None when there is no such orchestrator, or the batch is too much for it: results must not wait for what else
+        may be wrong with a run.
         """
-        while True:
-            await asyncio.sleep(WATCH_SEC)
-            old = time.monotonic() - WATCH_SEC
-            held = {fence: item for fence, item in self._held.items() if item.since <= old and not item.call.done()}
-            if not held:
-                continue
-            try:
-                async with self._db.connection() as conn:
-                    ours = await tasks.still_held(conn, _rows(held))
-            except AutomataError:
-                continue  # the heartbeat says it louder
-            for fence, item in held.items():
-                if fence not in ours and fence in self._held:
-                    item.call.cancel()
+        if self._finish is None or not results:
+            return None
+        try:
+            return await self._finish(results, also)
+        except Unavailable:
+            raise
+        except Exception:
+            log.exception("worker: %d results are handed in without advancing their runs", len(results))
+            return None
 
     # -- leaving -------------------------------------------------------------------------------------------------
 
@@ -352,7 +405,11 @@ class Worker:
         """Finish what finishes in time; what does not is given back at once instead of when its lease ends."""
         with suppress(TimeoutError):
             async with asyncio.timeout(self._settings.drain_sec):
-                while self._held:
+                while self._held or self._reserved:
+                    self._freed.clear()
+                    if self._reserved:  # a batch that is being committed hands them over, or gives them back
+                        await self._freed.wait()
+                        continue
                     await asyncio.wait([item.call for item in self._held.values()])
                     await self._flush()
         if self._held:
@@ -376,12 +433,9 @@ class Worker:
             item.call.cancel()
         self._held.clear()
         self._done.clear()
+        self._handing = 0
         self._kept.clear()
         self._logs.clear()
-
-
-def _rows(held: Mapping[UUID, _Held]) -> list[tuple[UUID, str, UUID]]:
-    return [(item.claim.run.id, item.claim.step, fence) for fence, item in held.items()]
 
 
 def _view(claim: Claim, compiled: Compiled) -> RunView:

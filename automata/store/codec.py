@@ -20,6 +20,9 @@ def dumps(value: Any) -> str:
         return json.dumps(value, ensure_ascii=False, allow_nan=False).encode(errors="replace").decode()
 
 
+loads = orjson.loads
+
+
 def dumps_or_none(value: Any) -> str | None:
     """Like `dumps`, but None stays an SQL NULL."""
     return None if value is None else dumps(value)

@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import uuid_utils.compat
 from psycopg import AsyncConnection
 
 from automata.store.codec import dumps_or_none
@@ -21,7 +22,8 @@ from automata.store.queue import ITEM, code_of, columns, load_outputs
 from automata.store.sql import statement
 
 
-@dataclass(frozen=True, slots=True)
+# Values, though not frozen: a frozen one costs three times as much to make, and a batch makes thousands.
+@dataclass(slots=True)
 class RunInfo:
     id: UUID
     trigger: str
@@ -32,7 +34,7 @@ class RunInfo:
     traceparent: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Claim:
     """`losses`: how many workers were lost with this task. `reads`: step -> (status, outputs).
 
@@ -52,7 +54,7 @@ class Claim:
     item: tuple[int, Any] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Result:
     """`outputs` is JSON text already: the worker encoded it when it checked that it can be stored."""
 
@@ -64,13 +66,18 @@ class Result:
     error: Any = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Retry:
     run_id: UUID
     step: str
     fence: UUID
     delay_ms: int
     error: Any
+
+
+def new_fence() -> UUID:
+    """Random: one that a database crash forgot can never be handed out again."""
+    return uuid_utils.compat.uuid4()
 
 
 async def claim(conn: AsyncConnection[Any], lane: str, limit: int, lease_sec: float, worker: str) -> list[Claim]:
@@ -118,21 +125,27 @@ def _item(reads: Sequence[str]) -> tuple[int, Any] | None:
 
 async def complete(conn: AsyncConnection[Any], results: Sequence[Result]) -> set[tuple[UUID, str]]:
     """Write results; returns the accepted ones. The rest lost their lease or were cancelled: drop them."""
-    rows = [
-        (
-            item.run_id,
-            item.step,
-            item.fence,
-            item.status,
-            item.outputs,
-            dumps_or_none(item.error),
-            code_of(item.error) if item.status == "FAILED" else None,
-        )
-        for item in results
-    ]
-    names = ("run_id", "step", "fence", "status", "outputs", "error", "code")
-    cursor = await conn.execute(statement("complete"), columns(names, rows))
+    cursor = await conn.execute(statement("complete"), columns(_RESULT, [_row(item) for item in results]))
     return set(await cursor.fetchall())
+
+
+async def finish(conn: AsyncConnection[Any], results: Sequence[Result]) -> set[UUID]:
+    """Like `complete`, with the run's lock taken and no wake-up left: advance these runs before the transaction ends.
+
+    Returns the fences of the accepted ones. The others were not accepted here, because another orchestrator holds the
+    run, or at all: `complete` knows.
+    """
+    rows = sorted((_row(item) for item in results), key=lambda row: row[:2])
+    cursor = await conn.execute(statement("finish"), columns(_RESULT, rows))
+    return {fence for (fence,) in await cursor.fetchall()}
+
+
+_RESULT = ("run_id", "step", "fence", "status", "outputs", "error", "code")
+
+
+def _row(item: Result) -> tuple[Any, ...]:
+    code = code_of(item.error) if item.status == "FAILED" else None
+    return item.run_id, item.step, item.fence, item.status, item.outputs, dumps_or_none(item.error), code
 
 
 async def retry(conn: AsyncConnection[Any], retries: Sequence[Retry]) -> set[tuple[UUID, str]]:

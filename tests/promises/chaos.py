@@ -1,13 +1,15 @@
 """Runs by the thousand while processes, the broker and the database are killed: python -m tests.promises.chaos --help.
 
-What it starts: two APIs, orchestrators, workers and schedulers each, an embedded PostgreSQL of its own with fsync on,
-and a RabbitMQ node. A seed fixes who is killed, how, and in what order; when is up to the machine. At the end the
-history checker joins what clients were told, what the database holds and what the ledger saw.
+What it starts: two APIs, orchestrators, workers and schedulers each (with --joined two processes with all parts in
+them, and some apart), an embedded PostgreSQL of its own with fsync on, and a RabbitMQ node. A seed fixes who is killed,
+how, and in what order; when is up to the machine. At the end the history checker joins what clients were told, what the
+database holds and what the ledger saw.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import itertools
 import os
 import random
@@ -32,10 +34,11 @@ from tests.promises.clients import start
 from tests.promises.fleet import Member
 from tests.promises.history import Figures, chain, check_chain
 from tests.promises.ledger import Ledger
-from tests.promises.processes import environment, until
+from tests.promises.processes import environment, make_repo, until
 from tests.rabbitmq import Node
 
 PARTS = ("api", "api", "orchestrator", "orchestrator", "worker", "worker", "scheduler", "scheduler")
+JOINED = ("api", "up", "up", "orchestrator", "worker")  # in `up` an orchestrator hands work to the worker beside it
 CLIENTS = 32
 
 
@@ -65,7 +68,11 @@ class Chaos:
         self.database = Database(place / "data")
         more = {"AUTOMATA_AMQP_URL": node.url()} if node else {}
         env = environment(self.database.url, **more)
-        self.members = [Member(part, env, log=place / f"{part}{n}.log") for n, part in enumerate(parts)]
+        repo = make_repo(place / "repo", {"name": "other", "steps": [{"id": "a", "type": "transform"}]})
+        options = {"up": ("--repo", str(repo))}
+        self.members = [
+            Member(part, env, *options.get(part, ()), log=place / f"{part}{n}.log") for n, part in enumerate(parts)
+        ]
         self.done: Counter[str] = Counter()
 
     def start(self) -> None:
@@ -161,7 +168,14 @@ def deploy(chaos: Chaos, flow: dict[str, object]) -> None:
         client.put("/api/v1/flows/chain", json=flow).raise_for_status()
 
 
-def play(runs: int, kills: int, seed: int, broker: bool = True, say: Callable[[str], None] = print) -> Figures:
+def play(
+    runs: int,
+    kills: int,
+    seed: int,
+    broker: bool = True,
+    parts: tuple[str, ...] = PARTS,
+    say: Callable[[str], None] = print,
+) -> Figures:
     place = Path(tempfile.mkdtemp(prefix="automata-chaos-", dir="/tmp"))
     place.chmod(0o755)
     node = Node(place / "rabbit") if broker else None
@@ -169,7 +183,7 @@ def play(runs: int, kills: int, seed: int, broker: bool = True, say: Callable[[s
     try:
         if node:
             node.start()
-        chaos = Chaos(place, seed, node)
+        chaos = Chaos(place, seed, node, parts)
         with Ledger(0.01) as ledger:
             try:
                 chaos.start()
@@ -241,7 +255,10 @@ if __name__ == "__main__":
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=int(os.environ.get("AUTOMATA_SEED") or random.randrange(2**32)))
     parser.add_argument("--without-broker", action="store_true")
+    parser.add_argument("--joined", action="store_true")
     given = parser.parse_args()
     print(f"AUTOMATA_SEED={given.seed}", flush=True)
-    play(given.runs, given.kills, given.seed, not given.without_broker, lambda text: print(text, flush=True)).check()
+    parts = JOINED if given.joined else PARTS
+    say = functools.partial(print, flush=True)
+    play(given.runs, given.kills, given.seed, not given.without_broker, parts, say).check()
     sys.exit(0)

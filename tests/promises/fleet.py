@@ -38,10 +38,11 @@ class Member:
         if self.log:
             errors.close()  # type: ignore[union-attr]
         assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        assert line, f"{self.part} ended with {self.process.wait(10)} before it was up"
-        self.address = json.loads(line)["url"]
-        return self
+        for line in self.process.stdout:
+            if url := json.loads(line).get("url"):
+                self.address = url
+                return self
+        raise AssertionError(f"{self.part} ended with {self.process.wait(10)} before it was up")
 
     def signal(self, number: signal.Signals) -> None:
         assert self.process is not None

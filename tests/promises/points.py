@@ -24,7 +24,8 @@ POINTS = {
     "written, not committed": ("automata.store.queue", "apply", "after"),
     "claimed, not called": ("automata.services.worker", "execute_step", "before"),
     "called, not handed in": ("automata.services.worker", "execute_step", "after"),
-    "accepted, not committed": ("automata.store.tasks", "complete", "after"),
+    "accepted, not advanced": ("automata.store.tasks", "finish", "after"),
+    "handed over, not begun": ("automata.services.worker.Worker", "begin", "before"),
     "committed, no bell": ("automata.broker.local.LocalBroker", "ring", "before"),
 }
 # The steps of a sync as reconcile.py names them, and what lies between the last of them and the next look.

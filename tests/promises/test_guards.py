@@ -35,6 +35,34 @@ GUARDS = [
         "tests/store/test_queue.py::test_a_late_result_is_refused_and_the_second_worker_s_is_accepted",
     ),
     Guard(
+        "fence of a result that moves its run",
+        "automata/store/sql/finish.sql",
+        " AND queue.fence = given.fence",
+        "",
+        "tests/store/test_queue.py::test_a_result_that_moves_its_run_needs_its_fence",
+    ),
+    Guard(
+        "a result moves no run that somebody has in hand",
+        "automata/store/sql/finish.sql",
+        "AND pg_try_advisory_xact_lock(hashtextextended(given.run_id::text, 0))",
+        "",
+        "tests/store/test_queue.py::test_a_result_moves_no_run_that_an_orchestrator_has_in_hand",
+    ),
+    Guard(
+        "handed over work has a lease",
+        "automata/store/sql/hand_over.sql",
+        "now() + make_interval(secs => %(lease)s)",
+        "now() + make_interval(secs => 0 * %(lease)s)",
+        "tests/store/test_queue.py::test_work_that_is_handed_over_is_claimed_from_the_start_and_found_when_its_lease_ends",
+    ),
+    Guard(
+        "only accepted outputs are read by other steps",
+        "automata/services/orchestrator.py",
+        "for one in taken if one.status == TaskStatus.SUCCEEDED",
+        "for one in results if one.status == TaskStatus.SUCCEEDED",
+        "tests/services/test_handover.py",
+    ),
+    Guard(
         "fence of a renewal",
         "automata/store/sql/renew.sql",
         "queue.fence = given.fence",
@@ -107,8 +135,8 @@ GUARDS = [
     Guard(
         "the same idempotency key for every attempt",
         "automata/services/worker.py",
-        'idempotency_key=f"{claim.run.id}:{claim.step}"',
-        'idempotency_key=f"{claim.run.id}:{claim.step}:{claim.fence}"',
+        'idempotency_key=f"{view.id}:{claim.step}"',
+        'idempotency_key=f"{view.id}:{claim.step}:{claim.fence}"',
         "tests/promises/test_kill_everything.py",
     ),
 ]

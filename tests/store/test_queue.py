@@ -167,6 +167,59 @@ def test_a_late_result_is_refused_and_the_second_worker_s_is_accepted(database_u
     with_database(database_url, scenario)
 
 
+def test_a_result_that_moves_its_run_needs_its_fence(database_url: str) -> None:
+    async def scenario(db: Database) -> None:
+        (run,) = await start(db)
+        await enqueue(db, run, "a")
+        (late,) = await claim(db, lease=0)
+        (second,) = await claim(db)
+        async with db.connection() as conn:
+            assert await tasks.finish(conn, [_result(late, {"by": "late"})]) == set()
+            assert await tasks.finish(conn, [_result(late, {}), _result(second, {"by": "second"})]) == {second.fence}
+            assert await tasks.finish(conn, [_result(second, {"by": "again"})]) == set()
+        assert await value(db, "SELECT outputs->>'by' FROM tasks") == "second"
+        assert await value(db, "SELECT count(*) FROM task_queue") == 0, "no wake-up: the run goes on at once"
+
+    with_database(database_url, scenario)
+
+
+def test_a_result_moves_no_run_that_an_orchestrator_has_in_hand(database_url: str) -> None:
+    async def scenario(db: Database) -> None:
+        (run,) = await start(db)
+        await enqueue(db, run, "a", "b")
+        first, second = await claim(db)
+        async with db.connection() as conn:
+            await tasks.complete(conn, [_result(first)])
+        async with db.transaction() as holder:
+            assert len((await queue.take(holder, 10))[0]) == 1
+            async with db.transaction() as conn:
+                assert await tasks.finish(conn, [_result(second)]) == set()
+                assert await tasks.complete(conn, [_result(second)]) == {(run, second.step)}
+        async with db.transaction() as conn:
+            assert [item.step for item in (await queue.take(conn, 10))[0]] == [second.step]
+
+    with_database(database_url, scenario)
+
+
+def test_work_that_is_handed_over_is_claimed_from_the_start_and_found_when_its_lease_ends(database_url: str) -> None:
+    async def scenario(db: Database) -> None:
+        (run,) = await start(db)
+        fence = tasks.new_fence()
+        async with db.transaction() as conn:
+            await queue.take(conn, 10)
+            hand = [(run, "a", "default", VERSION, "", fence)]
+            assert await queue.apply(conn, Changes(hand=hand, hand_to=("here", 0.2)))
+            assert not await queue.apply(conn, Changes(hand=hand, hand_to=("there", 0.2))), "it was queued already"
+        assert await claim(db) == []
+        await asyncio.sleep(0.25)  # the database's clock, which no test can move
+        (found,) = await claim(db)
+        assert (found.losses, found.attempt) == (1, 1)
+        async with db.connection() as conn:
+            assert await tasks.complete(conn, [Result(run, "a", fence, "SUCCEEDED", "{}")]) == set()
+
+    with_database(database_url, scenario)
+
+
 def test_a_renewed_lease_holds_and_a_lost_one_is_told(database_url: str) -> None:
     async def scenario(db: Database) -> None:
         (run,) = await start(db)

@@ -1,0 +1,73 @@
+"""Where the orchestrator and the worker of one process meet: decided work is handed over already claimed.
+
+Failure argument. The claim is written by the very transaction that decides the work, with a lease and a random fence
+like any other, and the worker gets it after the commit. A process that dies in between, or whose commit was never
+answered, leaves a lease that runs out. Slots are taken before the commit, so the worker never holds more than it can
+run; a transaction that fails gives them back.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Protocol, Self
+from uuid import UUID
+
+from automata.services.plans import Compiled
+from automata.store.tasks import Claim
+
+
+class Hands(Protocol):
+    """A worker as the orchestrator of its process sees it."""
+
+    name: str
+
+    @property
+    def lease_sec(self) -> float: ...
+
+    def reserve(self, lane: str) -> UUID | None:
+        """A slot and the fence for it; None when there is no slot, or older work of the lane waits for one."""
+        ...
+
+    async def caught_up(self, most_sec: float) -> None:
+        """Returns when few outcomes wait to be handed in, or after so many seconds."""
+
+    def give_back(self, slots: int) -> None: ...
+
+    def begin(self, claims: Sequence[tuple[Claim, Compiled]], asked: float) -> None:
+        """Run what was claimed since `asked` (monotonic), each in a slot that was reserved for it."""
+        ...
+
+
+class Handover:
+    """What one batch hands over: leave the block after the commit."""
+
+    def __init__(self, hands: Hands | None) -> None:
+        self._hands = hands
+        self._asked = time.monotonic()
+        self._taken = 0
+        self.claims: Sequence[tuple[Claim, Compiled]] = ()
+
+    @property
+    def to(self) -> tuple[str, float]:
+        """Whose the claims are, and for how many seconds."""
+        return (self._hands.name, self._hands.lease_sec) if self._hands else ("", 0.0)
+
+    def take(self, lane: str) -> UUID | None:
+        fence = self._hands.reserve(lane) if self._hands else None
+        self._taken += fence is not None
+        return fence
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._hands is None or not self._taken:
+            return
+        kept = self.claims if kind is None else ()
+        self._hands.give_back(self._taken - len(kept))
+        if kept:
+            self._hands.begin(kept, self._asked)

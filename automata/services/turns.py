@@ -1,0 +1,211 @@
+"""One run in one batch of the orchestrator: what is known of it, what the engine decided, and what that writes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from automata.engine.advance import Decision, RunView, StepState, Timer
+from automata.engine.decision import FOREVER, UNLOADED, Start
+from automata.engine.states import RunStatus, TaskStatus
+from automata.errors import Invalid
+from automata.flow.compile import Plan
+from automata.services.children import Resolved
+from automata.services.handover import Handover
+from automata.services.plans import Compiled
+from automata.store import queue
+from automata.store.codec import dumps, loads
+from automata.store.queue import Changes, Loaded, NewRun, WakeUp
+from automata.store.tasks import Claim, RunInfo
+
+Known = Mapping[tuple[UUID, str], tuple[str, Any]]
+
+
+@dataclass(slots=True)
+class Turn:
+    loaded: Loaded
+    compiled: Compiled
+    view: RunView
+    states: dict[str, StepState]
+    fired: dict[str, Any]  # what arrived; None where only time passed
+    wakeups: list[WakeUp]
+    decision: Decision = field(default_factory=Decision)
+    answers: dict[str, Resolved | Invalid] = field(default_factory=dict)
+    slot: str | None = None  # of the flow's `concurrency`
+    decided: bool = False
+
+    @property
+    def plan(self) -> Plan:
+        assert self.compiled.plan is not None  # whoever asks has looked
+        return self.compiled.plan
+
+    @property
+    def is_new(self) -> bool:
+        """Whether the run begins with this turn, if anybody lets it."""
+        steps = {item.step for item in self.wakeups}
+        return queue.CREATED in steps and queue.CANCEL not in steps
+
+    def errors(self) -> dict[str, Exception | None]:
+        return {step: answer if isinstance(answer, Invalid) else None for step, answer in self.answers.items()}
+
+    def orphans(self) -> list[UUID]:
+        """Children whose waiting step is over without their word."""
+        over = {item.step for item in self.decision.settle}
+        unheard = [item for item in self.wakeups if item.step in over and _is_unheard(self.fired.get(item.step))]
+        return queue.awaited(item.reads for item in unheard)
+
+    def settled(self) -> dict[str, tuple[str, Any]]:
+        """What is known here of final steps, as the database would give it; those with outputs to be read are not."""
+        found: dict[str, tuple[str, Any]] = {}
+        for name, state in self.states.items():
+            if state.status is TaskStatus.FAILED:
+                found[name] = (state.status, state.error)
+            elif state.outputs is not UNLOADED:
+                found[name] = (state.status, state.outputs)
+        for item in self.decision.settle:
+            outputs = item.error if item.status is TaskStatus.FAILED else item.outputs
+            found[item.step] = (item.status, None if outputs is None else loads(dumps(outputs)))
+        return found
+
+
+@dataclass(slots=True)
+class Outcome(Changes):
+    """What a batch writes, and what it does to runs that are not of the batch.
+
+    `fresh`: JSON text of the outputs that the worker of this process hands in with the batch.
+    """
+
+    fresh: Mapping[tuple[UUID, str], str | None] = field(default_factory=dict)
+    children: list[NewRun] = field(default_factory=list)
+    orphans: list[UUID] = field(default_factory=list)
+    freed: dict[UUID, str] = field(default_factory=dict)
+    ended: list[tuple[Turn, str, Any]] = field(default_factory=list)
+    handed: list[tuple[Turn, Start, UUID]] = field(default_factory=list)  # with the fence
+
+    def end(self, turn: Turn, status: RunStatus, outputs: Any, error: Any) -> None:
+        run = turn.loaded
+        self.finish.append((run.id, run.flow_id, status, run.began or run.now, outputs, error))
+        self.ended.append((turn, status, error))
+        if run.parent:
+            self.wake.append(run.parent)
+        if turn.slot:
+            self.freed[run.id] = turn.slot
+
+    def collect(self, turn: Turn, handover: Handover) -> None:
+        """Take over what was decided about one run."""
+        run, decision = turn.loaded, turn.decision
+        for start in decision.start:
+            self._start(turn, start, handover)
+        if decision.wait:
+            known = {item.step: item.reads for item in turn.wakeups}
+            for timer in decision.wait:
+                reads = _reads_of(timer, known.get(timer.step, ()))
+                self.enqueue.append((run.id, timer.step, queue.ADVANCE, timer.until, run.version_id, reads))
+        for child in decision.call:
+            made = turn.answers[child.step]
+            assert isinstance(made, Resolved)  # the engine calls what was answered so
+            new = made.new_run(run, child.step)
+            self.children.append(new)
+            waits, until = ("wait", FOREVER) if child.call.wait else ("nowait", None)
+            reads = queue.SEPARATOR.join((queue.CHILD, str(new.id), waits))
+            self.enqueue.append((run.id, child.step, queue.ADVANCE, until, run.version_id, reads))
+        for item in decision.settle:
+            self.settle.append((run.id, item.step, item.status, item.since or run.now, item.outputs, item.error))
+        if result := decision.result:
+            self.end(turn, result.status, result.outputs, result.error)
+
+    def _start(self, turn: Turn, start: Start, handover: Handover) -> None:
+        run, lane = turn.loaded, turn.plan.step(start.step).queue
+        given = () if start.item is None else (queue.ITEM, dumps(start.item))
+        reads = queue.SEPARATOR.join((*given, *start.reads))
+        # The attempts of a run that was retried count on from what the database knows.
+        fence = handover.take(lane) if run.attempt == 1 else None
+        if fence is None:
+            self.enqueue.append((run.id, start.step, lane, None, run.version_id, reads))
+        else:
+            self.hand.append((run.id, start.step, lane, run.version_id, reads, fence))
+            self.handed.append((turn, start, fence))
+
+    def unread(self) -> list[tuple[UUID, str]]:
+        """Steps that handed work reads and nobody here knows."""
+        wanted: dict[tuple[UUID, str], None] = {}
+        for turn, start, _ in self.handed:
+            if start.reads:
+                known = turn.settled()
+                wanted |= {(turn.loaded.id, name): None for name in start.reads if name not in known}
+        return list(wanted)
+
+    def claims(self, found: Known) -> list[tuple[Claim, Compiled]]:
+        """What was handed over, as a claim would have found it."""
+        return [(_claim(turn, start, fence, found), turn.compiled) for turn, start, fence in self.handed]
+
+
+def turn_of(run: Loaded, compiled: Compiled, wakeups: list[WakeUp], arrived: Mapping[tuple[UUID, str], Any]) -> Turn:
+    states = {step: _state(*state) for step, state in run.states.items()}
+    fired: dict[str, Any] = {}
+    for item in wakeups:
+        if item.step not in (queue.CREATED, queue.CANCEL) and item.step not in states:
+            fired[item.step] = arrived.get((run.id, item.step))  # no result and no longer queued: a timer that was due
+            states[item.step] = StepState(TaskStatus.RUNNING, item.queued_at)
+    view = RunView(
+        id=str(run.id),
+        flow=compiled.flow,
+        version=compiled.number,
+        attempt=run.attempt,
+        trigger=run.trigger,
+        scheduled_for=run.scheduled_for,
+        created_at=run.created_at,
+        inputs=run.inputs,
+        vars=compiled.variables,
+        cancelled=any(item.step == queue.CANCEL for item in wakeups),
+        resumed=run.resumed,
+    )
+    return Turn(run, compiled, view, states, fired, wakeups)
+
+
+# One for all steps that stand so: most of them have nothing else to say.
+_PLAIN = {status.value: StepState(status) for status in TaskStatus}
+
+
+def _state(status: str, error: Any, since: datetime | None) -> StepState:
+    if since is None and error is None:
+        return _PLAIN[status]
+    return StepState(TaskStatus(status), since, error=error)
+
+
+def _claim(turn: Turn, start: Start, fence: UUID, found: Known) -> Claim:
+    run = turn.loaded
+    reads: dict[str, tuple[str, Any]] = {}
+    if start.reads:
+        known = turn.settled()
+        for name in start.reads:
+            if state := known.get(name) or found.get((run.id, name)):
+                reads[name] = state
+    return Claim(
+        run=RunInfo(
+            run.id, run.trigger, run.scheduled_for, run.created_at, dict(run.inputs), run.attempt, run.traceparent
+        ),
+        step=start.step,
+        fence=fence,
+        attempt=1,
+        losses=0,
+        version_id=run.version_id,
+        earlier=0,
+        now=run.now,
+        reads=reads,
+        item=None if start.item is None else (start.item[0], loads(dumps(start.item[1]))),
+    )
+
+
+def _is_unheard(arrived: Any) -> bool:
+    return isinstance(arrived, dict) and "status" in arrived and arrived["status"] is None
+
+
+def _reads_of(timer: Timer, known: Sequence[str]) -> str:
+    """What the row of a waiting step says beside its time: what it said before, or what it asks of whom."""
+    if known:
+        return queue.SEPARATOR.join(known)
+    return "" if timer.note is None else queue.SEPARATOR.join((queue.APPROVAL, timer.note))
