@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from automata.cli.reference_language import language_page
+from automata.cli.reference_rest import rest_page
 from automata.errors import Conflict, Invalid, Missing, Refused, Unavailable, Usage
 from automata.flow.codes import CODES as FLOW_CODES
 from automata.sandbox.codes import CODES as TEST_CODES
@@ -55,6 +56,7 @@ def pages(folder: Path) -> dict[Path, str]:
     language = folder / "language.md"
     return {
         folder / "errors.md": errors_page(),
+        folder / "rest.md": rest_page(),
         language: language_page(language.read_text(encoding="utf-8")),
     }
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -127,9 +128,14 @@ def _up(command: str, folder: Path, env: dict[str, str]) -> Iterator[Iterator[di
     assert process.returncode == 0
 
 
+@cache
+def _program() -> Any:
+    return get_command(app)
+
+
 def _exists(words: list[str]) -> bool:
     """Whether these words name a command, with options that it has."""
-    command = get_command(app)
+    command = _program()
     while words and (known := getattr(command, "commands", None)):
         if words[0] not in known:
             return words[0].startswith("-")

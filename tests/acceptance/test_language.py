@@ -28,7 +28,7 @@ def _expressions(section: str) -> list[tuple[str, str]]:
     return [(expression.replace("\\|", "|"), gives.replace("\\|", "|")) for expression, gives in ROW.findall(text)]
 
 
-@pytest.mark.parametrize("page", ["language.md", "errors.md"])
+@pytest.mark.parametrize("page", ["language.md", "errors.md", "rest.md"])
 def test_the_made_parts_of_the_pages_are_up_to_date(page: str) -> None:
     made = pages(DOCS)[DOCS / page]
     assert (DOCS / page).read_text(encoding="utf-8") == made, "write it anew: python -m automata.cli.reference"
