@@ -19,6 +19,7 @@ from automata.api import (
     hooks,
     live,
     logs,
+    many,
     notifications,
     openapi,
     problem,
@@ -70,6 +71,7 @@ def create_app(
     for part in (
         flows,
         runs,
+        many,
         tasks,
         deadletters,
         approvals,

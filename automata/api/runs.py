@@ -16,7 +16,6 @@ from starlette.responses import Response
 from automata.access.principal import Role
 from automata.api.auth import by_whom, needs
 from automata.api.bodies import read_model
-from automata.api.bulk import counted, done, say_what
 from automata.api.desk import Desk
 from automata.api.idempotency import KEY_PARAMETER, idempotency_key
 from automata.api.known import Version, current_version
@@ -24,8 +23,6 @@ from automata.api.masking import mask_inputs, masker
 from automata.api.openapi import request_body
 from automata.api.query import Cursor, FlowKey, Limit, Moment, Word, cursor_of, page_of
 from automata.api.shapes import (
-    BulkAnswer,
-    BulkCancel,
     Page,
     RerunRequest,
     RetryRequest,
@@ -39,10 +36,9 @@ from automata.engine.states import RUN_FINAL, RunStatus
 from automata.errors import Busy, Conflict, Missing
 from automata.flow.inputs import check_inputs
 from automata.store.flows import FlowRow
-from automata.store.pages import encode
 from automata.store.queue import CreatedRun, NewRun, request_cancel
-from automata.store.retries import RunAttemptRow, retry_run, retry_runs, run_attempts
-from automata.store.runs import ActiveFilter, RunRow, active_runs, count_active, get_run, list_runs, seen
+from automata.store.retries import RunAttemptRow, retry_run, run_attempts
+from automata.store.runs import RunRow, get_run, list_runs
 
 MAX_WAIT_SEC = 60
 POLL_SEC = 1.0  # what a bell that was never rung costs a watcher
@@ -148,27 +144,6 @@ async def rerun(request: Request, run_id: str) -> Response:
     return await _answer(desk, await start_again(desk, run_id_of(run_id), asked.version, key=key))
 
 
-@router.post(
-    "/runs/cancel",
-    dependencies=[needs(Role.OPERATOR)],
-    responses={200: {"model": BulkAnswer}},
-    openapi_extra=request_body(BulkCancel),
-)
-async def cancel_many(request: Request) -> Response:
-    """Ask for the end of many runs, the newest first; at most `limit` a request, then `next_cursor` goes on."""
-    desk = Desk.of(request)
-    asked = await read_model(request, BulkCancel)
-    status = RunStatus(asked.status) if asked.status else None
-    filter = ActiveFilter(asked.flow, status, asked.trigger, asked.since, asked.until)
-    say_what(asked, filter)
-    if asked.dry_run:
-        async with desk.db.connection() as conn:
-            counts = await count_active(conn, filter)
-        return Json(counted([(flow, None, count) for flow, count in counts.items()]))
-    chosen, reached, after = await end_many(desk, filter, cursor_of(asked.cursor, 1), asked.limit)
-    return Json(done(chosen, len(reached), sorted(reached), after))
-
-
 def run_id_of(text: str) -> UUID:
     """Raises Missing for what is no run's id."""
     if not _ID.fullmatch(text):
@@ -234,33 +209,6 @@ async def end(desk: Desk, id: UUID) -> dict[str, Any]:
     if not active and run["status"] != RunStatus.CANCELLED:
         raise Conflict(f"The run {id} is over: it {run['status']}.", code="run_finished")
     return run
-
-
-async def end_many(
-    desk: Desk, filter: ActiveFilter, cursor: str | None, limit: int
-) -> tuple[int, set[UUID], str | None]:
-    """One transaction's worth: how many were chosen, those that will end, and the cursor of what is left."""
-    async with desk.db.transaction() as conn:
-        chosen = await active_runs(conn, filter, seen(cursor), limit)
-        reached = await request_cancel(conn, chosen)
-    desk.broker.ring(RUNS_PENDING, [str(id) for id in reached])
-    return len(chosen), reached, encode([str(chosen[-1])]) if len(chosen) == limit else None
-
-
-async def end_these(desk: Desk, ids: Sequence[UUID]) -> set[UUID]:
-    """Ask for the end of runs; those that had ended already are not among the answer."""
-    async with desk.db.transaction() as conn:
-        reached = await request_cancel(conn, ids)
-    desk.broker.ring(RUNS_PENDING, [str(id) for id in reached])
-    return reached
-
-
-async def go_on_these(desk: Desk, ids: Sequence[UUID], by: str | None) -> set[UUID]:
-    """Retry runs; those that neither failed nor were cancelled are not among the answer."""
-    async with desk.db.transaction() as conn:
-        reached = {one.run_id for one in await retry_runs(conn, ids, by)}
-    desk.broker.ring(RUNS_PENDING, [str(id) for id in reached])
-    return reached
 
 
 async def _version(desk: Desk, flow: FlowRow, number: int | None) -> Version:

@@ -91,6 +91,12 @@ class BulkCancel(BulkRequest):
     trigger: Text | None = None
 
 
+class BulkRetry(BulkRequest):
+    status: Literal["FAILED", "CANCELLED"] | None = Field(None, description="How they ended; FAILED when not given.")
+    trigger: Text | None = None
+    by: By = None
+
+
 class Answered(BaseModel):
     model_config = ConfigDict(extra="forbid")
 

@@ -153,11 +153,11 @@ async def list_runs(
 
 
 @dataclass(frozen=True, slots=True)
-class ActiveFilter:
-    """Which unfinished runs; None leaves a member open. `since` is included, `until` is not, both of `created_at`."""
+class RunFilter:
+    """Which runs; None leaves a member open. `since` is included, `until` is not, both of `created_at`."""
 
     flow: str | None = None
-    status: RunStatus | None = None  # PENDING or RUNNING
+    status: RunStatus | None = None  # None: those that are not finished
     trigger: str | None = None
     since: datetime | None = None
     until: datetime | None = None
@@ -166,24 +166,24 @@ class ActiveFilter:
         return any((self.flow, self.status, self.trigger, self.since, self.until))
 
 
-async def active_runs(conn: Connection, filter: ActiveFilter, below: UUID | None, limit: int) -> list[UUID]:
-    """Up to `limit` unfinished runs, the newest first, older than `below`. Raises Missing for an unknown flow."""
-    ids, values = await _active(conn, filter, below)
+async def chosen_runs(conn: Connection, filter: RunFilter, below: UUID | None, limit: int) -> list[UUID]:
+    """Up to `limit` runs, the newest first, older than `below`. Raises Missing for an unknown flow."""
+    ids, values = await _chosen(conn, filter, below)
     cursor = await conn.execute(ids + sql.SQL(" ORDER BY 1 DESC LIMIT %s"), [*values, limit], prepare=False)
     return [row[0] for row in await cursor.fetchall()]
 
 
-async def count_active(conn: Connection, filter: ActiveFilter) -> dict[str, int]:
-    """How many unfinished runs there are, by flow. Raises Missing for an unknown flow."""
-    ids, values = await _active(conn, filter, None)
+async def count_chosen(conn: Connection, filter: RunFilter, below: UUID | None = None) -> dict[str, int]:
+    """How many there are, by flow. Raises Missing for an unknown flow."""
+    ids, values = await _chosen(conn, filter, below)
     query = sql.SQL(
-        "SELECT flows.name, count(*) FROM ({ids}) AS active JOIN runs USING (id) JOIN flows ON flows.id = runs.flow_id"
+        "SELECT flows.name, count(*) FROM ({ids}) AS chosen JOIN runs USING (id) JOIN flows ON flows.id = runs.flow_id"
         " GROUP BY 1 ORDER BY 2 DESC, 1"
     ).format(ids=ids)
     return dict(await (await conn.execute(query, values, prepare=False)).fetchall())
 
 
-async def _active(conn: Connection, filter: ActiveFilter, below: UUID | None) -> tuple[sql.Composed, list[Any]]:
+async def _chosen(conn: Connection, filter: RunFilter, below: UUID | None) -> tuple[sql.Composed, list[Any]]:
     flow_id = (await find_flow(conn, filter.flow)).id if filter.flow else None
     lead = _LEADS[filter.status] if filter.status else _ACTIVE
     return _ids(lead, flow_id, filter.trigger, filter.since, filter.until, below)

@@ -122,8 +122,9 @@ async def settle_all(request: Request, do: Do, filter: Found, cursor: Cursor = N
         return made.chosen, made.done, left
 
     swept = await sweep(batch, cursor)
-    onward = link(f"{HERE}/all", {"do": do, **asdict(filter), "cursor": swept.left}) if swept.left else HERE
-    return lead_to(request, onward, swept.words("dead letter", DONE[do]), bad=swept.matched > 0 == swept.done)
+    onward = {"do": do, **asdict(filter), "until": filter.until and filter.until.isoformat(), "cursor": swept.left}
+    where = link(f"{HERE}/all", onward) if swept.left else link(HERE, {"flow": filter.flow, "code": filter.code})
+    return lead_to(request, where, swept.words("dead letter", DONE[do]), bad=swept.matched > 0 == swept.done)
 
 
 @router.post(f"{HERE}/selected", dependencies=[needs(Role.OPERATOR)])

@@ -2,30 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated
-from uuid import UUID
+from dataclasses import asdict, replace
+from typing import Annotated, Literal
 
-from fastapi import Query, Request
+from fastapi import Depends, Query, Request
 from starlette.responses import Response
 
 from automata.access.principal import Role
 from automata.api.auth import needs, who
 from automata.api.desk import Desk
+from automata.api.many import end_many, end_these, go_on_many, go_on_these
 from automata.api.query import Cursor, FlowKey, Limit, Word, cursor_of
 from automata.api.refusals import BadBody
-from automata.api.runs import end_these, go_on_these, run_id_of
+from automata.api.runs import run_id_of
+from automata.api.shapes import MAX_BULK
 from automata.engine.states import RUN_FINAL, RunStatus
 from automata.errors import Missing
-from automata.store.pages import MAX_LIMIT, Page
-from automata.store.runs import RunRow, list_runs
+from automata.store.pages import Page
+from automata.store.runs import RunFilter, RunRow, count_chosen, list_runs, seen
+from automata.web.bulk import back_to, counted_at, said, sweep, ticked
 from automata.web.forms import read_form
 from automata.web.page import lead_to, render
 from automata.web.page import router as pages
 from automata.web.query import Blank, Moment, link
-from automata.web.templating import plural
 
 TRIGGERS = ("api", "schedule", "webhook", "manual", "backfill", "rerun", "flow")
+
+Deed = Literal["cancel", "retry"]
+FIT: dict[Deed, frozenset[RunStatus]] = {
+    "retry": frozenset({RunStatus.FAILED, RunStatus.CANCELLED}),
+    "cancel": frozenset({RunStatus.PENDING, RunStatus.RUNNING}),
+}
+DONE = {"retry": "will go on", "cancel": "asked to end"}
+MEANS: dict[Deed, str] = {
+    "retry": "They go on where they failed or were cancelled, by the version they began with; what has succeeded is not"
+    " done again.",
+    "cancel": "Nothing further starts, and steps that run are told to stop. Nothing that was done is undone.",
+}
+
+
+def _filter(
+    flow: FlowKey = None,
+    status: Annotated[RunStatus | None, Blank, Query()] = None,
+    trigger: Word = None,
+    since: Moment = None,
+    until: Moment = None,
+) -> RunFilter:
+    """`since` is included, `until` is not, both UTC where they name no zone."""
+    return RunFilter(flow or None, status, trigger or None, since, until)
+
+
+Found = Annotated[RunFilter, Depends(_filter)]
+Do = Annotated[Deed, Query()]
 
 router = pages()
 
@@ -33,22 +61,17 @@ router = pages()
 @router.get("/runs")
 async def index(
     request: Request,
-    flow: FlowKey = None,
-    status: Annotated[RunStatus | None, Blank, Query()] = None,
-    trigger: Word = None,
-    since: Moment = None,
-    until: Moment = None,
+    filter: Found,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Response:
-    """The newest first; `since` is included, `until` is not, both UTC where they name no zone."""
-    filters = {"flow": flow, "status": status, "trigger": trigger, "since": since, "until": until}
+    """The newest first."""
+    filters = asdict(filter)
     found: Page[RunRow] = Page([])
     trouble = None
     try:
         async with Desk.of(request).db.connection() as conn:
-            wanted = {name: value or None for name, value in filters.items()}
-            found = await list_runs(conn, **wanted, after=cursor_of(cursor, 1), limit=limit)  # type: ignore[arg-type]
+            found = await list_runs(conn, **filters, after=cursor_of(cursor, 1), limit=limit)
     except Missing as error:  # a flow that is not there has no runs; the filter stays to be mended
         trouble = error
     more = {"limit": limit if limit != 50 else None}
@@ -57,7 +80,10 @@ async def index(
         "runs.html",
         runs=found.items,
         filters=filters,
-        filtered=any(filters.values()),
+        filtered=bool(filter),
+        all={
+            do: link("/runs/all", {"do": do, **filters}) for do in FIT if not filter.status or filter.status in FIT[do]
+        },
         trouble=trouble,
         statuses=list(RunStatus),
         final=RUN_FINAL,
@@ -72,28 +98,62 @@ async def index(
 async def selected(request: Request) -> Response:
     """Cancel or retry the runs that are ticked; those that are not in a state for it are left and counted."""
     form = await read_form(request)
-    ids = _ids(form.all("run"))
+    ids = [run_id_of(one) for one in ticked(form, "run")]
     action, desk = form.get("action", ""), Desk.of(request)
     if action == "cancel":
-        reached, done = await end_these(desk, ids), "asked to end"
+        reached = await end_these(desk, ids)
     elif action == "retry":
         reached = await go_on_these(desk, ids, str(who(request)))
-        done = "goes on" if len(reached) == 1 else "go on"
     else:
         raise BadBody("The form says neither cancel nor retry.", pointer="/action")
-    left = len(ids) - len(reached)
-    said = f"{plural(len(reached), 'run')} {done}." + (f" {left} could not: see their state." if left else "")
-    return lead_to(request, _back(form.get("back", "")), said, bad=bool(ids) and not reached)
+    words = said(len(ids), len(reached), "run", DONE[action])
+    return lead_to(request, back_to("/runs", form.get("back", "")), words, bad=not reached)
 
 
-def _ids(given: Sequence[str]) -> list[UUID]:
-    if not given:
-        raise BadBody("No run is ticked.", code="nothing_chosen", hint="Tick runs in the list first.")
-    if len(given) > MAX_LIMIT:
-        raise BadBody(f"At most {MAX_LIMIT} runs at once.")
-    return list(dict.fromkeys(run_id_of(one) for one in given))
+@router.get("/runs/all", dependencies=[needs(Role.OPERATOR)])
+async def ask(request: Request, do: Do, filter: Found, cursor: Cursor = None) -> Response:
+    """How many runs the filter finds that this can be done to, and whether they are meant."""
+    wanted = _fit(do, filter)
+    below = seen(cursor_of(cursor, 1))
+    async with Desk.of(request).db.connection() as conn:
+        counts = await count_chosen(conn, wanted, below)
+    meant = {**asdict(filter), "until": counted_at(filter.until)}
+    kind = wanted.status.lower() if wanted.status else "not finished"
+    return render(
+        request,
+        "confirm.html",
+        verb=do.capitalize(),
+        thing="run",
+        crumb=("/runs", "Runs"),
+        count=sum(counts.values()),
+        groups=[(flow, kind, count) for flow, count in counts.items()],
+        means=MEANS[do],
+        danger=do == "cancel",
+        action=link("/runs/all", {"do": do, **meant, "cursor": cursor}),
+        back=link("/runs", asdict(filter)),
+    )
 
 
-def _back(path: str) -> str:
-    """A list of runs and nothing else: the field comes from a browser."""
-    return path if path.startswith("/runs?") and path.isprintable() and len(path) < 2000 else "/runs"
+@router.post("/runs/all", dependencies=[needs(Role.OPERATOR)])
+async def do_all(request: Request, do: Do, filter: Found, cursor: Cursor = None) -> Response:
+    """Do it, the newest first; asks again when there is more than one request may do."""
+    desk, by, wanted = Desk.of(request), str(who(request)), _fit(do, filter)
+
+    async def batch(after: str | None) -> tuple[int, int, str | None]:
+        if do == "cancel":
+            chosen, reached, left = await end_many(desk, wanted, after, MAX_BULK)
+        else:
+            chosen, reached, left = await go_on_many(desk, wanted, after, MAX_BULK, by)
+        return chosen, len(reached), left
+
+    swept = await sweep(batch, cursor)
+    onward = {"do": do, **asdict(filter), "until": filter.until and filter.until.isoformat(), "cursor": swept.left}
+    where = link("/runs/all", onward) if swept.left else link("/runs", {"flow": filter.flow, "trigger": filter.trigger})
+    return lead_to(request, where, swept.words("run", DONE[do]), bad=swept.matched > 0 == swept.done)
+
+
+def _fit(do: Deed, filter: RunFilter) -> RunFilter:
+    """The runs among those of the filter that this can be done to. Raises BadBody where there can be none."""
+    if filter.status and filter.status not in FIT[do]:
+        raise BadBody(f"A run that is {filter.status} cannot be {'cancelled' if do == 'cancel' else 'retried'}.")
+    return replace(filter, status=filter.status or (RunStatus.FAILED if do == "retry" else None))

@@ -154,6 +154,28 @@ def test_runs_are_cancelled_in_bounded_requests(use: Use) -> None:
     use(test)
 
 
+def test_failed_runs_are_retried_in_bounded_requests_and_cancelled_ones_when_asked_for(use: Use) -> None:
+    async def test(site: Site) -> None:
+        await site.flow()
+        for _ in range(3):
+            await failed(site)
+        cancelled = await failed(site, status="CANCELLED")
+        path = f"{V1}/runs/retry"
+        counted = (await site.http.post(path, json={"all": True, "dry_run": True})).json()
+        assert (counted["matched"], counted["groups"][0]["flow"]) == (3, "orders")
+        first = (await site.http.post(path, json={"flow": "orders", "limit": 2, "by": "ada"})).json()
+        assert (first["done"], first["skipped"]) == (2, 0)
+        rest = {"flow": "orders", "limit": 2, "cursor": first["next_cursor"]}
+        assert (await site.http.post(path, json=rest)).json()["done"] == 1
+        answer = (await site.http.post(path, json={"status": "CANCELLED"})).json()
+        assert answer["runs"] == [cancelled["id"]]
+        assert (await site.http.post(path, json={"status": "SUCCEEDED"})).status_code == 422
+        run = (await site.http.get(f"{V1}/runs/{first['runs'][0]}")).json()
+        assert (run["attempt"], run["attempts"][0]["retried_by"]) == (2, "ada")
+
+    use(test)
+
+
 def test_a_rerun_has_the_inputs_of_the_first_and_its_version_or_another(use: Use) -> None:
     async def test(site: Site) -> None:
         await site.flow(inputs={"n": {"type": "integer", "required": True}})
@@ -215,7 +237,7 @@ def test_a_bulk_request_that_is_not_clearly_meant_changes_nothing(use: Use, body
         await site.flow()
         await failed(site)
         waiting = await site.run()
-        for path in ("dlq/retry", "dlq/discard", "runs/cancel"):
+        for path in ("dlq/retry", "dlq/discard", "runs/cancel", "runs/retry"):
             answer = await site.http.post(f"{V1}/{path}", json=body)
             assert answer.status_code in (400, 422), f"{path}: {answer.text}"
             assert answer.json()["code"]

@@ -60,7 +60,7 @@ def test_runs_are_paged_by_cursor_and_keep_their_filters(use: Use) -> None:
             assert path is None or ("flow=orders" in path and "limit=2" in path)
         assert seen == made[::-1]
         assert page.link(class_="button quiet") == "/runs"  # clears the filters
-        assert page.link(class_="button") == "/runs?flow=orders&limit=2"  # the first page
+        assert "/runs?flow=orders&limit=2" in page.links()  # the first page
 
     use(test)
 
@@ -77,7 +77,7 @@ def test_what_is_ticked_is_cancelled_or_retried_and_the_rest_is_counted(use: Use
         answer = await site.http.post("/runs/selected", data=fields)
         assert answer.headers["location"] == "/runs?flow=orders"
         page = read(await site.http.get("/runs"))
-        assert ("1 run asked to end. 2" if action == "cancel" else "1 run goes on. 2") in page.text
+        assert ("1 run asked to end. 2" if action == "cancel" else "1 run will go on. 2") in page.text
         reached = moving if action == "cancel" else failed
         now = (await site.http.get(f"/api/v1/runs/{reached['id']}")).json()
         assert now["cancelling"] if action == "cancel" else now["attempt"] == 2

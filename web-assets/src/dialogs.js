@@ -1,10 +1,8 @@
-// <button data-opens="ID"> opens <dialog id="ID">; a form's data-confirm asks in the page's own confirm dialog.
+// A form's data-confirm asks in the page's own confirm dialog.
 // In a question {count} is what is ticked, in data-confirm-things ("run|runs"), and {action} the button's data-verb.
 
 export function installDialogs() {
   document.addEventListener("click", (event) => {
-    const opener = event.target.closest("[data-opens]");
-    if (opener) document.getElementById(opener.dataset.opens)?.showModal();
     if (event.target.closest("[data-closes]")) event.target.closest("dialog")?.close();
     if (event.target.nodeName === "DIALOG") event.target.close(); // the backdrop
   });

@@ -1,0 +1,117 @@
+"""Many runs at once: ended or retried, those that are named or those that a filter finds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from uuid import UUID
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from automata.access.principal import Role
+from automata.api.auth import by_whom, needs
+from automata.api.bodies import read_model
+from automata.api.bulk import counted, done, say_what
+from automata.api.desk import Desk
+from automata.api.openapi import request_body
+from automata.api.query import cursor_of
+from automata.api.shapes import BulkAnswer, BulkCancel, BulkRetry
+from automata.api.wire import V1, Json
+from automata.broker.contract import RUNS_PENDING
+from automata.engine.states import RunStatus
+from automata.store.pages import encode
+from automata.store.queue import request_cancel
+from automata.store.retries import retry_runs
+from automata.store.runs import RunFilter, chosen_runs, count_chosen, seen
+
+router = APIRouter(prefix=V1, tags=["runs"])
+
+
+@router.post(
+    "/runs/cancel",
+    dependencies=[needs(Role.OPERATOR)],
+    responses={200: {"model": BulkAnswer}},
+    openapi_extra=request_body(BulkCancel),
+)
+async def cancel_many(request: Request) -> Response:
+    """Ask for the end of many runs, the newest first; at most `limit` a request, then `next_cursor` goes on."""
+    desk = Desk.of(request)
+    asked = await read_model(request, BulkCancel)
+    filter = _filter(asked)
+    if asked.dry_run:
+        return await _count(desk, filter)
+    chosen, reached, after = await end_many(desk, filter, asked.cursor, asked.limit)
+    return Json(done(chosen, len(reached), sorted(reached), after))
+
+
+@router.post(
+    "/runs/retry",
+    dependencies=[needs(Role.OPERATOR)],
+    responses={200: {"model": BulkAnswer}},
+    openapi_extra=request_body(BulkRetry),
+)
+async def retry_many(request: Request) -> Response:
+    """Retry many runs, the newest first; at most `limit` a request, then `next_cursor` goes on."""
+    desk = Desk.of(request)
+    asked = await read_model(request, BulkRetry)
+    filter = _filter(asked)
+    filter = replace(filter, status=filter.status or RunStatus.FAILED)
+    if asked.dry_run:
+        return await _count(desk, filter)
+    by = by_whom(request, asked.by)
+    chosen, reached, after = await go_on_many(desk, filter, asked.cursor, asked.limit, by)
+    return Json(done(chosen, len(reached), sorted(reached), after))
+
+
+def _filter(asked: BulkCancel | BulkRetry) -> RunFilter:
+    """Raises BadBody for one that nobody can have meant."""
+    status = RunStatus(asked.status) if asked.status else None
+    filter = RunFilter(asked.flow, status, asked.trigger, asked.since, asked.until)
+    say_what(asked, filter)
+    return filter
+
+
+async def _count(desk: Desk, filter: RunFilter) -> Response:
+    async with desk.db.connection() as conn:
+        counts = await count_chosen(conn, filter)
+    return Json(counted([(flow, None, count) for flow, count in counts.items()]))
+
+
+async def end_many(desk: Desk, filter: RunFilter, cursor: str | None, limit: int) -> tuple[int, set[UUID], str | None]:
+    """One transaction's worth: how many were chosen, those that will end, and the cursor of what is left."""
+    async with desk.db.transaction() as conn:
+        chosen = await chosen_runs(conn, filter, seen(cursor_of(cursor, 1)), limit)
+        reached = await request_cancel(conn, chosen)
+    return _reached(desk, chosen, reached, limit)
+
+
+async def go_on_many(
+    desk: Desk, filter: RunFilter, cursor: str | None, limit: int, by: str | None
+) -> tuple[int, set[UUID], str | None]:
+    """One transaction's worth of runs that ended badly: how many were chosen, those that go on, and the cursor."""
+    async with desk.db.transaction() as conn:
+        chosen = await chosen_runs(conn, filter, seen(cursor_of(cursor, 1)), limit)
+        reached = {one.run_id for one in await retry_runs(conn, chosen, by)}
+    return _reached(desk, chosen, reached, limit)
+
+
+def _reached(desk: Desk, chosen: Sequence[UUID], reached: set[UUID], limit: int) -> tuple[int, set[UUID], str | None]:
+    desk.broker.ring(RUNS_PENDING, [str(id) for id in reached])
+    return len(chosen), reached, encode([str(chosen[-1])]) if len(chosen) == limit else None
+
+
+async def end_these(desk: Desk, ids: Sequence[UUID]) -> set[UUID]:
+    """Ask for the end of runs; those that had ended already are not among the answer."""
+    async with desk.db.transaction() as conn:
+        reached = await request_cancel(conn, ids)
+    desk.broker.ring(RUNS_PENDING, [str(id) for id in reached])
+    return reached
+
+
+async def go_on_these(desk: Desk, ids: Sequence[UUID], by: str | None) -> set[UUID]:
+    """Retry runs; those that neither failed nor were cancelled are not among the answer."""
+    async with desk.db.transaction() as conn:
+        reached = {one.run_id for one in await retry_runs(conn, ids, by)}
+    desk.broker.ring(RUNS_PENDING, [str(id) for id in reached])
+    return reached
