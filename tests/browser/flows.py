@@ -68,10 +68,12 @@ def _reserve(what: str) -> dict[str, Any]:
 def flows(shop: str, version: int) -> dict[str, str | bytes]:
     hello = {"name": "hello", "steps": [{"id": "say", "type": "transform", "config": {"mappings": {"a": 1}}}]}
     sleep = {"name": "sleep", "steps": [{"id": "long", "type": "delay", "config": {"duration_sec": 3600}}]}
+    sign = {"id": "sign", "type": "approval", "config": {"prompt": "Pay <b>4,711</b> EUR to the supplier of tea?"}}
+    pay = {"name": "pay", "steps": [sign]}
     return {
         "automata.yaml": json.dumps(
             {"flows": ["flows"], "environments": {"prod": {"branch": "main", "file": "environments/prod.yaml"}}}
         ),
         "environments/prod.yaml": json.dumps({"vars": {"shop": shop}}),
-        **{f"flows/{one['name']}.json": json.dumps(one, indent=2) for one in (checkout(version), hello, sleep)},
+        **{f"flows/{one['name']}.json": json.dumps(one, indent=2) for one in (checkout(version), hello, sleep, pay)},
     }

@@ -88,7 +88,9 @@ def test_lists_filter_tick_and_go_by_keyboard(site: Site, looker: Looker) -> Non
     for run in (first, second):
         page.locator(f'input[value="{run}"]').check()
     page.get_by_role("button", name="Cancel ticked").click()
-    page.get_by_role("dialog").get_by_role("button", name="Go on").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("Cancel 2 runs?")
+    dialog.get_by_role("button", name="Cancel").click()
     expect(page.get_by_role("status")).to_contain_text("2 runs asked to end.")
     assert page.url.endswith("/runs?flow=sleep")
     assert site.ended(first)["status"] == "CANCELLED"
@@ -101,6 +103,7 @@ def test_every_page_fits_both_widths_and_both_themes_and_bars_nobody(site: Site,
         site.ended(site.run("hello"))
     site.ended(failed)
     letter = site.api("/dlq")["items"][0]["id"]
+    site.run("pay")
     pages = {
         "overview": "/?span=1h",
         "flows": "/flows",
@@ -117,8 +120,14 @@ def test_every_page_fits_both_widths_and_both_themes_and_bars_nobody(site: Site,
         "letters": "/dead-letters",
         "letter": f"/dead-letters/{letter}",
         "letters-all": "/dead-letters/all?do=retry&flow=checkout",
+        "runs-all": "/runs/all?do=retry",
         "approvals": "/approvals",
         "schedules": "/schedules",
+        "sync": "/sync",
+        "source": "/sync/prod",
+        "audit": "/audit",
+        "tokens": "/tokens",
+        "token-new": "/tokens/new",
         "error": "/flows/nowhere",
     }
     found = []
