@@ -18,6 +18,13 @@ _USERINFO = re.compile(r"(?<=//)[^/\s]*@")
 _UNPARSED = re.compile(r"(?<=//)\S*@")
 
 
+# What these are refused for, but on loopback, where there is no way on which anybody could be.
+_OPEN = {
+    "http": "plain http can be read and changed on the way",
+    "git": "git:// proves neither the server nor you, and can be changed on the way",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Address:
     """`url` carries no password and no https user: it is what logs, messages and the database see.
@@ -59,9 +66,7 @@ def redact(text: str, address: Address) -> str:
 
 
 def _parse_url(text: str, scheme: str) -> Address:
-    if scheme == "git":
-        raise _wrong(text, "git:// proves neither the server nor you, and can be changed on the way; use https or ssh")
-    if scheme not in ("file", "https", "http", "ssh"):
+    if scheme not in ("file", "https", "http", "ssh", "git"):
         raise _wrong(text, f"{scheme}: is not supported")
     try:
         parts = urlsplit(text)
@@ -72,8 +77,10 @@ def _parse_url(text: str, scheme: str) -> Address:
         return _file(text, parts.path, host)
     if not host or not parts.path.strip("/") or parts.query or parts.fragment:
         raise _wrong(text, "it must be scheme://host/path")
-    if scheme == "http" and not _loopback(host):
-        raise _wrong(text, "plain http can be read and changed on the way; use https")
+    if scheme in _OPEN and not _loopback(host):
+        raise _wrong(text, f"{_OPEN[scheme]}; use https or ssh")
+    if scheme == "git" and parts.username is not None:
+        raise _wrong(text, "git:// takes no credentials")
     user = unquote(parts.username or "")
     shown_host = f"[{host}]" if ":" in host else host
     name = f"{user}@" if scheme == "ssh" and user else ""

@@ -45,10 +45,13 @@ def test_other_transports_and_broken_urls_are_refused(text: str) -> None:
     assert caught.value.code == "repository_url"
 
 
-def test_gits_own_protocol_is_refused_with_its_reason() -> None:
-    for host in ("example.com", "127.0.0.1"):
+def test_gits_own_protocol_is_refused_beyond_loopback_with_its_reason() -> None:
+    for host in ("example.com", "192.0.2.1", "127.0.0.1.example.com", "[2001:db8::1]"):
         with pytest.raises(Usage, match="proves neither the server nor you"):
             parse_address(f"git://{host}/x")
+    with pytest.raises(Usage, match="no credentials"):
+        parse_address("git://ada:S3@127.0.0.1/x")
+    assert parse_address("git://127.0.0.1:9418/flows.git").url == "git://127.0.0.1:9418/flows.git"
 
 
 @pytest.mark.parametrize(
