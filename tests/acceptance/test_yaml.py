@@ -23,9 +23,7 @@ from automata.sandbox.schema import TEST_SCHEMA
 from automata.sync.shapes import ENVIRONMENT_SCHEMA, PROJECT_SCHEMA
 
 ROOT = Path(__file__).parents[2]
-BLOCK = re.compile(r"(?:<!-- refused: (AF\d+) -->\n)?```(?:yaml|json)\n(.*?)```", re.DOTALL)
-# What other programs read has a first line that names its file; their own tests hold the files in deploy/.
-FOREIGN = re.compile(r"# \.gitlab-ci\.yml|# \.github/|# [a-z-]+\.yaml of Kubernetes|# Kestra|// n8n")
+BLOCK = re.compile(r"(?:<!-- refused: (AF\d+) -->\n|<!-- (theirs) -->\n)?```(?:yaml|json)\n(.*?)```", re.DOTALL)
 STEP: dict[str, Any] = {"id": "only", "type": "delay", "config": {"duration_sec": 1}}
 CASE: dict[str, Any] = {"name": "only"}
 
@@ -35,16 +33,14 @@ def _blocks() -> list[Any]:
     for page in sorted([*ROOT.glob("docs/*.md"), ROOT / "README.md"]):
         text = page.read_text(encoding="utf-8")
         for match in BLOCK.finditer(text):
-            line = text.count("\n", 0, match.start(2)) + 1
-            name = f"{page.relative_to(ROOT)}:{line}"
-            found.append(pytest.param(match[2], match[1], id=name))
+            line = text.count("\n", 0, match.start(3)) + 1
+            if not match[2]:  # what other programs read is for other tests
+                found.append(pytest.param(match[3], match[1], id=f"{page.relative_to(ROOT)}:{line}"))
     return found
 
 
 @pytest.mark.parametrize(("text", "refused"), _blocks())
 def test_a_block_passes_or_is_refused_with_the_code_beside_it(text: str, refused: str | None) -> None:
-    if FOREIGN.match(text):
-        return
     found = _found(text)
     errors = sorted({one.code for one in found if one.severity == "error"})
     assert errors == ([refused] if refused else []), [f"{one.line}: {one.code} {one.message}" for one in found]
