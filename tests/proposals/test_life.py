@@ -21,10 +21,12 @@ from automata.store import proposals as store
 from automata.store.database import Database
 from automata.sync.reconcile import sync_once
 from automata.sync.source import Source
+from tests.git.served import TOKEN, USER, serving
 from tests.proposals.desk import ADA, BOB, EVE, Site, Use
 from tests.proposals.repo import POLICY, Repo, text
 
 ROUNDS = 100
+HTTP_ROUNDS = int(os.environ.get("AUTOMATA_HTTP_ROUNDS") or 5)  # each takes a second
 
 
 def test_a_branch_that_changes_flows_is_a_proposal_and_others_are_none(use: Use, repo: Repo) -> None:
@@ -283,30 +285,49 @@ def test_what_is_gone_is_said(use: Use, repo: Repo) -> None:
 def test_of_two_processes_that_apply_what_conflicts_exactly_one_wins_every_time(
     fresh_database_url: str, repo: Repo
 ) -> None:
-    words = [sys.executable, "-m", "tests.proposals.racer", fresh_database_url, str(repo.bare), str(repo.bare.parent)]
+    losers = _races(repo, fresh_database_url, str(repo.bare), ROUNDS)
+    assert "branch_moved" in losers, "they must have met at the branch itself at least once"
+
+
+def test_of_two_machines_that_apply_over_http_exactly_one_wins_every_time(fresh_database_url: str, repo: Repo) -> None:
+    with serving(repo.bare.parent) as server:
+        url = server.url.replace("//", f"//{USER}:{TOKEN}@")
+        losers = _races(repo, fresh_database_url, f"{url}/flows.git", HTTP_ROUNDS)
+    print(f"applied over http: {HTTP_ROUNDS} of {HTTP_ROUNDS} times by one of two, {sorted(losers)}")
+
+
+def _races(repo: Repo, url: str, address: str, rounds: int) -> set[str]:
+    """What the losers were told."""
+    command = [sys.executable, "-m", "tests.proposals.racer", url, address]
     root = str(Path(__file__).parents[2])
     repo.push("main", {"automata.yaml": "checks: {required: [validate]}\n"})
     racers = [
         subprocess.Popen(
-            words, cwd=root, env=os.environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+            [*command, str(repo.bare.parent / f"mirrors-{side}")],
+            cwd=root,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            bufsize=1,
         )
-        for _ in range(2)
+        for side in "ab"
     ]
+    source = Source(address, mirrors=repo.bare.parent / "mirrors")
     try:
         assert [_said(racer) for racer in racers] == ["ready", "ready"]
-        ends = [_race(repo, fresh_database_url, racers, number) for number in range(ROUNDS)]
+        ends = [_race(repo, url, source, racers, number) for number in range(rounds)]
     finally:
         for racer in racers:
             racer.communicate("", timeout=20)
-    losers = [said for end in ends for said in end if said != "applied"]
-    assert [end.count("applied") for end in ends] == [1] * ROUNDS
-    assert set(losers) <= {"branch_moved", "conflicted"}
-    assert "branch_moved" in losers, "they must have met at the branch itself at least once"
+    assert [end.count("applied") for end in ends] == [1] * rounds
+    losers = {said for end in ends for said in end if said != "applied"}
+    assert losers <= {"branch_moved", "conflicted"}
     repo.pull()
-    assert len(repo.git("log", "--merges", "--format=%h").split()) == ROUNDS
+    assert len(repo.git("log", "--merges", "--format=%h").split()) == rounds
+    return losers
 
 
-def _race(repo: Repo, url: str, racers: list[Any], number: int) -> list[str]:
+def _race(repo: Repo, url: str, source: Source, racers: list[Any], number: int) -> list[str]:
     repo.pull()
     branches = [f"{side}-{number}" for side in "ab"]
     for side, branch in enumerate(branches):
@@ -314,7 +335,7 @@ def _race(repo: Repo, url: str, racers: list[Any], number: int) -> list[str]:
 
     async def submit() -> None:
         async with await Database.open(url, max_size=1) as db:
-            desk = await Reviewing.open(db, Source(str(repo.bare)), BOB)
+            desk = await Reviewing.open(db, source, BOB)
             for branch in branches:
                 await desk.submit(branch)
 
