@@ -76,6 +76,11 @@ def test_the_check_may_only_read_and_the_comment_runs_nothing_of_the_proposal() 
     assert comment[True]["workflow_run"]["workflows"] == [flows["name"]]
 
 
+def test_the_guide_shows_the_check_that_the_template_runs() -> None:
+    (check,) = (line for line in commands(read(GITLAB)) if line.startswith("automata "))
+    assert check in (ROOT / "docs/gitlab.md").read_text().splitlines()
+
+
 def test_the_comment_is_found_by_the_marker_that_the_check_writes() -> None:
     assert f"const marker = '{MARKER}';" in (STARTER / "comment.yml").read_text()
 
