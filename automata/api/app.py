@@ -12,6 +12,7 @@ from automata import __version__
 from automata.api import (
     approvals,
     audit,
+    batch,
     deadletters,
     firing,
     flows,
@@ -72,6 +73,7 @@ def create_app(
         flows,
         runs,
         many,
+        batch,
         tasks,
         deadletters,
         approvals,

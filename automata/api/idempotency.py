@@ -23,16 +23,22 @@ KEY_PARAMETER = {
 def idempotency_key(request: Request) -> str | None:
     """Raises BadBody for one that is not 1 to MAX_KEY visible ASCII characters, or one of a webhook's."""
     key = request.headers.get("idempotency-key")
-    if key is not None and not _KEY.fullmatch(key):
-        raise BadBody(
-            f"The Idempotency-Key must be 1 to {MAX_KEY} visible ASCII characters.",
-            code="invalid_idempotency_key",
-            pointer="/header/Idempotency-Key",
-        )
-    if key is not None and key.startswith(OF_HOOKS):
-        raise BadBody(
-            f"An Idempotency-Key that begins with `{OF_HOOKS}` belongs to the delivery of a webhook.",
-            code="invalid_idempotency_key",
-            pointer="/header/Idempotency-Key",
-        )
+    if key is not None:
+        refuse_key(key, "/header/Idempotency-Key")
     return key
+
+
+def refuse_key(key: str, pointer: str) -> None:
+    """Raises BadBody for one that nobody may use."""
+    if not _KEY.fullmatch(key):
+        raise BadBody(
+            f"An idempotency key must be 1 to {MAX_KEY} visible ASCII characters.",
+            code="invalid_idempotency_key",
+            pointer=pointer,
+        )
+    if key.startswith(OF_HOOKS):
+        raise BadBody(
+            f"An idempotency key that begins with `{OF_HOOKS}` belongs to the delivery of a webhook.",
+            code="invalid_idempotency_key",
+            pointer=pointer,
+        )

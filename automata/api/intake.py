@@ -3,30 +3,37 @@
 Failure argument. A caller hears of a run only after the statement that wrote it has committed. Every request draws
 its run's id before the first try, so a statement whose answer was lost is sent again with the same ids: what was
 written is recognised by its id, and nothing is written twice. One request's fault (a key that stands for another
-request) must not fail its neighbours: then each goes alone.
+request) is told of that request alone. A batch that is all or nothing is one transaction, which its first fault ends.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from automata.api.line import Line
 from automata.broker.contract import RUNS_PENDING, Broker
-from automata.errors import AutomataError, Conflict, Unavailable
+from automata.errors import Busy, Conflict, Unavailable
 from automata.store.database import Database
-from automata.store.queue import CreatedRun, NewRun, create_runs
+from automata.store.queue import CreatedRun, NewRun, place_runs
 from automata.telemetry import INTAKE_ROWS, RUNS_CREATED
 from automata.tracing import INCOMING
 
+MAX_BATCHES = 4  # of up to 1,000 runs at once; single runs need connections too
 AGAIN = ("connection_lost", "retry")  # codes of failures that leave open, or undo, what was written
+
+
+class _Undo(Exception):
+    """Ends a transaction that is to leave nothing."""
 
 
 class Intake:
     def __init__(self, db: Database, broker: Broker, batch: int) -> None:
         self._db = db
         self._broker = broker
-        self._line: Line[NewRun, CreatedRun] = Line(self._together, batch)
+        self._line: Line[NewRun, CreatedRun] = Line(self._insert, batch)
+        self._batches = 0
 
     async def create(self, run: NewRun) -> CreatedRun:
         """Write a run; returns after the commit.
@@ -37,35 +44,50 @@ class Intake:
             run = replace(run, traceparent=header)
         return await self._line.ask(run)
 
-    async def _together(self, runs: Sequence[NewRun]) -> Sequence[CreatedRun | Exception]:
+    async def create_many(self, runs: Sequence[NewRun], *, together: bool) -> Sequence[CreatedRun | Conflict]:
+        """Write runs by one statement; with `together` a Conflict among the answers means that none was written.
+
+        Raises Busy when as many batches are under way as this process takes, Unavailable.
+        """
+        if self._batches >= MAX_BATCHES:
+            raise Busy(f"{MAX_BATCHES} batches of runs are being written already.", hint="Try again in a second.")
+        if not runs:
+            return []
+        if header := INCOMING.get():
+            runs = [replace(run, traceparent=header) for run in runs]
+        self._batches += 1
+        try:
+            return await self._insert(runs, together=together)
+        finally:
+            self._batches -= 1
+
+    async def _insert(self, runs: Sequence[NewRun], *, together: bool = False) -> Sequence[CreatedRun | Conflict]:
         INTAKE_ROWS.observe(len(runs))
+        once = self._all_or_none if together else self._each
         try:
-            return await self._insert(runs)
-        except Conflict as conflict:
-            return [conflict] if len(runs) == 1 else [await self._alone(run) for run in runs]
-
-    async def _alone(self, run: NewRun) -> CreatedRun | Exception:
-        try:
-            return (await self._insert([run]))[0]
-        except AutomataError as error:
-            return error
-
-    async def _insert(self, runs: Sequence[NewRun]) -> list[CreatedRun]:
-        try:
-            made = await self._once(runs)
+            made = await once(runs)
         except Unavailable as error:
             if error.code not in AGAIN:
                 raise
-            made = await self._once(runs)
-        # A run under the id that its request drew is that request's own, even when an earlier try wrote it.
-        answers = [CreatedRun(one.id, one.id == run.id, one.created_at) for run, one in zip(runs, made, strict=True)]
-        self._announce([run for run, answer in zip(runs, answers, strict=True) if answer.created])
+            made = await once(runs)
+        answers = [_own(run, one) for run, one in zip(runs, made, strict=True)]
+        if not together or not any(isinstance(one, Conflict) for one in answers):
+            self._announce([run for run, one in zip(runs, answers, strict=True) if _is_new(one)])
         return answers
 
-    async def _once(self, runs: Sequence[NewRun]) -> list[CreatedRun]:
-        # In autocommit: create_runs writes with one statement, so having its answer is having its commit.
+    async def _each(self, runs: Sequence[NewRun]) -> list[CreatedRun | Conflict]:
+        # In autocommit: place_runs writes with one statement, so having its answer is having its commit.
         async with self._db.connection() as conn:
-            return await create_runs(conn, runs)
+            return await place_runs(conn, runs)
+
+    async def _all_or_none(self, runs: Sequence[NewRun]) -> list[CreatedRun | Conflict]:
+        made: list[CreatedRun | Conflict] = []
+        with suppress(_Undo):
+            async with self._db.transaction() as conn:
+                made = await place_runs(conn, runs)
+                if any(isinstance(one, Conflict) for one in made):
+                    raise _Undo
+        return made
 
     def _announce(self, fresh: Sequence[NewRun]) -> None:
         if not fresh:
@@ -73,3 +95,12 @@ class Intake:
         for run in fresh:
             RUNS_CREATED.labels(run.trigger).inc()
         self._broker.ring(RUNS_PENDING, [str(run.id) for run in fresh])
+
+
+def _own(run: NewRun, one: CreatedRun | Conflict) -> CreatedRun | Conflict:
+    """A run under the id that its request drew is that request's own, even when an earlier try wrote it."""
+    return one if isinstance(one, Conflict) else CreatedRun(one.id, one.id == run.id, one.created_at)
+
+
+def _is_new(one: CreatedRun | Conflict) -> bool:
+    return isinstance(one, CreatedRun) and one.created

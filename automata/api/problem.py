@@ -60,7 +60,7 @@ def of_error(error: AutomataError) -> Response:
         error.message,
         hint=error.hint,
         pointer=error.pointer,
-        errors=_errors(error.diagnostics),
+        errors=errors_of(error.diagnostics),
         details=dict(error.details) or None,
     )
     return response(problem, headers_of(error))
@@ -134,7 +134,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, on_parameters)
 
 
-def _errors(diagnostics: Sequence[Diagnostic]) -> list[dict[str, Any]] | None:
+def errors_of(diagnostics: Sequence[Diagnostic]) -> list[dict[str, Any]] | None:
     listed = [
         {
             "pointer": item.pointer,

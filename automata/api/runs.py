@@ -173,7 +173,7 @@ async def start(
 ) -> Started:
     """Start a run of a flow, by its current version for None. Raises Missing, Conflict, Invalid, Busy."""
     flow = await desk.heads.get(name)
-    version = await _version(desk, flow, number)
+    version = await version_of(desk, flow, number)
     checked = check_inputs(version.inputs, inputs)
     run = NewRun(flow.id, version.id, checked, trigger, idempotency_key=key, created_by=by)
     return Started(run, await desk.intake.create(run), flow, version)
@@ -187,7 +187,7 @@ async def start_again(
         origin = await get_run(conn, id)
     flow = await desk.heads.get(str(origin.flow_id))
     number = {"same": origin.version, "latest": None}.get(str(which), which)
-    version = await _version(desk, flow, int(number) if number is not None else None)
+    version = await version_of(desk, flow, int(number) if number is not None else None)
     inputs = check_inputs(version.inputs, origin.inputs or {})
     run = NewRun(flow.id, version.id, inputs, "rerun", idempotency_key=key, rerun_of=origin.id, created_by=by)
     return Started(run, await desk.intake.create(run), flow, version)
@@ -211,7 +211,7 @@ async def end(desk: Desk, id: UUID) -> dict[str, Any]:
     return run
 
 
-async def _version(desk: Desk, flow: FlowRow, number: int | None) -> Version:
+async def version_of(desk: Desk, flow: FlowRow, number: int | None) -> Version:
     """The version that a new run gets. Raises Missing, Conflict."""
     current = current_version(flow)
     if number is None or number == flow.current_number:

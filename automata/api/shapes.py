@@ -27,6 +27,7 @@ By = Annotated[
     Field(description="Who asks; kept with what was done."),
 ]
 MAX_BULK = 500
+MAX_RUNS = 1000  # of one batch
 
 
 class Given(BaseModel):
@@ -38,6 +39,18 @@ class Given(BaseModel):
 class RunRequest(Given):
     inputs: dict[str, Any] = Field(default_factory=dict, description="Values of the inputs that the flow declares.")
     version: Number | None = Field(None, description="A version other than the current one.")
+
+
+class RunOfBatch(RunRequest):
+    flow: Text = Field(description="The flow's name or id.")
+    idempotency_key: Annotated[str, StringConstraints(strict=True, max_length=255)] | None = Field(
+        None, description="The same key with the same inputs gives the same run of the flow again."
+    )
+
+
+class RunBatch(Given):
+    runs: Annotated[list[RunOfBatch], Field(min_length=1, max_length=MAX_RUNS)]
+    atomic: Flag = Field(False, description="Start all of them or none.")
 
 
 class ScheduleRequest(Given):
@@ -437,6 +450,27 @@ class CountAnswer(Answered):
     flow: str
     code: str | None = None
     count: int
+
+
+class RefusedRun(Answered):
+    code: str
+    detail: str
+    hint: str | None
+    errors: list[dict[str, Any]] = Field(description="One entry a finding; `pointer` begins at this run.")
+
+
+class RunOfBatchAnswer(Answered):
+    index: int = Field(description="Of the run in the request, from 0.")
+    id: UUID | None
+    created: bool = Field(description="False also for a run that an earlier request with this key has started.")
+    error: RefusedRun | None
+
+
+class RunBatchAnswer(Answered):
+    created: int
+    existing: int = Field(description="Started by an earlier request with the same key.")
+    refused: int
+    items: list[RunOfBatchAnswer]
 
 
 class BulkAnswer(Answered):

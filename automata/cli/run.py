@@ -11,6 +11,7 @@ from automata.cli.bulk import All, Deed, DryRun, Flow, Since, Until, Yes, meant,
 from automata.cli.client import Api, ApiUrl
 from automata.cli.logs import logs
 from automata.cli.output import Format, Output, compact, emit, facts, moment, say, say_json, status, table, took
+from automata.cli.run_batch import batch
 from automata.errors import Usage
 
 Json = Mapping[str, Any]
@@ -96,6 +97,9 @@ def tasks(run_id: RunId, output: Output = Format.TABLE, api_url: ApiUrl = None) 
     """List a run's tasks: the state of each step."""
     with Api(api_url) as api:
         emit(api.get("runs", run_id, "tasks"), output, _tasks_table)
+
+
+app.command(epilog="Example: automata run batch --file runs.jsonl --idempotency-key import-7")(batch)
 
 
 app.command(epilog="Example: automata run logs 019b0c1e-7d3f-7c55-9a52-3f7f6a0a1c11 --step fetch --follow")(logs)

@@ -173,8 +173,20 @@ async def create_runs(conn: AsyncConnection[Any], runs: Sequence[NewRun]) -> lis
 
     Raises Conflict `idempotency_mismatch` when a key was used before with another request.
     """
+    created = []
+    for one in await place_runs(conn, runs):
+        if isinstance(one, Conflict):
+            raise one
+        created.append(one)
+    return created
+
+
+async def place_runs(conn: AsyncConnection[Any], runs: Sequence[NewRun]) -> list[CreatedRun | Conflict]:
+    """Like `create_runs`; a key that was used before with another request is told of that run alone."""
     rows = [_run_row(run) for run in runs]
-    cursor = await conn.execute(statement("create_runs"), columns(_RUN, rows))
+    # In one order for everybody: two that bring the same keys wait for each other in a line, not in a circle.
+    ordered = sorted(rows, key=lambda row: (row[1], row[5] or "", row[0]))
+    cursor = await conn.execute(statement("create_runs"), columns(_RUN, ordered))
     made = dict(await cursor.fetchall())
     earlier = {} if len(made) == len(runs) else await _earlier(conn, runs)
     return [
@@ -347,9 +359,9 @@ async def _earlier(conn: AsyncConnection[Any], runs: Sequence[NewRun]) -> dict[K
     return found
 
 
-def _same_request(run: NewRun, request_hash: str | None, earlier: Row) -> CreatedRun:
+def _same_request(run: NewRun, request_hash: str | None, earlier: Row) -> CreatedRun | Conflict:
     if run.idempotency_key and earlier[1] != request_hash:
-        raise Conflict(
+        return Conflict(
             f"Idempotency-Key {run.idempotency_key!r} was used before with another request.",
             code="idempotency_mismatch",
             hint="Use a new key for a new request.",

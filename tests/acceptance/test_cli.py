@@ -122,6 +122,40 @@ def test_the_same_idempotency_key_gives_the_same_run(automata: Automata) -> None
     assert (other.code, "[idempotency_mismatch]" in other.err) == (6, True)
 
 
+def test_many_runs_are_started_from_a_file_and_again_give_the_same(automata: Automata, tmp_path: Path) -> None:
+    file = tmp_path / "runs.jsonl"
+    lines = [{"inputs": {"count": n}} for n in range(1500)]
+    file.write_text("\n".join(json.dumps(line) for line in lines) + "\n\n")
+    words = ["run", "batch", "--file", str(file), "--flow", "typed", "--idempotency-key", "import-1", "-o", "json"]
+    first, second = automata(*words), automata(*words)
+    assert (first.code, first.json["created"], first.json["refused"]) == (0, 1500, 0)
+    assert (second.code, second.json["created"], second.json["existing"]) == (0, 0, 1500)
+
+
+def test_lines_that_cannot_be_started_are_told_by_number(automata: Automata, tmp_path: Path) -> None:
+    file = tmp_path / "runs.jsonl"
+    file.write_text('{"flow": "typed", "inputs": {"count": 1}}\n\n{"flow": "typed", "inputs": {"count": "x"}}\n')
+    some = automata("run", "batch", "--file", str(file))
+    assert some.code == 1
+    assert "3     invalid_input" in some.out
+    assert "Started 1 runs; 0 were there already, 1 refused." in some.out
+    none = automata("run", "batch", "--file", str(file), "--atomic")
+    assert (none.code, "[batch_refused]" in none.err) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [("", "no runs"), ("[1]", "line 1 must be"), ('{"inputs": {}}', "names no flow"), ('{"flow": "a"}\n{', "line 2")],
+)
+def test_a_file_that_holds_no_runs_is_refused_before_anything_is_sent(
+    automata: Automata, tmp_path: Path, text: str, says: str
+) -> None:
+    file = tmp_path / "runs.jsonl"
+    file.write_text(text)
+    answer = automata("run", "batch", "--file", str(file))
+    assert (answer.code, says in answer.err) == (3, True), answer.err
+
+
 def test_a_version_that_does_not_exist_exits_3(automata: Automata) -> None:
     assert automata("run", "start", "typed", "--version", "99").code == 3
 

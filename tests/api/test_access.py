@@ -31,6 +31,7 @@ LEAST = {
     (f"{V1}/flows/{{name}}", "DELETE"): Role.AUTHOR,
     (f"{V1}/flows/{{name}}/runs", "POST"): Role.OPERATOR,
     (f"{V1}/runs/cancel", "POST"): Role.OPERATOR,
+    (f"{V1}/runs/batch", "POST"): Role.OPERATOR,
     (f"{V1}/runs/{{run_id}}/retry", "POST"): Role.OPERATOR,
     (f"{V1}/dlq/{{letter_id}}/discard", "POST"): Role.OPERATOR,
     (f"{V1}/runs/{{run_id}}/approvals/{{step}}", "POST"): Role.OPERATOR,
