@@ -103,6 +103,7 @@ bench: $(READY) ## Throughput, latency, statements a step and memory, as a table
 	@$(BIN)/python -m benchmarks.scaleout
 	@$(BIN)/python -m benchmarks.past
 	@$(BIN)/python -m benchmarks.repository
+	@$(BIN)/python -m benchmarks.console
 
 chaos: $(READY) ## 100,000 runs over 200 random kills of processes, broker and database (ARGS="--runs 1000 --kills 10")
 	@$(BIN)/python -m tests.promises.chaos $(ARGS)
