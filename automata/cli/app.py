@@ -75,7 +75,7 @@ def options(
 START, WRITE, RUN, KEEP = "Start here", "Flows in Git", "Runs", "Operate"
 
 app.command(rich_help_panel=START, epilog="Example: automata up --repo ./my-flows --watch")(up)
-app.command(rich_help_panel=START, epilog="Example: automata demo --keep")(demo)
+app.command(rich_help_panel=START, epilog="Example: automata demo --stay")(demo)
 app.command(rich_help_panel=START, epilog="Example: automata init my-flows")(init)
 app.command(rich_help_panel=WRITE, epilog="Example: automata validate flows --format github")(validate)
 app.command(rich_help_panel=WRITE, epilog="Example: automata check --base main --format markdown=check.md")(check)

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 import pytest
 
@@ -59,6 +60,9 @@ def test_the_demo_ends_well_within_a_minute_and_leaves_nothing_behind(reachable:
     assert f"{PAGE} orders in one JSON list" in done.stdout
     assert f"{ORDERS} different orders in all" in done.stdout
     assert "MISMATCH" not in done.stdout
+    assert re.search(
+        r"^The console was at http://127\.0\.0\.1:\d+ meanwhile\. `automata demo --stay`", done.stdout, re.MULTILINE
+    )
     refused, _, corrected = done.stdout.partition("6. The corrected change passes")
     assert "The mock `import` was called 2 times, not exactly 1" in refused
     screen = refused.partition("$ automata check")[2].splitlines()
@@ -94,9 +98,14 @@ def test_a_demo_that_is_ended_takes_its_processes_with_it(
     reachable: Path, number: signal.Signals, how: list[str]
 ) -> None:
     find_server()
-    process = subprocess.Popen([*DEMO, "--keep", *how], env=environment(reachable), stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen([*DEMO, "--stay", *how], env=environment(reachable), stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert any("Still running" in line for line in process.stdout)
+    console = process.stdout.readline().strip()
+    runs = httpx.get(f"{console}/runs", headers={"accept": "text/html"}, trust_env=False)
+    assert runs.status_code == 200
+    for flow in ("sync-orders", "import-all-orders", "ship-order", "settle-invoice"):
+        assert f'<a href="/flows/{flow}">' in runs.text
     children = psutil.Process(process.pid).children(recursive=True)
     assert len(children) >= 2
     process.send_signal(number)
@@ -108,13 +117,22 @@ def test_a_demo_that_is_ended_takes_its_processes_with_it(
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_demo_that_is_ended_in_the_middle_of_a_check_takes_everything_with_it(
-    reachable: Path, number: signal.Signals
+@pytest.mark.parametrize(
+    ("number", "moment"),
+    [
+        (signal.SIGINT, "shop "),
+        (signal.SIGINT, "repository "),
+        (signal.SIGINT, "2. "),
+        (signal.SIGINT, "$ automata check"),
+        (signal.SIGTERM, "$ automata check"),
+    ],
+)
+def test_a_demo_that_is_ended_at_any_moment_takes_everything_with_it(
+    reachable: Path, number: signal.Signals, moment: str
 ) -> None:
-    process = subprocess.Popen(DEMO, env=environment(reachable), stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen([*DEMO, "--stay"], env=environment(reachable), stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
-    assert any(line.startswith("$ automata check") for line in process.stdout)
+    assert any(line.startswith(moment) for line in process.stdout)
     children = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(number)
     said = process.stdout.read()

@@ -29,7 +29,9 @@ def demo(
     folder: Annotated[
         Path | None, typer.Option("--dir", help="Work in this new folder and keep it.", show_default=False)
     ] = None,
-    keep: Annotated[bool, typer.Option("--keep", help="Keep everything running until Ctrl-C, to look around.")] = False,
+    stay: Annotated[
+        bool, typer.Option("--stay", "--keep", help="Stay up until Ctrl-C, with the console and the runs in it.")
+    ] = False,
     amqp: Annotated[
         bool, typer.Option("--amqp", help="With RabbitMQ, and each service a process of its own, as in production.")
     ] = False,
@@ -42,12 +44,12 @@ def demo(
     began = time.monotonic()
     signal.signal(signal.SIGTERM, _leave)
     with _workspace(folder) as place:
-        good = _perform(place, keep, amqp, began)
+        good = _perform(place, stay, amqp, began)
     if not good:
         raise typer.Exit(1)
 
 
-def _perform(place: Path, keep: bool, amqp: bool, began: float) -> bool:
+def _perform(place: Path, stay: bool, amqp: bool, began: float) -> bool:
     import httpx
 
     from automata.cli.client import Api
@@ -75,8 +77,10 @@ def _perform(place: Path, keep: bool, amqp: bool, began: float) -> bool:
             ledger = counted()
             good = tell(iter([*found, *change.checks(told, ledger)]), ledger)
             say(f"\n{'All as promised' if good else 'NOT as promised'}, after {time.monotonic() - began:.1f} s.")
-            if keep:
+            if stay:
                 _linger(site.url, repository)
+            else:
+                say(f"The console was at {site.url} meanwhile. `automata demo --stay` keeps it up, with these runs.")
     return good
 
 
@@ -129,10 +133,9 @@ def _line(name: str, words: Any) -> None:
 
 def _linger(url: str, repository: Path) -> None:
     try:
-        say(f"\nStill running, until Ctrl-C. Look around:\n  export AUTOMATA_API_URL={url}")
-        say(
-            f"  automata run list\n  automata flow show sync-orders\n  automata proposal list --all --repo {repository}"
-        )
+        say(f"\nStill running, until Ctrl-C. The console, with these runs in it:\n  {url}")
+        say(f"Or on the command line:\n  export AUTOMATA_API_URL={url}\n  automata run list")
+        say(f"  automata flow show sync-orders\n  automata proposal list --all --repo {repository}")
         signal.pause()
     except KeyboardInterrupt:
         say()
