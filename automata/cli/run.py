@@ -26,6 +26,7 @@ Key = Annotated[
 Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=10_000, help="How many at most.")]
 
 CANCEL = Deed("Cancel", "Asked for the end of", "run", "finished meanwhile")
+RETRY = Deed("Retry", "Retried", "run", "retried meanwhile by somebody else")
 
 
 @app.command(epilog="Example: automata run start sync-orders -i source_id=crm-1 --wait")
@@ -137,11 +138,32 @@ def cancel(
         say(f"Cancellation of run {run['id']} was accepted.")
 
 
-@app.command(epilog="Example: automata run retry 019b0c1e-7d3f-7c55-9a52-3f7f6a0a1c11 --wait")
-def retry(run_id: RunId, wait: Wait = False, output: Output = Format.TABLE, api_url: ApiUrl = None) -> None:
-    """Have a run go on where it failed or was cancelled: what succeeded is not done again."""
+@app.command(epilog="Example: automata run retry --flow sync-orders --since 2026-01-01T00:00:00Z --dry-run")
+def retry(
+    run_id: Annotated[str | None, typer.Argument(metavar="[RUN]", help="A run's id.", show_default=False)] = None,
+    flow: Flow = None,
+    state: Annotated[str | None, typer.Option("--status", help="CANCELLED ones instead of FAILED ones.")] = None,
+    trigger: Annotated[str | None, typer.Option("--trigger", help="Only those started so: api, cli ...")] = None,
+    since: Since = None,
+    until: Until = None,
+    all_: All = False,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    wait: Wait = False,
+    output: Output = Format.TABLE,
+    api_url: ApiUrl = None,
+) -> None:
+    """Have a run, or all that a filter means, go on where it failed: what succeeded is not done again."""
+    moments = {"since": since, "until": until}
+    filters = {"flow": flow, "status": state and state.upper(), "trigger": trigger, **moments, "all": all_}
+    single = meant([run_id] if run_id else [], filters)
+    if (dry_run and single) or (wait and not single):
+        raise Usage("--dry-run is for a filter, --wait for one run.", hint="See one run with automata run show.")
     with Api(api_url) as api:
-        run = api.post("runs", run_id, "retry")
+        if not single:
+            tell(run_bulk(api, ("runs", "retry"), filters, RETRY, dry_run=dry_run, yes=yes), RETRY, output)
+            return
+        run = api.post("runs", str(run_id), "retry")
         _started(api, run, wait, output, f"Run {run_id} goes on, attempt {run['attempt']}.")
 
 

@@ -28,16 +28,18 @@ class ApprovalRow:
     expires_at: datetime | None
 
 
-async def list_open(conn: Connection, limit: int = 500) -> list[ApprovalRow]:
-    """Those that wait, the oldest first. Walks the queue, which holds only what moves."""
+async def list_open(conn: Connection, limit: int = 500, run_id: UUID | None = None) -> list[ApprovalRow]:
+    """Those that wait, of a run or of all, the oldest first. Walks the queue, which holds only what moves."""
     async with conn.cursor(row_factory=class_row(ApprovalRow)) as cursor:
         await cursor.execute(
             "SELECT queue.run_id, queue.step, flows.name AS flow_name, queue.reads[2] AS prompt,"
             " queue.queued_at AS asked_at, nullif(queue.ready_at, %(never)s) AS expires_at"
             " FROM task_queue AS queue JOIN runs ON runs.id = queue.run_id JOIN flows ON flows.id = runs.flow_id"
             " WHERE lane = %(lane)s AND ready_at > now() AND reads[1] = %(kind)s"
+            " AND (%(run)s::uuid IS NULL OR queue.run_id = %(run)s)"
             " ORDER BY queue.queued_at LIMIT %(limit)s",
-            {"lane": ADVANCE, "kind": APPROVAL, "limit": limit, "never": FOREVER},
+            {"lane": ADVANCE, "kind": APPROVAL, "limit": limit, "never": FOREVER, "run": run_id},
+            prepare=False,  # with the run known its own rows are walked, else the lane's
         )
         return await cursor.fetchall()
 

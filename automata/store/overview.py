@@ -11,6 +11,7 @@ from uuid import UUID
 from psycopg import AsyncConnection
 from psycopg.rows import class_row
 
+from automata.store.queue import ADVANCE, APPROVAL
 from automata.store.runs import CLOCKS_APART, first_id
 
 Connection = AsyncConnection[Any]
@@ -106,6 +107,17 @@ async def open_letters(conn: Connection) -> int:
     """At most MOST_LETTERS + 1."""
     cursor = await conn.execute(
         "SELECT count(*) FROM (SELECT FROM dead_letters WHERE state = 'open' LIMIT %s) AS found", [MOST_LETTERS + 1]
+    )
+    row = await cursor.fetchone()
+    return int(row[0]) if row else 0
+
+
+async def open_approvals(conn: Connection) -> int:
+    """At most MOST_LETTERS + 1."""
+    cursor = await conn.execute(
+        "SELECT count(*) FROM (SELECT FROM task_queue WHERE lane = %s AND ready_at > now() AND reads[1] = %s LIMIT %s)"
+        " AS found",
+        [ADVANCE, APPROVAL, MOST_LETTERS + 1],
     )
     row = await cursor.fetchone()
     return int(row[0]) if row else 0

@@ -12,15 +12,15 @@ from automata.api.approvals import decide_on
 from automata.api.auth import needs, who
 from automata.api.desk import Desk
 from automata.api.refusals import BadBody
+from automata.api.runs import run_id_of
 from automata.errors import Conflict, Missing
 from automata.store.approvals import list_open
 from automata.web.forms import read_form
-from automata.web.page import lead_to, render
+from automata.web.page import MAX_COMMENT, lead_to, render
 from automata.web.page import router as pages
 
 HERE = "/approvals"
 SHOWN = 100
-MAX_COMMENT = 4_000
 
 router = pages()
 
@@ -31,7 +31,7 @@ async def index(request: Request) -> Response:
     async with Desk.of(request).db.connection() as conn:
         rows = await list_open(conn, SHOWN + 1)
     waiting = [(row, f"/runs/{row.run_id}/steps/{quote(row.step)}") for row in rows[:SHOWN]]
-    return render(request, "approvals.html", waiting=waiting, more=len(rows) > SHOWN, most=MAX_COMMENT)
+    return render(request, "approvals.html", waiting=waiting, more=len(rows) > SHOWN)
 
 
 @router.post(HERE, dependencies=[needs(Role.OPERATOR)])
@@ -43,11 +43,10 @@ async def decide(request: Request) -> Response:
         raise BadBody("The form says neither approve nor reject.", pointer="/verdict")
     if len(comment) > MAX_COMMENT:
         raise BadBody(f"A comment has at most {MAX_COMMENT:,} characters.", pointer="/comment")
-    is_yes = verdict == "approve"
+    run, is_yes = form.get("run", ""), verdict == "approve"
+    onward = f"/runs/{run_id_of(run)}" if form.get("back") == "run" else HERE
     try:
-        step = await decide_on(
-            Desk.of(request), form.get("run", ""), form.get("step", ""), is_yes, str(who(request)), comment
-        )
+        step = await decide_on(Desk.of(request), run, form.get("step", ""), is_yes, str(who(request)), comment)
     except (Conflict, Missing) as error:
-        return lead_to(request, HERE, str(error), bad=True)
-    return lead_to(request, HERE, f"{step} is {'approved' if is_yes else 'rejected'}.")
+        return lead_to(request, onward, str(error), bad=True)
+    return lead_to(request, onward, f"{step} is {'approved' if is_yes else 'rejected'}.")

@@ -20,6 +20,7 @@ from automata.store.overview import (
     FlowFailures,
     count_flows,
     failing,
+    open_approvals,
     open_letters,
     queue_depth,
     tally,
@@ -40,7 +41,7 @@ router = pages()
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What is counted for one span. `letters` is at most MOST_LETTERS + 1."""
+    """What is counted for one span. `letters` and `approvals` are at most MOST_LETTERS + 1."""
 
     since: datetime
     chart: Stack
@@ -48,6 +49,7 @@ class Figures:
     failing: Sequence[FlowFailures]
     depths: Sequence[Depth]
     letters: int
+    approvals: int
     flows: int
     taken_at: datetime
 
@@ -74,7 +76,8 @@ async def read_figures(db: Database, bucket_sec: int, buckets: int) -> Figures:
         counts = await tally(conn, since, bucket_sec)
         worst = await failing(conn, since, SHOWN_FAILING)
         depths = await queue_depth(conn)
-        letters, flows = await open_letters(conn), await count_flows(conn)
+        letters, approvals = await open_letters(conn), await open_approvals(conn)
+        flows = await count_flows(conn)
     columns: list[dict[str, int]] = [{} for _ in range(buckets)]
     totals: dict[str, int] = {}
     for one in counts:
@@ -82,7 +85,7 @@ async def read_figures(db: Database, bucket_sec: int, buckets: int) -> Figures:
         column[one.status] = column.get(one.status, 0) + one.count
         totals[one.status] = totals.get(one.status, 0) + one.count
     chart = stack(columns, since, timedelta(seconds=bucket_sec))
-    return Figures(since, chart, totals, worst, depths, letters, flows, now)
+    return Figures(since, chart, totals, worst, depths, letters, approvals, flows, now)
 
 
 @router.get("/")

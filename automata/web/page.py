@@ -35,6 +35,7 @@ HEADERS = {
 }
 SAID = "automata_said"
 MAX_SAID = 600
+MAX_COMMENT = 4_000  # characters that somebody writes to a decision
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +144,7 @@ def _frame(request: Request) -> dict[str, Any]:
         "principal": principal,
         "may_run": principal is not None and principal.role >= Role.OPERATOR,
         "form_token": csrf_token(request),
+        "most_comment": MAX_COMMENT,
         "said": said.removeprefix("!"),
         "said_bad": said.startswith("!"),
     }

@@ -23,6 +23,7 @@ from automata.errors import Conflict, Invalid, Missing
 from automata.flow.changes import walk
 from automata.flow.compile import compile_flow, item_of
 from automata.flow.model import Flow
+from automata.store.approvals import list_open
 from automata.store.flows import VersionRow, versions_by_id
 from automata.store.provenance import origins
 from automata.store.recordings import exchanges_of
@@ -38,6 +39,7 @@ from automata.web.watch import Watch
 
 MOST_TASKS = 300  # of a page; the API has all
 MOST_LOGS = 100
+MOST_APPROVALS = 20
 MAX_DEPTH = 3
 
 router = pages()
@@ -133,6 +135,7 @@ async def _live(desk: Desk, id: UUID) -> dict[str, Any]:
     tasks = await tasks_of(desk, id, outputs=False, most=MOST_TASKS)
     async with desk.db.connection() as conn:
         version_id = (await get_run(conn, id)).version_id
+        waiting = await list_open(conn, MOST_APPROVALS, id) if run["status"] not in RUN_FINAL else []
     parents = {task["step"]: task["parent"] for task in tasks}
     indents = {step: _depth(step, parents) for step in parents}
     now = datetime.now(UTC)
@@ -140,6 +143,7 @@ async def _live(desk: Desk, id: UUID) -> dict[str, Any]:
         "run": run,
         "version_id": version_id,
         "over": run["status"] in RUN_FINAL,
+        "waiting": waiting,
         "tasks": tasks,
         "more_tasks": len(tasks) >= MOST_TASKS,
         "depths": indents,

@@ -88,6 +88,10 @@ def test_on_a_terminal_it_is_asked_first(automata: Automata, monkeypatch: pytest
         ("run", "cancel"),
         ("run", "cancel", NOBODY, "--flow", "slow"),
         ("run", "cancel", NOBODY, "--dry-run"),
+        ("run", "retry"),
+        ("run", "retry", NOBODY, "--flow", "slow"),
+        ("run", "retry", NOBODY, "--dry-run"),
+        ("run", "retry", "--flow", "slow", "--wait"),
         ("run", "rerun", NOBODY, "--version", "newest"),
     ],
 )
@@ -124,6 +128,17 @@ def test_a_run_goes_on_where_it_failed(automata: Automata) -> None:
     assert re.search(r"^attempt +2\s*$", answer.out, re.MULTILINE)
     tasks = {task["step"]: task for task in automata("run", "tasks", run, "-o", "json").json["items"]}
     assert (tasks["invoice"]["attempt"], tasks["pay"]["attempt"]) == (1, 2)
+
+
+def test_failed_runs_go_on_by_a_filter(automata: Automata) -> None:
+    runs = [declined(automata) for _ in range(2)]
+    since = automata("run", "show", runs[0], "-o", "json").json["created_at"]
+    chosen = ("--flow", "settle-invoice", "--since", since)
+    assert "Retry would reach 2 runs." in automata("run", "retry", *chosen, "--dry-run").out
+    answer = automata("run", "retry", *chosen, "-o", "json").json
+    assert sorted(answer["runs"]) == sorted(runs)
+    for run in runs:
+        assert automata("run", "watch", run, "-o", "json").json["attempt"] == 2
 
 
 def test_a_run_that_succeeded_cannot_go_on_but_can_be_run_again(automata: Automata) -> None:

@@ -69,7 +69,8 @@ def flows(shop: str, version: int) -> dict[str, str | bytes]:
     hello = {"name": "hello", "steps": [{"id": "say", "type": "transform", "config": {"mappings": {"a": 1}}}]}
     sleep = {"name": "sleep", "steps": [{"id": "long", "type": "delay", "config": {"duration_sec": 3600}}]}
     sign = {"id": "sign", "type": "approval", "config": {"prompt": "Pay <b>4,711</b> EUR to the supplier of tea?"}}
-    pay = {"name": "pay", "steps": [sign]}
+    clock = {"id": "clock", "type": "delay", "config": {"duration_ms": 1500}}
+    pay = {"name": "pay", "steps": [sign, clock]}
     return {
         "automata.yaml": json.dumps(
             {"flows": ["flows"], "environments": {"prod": {"branch": "main", "file": "environments/prod.yaml"}}}

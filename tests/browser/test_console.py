@@ -74,6 +74,21 @@ def test_a_run_is_cancelled_by_keyboard_after_a_question(site: Site, looker: Loo
     expect(page.locator(".head .badge")).to_have_text("cancelled")
 
 
+def test_a_comment_that_is_being_typed_survives_what_moves_around_it(site: Site, looker: Looker) -> None:
+    page = looker.page("ada")
+    page.goto(f"/runs/{site.run('pay')}")
+    comment = page.get_by_label("Comment")
+    comment.fill("The invoice is")
+    expect(page.locator('details[id="step-clock"] .badge')).to_have_text("succeeded")
+    expect(comment).to_be_focused()
+    comment.press_sequentially(" right.")
+    page.get_by_role("button", name="Approve").click()
+    expect(page.get_by_role("status")).to_contain_text("sign is approved.")
+    expect(page.locator(".head .badge")).to_have_text("succeeded")
+    page.locator('details[id="step-sign"] summary').click()
+    expect(page.get_by_text("The invoice is right.")).to_be_visible()
+
+
 def test_lists_filter_tick_and_go_by_keyboard(site: Site, looker: Looker) -> None:
     first, second = site.run("sleep"), site.run("sleep")
     page = looker.page("ada")

@@ -36,6 +36,7 @@ def test_what_waits_for_a_decision_is_shown_with_its_run_and_decided_once(use: U
         assert "Nothing waits for a decision" in read(await site.http.get("/approvals")).text
         await site.flow()
         run = await asking(site, "group.one.sign", f"Pay {HOSTILE}?")
+        assert "Approvals waiting 1 " in read(await site.http.get("/")).text
         page = read(await site.http.get("/approvals"))
         assert f"Pay {HOSTILE}?" in page.text
         assert f"/runs/{run['id']}" in page.links()
@@ -68,6 +69,28 @@ def test_a_rejection_is_a_decision_and_what_says_neither_is_refused(use: Use) ->
             await site.http.post("/approvals", data={**fields, "verdict": "approve", **wrong})
             assert read(await site.http.get("/approvals")).all("div", class_="toast bad"), wrong
         assert len(await decisions(site, run)) == 1
+
+    use(test)
+
+
+def test_a_run_that_waits_is_decided_on_its_own_page(use: Use) -> None:
+    async def test(site: Site) -> None:
+        await site.flow()
+        run, other = await asking(site, prompt=f"Pay {HOSTILE}?"), await asking(site, prompt="The other one")
+        path = f"/runs/{run['id']}"
+        for page in (read(await site.http.get(path)), read(await site.http.get(f"{path}/live"))):
+            assert "sign waits for a decision" in page.text
+            assert f"Pay {HOSTILE}?" in page.text
+            assert "The other one" not in page.text
+        fields = {"run": run["id"], "step": "sign", "verdict": "reject", "back": "run"}
+        for said in ("sign is rejected.", "was rejected by"):
+            answer = await site.http.post("/approvals", data=fields)
+            assert answer.headers["location"] == path
+            page = read(await site.http.get(path))
+            assert said in page.text
+            assert "waits for a decision" not in page.text
+        assert await decisions(site, other) == []
+        read(await site.http.post("/approvals", data={**fields, "run": "//evil.example"}), 404)
 
     use(test)
 
