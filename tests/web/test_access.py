@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from automata.access.principal import Role
+from automata.api.auth import declared, least_role
 from automata.store.audit import Actor, Deed, record
 from tests.web.conftest import Site, Use, read
 
@@ -133,6 +135,44 @@ def test_nobody_but_an_admin_sees_these_pages_or_their_entries_in_the_menu(use: 
         read(await site.http.post("/tokens/x/revoke", data={"back": ""}), 403)
         site.as_(await site.token("admin"))
         assert {"/audit", "/tokens"} <= set(read(await site.http.get("/")).links())
+
+    use(test, auth="on")
+
+
+def deeds(site: Site) -> list[tuple[str, Role]]:
+    """Every address of the console that a form is sent to, with the least role that it takes."""
+    found = [
+        (re.sub(r"\{\w+(:\w+)?\}", "nothing", path), least_role(roles))
+        for path, methods, roles in declared(site.app)
+        if "POST" in methods and not path.startswith("/api/")
+    ]
+    return [(path, role) for path, role in found if role is not None]
+
+
+def test_no_form_of_the_console_is_taken_without_its_token_or_from_elsewhere(use: Use) -> None:
+    async def test(site: Site) -> None:
+        text = await site.token("admin")
+        await site.http.post("/sign-in", data={"token": text, "next": "/"})
+        paths = [path for path, _ in deeds(site)]
+        assert len(paths) >= 20
+        for path in paths:
+            for headers in ({}, {"x-csrf-token": "guessed"}, {"origin": "https://evil.example"}):
+                answer = await site.http.post(path, data={"run": "x"}, headers=headers)
+                assert answer.status_code == 403, (path, headers)
+
+    use(test, auth="on")
+
+
+def test_every_form_of_the_console_takes_its_role(use: Use) -> None:
+    async def test(site: Site) -> None:
+        good = {role: await site.token(role.word) for role in Role}
+        for path, least in deeds(site):
+            site.as_(good[least])
+            answer = await site.http.post(path, data={"run": "x"})
+            assert answer.status_code != 403, (path, least)
+            if least > Role.VIEWER:
+                site.as_(good[Role(least - 1)])
+                read(await site.http.post(path, data={"run": "x"}), 403)
 
     use(test, auth="on")
 
