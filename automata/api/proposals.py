@@ -69,12 +69,18 @@ async def index(
     cursor: Cursor = None,
 ) -> Response:
     """The newest first. Every branch that changes the project, and is not an environment's, is one."""
+    found, more = await listed(request, ended=ended, limit=limit, cursor=cursor)
+    return Json({"items": [room(request).summary(one) for one in found], "next_cursor": more})
+
+
+async def listed(request: Request, *, ended: bool, limit: int, cursor: str | None) -> tuple[list[Facts], str | None]:
+    """A page of them, the newest first, and the cursor of the next."""
     after = cursor_of(cursor, 1, number=True)
     before = min(int(decode(after, 1)[0]), MOST_NUMBER) if after else None
     async with room(request).desk(actor_of(request), fresh=False) as desk:
         found = await desk.survey(ended=ended, before=before, limit=limit + 1)
     more = encode([str(found[limit - 1].row.number)]) if len(found) > limit else None
-    return Json({"items": [room(request).summary(one) for one in found[:limit]], "next_cursor": more})
+    return found[:limit], more
 
 
 @router.get("/proposals/{number}", dependencies=[READ], responses=ONE)

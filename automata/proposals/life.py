@@ -257,13 +257,13 @@ class Reviewing:
 
         `head` is what was looked at, a SHA or the beginning of one: Conflict (`head_moved`) when it is another now.
         """
-        refuse_on_forge(self.forge)
-        facts = still_open(await self.find(key))
-        expect_head(facts, head)
-        refuse_draft(facts)
+        facts = await self.find(key)
         if approve:
-            refuse_trouble(facts)
-            refuse_writer(facts, self.actor)
+            self._refuse_approval(facts, head)
+        else:
+            refuse_on_forge(self.forge)
+            expect_head(still_open(facts), head)
+            refuse_draft(facts)
         check_comment(comment)
         async with self.db.transaction() as conn:
             await store.add_review(
@@ -340,12 +340,32 @@ class Reviewing:
 
     async def applicable(self, key: str, *, head: str | None = None) -> Facts:
         """What `apply` would merge, but for the check. Raises Refused, Conflict."""
-        facts = still_open(await self.find(key))
-        expect_head(facts, head)
+        facts = await self.find(key)
+        self._refuse_apply(facts, head)
+        return facts
+
+    def obstacles(self, facts: Facts) -> dict[str, AutomataError]:
+        """Why whoever asks cannot `approve` or `apply` it as it is; what they can is not there."""
+        found: dict[str, AutomataError] = {}
+        for act, guard in (("approve", self._refuse_approval), ("apply", self._refuse_apply)):
+            try:
+                guard(facts)
+            except AutomataError as error:
+                found[act] = error
+        return found
+
+    def _refuse_approval(self, facts: Facts, head: str | None = None) -> None:
+        refuse_on_forge(self.forge)
+        expect_head(still_open(facts), head)
+        refuse_draft(facts)
+        refuse_trouble(facts)
+        refuse_writer(facts, self.actor)
+
+    def _refuse_apply(self, facts: Facts, head: str | None = None) -> None:
+        expect_head(still_open(facts), head)
         refuse_trouble(facts)
         refuse_unapproved(facts)
         refuse_checked_out(self.mirror, self.base.branch)
-        return facts
 
     async def _check(self, facts: Facts) -> tuple[str, CheckRow]:
         """(merge commit, what the check says of it). What is known of exactly this is not found out again."""

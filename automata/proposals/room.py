@@ -192,11 +192,16 @@ class Proposals:
         async with self.desk(actor, fresh=False) as desk:
             return await desk.find(str(facts.row.number))
 
-    async def apply(self, key: str, actor: Person, wait_sec: float) -> tuple[Facts, SyncReport | None]:
-        """Merge and sync it; no report: that is still under way after `wait_sec`, for it has to be checked first."""
+    async def apply(
+        self, key: str, actor: Person, wait_sec: float, *, head: str | None = None
+    ) -> tuple[Facts, SyncReport | None]:
+        """Merge and sync it; no report: that is still under way after `wait_sec`, for it has to be checked first.
+
+        `head` is what was looked at: see Reviewing.review.
+        """
         async with self.desk(actor) as desk:
-            facts = await desk.applicable(key)
-        work = self._start("apply", facts.row.id, lambda: desk.apply(str(facts.row.number)))
+            facts = await desk.applicable(key, head=head)
+        work = self._start("apply", facts.row.id, lambda: desk.apply(str(facts.row.number), head=head))
         if not await _ended(work, wait_sec):
             return facts, None
         applied: tuple[Facts, SyncReport] = work.task.result()

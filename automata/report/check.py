@@ -93,7 +93,7 @@ def _human(report: Report, colour: bool) -> str:
         if one["state"] in ("failed", "empty") and not one["required"]:
             shade = "warning"
         lines.append(f"{paint(shade, word.ljust(4), colour)}  {one['name'].ljust(8)}  {one['summary']}")
-        told = _told(one, colour)
+        told = stage_lines(one, colour)
         lines += [f"      {line}" for line in told[:SHOWN]]
         if more := len(told) - SHOWN:
             lines += [f"      … and {plural(more, 'more line')}; --format json has all"] if more > 0 else []
@@ -109,7 +109,8 @@ def verdict(report: Report, colour: bool = False) -> str:
     return f"{paint('error', 'Refused', colour)} by {' and '.join(report['failed'])}: {what}"
 
 
-def _told(one: Mapping[str, Any], colour: bool) -> list[str]:
+def stage_lines(one: Mapping[str, Any], colour: bool = False) -> list[str]:
+    """What one stage found, as people read it."""
     made = one["report"]
     if made is None:
         return []
@@ -192,6 +193,6 @@ def _junit(report: Report) -> str:
     stages = []
     for one in report["stages"]:
         problem = None if one["state"] in ("passed", "skipped") or not one["required"] else one["summary"]
-        text = "\n".join(_told(one, colour=False)) if problem else ""
+        text = "\n".join(stage_lines(one)) if problem else ""
         stages.append((one["name"], one["took_sec"], problem, text))
     return junit_of(part(report, "test"), stages)

@@ -141,12 +141,12 @@ def _block(one: Mapping[str, Any], colour: bool) -> list[str]:
             lines.append(f"  {''.ljust(width)}  {visible(fires['name'])} fires {when}: {times}")
     if one["callers"]:
         lines.append(f"  {''.ljust(width)}  called by {visible(', '.join(one['callers']))}")
-    if told := _hanging(one.get("live")):
+    if told := hanging_words(one.get("live")):
         lines.append(f"  {''.ljust(width)}  now: {visible(told)}")
     return lines
 
 
-def _hanging(live: Mapping[str, Any] | None) -> str:
+def hanging_words(live: Mapping[str, Any] | None) -> str:
     """What a change reaches at once: runs keep the version that they began with, what is retried too."""
     if not live:
         return ""

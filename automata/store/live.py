@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -34,6 +34,7 @@ _LIVE = """
 WITH chosen AS MATERIALIZED (
     SELECT flows.id, flows.name, flows.current_version_id FROM flows
     WHERE source_id = %(source)s AND archived_at IS NULL AND current_version_id IS NOT NULL AND name > %(after)s
+      AND (%(names)s::text[] IS NULL OR name = ANY(%(names)s))
     ORDER BY name LIMIT %(limit)s
 ),
 -- The queue holds what is to come, and no more: an unfinished run has a row in it, one that has ended has none.
@@ -61,11 +62,18 @@ ORDER BY chosen.name
 
 
 async def live_flows(
-    conn: Connection, source_id: UUID, *, after: str | None = None, limit: int | None = None
+    conn: Connection,
+    source_id: UUID,
+    *,
+    names: Sequence[str] | None = None,
+    after: str | None = None,
+    limit: int | None = None,
 ) -> Page[LiveFlow]:
-    """By name; `after` is the cursor of the page before."""
+    """By name; `names` are the only ones that are meant, `after` is the cursor of the page before."""
     limit = clamp(limit)
     seen = decode(after, 1)[0] if after else ""
     async with conn.cursor(row_factory=class_row(LiveFlow)) as cursor:
-        await cursor.execute(_LIVE, {"source": source_id, "after": seen, "limit": limit + 1})
+        await cursor.execute(
+            _LIVE, {"source": source_id, "names": names and list(names), "after": seen, "limit": limit + 1}
+        )
         return page(await cursor.fetchall(), limit, lambda row: (row.name,))

@@ -26,6 +26,7 @@ from automata.web import (
     flows,
     letters,
     overview,
+    proposals,
     run,
     runs,
     schedules,
@@ -38,7 +39,7 @@ from automata.web.page import error_page, wants_page
 from automata.web.templating import STATIC, asset_digest
 
 # In the order in which an address is looked for.
-PARTS = (overview, flows, start, flow, runs, run, letters, approvals, schedules, sync, audit, tokens, signin)
+PARTS = (overview, flows, start, flow, runs, run, proposals, letters, approvals, schedules, sync, audit, tokens, signin)
 _FOREVER = "public, max-age=31536000, immutable"  # the address holds the digest of what it serves
 
 

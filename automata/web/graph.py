@@ -38,6 +38,35 @@ def picture(spec: Mapping[str, Any], states: Mapping[str, str] | None = None, li
     return {"nodes": nodes, "groups": list(groups.values()), "edges": _unique(edges)}
 
 
+def compared_picture(compared: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The same of a graph that says what is new, changed and gone (automata.report.graph); such steps lead nowhere."""
+    nodes = compared["nodes"]
+    if len(nodes) > MAX_NODES:
+        return None
+    groups: dict[str, dict[str, Any]] = {}
+    for node in nodes:
+        parts = node["id"].split(".")
+        for end in range(2, len(parts), 2):  # a step, a branch of it, a step in that, ...
+            prefix, around = ".".join(parts[:end]) + ".", ".".join(parts[: end - 2]) + "."
+            groups[prefix] = {
+                "id": _BRANCHES + prefix,
+                "label": parts[end - 1],
+                "parent": _BRANCHES + around if end > 2 else None,
+            }
+    shown = [
+        {
+            "id": node["id"],
+            "label": node["id"].rpartition(".")[2],
+            "type": node["type"],
+            "parent": _around(node["id"], groups),
+            "state": "none" if node["state"] == "same" else node["state"],
+            "href": "",
+        }
+        for node in nodes
+    ]
+    return {"nodes": shown, "groups": list(groups.values()), "edges": _unique(compared["edges"])}
+
+
 def _groups(flow: Flow) -> dict[str, dict[str, Any]]:
     """Prefix of full ids -> the group of a branch."""
     found: dict[str, dict[str, Any]] = {}

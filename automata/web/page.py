@@ -54,6 +54,7 @@ MENU = (
     Item("/", "Overview", "overview", "o"),
     Item("/flows", "Flows", "flows", "f"),
     Item("/runs", "Runs", "runs", "r"),
+    Item("/proposals", "Proposals", "proposals", "p"),
     Item("/dead-letters", "Dead letters", "letters", "d"),
     Item("/approvals", "Approvals", "approvals", "a"),
     Item("/schedules", "Schedules", "schedules", "s"),

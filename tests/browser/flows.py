@@ -11,6 +11,17 @@ NOTIFY = [
 ]
 
 
+HELLO_CASES = {
+    "flow": "hello",
+    "cases": [{"name": "says one", "expect": {"status": "SUCCEEDED", "steps": {"say": {"outputs": {"a": 1}}}}}],
+}
+
+
+def hello(value: int) -> dict[str, Any]:
+    """Its case passes for 1 alone."""
+    return {"name": "hello", "steps": [{"id": "say", "type": "transform", "config": {"mappings": {"a": value}}}]}
+
+
 def checkout(version: int) -> dict[str, Any]:
     """A fan-out with a fan-out inside; `charge` fails while the shop is broken."""
     stock = {"id": "stock", "type": "parallel", "branches": [_reserve("tea"), _reserve("cups")]}
@@ -66,15 +77,19 @@ def _reserve(what: str) -> dict[str, Any]:
 
 
 def flows(shop: str, version: int) -> dict[str, str | bytes]:
-    hello = {"name": "hello", "steps": [{"id": "say", "type": "transform", "config": {"mappings": {"a": 1}}}]}
     sleep = {"name": "sleep", "steps": [{"id": "long", "type": "delay", "config": {"duration_sec": 3600}}]}
     sign = {"id": "sign", "type": "approval", "config": {"prompt": "Pay <b>4,711</b> EUR to the supplier of tea?"}}
     clock = {"id": "clock", "type": "delay", "config": {"duration_ms": 1500}}
     pay = {"name": "pay", "steps": [sign, clock]}
     return {
         "automata.yaml": json.dumps(
-            {"flows": ["flows"], "environments": {"prod": {"branch": "main", "file": "environments/prod.yaml"}}}
+            {
+                "flows": ["flows"],
+                "environments": {"prod": {"branch": "main", "file": "environments/prod.yaml"}},
+                "checks": {"required": ["validate", "test"], "approvals": 1},
+            }
         ),
         "environments/prod.yaml": json.dumps({"vars": {"shop": shop}}),
-        **{f"flows/{one['name']}.json": json.dumps(one, indent=2) for one in (checkout(version), hello, sleep, pay)},
+        "tests/hello.test.yaml": json.dumps(HELLO_CASES),
+        **{f"flows/{one['name']}.json": json.dumps(one, indent=2) for one in (checkout(version), hello(1), sleep, pay)},
     }
