@@ -16,7 +16,7 @@ from automata.api.query import Cursor, Limit, Word, cursor_of
 from automata.store.audit import AuditFilter, AuditRow, list_audit
 from automata.web.page import render
 from automata.web.page import router as pages
-from automata.web.query import Moment, link
+from automata.web.query import Moment, paging
 
 HERE = "/audit"
 _PAGES = {"flow": "/flows", "run": "/runs", "letter": "/dead-letters", "source": "/sync"}
@@ -41,15 +41,13 @@ async def index(
     async with Desk.of(request).db.connection() as conn:
         found = await list_audit(conn, filter, after=cursor_of(cursor, 1, number=True), limit=limit)
     filters = asdict(filter)
-    more = {"limit": limit if limit != 50 else None}
     return render(
         request,
         "audit.html",
         entries=[(row, page_of(row)) for row in found.items],
         filters=filters,
         filtered=any(filters.values()),
-        next=found.next and link(HERE, filters, **more, cursor=found.next),
-        first=link(HERE, filters, **more) if cursor else "",
+        **paging(HERE, filters, limit, cursor, found.next),
     )
 
 

@@ -7,15 +7,21 @@ time of the count, and the batches go no further. A request does at most AT_ONCE
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import monotonic
+from typing import Any
+
+from fastapi import Request
+from starlette.responses import Response
 
 from automata.api.refusals import BadBody
 from automata.api.shapes import MAX_BULK
 from automata.store.pages import MAX_LIMIT
 from automata.web.forms import Form
+from automata.web.page import lead_to
+from automata.web.query import link
 from automata.web.templating import plural
 
 AT_ONCE = 10 * MAX_BULK
@@ -52,10 +58,16 @@ async def sweep(batch: Batch, cursor: str | None) -> Swept:
             return Swept(matched, done, cursor)
 
 
-def counted_at(until: datetime | None) -> str:
+def counted_at(until: datetime | None) -> datetime:
     """Up to when a question counts: what comes later was not asked about."""
     now = datetime.now(UTC)
-    return (min(until, now) if until else now).isoformat()
+    return min(until, now) if until else now
+
+
+def told(request: Request, swept: Swept, words: str, question: str, again: Mapping[str, Any], back: str) -> Response:
+    """Back to the list, or with `again` to the question where there was no time for all."""
+    where = link(question, again, cursor=swept.left) if swept.left else back
+    return lead_to(request, where, words, bad=swept.matched > 0 == swept.done)
 
 
 def ticked(form: Form, field: str) -> list[str]:

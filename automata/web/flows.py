@@ -14,7 +14,7 @@ from automata.store.overview import Mark, last_runs
 from automata.web.charts import Bar, spark
 from automata.web.page import render
 from automata.web.page import router as pages
-from automata.web.query import link
+from automata.web.query import link, paging
 
 SPARKS = 12  # of the last runs of each flow
 
@@ -51,8 +51,7 @@ async def index(
         "without": {
             one: link("/flows", {**filters, "label": [item for item in given if item != one]}) for one in given
         },
-        "next": found.next and link("/flows", filters, limit=limit if limit != 50 else None, cursor=found.next),
-        "first": link("/flows", filters) if cursor else "",
+        **paging("/flows", filters, limit, cursor, found.next),
     }
     return render(request, "flows.html", **shown)
 

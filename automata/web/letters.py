@@ -28,11 +28,11 @@ from automata.api.shapes import MAX_BULK
 from automata.errors import Conflict, Missing
 from automata.store.deadletters import Filter, count_open
 from automata.store.pages import Page
-from automata.web.bulk import back_to, counted_at, said, sweep, ticked
+from automata.web.bulk import back_to, counted_at, said, sweep, ticked, told
 from automata.web.forms import read_form
 from automata.web.page import lead_to, render
 from automata.web.page import router as pages
-from automata.web.query import Blank, Moment, link
+from automata.web.query import Blank, Moment, link, paging
 
 HERE = "/dead-letters"
 STATES = ("open", "retried", "discarded", "all")
@@ -74,7 +74,7 @@ async def index(
     except Missing as error:  # a flow that is not there has no letters; the filter stays to be mended
         trouble = error
     filters = asdict(filter)
-    shown = {**filters, "state": state if state != "open" else None, "limit": limit if limit != 50 else None}
+    shown = {**filters, "state": state if state != "open" else None}
     return render(
         request,
         "letters.html",
@@ -85,9 +85,7 @@ async def index(
         state=state,
         states=STATES,
         all={action: link(f"{HERE}/all", {"do": action, **filters}) for action in DONE},
-        next=found.next and link(HERE, shown, cursor=found.next),
-        first=link(HERE, shown) if cursor else "",
-        here=link(HERE, shown, cursor=cursor),
+        **paging(HERE, shown, limit, cursor, found.next),
     )
 
 
@@ -122,9 +120,8 @@ async def settle_all(request: Request, do: Do, filter: Found, cursor: Cursor = N
         return made.chosen, made.done, left
 
     swept = await sweep(batch, cursor)
-    onward = {"do": do, **asdict(filter), "until": filter.until and filter.until.isoformat(), "cursor": swept.left}
-    where = link(f"{HERE}/all", onward) if swept.left else link(HERE, {"flow": filter.flow, "code": filter.code})
-    return lead_to(request, where, swept.words("dead letter", DONE[do]), bad=swept.matched > 0 == swept.done)
+    again, back = {"do": do, **asdict(filter)}, link(HERE, {"flow": filter.flow, "code": filter.code})
+    return told(request, swept, swept.words("dead letter", DONE[do]), f"{HERE}/all", again, back)
 
 
 @router.post(f"{HERE}/selected", dependencies=[needs(Role.OPERATOR)])

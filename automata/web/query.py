@@ -12,6 +12,7 @@ from fastapi import Query
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator
 
 from automata.api.query import within_reason
+from automata.store.pages import DEFAULT_LIMIT
 
 _MINUTE = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?")
 
@@ -44,5 +45,21 @@ def link(path: str, filters: Mapping[str, Any], **more: Any) -> str:
     return f"{path}?{urlencode(pairs, doseq=True)}" if pairs else path
 
 
+def paging(
+    path: str, filters: Mapping[str, Any], limit: int, cursor: str | None, following: str | None
+) -> dict[str, Any]:
+    """The links of a list with its filters: `next`, `first` and `here`; empty where there is none."""
+    shown = {**filters, "limit": limit if limit != DEFAULT_LIMIT else None}
+    return {
+        "next": link(path, shown, cursor=following) if following else "",
+        "first": link(path, shown) if cursor else "",
+        "here": link(path, shown, cursor=cursor),
+    }
+
+
 def _text(value: Any) -> Any:
-    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M") if isinstance(value, datetime) else value
+    """Times as a browser's field has them, unless that would move them."""
+    if not isinstance(value, datetime):
+        return value
+    is_whole = not (value.second or value.microsecond)
+    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M") if is_whole else value.isoformat()

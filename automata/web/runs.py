@@ -20,11 +20,11 @@ from automata.engine.states import RUN_FINAL, RunStatus
 from automata.errors import Missing
 from automata.store.pages import Page
 from automata.store.runs import RunFilter, RunRow, count_chosen, list_runs, seen
-from automata.web.bulk import back_to, counted_at, said, sweep, ticked
+from automata.web.bulk import back_to, counted_at, said, sweep, ticked, told
 from automata.web.forms import read_form
 from automata.web.page import lead_to, render
 from automata.web.page import router as pages
-from automata.web.query import Blank, Moment, link
+from automata.web.query import Blank, Moment, link, paging
 
 TRIGGERS = ("api", "schedule", "webhook", "manual", "backfill", "rerun", "flow")
 
@@ -74,7 +74,6 @@ async def index(
             found = await list_runs(conn, **filters, after=cursor_of(cursor, 1), limit=limit)
     except Missing as error:  # a flow that is not there has no runs; the filter stays to be mended
         trouble = error
-    more = {"limit": limit if limit != 50 else None}
     return render(
         request,
         "runs.html",
@@ -88,9 +87,7 @@ async def index(
         statuses=list(RunStatus),
         final=RUN_FINAL,
         triggers=TRIGGERS,
-        next=found.next and link("/runs", filters, **more, cursor=found.next),
-        first=link("/runs", filters, **more) if cursor else "",
-        here=link("/runs", filters, **more, cursor=cursor),
+        **paging("/runs", filters, limit, cursor, found.next),
     )
 
 
@@ -147,9 +144,8 @@ async def do_all(request: Request, do: Do, filter: Found, cursor: Cursor = None)
         return chosen, len(reached), left
 
     swept = await sweep(batch, cursor)
-    onward = {"do": do, **asdict(filter), "until": filter.until and filter.until.isoformat(), "cursor": swept.left}
-    where = link("/runs/all", onward) if swept.left else link("/runs", {"flow": filter.flow, "trigger": filter.trigger})
-    return lead_to(request, where, swept.words("run", DONE[do]), bad=swept.matched > 0 == swept.done)
+    again, back = {"do": do, **asdict(filter)}, link("/runs", {"flow": filter.flow, "trigger": filter.trigger})
+    return told(request, swept, swept.words("run", DONE[do]), "/runs/all", again, back)
 
 
 def _fit(do: Deed, filter: RunFilter) -> RunFilter:

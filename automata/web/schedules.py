@@ -23,7 +23,7 @@ from automata.web.bulk import back_to
 from automata.web.forms import KEY, Form, read_form
 from automata.web.page import lead_to, render
 from automata.web.page import router as pages
-from automata.web.query import Blank, link
+from automata.web.query import Blank, paging
 
 HERE = "/schedules"
 SHOWN_FIRES = 3
@@ -49,7 +49,6 @@ async def index(
             found = await list_schedules(conn, flow_id=flow_id, state=state, after=after, limit=limit)
     except Missing as error:  # a flow that is not there has no schedules; the filter stays to be mended
         trouble = error
-    filters = {"flow": flow, "state": state, "limit": limit if limit != 50 else None}
     return render(
         request,
         "schedules.html",
@@ -58,9 +57,7 @@ async def index(
         state=state,
         filtered=bool(flow or state),
         trouble=trouble,
-        next=found.next and link(HERE, filters, cursor=found.next),
-        first=link(HERE, filters) if cursor else "",
-        here=link(HERE, filters, cursor=cursor),
+        **paging(HERE, {"flow": flow, "state": state}, limit, cursor, found.next),
         key=str(uuid4()),
     )
 

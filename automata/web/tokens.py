@@ -21,7 +21,7 @@ from automata.store.tokens import TokenRow, list_tokens
 from automata.web.forms import read_form
 from automata.web.page import lead_to, render
 from automata.web.page import router as pages
-from automata.web.query import link
+from automata.web.query import paging
 
 HERE = "/tokens"
 FIELDS: Mapping[str, str] = {"name": "", "role": "viewer", "mail": "", "labels": "", "days": str(DEFAULT_DAYS)}
@@ -34,7 +34,6 @@ async def index(request: Request, revoked: bool = False, limit: Limit = 50, curs
     """By name, without their texts."""
     async with Desk.of(request).db.connection() as conn:
         found = await list_tokens(conn, revoked=revoked, after=cursor_of(cursor, 2), limit=limit)
-    filters = {"revoked": "true" if revoked else None, "limit": limit if limit != 50 else None}
     return render(
         request,
         "tokens.html",
@@ -42,8 +41,7 @@ async def index(request: Request, revoked: bool = False, limit: Limit = 50, curs
         revoked=revoked,
         days=DEFAULT_DAYS,
         is_open=Desk.of(request).entrance.open,
-        next=found.next and link(HERE, filters, cursor=found.next),
-        first=link(HERE, filters) if cursor else "",
+        **paging(HERE, {"revoked": "true" if revoked else None}, limit, cursor, found.next),
     )
 
 
