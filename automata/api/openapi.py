@@ -55,7 +55,15 @@ def _build(app: FastAPI) -> dict[str, Any]:
     for path in schema["paths"].values():
         for method in _METHODS & path.keys():
             _describe_failures(path[method]["responses"])
+            components.update(_parts_of_body(path[method]))
     return schema
+
+
+def _parts_of_body(operation: dict[str, Any]) -> dict[str, Any]:
+    """The shapes within a body that a route reads itself: they are referred to as components, so there they belong."""
+    content = operation.get("requestBody", {}).get("content", {})
+    parts: dict[str, Any] = content.get("application/json", {}).get("schema", {}).get("$defs", {})
+    return parts
 
 
 def _describe_failures(responses: dict[str, Any]) -> None:
