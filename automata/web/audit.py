@@ -19,7 +19,7 @@ from automata.web.page import router as pages
 from automata.web.query import Moment, paging
 
 HERE = "/audit"
-_PAGES = {"flow": "/flows", "run": "/runs", "letter": "/dead-letters", "source": "/sync"}
+_PAGES = {"flow": "/flows", "run": "/runs", "letter": "/dead-letters", "proposal": "/proposals"}
 _THING = re.compile(r"([a-z]+)/([A-Za-z0-9._-]+)")
 
 router = pages(least=Role.ADMIN)
