@@ -23,7 +23,9 @@ from automata.sandbox.schema import TEST_SCHEMA
 from automata.sync.shapes import ENVIRONMENT_SCHEMA, PROJECT_SCHEMA
 
 ROOT = Path(__file__).parents[2]
-BLOCK = re.compile(r"(?:<!-- refused: (AF\d+) -->\n|<!-- (theirs) -->\n)?```(?:yaml|json)\n(.*?)```", re.DOTALL)
+BLOCK = re.compile(
+    r"(?:^Refused with `(AF\d+)`\.[^\n]*\n\n|<!-- (theirs) -->\n)?^```(?:yaml|json)\n(.*?)```", re.DOTALL | re.MULTILINE
+)
 STEP: dict[str, Any] = {"id": "only", "type": "delay", "config": {"duration_sec": 1}}
 CASE: dict[str, Any] = {"name": "only"}
 
@@ -50,7 +52,7 @@ def test_a_block_passes_or_is_refused_with_the_code_beside_it(text: str, refused
 
 def test_the_language_page_shows_a_mistake_of_every_kind_that_it_names() -> None:
     page = (ROOT / "docs/language.md").read_text(encoding="utf-8")
-    assert len(set(re.findall(r"<!-- refused: (AF\d+) -->", page))) >= 15
+    assert len(set(re.findall(r"^Refused with `(AF\d+)`", page, re.MULTILINE))) >= 15
 
 
 def _found(text: str) -> list[Diagnostic]:
