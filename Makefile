@@ -98,12 +98,8 @@ migrate-up: $(READY) ## Bring the database to this version's tables
 db-shell: $(READY) ## psql on the database: AUTOMATA_DATABASE_URL, else that of make up or nodes, else the embedded one
 	@$(STACK) $(BIN)/python -m automata.cli.db_shell
 
-bench: $(READY) ## Throughput, latency, statements a step and memory, as a table
-	@$(BIN)/python -m benchmarks $(ARGS)
-	@$(BIN)/python -m benchmarks.scaleout
-	@$(BIN)/python -m benchmarks.past
-	@$(BIN)/python -m benchmarks.repository
-	@$(BIN)/python -m benchmarks.console
+bench: $(READY) ## All workloads, peers and the probe; writes docs/performance.md (20 minutes; ARGS=--quick: 3)
+	@$(BIN)/python -m benchmarks.everything $(ARGS)
 
 chaos: $(READY) ## 100,000 runs over 200 random kills of processes, broker and database (ARGS="--runs 1000 --kills 10")
 	@$(BIN)/python -m tests.promises.chaos $(ARGS)

@@ -47,11 +47,15 @@ def cases(scale: float) -> dict[str, tuple[str, dict[str, Any], Work]]:
     def idle(db: Database, address: str, subject: Subject) -> Awaitable[Measured]:
         return workloads.latency(address, subject, samples)
 
+    wide = max(500, int(10_000 * scale))
+
     return {
         "one-step": (f"{runs} runs of one step", workloads.chain("one-step", 1), load(runs, 1)),
         "chain": (f"{chains} runs of 10 chained steps", workloads.chain("chain", 10), load(chains, 10)),
         "pure": (f"{chains} runs of 10 transforms", workloads.chain("pure", 10, "transform"), load(chains, 10)),
         "fan-out": ("1 run of 1,000 parallel steps and a join", workloads.fan_out("fan-out", 1000), load(1, 1000)),
+        "wide": (f"1 run of {wide:,} items and a step behind them", workloads.wide("wide", wide), load(1, wide)),
+        "idle-ten": (f"{samples} single runs of ten steps", workloads.chain("idle-ten", 10), idle),
         "idle": (f"{samples} single runs over REST, one at a time", workloads.chain("idle", 1), idle),
     }
 
@@ -88,6 +92,17 @@ async def _measure_all(bench: Bench, results: dict[str, Any]) -> None:
                 results[name] = {"title": title} | await _measure(bench, db, spec, work)
 
 
+def measure_alone(bench: Bench, name: str) -> dict[str, Any]:
+    """One workload by its name."""
+    title, spec, work = cases(bench.options.scale)[name]
+
+    async def play() -> dict[str, Any]:
+        async with await Database.open(bench.url) as db:
+            return {"title": title} | await _measure(bench, db, spec, work)
+
+    return asyncio.run(play())
+
+
 async def _measure(bench: Bench, db: Database, spec: dict[str, Any], work: Work) -> dict[str, Any]:
     rates: list[float] = []
     seconds: list[float] = []
@@ -108,7 +123,8 @@ async def _measure(bench: Bench, db: Database, spec: dict[str, Any], work: Work)
         "per_step": {name: round(getattr(cost, name) / done.steps, 4) for name in cost.__slots__},
     }
     if done.samples_ms:
-        result["p50_ms"], result["p95_ms"] = (round(value, 2) for value in workloads.quantiles(done.samples_ms))
+        names = ("p50_ms", "p95_ms", "p99_ms")
+        result |= dict(zip(names, (round(one, 2) for one in workloads.quantiles(done.samples_ms)), strict=True))
     return result
 
 
@@ -177,7 +193,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--scale", type=float, default=1.0, help="size of the workloads; 0.1 is a quick look")
     parser.add_argument("--repeat", type=int, default=3, help="times that each workload runs (default 3)")
-    parser.add_argument("--only", default="", help="names, with commas: one-step,chain,pure,fan-out,idle")
+    parser.add_argument("--only", default="", help="names, with commas: one-step,chain,pure,fan-out,wide,idle,idle-ten")
     parser.add_argument("-o", "--output", choices=("table", "json"), default="table")
     given = parser.parse_args()
     outcome = main(given)

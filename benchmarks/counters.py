@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import psutil
+import psycopg
 
 from automata.store.database import Database
 
@@ -37,7 +39,17 @@ async def read(db: Database, server: psutil.Process, postmaster: psutil.Process 
     async with db.connection() as conn:
         await conn.execute("SELECT pg_stat_clear_snapshot(), pg_stat_force_next_flush()")
         row = await (await conn.execute(_QUERY)).fetchone()
-    assert row is not None
+    return _of(row, server, postmaster)
+
+
+def read_apart(url: str, process: psutil.Process, postmaster: psutil.Process) -> Counters:
+    """The same of a database that is not ours."""
+    with psycopg.connect(url, autocommit=True) as conn:
+        conn.execute("SELECT pg_stat_clear_snapshot(), pg_stat_force_next_flush()")
+        return _of(conn.execute(_QUERY).fetchone(), process, postmaster)
+
+
+def _of(row: Any, server: psutil.Process, postmaster: psutil.Process | None) -> Counters:
     cpu = server.cpu_times()
     return Counters(*(int(value) for value in row), cpu.user + cpu.system, _family_cpu(postmaster))
 

@@ -30,7 +30,7 @@ from benchmarks.history import fill
 SMALL = 10_000
 RUNS = 300
 CHAIN = 10
-STATEMENTS = ("claim", "advance_take", "advance_load", "complete", "finish_runs", "next_due")
+STATEMENTS = ("claim", "hand_over", "finish", "advance_take", "advance_load", "finish_runs", "next_due")
 # What pg_stat_statements may have replaced: a statement that it saw being parsed has no constants any more.
 VARIABLE = re.compile(r"%\(\w+\)s|'[^']*'|\b(?:\d+|NULL|true|false|epoch)\b")
 

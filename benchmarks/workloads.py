@@ -37,6 +37,12 @@ def fan_out(name: str, width: int) -> dict[str, Any]:
     return {"name": name, "steps": [{"id": "fan", "type": "parallel", "branches": branches}, join]}
 
 
+def wide(name: str, width: int) -> dict[str, Any]:
+    each = {"id": "each", "type": "noop", "foreach": f"range({width})"}
+    join = {"id": "join", "type": "transform", "depends_on": ["each"], "config": {"mappings": {"done": True}}}
+    return {"name": name, "steps": [each, join]}
+
+
 @dataclass(frozen=True, slots=True)
 class Subject:
     """A flow in the database, ready to be started many times."""
@@ -107,7 +113,7 @@ async def latency(address: str, subject: Subject, samples: int) -> Measured:
     return Measured(sum(taken) / 1000, samples, samples, tuple(taken))
 
 
-def quantiles(samples: tuple[float, ...]) -> tuple[float, float]:
-    """p50 and p95."""
-    cuts = statistics.quantiles(samples, n=20)
-    return statistics.median(samples), cuts[18]
+def quantiles(samples: tuple[float, ...]) -> tuple[float, float, float]:
+    """p50, p95 and p99."""
+    cuts = statistics.quantiles(samples, n=100)
+    return statistics.median(samples), cuts[94], cuts[98]
