@@ -11,6 +11,7 @@ from automata.cli.reference_rest import rest_page
 from automata.errors import Conflict, Invalid, Missing, Refused, Unavailable, Usage
 from automata.flow.codes import CODES as FLOW_CODES
 from automata.sandbox.codes import CODES as TEST_CODES
+from automata.steps.codes import CODES as STEP_CODES
 from automata.sync.codes import CODES as PROJECT_CODES
 
 _HEAD = """# Errors
@@ -42,6 +43,7 @@ def errors_page() -> str:
             *_table("Flow files", FLOW_CODES),
             *_table("Repositories", PROJECT_CODES),
             *_table("Test files", TEST_CODES),
+            *_table("Steps and runs that failed", STEP_CODES),
         ]
     )
 
