@@ -21,7 +21,7 @@ from automata.api.shapes import MAX_INT, FlowAnswer, Page, VersionAnswer, Versio
 from automata.api.wire import JSON_MEDIA, V1, Json, media_type, read_body
 from automata.errors import Conflict, Diagnostic, Invalid
 from automata.flow.check import Types
-from automata.flow.load import validate_text
+from automata.flow.load import Loaded, validate_text
 from automata.flow.model import Flow
 from automata.flow.schema import BUILTIN_TYPES
 from automata.steps.registry import load_types
@@ -194,12 +194,21 @@ async def _read_flow(request: Request) -> Flow:
 
 async def check_flow(request: Request, body: bytes | str) -> Flow:
     """The flow of a file's text; raises Invalid with every finding."""
-    # In a thread: checking the largest flow takes a second or two, in which others want answers.
-    async with Desk.of(request).checks:
-        loaded = await asyncio.to_thread(validate_text, body, "", plugin_types())
+    loaded = await _loaded(request, body)
     if loaded.flow is None:
         raise _invalid_flow(loaded.diagnostics)
     return loaded.flow
+
+
+async def check_text(request: Request, text: str) -> Sequence[Diagnostic]:
+    """All that can be said about a file's text, warnings too."""
+    return (await _loaded(request, text)).diagnostics
+
+
+async def _loaded(request: Request, text: bytes | str) -> Loaded:
+    # In a thread: checking the largest flow takes a second or two, in which others want answers.
+    async with Desk.of(request).checks:
+        return await asyncio.to_thread(validate_text, text, "", plugin_types())
 
 
 def _invalid_flow(diagnostics: Sequence[Diagnostic]) -> Invalid:

@@ -73,6 +73,15 @@ def path_of(mirror: Mirror, source: Source, base: str, flow: str) -> str:
     return joined(source.path, joined(folders[0], f"{flow}.yaml"))
 
 
+def file_of(mirror: Mirror, source: Source, base: str, flow: str) -> tuple[str, str]:
+    """Where the base has a flow, from the repository's root, and the text there. Raises Missing, Invalid."""
+    path = path_of(mirror, source, base, flow)
+    text = _text(mirror.tree(base), path)
+    if text is None:
+        raise Missing(f"The repository has no file of the flow {shown(flow)}.", code="no_flow_file")
+    return path, text
+
+
 def written(path: str, spec: Mapping[str, Any]) -> str:
     """A spec as the file at `path` holds it."""
     return json.dumps(spec, indent=2, ensure_ascii=False) + "\n" if path.endswith(".json") else to_yaml(spec)

@@ -21,7 +21,7 @@ from uuid import UUID
 from automata.errors import AutomataError, Busy, Conflict, Unavailable
 from automata.git.branches import Person
 from automata.proposals import rehearsal
-from automata.proposals.content import path_of, refuse_outside, written
+from automata.proposals.content import file_of, path_of, refuse_outside, written
 from automata.proposals.facts import Facts
 from automata.proposals.forge import forge_of, page_of
 from automata.proposals.life import Checker, Reviewing
@@ -146,6 +146,11 @@ class Proposals:
             refuse_outside(desk.source, [path])
             text = content if isinstance(content, str) else written(path, content)
             return await desk.create(branch, {path: text.encode()}, message, title)
+
+    async def file_of(self, actor: Person, flow: str) -> tuple[str, str]:
+        """The path and the text of a flow's file, as the base has it now. Raises Missing, Invalid."""
+        async with self.desk(actor) as desk:
+            return await asyncio.to_thread(file_of, desk.mirror, desk.source, desk.base.sha, flow)
 
     # -- looking ---------------------------------------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ from automata.store.database import Database
 from automata.web import (
     approvals,
     audit,
+    edit,
     flow,
     flows,
     letters,
@@ -39,7 +40,23 @@ from automata.web.page import error_page, wants_page
 from automata.web.templating import STATIC, asset_digest
 
 # In the order in which an address is looked for.
-PARTS = (overview, flows, start, flow, runs, run, proposals, letters, approvals, schedules, sync, audit, tokens, signin)
+PARTS = (
+    overview,
+    flows,
+    start,
+    edit,
+    flow,
+    runs,
+    run,
+    proposals,
+    letters,
+    approvals,
+    schedules,
+    sync,
+    audit,
+    tokens,
+    signin,
+)
 _FOREVER = "public, max-age=31536000, immutable"  # the address holds the digest of what it serves
 
 

@@ -144,6 +144,8 @@ def _frame(request: Request) -> dict[str, Any]:
         ],
         "principal": principal,
         "may_run": principal is not None and principal.role >= Role.OPERATOR,
+        "may_propose": principal is not None and principal.role >= Role.AUTHOR,
+        "may_review": principal is not None and principal.role >= Role.REVIEWER,
         "form_token": csrf_token(request),
         "most_comment": MAX_COMMENT,
         "said": said.removeprefix("!"),

@@ -11,7 +11,7 @@ from fastapi import Request
 from starlette.responses import Response
 
 from automata.access.principal import Role
-from automata.api.auth import needs, who
+from automata.api.auth import needs
 from automata.api.desk import Desk
 from automata.api.proposals import Number, listed, room
 from automata.api.proposing import actor_of
@@ -180,7 +180,7 @@ async def _done(request: Request, number: int, do: Callable[[Form], Awaitable[st
 
 
 async def _head(request: Request, number: int, tab: str) -> dict[str, Any]:
-    role, path = who(request).role, f"{HERE}/{number}"
+    path = f"{HERE}/{number}"
     async with room(request).desk(actor_of(request), fresh=False) as desk:
         facts = await desk.find(str(number))
         obstacles = desk.obstacles(facts)
@@ -194,8 +194,6 @@ async def _head(request: Request, number: int, tab: str) -> dict[str, Any]:
         "obstacles": obstacles,
         "why": [told for told in (facts.trouble, facts.base.trouble) if told],
         "stages": [(stage, stage_lines(stage)) for stage in stages],
-        "may_propose": role >= Role.AUTHOR,
-        "may_review": role >= Role.REVIEWER,
         "tabs": [
             ("Review", path, tab == ""),
             ("Meaning", f"{path}/meaning", tab == "meaning"),

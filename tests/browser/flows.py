@@ -17,6 +17,22 @@ HELLO_CASES = {
 }
 
 
+GREET = """\
+# Greets, politely.
+name: greet
+steps:
+  - id: say   # the only one
+    type: transform
+    config: {mappings: {text: hello}}
+"""
+
+
+GREET_CASES = {
+    "flow": "greet",
+    "cases": [{"name": "greets", "expect": {"status": "SUCCEEDED", "steps": {"say": {"outputs": {"text": "hello"}}}}}],
+}
+
+
 def hello(value: int) -> dict[str, Any]:
     """Its case passes for 1 alone."""
     return {"name": "hello", "steps": [{"id": "say", "type": "transform", "config": {"mappings": {"a": value}}}]}
@@ -90,6 +106,8 @@ def flows(shop: str, version: int) -> dict[str, str | bytes]:
             }
         ),
         "environments/prod.yaml": json.dumps({"vars": {"shop": shop}}),
+        "flows/greet.yaml": GREET,
+        "tests/greet.test.yaml": json.dumps(GREET_CASES),
         "tests/hello.test.yaml": json.dumps(HELLO_CASES),
         **{f"flows/{one['name']}.json": json.dumps(one, indent=2) for one in (checkout(version), hello(1), sleep, pay)},
     }

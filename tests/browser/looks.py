@@ -28,7 +28,8 @@ def look(page: Page, name: str, rules: Sequence[str] = ()) -> list[str]:
     page.screenshot(path=SHOTS / f"{name}-{width}.png", full_page=True)
     wide = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
     found = [f"{name} at {width}: {wide} px too wide"] if wide > 0 else []
-    page.evaluate(_axe())
+    if not page.evaluate("'axe' in window"):
+        page.evaluate(_axe())
     only = {"runOnly": {"type": "rule", "values": list(rules)}} if rules else {}
     answer = page.evaluate("options => axe.run(document, options)", {"resultTypes": ["violations"], **only})
     bad = [one for one in answer["violations"] if one["impact"] in ("serious", "critical")]

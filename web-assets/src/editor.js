@@ -1,19 +1,19 @@
-// CodeMirror for pages that edit a flow: turns <textarea data-editor="yaml|json"> into an editor.
+// CodeMirror for pages that edit a flow: <textarea data-editor="yaml|json"> becomes an editor.
 //
-// window.automataEditor(textarea, {lint, complete}) gives the EditorView; `lint(text)` resolves to
-// [{from, to, severity, message}], `complete` is a CodeMirror completion source. The textarea follows every change,
-// so that the form is sent as if it had been typed there.
+// data-check is asked about the text as it is typed, data-schema and data-original are ids of JSON in the page. The
+// textarea follows every change, so that the form is sent as if it had been typed there.
 import { autocompletion } from "@codemirror/autocomplete";
 import { json } from "@codemirror/lang-json";
 import { yaml } from "@codemirror/lang-yaml";
 import { HighlightStyle, syntaxHighlighting } from "@codemirror/language";
 import { linter, lintGutter } from "@codemirror/lint";
 import { unifiedMergeView } from "@codemirror/merge";
-import { EditorState } from "@codemirror/state";
 import { EditorView, keymap } from "@codemirror/view";
 import { indentWithTab } from "@codemirror/commands";
 import { tags } from "@lezer/highlight";
 import { basicSetup } from "codemirror";
+import { completer } from "./editor-complete.js";
+import { checker } from "./editor-lint.js";
 
 // The page's own properties, which reach into the shadow root; light and dark are theirs.
 const theme = EditorView.theme({
@@ -34,30 +34,49 @@ const colours = HighlightStyle.define([
   { tag: tags.comment, color: "var(--hl-comment)" },
 ]);
 
-export function open(textarea, { lint, complete, original } = {}) {
+function open(textarea) {
+  const isJson = textarea.dataset.editor === "json";
+  const original = embedded(textarea.dataset.original).replaceAll("\r\n", "\n"); // as a form has it
   const extensions = [
     basicSetup,
     theme,
     syntaxHighlighting(colours),
     keymap.of([indentWithTab]), // Escape, then Tab, leaves the editor
-    textarea.dataset.editor === "json" ? json() : yaml(),
+    isJson ? json() : yaml(),
+    EditorView.lineWrapping,
     EditorView.updateListener.of((update) => {
       if (update.docChanged) textarea.value = update.state.doc.toString();
     }),
-    EditorView.contentAttributes.of({ "aria-label": textarea.getAttribute("aria-label") ?? "Flow" }),
-    EditorState.readOnly.of(textarea.readOnly),
+    EditorView.contentAttributes.of({ "aria-label": textarea.getAttribute("aria-label"), "aria-describedby": "keys" }),
+    linter(checker(textarea, tell), { delay: 400 }),
+    lintGutter(),
+    autocompletion({ override: [completer(embedded(textarea.dataset.schema), isJson)] }),
+    unifiedMergeView({ original, mergeControls: false, highlightChanges: false, syntaxHighlightDeletions: false }),
   ];
-  if (lint) extensions.push(linter((view) => lint(view.state.doc.toString(), view), { delay: 400 }), lintGutter());
-  if (complete) extensions.push(autocompletion({ override: [complete] }));
-  if (original !== undefined) extensions.push(unifiedMergeView({ original, mergeControls: false }));
   // In a shadow root CodeMirror adopts its style sheets; in the page it would need a <style>, which our policy refuses.
   const host = document.createElement("div");
   host.className = "editor";
   const root = host.attachShadow({ mode: "open" });
   textarea.after(host);
+  const isFocused = document.activeElement === textarea;
   textarea.hidden = true;
-  return new EditorView({ doc: textarea.value, extensions, root, parent: root });
+  const hint = document.createElement("p");
+  hint.id = "keys";
+  hint.hidden = true;
+  hint.textContent = "Escape, then Tab, leaves the editor. Control and Space complete.";
+  root.append(hint);
+  const view = new EditorView({ doc: textarea.value, extensions, root, parent: root });
+  if (isFocused) view.focus();
 }
 
-window.automataEditor = open;
-document.dispatchEvent(new CustomEvent("automata:editor"));
+function tell(words) {
+  const place = document.getElementById("problems");
+  place.hidden = false;
+  place.textContent = words;
+}
+
+function embedded(id) {
+  return JSON.parse(document.getElementById(id).textContent);
+}
+
+for (const textarea of document.querySelectorAll("textarea[data-editor]")) open(textarea);
