@@ -1,7 +1,7 @@
 """The console in a real browser. Screenshots are kept in build/screenshots/.
 
-What is started here is ended when the last of these tests is over: Playwright's loop runs in the thread of the tests,
-where no other test could run one of its own meanwhile.
+What is started here is ended when the last of these tests is over (this folder is a package for that): Playwright's
+loop runs in the thread of the tests, where no other test could run one of its own meanwhile.
 """
 
 from __future__ import annotations

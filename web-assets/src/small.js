@@ -14,9 +14,10 @@ export function installCopy() {
 
 // "/" goes to the search field, "g" and a letter to a page: the letters are in the navigation's data-key.
 export function installShortcuts() {
-  let going = 0;
+  let going = -Infinity;
   document.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, textarea, select, [contenteditable]"))
+    const [target] = event.composedPath(); // an editor types within a shadow root
+    if (event.ctrlKey || event.metaKey || event.altKey || target.closest("input, textarea, select, [contenteditable]"))
       return;
     if (event.key === "/") {
       const search = document.querySelector("input[type=search]");
