@@ -19,7 +19,7 @@ from automata.api.desk import Desk
 from automata.api.entrance import actor_of
 from automata.api.refusals import Forbidden
 from automata.settings import Settings
-from automata.store.audit import Actor
+from automata.store.audit import Actor, act
 
 _MARK = "automata_least_role"
 Said = TypeVar("Said", bound=str | None)
@@ -73,6 +73,7 @@ def needs(role: Role, *, limits: bool = False, unless: Callable[[Settings], bool
             desk.entrance.pass_by(request)
             return
         found = await desk.entrance.admit(request)
+        act(actor_of(request))
         if found.role < role:
             raise Forbidden(f"This takes the role {role.word}, and {found.name} is a {found.role.word}.")
         if found.labels and not limits:

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from automata.access.principal import Role
-from automata.api.auth import needs
+from automata.api.auth import by_whom, needs
 from automata.api.bodies import read_model
 from automata.api.desk import Desk
 from automata.api.idempotency import refuse_key
@@ -22,6 +22,7 @@ from automata.api.shapes import RunBatch, RunBatchAnswer, RunOfBatch
 from automata.api.wire import V1, Json
 from automata.errors import AutomataError, Diagnostic, Invalid, Unavailable
 from automata.flow.inputs import check_inputs
+from automata.store.audit import no_entry
 from automata.store.flows import FlowRow
 from automata.store.queue import CreatedRun, NewRun
 
@@ -46,7 +47,8 @@ async def create_batch(request: Request) -> Response:
     """
     desk = Desk.of(request)
     asked = await read_model(request, RunBatch)
-    wanted = await _prepare(desk, asked.runs)
+    wanted = await _prepare(desk, asked.runs, by_whom(request, None))
+    no_entry()
     refused = {index: one for index, one in enumerate(wanted) if isinstance(one, AutomataError)}
     if asked.atomic and refused:
         raise _none_started(refused)
@@ -60,7 +62,7 @@ async def create_batch(request: Request) -> Response:
     return Json(_told([answers[index] for index in range(len(wanted))]))
 
 
-async def _prepare(desk: Desk, asked: Sequence[RunOfBatch]) -> list[NewRun | AutomataError]:
+async def _prepare(desk: Desk, asked: Sequence[RunOfBatch], by: str | None) -> list[NewRun | AutomataError]:
     """Each as a run that may be written, or as what is wrong with it. Raises Unavailable."""
     flows: dict[Asked, Found | AutomataError] = {}
     for name, number in dict.fromkeys((one.flow, one.version) for one in asked):
@@ -69,7 +71,7 @@ async def _prepare(desk: Desk, asked: Sequence[RunOfBatch]) -> list[NewRun | Aut
     for index, one in enumerate(asked):
         if index % AT_A_STRETCH == AT_A_STRETCH - 1:
             await asyncio.sleep(0)
-        prepared.append(_run_of(one, flows[one.flow, one.version]))
+        prepared.append(_run_of(one, flows[one.flow, one.version], by))
     return prepared
 
 
@@ -83,7 +85,7 @@ async def _find(desk: Desk, name: str, number: int | None) -> Found | AutomataEr
         return error
 
 
-def _run_of(one: RunOfBatch, found: Found | AutomataError) -> NewRun | AutomataError:
+def _run_of(one: RunOfBatch, found: Found | AutomataError, by: str | None) -> NewRun | AutomataError:
     if isinstance(found, AutomataError):
         return found
     flow, version = found
@@ -93,7 +95,7 @@ def _run_of(one: RunOfBatch, found: Found | AutomataError) -> NewRun | AutomataE
         inputs = check_inputs(version.inputs, one.inputs)
     except Invalid as error:
         return error
-    return NewRun(flow.id, version.id, inputs, "api", idempotency_key=one.idempotency_key)
+    return NewRun(flow.id, version.id, inputs, "api", idempotency_key=one.idempotency_key, created_by=by)
 
 
 def _none_started(refused: Mapping[int, AutomataError]) -> Invalid:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Annotated, Any, Literal, cast
 from uuid import UUID
 
@@ -21,6 +22,7 @@ from automata.api.shapes import BulkAnswer, BulkLetters, DeadLetterAnswer, Page,
 from automata.api.wire import V1, Json
 from automata.broker.contract import RUNS_PENDING
 from automata.errors import Missing
+from automata.store.audit import Deed, no_entry, note
 from automata.store.deadletters import (
     MAX_ID,
     Batch,
@@ -153,6 +155,7 @@ async def retry_one(desk: Desk, id: int, by: str | None) -> UUID:
     """Have the run go on at a letter's step; the run's id. Raises as `retry_letter` does."""
     async with desk.db.transaction() as conn:
         reopened = await retry_letter(conn, id, by)
+        await note(conn, Deed("letter.retry", f"letter/{id}", None, {"run": str(reopened.run_id)}))
     desk.broker.ring(RUNS_PENDING, [str(reopened.run_id)])
     return reopened.run_id
 
@@ -161,12 +164,14 @@ async def discard_one(desk: Desk, id: int, by: str | None) -> None:
     """Raises as `discard_letter` does."""
     async with desk.db.transaction() as conn:
         await discard_letter(conn, id, by)
+        await note(conn, Deed("letter.discard", f"letter/{id}"))
 
 
 async def settle_these(desk: Desk, action: Action, ids: Sequence[int], by: str | None) -> Batch:
     """Retry or discard letters; those in no state for it are left, and counted by the difference."""
     async with desk.db.transaction() as conn:
         made = await (retry_letters if action == "retry" else discard_letters)(conn, ids, by)
+        await note(conn, _deed(action, {"letters": list(ids)}, made))
     desk.broker.ring(RUNS_PENDING, [str(id) for id in made.runs])
     return made
 
@@ -179,8 +184,15 @@ async def settle_many(
     after = min(int(decode(cursor, 1)[0]), MAX_ID) if cursor else 0
     async with desk.db.transaction() as conn:
         made = await (retry_batch if action == "retry" else discard_batch)(conn, filter, after, limit, by)
+        chosen = {name: value for name, value in asdict(filter).items() if value is not None}
+        await note(conn, _deed(action, {"filter": chosen, "after": after}, made))
     desk.broker.ring(RUNS_PENDING, [str(id) for id in made.runs])
     return made, encode([str(made.after)]) if made.after else None
+
+
+def _deed(action: Action, which: dict[str, Any], made: Batch) -> Deed:
+    """Of many letters at once: which were meant, and what became of them."""
+    return Deed(f"letter.{action}", "letters", which, {"done": made.done, "of": made.chosen, "runs": made.runs})
 
 
 async def _many(request: Request, action: Action) -> Response:
@@ -189,6 +201,7 @@ async def _many(request: Request, action: Action) -> Response:
     filter = Filter(asked.flow, asked.code, asked.run_id, asked.since, asked.until)
     say_what(asked, filter)
     if asked.dry_run:
+        no_entry()
         async with desk.db.connection() as conn:
             groups = await count_open(conn, filter)
         return Json(counted([(group.flow, group.code, group.count) for group in groups]))

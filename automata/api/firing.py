@@ -27,6 +27,7 @@ from automata.api.wire import V1, Json
 from automata.broker.contract import RUNS_PENDING
 from automata.engine.schedule import due_times
 from automata.flow.inputs import check_inputs
+from automata.store.audit import Deed, no_entry, note
 from automata.store.codec import dumps
 from automata.store.fires import fired
 from automata.store.queue import CreatedRun, NewRun, create_runs
@@ -62,7 +63,15 @@ async def fire_now(desk: Desk, schedule_id: str, *, key: str | None = None) -> C
     version, inputs = await _ready(desk, found)
     created_by = f"schedule {found.name}"
     run = NewRun(found.flow_id, version.id, inputs, "manual", idempotency_key=key, created_by=created_by)
-    return await desk.intake.create(run)
+    async with desk.db.transaction() as conn:
+        (made,) = await create_runs(conn, [run])
+        if made.created:
+            await note(conn, Deed("schedule.trigger", f"schedule/{found.id}", None, {"run": str(made.id)}))
+    no_entry()
+    if made.created:
+        RUNS_CREATED.labels("manual").inc()
+        desk.broker.ring(RUNS_PENDING, [str(made.id)])
+    return made
 
 
 @router.post(
@@ -80,6 +89,7 @@ async def backfill(request: Request, schedule_id: str) -> Response:
         fires, next_from = _times(found, asked)
         earlier = await fired(conn, found.id, fires)
     created = 0
+    no_entry()
     if not asked.dry_run and len(earlier) < len(fires):
         version, inputs = await _ready(desk, found)
         created = await _start(desk, found, version, inputs, [fire for fire in fires if fire not in earlier])
@@ -123,10 +133,12 @@ async def _start(
         runs = [_run(found, version, inputs, fire) for fire in fires[start : start + size]]
         async with desk.db.transaction() as conn:
             made = await create_runs(conn, runs)
-        if fresh := [str(run.id) for run in made if run.created]:
-            RUNS_CREATED.labels("backfill").inc(len(fresh))
-            desk.broker.ring(RUNS_PENDING, fresh)
-        created += len(fresh)
+            new = [str(run.id) for run in made if run.created]
+            await note(conn, Deed("schedule.backfill", f"schedule/{found.id}", None, {"runs": new}))
+        if new:
+            RUNS_CREATED.labels("backfill").inc(len(new))
+            desk.broker.ring(RUNS_PENDING, new)
+        created += len(new)
     return created
 
 

@@ -25,6 +25,7 @@ from automata.flow.load import Loaded, validate_text
 from automata.flow.model import Flow
 from automata.flow.schema import BUILTIN_TYPES
 from automata.steps.registry import load_types
+from automata.store.audit import Deed, note
 from automata.store.flows import (
     FlowRow,
     Put,
@@ -32,6 +33,7 @@ from automata.store.flows import (
     archive_api_flow,
     find_flow,
     get_version,
+    known_flow,
     list_flows,
     list_versions,
     put_api_flow,
@@ -82,6 +84,7 @@ async def create(request: Request) -> Response:
     flow = await _read_flow(request)
     async with Desk.of(request).db.transaction() as conn:
         put = await put_api_flow(conn, flow)
+        await note(conn, Deed("flow.create", f"flow/{flow.name}", None, _facts(put.flow)))
         if not put.created:  # and what was written is rolled back
             raise Conflict(
                 f"There is a flow {flow.name!r} already.",
@@ -112,7 +115,10 @@ async def replace(request: Request, name: str) -> Response:
             f"The spec names the flow {flow.name!r}, the address {name!r}.", code="name_mismatch", pointer="/name"
         )
     async with Desk.of(request).db.transaction() as conn:
+        before = await known_flow(conn, name)
         put = await put_api_flow(conn, flow)
+        action = "flow.update" if before else "flow.create"
+        await note(conn, Deed(action, f"flow/{name}", before and _facts(before), _facts(put.flow)))
     return _written(put)
 
 
@@ -121,7 +127,10 @@ async def archive(request: Request, name: str) -> Response:
     """Take a flow of the API out of use: no new runs, no schedules; its history stays. Twice is fine."""
     check_key(name)
     async with Desk.of(request).db.transaction() as conn:
-        return Json(of_flow(await archive_api_flow(conn, name)))
+        before = await known_flow(conn, name)
+        gone = await archive_api_flow(conn, name)
+        await note(conn, Deed("flow.archive", f"flow/{gone.name}", before and _facts(before), _facts(gone)))
+        return Json(of_flow(gone))
 
 
 @router.get("/{name}/versions", dependencies=[needs(Role.VIEWER)], responses={200: {"model": Page[VersionSummary]}})
@@ -177,6 +186,11 @@ def of_version(row: VersionRow, origin: Origin) -> dict[str, Any]:
         "created_at": row.created_at,
         "provenance": of_origin(origin),
     }
+
+
+def _facts(row: FlowRow) -> dict[str, Any]:
+    """What of a flow a change changes; what a version says is kept with it."""
+    return {"version": row.current_number, "labels": row.labels, "archived": row.archived_at is not None}
 
 
 def _written(put: Put) -> Response:

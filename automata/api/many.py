@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from uuid import UUID
 
@@ -20,6 +20,8 @@ from automata.api.shapes import BulkAnswer, BulkCancel, BulkRetry
 from automata.api.wire import V1, Json
 from automata.broker.contract import RUNS_PENDING
 from automata.engine.states import RunStatus
+from automata.store.audit import Deed, no_entry, note
+from automata.store.database import Connection
 from automata.store.pages import encode
 from automata.store.queue import request_cancel
 from automata.store.retries import retry_runs
@@ -73,6 +75,7 @@ def _filter(asked: BulkCancel | BulkRetry) -> RunFilter:
 
 
 async def _count(desk: Desk, filter: RunFilter) -> Response:
+    no_entry()
     async with desk.db.connection() as conn:
         counts = await count_chosen(conn, filter)
     return Json(counted([(flow, None, count) for flow, count in counts.items()]))
@@ -83,6 +86,7 @@ async def end_many(desk: Desk, filter: RunFilter, cursor: str | None, limit: int
     async with desk.db.transaction() as conn:
         chosen = await chosen_runs(conn, filter, seen(cursor_of(cursor, 1)), limit)
         reached = await request_cancel(conn, chosen)
+        await _note(conn, "run.cancel", reached)
     return _reached(desk, chosen, reached, limit)
 
 
@@ -93,7 +97,12 @@ async def go_on_many(
     async with desk.db.transaction() as conn:
         chosen = await chosen_runs(conn, filter, seen(cursor_of(cursor, 1)), limit)
         reached = {one.run_id for one in await retry_runs(conn, chosen, by)}
+        await _note(conn, "run.retry", reached)
     return _reached(desk, chosen, reached, limit)
+
+
+async def _note(conn: Connection, action: str, ids: Iterable[UUID]) -> None:
+    await note(conn, *(Deed(action, f"run/{id}") for id in sorted(ids)))
 
 
 def _reached(desk: Desk, chosen: Sequence[UUID], reached: set[UUID], limit: int) -> tuple[int, set[UUID], str | None]:
@@ -105,6 +114,7 @@ async def end_these(desk: Desk, ids: Sequence[UUID]) -> set[UUID]:
     """Ask for the end of runs; those that had ended already are not among the answer."""
     async with desk.db.transaction() as conn:
         reached = await request_cancel(conn, ids)
+        await _note(conn, "run.cancel", reached)
     desk.broker.ring(RUNS_PENDING, [str(id) for id in reached])
     return reached
 
@@ -113,5 +123,6 @@ async def go_on_these(desk: Desk, ids: Sequence[UUID], by: str | None) -> set[UU
     """Retry runs; those that neither failed nor were cancelled are not among the answer."""
     async with desk.db.transaction() as conn:
         reached = {one.run_id for one in await retry_runs(conn, ids, by)}
+        await _note(conn, "run.retry", reached)
     desk.broker.ring(RUNS_PENDING, [str(id) for id in reached])
     return reached

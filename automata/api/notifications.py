@@ -20,6 +20,7 @@ from automata.api.wire import V1, Json
 from automata.errors import Missing
 from automata.steps.notice import TEST, secret_of_url
 from automata.store import notifications as store
+from automata.store.audit import Deed, note
 from automata.store.flows import as_uuid
 from automata.store.notifications import Message, NotificationRow, Rule
 from automata.store.pages import DEFAULT_LIMIT
@@ -64,6 +65,7 @@ async def test(request: Request) -> Response:
                 hint="They are written in the environment's file, and there after a sync.",
             )
         ids = await store.enqueue(conn, [_test(one) for one in chosen])
+        await note(conn, *(Deed("notification.test", f"rule/{one.name}") for one in chosen))
         rows = [await store.get_notification(conn, id) for id in ids]
     return Json({"items": [_row(row) for row in rows]}, 202)
 
@@ -79,7 +81,9 @@ async def show(request: Request, id: str) -> Response:
 async def retry(request: Request, id: str) -> Response:
     """Have one that failed for good be sent again, under the same id."""
     async with Desk.of(request).db.transaction() as conn:
-        return Json(_row(await store.send_again(conn, _id(id))))
+        row = await store.send_again(conn, _id(id))
+        await note(conn, Deed("notification.retry", f"notification/{row.id}"))
+        return Json(_row(row))
 
 
 def _id(text: str) -> Any:

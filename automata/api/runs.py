@@ -35,6 +35,7 @@ from automata.broker.contract import RUNS_FINISHED, RUNS_PENDING
 from automata.engine.states import RUN_FINAL, RunStatus
 from automata.errors import Busy, Conflict, Missing
 from automata.flow.inputs import check_inputs
+from automata.store.audit import Deed, no_entry, note
 from automata.store.flows import FlowRow
 from automata.store.queue import CreatedRun, NewRun, request_cancel
 from automata.store.retries import RunAttemptRow, retry_run, run_attempts
@@ -59,7 +60,7 @@ async def create(request: Request, name: str) -> Response:
     desk = Desk.of(request)
     key = idempotency_key(request)
     asked = await read_model(request, RunRequest)
-    return await _answer(desk, await start(desk, name, asked.inputs, asked.version, key=key))
+    return await _answer(desk, await start(desk, name, asked.inputs, asked.version, key=key, by=by_whom(request, None)))
 
 
 @router.get("/runs", dependencies=[needs(Role.VIEWER)], responses={200: {"model": Page[RunSummary]}})
@@ -141,7 +142,9 @@ async def rerun(request: Request, run_id: str) -> Response:
     desk = Desk.of(request)
     key = idempotency_key(request)
     asked = await read_model(request, RerunRequest)
-    return await _answer(desk, await start_again(desk, run_id_of(run_id), asked.version, key=key))
+    return await _answer(
+        desk, await start_again(desk, run_id_of(run_id), asked.version, key=key, by=by_whom(request, None))
+    )
 
 
 def run_id_of(text: str) -> UUID:
@@ -176,6 +179,7 @@ async def start(
     version = await version_of(desk, flow, number)
     checked = check_inputs(version.inputs, inputs)
     run = NewRun(flow.id, version.id, checked, trigger, idempotency_key=key, created_by=by)
+    no_entry()
     return Started(run, await desk.intake.create(run), flow, version)
 
 
@@ -190,20 +194,23 @@ async def start_again(
     version = await version_of(desk, flow, int(number) if number is not None else None)
     inputs = check_inputs(version.inputs, origin.inputs or {})
     run = NewRun(flow.id, version.id, inputs, "rerun", idempotency_key=key, rerun_of=origin.id, created_by=by)
+    no_entry()
     return Started(run, await desk.intake.create(run), flow, version)
 
 
 async def go_on(desk: Desk, id: UUID, by: str | None) -> None:
     """Retry all that failed or was cancelled in a run. Raises Missing, Conflict."""
     async with desk.db.transaction() as conn:
-        await retry_run(conn, id, by)
+        reopened = await retry_run(conn, id, by)
+        await note(conn, Deed("run.retry", f"run/{id}", None, {"attempt": reopened.attempt}))
     desk.broker.ring(RUNS_PENDING, [str(id)])
 
 
 async def end(desk: Desk, id: UUID) -> dict[str, Any]:
     """Ask for a run's end; the run as it is then. Raises Missing, Conflict when it ended in another way."""
-    async with desk.db.connection() as conn:
+    async with desk.db.transaction() as conn:
         active = await request_cancel(conn, [id])
+        await note(conn, *(Deed("run.cancel", f"run/{one}") for one in active))
     desk.broker.ring(RUNS_PENDING, [str(id)])
     run = await run_of(desk, id)
     if not active and run["status"] != RunStatus.CANCELLED:

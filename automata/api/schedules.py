@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from dataclasses import replace as replace_fields
 from typing import Annotated, Any
 from uuid import UUID
@@ -22,6 +23,7 @@ from automata.api.wire import V1, Json
 from automata.errors import Invalid, Missing
 from automata.flow.declared import check_declared
 from automata.flow.findings import Findings, Positions
+from automata.store.audit import Deed, note
 from automata.store.flows import FlowRow, as_uuid, find_flow
 from automata.store.schedules import (
     ScheduleRow,
@@ -66,6 +68,7 @@ async def create(request: Request) -> Response:
     await _check(desk, flow, asked)
     async with desk.db.transaction() as conn:
         made = await create_schedule(conn, flow.id, _spec(asked))
+        await note(conn, Deed("schedule.create", f"schedule/{made.id}", None, _facts(made)))
     return Json(_schedule(made), 201, headers={"Location": f"{V1}/schedules/{made.id}"})
 
 
@@ -90,7 +93,9 @@ async def replace(request: Request, schedule_id: str) -> Response:
         raise BadBody("A schedule keeps its flow and its name.", code="name_mismatch", pointer=pointer)
     await _check(desk, await desk.heads.get(str(found.flow_id)), asked)
     async with desk.db.transaction() as conn:
-        return Json(_schedule(await update_schedule(conn, found.id, _spec(asked))))
+        made = await update_schedule(conn, found.id, _spec(asked))
+        await note(conn, Deed("schedule.update", f"schedule/{found.id}", _facts(found), _facts(made)))
+    return Json(_schedule(made))
 
 
 @router.post("/{schedule_id}/pause", dependencies=[needs(Role.OPERATOR)], responses={200: {"model": ScheduleAnswer}})
@@ -109,7 +114,9 @@ async def resume(request: Request, schedule_id: str) -> Response:
 async def delete(request: Request, schedule_id: str) -> Response:
     """Delete a schedule of the API; runs that it started stay."""
     async with Desk.of(request).db.transaction() as conn:
-        await delete_schedule(conn, schedule_id_of(schedule_id))
+        found = await get_schedule(conn, schedule_id_of(schedule_id))
+        await delete_schedule(conn, found.id)
+        await note(conn, Deed("schedule.delete", f"schedule/{found.id}", _facts(found)))
     return Response(status_code=204)
 
 
@@ -123,7 +130,16 @@ def schedule_id_of(text: str) -> UUID:
 async def switch(desk: Desk, schedule_id: str, enabled: bool) -> ScheduleRow:
     """Raises Missing."""
     async with desk.db.transaction() as conn:
-        return await enable_schedule(conn, schedule_id_of(schedule_id), enabled)
+        before = await get_schedule(conn, schedule_id_of(schedule_id))
+        made = await enable_schedule(conn, before.id, enabled)
+        verb = "resume" if enabled else "pause"
+        await note(conn, Deed(f"schedule.{verb}", f"schedule/{made.id}", _facts(before), _facts(made)))
+        return made
+
+
+def _facts(row: ScheduleRow) -> dict[str, Any]:
+    """What of a schedule a change changes."""
+    return {"flow": row.flow_name, "name": row.name, "enabled": row.enabled, **asdict(row.schedule)}
 
 
 async def _enable(request: Request, schedule_id: str, enabled: bool) -> Response:

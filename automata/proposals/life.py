@@ -48,6 +48,7 @@ from automata.proposals.refusals import (
 )
 from automata.proposals.rehearsal import rehearse
 from automata.store import proposals as store
+from automata.store.audit import Deed, note
 from automata.store.database import Connection, Database
 from automata.store.proposals import Applied, CheckRow, ProposalRow, ReviewRow
 from automata.store.sync import SourceRow, ensure_source
@@ -213,7 +214,7 @@ class Reviewing:
         commit = await asyncio.to_thread(commit_files, self.mirror, self.base.sha, files, self.actor, message)
         await asyncio.to_thread(move, self.mirror, branch, None, commit)
         await asyncio.to_thread(self.mirror.fetch)
-        return await self._named(await self.find(branch), title)
+        return await self._named(await self.find(branch), title, "create")
 
     async def update(
         self, key: str, files: Mapping[str, bytes | None], message: str | None, title: str | None
@@ -227,13 +228,16 @@ class Reviewing:
             )
             await asyncio.to_thread(move, self.mirror, facts.row.branch, facts.head, commit)
             await asyncio.to_thread(self.mirror.fetch)
-        return await self._named(await self.find(str(facts.row.number)), title)
+        return await self._named(await self.find(str(facts.row.number)), title, "update", facts)
 
-    async def _named(self, facts: Facts, title: str | None) -> Facts:
-        if title is None:
-            return facts
+    async def _named(self, facts: Facts, title: str | None, verb: str, before: Facts | None = None) -> Facts:
+        """Git has the commit already, and no transaction is of both: the log tells it right behind."""
         async with self.db.transaction() as conn:
-            await store.rename_proposal(conn, facts.row.id, title)
+            if title is not None:
+                await store.rename_proposal(conn, facts.row.id, title)
+            was = before and {"head": before.head, "title": before.row.title}
+            now = {"branch": facts.row.branch, "head": facts.head, "title": facts.row.title if title is None else title}
+            await note(conn, Deed(f"proposal.{verb}", _object(facts.row), was, now))
         return await self._again(facts)
 
     async def submit(self, key: str) -> Facts:
@@ -243,14 +247,14 @@ class Reviewing:
             await self.forge.open_pull(
                 facts.row.branch, facts.base.branch, facts.row.title, pull_text(facts, self.page)
             )
-        return await self._move(facts, "PENDING_REVIEW")
+        return await self._move(facts, "PENDING_REVIEW", "submit")
 
     async def close(self, key: str) -> Facts:
         """End it unapplied; its branch stays, and its pull request is closed. Another push makes it a new proposal."""
         facts = still_open(await self.find(key), there=False)
         if self.forge and (pull := await self.forge.pull(facts.row.branch, facts.base.branch)):
             await self.forge.close_pull(pull)
-        return await self._move(facts, "CLOSED")
+        return await self._move(facts, "CLOSED", "close")
 
     async def review(self, key: str, *, approve: bool, comment: str, head: str | None = None) -> Facts:
         """Say yes or no to exactly what there is now. No ends the proposal. Who had a hand in it has no say.
@@ -269,7 +273,9 @@ class Reviewing:
             await store.add_review(
                 conn, facts.row.id, facts.binding, approved=approve, by=str(self.actor), comment=comment
             )
-        return await self._facts(facts.row) if approve else await self._move(facts, "REJECTED")
+            said = {"head": facts.head, "approved": approve, "comment": comment}
+            await note(conn, Deed("proposal.review", _object(facts.row), None, said))
+        return await self._facts(facts.row) if approve else await self._move(facts, "REJECTED", "reject")
 
     async def checkable(self, key: str) -> Facts:
         """What a check would be of. Raises Conflict for one that has ended or conflicts."""
@@ -317,7 +323,9 @@ class Reviewing:
             applied = await self._merge_there(self.forge, facts, applied)
         else:
             await asyncio.to_thread(move, self.mirror, self.base.branch, self.base.sha, made)
-        await self._record(facts.row.id, applied, (*store.OPEN, "REJECTED", "CLOSED"))
+        what = {"merge": applied.merge_sha, "base": self.base.branch, "check": applied.check_id, "by": facts.approvers}
+        deed = Deed("proposal.apply", _object(facts.row), {"sha": self.base.sha}, what)
+        await self._record(facts.row.id, applied, (*store.OPEN, "REJECTED", "CLOSED"), deed)
         synced = await sync_once(self.db, self.source)
         self.base = await asyncio.to_thread(find_base, self.mirror, self.source)
         return await self._again(facts), synced
@@ -380,6 +388,8 @@ class Reviewing:
         report = await self.checker(self.mirror.path, self.source.path, self.source.environment, self.base.sha, made)
         async with self.db.transaction() as conn:
             check = await store.add_check(conn, facts.row.id, facts.binding, passed=bool(report["ok"]), report=report)
+            found = {"head": facts.head, "passed": check.passed, "failed": list(report.get("failed", ()))}
+            await note(conn, Deed("proposal.check", _object(facts.row), None, found))
         if self.forge:
             pull = await self.forge.pull(facts.row.branch, facts.base.branch)
             await tell_check(self.forge, facts.head, pull, report, self.page and f"{self.page}{number}")
@@ -392,20 +402,27 @@ class Reviewing:
             kept = [one.id or (await store.keep_review(conn, facts.row.id, one)).id for one in facts.approvals]
         return Applied(made, commits, by, check.id if check else None, kept)
 
-    async def _record(self, id: UUID, applied: Applied, states: Collection[store.State]) -> None:
+    async def _record(self, id: UUID, applied: Applied, states: Collection[store.State], *deeds: Deed) -> None:
         """It is applied, unless it is in none of `states` by now."""
         async with self.db.transaction() as conn:
             row = await store.lock_proposal(conn, id)
             if row.state in states:
                 await store.set_applied(conn, row.id, applied)
+            if deeds:
+                await note(conn, *deeds)
 
-    async def _move(self, facts: Facts, state: store.State) -> Facts:
+    async def _move(self, facts: Facts, state: store.State, verb: str) -> Facts:
         async with self.db.transaction() as conn:
             row = await store.lock_proposal(conn, facts.row.id)
             if row.state not in store.OPEN:
                 raise Conflict(f"It is {row.state} meanwhile.", code="proposal_ended")
             await store.set_state(conn, row.id, state, by=str(self.actor) if state in store.ENDED else None)
+            await note(conn, Deed(f"proposal.{verb}", _object(row), {"state": row.state}, {"state": state}))
         return await self._again(facts)
+
+
+def _object(row: ProposalRow) -> str:
+    return f"proposal/{row.number}"
 
 
 def _fetched(source: Source) -> Mirror:

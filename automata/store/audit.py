@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -77,8 +78,42 @@ class AuditFilter:
     until: datetime | None = None
 
 
+@dataclass(slots=True)
+class Acting:
+    """Who acts in this task, and whether what they do has been written down, or was seen to need no entry."""
+
+    actor: Actor
+    noted: bool = False
+
+
+_acting: ContextVar[Acting | None] = ContextVar("acting", default=None)
+
+
+def act(actor: Actor | None) -> None:
+    """From here on this task, and those that it starts, act for somebody; None: for Automata itself."""
+    _acting.set(Acting(actor) if actor else None)
+
+
+def acting() -> Acting | None:
+    return _acting.get()
+
+
+async def note(conn: Connection, *deeds: Deed) -> None:
+    """Write down what whoever acts does, in the transaction that does it. What Automata does by itself is no entry."""
+    if (now := _acting.get()) is not None:
+        await record(conn, now.actor, *deeds)
+        now.noted = True
+
+
+def no_entry() -> None:
+    """Nothing was changed, or what was made says itself who made it: a run, in `created_by`."""
+    if (now := _acting.get()) is not None:
+        now.noted = True
+
+
 async def record(conn: Connection, actor: Actor, *deeds: Deed) -> None:
     """Write down what `actor` does, in the transaction that does it."""
+    no_entry()
     if not deeds:
         return
     await conn.execute(

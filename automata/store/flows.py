@@ -112,6 +112,14 @@ async def find_flow(conn: Connection, key: str | UUID) -> FlowRow:
     raise Missing(f"There is no flow {str(key)[:100]!r}.", hint=await _nearest(conn, str(key)))
 
 
+async def known_flow(conn: Connection, key: str | UUID) -> FlowRow | None:
+    """The same, None where there is none."""
+    try:
+        return await find_flow(conn, key)
+    except Missing:
+        return None
+
+
 async def list_flows(
     conn: Connection,
     *,

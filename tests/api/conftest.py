@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Any
+from urllib.parse import quote
 from uuid import UUID
 
 import httpx
@@ -16,9 +18,10 @@ from fastapi import FastAPI
 from automata.access.secret import digest, mint
 from automata.api.app import create_app
 from automata.api.desk import Desk
+from automata.api.guard import SAFE
 from automata.broker.local import LocalBroker
 from automata.settings import Settings
-from automata.store.audit import AuditFilter, list_audit
+from automata.store.audit import AuditFilter, act, acting, list_audit
 from automata.store.database import Database
 from automata.store.flows import get_version
 from automata.store.queue import Changes, apply
@@ -26,6 +29,7 @@ from automata.store.schedules import declare_schedules
 from automata.store.sync import SourceRow, ensure_source
 from automata.store.tokens import add_token
 from automata.store.versions import DesiredFlow, write_flows
+from automata.web.page import SAID
 
 TABLES = (
     "task_queue, task_attempts, task_logs, tasks, run_results, run_attempts, dead_letters, runs, schedules,"
@@ -40,6 +44,19 @@ V1 = "/api/v1"
 def spec(name: str, **extra: Any) -> dict[str, Any]:
     steps = [{"id": "fetch", "type": "http", "config": {"url": "https://example.com"}}]
     return {"name": name, "steps": steps, **extra}
+
+
+class Watched(httpx.ASGITransport):
+    """Fails a test in which a route changed something for somebody, and left nothing of it in the log of changes."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        act(None)
+        answer = await super().handle_async_request(request)
+        told = re.compile(f'{SAID}="?{quote("!")}')  # how a page that leads on says that nothing was done
+        refused = answer.status_code >= 400 or any(map(told.match, answer.headers.get_list("set-cookie")))
+        if request.method not in SAFE and not refused and (now := acting()):
+            assert now.noted, f"{request.method} {request.url.path} is not in the log of changes"
+        return answer
 
 
 @dataclass
@@ -138,7 +155,7 @@ def use(database_url: str) -> Use:
                     await conn.execute(f"TRUNCATE {TABLES}")
                 broker = LocalBroker()
                 app = create_app(db, broker, Settings(**settings))
-                transport = httpx.ASGITransport(app)
+                transport = Watched(app)
                 async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080") as http:
                     return await test(Site(http, app, db, broker))
 
