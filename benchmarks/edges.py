@@ -19,10 +19,8 @@ import httpx
 import psutil
 
 from automata.store.database import Database
-from automata.store.queue import NewRun, create_runs
 from benchmarks import workloads
 from benchmarks.scaleout import burst, install, part, slow_service
-from benchmarks.workloads import Subject
 
 CALL_SEC = 0.05
 AT_ONCE = 32  # clients that start single runs
@@ -70,35 +68,32 @@ async def _take_in(address: str, singles: int, batches: int) -> dict[str, float]
     return {"single_per_sec": single, "single_p99_ms": statistics.quantiles(taken, n=100)[98], "batch_per_sec": batch}
 
 
-def fairness(url: str, address: str, crowd: int, samples: int) -> dict[str, float]:
+def fairness(url: str, address: str, type: str, crowd: int, samples: int) -> dict[str, float]:
     """What a single run of another flow takes, idle and while `crowd` tasks of one flow wait before it."""
-    return asyncio.run(_beside(url, address, crowd, samples))
+    return asyncio.run(_beside(url, address, type, crowd, samples))
 
 
-async def _beside(url: str, address: str, crowd: int, samples: int) -> dict[str, float]:
+async def _beside(url: str, address: str, type: str, crowd: int, samples: int) -> dict[str, float]:
     async with await Database.open(url) as db:
-        alone = await workloads.install(db, workloads.chain("alone", 1))
+        alone = await workloads.install(db, workloads.chain(f"beside-{type}", 1))
         idle = await workloads.latency(address, alone, samples)
-        other = await workloads.install(db, workloads.chain("crowd", 1))
-        for first in range(0, crowd, workloads.BATCH):
-            await _add(db, other, min(workloads.BATCH, crowd - first))
-        try:
-            async with asyncio.timeout(WINDOW_SEC):
-                busy = await workloads.latency(address, alone, samples)
-        except TimeoutError:
-            return {"idle_p50_ms": statistics.median(idle.samples_ms), "busy_p50_ms": 1000.0 * WINDOW_SEC, "left": -1}
-        async with db.connection() as conn:
-            row = await (await conn.execute("SELECT count(*) FROM task_queue")).fetchone()
-    return {
-        "idle_p50_ms": statistics.median(idle.samples_ms),
-        "busy_p50_ms": statistics.median(busy.samples_ms),
-        "left": float(row[0]) if row else 0.0,
-    }
+        await workloads.install(db, workloads.chain(f"crowd-{type}", 1, type))
+        body = {"runs": [{"flow": f"crowd-{type}"}] * 1000}
+        async with httpx.AsyncClient(base_url=address, timeout=60) as http:
+            for _ in range(0, crowd, 1000):
+                (await http.post("/api/v1/runs/batch", json=body)).raise_for_status()
+        before = await _waiting(db)
+        async with asyncio.timeout(WINDOW_SEC):
+            busy = await workloads.latency(address, alone, samples)
+        after = await _waiting(db)
+    p50, crowded = statistics.median(idle.samples_ms), statistics.median(busy.samples_ms)
+    return {"idle_p50_ms": p50, "busy_p50_ms": crowded, "ratio": crowded / p50, "before": before, "left": after}
 
 
-async def _add(db: Database, subject: Subject, count: int) -> None:
-    async with db.transaction() as conn:
-        await create_runs(conn, [NewRun(subject.flow_id, subject.version_id, {}, "bench") for _ in range(count)])
+async def _waiting(db: Database) -> float:
+    async with db.connection() as conn:
+        row = await (await conn.execute("SELECT count(*) FROM task_queue")).fetchone()
+    return float(row[0]) if row else 0.0
 
 
 def cold_start(url: str | None) -> dict[str, float]:

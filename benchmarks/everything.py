@@ -82,7 +82,8 @@ def main(plan: Plan) -> dict[str, Any]:
             plan.part("calls", lambda: plan.often(lambda: edges.calls(url, address, calls)))
             plan.part("peers", lambda: _peers(plan, embedded.url, postmaster))
             crowd = int(100_000 * plan.scale)
-            plan.part("fairness", lambda: edges.fairness(url, address, crowd, 20))
+            plan.part("fairness", lambda: edges.fairness(url, address, "noop", crowd, 20))
+            plan.part("fairness-waiting", lambda: edges.fairness(url, address, "nap", crowd, 20))
         fresh = lambda: _fresh_database(embedded.url)  # noqa: E731 - read once, here
         singles, batches = max(500, int(5000 * plan.scale)), max(3, int(20 * plan.scale))
         plan.part("intake", lambda: plan.often(lambda: edges.intake(fresh(), singles, batches)))

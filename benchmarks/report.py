@@ -108,8 +108,9 @@ def _edges(report: Mapping[str, Any]) -> list[str]:
     late = "p50 {p50_sec:.3f} s, p95 {p95_sec:.3f} s ({fired} fired)"
     say("schedule", "lateness of one schedule", late, "p50 10 ms")
     say("schedules", "lateness of many that are due in one second", late, "p95 150 ms")
-    fair = "{idle_p50_ms:.1f} ms idle, {busy_p50_ms:.1f} ms behind a crowd (of which {left:,.0f} rows were left)"
-    say("fairness", "a single run beside 100,000 queued tasks of another flow", fair, "2 times idle")
+    fair = "{idle_p50_ms:.1f} ms idle, {busy_p50_ms:.1f} ms behind a crowd ({before:,.0f} to {left:,.0f} rows waited)"
+    say("fairness", "a single run beside a crowd of another flow's no-ops, the processor full", fair, "2 times idle")
+    say("fairness-waiting", "the same, the crowd's calls take a second, all slots full", fair, "2 times idle")
     say("start", "`automata up` to the first finished run", "{seconds[median]:.2f} s", "2 s")
     say("first-start", "the same with the embedded database's first start", "{seconds[median]:.2f} s", "3 s")
     say("start", "memory of that process, idle", "{rss_mib[median]:.0f} MiB", "100 MiB")

@@ -5,6 +5,7 @@ Usage: python -m benchmarks.server DATABASE_URL. Prints the API's address on the
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -29,10 +30,20 @@ class Noop:
         return Outcome(outputs={"ok": True})
 
 
+class Nap(Noop):
+    """A step that waits for a second, as for a service: slots run out long before the processor does."""
+
+    name = "nap"
+
+    async def execute(self, config: Mapping[str, Any], ctx: StepContext) -> Outcome:
+        await asyncio.sleep(1)
+        return Outcome(outputs={})
+
+
 async def announce(running: Running) -> None:
     print(running.address, flush=True)
 
 
 if __name__ == "__main__":
     settings = Settings(port=0, allow_loopback=True)
-    uvloop.run(serve(settings, sys.argv[1], create_app, on_ready=announce, types={"noop": Noop()}))
+    uvloop.run(serve(settings, sys.argv[1], create_app, on_ready=announce, types={"noop": Noop(), "nap": Nap()}))

@@ -8,12 +8,14 @@ request) is told of that request alone. A batch that is all or nothing is one tr
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 
 from automata.api.line import Line
 from automata.broker.contract import RUNS_PENDING, Broker
+from automata.engine.fairness import Shares
 from automata.errors import Busy, Conflict, Unavailable
 from automata.store.database import Database
 from automata.store.queue import CreatedRun, NewRun, place_runs
@@ -34,6 +36,7 @@ class Intake:
         self._broker = broker
         self._line: Line[NewRun, CreatedRun] = Line(self._insert, batch)
         self._batches = 0
+        self._shares = Shares()
 
     async def create(self, run: NewRun) -> CreatedRun:
         """Write a run; returns after the commit.
@@ -42,7 +45,10 @@ class Intake:
         """
         if header := INCOMING.get():
             run = replace(run, traceparent=header)
-        return await self._line.ask(run)
+        return await self._line.ask(self._in_turn(run))
+
+    def _in_turn(self, run: NewRun) -> NewRun:
+        return replace(run, head_start=self._shares.head_start(run.flow_id, time.monotonic()))
 
     async def create_many(self, runs: Sequence[NewRun], *, together: bool) -> Sequence[CreatedRun | Conflict]:
         """Write runs by one statement; with `together` a Conflict among the answers means that none was written.
@@ -55,6 +61,7 @@ class Intake:
             return []
         if header := INCOMING.get():
             runs = [replace(run, traceparent=header) for run in runs]
+        runs = [self._in_turn(run) for run in runs]
         self._batches += 1
         try:
             return await self._insert(runs, together=together)

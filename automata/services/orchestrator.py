@@ -21,6 +21,7 @@ from psycopg import AsyncConnection
 
 from automata.broker.contract import RUNS_FINISHED, RUNS_PENDING, TASKS_COMPLETED, Broker, tasks_ready
 from automata.engine.advance import Decision, InstantRule, StepState, advance
+from automata.engine.fairness import Shares
 from automata.engine.states import RunStatus, TaskStatus
 from automata.errors import AutomataError, Invalid
 from automata.services.admission import A_MOMENT, RECHECK, Applicant, admit, let_next, slot_of
@@ -76,6 +77,7 @@ class Orchestrator:
         self._settings = settings
         self._tracing = tracing
         self._hands = hands
+        self._shares = Shares()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set; an unreachable database is waited for."""
@@ -162,7 +164,7 @@ class Orchestrator:
             by_run[item.run_id].append(item)
         turns = await self._load(conn, by_run)
         retried = [turn.loaded.id for turn in turns if turn.loaded.attempt > 1]
-        changes = Outcome(retried=retried, hand_to=handover.to, fresh=outputs or {})
+        changes = Outcome(retried=retried, hand_to=handover.to, fresh=outputs or {}, shares=self._shares)
         if limited := [turn for turn in turns if turn.compiled.plan and turn.compiled.plan.concurrency]:
             await self._admit(conn, limited, changes)
         asking = [turn for turn in turns if not turn.decided and self._decide(turn, changes, handover)]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from automata.engine.advance import Decision, RunView, StepState, Timer
 from automata.engine.decision import FOREVER, UNLOADED, Start
+from automata.engine.fairness import Shares
 from automata.engine.states import RunStatus, TaskStatus
 from automata.errors import Invalid
 from automata.flow.compile import Plan
@@ -79,6 +81,7 @@ class Outcome(Changes):
     """
 
     fresh: Mapping[tuple[UUID, str], str | None] = field(default_factory=dict)
+    shares: Shares = field(default_factory=Shares)
     children: list[NewRun] = field(default_factory=list)
     orphans: list[UUID] = field(default_factory=list)
     freed: dict[UUID, str] = field(default_factory=dict)
@@ -108,7 +111,7 @@ class Outcome(Changes):
             made = turn.answers[child.step]
             assert isinstance(made, Resolved)  # the engine calls what was answered so
             new = made.new_run(run, child.step)
-            self.children.append(new)
+            self.children.append(replace(new, head_start=self._head_start(new.flow_id)))
             waits, until = ("wait", FOREVER) if child.call.wait else ("nowait", None)
             reads = queue.SEPARATOR.join((queue.CHILD, str(new.id), waits))
             self.enqueue.append((run.id, child.step, queue.ADVANCE, until, run.version_id, reads))
@@ -117,6 +120,9 @@ class Outcome(Changes):
         if result := decision.result:
             self.end(turn, result.status, result.outputs, result.error)
 
+    def _head_start(self, flow: UUID) -> float:
+        return self.shares.head_start(flow, time.monotonic())
+
     def _start(self, turn: Turn, start: Start, handover: Handover) -> None:
         run, lane = turn.loaded, turn.plan.step(start.step).queue
         given = () if start.item is None else (queue.ITEM, dumps(start.item))
@@ -124,7 +130,8 @@ class Outcome(Changes):
         # The attempts of a run that was retried count on from what the database knows.
         fence = handover.take(lane) if run.attempt == 1 else None
         if fence is None:
-            self.enqueue.append((run.id, start.step, lane, None, run.version_id, reads))
+            ready = run.now - timedelta(seconds=self._head_start(run.flow_id))
+            self.enqueue.append((run.id, start.step, lane, ready, run.version_id, reads))
         else:
             self.hand.append((run.id, start.step, lane, run.version_id, reads, fence))
             self.handed.append((turn, start, fence))

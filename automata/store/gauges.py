@@ -52,16 +52,18 @@ SELECT lane, CASE WHEN fence IS NOT NULL THEN 'running' WHEN ready_at <= now() T
 FROM (SELECT lane, fence, ready_at FROM task_queue LIMIT %(most)s) AS counted
 GROUP BY lane, state ORDER BY lane, state LIMIT 3 * %(queues)s
 """
-# From lane to lane along the index (lane, ready_at): as many steps as there are lanes, however long they are.
+# From lane to lane along the index (lane, ready_at): as many steps as there are lanes, however long they are. A due
+# time may lie before the entry (engine/fairness.py).
 _OLDEST = """
 WITH RECURSIVE lanes AS (
-    (SELECT lane, ready_at, 1 AS n FROM task_queue ORDER BY lane, ready_at LIMIT 1)
+    (SELECT lane, greatest(ready_at, queued_at) AS since, 1 AS n FROM task_queue ORDER BY lane, ready_at LIMIT 1)
     UNION ALL
-    SELECT later.lane, later.ready_at, n + 1 FROM lanes, LATERAL (
-        SELECT lane, ready_at FROM task_queue WHERE lane > lanes.lane ORDER BY lane, ready_at LIMIT 1
+    SELECT later.lane, later.since, n + 1 FROM lanes, LATERAL (
+        SELECT lane, greatest(ready_at, queued_at) AS since FROM task_queue
+        WHERE lane > lanes.lane ORDER BY lane, ready_at LIMIT 1
     ) AS later WHERE n < %(queues)s
 )
-SELECT lane, extract(epoch FROM now() - ready_at)::float8 FROM lanes
+SELECT lane, extract(epoch FROM now() - since)::float8 FROM lanes
 """
 _ODDS = """
 SELECT (SELECT count(*) FROM (SELECT FROM dead_letters WHERE state = 'open' LIMIT %(most)s) AS letters),

@@ -18,6 +18,7 @@ from uuid import UUID
 import uuid_utils.compat
 from psycopg import AsyncConnection
 
+from automata.engine.fairness import HEAD_START_SEC
 from automata.errors import Conflict
 from automata.store.codec import dumps, dumps_or_none
 from automata.store.sql import statement
@@ -58,6 +59,7 @@ class NewRun:
     depth: int = 0
     rerun_of: UUID | None = None
     traceparent: str | None = None
+    head_start: float = HEAD_START_SEC  # seconds; see engine/fairness.py
 
 
 # Values, though not frozen: a frozen one costs three times as much to make, and a batch makes thousands.
@@ -142,6 +144,7 @@ _RUN = (
     "depth",
     "rerun_of",
     "traceparent",
+    "head_start",
 )
 
 
@@ -327,6 +330,7 @@ def _run_row(run: NewRun) -> Row:
         run.depth,
         run.rerun_of,
         run.traceparent,
+        run.head_start,
     )
 
 

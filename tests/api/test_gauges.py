@@ -34,7 +34,11 @@ def test_queues_are_counted_by_what_their_tasks_wait_for(use: Any) -> None:
         await site.start(run, "fetch")
         async with site.db.connection() as conn:
             values = [UUID(run["id"])]
-            await conn.execute("UPDATE task_queue SET ready_at = now() - interval '90 s' WHERE run_id = %s", values)
+            await conn.execute(
+                "UPDATE task_queue SET ready_at = now() - interval '2 h', queued_at = now() - interval '90 s'"
+                " WHERE run_id = %s",
+                values,
+            )
             other = await site.run()
             await site.start(other, "fetch")
             await conn.execute(

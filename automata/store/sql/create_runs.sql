@@ -6,10 +6,10 @@ WITH given AS MATERIALIZED (
                 %(inputs)s::text[], %(idempotency_key)s::text[], %(request_hash)s::text[],
                 %(schedule_id)s::uuid[], %(scheduled_for)s::timestamptz[], %(created_by)s::text[],
                 %(ready_at)s::timestamptz[], %(parent_run_id)s::uuid[], %(parent_step)s::text[],
-                %(depth)s::smallint[], %(rerun_of)s::uuid[], %(traceparent)s::text[])
+                %(depth)s::smallint[], %(rerun_of)s::uuid[], %(traceparent)s::text[], %(head_start)s::float8[])
       AS given(id, flow_id, version_id, trigger, inputs, idempotency_key, request_hash,
                schedule_id, scheduled_for, created_by, ready_at, parent_run_id, parent_step, depth, rerun_of,
-               traceparent)
+               traceparent, head_start)
 ), made AS (
     INSERT INTO runs (id, flow_id, version_id, trigger, inputs, idempotency_key, request_hash,
                       schedule_id, scheduled_for, created_by, parent_run_id, parent_step, depth, rerun_of,
@@ -21,6 +21,8 @@ WITH given AS MATERIALIZED (
     RETURNING id, version_id, created_at
 ), woken AS (
     INSERT INTO task_queue (run_id, step, lane, ready_at, version_id)
-    SELECT id, '', '@advance', coalesce(given.ready_at, now()), made.version_id FROM made JOIN given USING (id)
+    SELECT id, '', '@advance', coalesce(given.ready_at, now() - make_interval(secs => given.head_start)),
+           made.version_id
+    FROM made JOIN given USING (id)
 )
 SELECT id, created_at FROM made

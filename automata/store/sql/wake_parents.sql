@@ -8,5 +8,5 @@ WITH waiting AS (
     ORDER BY queue.run_id, queue.step
     FOR UPDATE OF queue
 )
-UPDATE task_queue AS queue SET ready_at = least(queue.ready_at, now())
+UPDATE task_queue AS queue SET ready_at = least(queue.ready_at, now() - interval '1 hour')
 FROM waiting WHERE queue.run_id = waiting.run_id AND queue.step = waiting.step
