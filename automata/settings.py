@@ -18,6 +18,7 @@ from automata.errors import Usage
 
 _QUEUE = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")  # as in flow files
 MOST_RETENTION_DAYS = 3650
+MOST_PROCESSES = 64  # of one command; ten connections each
 LEAST_SYNC_SEC, MOST_SYNC_SEC = 1, 86_400
 MOST_TOLERANCE_SEC = 3600  # far below a day: a delivery must be too old before its run may be deleted
 _TRUE = frozenset({"1", "true", "yes", "on"})
@@ -52,6 +53,7 @@ class Settings:
     # how the command line comes in
     token: str = field(default="", repr=False)
     # how much at once
+    processes: int = 1  # of one command: worker, orchestrator or up
     concurrency: int = 500  # steps that one worker runs side by side
     batch: int = 500  # rows that one statement takes
     queues: tuple[str, ...] = ("default",)  # what a worker takes from: a step's `queue:`
@@ -100,6 +102,7 @@ def load(env: Mapping[str, str] | None = None, **flags: Any) -> Settings:
     for name in made.queues:
         if not _QUEUE.fullmatch(name):
             raise Usage(f"AUTOMATA_QUEUES: {name!r} is no queue: lower-case letters, digits, `.`, `_` and `-`")
+    _check_processes(made)
     if made.retention_days > MOST_RETENTION_DAYS:
         raise Usage(
             f"AUTOMATA_RETENTION_DAYS: {made.retention_days} is above {MOST_RETENTION_DAYS}; 0 keeps runs for ever"
@@ -114,6 +117,11 @@ def load(env: Mapping[str, str] | None = None, **flags: Any) -> Settings:
     if made.otlp_url and not made.otlp_url.startswith(("http://", "https://")):
         raise Usage("AUTOMATA_OTLP_URL is the address of a collector that takes OTLP over HTTP, as http://host:4318")
     return made if made.queues else replace(made, queues=defaults.queues)
+
+
+def _check_processes(made: Settings) -> None:
+    if not 1 <= made.processes <= MOST_PROCESSES:
+        raise Usage(f"AUTOMATA_PROCESSES: {made.processes} is not 1 to {MOST_PROCESSES}")
 
 
 def _from_file(path: Path) -> dict[str, Any]:

@@ -6,10 +6,13 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, TextIO
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector
 
 from automata import __version__
 
@@ -220,9 +223,35 @@ _BUILD = Gauge("automata_build_info", "1; the version is the label.", ("version"
 _BUILD.labels(__version__).set(1)
 
 
-def metrics_text(*, system: bool = False) -> bytes:
-    """All metrics of this process, and those of the system, in Prometheus' text format (METRICS_CONTENT_TYPE)."""
-    return generate_latest(REGISTRY) + (generate_latest(SYSTEM) if system else b"")
+# Number of a helper (services/crew.py) -> what asks it for its metrics.
+OTHERS: dict[str, Callable[[], Awaitable[str]]] = {}
+
+
+def metrics_text(*, system: bool = False, others: Mapping[str, str] = MappingProxyType({})) -> bytes:
+    """All metrics of this process, and those of the system, in Prometheus' text format (METRICS_CONTENT_TYPE).
+
+    `others` are such texts of its helpers: their samples stand beside its own with the label `process`.
+    """
+    own = generate_latest(_Together(others)) if others else generate_latest(REGISTRY)
+    return own + (generate_latest(SYSTEM) if system else b"")
+
+
+class _Together(Collector):
+    """A collector of what several processes count: a metric is described once, however many have it."""
+
+    def __init__(self, others: Mapping[str, str]) -> None:
+        self._others = others
+
+    def collect(self) -> Iterator[Metric]:
+        found = {metric.name: metric for metric in REGISTRY.collect()}
+        for number, text in self._others.items():
+            for metric in text_string_to_metric_families(text):
+                if metric.type == "gauge" and metric.name.endswith("_created"):
+                    continue  # when a counter began: the text format makes a metric of that
+                mine = found.setdefault(metric.name, Metric(metric.name, metric.documentation, metric.type))
+                for sample in metric.samples:
+                    mine.samples.append(sample._replace(labels={**sample.labels, "process": number}))
+        return iter(found.values())
 
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}

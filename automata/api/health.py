@@ -16,7 +16,7 @@ from automata.api.shapes import HealthAnswer
 from automata.api.wire import Json
 from automata.errors import AutomataError
 from automata.store import migrate
-from automata.telemetry import METRICS_CONTENT_TYPE, metrics_text
+from automata.telemetry import METRICS_CONTENT_TYPE, OTHERS, metrics_text
 
 READY_SEC = 5.0  # probes give up sooner or later too; a hanging database must not gather probes
 
@@ -53,7 +53,15 @@ async def metrics(request: Request) -> Response:
     show_pool(desk.db)
     if desk.gauges:
         await desk.gauges.refresh()
-    return Response(metrics_text(system=desk.gauges is not None), headers={"Content-Type": METRICS_CONTENT_TYPE})
+    text = metrics_text(system=desk.gauges is not None, others=await _others())
+    return Response(text, headers={"Content-Type": METRICS_CONTENT_TYPE})
+
+
+async def _others() -> dict[str, str]:
+    """What the helpers of this process count; one that does not answer is left out, and /readyz says so."""
+    asked = dict(OTHERS)
+    texts = await asyncio.gather(*(ask() for ask in asked.values()), return_exceptions=True)
+    return {number: text for number, text in zip(asked, texts, strict=True) if isinstance(text, str)}
 
 
 async def _database(desk: Desk) -> list[str]:

@@ -10,7 +10,7 @@ import typer
 
 from automata.cli.output import Format, Output, say, say_json
 from automata.errors import Usage
-from automata.settings import load
+from automata.settings import MOST_PROCESSES, load
 
 if TYPE_CHECKING:
     from automata.services.process import Part, Running
@@ -19,11 +19,23 @@ if TYPE_CHECKING:
     from automata.sync.source import Source
 
 PORTS = {"api": 8080, "scheduler": 8081, "worker": 8082, "orchestrator": 8083, "controller": 8084}
+MULTIPLE = ("worker", "orchestrator")  # what takes --processes
 
 Host = Annotated[str | None, typer.Option("--host", help="Listen here.", show_default="127.0.0.1")]
 Port = Annotated[
     int | None, typer.Option("--port", min=0, max=65535, help="Listen here; 0 is any free one.", show_default=False)
 ]
+Processes = Annotated[
+    int | None,
+    typer.Option(
+        "--processes",
+        min=1,
+        max=MOST_PROCESSES,
+        help="As many processes on this machine; one that dies is started again.",
+        show_default="1",
+    ),
+]
+UntilEof = Annotated[bool, typer.Option("--until-eof", hidden=True, help="Drain when stdin ends.")]
 
 
 def api(host: Host = None, port: Port = None, output: Output = Format.TABLE) -> None:
@@ -36,9 +48,15 @@ def scheduler(host: Host = None, port: Port = None, output: Output = Format.TABL
     _serve("scheduler", output, host=host, port=port)
 
 
-def orchestrator(host: Host = None, port: Port = None, output: Output = Format.TABLE) -> None:
+def orchestrator(
+    host: Host = None,
+    port: Port = None,
+    processes: Processes = None,
+    until_eof: UntilEof = False,
+    output: Output = Format.TABLE,
+) -> None:
     """Run an orchestrator: it decides what happens next in runs. Health and metrics on port 8083."""
-    _serve("orchestrator", output, host=host, port=port)
+    _serve("orchestrator", output, host=host, port=port, processes=processes, until_eof=until_eof)
 
 
 def worker(
@@ -56,6 +74,12 @@ def worker(
         bool | None,
         typer.Option("--allow-loopback", help="Let flows call this machine (for development).", show_default=False),
     ] = None,
+    processes: Processes = None,
+    orchestrate: Annotated[
+        bool,
+        typer.Option("--orchestrate", help="Be an orchestrator too: the two hand each other steps, as in `up`."),
+    ] = False,
+    until_eof: UntilEof = False,
     output: Output = Format.TABLE,
 ) -> None:
     """Run a worker: it makes the calls of steps. Health and metrics on port 8082."""
@@ -67,6 +91,9 @@ def worker(
         concurrency=concurrency,
         queues=queues,
         allow_loopback=allow_loopback,
+        processes=processes,
+        beside=("orchestrator",) if orchestrate else (),
+        until_eof=until_eof,
     )
 
 
@@ -127,12 +154,22 @@ def controllers_of(settings: Settings, branch: str | None) -> dict[str, Callable
     }
 
 
-def _serve(part: str, output: Format, *, port: int | None, branch_of: str | None = None, **flags: Any) -> None:
+def _serve(
+    part: str,
+    output: Format,
+    *,
+    port: int | None,
+    branch_of: str | None = None,
+    beside: tuple[str, ...] = (),
+    until_eof: bool = False,
+    **flags: Any,
+) -> None:
     """Run one part until SIGTERM or SIGINT. It waits for a database that is not there yet, or not migrated."""
     from automata.api.app import create_health_app
     from automata.cli.database import database
     from automata.cli.first import FIRST, admin_token
     from automata.cli.up import runner
+    from automata.services.crew import helpers
     from automata.services.process import serve
     from automata.telemetry import configure_logs
     from automata.web.app import create_site
@@ -157,16 +194,19 @@ def _serve(part: str, output: Format, *, port: int | None, branch_of: str | None
 
     make_app = create_site if part == "api" else create_health_app
     first = on_database if part == "api" else None
+    words = (part, *(["--orchestrate"] if beside else []))
     with database(settings) as url, runner() as loop:
         loop.run(
             serve(
                 settings,
                 url,
                 make_app,
-                parts={part},
+                parts={part, *beside},
                 patient=True,
                 on_ready=on_ready,
                 more=more,
                 on_database=first,
+                helpers=helpers(settings, url, *words) if part in MULTIPLE else (),
+                until_eof=until_eof,
             )
         )

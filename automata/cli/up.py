@@ -12,7 +12,7 @@ import typer
 
 from automata.cli.output import Format, Output, report, say, say_json
 from automata.errors import Invalid, Missing, Refused, Unavailable, Usage
-from automata.settings import Settings, load
+from automata.settings import MOST_PROCESSES, Settings, load
 
 if TYPE_CHECKING:
     from automata.services.process import Running
@@ -56,6 +56,16 @@ def up(
         bool | None,
         typer.Option("--allow-loopback", help="Let flows call this machine (for development).", show_default=False),
     ] = None,
+    processes: Annotated[
+        int | None,
+        typer.Option(
+            "--processes",
+            min=1,
+            max=MOST_PROCESSES,
+            help="As many processes: the others help to run flows; one that dies is started again.",
+            show_default="1",
+        ),
+    ] = None,
     output: Output = Format.TABLE,
 ) -> None:
     """Run everything in one process: database, sync, API, orchestrator and worker.
@@ -72,6 +82,7 @@ def up(
         port=port,
         data_dir=data_dir,
         allow_loopback=allow_loopback,
+        processes=processes,
     )
     if watch and not settings.repo:
         raise Usage("--watch needs a --repo to watch")
@@ -101,6 +112,7 @@ def _run(settings: Settings, branch: str | None, watch: bool, tell: Tell) -> Non
 async def _serve(settings: Settings, url: str, branch: str | None, watch: bool, tell: Tell) -> None:
     from automata.cli.first import FIRST, admin_token
     from automata.cli.services import controllers_of
+    from automata.services.crew import helpers
     from automata.services.process import serve
     from automata.store.database import Database
     from automata.web.app import create_site
@@ -130,7 +142,15 @@ async def _serve(settings: Settings, url: str, branch: str | None, watch: bool, 
             tell("admin token", f"{FIRST}\n{text}", token=text)
 
     try:
-        await serve(settings, url, create_site, on_ready=on_ready, more=more, on_database=on_database)
+        await serve(
+            settings,
+            url,
+            create_site,
+            on_ready=on_ready,
+            more=more,
+            on_database=on_database,
+            helpers=helpers(settings, url, "worker", "--orchestrate"),
+        )
     finally:
         for task in watching:
             task.cancel()

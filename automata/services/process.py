@@ -3,7 +3,7 @@
 Failure argument. Nothing here is needed to continue: a process that dies is started again and finds its work in the
 database. A part that falls over is started again alone. A patient process listens before its database answers and
 says on /readyz what it waits for, so an orchestration of containers may start everything at once, in any order.
-SIGTERM and SIGINT drain; a second one ends the process where it stands, which costs its leases.
+SIGTERM and SIGINT drain; a second one ends the process where it stands, and its helpers, which costs their leases.
 """
 
 from __future__ import annotations
@@ -13,14 +13,16 @@ import gc
 import logging
 import os
 import signal
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from automata.broker.contract import RUNS_PENDING, TASKS_READY, Broker, tasks_ready
 from automata.errors import AutomataError, Unavailable
 from automata.services.broker import open_broker
+from automata.services.crew import Helper
 from automata.services.health import Health
 from automata.services.notifier import Notifier
 from automata.services.orchestrator import Orchestrator
@@ -72,9 +74,11 @@ async def serve(
     types: Mapping[str, StepType] | None = None,
     more: Mapping[str, Callable[[Database], Part]] | None = None,
     on_database: Callable[[Database], Awaitable[None]] | None = None,
+    helpers: Sequence[Helper] = (),
+    until_eof: bool = False,
 ) -> None:
-    """Run until SIGINT or SIGTERM, then drain. `on_ready` is awaited once HTTP is answered, `on_database` after that,
-    once the database answers.
+    """Run until SIGINT or SIGTERM, or with `until_eof` the end of stdin, then drain. `on_ready` is awaited once HTTP is
+    answered, `on_database` after that, once the database answers.
 
     `patient` waits for a database that does not answer or lacks its tables instead of raising Unavailable. Raises
     Usage when the address is taken. `more` are parts that need Git, which nobody else loads.
@@ -87,7 +91,7 @@ async def serve(
         stack.push_async_callback(db.close)
         if not patient:
             await db.start()
-        broker = await open_broker(settings, database_url, alone=set(parts) >= ALL)
+        broker = await open_broker(settings, database_url, alone=set(parts) >= ALL and not helpers)
         stack.push_async_callback(broker.close)
         health = Health()
         tracing = open_tracing(settings)
@@ -95,9 +99,10 @@ async def serve(
             stack.push_async_callback(asyncio.to_thread, tracing.close)
         loops = _loops(parts, db, broker, settings, types or {}, tracing, stack)
         loops |= {name: make(db) for name, make in (more or {}).items()}
+        loops |= {helper.name: partial(helper.run, health) for helper in helpers}
         loops[PRESENCE] = Presence(db, {*parts, *(more or {})}, settings).run
         app = make_app(db, broker, settings, health.snapshot)
-        _stop_on_signals(stop, broker, settings)
+        _stop_on_signals(stop, broker, settings, helpers, until_eof)
         _calm_collector()
         async with asyncio.TaskGroup() as group:
             # An API that is told to end takes no more runs; the others show their draining to whoever asks.
@@ -196,14 +201,31 @@ async def _sleep(seconds: float, stop: asyncio.Event) -> None:
         await asyncio.wait_for(stop.wait(), seconds)
 
 
-def _stop_on_signals(stop: asyncio.Event, broker: Broker, settings: Settings) -> None:
+def _stop_on_signals(
+    stop: asyncio.Event, broker: Broker, settings: Settings, helpers: Sequence[Helper], until_eof: bool
+) -> None:
+    signals: list[int] = []
+
     def leave(number: int) -> None:
-        if stop.is_set():
+        if signals:
+            for helper in helpers:
+                helper.kill()
             os._exit(128 + number)  # whoever asks twice does not want to wait; leases run out by themselves
+        signals.append(number)
+        drain()
+
+    def drain() -> None:
         stop.set()
         for topic in (RUNS_PENDING, TASKS_READY, *(tasks_ready(lane) for lane in settings.queues)):
             broker.ring(topic)  # loops that sleep look up
 
+    def read() -> None:
+        if not os.read(0, 1024):
+            loop.remove_reader(0)
+            drain()
+
     loop = asyncio.get_running_loop()
+    if until_eof:
+        loop.add_reader(0, read)
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, leave, number)
