@@ -149,8 +149,10 @@ def _fresh_database(url: str) -> str:
 
 
 @contextlib.contextmanager
-def _server(url: str) -> Iterator[tuple[psutil.Process, str]]:
-    process = subprocess.Popen([sys.executable, "-m", "benchmarks.server", url], stdout=subprocess.PIPE, text=True)
+def _server(url: str, profile: Path | None = None) -> Iterator[tuple[psutil.Process, str]]:
+    watched = ["-m", "cProfile", "-o", str(profile)] if profile else []
+    words = [sys.executable, *watched, "-m", "benchmarks.server", url]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:
         address = process.stdout.readline().strip()
