@@ -100,7 +100,7 @@ async def show(
     id = run_id_of(run_id)
     if wait_sec:
         with _watcher(desk):
-            await _until_finished(desk, id, wait_sec)
+            return Json(await _as_answer(desk, await _until_finished(desk, id, wait_sec)))
     return Json(await run_of(desk, id))
 
 
@@ -244,18 +244,18 @@ def _watcher(desk: Desk) -> Iterator[None]:
         desk.watchers -= 1
 
 
-async def _until_finished(desk: Desk, id: UUID, wait_sec: float) -> None:
-    """Returns when the run is finished, the time is up, or the server stops. Raises Missing."""
+async def _until_finished(desk: Desk, id: UUID, wait_sec: float) -> RunRow:
+    """The run when it is finished, the time is up, or the server stops. Raises Missing."""
     clock = asyncio.get_running_loop().time
     deadline = clock() + wait_sec
     # Listening begins before the first look: what rings in between is heard.
     with desk.broker.listen(RUNS_FINISHED, id=str(id)) as bell:
-        while not desk.stopping.is_set():
+        while True:
             async with desk.db.connection() as conn:
-                status = (await get_run(conn, id)).status
+                run = await get_run(conn, id)
             left = deadline - clock()
-            if status in RUN_FINAL or left <= 0:
-                return
+            if run.status in RUN_FINAL or left <= 0 or desk.stopping.is_set():
+                return run
             await bell.wait(min(POLL_SEC, left))
 
 
@@ -263,7 +263,14 @@ async def run_of(desk: Desk, id: UUID) -> dict[str, Any]:
     """As RunAnswer says, secrets masked. Raises Missing."""
     async with desk.db.connection() as conn:
         row = await get_run(conn, id)
-        attempts = await run_attempts(conn, id) if row.attempt > 1 else []
+    return await _as_answer(desk, row)
+
+
+async def _as_answer(desk: Desk, row: RunRow) -> dict[str, Any]:
+    attempts: Sequence[RunAttemptRow] = []
+    if row.attempt > 1:
+        async with desk.db.connection() as conn:
+            attempts = await run_attempts(conn, row.id)
     return _of_run(row, attempts, await desk.versions.get(row.version_id))
 
 

@@ -84,8 +84,8 @@ class Orchestrator:
         with self._broker.listen(RUNS_PENDING, TASKS_COMPLETED) as bell:
             while not stop.is_set():
                 try:
-                    pause = await self.turn()
-                    bell.done(found=not pause)
+                    found, pause = await self._look()
+                    bell.done(found)
                 except AutomataError as error:
                     log.warning("orchestrator: %s", error)
                     pause = 1.0
@@ -94,6 +94,10 @@ class Orchestrator:
 
     async def turn(self) -> float:
         """Advance one batch; returns the seconds that may pass before the next one is worth taking."""
+        return (await self._look())[1]
+
+    async def _look(self) -> tuple[bool, float]:
+        """Advance one batch; whether there was any, and the seconds until the next one is worth taking."""
         if self._hands:
             await self._hands.caught_up(FINISH_FIRST_SEC)
         with Handover(self._hands) as handover:
@@ -102,9 +106,10 @@ class Orchestrator:
                 if wakeups:
                     done = await self._advance_batch(conn, wakeups, handover)
         if not wakeups:
-            return BUSY_PAUSE_SEC if busy else await self._until_due()
+            return False, BUSY_PAUSE_SEC if busy else max(BUSY_PAUSE_SEC, await self._until_due())
         await self._follow(done)
-        return 0
+        # A batch that had room took all there was: when the next is due costs less to ask than another batch.
+        return True, 0 if busy or len(wakeups) == self._settings.batch else await self._until_due()
 
     async def finish(self, results: Sequence[Result], also: Also) -> set[tuple[UUID, str]]:
         """Accept results and advance their runs, all in one transaction; `also` writes what else belongs to it.
@@ -150,7 +155,7 @@ class Orchestrator:
     async def _until_due(self) -> float:
         async with self._db.connection() as conn:
             due = await queue.next_due(conn, queue.ADVANCE)
-        return self._settings.poll_sec if due is None else min(max(due, BUSY_PAUSE_SEC), self._settings.poll_sec)
+        return self._settings.poll_sec if due is None else min(due, self._settings.poll_sec)
 
     async def _advance_batch(
         self,
