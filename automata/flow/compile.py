@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from automata.errors import Invalid
@@ -32,6 +32,7 @@ _KINDS: Mapping[str, Kind] = {
     GROUP: "group",
 }
 _NOTHING: frozenset[str] = frozenset()
+MOST_KEPT = 20_000  # steps of items that a plan remembers: each turn of a wide run asks for all of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,7 @@ def item_name(step: str, index: int) -> str:
 class Plan:
     """`steps` is in an order that respects every dependency, parents before children, `on_failure` last.
 
-    Steps of items are not among them; `step` knows them too.
+    Steps of items are not among them; `step` knows them too, and remembers the last `MOST_KEPT` or so.
     """
 
     flow: str
@@ -108,10 +109,11 @@ class Plan:
     eaches: Ids = ()
     recording: Recording | None = None
     egress: Egress | None = None
+    _items: dict[str, PlanStep] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def step(self, name: str) -> PlanStep:
         """Any step by its full id. Raises KeyError."""
-        found = self.steps.get(name)
+        found = self.steps.get(name) or self._items.get(name)
         return found if found is not None else self._item(name)
 
     def _item(self, name: str) -> PlanStep:
@@ -119,7 +121,10 @@ class Plan:
         step = self.steps[parent[0] if parent else name]
         if step.each is None:
             raise KeyError(name)
-        return replace(step.each.body, id=name)
+        if len(self._items) >= MOST_KEPT:
+            self._items.clear()
+        made = self._items[name] = replace(step.each.body, id=name)
+        return made
 
 
 @dataclass(frozen=True, slots=True)
