@@ -120,7 +120,7 @@ async def _measure(bench: Bench, db: Database, spec: dict[str, Any], work: Work)
         "seconds": _spread(seconds),
         "runs_per_sec": _spread([rate * done.runs / done.steps for rate in rates]),
         "steps_per_sec": _spread(rates),
-        "per_step": {name: round(getattr(cost, name) / done.steps, 4) for name in cost.__slots__},
+        "per_step": {name: round(getattr(cost, name) / done.steps, 6) for name in cost.__slots__},
     }
     if done.samples_ms:
         names = ("p50_ms", "p95_ms", "p99_ms")

@@ -12,6 +12,7 @@ import asyncio
 import pstats
 import re
 import tempfile
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,14 @@ from automata.store.embedded import start_embedded
 from benchmarks import workloads
 from benchmarks.__main__ import DATA, _fresh_database, _server, cases
 
+_LOADING = (
+    "<built-in method builtins.exec",
+    "<built-in method builtins.compile",
+    "<built-in method marshal",
+    "<built-in method builtins.__build",
+    "<built-in method _imp",
+    "<built-in method gc.",
+)
 _TOP = """
 SELECT query, calls, total_exec_time AS ms, rows FROM pg_stat_statements
 JOIN pg_database ON oid = dbid WHERE datname = current_database() ORDER BY total_exec_time DESC LIMIT %s
@@ -54,6 +63,8 @@ def main(name: str, scale: float, top: int) -> str:
         f"| {_short(q)} | {calls / steps:.3f} | {1000 * ms / steps:.0f} | {rows / steps:.2f} |"
         for q, calls, ms, rows in statements
     ]
+    lines += ["", "| Python, by part | share of its time |", "| --- | --- |"]
+    lines += [f"| {part} | {share:.0%} |" for part, share in _parts(stats)]
     # Both turns ran under the profiler.
     lines += ["", "| Python | calls a step | own us a step | with what it calls |", "| --- | --- | --- | --- |"]
     entries = sorted(stats.stats.items(), key=lambda one: -one[1][2])  # type: ignore[attr-defined]
@@ -62,6 +73,29 @@ def main(name: str, scale: float, top: int) -> str:
         per = 1e6 / (2 * steps)
         lines.append(f"| {where} | {calls * per / 1e6:.2f} | {own * per:.0f} | {whole * per:.0f} |")
     return "\n".join(lines)
+
+
+def _parts(stats: pstats.Stats) -> list[tuple[str, float]]:
+    """Own time by package; what is built in counts for whoever called it, and imports and waiting for nobody."""
+    own: dict[str, float] = defaultdict(float)
+    for (file, _, name), (_, _, took, _, callers) in stats.stats.items():  # type: ignore[attr-defined]
+        if file != "~":
+            own[_part(file, name)] += took
+        elif not name.startswith(_LOADING):
+            for (caller, _, by), (_, _, part, _) in callers.items():
+                own[_part(caller, by)] += part
+    own.pop("", None)
+    whole = sum(own.values())
+    return [(part, took / whole) for part, took in sorted(own.items(), key=lambda one: -one[1])[:14]]
+
+
+def _part(file: str, name: str) -> str:
+    place = _place(file)
+    # A loop that sleeps is charged with what it slept.
+    if place.startswith(("asyncio/runners", "<frozen", "importlib", "<")) or name in ("_claim_loop", "run"):
+        return ""
+    words = place.removeprefix("site-packages/").removeprefix(f"{Path.cwd()}/").split("/")
+    return "/".join(words[:2]) if words[0] == "automata" else words[0].removesuffix(".py")
 
 
 def _short(query: str) -> str:
