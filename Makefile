@@ -14,7 +14,7 @@ ARGS ?=
 STACK := if [ -z "$${AUTOMATA_DATABASE_URL:-}" ] && [ -f build/stack/env ]; then set -a; . build/stack/env; set +a; fi;
 
 .PHONY: help demo test lint fmt vet web build up nodes run down migrate-up db-shell dev-api dev-scheduler dev-orchestrator \
-	dev-worker bench chaos soak failover docs clean
+	dev-worker bench chaos thorough soak failover docs clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -103,6 +103,11 @@ bench: $(READY) ## All workloads, peers and the probe; writes docs/performance.m
 
 chaos: $(READY) ## 100,000 runs over 200 random kills of processes, broker and database (ARGS="--runs 1000 --kills 10")
 	@$(BIN)/python -m tests.promises.chaos $(ARGS)
+
+thorough: $(READY) ## Tests that repeat, at their full number: applies, kills of a sync, generated flows (20 minutes)
+	@AUTOMATA_APPLY_ROUNDS=100 AUTOMATA_HTTP_ROUNDS=100 AUTOMATA_SYNC_KILLS=100 AUTOMATA_AGREEMENT_FLOWS=2000 \
+		AUTOMATA_HYPOTHESIS_EXAMPLES=10000 $(BIN)/python -m pytest -n $(TEST_WORKERS) --timeout=1200 -rP $(ARGS) \
+		tests/proposals/test_life.py tests/promises/test_kill_sync.py tests/sandbox/test_agreement.py tests/engine/test_model.py
 
 soak: $(READY) ## What shows after a while: the database killed again and again, a flood, a rolling restart, a million steps
 	@$(BIN)/python -m tests.promises.soak $(ARGS)

@@ -25,7 +25,7 @@ from tests.git.served import TOKEN, USER, serving
 from tests.proposals.desk import ADA, BOB, EVE, Site, Use
 from tests.proposals.repo import POLICY, Repo, text
 
-ROUNDS = 100
+ROUNDS = int(os.environ.get("AUTOMATA_APPLY_ROUNDS") or 25)
 HTTP_ROUNDS = int(os.environ.get("AUTOMATA_HTTP_ROUNDS") or 5)  # each takes a second
 
 

@@ -215,7 +215,7 @@ def test_a_receiver_that_is_away_is_tried_again_under_the_same_id_and_given_up_i
 def test_a_sender_that_dies_in_the_middle_leaves_the_message_due_again(database_url: str) -> None:
     async def scenario(post: Post) -> None:
         await post.rule("run.failed")
-        post.receiver.slow = 30
+        post.receiver.slow = 3
         await failed_run(post.site)
         dying = asyncio.create_task(post.turn())
         await post.receiver.rang.wait()

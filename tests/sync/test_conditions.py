@@ -17,7 +17,7 @@ ID = UUID(int=1)
 SHA = "a" * 40
 SOURCE = SourceRow(
     *(ID, "https://example.com/f.git", "", "main", "prod", SHA, None, TIME, False),
-    *(None, None, None, None, None, None, None, None),
+    *(None, None, None, None, None, None, None, None, None),
 )
 
 
