@@ -50,6 +50,14 @@ class Settings:
     rate_per_sec: float = 1000.0  # requests of one token or session; twice as many at once; 0: no limit
     anonymous_rate_per_sec: float = 100.0  # requests of one address that need no token; likewise
     failed_auth_per_min: float = 30.0  # tokens that are not good, from one address; likewise
+    # people that an OpenID Connect provider knows; nothing of it: only tokens let in
+    oidc_issuer: str = ""  # its address exactly as it says it itself, like https://login.example.com/realms/work
+    oidc_client_id: str = ""
+    oidc_client_secret: str = field(default="", repr=False)
+    oidc_roles: tuple[str, ...] = ()  # `VALUE=role` each: what a value of the claim lets do; no value: not let in
+    oidc_claim: str = "groups"  # of the ID token: a text or a list of texts
+    oidc_name: str = "your organisation"  # what the button says after "Sign in with"
+    oidc_session_min: int = 480  # a session's life, 5 to 720 minutes: so long does a role last that was taken away
     # how the command line comes in
     token: str = field(default="", repr=False)
     # how much at once
@@ -142,6 +150,8 @@ def _cast(name: str, raw: Any, default: Any) -> Any:
         if isinstance(default, tuple):
             # A source has commas of its own, and neither its address nor its names have spaces.
             apart = None if name == "sources" else ","
+            if isinstance(raw, Mapping):
+                return tuple(f"{key}={value}" for key, value in raw.items())
             return (
                 tuple(part.strip() for part in raw.split(apart) if part.strip()) if isinstance(raw, str) else tuple(raw)
             )

@@ -13,6 +13,7 @@ import base64
 import hashlib
 import hmac
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -44,9 +45,14 @@ class Session:
 
 
 class Sessions:
-    """`secret` signs cookies; empty: one that processes share through the database. Raises Usage for a short one."""
+    """`secret` signs cookies; empty: one that processes share through the database. Raises Usage for a short one.
 
-    def __init__(self, db: Database, tokens: Tokens, secret: str = "", *, hold_sec: float = HOLD_SEC) -> None:
+    `basis` is what sessions rest on that no token has opened; those of another one have ended.
+    """
+
+    def __init__(
+        self, db: Database, tokens: Tokens, secret: str = "", basis: bytes | None = None, *, hold_sec: float = HOLD_SEC
+    ) -> None:
         if secret and len(secret) < LEAST_SECRET:
             raise Usage(
                 f"AUTOMATA_SESSION_SECRET has {len(secret)} characters; {LEAST_SECRET} are the least.",
@@ -56,6 +62,7 @@ class Sessions:
         self._db = db
         self._tokens = tokens
         self._secret = secret.encode()
+        self._basis = basis
         self._known: Remembered[Session] = Remembered(self._read, hold_sec=hold_sec)
 
     def clear(self) -> None:
@@ -66,8 +73,16 @@ class Sessions:
         principal = await self._tokens.principal(token)
         return None if principal is None else await self.open(principal, actor, former)
 
-    async def open(self, principal: Principal, actor: Actor, former: str = "") -> Session:
-        """A session for somebody who has been found to be who they say."""
+    async def open(
+        self,
+        principal: Principal,
+        actor: Actor,
+        former: str = "",
+        *,
+        lives: timedelta = LIVES,
+        facts: Mapping[str, str] | None = None,
+    ) -> Session:
+        """A session for somebody who has been found to be who they say; `facts` are told to the log of changes."""
         secret = await self._key()
         bits = secrets.token_urlsafe(32)
         earlier = await self.session_of(former) if former else None
@@ -82,9 +97,11 @@ class Sessions:
                 mail=principal.mail,
                 role=principal.role.word,
                 labels=principal.labels,
-                lives=LIVES,
+                lives=lives,
+                basis=None if principal.token_id else self._basis,
             )
-            await record(conn, actor, Deed("session.open", f"session/{id}", None, {"name": principal.name}))
+            told = {"name": principal.name, **(facts or {})}
+            await record(conn, actor, Deed("session.open", f"session/{id}", None, told))
         self.clear()
         return Session(id, principal, cookie=_signed(bits, secret))
 
@@ -116,14 +133,18 @@ class Sessions:
 
     async def csrf_token(self, session: Session) -> str:
         """What a form of this session carries."""
-        return _mac(f"csrf {session.id}", await self._key())
+        return await self.mac(f"csrf {session.id}")
+
+    async def mac(self, text: str) -> str:
+        """Our signature; the first word of `text` says what for, and is not `session`."""
+        return _mac(text, await self._key())
 
     async def check_csrf(self, session: Session, given: str) -> bool:
         return hmac.compare_digest(given.encode(errors="replace"), (await self.csrf_token(session)).encode())
 
     async def _read(self, key: bytes) -> tuple[Session, float] | None:
         async with self._db.connection() as conn:
-            row = await store.session_of(conn, key)
+            row = await store.session_of(conn, key, self._basis)
         return (_session(row), row.left_sec) if row else None
 
     async def _key(self) -> bytes:

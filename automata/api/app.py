@@ -9,6 +9,8 @@ from typing import Any
 from fastapi import FastAPI
 
 from automata import __version__
+from automata.access.oidc import config_of
+from automata.access.provider import Provider, provider_of
 from automata.api import (
     approvals,
     audit,
@@ -63,10 +65,11 @@ def create_app(
     """REST under /api/v1, health and metrics beside it. `health_of` names this process's parts and their troubles.
 
     `secrets` are what webhooks may be signed with; None: those that workers read too. Raises Usage when these cannot
-    be read, and for a secret of forges that is too weak.
+    be read, for a secret of forges that is too weak, and for a provider that is half set up.
     """
     synchook.secrets_of(settings)
-    app = _app(db, broker, settings, health_of, load_secrets(os.environ) if secrets is None else secrets)
+    provider = provider_of(config_of(settings))
+    app = _app(db, broker, settings, health_of, load_secrets(os.environ) if secrets is None else secrets, provider)
     app.state.desk.gauges = SystemGauges(db)
     # Each router bears its whole path: the metrics name a route as its router knows it.
     for part in (
@@ -114,6 +117,7 @@ def _app(
     settings: Settings,
     health_of: Callable[[], Mapping[str, Any]],
     secrets: Mapping[str, str],
+    provider: Provider | None = None,
 ) -> FastAPI:
     # FastAPI's pages for /docs load scripts from elsewhere; the description itself is ours to serve.
     app = FastAPI(title="Automata", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
@@ -128,7 +132,7 @@ def _app(
         doors=Doors(db),
         keyring=Keyring(secrets),
         proposals=Proposals(db, settings),
-        entrance=Entrance.of(db, settings),
+        entrance=Entrance.of(db, settings, provider),
     )
     app.include_router(health.router)
     problem.install(app)

@@ -12,6 +12,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from urllib.parse import parse_qsl
 from uuid import uuid4
 
@@ -20,6 +21,7 @@ from fastapi import Request
 from automata.access.buckets import Buckets, neighbourhood
 from automata.access.mode import authenticates
 from automata.access.principal import LOCAL, Principal
+from automata.access.provider import Provider
 from automata.access.sessions import LIVES, Session, Sessions
 from automata.access.tokens import Tokens
 from automata.api.guard import SAFE
@@ -31,7 +33,7 @@ from automata.store.audit import Actor
 from automata.store.database import Database
 
 COOKIE = "automata_session"
-SECURE_COOKIE = "__Host-automata_session"  # browsers take one of this name over https alone, and for no other host
+SECURE = "__Host-"  # browsers take a cookie of such a name over https alone, and for no other host
 CSRF_HEADER = "x-csrf-token"
 CSRF_FIELD = "csrf_token"
 MAX_FIELDS = 2000
@@ -51,20 +53,22 @@ class Entrance:
     strangers: Buckets
     failures: Buckets
     secure: bool  # whether browsers come over https
+    provider: Provider | None = None  # who else vouches for people
 
     @classmethod
-    def of(cls, db: Database, settings: Settings) -> Entrance:
+    def of(cls, db: Database, settings: Settings, provider: Provider | None = None) -> Entrance:
         """Raises Usage, Refused for settings that cannot be."""
         tokens = Tokens(db)
         failed = settings.failed_auth_per_min
         return cls(
             open=not authenticates(settings),
             tokens=tokens,
-            sessions=Sessions(db, tokens, settings.session_secret),
+            sessions=Sessions(db, tokens, settings.session_secret, provider.config.basis if provider else None),
             rates=Buckets(settings.rate_per_sec, settings.rate_per_sec * BURST_SEC),
             strangers=Buckets(settings.anonymous_rate_per_sec, settings.anonymous_rate_per_sec * BURST_SEC),
             failures=Buckets(failed / 60, failed),
             secure=settings.public_url.startswith("https:"),
+            provider=provider,
         )
 
     def clear(self) -> None:
@@ -91,7 +95,7 @@ class Entrance:
             principal = await self._bearer(request, given)
             _spend(self.rates, str(principal.token_id))
             return principal
-        cookie = request.cookies.get(self.cookie_name(request), "")
+        cookie = self.cookie_of(request)
         session = await self.sessions.session_of(cookie) if cookie else None
         if session is None:
             self.pass_by(request)
@@ -124,13 +128,20 @@ class Entrance:
 
     async def token_holder(self, request: Request, token: str) -> Principal | None:
         """Whom a token lets in. Raises Busy for an address that guesses, Unavailable."""
-        address = neighbourhood(address_of(request))
-        if not self.tokens.was_good(token) and (wait := self.failures.wait(address)):
-            raise _too_often(wait)
+        if not self.tokens.was_good(token):
+            self.check_failures(request)
         principal = await self.tokens.principal(token)
         if principal is None:
-            self.failures.take(address)
+            self.count_failure(request)
         return principal
+
+    def check_failures(self, request: Request) -> None:
+        """Raises Busy for an address that guesses."""
+        if wait := self.failures.wait(neighbourhood(address_of(request))):
+            raise _too_often(wait)
+
+    def count_failure(self, request: Request) -> None:
+        self.failures.take(neighbourhood(address_of(request)))
 
     async def _check_csrf(self, request: Request, session: Session) -> None:
         given = request.headers.get(CSRF_HEADER, "")
@@ -146,19 +157,19 @@ class Entrance:
     def is_secure(self, request: Request) -> bool:
         return self.secure or request.scope.get("scheme") == "https"
 
-    def cookie_name(self, request: Request) -> str:
-        return SECURE_COOKIE if self.is_secure(request) else COOKIE
+    def cookie_name(self, request: Request, name: str = COOKIE) -> str:
+        return f"{SECURE}{name}" if self.is_secure(request) else name
 
-    def set_cookie(self, request: Request, value: str) -> None:
-        """The answer sets the session's cookie; an empty one takes it away."""
-        age = int(LIVES.total_seconds()) if value else 0
-        parts = [f"{self.cookie_name(request)}={value}", f"Max-Age={age}", "Path=/", "HttpOnly", "SameSite=Lax"]
+    def set_cookie(self, request: Request, value: str, name: str = COOKIE, lives: timedelta = LIVES) -> None:
+        """The answer sets the session's cookie, or another; an empty one takes it away."""
+        age = int(lives.total_seconds()) if value else 0
+        parts = [f"{self.cookie_name(request, name)}={value}", f"Max-Age={age}", "Path=/", "HttpOnly", "SameSite=Lax"]
         if self.is_secure(request):
             parts.append("Secure")
         request.scope.setdefault("automata.cookies", []).append("; ".join(parts).encode("ascii"))
 
-    def cookie_of(self, request: Request) -> str:
-        return request.cookies.get(self.cookie_name(request), "")
+    def cookie_of(self, request: Request, name: str = COOKIE) -> str:
+        return request.cookies.get(self.cookie_name(request, name), "")
 
 
 def actor_of(request: Request) -> Actor:

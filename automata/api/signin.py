@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -9,6 +11,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
 from automata.access.principal import Principal, Role
+from automata.access.sessions import LIVES
 from automata.api import auth
 from automata.api.access_shapes import MeAnswer, SignInRequest
 from automata.api.auth import anyone, needs
@@ -60,12 +63,16 @@ def onward(text: str) -> str:
     return text if plain and text.startswith("/") and not text.startswith("//") else "/"
 
 
-async def open_session(request: Request, principal: Principal) -> None:
+async def open_session(
+    request: Request, principal: Principal, *, lives: timedelta = LIVES, facts: Mapping[str, str] | None = None
+) -> None:
     """Sign somebody in who has been found to be who they say; ends the session whose cookie came along."""
     entrance = Desk.of(request).entrance
-    session = await entrance.sessions.open(principal, actor_as(request, principal), entrance.cookie_of(request))
+    session = await entrance.sessions.open(
+        principal, actor_as(request, principal), entrance.cookie_of(request), lives=lives, facts=facts
+    )
     assert session.cookie is not None
-    entrance.set_cookie(request, session.cookie)
+    entrance.set_cookie(request, session.cookie, lives=lives)
     request.scope["automata.session"] = session
     request.scope["automata.csrf"] = await entrance.sessions.csrf_token(session)
     request.scope["automata.principal"] = principal

@@ -1,4 +1,4 @@
-"""Sessions of people at the console. One that a token opened ends with that token."""
+"""Sessions of people at the console. One that a token opened ends with that token, any other with its basis."""
 
 from __future__ import annotations
 
@@ -47,24 +47,27 @@ async def add_session(
     role: str,
     labels: Mapping[str, str],
     lives: timedelta,
+    basis: bytes | None = None,
 ) -> UUID:
-    """Also sweeps out sessions that have ended, a few at a time."""
+    """`basis`: what it rests on where there is no token. Also sweeps out sessions that have ended, a few at a time."""
     await conn.execute(
         "DELETE FROM access_sessions WHERE id IN"
         " (SELECT id FROM access_sessions WHERE expires_at < now() LIMIT 100 FOR UPDATE SKIP LOCKED)"
     )
     cursor = await conn.execute(
-        "INSERT INTO access_sessions (hash, token_id, name, mail, role, labels, expires_at)"
-        " VALUES (%s, %s, %s, %s, %s, %s, now() + %s) RETURNING id",
-        [hash, token_id, name, mail, role, dumps(labels), lives],
+        "INSERT INTO access_sessions (hash, token_id, name, mail, role, labels, basis, expires_at)"
+        " VALUES (%s, %s, %s, %s, %s, %s, %s, now() + %s) RETURNING id",
+        [hash, token_id, name, mail, role, dumps(labels), basis, lives],
     )
     row = await cursor.fetchone()
     assert row is not None
     return UUID(str(row[0]))
 
 
-async def session_of(conn: Connection, hash: bytes) -> SessionRow | None:
-    """The session whose cookie this is, or was a moment ago; None when it or its token has ended."""
+async def session_of(conn: Connection, hash: bytes, basis: bytes | None = None) -> SessionRow | None:
+    """The session whose cookie this is, or was a moment ago; None when it or its token has ended, or its basis is
+    another than what holds now.
+    """
     async with conn.cursor(row_factory=class_row(SessionRow)) as cursor:
         await cursor.execute(
             "SELECT session.id, session.token_id, session.name, session.mail, session.role, session.labels,"
@@ -77,8 +80,9 @@ async def session_of(conn: Connection, hash: bytes) -> SessionRow | None:
             " WHERE (session.hash = %(hash)s"
             "     OR session.former = %(hash)s AND session.renewed_at > now() - %(former)s)"
             " AND session.expires_at > now()"
-            " AND (token.id IS NULL OR token.revoked_at IS NULL AND token.expires_at > now())",
-            {"hash": hash, "renew": RENEW_AFTER, "former": FORMER_FOR},
+            " AND (token.id IS NULL OR token.revoked_at IS NULL AND token.expires_at > now())"
+            " AND (session.basis IS NULL OR session.basis = %(basis)s::bytea)",
+            {"hash": hash, "renew": RENEW_AFTER, "former": FORMER_FOR, "basis": basis},
         )
         return await cursor.fetchone()
 
@@ -95,6 +99,18 @@ async def renew_session(conn: Connection, old: bytes, new: bytes) -> bool:
 
 async def end_session(conn: Connection, id: UUID) -> None:
     await conn.execute("DELETE FROM access_sessions WHERE id = %s", [id])
+
+
+async def spend(conn: Connection, hash: bytes, lives: timedelta) -> bool:
+    """True for the first who asks, of all processes; `lives` is how long others are told apart from them."""
+    await conn.execute(
+        "DELETE FROM access_spent WHERE hash IN"
+        " (SELECT hash FROM access_spent WHERE expires_at < now() LIMIT 100 FOR UPDATE SKIP LOCKED)"
+    )
+    cursor = await conn.execute(
+        "INSERT INTO access_spent (hash, expires_at) VALUES (%s, now() + %s) ON CONFLICT DO NOTHING", [hash, lives]
+    )
+    return cursor.rowcount == 1
 
 
 async def secret_of(conn: Connection, name: str, fresh: bytes) -> bytes:

@@ -542,8 +542,17 @@ access_sessions = Table(
     Column("former", LargeBinary, unique=True),
     _uuid("token_id", ForeignKey("access_tokens.id")),
     *_holder(_stamp("created_at"), _stamp("renewed_at"), _time("expires_at", nullable=False)),
+    Column("basis", LargeBinary),
     Index("access_sessions_token", "token_id"),
     Index("access_sessions_expired", "expires_at"),
+)
+
+access_spent = Table(
+    "access_spent",
+    metadata,
+    Column("hash", LargeBinary, primary_key=True),
+    _time("expires_at", nullable=False),
+    Index("access_spent_expired", "expires_at"),
 )
 
 access_secrets = Table(

@@ -26,6 +26,7 @@ from automata.web import (
     flow,
     flows,
     letters,
+    oidc,
     overview,
     proposals,
     run,
@@ -56,6 +57,7 @@ PARTS = (
     audit,
     tokens,
     signin,
+    oidc,
 )
 _FOREVER = "public, max-age=31536000, immutable"  # the address holds the digest of what it serves
 

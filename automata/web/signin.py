@@ -1,4 +1,4 @@
-"""The page to sign in at; what its form sends goes to automata.api.signin, which opens the session."""
+"""The page to sign in at; what its form sends goes to automata.api.signin, its other button to automata.web.oidc."""
 
 from __future__ import annotations
 
@@ -9,10 +9,15 @@ from starlette.responses import RedirectResponse, Response
 
 from automata.api.auth import anyone
 from automata.api.desk import Desk
+from automata.api.problem import headers_of
+from automata.api.refusals import Unauthenticated
 from automata.api.signin import PAGE, onward
+from automata.errors import AutomataError
 from automata.web.page import PageRoute, render
 
 router = APIRouter(route_class=PageRoute, default_response_class=Response)
+START = f"{PAGE}/oidc"
+_WHY = "It is unknown, has expired or was revoked."
 Next = Annotated[str, Query(alias="next", max_length=4000)]
 
 
@@ -22,4 +27,16 @@ async def show(request: Request, onto: Next = "/", failed: bool = False) -> Resp
     onto = onward(onto)
     if Desk.of(request).entrance.open:
         return RedirectResponse(onto, 303)
-    return render(request, "signin.html", onto=onto, failed=failed)
+    return page(request, onto, Unauthenticated("The token is not good.", hint=_WHY) if failed else None)
+
+
+def page(request: Request, onto: str, trouble: AutomataError | None = None) -> Response:
+    """Both ways in, and why the last one did not lead there. A token that was not good is told as an answer of 200,
+    for the form has been sent on.
+    """
+    provider = Desk.of(request).entrance.provider
+    status = trouble.status if trouble and not isinstance(trouble, Unauthenticated) else 200
+    by = provider and provider.config.name
+    answer = render(request, "signin.html", status, onto=onto, trouble=trouble, by=by, start=START)
+    answer.headers.update(headers_of(trouble) if trouble and status != 200 else {})
+    return answer

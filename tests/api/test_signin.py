@@ -7,7 +7,7 @@ import re
 import pytest
 
 from automata.access.sessions import LEAST_SECRET
-from automata.api.entrance import COOKIE, SECURE_COOKIE, Entrance
+from automata.api.entrance import COOKIE, SECURE, Entrance
 from automata.api.signin import onward
 from automata.errors import Usage
 from automata.settings import Settings
@@ -53,7 +53,7 @@ def test_a_cookie_is_for_this_server_alone_and_for_no_script(use, settings):
         parts = set(attributes.split("; ")[1:])
         assert {"HttpOnly", "SameSite=Lax", "Path=/"} <= parts
         assert ("Secure" in parts) == bool(settings)
-        assert name == (SECURE_COOKIE if settings else COOKIE)
+        assert name == (SECURE + COOKIE if settings else COOKIE)
         assert "Domain" not in said
 
     use(test, **ON, **settings)
