@@ -127,6 +127,10 @@ def step(id: str, *after: str, **more: Any) -> Json:
     return {"id": id, "type": "play", "depends_on": list(after), **more}
 
 
+def transform(id: str, mappings: Json, *after: str) -> Json:
+    return {"id": id, "type": "transform", "depends_on": list(after), "config": {"mappings": mappings}}
+
+
 def fan(id: str, *after: str, branches: Mapping[str, list[Json]], **more: Any) -> Json:
     parts = [{"id": name, "steps": steps} for name, steps in branches.items()]
     return {"id": id, "type": "parallel", "depends_on": list(after), "branches": parts, **more}

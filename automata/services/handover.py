@@ -4,6 +4,11 @@ Failure argument. The claim is written by the very transaction that decides the 
 like any other, and the worker gets it after the commit. A process that dies in between, or whose commit was never
 answered, leaves a lease that runs out. Slots are taken before the commit, so the worker never holds more than it can
 run; a transaction that fails gives them back.
+
+When what is handed over is all that moves in its run, the picture of the run goes along with it and comes back with its
+result, so that nobody has to load it. While that result is accepted by its fence, under the lock of the run, the
+picture is true: who changes such a run first ends its only piece of work or takes it over, and either ends the fence.
+A request to cancel changes nothing by itself; who carries it out drops the work.
 """
 
 from __future__ import annotations

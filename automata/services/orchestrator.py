@@ -2,9 +2,10 @@
 
 Failure argument. One batch is one transaction. If it dies, nothing of it happened and the wake-ups are still there;
 if its reply is lost after COMMIT, the wake-ups are gone and so is the need. Results of a worker in this process are a
-batch too: accepted, advanced and handed over in one transaction, under the same lock of the run. No state is kept
-between batches but compiled versions. A run whose advance raises does not hold the others up: its wake-ups go back for
-later, and after `MAX_LOSSES` times the run fails with the reason, where a person can see it.
+batch too: accepted, advanced and handed over in one transaction, under the same lock of the run. What is kept between
+batches are compiled versions, and the picture of a run beside its only piece of work (services/handover.py). A run
+whose advance raises does not hold the others up: its wake-ups go back for later, and after `MAX_LOSSES` times the run fails
+with the reason, where a person can see it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -29,12 +30,12 @@ from automata.services.children import arrivals, resolve
 from automata.services.handover import Handover, Hands
 from automata.services.plans import Plans
 from automata.services.spans import child_of, run_ended
-from automata.services.turns import Outcome, Turn, turn_of
+from automata.services.turns import Outcome, Turn, after, turn_of
 from automata.settings import Settings
 from automata.store import queue, slots, tasks
 from automata.store.codec import loads
 from automata.store.database import Connection, Database
-from automata.store.queue import WakeUp
+from automata.store.queue import Loaded, WakeUp
 from automata.store.tasks import Result
 from automata.telemetry import RUNS_ENDED
 from automata.tracing import Tracing
@@ -125,8 +126,9 @@ class Orchestrator:
                 # A late result is as good a text as an accepted one: only what was accepted may be read by others.
                 taken = [one for one in results if one.fence in here]
                 wakeups = [WakeUp(one.run_id, one.step, None, 0) for one in taken]
+                known = {one.run_id: after(one.known, one, here[one.fence]) for one in taken if one.known}
                 outputs = {(one.run_id, one.step): one.outputs for one in taken if one.status == TaskStatus.SUCCEEDED}
-                done = await self._advance_batch(conn, wakeups, handover, outputs)
+                done = await self._advance_batch(conn, wakeups, handover, outputs, known)
         await self._follow(done)
         if there:
             self._broker.ring(TASKS_COMPLETED)
@@ -163,11 +165,12 @@ class Orchestrator:
         wakeups: Sequence[WakeUp],
         handover: Handover,
         outputs: Mapping[tuple[UUID, str], str | None] | None = None,
+        known: Mapping[UUID, Loaded] | None = None,
     ) -> _Done:
         by_run: defaultdict[UUID, list[WakeUp]] = defaultdict(list)
         for item in wakeups:
             by_run[item.run_id].append(item)
-        turns = await self._load(conn, by_run)
+        turns = await self._load(conn, by_run, known or {})
         retried = [turn.loaded.id for turn in turns if turn.loaded.attempt > 1]
         changes = Outcome(retried=retried, hand_to=handover.to, fresh=outputs or {}, shares=self._shares)
         if limited := [turn for turn in turns if turn.compiled.plan and turn.compiled.plan.concurrency]:
@@ -190,9 +193,9 @@ class Orchestrator:
         found = await self._outputs(conn, unread, changes) if unread else {}
         complete = await queue.apply(conn, changes)
         claims = changes.claims(found)
-        if not complete:
+        if not complete:  # a row was there already: what is known of such a run is in doubt
             ours = await tasks.still_held(conn, [(row[0], row[1], row[5]) for row in changes.hand])
-            claims = [item for item in claims if item[0].fence in ours]
+            claims = [(replace(claim, known=None), compiled) for claim, compiled in claims if claim.fence in ours]
         handover.claims = claims
 
     async def _outputs(
@@ -243,8 +246,12 @@ class Orchestrator:
                 changes.end(turn, RunStatus.FAILED, None, reason)
                 turn.decided = True
 
-    async def _load(self, conn: AsyncConnection[Any], by_run: Mapping[UUID, list[WakeUp]]) -> list[Turn]:
-        loaded = await queue.load(conn, list(by_run))
+    async def _load(
+        self, conn: AsyncConnection[Any], by_run: Mapping[UUID, list[WakeUp]], known: Mapping[UUID, Loaded]
+    ) -> list[Turn]:
+        loaded = list(known.values())
+        if unknown := [id for id in by_run if id not in known]:
+            loaded += await queue.load(conn, unknown)
         plans = await self._plans.get(run.version_id for run in loaded)
         waited = [item for run in loaded for item in by_run[run.id] if item.reads]
         arrived = await arrivals(conn, waited) if waited else {}

@@ -21,9 +21,12 @@ from automata.services.plans import Compiled
 from automata.store import queue
 from automata.store.codec import dumps, loads
 from automata.store.queue import Changes, Loaded, NewRun, WakeUp
-from automata.store.tasks import Claim, RunInfo
+from automata.store.tasks import Claim, Result, RunInfo
 
 Known = Mapping[tuple[UUID, str], tuple[str, Any]]
+
+MOST_KNOWN = 100  # steps of a run whose picture is kept: a worker may hold a thousand of them
+_MOVING = frozenset({TaskStatus.QUEUED, TaskStatus.RUNNING})
 
 
 @dataclass(slots=True)
@@ -150,6 +153,29 @@ class Outcome(Changes):
         return [(_claim(turn, start, fence, found), turn.compiled) for turn, start, fence in self.handed]
 
 
+def after(run: Loaded, result: Result, now: datetime) -> Loaded:
+    """The picture that came with accepted work, now that it has ended.
+
+    A new one: a transaction that fails is tried again with the old.
+    """
+    error = loads(dumps(result.error)) if result.status == TaskStatus.FAILED else None
+    return replace(run, now=now, states=run.states | {result.step: (result.status, error, None)})
+
+
+def _picture(turn: Turn) -> Loaded | None:
+    """The run as this turn leaves it; None unless the one step that it starts is all that moves."""
+    run, decision = turn.loaded, turn.decision
+    if len(decision.start) != 1 or decision.wait or decision.call or len(turn.states) > MOST_KNOWN:
+        return None
+    states = run.states.copy()
+    for item in decision.settle:
+        error = loads(dumps(item.error)) if item.status is TaskStatus.FAILED else None
+        states[item.step] = (item.status, error, None)
+    if any(status in _MOVING for status, _, _ in states.values()):
+        return None
+    return replace(run, states=states, began=run.began or run.now)
+
+
 def turn_of(run: Loaded, compiled: Compiled, wakeups: list[WakeUp], arrived: Mapping[tuple[UUID, str], Any]) -> Turn:
     states = {step: _state(*state) for step, state in run.states.items()}
     fired: dict[str, Any] = {}
@@ -204,6 +230,7 @@ def _claim(turn: Turn, start: Start, fence: UUID, found: Known) -> Claim:
         now=run.now,
         reads=reads,
         item=None if start.item is None else (start.item[0], loads(dumps(start.item[1]))),
+        known=_picture(turn),
     )
 
 

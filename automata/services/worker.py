@@ -457,11 +457,11 @@ def _view(claim: Claim, compiled: Compiled) -> RunView:
 def _verdict(claim: Claim, outcome: Outcome, delay_ms: int | None) -> Result | Retry:
     if outcome.failure is None:
         encoded = outcome.encoded.decode() if outcome.encoded else None
-        return Result(claim.run.id, claim.step, claim.fence, TaskStatus.SUCCEEDED, encoded)
+        return Result(claim.run.id, claim.step, claim.fence, TaskStatus.SUCCEEDED, encoded, None, claim.known)
     error = error_of(claim.step, outcome)
     if delay_ms is not None:
         return Retry(claim.run.id, claim.step, claim.fence, delay_ms, error)
-    return Result(claim.run.id, claim.step, claim.fence, TaskStatus.FAILED, None, error)
+    return Result(claim.run.id, claim.step, claim.fence, TaskStatus.FAILED, None, error, claim.known)
 
 
 def _tell(claim: Claim, failure: Failure, delay_ms: int | None) -> None:

@@ -18,7 +18,7 @@ import uuid_utils.compat
 from psycopg import AsyncConnection
 
 from automata.store.codec import dumps_or_none
-from automata.store.queue import ITEM, code_of, columns, load_outputs
+from automata.store.queue import ITEM, Loaded, code_of, columns, load_outputs
 from automata.store.sql import statement
 
 
@@ -39,7 +39,7 @@ class Claim:
     """`losses`: how many workers were lost with this task. `reads`: step -> (status, outputs).
 
     `item`: (index, value) for a step of a `foreach`. `earlier`: how many of its attempts came before the run was
-    retried; the retry policy does not count them.
+    retried; the retry policy does not count them. `known`: see services/handover.py.
     """
 
     run: RunInfo
@@ -52,11 +52,15 @@ class Claim:
     now: datetime
     reads: dict[str, tuple[str, Any]]
     item: tuple[int, Any] | None = None
+    known: Loaded | None = None
 
 
 @dataclass(slots=True)
 class Result:
-    """`outputs` is JSON text already: the worker encoded it when it checked that it can be stored."""
+    """`outputs` is JSON text already: the worker encoded it when it checked that it can be stored.
+
+    `known` is what came with the claim.
+    """
 
     run_id: UUID
     step: str
@@ -64,6 +68,7 @@ class Result:
     status: str
     outputs: str | None = None
     error: Any = None
+    known: Loaded | None = None
 
 
 @dataclass(slots=True)
@@ -129,15 +134,15 @@ async def complete(conn: AsyncConnection[Any], results: Sequence[Result]) -> set
     return set(await cursor.fetchall())
 
 
-async def finish(conn: AsyncConnection[Any], results: Sequence[Result]) -> set[UUID]:
+async def finish(conn: AsyncConnection[Any], results: Sequence[Result]) -> dict[UUID, datetime]:
     """Like `complete`, with the run's lock taken and no wake-up left: advance these runs before the transaction ends.
 
-    Returns the fences of the accepted ones. The others were not accepted here, because another orchestrator holds the
-    run, or at all: `complete` knows.
+    Returns the fences of the accepted ones, each with the transaction's time. The others were not accepted here,
+    because another orchestrator holds the run, or at all: `complete` knows.
     """
     rows = sorted((_row(item) for item in results), key=lambda row: row[:2])
     cursor = await conn.execute(statement("finish"), columns(_RESULT, rows))
-    return {fence for (fence,) in await cursor.fetchall()}
+    return dict(await cursor.fetchall())
 
 
 _RESULT = ("run_id", "step", "fence", "status", "outputs", "error", "code")

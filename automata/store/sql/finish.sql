@@ -21,4 +21,4 @@ WITH gone AS (
     INSERT INTO tasks (run_id, step, status, attempt, queued_at, started_at, worker, outputs, error)
     SELECT run_id, step, status, attempt, queued_at, started_at, worker, outputs::json, error::json FROM gone
 )
-SELECT fence FROM gone
+SELECT fence, now() FROM gone
