@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -31,13 +32,13 @@ from automata.api.shapes import (
     RunSummary,
 )
 from automata.api.wire import V1, Json
-from automata.broker.contract import RUNS_FINISHED, RUNS_PENDING
+from automata.broker.contract import RUNS_FINISHED, RUNS_PENDING, Listener
 from automata.engine.states import RUN_FINAL, RunStatus
 from automata.errors import Busy, Conflict, Missing
 from automata.flow.inputs import check_inputs
 from automata.store.audit import Deed, no_entry, note
 from automata.store.flows import FlowRow
-from automata.store.queue import CreatedRun, NewRun, request_cancel
+from automata.store.queue import CreatedRun, NewRun, new_id, request_cancel
 from automata.store.retries import RunAttemptRow, retry_run, run_attempts
 from automata.store.runs import RunRow, get_run, list_runs
 
@@ -47,6 +48,8 @@ MAX_WATCHERS = 500  # each asks the database once a second
 _ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 router = APIRouter(prefix=V1, tags=["runs"])
 
+Wait = Annotated[float, Query(ge=0, le=MAX_WAIT_SEC, allow_inf_nan=False)]
+
 
 @router.post(
     "/flows/{name}/runs",
@@ -55,12 +58,14 @@ router = APIRouter(prefix=V1, tags=["runs"])
     responses={200: {"model": RunAnswer}, 201: {"model": RunAnswer}},
     openapi_extra={**request_body(RunRequest, required=False), "parameters": [KEY_PARAMETER]},
 )
-async def create(request: Request, name: str) -> Response:
-    """Start a run. 201 means that it is committed and will run, whatever happens next."""
+async def create(request: Request, name: str, wait_sec: Wait = 0) -> Response:
+    """Start a run. 201 means that it is committed and will run, whatever happens next; with `wait_sec` the answer
+    comes as soon as it is finished, or after so many seconds as it is then."""
     desk = Desk.of(request)
     key = idempotency_key(request)
     asked = await read_model(request, RunRequest)
-    return await _answer(desk, await start(desk, name, asked.inputs, asked.version, key=key, by=by_whom(request, None)))
+    begin = partial(start, desk, name, asked.inputs, asked.version, key=key, by=by_whom(request, None))
+    return await (_answer_at_end(desk, begin, wait_sec) if wait_sec else _answer(desk, await begin()))
 
 
 @router.get("/runs", dependencies=[needs(Role.VIEWER)], responses={200: {"model": Page[RunSummary]}})
@@ -93,7 +98,7 @@ async def index(
 async def show(
     request: Request,
     run_id: str,
-    wait_sec: Annotated[float, Query(ge=0, le=MAX_WAIT_SEC, allow_inf_nan=False)] = 0,
+    wait_sec: Wait = 0,
 ) -> Response:
     """One run; with `wait_sec` the answer comes as soon as it is finished, or after so many seconds as it is then."""
     desk = Desk.of(request)
@@ -173,12 +178,13 @@ async def start(
     key: str | None = None,
     by: str | None = None,
     trigger: str = "api",
+    id: UUID | None = None,
 ) -> Started:
     """Start a run of a flow, by its current version for None. Raises Missing, Conflict, Invalid, Busy."""
     flow = await desk.heads.get(name)
     version = await version_of(desk, flow, number)
     checked = check_inputs(version.inputs, inputs)
-    run = NewRun(flow.id, version.id, checked, trigger, idempotency_key=key, created_by=by)
+    run = NewRun(flow.id, version.id, checked, trigger, id or new_id(), idempotency_key=key, created_by=by)
     no_entry()
     return Started(run, await desk.intake.create(run), flow, version)
 
@@ -233,6 +239,19 @@ async def _answer(desk: Desk, started: Started) -> Response:
     return Json(_of_new(started), 201, headers=headers)
 
 
+async def _answer_at_end(desk: Desk, begin: Callable[..., Awaitable[Started]], wait_sec: float) -> Response:
+    id = new_id()
+    # Listening begins before there is a run, so it need not be looked at before the bell rings.
+    with _watcher(desk), desk.broker.listen(RUNS_FINISHED, id=str(id)) as bell:
+        started = await begin(id=id)
+        if started.made.created:
+            row = await _finished(desk, id, bell, wait_sec, fresh=True)
+        else:
+            row = await _until_finished(desk, started.made.id, wait_sec)
+    headers = {"Location": f"{V1}/runs/{row.id}"}
+    return Json(await _as_answer(desk, row), 201 if started.made.created else 200, headers=headers)
+
+
 @contextmanager
 def _watcher(desk: Desk) -> Iterator[None]:
     if desk.watchers >= MAX_WATCHERS:
@@ -246,17 +265,24 @@ def _watcher(desk: Desk) -> Iterator[None]:
 
 async def _until_finished(desk: Desk, id: UUID, wait_sec: float) -> RunRow:
     """The run when it is finished, the time is up, or the server stops. Raises Missing."""
-    clock = asyncio.get_running_loop().time
-    deadline = clock() + wait_sec
     # Listening begins before the first look: what rings in between is heard.
     with desk.broker.listen(RUNS_FINISHED, id=str(id)) as bell:
-        while True:
-            async with desk.db.connection() as conn:
-                run = await get_run(conn, id)
-            left = deadline - clock()
-            if run.status in RUN_FINAL or left <= 0 or desk.stopping.is_set():
-                return run
-            await bell.wait(min(POLL_SEC, left))
+        return await _finished(desk, id, bell, wait_sec)
+
+
+async def _finished(desk: Desk, id: UUID, bell: Listener, wait_sec: float, *, fresh: bool = False) -> RunRow:
+    """`fresh`: it cannot have ended before `bell` was heard for."""
+    clock = asyncio.get_running_loop().time
+    deadline = clock() + wait_sec
+    if fresh and not desk.stopping.is_set():
+        await bell.wait(min(POLL_SEC, wait_sec))
+    while True:
+        async with desk.db.connection() as conn:
+            run = await get_run(conn, id)
+        left = deadline - clock()
+        if run.status in RUN_FINAL or left <= 0 or desk.stopping.is_set():
+            return run
+        await bell.wait(min(POLL_SEC, left))
 
 
 async def run_of(desk: Desk, id: UUID) -> dict[str, Any]:

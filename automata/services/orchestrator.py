@@ -4,8 +4,8 @@ Failure argument. One batch is one transaction. If it dies, nothing of it happen
 if its reply is lost after COMMIT, the wake-ups are gone and so is the need. Results of a worker in this process are a
 batch too: accepted, advanced and handed over in one transaction, under the same lock of the run. What is kept between
 batches are compiled versions, and the picture of a run beside its only piece of work (services/handover.py). A run
-whose advance raises does not hold the others up: its wake-ups go back for later, and after `MAX_LOSSES` times the run fails
-with the reason, where a person can see it.
+whose advance raises does not hold the others up: its wake-ups go back for later, and after `MAX_LOSSES` times the run
+fails with the reason, where a person can see it.
 """
 
 from __future__ import annotations

@@ -279,6 +279,48 @@ def test_waiting_ends_when_the_time_is_up_or_the_server_stops(use):
     use(test)
 
 
+def test_a_start_that_waits_is_answered_with_the_ended_run(use):
+    async def test(site):
+        await site.flow()
+        address, waits = f"{V1}/flows/orders/runs", {"wait_sec": "30"}
+        head = {"Idempotency-Key": "once"}
+        starting = asyncio.create_task(site.http.post(address, params=waits, headers=head, json={"inputs": {}}))
+        while not (found := (await site.http.get(f"{V1}/runs")).json()["items"]):  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+        await site.finish(found[0], outputs={"count": 2})
+        began = asyncio.get_running_loop().time()
+        site.broker.ring(RUNS_FINISHED, [found[0]["id"]])
+        answer = await starting
+        assert asyncio.get_running_loop().time() - began < 0.9  # before the poll would have come
+        assert (answer.status_code, answer.headers["location"]) == (201, f"{V1}/runs/{found[0]['id']}")
+        assert (answer.json()["status"], answer.json()["outputs"]) == ("SUCCEEDED", {"count": 2})
+        again = await site.http.post(address, params=waits, headers=head, json={"inputs": {}})
+        assert (again.status_code, again.json()) == (200, answer.json())
+
+    use(test)
+
+
+def test_a_start_that_waits_answers_in_time_whatever_the_run_does(use, monkeypatch):
+    monkeypatch.setattr("automata.api.runs.MAX_WATCHERS", 1)
+
+    async def test(site):
+        await site.flow()
+        address = f"{V1}/flows/orders/runs"
+        first = asyncio.create_task(site.http.post(address, params={"wait_sec": "0.5"}))
+        while not site.desk.watchers:  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+        refused = await site.http.post(address, params={"wait_sec": "0.5"})
+        assert refused.status_code == 429
+        answer = await first
+        assert (answer.status_code, answer.json()["status"]) == (201, "PENDING")
+        assert len((await site.http.get(f"{V1}/runs")).json()["items"]) == 1  # the refused one started nothing
+        assert (await site.http.post(address, params={"wait_sec": "61"})).status_code == 422
+        missing = await site.http.post(f"{V1}/flows/none/runs", params={"wait_sec": "5"})
+        assert (missing.status_code, site.desk.watchers) == (404, 0)
+
+    use(test)
+
+
 def test_more_watchers_than_the_limit_are_told_to_come_back(use, monkeypatch):
     monkeypatch.setattr("automata.api.runs.MAX_WATCHERS", 1)
 
