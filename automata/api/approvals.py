@@ -23,7 +23,9 @@ from automata.store.flows import as_uuid
 router = APIRouter(prefix=V1, tags=["approvals"])
 
 
-@router.get("/approvals", dependencies=[needs(Role.VIEWER)], responses={200: {"model": Listing[ApprovalAnswer]}})
+@router.get(
+    "/approvals", dependencies=[needs(Role.VIEWER, limits=True)], responses={200: {"model": Listing[ApprovalAnswer]}}
+)
 async def index(request: Request) -> Response:
     """Steps that wait for a decision, the oldest first; at most 500."""
     async with Desk.of(request).db.connection() as conn:
@@ -33,7 +35,7 @@ async def index(request: Request) -> Response:
 
 @router.post(
     "/runs/{run_id}/approvals/{step}",
-    dependencies=[needs(Role.OPERATOR)],
+    dependencies=[needs(Role.OPERATOR, limits=True)],
     status_code=204,
     openapi_extra=request_body(ApprovalRequest),
 )

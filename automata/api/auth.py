@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar, cast
 
 from fastapi import Depends, FastAPI, Request
@@ -20,8 +20,9 @@ from automata.api.entrance import actor_of
 from automata.api.refusals import Forbidden
 from automata.settings import Settings
 from automata.store.audit import Actor, act
+from automata.store.limits import limit_to
 
-_MARK = "automata_least_role"
+_MARK, _KEEPS = "automata_least_role", "automata_keeps_to_limits"
 Said = TypeVar("Said", bound=str | None)
 
 
@@ -50,11 +51,6 @@ def csrf_token(request: Request) -> str:
     return str(request.scope.get("automata.csrf", ""))
 
 
-def labels_of(request: Request) -> Mapping[str, str]:
-    """The labels that a flow must bear for this request to know of it; empty: all flows."""
-    return who(request).labels
-
-
 def by_whom(request: Request, said: Said) -> Said | str:
     """Who did it: what the request says itself counts only where nobody has to say who they are."""
     return said if Desk.of(request).entrance.open else str(who(request))
@@ -63,14 +59,16 @@ def by_whom(request: Request, said: Said) -> Said | str:
 def needs(role: Role, *, limits: bool = False, unless: Callable[[Settings], bool] | None = None) -> Any:
     """A route's dependency: 401 for whoever is unknown, 403 (`forbidden`) for whoever has less than `role`.
 
-    `limits`: the route shows no more than the flows of `labels_of`. Any other refuses whoever is limited to some flows,
-    so a route that nobody thought about tells them nothing. `unless` is a setting that opens it to all.
+    `limits`: all that the route reads and changes keeps to the flows of whoever is limited to some (store/limits.py).
+    Any other refuses them, so a route that nobody thought about tells them nothing. `unless` is a setting that opens it
+    to all.
     """
 
     async def check(request: Request) -> None:
         desk = Desk.of(request)
         if unless and unless(desk.settings):
             desk.entrance.pass_by(request)
+            limit_to({})
             return
         found = await desk.entrance.admit(request)
         act(actor_of(request))
@@ -78,8 +76,10 @@ def needs(role: Role, *, limits: bool = False, unless: Callable[[Settings], bool
             raise Forbidden(f"This takes the role {role.word}, and {found.name} is a {found.role.word}.")
         if found.labels and not limits:
             raise Forbidden(f"This is about all flows, and {found.name} is limited to some.", code="limited")
+        limit_to(found.labels)
 
     setattr(check, _MARK, role)
+    setattr(check, _KEEPS, limits)
     return Depends(check)
 
 
@@ -88,6 +88,7 @@ def anyone() -> Any:
 
     async def check(request: Request) -> None:
         Desk.of(request).entrance.pass_by(request)
+        limit_to({})
 
     setattr(check, _MARK, None)
     return Depends(check)
@@ -120,6 +121,19 @@ def declared(app: FastAPI) -> Iterator[tuple[str, frozenset[str], list[Role | No
         else:
             # Files that are the same for everybody; any other application that is mounted would answer unasked.
             yield path, methods, [None] if isinstance(getattr(route, "app", None), StaticFiles) else []
+
+
+def keeping(app: FastAPI) -> set[tuple[str, str]]:
+    """(path, method) of the routes that take whoever is limited to some flows: all that it needs keep to them."""
+    found = set()
+    for route in iter_route_contexts(app.routes):
+        dependant = getattr(route, "dependant", None)
+        calls = [one.call for one in dependant.dependencies] if isinstance(dependant, Dependant) else []
+        kept = [getattr(call, _KEEPS) for call in calls if hasattr(call, _KEEPS)]
+        if kept and all(kept):
+            path, methods = str(getattr(route, "path", "?")), getattr(route, "methods", None) or {"GET"}
+            found |= {(path, method) for method in methods}
+    return found
 
 
 def _roles(dependant: Dependant) -> list[Role | None]:

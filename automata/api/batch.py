@@ -35,7 +35,7 @@ Found = tuple[FlowRow, Version]
 
 @router.post(
     "/runs/batch",
-    dependencies=[needs(Role.OPERATOR)],
+    dependencies=[needs(Role.OPERATOR, limits=True)],
     responses={200: {"model": RunBatchAnswer}},
     openapi_extra=request_body(RunBatch),
 )

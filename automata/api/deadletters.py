@@ -48,7 +48,7 @@ Action = Literal["retry", "discard"]
 router = APIRouter(prefix=V1, tags=["dead letters"])
 
 
-@router.get("/dlq", dependencies=[needs(Role.VIEWER)], responses={200: {"model": Page[DeadLetterAnswer]}})
+@router.get("/dlq", dependencies=[needs(Role.VIEWER, limits=True)], responses={200: {"model": Page[DeadLetterAnswer]}})
 async def index(
     request: Request,
     state: States = "open",
@@ -67,7 +67,9 @@ async def index(
     return Json(page_of(found, found.items))
 
 
-@router.get("/dlq/{letter_id}", dependencies=[needs(Role.VIEWER)], responses={200: {"model": DeadLetterAnswer}})
+@router.get(
+    "/dlq/{letter_id}", dependencies=[needs(Role.VIEWER, limits=True)], responses={200: {"model": DeadLetterAnswer}}
+)
 async def show(request: Request, letter_id: str) -> Response:
     """One dead letter."""
     return Json(await letter_of(Desk.of(request), letter_id_of(letter_id)))
@@ -75,7 +77,7 @@ async def show(request: Request, letter_id: str) -> Response:
 
 @router.post(
     "/dlq/{letter_id}/retry",
-    dependencies=[needs(Role.OPERATOR)],
+    dependencies=[needs(Role.OPERATOR, limits=True)],
     status_code=202,
     responses={202: {"model": DeadLetterAnswer}},
     openapi_extra=request_body(RetryRequest, required=False),
@@ -91,7 +93,7 @@ async def retry(request: Request, letter_id: str) -> Response:
 
 @router.post(
     "/dlq/{letter_id}/discard",
-    dependencies=[needs(Role.OPERATOR)],
+    dependencies=[needs(Role.OPERATOR, limits=True)],
     responses={200: {"model": DeadLetterAnswer}},
     openapi_extra=request_body(RetryRequest, required=False),
 )
@@ -106,7 +108,7 @@ async def discard(request: Request, letter_id: str) -> Response:
 
 @router.post(
     "/dlq/retry",
-    dependencies=[needs(Role.OPERATOR)],
+    dependencies=[needs(Role.OPERATOR, limits=True)],
     responses={200: {"model": BulkAnswer}},
     openapi_extra=request_body(BulkLetters),
 )
@@ -117,7 +119,7 @@ async def retry_many(request: Request) -> Response:
 
 @router.post(
     "/dlq/discard",
-    dependencies=[needs(Role.OPERATOR)],
+    dependencies=[needs(Role.OPERATOR, limits=True)],
     responses={200: {"model": BulkAnswer}},
     openapi_extra=request_body(BulkLetters),
 )

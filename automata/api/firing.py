@@ -44,7 +44,7 @@ router = APIRouter(prefix=f"{V1}/schedules", tags=["schedules"])
 
 @router.post(
     "/{schedule_id}/trigger",
-    dependencies=[needs(Role.OPERATOR)],
+    dependencies=[needs(Role.OPERATOR, limits=True)],
     status_code=201,
     responses={200: {"model": CreatedAnswer}, 201: {"model": CreatedAnswer}},
     openapi_extra={"parameters": [KEY_PARAMETER]},
@@ -76,7 +76,7 @@ async def fire_now(desk: Desk, schedule_id: str, *, key: str | None = None) -> C
 
 @router.post(
     "/{schedule_id}/backfill",
-    dependencies=[needs(Role.OPERATOR)],
+    dependencies=[needs(Role.OPERATOR, limits=True)],
     responses={200: {"model": BackfillAnswer}},
     openapi_extra=request_body(BackfillRequest),
 )

@@ -54,7 +54,7 @@ _SPEC = {
 router = APIRouter(prefix=f"{V1}/flows", tags=["flows"])
 
 
-@router.get("", dependencies=[needs(Role.VIEWER)], responses={200: {"model": Page[FlowAnswer]}})
+@router.get("", dependencies=[needs(Role.VIEWER, limits=True)], responses={200: {"model": Page[FlowAnswer]}})
 async def index(
     request: Request,
     search: Word = None,
@@ -94,7 +94,7 @@ async def create(request: Request) -> Response:
     return _written(put)
 
 
-@router.get("/{name}", dependencies=[needs(Role.VIEWER)], responses={200: {"model": FlowAnswer}})
+@router.get("/{name}", dependencies=[needs(Role.VIEWER, limits=True)], responses={200: {"model": FlowAnswer}})
 async def show(request: Request, name: str) -> Response:
     """One flow, by name or id."""
     return Json(of_flow(await Desk.of(request).heads.get(name)))
@@ -133,7 +133,9 @@ async def archive(request: Request, name: str) -> Response:
         return Json(of_flow(gone))
 
 
-@router.get("/{name}/versions", dependencies=[needs(Role.VIEWER)], responses={200: {"model": Page[VersionSummary]}})
+@router.get(
+    "/{name}/versions", dependencies=[needs(Role.VIEWER, limits=True)], responses={200: {"model": Page[VersionSummary]}}
+)
 async def versions(request: Request, name: str, limit: Limit = 50, cursor: Cursor = None) -> Response:
     """The newest first, without their specs."""
     after = cursor_of(cursor, 1, number=True)
@@ -145,7 +147,11 @@ async def versions(request: Request, name: str, limit: Limit = 50, cursor: Curso
     return Json(page_of(found, [of_version(row, known[row.id]) for row in found.items]))
 
 
-@router.get("/{name}/versions/{number}", dependencies=[needs(Role.VIEWER)], responses={200: {"model": VersionAnswer}})
+@router.get(
+    "/{name}/versions/{number}",
+    dependencies=[needs(Role.VIEWER, limits=True)],
+    responses={200: {"model": VersionAnswer}},
+)
 async def version(request: Request, name: str, number: Annotated[int, Path(ge=1, le=MAX_INT)]) -> Response:
     """One version with its spec, and the variables that it was deployed with."""
     check_key(name)

@@ -15,6 +15,7 @@ from automata.flow.model import Flow, Input
 from automata.store.database import Connection, Database
 from automata.store.doors import Door, doors
 from automata.store.flows import FlowRow, VersionRow, find_flow, get_version, versions_by_id
+from automata.store.limits import limited_to, under
 
 MAX_VERSIONS = 5000
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
@@ -64,17 +65,17 @@ class Heads:
 
     def __init__(self, db: Database) -> None:
         self._db = db
-        self._line: Line[str, FlowRow] = Line(self._read, HEADS_AT_ONCE)
+        self._line: Line[tuple[str, str | None], FlowRow] = Line(self._read, HEADS_AT_ONCE)
 
     async def get(self, key: str) -> FlowRow:
-        """Raises Missing, with the nearest name there is."""
+        """Raises Missing, with the nearest name there is for whoever asks."""
         check_key(key)
-        return await self._line.ask(key)
+        return await self._line.ask((key, limited_to()))
 
-    async def _read(self, keys: Sequence[str]) -> Sequence[FlowRow | Exception]:
+    async def _read(self, asked: Sequence[tuple[str, str | None]]) -> Sequence[FlowRow | Exception]:
         async with self._db.connection() as conn:
-            found = {key: await _head(conn, key) for key in dict.fromkeys(keys)}
-        return [found[key] for key in keys]
+            found = {one: await _head(conn, *one) for one in dict.fromkeys(asked)}
+        return [found[one] for one in asked]
 
 
 class Doors:
@@ -150,9 +151,10 @@ def current_version(flow: FlowRow) -> UUID:
     return flow.current_version_id
 
 
-async def _head(conn: Connection, key: str) -> FlowRow | Exception:
+async def _head(conn: Connection, key: str, limit: str | None) -> FlowRow | Exception:
     try:
-        return await find_flow(conn, key)
+        with under(limit):
+            return await find_flow(conn, key)
     except Missing as error:
         return error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextvars import Context
 from typing import Generic, TypeVar
 
 from automata.errors import Busy, Unavailable
@@ -40,7 +41,8 @@ class Line(Generic[Question, Answer]):
         mine: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._line.append((question, mine))
         if self._clerk is None:
-            self._clerk = asyncio.create_task(self._work())
+            # In a context of its own: what is done for several is done for none of them, under nobody's limit.
+            self._clerk = asyncio.create_task(self._work(), context=Context())
         return await mine
 
     async def _work(self) -> None:

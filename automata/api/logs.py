@@ -22,7 +22,7 @@ from automata.store.pages import DEFAULT_LIMIT
 from automata.store.runs import get_run
 from automata.store.tasklogs import TaskLog
 
-router = APIRouter(prefix=V1, tags=["runs"], dependencies=[needs(Role.VIEWER)])
+router = APIRouter(prefix=V1, tags=["runs"], dependencies=[needs(Role.VIEWER, limits=True)])
 
 
 @router.get("/runs/{run_id}/logs", responses={200: {"model": Page[LogAnswer]}})

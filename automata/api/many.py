@@ -32,7 +32,7 @@ router = APIRouter(prefix=V1, tags=["runs"])
 
 @router.post(
     "/runs/cancel",
-    dependencies=[needs(Role.OPERATOR)],
+    dependencies=[needs(Role.OPERATOR, limits=True)],
     responses={200: {"model": BulkAnswer}},
     openapi_extra=request_body(BulkCancel),
 )
@@ -49,7 +49,7 @@ async def cancel_many(request: Request) -> Response:
 
 @router.post(
     "/runs/retry",
-    dependencies=[needs(Role.OPERATOR)],
+    dependencies=[needs(Role.OPERATOR, limits=True)],
     responses={200: {"model": BulkAnswer}},
     openapi_extra=request_body(BulkRetry),
 )

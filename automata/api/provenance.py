@@ -34,7 +34,9 @@ router = APIRouter(prefix=V1, tags=["runs"])
 
 
 @router.get(
-    "/runs/{run_id}/provenance", responses={200: {"model": ProvenanceAnswer}}, dependencies=[needs(Role.VIEWER)]
+    "/runs/{run_id}/provenance",
+    responses={200: {"model": ProvenanceAnswer}},
+    dependencies=[needs(Role.VIEWER, limits=True)],
 )
 async def show(request: Request, run_id: str) -> Response:
     """The chain from a run back to who wrote, checked and approved what it does."""

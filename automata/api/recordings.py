@@ -23,7 +23,11 @@ router = APIRouter(prefix=V1, tags=["runs"])
 MOST = 1_000
 
 
-@router.get("/runs/{run_id}/recording", dependencies=[needs(Role.VIEWER)], responses={200: {"model": RecordingAnswer}})
+@router.get(
+    "/runs/{run_id}/recording",
+    dependencies=[needs(Role.VIEWER, limits=True)],
+    responses={200: {"model": RecordingAnswer}},
+)
 async def show(request: Request, run_id: str) -> Response:
     """What a run began with, was answered and came to; masked."""
     async with Desk.of(request).db.connection() as conn:
@@ -39,7 +43,9 @@ async def show(request: Request, run_id: str) -> Response:
 
 
 @router.get(
-    "/flows/{name}/recordings", dependencies=[needs(Role.VIEWER)], responses={200: {"model": Listing[RecordedSummary]}}
+    "/flows/{name}/recordings",
+    dependencies=[needs(Role.VIEWER, limits=True)],
+    responses={200: {"model": Listing[RecordedSummary]}},
 )
 async def index(
     request: Request,

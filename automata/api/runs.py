@@ -53,7 +53,7 @@ Wait = Annotated[float, Query(ge=0, le=MAX_WAIT_SEC, allow_inf_nan=False)]
 
 @router.post(
     "/flows/{name}/runs",
-    dependencies=[needs(Role.OPERATOR)],
+    dependencies=[needs(Role.OPERATOR, limits=True)],
     status_code=201,
     responses={200: {"model": RunAnswer}, 201: {"model": RunAnswer}},
     openapi_extra={**request_body(RunRequest, required=False), "parameters": [KEY_PARAMETER]},
@@ -68,7 +68,7 @@ async def create(request: Request, name: str, wait_sec: Wait = 0) -> Response:
     return await (_answer_at_end(desk, begin, wait_sec) if wait_sec else _answer(desk, await begin()))
 
 
-@router.get("/runs", dependencies=[needs(Role.VIEWER)], responses={200: {"model": Page[RunSummary]}})
+@router.get("/runs", dependencies=[needs(Role.VIEWER, limits=True)], responses={200: {"model": Page[RunSummary]}})
 async def index(
     request: Request,
     flow: FlowKey = None,
@@ -94,7 +94,7 @@ async def index(
     return Json(page_of(found, [_summary(row) for row in found.items]))
 
 
-@router.get("/runs/{run_id}", dependencies=[needs(Role.VIEWER)], responses={200: {"model": RunAnswer}})
+@router.get("/runs/{run_id}", dependencies=[needs(Role.VIEWER, limits=True)], responses={200: {"model": RunAnswer}})
 async def show(
     request: Request,
     run_id: str,
@@ -110,7 +110,10 @@ async def show(
 
 
 @router.post(
-    "/runs/{run_id}/cancel", dependencies=[needs(Role.OPERATOR)], status_code=202, responses={202: {"model": RunAnswer}}
+    "/runs/{run_id}/cancel",
+    dependencies=[needs(Role.OPERATOR, limits=True)],
+    status_code=202,
+    responses={202: {"model": RunAnswer}},
 )
 async def cancel(request: Request, run_id: str) -> Response:
     """Ask for a run's end; asking again is fine. 409 when it has ended in another way."""
@@ -121,7 +124,7 @@ async def cancel(request: Request, run_id: str) -> Response:
 
 @router.post(
     "/runs/{run_id}/retry",
-    dependencies=[needs(Role.OPERATOR)],
+    dependencies=[needs(Role.OPERATOR, limits=True)],
     status_code=202,
     responses={202: {"model": RunAnswer}},
     openapi_extra=request_body(RetryRequest, required=False),
@@ -137,7 +140,7 @@ async def retry(request: Request, run_id: str) -> Response:
 
 @router.post(
     "/runs/{run_id}/rerun",
-    dependencies=[needs(Role.OPERATOR)],
+    dependencies=[needs(Role.OPERATOR, limits=True)],
     status_code=201,
     responses={200: {"model": RunAnswer}, 201: {"model": RunAnswer}},
     openapi_extra={**request_body(RerunRequest, required=False), "parameters": [KEY_PARAMETER]},

@@ -42,7 +42,7 @@ _BODY = request_body(ScheduleRequest)
 States = Annotated[State | None, Query(description="`late`: its time passed, and nothing was decided about it yet.")]
 
 
-@router.get("", dependencies=[needs(Role.VIEWER)], responses={200: {"model": Page[ScheduleAnswer]}})
+@router.get("", dependencies=[needs(Role.VIEWER, limits=True)], responses={200: {"model": Page[ScheduleAnswer]}})
 async def index(
     request: Request, flow: FlowKey = None, state: States = None, limit: Limit = 50, cursor: Cursor = None
 ) -> Response:
@@ -55,7 +55,7 @@ async def index(
 
 @router.post(
     "",
-    dependencies=[needs(Role.AUTHOR)],
+    dependencies=[needs(Role.AUTHOR, limits=True)],
     status_code=201,
     responses={201: {"model": ScheduleAnswer}},
     openapi_extra=_BODY,
@@ -72,7 +72,9 @@ async def create(request: Request) -> Response:
     return Json(_schedule(made), 201, headers={"Location": f"{V1}/schedules/{made.id}"})
 
 
-@router.get("/{schedule_id}", dependencies=[needs(Role.VIEWER)], responses={200: {"model": ScheduleAnswer}})
+@router.get(
+    "/{schedule_id}", dependencies=[needs(Role.VIEWER, limits=True)], responses={200: {"model": ScheduleAnswer}}
+)
 async def show(request: Request, schedule_id: str) -> Response:
     """One schedule with its next five fire times."""
     async with Desk.of(request).db.connection() as conn:
@@ -80,7 +82,10 @@ async def show(request: Request, schedule_id: str) -> Response:
 
 
 @router.put(
-    "/{schedule_id}", dependencies=[needs(Role.AUTHOR)], responses={200: {"model": ScheduleAnswer}}, openapi_extra=_BODY
+    "/{schedule_id}",
+    dependencies=[needs(Role.AUTHOR, limits=True)],
+    responses={200: {"model": ScheduleAnswer}},
+    openapi_extra=_BODY,
 )
 async def replace(request: Request, schedule_id: str) -> Response:
     """Change what a schedule of the API says; its flow and name stay."""
@@ -98,19 +103,27 @@ async def replace(request: Request, schedule_id: str) -> Response:
     return Json(_schedule(made))
 
 
-@router.post("/{schedule_id}/pause", dependencies=[needs(Role.OPERATOR)], responses={200: {"model": ScheduleAnswer}})
+@router.post(
+    "/{schedule_id}/pause", dependencies=[needs(Role.OPERATOR, limits=True)], responses={200: {"model": ScheduleAnswer}}
+)
 async def pause(request: Request, schedule_id: str) -> Response:
     """Switch any schedule off, one of Git too: it stays so until its lines in the file change."""
     return await _enable(request, schedule_id, False)
 
 
-@router.post("/{schedule_id}/resume", dependencies=[needs(Role.OPERATOR)], responses={200: {"model": ScheduleAnswer}})
+@router.post(
+    "/{schedule_id}/resume",
+    dependencies=[needs(Role.OPERATOR, limits=True)],
+    responses={200: {"model": ScheduleAnswer}},
+)
 async def resume(request: Request, schedule_id: str) -> Response:
     """Switch a schedule on; what would have fired meanwhile is not made up for."""
     return await _enable(request, schedule_id, True)
 
 
-@router.delete("/{schedule_id}", dependencies=[needs(Role.AUTHOR)], status_code=204, response_class=Response)
+@router.delete(
+    "/{schedule_id}", dependencies=[needs(Role.AUTHOR, limits=True)], status_code=204, response_class=Response
+)
 async def delete(request: Request, schedule_id: str) -> Response:
     """Delete a schedule of the API; runs that it started stay."""
     async with Desk.of(request).db.transaction() as conn:

@@ -39,7 +39,7 @@ async def sign_in(request: Request) -> Response:
     return Json(_me(request))
 
 
-@router.post("/sign-out", dependencies=[needs(Role.VIEWER)], status_code=204, response_class=Response)
+@router.post("/sign-out", dependencies=[needs(Role.VIEWER, limits=True)], status_code=204, response_class=Response)
 async def sign_out(request: Request) -> Response:
     """End the session; its cookie is worth nothing any more, wherever it is."""
     entrance = Desk.of(request).entrance
@@ -50,7 +50,7 @@ async def sign_out(request: Request) -> Response:
     return RedirectResponse(PAGE, 303) if media_type(request) == FORM_MEDIA else Response(status_code=204)
 
 
-@router.get(f"{V1}/me", dependencies=[needs(Role.VIEWER)], responses={200: {"model": MeAnswer}})
+@router.get(f"{V1}/me", dependencies=[needs(Role.VIEWER, limits=True)], responses={200: {"model": MeAnswer}})
 async def me(request: Request) -> Response:
     """Who asks, and what they may do."""
     return Json(_me(request))

@@ -27,7 +27,11 @@ from automata.store.runs import TaskAttemptRow, TaskRow, get_run, list_attempts,
 router = APIRouter(prefix=V1, tags=["runs"])
 
 
-@router.get("/runs/{run_id}/tasks", dependencies=[needs(Role.VIEWER)], responses={200: {"model": Listing[TaskAnswer]}})
+@router.get(
+    "/runs/{run_id}/tasks",
+    dependencies=[needs(Role.VIEWER, limits=True)],
+    responses={200: {"model": Listing[TaskAnswer]}},
+)
 async def index(
     request: Request,
     run_id: str,

@@ -8,8 +8,9 @@ from typing import Any, cast
 
 from fastapi import FastAPI
 
+from automata.access.principal import Role
 from automata.api.app import create_app
-from automata.api.auth import declared, least_role
+from automata.api.auth import declared, keeping, least_role
 from automata.broker.local import LocalBroker
 from automata.settings import Settings
 from automata.store.database import Database
@@ -57,11 +58,14 @@ def rest_page() -> str:
 
 
 def _roles(app: FastAPI) -> dict[tuple[str, str], str]:
-    found = {}
+    found, keeps = {}, keeping(app)
     for path, methods, roles in declared(app):
         role = least_role(roles)
         for method in methods:
             found[method, path] = f"Role: {role.word}." if role else "Open to everybody."
+            # An admin's token cannot be limited.
+            if role and role < Role.ADMIN and (path, method) not in keeps:
+                found[method, path] += " Not for tokens limited by labels."
     return found
 
 

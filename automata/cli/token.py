@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -19,7 +20,7 @@ Key = Annotated[str, typer.Argument(metavar="TOKEN", help="Its name or id, not i
 Days = Annotated[int, typer.Option("--days", min=1, max=366, help="For how long it is good.")]
 
 
-@app.command(epilog="Example: automata token create ci --role author --days 30")
+@app.command(epilog="Example: automata token create ci --role operator --label team=billing")
 def create(
     name: Annotated[str, typer.Argument(metavar="NAME", help="What lists and the log call it.", show_default=False)],
     role: Annotated[
@@ -29,6 +30,10 @@ def create(
     mail: Annotated[
         str, typer.Option("--mail", help="Who commits and approvals are by.", show_default="NAME@automata")
     ] = "",
+    label: Annotated[
+        list[str] | None,
+        typer.Option("--label", metavar="KEY=VALUE", help="Only for flows with this label; several: with all of them."),
+    ] = None,
     output: Output = Format.TABLE,
 ) -> None:
     """Make a token and show its text, this once. What is kept of it is a digest."""
@@ -37,8 +42,9 @@ def create(
         from automata.access.principal import Role
         from automata.access.tokens import Wanted, facts, issue
 
+        wanted = Wanted(name, Role.read(role), mail, _labels(label or ()), days)
         async with db.transaction() as conn:
-            text, row = await issue(conn, myself(), Wanted(name, Role.read(role), mail, days=days))
+            text, row = await issue(conn, myself(), wanted)
         return facts(row) | {"token": text}
 
     _tell(on_database(work), output)
@@ -98,6 +104,14 @@ def revoke(key: Key, output: Output = Format.TABLE) -> None:
         say(f"The token {done['name']} is refused from now on.")
     else:
         emit(done, output, lambda _: "")
+
+
+def _labels(given: Sequence[str]) -> dict[str, str]:
+    """Raises Usage."""
+    for one in given:
+        if not one.isprintable() or "=" not in one[1:]:
+            raise Usage(f"--label {one[:60]!r} is not KEY=VALUE.", code="bad_label")
+    return dict(one.split("=", 1) for one in given)
 
 
 def _refuse_text(key: str) -> None:

@@ -8,11 +8,13 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from psycopg import sql
 from psycopg.rows import class_row
 
 from automata.engine.decision import FOREVER
 from automata.errors import Conflict, Missing
 from automata.store.database import Connection
+from automata.store.limits import also, limited_to, own_runs
 from automata.store.queue import ADVANCE, APPROVAL
 
 
@@ -28,17 +30,29 @@ class ApprovalRow:
     expires_at: datetime | None
 
 
+_OPEN = sql.SQL(
+    "SELECT queue.run_id, queue.step, flows.name AS flow_name, queue.reads[2] AS prompt,"
+    " queue.queued_at AS asked_at, nullif(queue.ready_at, %(never)s) AS expires_at"
+    " FROM task_queue AS queue JOIN runs ON runs.id = queue.run_id JOIN flows ON flows.id = runs.flow_id"
+    " WHERE lane = %(lane)s AND ready_at > now() AND reads[1] = %(kind)s"
+    " AND (%(run)s::uuid IS NULL OR queue.run_id = %(run)s) {mine}"
+    " ORDER BY queue.queued_at LIMIT %(limit)s"
+)
+
+
 async def list_open(conn: Connection, limit: int = 500, run_id: UUID | None = None) -> list[ApprovalRow]:
     """Those that wait, of a run or of all, the oldest first. Walks the queue, which holds only what moves."""
     async with conn.cursor(row_factory=class_row(ApprovalRow)) as cursor:
         await cursor.execute(
-            "SELECT queue.run_id, queue.step, flows.name AS flow_name, queue.reads[2] AS prompt,"
-            " queue.queued_at AS asked_at, nullif(queue.ready_at, %(never)s) AS expires_at"
-            " FROM task_queue AS queue JOIN runs ON runs.id = queue.run_id JOIN flows ON flows.id = runs.flow_id"
-            " WHERE lane = %(lane)s AND ready_at > now() AND reads[1] = %(kind)s"
-            " AND (%(run)s::uuid IS NULL OR queue.run_id = %(run)s)"
-            " ORDER BY queue.queued_at LIMIT %(limit)s",
-            {"lane": ADVANCE, "kind": APPROVAL, "limit": limit, "never": FOREVER, "run": run_id},
+            _OPEN.format(mine=also("runs.flow_id")),
+            {
+                "lane": ADVANCE,
+                "kind": APPROVAL,
+                "limit": limit,
+                "never": FOREVER,
+                "run": run_id,
+                "labels": limited_to(),
+            },
             prepare=False,  # with the run known its own rows are walked, else the lane's
         )
         return await cursor.fetchall()
@@ -49,6 +63,8 @@ async def decide(conn: Connection, run_id: UUID, step: str, approved: bool, by: 
 
     `step` may be its short id. Raises Missing when nothing of that name waits, Conflict when it was decided before.
     """
+    if not await own_runs(conn, [run_id]):
+        raise _nothing_waits(run_id, step)
     cursor = await conn.execute(
         "WITH woken AS ("
         "  UPDATE task_queue SET ready_at = now()"
@@ -76,7 +92,11 @@ async def decide(conn: Connection, run_id: UUID, step: str, approved: bool, by: 
     if row := await cursor.fetchone():
         verb = "approved" if row[0] else "rejected"
         raise Conflict(f"The step {step} was {verb} by {row[1]} already.", code="already_decided")
-    raise Missing(f"No step {step} of the run {run_id} waits for an approval.", code="no_approval")
+    raise _nothing_waits(run_id, step)
+
+
+def _nothing_waits(run_id: UUID, step: str) -> Missing:
+    return Missing(f"No step {step} of the run {run_id} waits for an approval.", code="no_approval")
 
 
 async def decisions(conn: Connection, wanted: Sequence[tuple[UUID, str]]) -> dict[tuple[UUID, str], dict[str, Any]]:

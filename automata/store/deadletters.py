@@ -15,6 +15,7 @@ from psycopg.rows import class_row
 from automata.engine.states import RunStatus
 from automata.errors import Conflict, Missing
 from automata.store.flows import all_of, find_flow
+from automata.store.limits import mine, own_letters
 from automata.store.pages import Page, bad_cursor, clamp, decode, page
 from automata.store.retries import Reopened, not_failed, retry_steps
 from automata.store.runs import get_run
@@ -120,7 +121,9 @@ async def get_letter(conn: Connection, id: int) -> DeadLetterRow:
     """Raises Missing."""
     async with conn.cursor(row_factory=class_row(DeadLetterRow)) as cursor:
         if 0 < id <= MAX_ID:
-            await cursor.execute(_SELECT + sql.SQL(" WHERE letter.id = %s"), [id])
+            filters = [("letter.id = %s", id), *mine("letter.flow_id")]
+            query = _SELECT + sql.SQL(" WHERE ") + all_of(filters)
+            await cursor.execute(query, [value for _, value in filters])
             if row := await cursor.fetchone():
                 return row
     raise Missing(f"There is no dead letter {str(id)[:30]}.")
@@ -197,7 +200,7 @@ async def _discard(conn: Connection, ids: Sequence[int], by: str | None) -> list
         "  SELECT id FROM dead_letters WHERE id = ANY(%s::bigint[]) AND state = 'open' ORDER BY id FOR UPDATE)"
         " UPDATE dead_letters AS letter SET state = 'discarded', resolved_at = now(), resolved_by = %s"
         " FROM mine WHERE letter.id = mine.id RETURNING letter.id",
-        [[id for id in ids if 0 < id <= MAX_ID], by],
+        [await own_letters(conn, [id for id in ids if 0 < id <= MAX_ID]), by],
     )
     return [row[0] for row in await cursor.fetchall()]
 
@@ -211,7 +214,7 @@ async def _conditions(conn: Connection, filter: Filter, state: State | None) -> 
         ("letter.created_at >= %s", filter.since),
         ("letter.created_at < %s", filter.until),
     )
-    return [(text, value) for text, value in chosen if value is not None]
+    return [*((text, value) for text, value in chosen if value is not None), *mine("letter.flow_id")]
 
 
 def _next(ids: Sequence[int], limit: int) -> int | None:

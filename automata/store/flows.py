@@ -15,6 +15,7 @@ from psycopg.rows import class_row
 from automata.errors import Conflict, Missing
 from automata.flow.model import Flow, content_hash
 from automata.store.codec import dumps
+from automata.store.limits import mine
 from automata.store.pages import Page, bad_cursor, clamp, decode, page
 from automata.store.schedules import declare_schedules
 from automata.store.versions import DesiredFlow, archive_flows, write_flows
@@ -104,9 +105,9 @@ _LISTED = _VERSION.format(what=sql.SQL("'{}'::jsonb AS spec, '{}'::jsonb AS vari
 async def find_flow(conn: Connection, key: str | UUID) -> FlowRow:
     """By id or name, archived ones too. Raises Missing, with the nearest name there is."""
     by_id = as_uuid(key)
-    condition = sql.SQL(" WHERE flows.id = %s") if by_id else sql.SQL(" WHERE flows.name = %s")
+    filters = [("flows.id = %s" if by_id else "flows.name = %s", by_id or key), *mine("flows.id")]
     async with conn.cursor(row_factory=class_row(FlowRow)) as cursor:
-        await cursor.execute(_FLOW + condition, [by_id or key])
+        await cursor.execute(_FLOW + sql.SQL(" WHERE ") + all_of(filters), [value for _, value in filters])
         if row := await cursor.fetchone():
             return row
     raise Missing(f"There is no flow {str(key)[:100]!r}.", hint=await _nearest(conn, str(key)))
@@ -132,7 +133,7 @@ async def list_flows(
 ) -> Page[FlowRow]:
     """By name. `search` is part of a name; `labels` must all be there; `archived` None gives both kinds."""
     limit = clamp(limit)
-    filters: list[tuple[str, Any]] = []
+    filters = mine("flows.id")
     if search:
         filters.append(("strpos(flows.name, %s) > 0", search.lower()))
     if labels:
@@ -258,7 +259,9 @@ async def _declared(conn: Connection, name: str) -> list[tuple[UUID, str]]:
 
 
 async def _nearest(conn: Connection, name: str) -> str | None:
-    cursor = await conn.execute("SELECT name FROM flows WHERE archived_at IS NULL ORDER BY name LIMIT 5000")
+    filters = mine("flows.id")
+    query = sql.SQL("SELECT name FROM flows WHERE archived_at IS NULL AND {} ORDER BY name LIMIT 5000")
+    cursor = await conn.execute(query.format(all_of(filters)), [value for _, value in filters])
     names = [row[0] for row in await cursor.fetchall()]
     near = difflib.get_close_matches(name[:100], names, n=1)
     return f"Did you mean {near[0]}?" if near else None

@@ -21,6 +21,7 @@ from psycopg import AsyncConnection
 from automata.engine.fairness import HEAD_START_SEC
 from automata.errors import Conflict
 from automata.store.codec import dumps, dumps_or_none
+from automata.store.limits import own_runs
 from automata.store.sql import statement
 
 ADVANCE = "@advance"
@@ -211,7 +212,7 @@ async def run_of_key(conn: AsyncConnection[Any], flow_id: UUID, key: str) -> Cre
 
 async def request_cancel(conn: AsyncConnection[Any], ids: Sequence[UUID]) -> set[UUID]:
     """Ask for the end of runs; returns those that were still active. Ring `runs.pending` after the commit."""
-    cursor = await conn.execute(statement("cancel_runs"), {"ids": list(ids)})
+    cursor = await conn.execute(statement("cancel_runs"), {"ids": await own_runs(conn, ids)})
     return {row[0] for row in await cursor.fetchall()}
 
 

@@ -12,6 +12,7 @@ from psycopg import sql
 from psycopg.rows import class_row
 
 from automata.store.database import Connection
+from automata.store.limits import also, limited_to
 
 MOST_RUNS = 1_000
 
@@ -80,7 +81,7 @@ async def recorded_ids(conn: Connection, flow_id: UUID, limit: int) -> list[tupl
 async def recorded_run(conn: Connection, run_id: UUID) -> RecordedRun | None:
     """None when it is unknown, not at an end, was not recorded, or was retried."""
     async with conn.cursor(row_factory=class_row(RecordedRun)) as cursor:
-        await cursor.execute(_ONE, {"run": run_id})
+        await cursor.execute(_ONE + also("r.flow_id"), {"run": run_id, "labels": limited_to()})
         run = await cursor.fetchone()
     if run:
         await _fill(conn, {run.id: run})

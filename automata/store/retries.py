@@ -18,6 +18,7 @@ from psycopg.rows import class_row
 
 from automata.engine.states import RunStatus
 from automata.errors import Conflict
+from automata.store.limits import own_letters, own_runs
 from automata.store.runs import RunRow, get_run
 from automata.store.sql import statement
 
@@ -94,8 +95,11 @@ def not_failed(run: RunRow) -> Conflict:
 async def _reopen(
     conn: Connection, runs: Sequence[UUID], letters: Sequence[int], statuses: Sequence[RunStatus], by: str | None
 ) -> list[Reopened]:
-    cursor = await conn.execute(
-        statement("reopen_runs"),
-        {"runs": list(runs), "letters": list(letters), "statuses": [str(status) for status in statuses], "by": by},
-    )
+    values = {
+        "runs": await own_runs(conn, runs),
+        "letters": await own_letters(conn, letters),
+        "statuses": [str(status) for status in statuses],
+        "by": by,
+    }
+    cursor = await conn.execute(statement("reopen_runs"), values)
     return [Reopened(run_id, attempt, tuple(closed)) for run_id, attempt, closed in await cursor.fetchall()]

@@ -15,10 +15,10 @@ from automata.engine.decision import FOREVER
 from automata.engine.states import RunStatus, TaskStatus
 from automata.errors import Invalid, Missing
 from automata.store.flows import all_of, as_uuid, find_flow
+from automata.store.limits import Filters, limited_to, mine
 from automata.store.pages import Page, bad_cursor, clamp, decode, page
 
 Connection = AsyncConnection[Any]
-Filters = list[tuple[str, Any]]
 
 # A run's id holds the clock of the process that made it, `created_at` the database's: the id narrows the range, by so
 # much too little, and the time decides.
@@ -122,7 +122,9 @@ async def get_run(conn: Connection, run_id: str | UUID) -> RunRow:
     async with conn.cursor(row_factory=class_row(RunRow)) as cursor:
         if id := as_uuid(run_id):
             payload = sql.SQL(", runs.inputs, result.outputs FROM runs")
-            await cursor.execute(_COLUMNS + payload + _TABLES + sql.SQL(" WHERE runs.id = %s"), [id])
+            filters: Filters = [("runs.id = %s", id), *mine("runs.flow_id")]
+            query = _COLUMNS + payload + _TABLES + sql.SQL(" WHERE ") + all_of(filters)
+            await cursor.execute(query, [value for _, value in filters])
             if row := await cursor.fetchone():
                 return row
     raise Missing(f"There is no run {str(run_id)[:100]!r}.")
@@ -186,7 +188,7 @@ async def count_chosen(conn: Connection, filter: RunFilter, below: UUID | None =
 async def _chosen(conn: Connection, filter: RunFilter, below: UUID | None) -> tuple[sql.Composed, list[Any]]:
     flow_id = (await find_flow(conn, filter.flow)).id if filter.flow else None
     lead = _LEADS[filter.status] if filter.status else _ACTIVE
-    return _ids(lead, flow_id, filter.trigger, filter.since, filter.until, below)
+    return _ids(lead, _of(lead, flow_id), filter.trigger, filter.since, filter.until, below)
 
 
 _TASKS = sql.SQL(
@@ -244,9 +246,13 @@ def listing(
     """The statement of `list_runs`: the ids of the page, walked in an index's order, then what to show of them."""
     # With a flow its own index leads; else the succeeded are walked past the unfinished ones that are newer.
     lead = _LEADS[status] if status else _ANY
-    if status is RunStatus.SUCCEEDED and flow_id:
+    by_flow = flow_id is not None or limited_to() is not None
+    if status is RunStatus.SUCCEEDED and by_flow:
         lead = replace(lead, id="runs.id", flow_id="runs.flow_id")
-    ids, values = _ids(lead, flow_id, trigger, since, until, below)
+    if flow_id is None and by_flow and lead.id == "runs.id":
+        ids, values = _of_each(lead, trigger, since, until, below, limit)
+    else:
+        ids, values = _ids(lead, _of(lead, flow_id), trigger, since, until, below)
     query = sql.SQL(
         "WITH page AS MATERIALIZED ({ids} ORDER BY 1 DESC LIMIT %s)"
         " {columns} FROM page JOIN runs USING (id) {tables} ORDER BY page.id DESC"
@@ -254,9 +260,32 @@ def listing(
     return query, [*values, limit]
 
 
+def _of(lead: _Lead, flow_id: UUID | None) -> Filters:
+    return mine(lead.flow_id) if flow_id is None else [(f"{lead.flow_id} = %s", flow_id)]
+
+
+def _of_each(
+    lead: _Lead,
+    trigger: str | None,
+    since: datetime | None,
+    until: datetime | None,
+    below: UUID | None,
+    limit: int,
+) -> tuple[sql.Composed, list[Any]]:
+    """A page's worth of every flow that may be seen: one condition on the way past the runs of all would read them all
+    where few are meant."""
+    lead = replace(lead, chosen=f"{lead.chosen} AND runs.flow_id = flows.id")
+    ids, values = _ids(lead, [], trigger, since, until, below)
+    filters = mine("flows.id")
+    query = sql.SQL(
+        "SELECT one.id FROM flows CROSS JOIN LATERAL ({ids} ORDER BY 1 DESC LIMIT %s) AS one WHERE {mine}"
+    ).format(ids=ids, mine=all_of(filters))
+    return query, [*values, limit, *(value for _, value in filters)]
+
+
 def _ids(
     lead: _Lead,
-    flow_id: UUID | None,
+    flows: Filters,
     trigger: str | None,
     since: datetime | None,
     until: datetime | None,
@@ -274,8 +303,7 @@ def _ids(
         filters.append(("runs.created_at >= %s", since))
     if until:
         filters.append(("runs.created_at < %s", until))
-    if flow_id:
-        filters.append((f"{lead.flow_id} = %s", flow_id))
+    filters += flows
     if trigger:
         filters.append(("runs.trigger = %s", trigger))
     query = sql.SQL("SELECT {distinct} {id} AS id {chosen} AND {filters}").format(

@@ -13,13 +13,14 @@ from datetime import datetime
 from typing import Any, Literal, LiteralString
 from uuid import UUID
 
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, sql
 from psycopg.rows import class_row
 
 from automata.engine.schedule import next_times
 from automata.errors import Conflict, Missing
 from automata.flow.model import Schedule
 from automata.store.codec import dumps
+from automata.store.limits import also, limited_to
 from automata.store.pages import Page, clamp, decode, page
 
 Connection = AsyncConnection[Any]
@@ -69,11 +70,11 @@ def schedule_of(spec: Mapping[str, Any]) -> Schedule:
     return Schedule(**{name: spec[name] for name in Schedule.__slots__ if name in spec})
 
 
-_SELECT = (
+_SELECT = sql.SQL(
     "SELECT schedules.id, flow_id, flows.name AS flow_name, schedules.name, origin, spec, enabled,"
     " flows.archived_at IS NOT NULL AS archived, next_fire_at, last_fire_at, last_error,"
     " schedules.created_at, schedules.updated_at, now() AS now"
-    " FROM schedules JOIN flows ON flows.id = schedules.flow_id"
+    " FROM schedules JOIN flows ON flows.id = schedules.flow_id WHERE {which}{mine}"
 )
 
 
@@ -85,10 +86,15 @@ _STATES: Mapping[State | None, LiteralString] = {
 }
 
 
+def _select(which: LiteralString) -> sql.Composed:
+    return _SELECT.format(which=sql.SQL(which), mine=also("schedules.flow_id"))
+
+
 async def next_schedules(conn: Connection, limit: int) -> list[ScheduleRow]:
     """Those that fire next, the first first."""
     async with conn.cursor(row_factory=class_row(ScheduleRow)) as cursor:
-        await cursor.execute(f"{_SELECT} WHERE next_fire_at IS NOT NULL ORDER BY next_fire_at LIMIT %s", [clamp(limit)])
+        query = _select("next_fire_at IS NOT NULL") + sql.SQL(" ORDER BY next_fire_at LIMIT %(limit)s")
+        await cursor.execute(query, {"limit": clamp(limit), "labels": limited_to()})
         return await cursor.fetchall()
 
 
@@ -104,19 +110,20 @@ async def list_schedules(
     limit = clamp(limit)
     seen = decode(after, 2) if after else ["", ""]
     async with conn.cursor(row_factory=class_row(ScheduleRow)) as cursor:
-        await cursor.execute(
-            f"{_SELECT} WHERE (flows.name, schedules.name) > (%s, %s) AND (%s::uuid IS NULL OR flow_id = %s)"
+        query = _select(
+            "(flows.name, schedules.name) > (%(flow_name)s, %(name)s)"
+            " AND (%(flow)s::uuid IS NULL OR flow_id = %(flow)s)"
             f" AND {_STATES[state]}"
-            " ORDER BY flows.name, schedules.name LIMIT %s",
-            [*seen, flow_id, flow_id, limit + 1],
         )
+        values = {"flow_name": seen[0], "name": seen[1], "flow": flow_id, "limit": limit + 1, "labels": limited_to()}
+        await cursor.execute(query + sql.SQL(" ORDER BY flows.name, schedules.name LIMIT %(limit)s"), values)
         return page(await cursor.fetchall(), limit, lambda row: (row.flow_name, row.name))
 
 
 async def get_schedule(conn: Connection, schedule_id: UUID) -> ScheduleRow:
     """Raises Missing."""
     async with conn.cursor(row_factory=class_row(ScheduleRow)) as cursor:
-        await cursor.execute(f"{_SELECT} WHERE schedules.id = %s", [schedule_id])
+        await cursor.execute(_select("schedules.id = %(id)s"), {"id": schedule_id, "labels": limited_to()})
         if row := await cursor.fetchone():
             return row
     raise Missing(f"There is no schedule {schedule_id}.")

@@ -209,6 +209,7 @@ flows = Table(
     _stamp("updated_at"),
     CheckConstraint("name ~ '^[a-z0-9][a-z0-9._-]{0,99}$'", name="name"),
     Index("flows_source", "source_id"),
+    Index("flows_labels", "labels", postgresql_using="gin", postgresql_ops={"labels": "jsonb_path_ops"}),
 )
 
 flow_versions = Table(

@@ -67,7 +67,9 @@ def test_a_server_that_asks_shows_the_first_token_once_and_takes_those_that_the_
 
 def test_a_token_is_shown_once_rotated_and_revoked(database_url):
     name = f"t{os.getpid()}"
-    made = automata(database_url, "token", "create", name, "--role", "author", "--days", "3")
+    labels = ("--label", "team=billing", "--label", "rule=a=b")
+    assert automata(database_url, "token", "create", name, "--label", "billing").returncode == 3
+    made = automata(database_url, "token", "create", name, "--role", "author", "--days", "3", *labels)
     assert made.returncode == 0, made.stderr
     text = made.stdout.strip()
     assert text.startswith("atm_")
@@ -79,6 +81,7 @@ def test_a_token_is_shown_once_rotated_and_revoked(database_url):
     listed = automata(database_url, "token", "list", "--revoked", "-o", "json")
     (row,) = [item for item in json.loads(listed.stdout)["items"] if item["name"] == name]
     assert (row["role"], row["revoked_at"] is not None, "token" in row) == ("author", True, False)
+    assert row["labels"] == {"team": "billing", "rule": "a=b"}
     pasted = automata(database_url, "token", "revoke", text)
     assert (pasted.returncode, text in pasted.stderr) == (3, False)
 
