@@ -30,7 +30,7 @@ from automata.services.children import arrivals, resolve
 from automata.services.handover import Handover, Hands
 from automata.services.plans import Plans
 from automata.services.spans import child_of, run_ended
-from automata.services.turns import Outcome, Turn, after, turn_of
+from automata.services.turns import Outcome, Turn, take_known, turn_of
 from automata.settings import Settings
 from automata.store import queue, slots, tasks
 from automata.store.codec import loads
@@ -126,7 +126,7 @@ class Orchestrator:
                 # A late result is as good a text as an accepted one: only what was accepted may be read by others.
                 taken = [one for one in results if one.fence in here]
                 wakeups = [WakeUp(one.run_id, one.step, None, 0) for one in taken]
-                known = {one.run_id: after(one.known, one, here[one.fence]) for one in taken if one.known}
+                known = {run.id: run for one in taken if (run := take_known(one, here[one.fence]))}
                 outputs = {(one.run_id, one.step): one.outputs for one in taken if one.status == TaskStatus.SUCCEEDED}
                 done = await self._advance_batch(conn, wakeups, handover, outputs, known)
         await self._follow(done)

@@ -153,27 +153,31 @@ class Outcome(Changes):
         return [(_claim(turn, start, fence, found), turn.compiled) for turn, start, fence in self.handed]
 
 
-def after(run: Loaded, result: Result, now: datetime) -> Loaded:
+def take_known(result: Result, now: datetime) -> Loaded | None:
     """The picture that came with accepted work, now that it has ended.
 
-    A new one: a transaction that fails is tried again with the old.
+    It is used up: a transaction that fails is tried again without.
     """
-    error = loads(dumps(result.error)) if result.status == TaskStatus.FAILED else None
-    return replace(run, now=now, states=run.states | {result.step: (result.status, error, None)})
+    run, result.known = result.known, None
+    if run:
+        error = loads(dumps(result.error)) if result.status == TaskStatus.FAILED else None
+        run.now, run.states[result.step] = now, (result.status, error, None)
+    return run
 
 
 def _picture(turn: Turn) -> Loaded | None:
-    """The run as this turn leaves it; None unless the one step that it starts is all that moves."""
+    """What was loaded, as this turn leaves it; None unless the one step that it starts is all that moves."""
     run, decision = turn.loaded, turn.decision
     if len(decision.start) != 1 or decision.wait or decision.call or len(turn.states) > MOST_KNOWN:
         return None
-    states = run.states.copy()
+    states = run.states
     for item in decision.settle:
         error = loads(dumps(item.error)) if item.status is TaskStatus.FAILED else None
         states[item.step] = (item.status, error, None)
     if any(status in _MOVING for status, _, _ in states.values()):
         return None
-    return replace(run, states=states, began=run.began or run.now)
+    run.began = run.began or run.now
+    return run
 
 
 def turn_of(run: Loaded, compiled: Compiled, wakeups: list[WakeUp], arrived: Mapping[tuple[UUID, str], Any]) -> Turn:

@@ -77,7 +77,8 @@ def _unmasked(text: str) -> str:
     return text
 
 
-@dataclass(frozen=True, slots=True)
+# Values, though not frozen: a frozen one costs three times as much to make, and every attempt makes some.
+@dataclass(slots=True)
 class StepContext:
     """What one attempt is given besides its config. `step` is the full id; `attempt` counts from 1.
 
@@ -97,7 +98,7 @@ class StepContext:
     reads_secrets: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Outcome:
     """How one attempt ended: with a `failure`, or with outputs.
 

@@ -42,7 +42,17 @@ async def execute_step(
     the attempt itself is cancelled from outside.
     """
     recorder = _Recorder(ctx.transport)
-    inner = replace(ctx, transport=recorder, reads_secrets=plan_step.reads_secrets)
+    inner = StepContext(
+        ctx.run_id,
+        ctx.step,
+        ctx.attempt,
+        ctx.timeout_sec,
+        ctx.idempotency_key,
+        recorder,
+        ctx.log,
+        ctx.mask,
+        plan_step.reads_secrets,
+    )
     outcome = await _guarded(step_type, plan_step, context, inner)
     if outcome.failure is None:
         return outcome
@@ -121,7 +131,7 @@ def _storable(outcome: Outcome, outputs: Mapping[str, Any], mask: Mask) -> Outco
             f"The outputs take {len(encoded)} bytes of JSON; {MAX_OUTPUT_BYTES} is the most that is stored. "
             "Declare `outputs` to keep only what later steps read.",
         )
-    return replace(outcome, outputs=outputs, encoded=encoded)
+    return Outcome(outcome.response, outputs, None, encoded, outcome.request)
 
 
 def _is_hit(text: str, mask: Mask) -> bool:
