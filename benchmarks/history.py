@@ -13,7 +13,7 @@ _RUNS = """
 INSERT INTO runs (id, flow_id, version_id, trigger, inputs, idempotency_key, created_at)
 SELECT (lpad(to_hex((extract(epoch FROM made) * 1000)::bigint), 12, '0') || '7000' || '8000'
         || lpad(to_hex(n), 12, '0'))::uuid,
-       lpad(to_hex(n %% 20), 32, '0')::uuid, gen_random_uuid(), 'api', '{"n": 1}',
+       lpad(to_hex(n %% 20), 32, '0')::uuid, lpad(to_hex(n %% 20), 32, '0')::uuid, 'api', '{"n": 1}',
        CASE WHEN n %% 4 = 0 THEN 'key-' || n END, made
 FROM generate_series(1, %(runs)s) AS n, LATERAL (SELECT now() - (%(runs)s - n) * interval '1 s' AS made) AS t
 """
@@ -54,11 +54,27 @@ FROM generate_series(1, %(queued)s) AS n
 _TABLES = "runs, run_results, tasks, task_attempts, task_queue, dead_letters, run_attempts, approvals"
 
 
-def fill(conn: psycopg.Connection[Any], steps: int, queued: int) -> None:
-    """`steps` finished steps of runs a second apart, and `queued` rows that wait, half of them for the future.
+_FLOWS = """
+INSERT INTO flows (id, name) SELECT lpad(to_hex(n), 32, '0')::uuid, 'past-' || n FROM generate_series(0, 19) AS n
+"""
+_VERSIONS = """
+INSERT INTO flow_versions (id, flow_id, number, content_hash, spec)
+SELECT id, id, 1, 'past', json_build_object('name', name, 'steps', ARRAY[]::json[]) FROM flows WHERE name LIKE 'past-%'
+"""
+
+
+def fill(conn: psycopg.Connection[Any], steps: int, queued: int, of_run: int = STEPS) -> None:
+    """`steps` finished steps, `of_run` a run, runs a second apart; and `queued` rows that wait, half of them for later.
 
     The tables are empty before. Statistics are taken, as autovacuum would have.
     """
     for text in (_RUNS, _RESULTS, _TASKS, _ATTEMPTS, _LETTERS, _EARLIER, _APPROVALS, _QUEUE):
-        conn.execute(text.encode(), {"runs": steps // STEPS, "steps": STEPS, "queued": queued} if "%" in text else None)
+        given = {"runs": steps // of_run, "steps": of_run, "queued": queued}
+        conn.execute(text.encode(), given if "%" in text else None)
     conn.execute(f"ANALYZE {_TABLES}".encode())
+
+
+def name_flows(conn: psycopg.Connection[Any]) -> None:
+    """Flows and versions for the runs of `fill`, for lists that show them: `past-0` to `past-19`."""
+    conn.execute(_FLOWS.encode())
+    conn.execute(_VERSIONS.encode())

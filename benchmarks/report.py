@@ -98,7 +98,7 @@ def _edges(report: Mapping[str, Any]) -> list[str]:
 
     def say(name: str, what: str, shown: str, target: str) -> None:
         if one := good.get(name):
-            lines.append(_row(what, shown.format(**one), target))
+            lines.append(_row(what.format(**one), shown.format(**one), target))
 
     rate = "{runs_per_sec[median]:,.0f} runs/s, {in_flight[median]:.0f} under way on average"
     say("calls", "`http` steps that take 50 ms", rate, "2,500 runs/s, 125 under way")
@@ -114,7 +114,11 @@ def _edges(report: Mapping[str, Any]) -> list[str]:
     say("start", "`automata up` to the first finished run", "{seconds[median]:.2f} s", "2 s")
     say("first-start", "the same with the embedded database's first start", "{seconds[median]:.2f} s", "3 s")
     say("start", "memory of that process, idle", "{rss_mib[median]:.0f} MiB", "100 MiB")
-    say("past", "steps/s beside a long past, to those beside a short one", "{ratio:.2f}", "1")
+    say("past", "steps/s beside {large[past]:,} finished runs, to those beside {small[past]:,}", "{ratio:.2f}", "1")
+    say("past", "a claim beside them", "{statements[large][claim][ms]:.2f} ms ({statements[small][claim][ms]:.2f})", "")
+    lists = "{large[list_ms][newest runs]:.1f} ms ({small[list_ms][newest runs]:.1f})"
+    say("past", "the list of runs over REST beside them", lists, "")
+    say("past", "disk a step of a chain of ten, with its share of the run", "{disk_bytes_a_step:,.0f} bytes", "")
     if pages := good.get("console", {}).get("pages"):
         slowest = max(pages, key=lambda name: pages[name]["median_ms"])
         shown = f"{pages[slowest]['median_ms']:.0f} ms ({slowest})"
