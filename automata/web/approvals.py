@@ -22,7 +22,7 @@ from automata.web.page import router as pages
 HERE = "/approvals"
 SHOWN = 100
 
-router = pages()
+router = pages(limits=True)
 
 
 @router.get(HERE)
@@ -34,7 +34,7 @@ async def index(request: Request) -> Response:
     return render(request, "approvals.html", waiting=waiting, more=len(rows) > SHOWN)
 
 
-@router.post(HERE, dependencies=[needs(Role.OPERATOR)])
+@router.post(HERE, dependencies=[needs(Role.OPERATOR, limits=True)])
 async def decide(request: Request) -> Response:
     """Approve or reject one, which is said once; somebody else may have been first."""
     form = await read_form(request)

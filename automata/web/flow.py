@@ -34,7 +34,7 @@ SHOWN_RUNS, SHOWN_SCHEDULES = 10, 50
 MAX_LINES = 4_000  # of a spec that is compared line by line: it takes time by their product
 Number = Annotated[int | None, Query(ge=1, le=MAX_INT)]
 
-router = pages()
+router = pages(limits=True)
 
 
 @router.get("/flows/{name}")

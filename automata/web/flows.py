@@ -18,7 +18,7 @@ from automata.web.query import link, paging
 
 SPARKS = 12  # of the last runs of each flow
 
-router = pages()
+router = pages(limits=True)
 
 
 @router.get("/flows")

@@ -54,7 +54,7 @@ def _filter(
 Found = Annotated[Filter, Depends(_filter)]
 Do = Annotated[Action, Query(alias="do")]
 
-router = pages()
+router = pages(limits=True)
 
 
 @router.get(HERE)
@@ -89,7 +89,7 @@ async def index(
     )
 
 
-@router.get(f"{HERE}/all", dependencies=[needs(Role.OPERATOR)])
+@router.get(f"{HERE}/all", dependencies=[needs(Role.OPERATOR, limits=True)])
 async def ask(request: Request, do: Do, filter: Found, cursor: Cursor = None) -> Response:
     """How many open letters the filter finds, and whether they are meant."""
     meant = {**asdict(filter), "until": counted_at(filter.until)}
@@ -110,7 +110,7 @@ async def ask(request: Request, do: Do, filter: Found, cursor: Cursor = None) ->
     )
 
 
-@router.post(f"{HERE}/all", dependencies=[needs(Role.OPERATOR)])
+@router.post(f"{HERE}/all", dependencies=[needs(Role.OPERATOR, limits=True)])
 async def settle_all(request: Request, do: Do, filter: Found, cursor: Cursor = None) -> Response:
     """Do it, the oldest first; asks again when there is more than one request may do."""
     desk, by = Desk.of(request), str(who(request))
@@ -124,7 +124,7 @@ async def settle_all(request: Request, do: Do, filter: Found, cursor: Cursor = N
     return told(request, swept, swept.words("dead letter", DONE[do]), f"{HERE}/all", again, back)
 
 
-@router.post(f"{HERE}/selected", dependencies=[needs(Role.OPERATOR)])
+@router.post(f"{HERE}/selected", dependencies=[needs(Role.OPERATOR, limits=True)])
 async def selected(request: Request) -> Response:
     """Retry or discard the letters that are ticked; those that are not in a state for it are left and counted."""
     form = await read_form(request)
@@ -143,7 +143,7 @@ async def show(request: Request, letter_id: str) -> Response:
     return render(request, "letter.html", letter=await letter_of(Desk.of(request), letter_id_of(letter_id)))
 
 
-@router.post(f"{HERE}/{{letter_id}}/{{action}}", dependencies=[needs(Role.OPERATOR)])
+@router.post(f"{HERE}/{{letter_id}}/{{action}}", dependencies=[needs(Role.OPERATOR, limits=True)])
 async def settle(request: Request, letter_id: str, action: Action) -> Response:
     """Back to the letter, which says what was done or why not."""
     desk, id, by = Desk.of(request), letter_id_of(letter_id), str(who(request))

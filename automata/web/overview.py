@@ -14,6 +14,7 @@ from starlette.responses import Response
 from automata.api.desk import Desk
 from automata.api.sync import sources
 from automata.store.database import Database
+from automata.store.limits import limited_to, under
 from automata.store.overview import (
     MOST_LETTERS,
     Depth,
@@ -34,9 +35,10 @@ from automata.web.page import router as pages
 FRESH_SEC, STALE_SEC = 5.0, 60.0  # of the counts: read again past the first, never shown past the second
 SPANS = {"1h": (60, 60), "24h": (3600, 24), "7d": (6 * 3600, 28)}  # seconds of a bucket, buckets
 SHOWN_FIRES, SHOWN_FAILING = 8, 8
+MOST_COUNTS = 300  # figures that are kept: of each span for each limit; of more askers the oldest are read again
 Span = Annotated[Literal["1h", "24h", "7d"], Query()]
 
-router = pages()
+router = pages(limits=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +57,24 @@ class Figures:
 
 
 class Counts:
-    """The figures of each span, read once for all who look."""
+    """The figures of each span, read once for all who look and are limited to the same flows, or to none."""
 
     def __init__(self, db: Database) -> None:
-        self._spans = {
-            span: Fresh(lambda span=span: read_figures(db, *SPANS[span]), FRESH_SEC, STALE_SEC)  # type: ignore[misc]
-            for span in SPANS
-        }
+        self._db = db
+        self._known: dict[tuple[str, str | None], Fresh[Figures]] = {}
 
     async def get(self, span: str) -> Figures:
-        return await self._spans[span].get()
+        """Of the flows that whoever asks knows of. Raises Unavailable."""
+        key = (span, limited_to())
+        if key not in self._known:
+            while len(self._known) >= MOST_COUNTS:
+                del self._known[next(iter(self._known))]
+            self._known[key] = Fresh(lambda: self._read(*key), FRESH_SEC, STALE_SEC)
+        return await self._known[key].get()
+
+    async def _read(self, span: str, limit: str | None) -> Figures:
+        with under(limit):
+            return await read_figures(self._db, *SPANS[span])
 
 
 async def read_figures(db: Database, bucket_sec: int, buckets: int) -> Figures:
@@ -101,15 +111,19 @@ async def live(request: Request, span: Span = "24h") -> Response:
 
 async def _shown(request: Request, span: str) -> dict[str, Any]:
     desk = Desk.of(request)
-    figures, fires, synced = await asyncio.gather(_counts(request, desk).get(span), _fires(desk.db), sources(desk))
+    whole = limited_to() is None
+    figures, fires, synced = await asyncio.gather(
+        _counts(request, desk).get(span), _fires(desk.db), sources(desk) if whole else _nothing()
+    )
     return {
+        "whole": whole,
         "span": span,
         "spans": list(SPANS),
         "figures": figures,
         "most_letters": MOST_LETTERS,
         "fires": fires,
         "sources": synced,
-        "troubles": {name: trouble for name, trouble in desk.health().items() if trouble},
+        "troubles": {name: trouble for name, trouble in desk.health().items() if trouble and whole},
     }
 
 
@@ -119,6 +133,10 @@ def _counts(request: Request, desk: Desk) -> Counts:
         state.console_counts = Counts(desk.db)
     counts: Counts = state.console_counts
     return counts
+
+
+async def _nothing() -> list[dict[str, Any]]:
+    return []
 
 
 async def _fires(db: Database) -> list[ScheduleRow]:

@@ -40,13 +40,14 @@ MAX_COMMENT = 4_000  # characters that somebody writes to a decision
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """An entry of the menu; `key` goes there after `g`."""
+    """An entry of the menu; `key` goes there after `g`. `whole`: about all flows, so not for who is limited to some."""
 
     path: str
     word: str
     icon: str
     key: str
     least: Role = Role.VIEWER
+    whole: bool = False
 
 
 # In the order of the menu; a page of its own adds its line here and its router to app.py.
@@ -54,19 +55,23 @@ MENU = (
     Item("/", "Overview", "overview", "o"),
     Item("/flows", "Flows", "flows", "f"),
     Item("/runs", "Runs", "runs", "r"),
-    Item("/proposals", "Proposals", "proposals", "p"),
+    Item("/proposals", "Proposals", "proposals", "p", whole=True),
     Item("/dead-letters", "Dead letters", "letters", "d"),
     Item("/approvals", "Approvals", "approvals", "a"),
     Item("/schedules", "Schedules", "schedules", "s"),
-    Item("/sync", "Sync", "sync", "y"),
+    Item("/sync", "Sync", "sync", "y", whole=True),
     Item("/audit", "Audit", "audit", "u", Role.ADMIN),
     Item("/tokens", "Tokens", "tokens", "t", Role.ADMIN),
 )
 
 
-def router(*, least: Role = Role.VIEWER) -> APIRouter:
-    """A router of pages: `least` is what each of its routes takes, unless the route asks for more."""
-    return APIRouter(route_class=PageRoute, dependencies=[needs(least)], default_response_class=Response)
+def router(*, least: Role = Role.VIEWER, limits: bool = False) -> APIRouter:
+    """A router of pages: `least` is what each of its routes takes, unless the route asks for more.
+
+    `limits`: all of them keep to the flows of whoever is limited to some; a route that names a role says so again.
+    """
+    asked = needs(least, limits=limits)
+    return APIRouter(route_class=PageRoute, dependencies=[asked], default_response_class=Response)
 
 
 class PageRoute(APIRoute):
@@ -140,11 +145,11 @@ def _frame(request: Request) -> dict[str, Any]:
         "navigation": [
             (item, path == item.path or (item.path != "/" and path.startswith(item.path)))
             for item in MENU
-            if principal and principal.role >= item.least
+            if principal and principal.role >= item.least and not (item.whole and principal.labels)
         ],
         "principal": principal,
         "may_run": principal is not None and principal.role >= Role.OPERATOR,
-        "may_propose": principal is not None and principal.role >= Role.AUTHOR,
+        "may_propose": principal is not None and principal.role >= Role.AUTHOR and not principal.labels,
         "may_review": principal is not None and principal.role >= Role.REVIEWER,
         "form_token": csrf_token(request),
         "most_comment": MAX_COMMENT,

@@ -42,7 +42,7 @@ MOST_LOGS = 100
 MOST_APPROVALS = 20
 MAX_DEPTH = 3
 
-router = pages()
+router = pages(limits=True)
 
 
 @router.get("/runs/{run_id}")
@@ -84,7 +84,7 @@ async def step(request: Request, run_id: str, step: str) -> Response:
     return render(request, "step_body.html" if inside else "step.html", **shown)
 
 
-@router.post("/runs/{run_id}/cancel", dependencies=[needs(Role.OPERATOR)])
+@router.post("/runs/{run_id}/cancel", dependencies=[needs(Role.OPERATOR, limits=True)])
 async def cancel(request: Request, run_id: str) -> Response:
     async def do(desk: Desk, id: UUID) -> str:
         await end(desk, id)
@@ -93,7 +93,7 @@ async def cancel(request: Request, run_id: str) -> Response:
     return await _done(request, run_id, do)
 
 
-@router.post("/runs/{run_id}/retry", dependencies=[needs(Role.OPERATOR)])
+@router.post("/runs/{run_id}/retry", dependencies=[needs(Role.OPERATOR, limits=True)])
 async def retry(request: Request, run_id: str) -> Response:
     async def do(desk: Desk, id: UUID) -> str:
         await go_on(desk, id, str(who(request)))
@@ -102,7 +102,7 @@ async def retry(request: Request, run_id: str) -> Response:
     return await _done(request, run_id, do)
 
 
-@router.post("/runs/{run_id}/rerun", dependencies=[needs(Role.OPERATOR)])
+@router.post("/runs/{run_id}/rerun", dependencies=[needs(Role.OPERATOR, limits=True)])
 async def rerun(request: Request, run_id: str) -> Response:
     """A new run with these inputs, by the version that the form names."""
     form = await read_form(request)

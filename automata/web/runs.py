@@ -55,7 +55,7 @@ def _filter(
 Found = Annotated[RunFilter, Depends(_filter)]
 Do = Annotated[Deed, Query()]
 
-router = pages()
+router = pages(limits=True)
 
 
 @router.get("/runs")
@@ -91,7 +91,7 @@ async def index(
     )
 
 
-@router.post("/runs/selected", dependencies=[needs(Role.OPERATOR)])
+@router.post("/runs/selected", dependencies=[needs(Role.OPERATOR, limits=True)])
 async def selected(request: Request) -> Response:
     """Cancel or retry the runs that are ticked; those that are not in a state for it are left and counted."""
     form = await read_form(request)
@@ -107,7 +107,7 @@ async def selected(request: Request) -> Response:
     return lead_to(request, back_to("/runs", form.get("back", "")), words, bad=not reached)
 
 
-@router.get("/runs/all", dependencies=[needs(Role.OPERATOR)])
+@router.get("/runs/all", dependencies=[needs(Role.OPERATOR, limits=True)])
 async def ask(request: Request, do: Do, filter: Found, cursor: Cursor = None) -> Response:
     """How many runs the filter finds that this can be done to, and whether they are meant."""
     wanted = _fit(do, filter)
@@ -131,7 +131,7 @@ async def ask(request: Request, do: Do, filter: Found, cursor: Cursor = None) ->
     )
 
 
-@router.post("/runs/all", dependencies=[needs(Role.OPERATOR)])
+@router.post("/runs/all", dependencies=[needs(Role.OPERATOR, limits=True)])
 async def do_all(request: Request, do: Do, filter: Found, cursor: Cursor = None) -> Response:
     """Do it, the newest first; asks again when there is more than one request may do."""
     desk, by, wanted = Desk.of(request), str(who(request)), _fit(do, filter)

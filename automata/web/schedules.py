@@ -28,7 +28,7 @@ from automata.web.query import Blank, paging
 HERE = "/schedules"
 SHOWN_FIRES = 3
 
-router = pages()
+router = pages(limits=True)
 
 
 @router.get(HERE)
@@ -62,7 +62,7 @@ async def index(
     )
 
 
-@router.post(f"{HERE}/{{schedule_id}}/pause", dependencies=[needs(Role.OPERATOR)])
+@router.post(f"{HERE}/{{schedule_id}}/pause", dependencies=[needs(Role.OPERATOR, limits=True)])
 async def pause(request: Request, schedule_id: str) -> Response:
     async def do(desk: Desk) -> str:
         row = await switch(desk, schedule_id, False)
@@ -71,7 +71,7 @@ async def pause(request: Request, schedule_id: str) -> Response:
     return await _done(request, do)
 
 
-@router.post(f"{HERE}/{{schedule_id}}/resume", dependencies=[needs(Role.OPERATOR)])
+@router.post(f"{HERE}/{{schedule_id}}/resume", dependencies=[needs(Role.OPERATOR, limits=True)])
 async def resume(request: Request, schedule_id: str) -> Response:
     async def do(desk: Desk) -> str:
         row = await switch(desk, schedule_id, True)
@@ -80,7 +80,7 @@ async def resume(request: Request, schedule_id: str) -> Response:
     return await _done(request, do)
 
 
-@router.post(f"{HERE}/{{schedule_id}}/trigger", dependencies=[needs(Role.OPERATOR)])
+@router.post(f"{HERE}/{{schedule_id}}/trigger", dependencies=[needs(Role.OPERATOR, limits=True)])
 async def trigger(request: Request, schedule_id: str) -> Response:
     """Lead to the run that was started."""
     form = await read_form(request)

@@ -28,7 +28,7 @@ from automata.web.page import router as pages
 BEFORE = "input."  # of the name of a field
 JSON_TYPES = frozenset({"object", "array"})
 
-router = pages(least=Role.OPERATOR)
+router = pages(least=Role.OPERATOR, limits=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from fastapi import Request
 from automata.api.desk import Desk
 from automata.errors import AutomataError, Busy
 from automata.store.database import Database
+from automata.store.limits import limited_to, own_runs
 from automata.store.watch import Sign, signs
 
 TURN_SEC = 1.0  # of the reader
@@ -80,6 +81,8 @@ class Watch:
             event.clear()
             sign = self._known.get(run)
             if sign is not None and sign != seen:
+                if not await self._is_shown(run):
+                    return
                 seen = sign
                 yield OVER if sign.over else CHANGED
                 if sign.over:
@@ -89,6 +92,13 @@ class Watch:
                     await event.wait()
             except TimeoutError:
                 yield BREATH
+
+    async def _is_shown(self, run: UUID) -> bool:
+        """Whether whoever watches still knows of the run's flow: it may have lost a label that they are limited to."""
+        if limited_to() is None:
+            return True
+        async with self._db.connection() as conn:
+            return bool(await own_runs(conn, [run]))
 
     async def _read(self) -> None:
         while self._watchers:
