@@ -20,6 +20,13 @@ from automata.store.pages import Page, bad_cursor, clamp, decode, page
 
 Connection = AsyncConnection[Any]
 
+# By the `id` of what leads: that of the newest 1,000 rows before one, a few milliseconds' worth to pass.
+_NEAR = {
+    "runs.id": "(SELECT r.id FROM runs AS r WHERE r.id < %s ORDER BY 1 DESC OFFSET 999 LIMIT 1)",
+    "lead.run_id": "(SELECT r.run_id FROM run_results AS r WHERE r.run_id < %s ORDER BY 1 DESC OFFSET 999 LIMIT 1)",
+}
+_LAST = UUID(int=2**128 - 1)
+
 # A run's id holds the clock of the process that made it, `created_at` the database's: the id narrows the range, by so
 # much too little, and the time decides.
 CLOCKS_APART = timedelta(hours=1)
@@ -246,12 +253,11 @@ def listing(
     """The statement of `list_runs`: the ids of the page, walked in an index's order, then what to show of them."""
     # With a flow its own index leads; else the succeeded are walked past the unfinished ones that are newer.
     lead = _LEADS[status] if status else _ANY
-    by_flow = flow_id is not None or limited_to() is not None
-    if status is RunStatus.SUCCEEDED and by_flow:
-        lead = replace(lead, id="runs.id", flow_id="runs.flow_id")
-    if flow_id is None and by_flow and lead.id == "runs.id":
-        ids, values = _of_each(lead, trigger, since, until, below, limit)
+    by_flow = lead if status is not RunStatus.SUCCEEDED else replace(lead, id="runs.id")
+    if flow_id is None and limited_to() is not None and by_flow.id == "runs.id":
+        ids, values = _of_each(lead, by_flow, trigger, since, until, below, limit)
     else:
+        lead = by_flow if flow_id else lead
         ids, values = _ids(lead, _of(lead, flow_id), trigger, since, until, below)
     query = sql.SQL(
         "WITH page AS MATERIALIZED ({ids} ORDER BY 1 DESC LIMIT %s)"
@@ -266,21 +272,32 @@ def _of(lead: _Lead, flow_id: UUID | None) -> Filters:
 
 def _of_each(
     lead: _Lead,
+    by_flow: _Lead,
     trigger: str | None,
     since: datetime | None,
     until: datetime | None,
     below: UUID | None,
     limit: int,
 ) -> tuple[sql.Composed, list[Any]]:
-    """A page's worth of every flow that may be seen: one condition on the way past the runs of all would read them all
-    where few are meant."""
-    lead = replace(lead, chosen=f"{lead.chosen} AND runs.flow_id = flows.id")
-    ids, values = _ids(lead, [], trigger, since, until, below)
+    """The runs of flows that may be seen: a page's worth of the newest of all, else of each such flow.
+
+    The way past the runs of all would read them all where few are meant, a page's worth of each flow far too many where
+    most are: so the first is walked for the runs of _NEAR, and the second only where these hold no whole page.
+    """
+    # To both tables, as the other bounds.
+    newest = [(f"{column} >= {_NEAR[lead.id]}", below or _LAST) for column in {lead.id: None, "runs.id": None}]
+    near, near_values = _ids(lead, [*mine(lead.flow_id), *newest], trigger, since, until, below)
+    of_flow = replace(by_flow, chosen=f"{by_flow.chosen} AND runs.flow_id = flows.id")
+    each, each_values = _ids(of_flow, [], trigger, since, until, below)
     filters = mine("flows.id")
     query = sql.SQL(
-        "SELECT one.id FROM flows CROSS JOIN LATERAL ({ids} ORDER BY 1 DESC LIMIT %s) AS one WHERE {mine}"
-    ).format(ids=ids, mine=all_of(filters))
-    return query, [*values, limit, *(value for _, value in filters)]
+        "WITH near AS MATERIALIZED ({near} ORDER BY 1 DESC LIMIT %s),"
+        " held AS (SELECT count(*) >= %s AS whole FROM near)"
+        " SELECT near.id FROM near WHERE (SELECT whole FROM held)"
+        " UNION ALL SELECT one.id FROM flows CROSS JOIN LATERAL ({each} ORDER BY 1 DESC LIMIT %s) AS one"
+        " WHERE NOT (SELECT whole FROM held) AND {mine}"
+    ).format(near=near, each=each, mine=all_of(filters))
+    return query, [*near_values, limit, limit, *each_values, limit, *(value for _, value in filters)]
 
 
 def _ids(

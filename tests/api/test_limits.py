@@ -178,3 +178,18 @@ def test_a_batch_with_a_foreign_flow_is_refused_as_one_with_an_unknown_flow(use:
         assert (await site.http.get(f"{V1}/runs")).json()["items"] == []
 
     as_admin(use, test)
+
+
+def test_whoever_waits_for_a_run_is_told_that_there_is_none_when_its_flow_loses_the_label(use: Use) -> None:
+    async def test(site: Site) -> None:
+        await site.flow("orders", labels=MINE)
+        run = await site.run("orders")
+        header = {"authorization": f"Bearer {await site.token(**MINE)}"}
+        waiting = asyncio.create_task(site.http.get(f"{V1}/runs/{run['id']}?wait_sec=30", headers=header))
+        while not site.desk.watchers:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        await site.flow("orders", labels=FOREIGN)
+        await site.finish(run)
+        assert (await waiting).status_code == 404
+
+    as_admin(use, test)

@@ -312,3 +312,24 @@ def test_no_list_walks_all_of_history(history_url, filters):
             assert len(rows.items) == 50 or filters.get("status") in ("CANCELLED", "FAILED", "RUNNING") or nobody
 
     asyncio.run(test())
+
+
+@pytest.mark.parametrize("status", [None, RunStatus.SUCCEEDED, RunStatus.FAILED])
+@pytest.mark.parametrize("limit", [60, 200])  # pages that the newest runs of all hold, and pages that they do not
+@pytest.mark.parametrize(("labels", "flow"), [({"kind": "rare"}, "rare"), ({"all": "yes"}, None)])
+def test_pages_of_somebody_who_is_limited_hold_what_the_flows_themselves_do(history_url, labels, flow, limit, status):
+    async def ids(conn, labels, flow):
+        found, after = [], None
+        for _ in range(4):
+            limit_to(labels)
+            page = await list_runs(conn, flow=flow, status=status, after=after, limit=limit)
+            found += [row.id for row in page.items]
+            if (after := page.next) is None:
+                break
+        return found
+
+    async def test():
+        async with await Database.open(history_url) as db, db.connection() as conn:
+            assert await ids(conn, labels, None) == await ids(conn, {}, flow)
+
+    asyncio.run(test())

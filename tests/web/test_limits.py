@@ -7,9 +7,8 @@ from typing import Any
 from uuid import UUID
 
 from automata.api.auth import declared, keeping, least_role
-from automata.store.limits import limit_to
-from automata.web.watch import CHANGED, Watch
-from tests.api.worlds import FOREIGN, MINE, STEP, Askers, Asks, World
+from automata.web.watch import OVER, Watch
+from tests.api.worlds import FOREIGN, MINE, Askers, Asks, World
 from tests.web.conftest import Site, Use, read
 
 ON = {"auth": "on", "rate_per_sec": 0}
@@ -114,17 +113,20 @@ def test_what_is_theirs_is_on_every_page_and_counted_alone(use: Use) -> None:
 
 def test_a_page_that_watches_a_run_hears_nothing_more_when_its_flow_loses_the_label(use: Use) -> None:
     async def test(site: Site) -> None:
-        site.as_(await site.token("admin"))
+        admin, limited = await site.token("admin"), await site.token(**MINE)
+        site.as_(admin)
         await site.flow("orders", labels=MINE)
         run = await site.run("orders")
-        watch = Watch(site.db, asyncio.Event(), turn_sec=0.01)
-        limit_to(MINE)
-        stream = watch.stream(UUID(run["id"]))
-        heard = [await anext(stream), await anext(stream)]
-        assert heard[1] == CHANGED
+        site.app.state.console_watch = watch = Watch(site.db, site.desk.stopping, turn_sec=0.01)
+        header = {"authorization": f"Bearer {limited}"}
+        watching = asyncio.create_task(site.http.get(f"/runs/{run['id']}/events", headers=header))
+        while UUID(run["id"]) not in watch._known:  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0.01)
         await site.flow("orders", labels=FOREIGN)
-        await site.start(run, STEP)
-        limit_to(MINE)
-        assert [piece async for piece in stream] == []
+        await site.finish(run)
+        heard = await watching
+        assert (heard.status_code, OVER in heard.content) == (200, False)
+        again = await site.http.get(f"/runs/{run['id']}/events", headers=header)
+        assert again.status_code == 404
 
     use(test, **ON)
