@@ -104,7 +104,7 @@ class TaskAttemptRow:
 
 _COLUMNS = sql.SQL(
     "SELECT runs.id, runs.flow_id, flows.name AS flow_name, runs.version_id, version.number AS version,"
-    " version.commit_sha, runs.trigger, runs.created_at, runs.created_by, runs.schedule_id, runs.scheduled_for,"
+    " version.commit_sha, runs.trigger, runs.created_at, {by} AS created_by, runs.schedule_id, runs.scheduled_for,"
     " runs.idempotency_key, runs.rerun_of, result.finished_at, result.error,"
     " 1 + coalesce(earlier.attempt, 0) AS attempt,"
     " coalesce(result.status, CASE WHEN pending.step IS NULL THEN 'RUNNING' ELSE 'PENDING' END) AS status,"
@@ -124,14 +124,28 @@ _TABLES = sql.SQL(
 )
 
 
+# A flow that is a step of a foreign one does not tell of that one's runs.
+_BY = sql.SQL(
+    "CASE WHEN runs.parent_run_id IS NULL OR EXISTS (SELECT FROM runs AS above WHERE above.id = runs.parent_run_id"
+    " AND {mine}) THEN runs.created_by ELSE 'run' END"
+)
+
+
+def _columns() -> tuple[sql.Composed, list[Any]]:
+    filters = mine("above.flow_id")
+    by = _BY.format(mine=all_of(filters)) if filters else sql.SQL("runs.created_by")
+    return _COLUMNS.format(by=by), [value for _, value in filters]
+
+
 async def get_run(conn: Connection, run_id: str | UUID) -> RunRow:
     """One run with inputs and outputs. Raises Missing."""
     async with conn.cursor(row_factory=class_row(RunRow)) as cursor:
         if id := as_uuid(run_id):
             payload = sql.SQL(", runs.inputs, result.outputs FROM runs")
             filters: Filters = [("runs.id = %s", id), *mine("runs.flow_id")]
-            query = _COLUMNS + payload + _TABLES + sql.SQL(" WHERE ") + all_of(filters)
-            await cursor.execute(query, [value for _, value in filters])
+            columns, values = _columns()
+            query = columns + payload + _TABLES + sql.SQL(" WHERE ") + all_of(filters)
+            await cursor.execute(query, [*values, *(value for _, value in filters)])
             if row := await cursor.fetchone():
                 return row
     raise Missing(f"There is no run {str(run_id)[:100]!r}.")
@@ -259,11 +273,12 @@ def listing(
     else:
         lead = by_flow if flow_id else lead
         ids, values = _ids(lead, _of(lead, flow_id), trigger, since, until, below)
+    columns, shown = _columns()
     query = sql.SQL(
         "WITH page AS MATERIALIZED ({ids} ORDER BY 1 DESC LIMIT %s)"
         " {columns} FROM page JOIN runs USING (id) {tables} ORDER BY page.id DESC"
-    ).format(ids=ids, columns=_COLUMNS, tables=_TABLES)
-    return query, [*values, limit]
+    ).format(ids=ids, columns=columns, tables=_TABLES)
+    return query, [*values, limit, *shown]
 
 
 def _of(lead: _Lead, flow_id: UUID | None) -> Filters:

@@ -163,7 +163,13 @@ class Askers:
         self.worlds += 1
         self.site.as_(self.admin)
         try:
-            return await build(self.site, f"invoices-{self.worlds}", {**MINE, "more": "yes"})
+            made = await build(self.site, f"invoices-{self.worlds}", {**MINE, "more": "yes"})
+            async with self.site.db.connection() as conn:  # and one of its runs is a step of a foreign one
+                await conn.execute(
+                    "UPDATE runs SET parent_run_id = %s, parent_step = 'x', created_by = %s WHERE id = %s",
+                    [self.foreign.runs["failed"], f"run {self.foreign.runs['failed']}", made.runs["failed"]],
+                )
+            return made
         finally:
             self.site.as_(self.limited)
 
