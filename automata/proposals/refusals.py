@@ -92,7 +92,7 @@ def refuse_unapproved(facts: Facts) -> None:
     asked, given = facts.base.approvals, len(facts.approvers)
     if given < asked:
         raise Refused(
-            f"It needs {asked} approvals of exactly this, and has {given}.",
+            f"It needs {asked} {'approval' if asked == 1 else 'approvals'} of exactly this, and has {given}.",
             code="not_approved",
             hint="A push, and a base that moved where it matters, drop approvals: ask for them again.",
         )

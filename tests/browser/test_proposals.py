@@ -54,7 +54,7 @@ def test_a_flow_is_edited_checked_approved_by_another_and_runs_as_the_next_versi
     other.get_by_role("link", name="Files").click()
     expect(other.locator(".sides tr.added", has_text="- id: wait")).to_be_visible()
     other.get_by_role("link", name="Review").click()
-    expect(other.locator("#apply-why")).to_contain_text("approvals of exactly this")
+    expect(other.locator("#apply-why")).to_contain_text("approval of exactly this")
     other.get_by_label("Comment").fill("Polite.")
     other.get_by_role("button", name="Approve").click()
     expect(other.get_by_text("1 of 1 approval")).to_be_visible()

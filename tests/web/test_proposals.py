@@ -107,8 +107,8 @@ def test_a_branch_is_checked_approved_by_another_and_applied_with_every_reason_o
 
         await be(site, "reviewer")
         shown = await page(site, one)
-        assert "It cannot be applied now: It needs 1 approvals of exactly this, and has 0." in shown.text
-        assert "It needs 1 approvals" in (await send(site, f"{one}/apply", head=head)).text
+        assert "It cannot be applied now: It needs 1 approval of exactly this, and has 0." in shown.text
+        assert "It needs 1 approval of" in (await send(site, f"{one}/apply", head=head)).text
         assert "is at" in (await send(site, f"{one}/review", verdict="approve", head="0" * 40)).text
         answer = await send(site, f"{one}/review", verdict="approve", head=head, comment=f"fine {HOSTILE}")
         assert "Approved." in answer.text
