@@ -26,6 +26,7 @@ from automata.store.overview import (
     queue_depth,
     tally,
 )
+from automata.store.presence import Process, list_processes
 from automata.store.schedules import ScheduleRow, next_schedules
 from automata.web.charts import Stack, stack
 from automata.web.fresh import Fresh
@@ -35,6 +36,7 @@ from automata.web.page import router as pages
 FRESH_SEC, STALE_SEC = 5.0, 60.0  # of the counts: read again past the first, never shown past the second
 SPANS = {"1h": (60, 60), "24h": (3600, 24), "7d": (6 * 3600, 28)}  # seconds of a bucket, buckets
 SHOWN_FIRES, SHOWN_FAILING = 8, 8
+WORKER = "worker"  # among the parts of a process
 MOST_COUNTS = 300  # figures that are kept: of each span for each limit; of more askers the oldest are read again
 Span = Annotated[Literal["1h", "24h", "7d"], Query()]
 
@@ -112,8 +114,11 @@ async def live(request: Request, span: Span = "24h") -> Response:
 async def _shown(request: Request, span: str) -> dict[str, Any]:
     desk = Desk.of(request)
     whole = limited_to() is None
-    figures, fires, synced = await asyncio.gather(
-        _counts(request, desk).get(span), _fires(desk.db), sources(desk) if whole else _nothing()
+    figures, fires, synced, processes = await asyncio.gather(
+        _counts(request, desk).get(span),
+        _fires(desk.db),
+        sources(desk) if whole else _nothing(),
+        _processes(desk.db) if whole else _nothing(),
     )
     return {
         "whole": whole,
@@ -123,6 +128,8 @@ async def _shown(request: Request, span: str) -> dict[str, Any]:
         "most_letters": MOST_LETTERS,
         "fires": fires,
         "sources": synced,
+        "processes": processes,
+        "workers": sum(one.alive and WORKER in one.parts for one in processes),
         "troubles": {name: trouble for name, trouble in desk.health().items() if trouble and whole},
     }
 
@@ -135,8 +142,13 @@ def _counts(request: Request, desk: Desk) -> Counts:
     return counts
 
 
-async def _nothing() -> list[dict[str, Any]]:
+async def _nothing() -> list[Any]:
     return []
+
+
+async def _processes(db: Database) -> list[Process]:
+    async with db.connection() as conn:
+        return await list_processes(conn)
 
 
 async def _fires(db: Database) -> list[ScheduleRow]:

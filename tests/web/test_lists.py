@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from uuid import uuid4
+
 import pytest
 
+from automata.store.presence import beat
 from automata.store.sync import ensure_source
 from tests.web.conftest import Site, Use, read
 
@@ -173,6 +176,23 @@ def test_the_overview_names_the_troubles_of_this_process(use: Use) -> None:
         assert f"worker: fell over {HOSTILE}" in page.text
         assert "1 trouble" in page.text
         assert "scheduler" not in page.text
+
+    use(test)
+
+
+def test_the_overview_shows_which_processes_are_up_and_counts_the_workers(use: Use) -> None:
+    async def test(site: Site) -> None:
+        assert "Workers alive 0" in read(await site.http.get("/")).text
+        async with site.db.connection() as conn:
+            await beat(conn, uuid4(), "one:1", ["orchestrator", "worker"], ["default"], 500, "1.0")
+            await beat(conn, uuid4(), f"two:2{HOSTILE}", ["worker"], ["default"], 70, "1.0")
+            await beat(conn, silent := uuid4(), "three:3", ["worker"], ["default"], 500, "1.0")
+            await conn.execute("UPDATE processes SET seen_at = now() - interval '1 minute' WHERE id = %s", [silent])
+        text = read(await site.http.get("/")).text
+        assert "Workers alive 2" in text
+        assert "orchestrator, worker one:1 · 1.0 alive 500" in text
+        assert f"worker two:2{HOSTILE} · 1.0 alive 70" in text
+        assert "worker three:3 · 1.0 silent 500 1 min ago" in text
 
     use(test)
 
