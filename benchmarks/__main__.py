@@ -149,9 +149,9 @@ def _fresh_database(url: str) -> str:
 
 
 @contextlib.contextmanager
-def _server(url: str, profile: Path | None = None) -> Iterator[tuple[psutil.Process, str]]:
+def _server(url: str, profile: Path | None = None, *role: str) -> Iterator[tuple[psutil.Process, str]]:
     watched = ["-m", "cProfile", "-o", str(profile)] if profile else []
-    words = [sys.executable, *watched, "-m", "benchmarks.server", url]
+    words = [sys.executable, *watched, "-m", "benchmarks.server", url, *role]
     process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:

@@ -37,7 +37,7 @@ LISTS = {"newest runs": {}, "of one flow": {"flow": "past-7"}, "failed ones": {"
 LOOKS = 20
 STATEMENTS = ("claim", "hand_over", "finish", "advance_take", "advance_load", "finish_runs", "next_due")
 # What pg_stat_statements may have replaced: a statement that it saw being parsed has no constants any more.
-VARIABLE = re.compile(r"%\(\w+\)s|'[^']*'|\b(?:\d+|NULL|true|false|epoch)\b")
+VARIABLE = re.compile(r"%\(\w+\)s|E?'[^']*'|\b(?:\d+|NULL|true|false|epoch)\b")
 
 
 @dataclass

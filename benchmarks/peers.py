@@ -21,7 +21,7 @@ from benchmarks import counters
 
 PLACE = Path("build/peers")
 PEERS = {"dbos": "dbos==3.4.0", "procrastinate": "procrastinate==3.10.0"}
-WORKS = {"one-step": (500, 1), "chain": (100, 10), "idle": (100, 1)}  # name -> (runs at scale 1, steps of a run)
+WORKS = {"one-step": (500, 1), "chain": (100, 10), "idle": (40, 1)}  # name -> (runs at scale 1, steps of a run)
 ANSWER_SEC = 300
 
 

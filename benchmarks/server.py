@@ -1,6 +1,7 @@
 """The system under test: everything in one process, as `automata up` runs it, with a step type that does nothing.
 
-Usage: python -m benchmarks.server DATABASE_URL. Prints the API's address on the first line of its output.
+Usage: python -m benchmarks.server DATABASE_URL [first|helper]. Prints its address on the first line of its output.
+`first` and `helper` are the processes of a crew that rings through PostgreSQL; only the first has an API.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 import uvloop
 
 from automata.api.app import create_app
-from automata.services.process import Running, serve
+from automata.services.process import ALL, API, ORCHESTRATOR, WORKER, Running, serve
 from automata.settings import Settings
 from automata.steps.contract import Outcome, StepContext
 
@@ -46,4 +47,6 @@ async def announce(running: Running) -> None:
 
 if __name__ == "__main__":
     settings = Settings(port=0, allow_loopback=True)
-    uvloop.run(serve(settings, sys.argv[1], create_app, on_ready=announce, types={"noop": Noop(), "nap": Nap()}))
+    types = {"noop": Noop(), "nap": Nap()}
+    parts = {"first": {API, ORCHESTRATOR, WORKER}, "helper": {ORCHESTRATOR, WORKER}}.get("".join(sys.argv[2:]), ALL)
+    uvloop.run(serve(settings, sys.argv[1], create_app, parts=parts, on_ready=announce, types=types))
