@@ -7,8 +7,8 @@ MAKEFLAGS += --no-print-directory
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-# Tests wait for processes and the disk more than they compute: two at a time is what two cores bear.
-TEST_WORKERS ?= 2
+# Tests wait for processes and the disk as much as they compute: three at a time keep two cores busy.
+TEST_WORKERS ?= 3
 ARGS ?=
 # What `make up` or `make nodes` started, unless you name a database of your own.
 STACK := if [ -z "$${AUTOMATA_DATABASE_URL:-}" ] && [ -f build/stack/env ]; then set -a; . build/stack/env; set +a; fi;
