@@ -321,8 +321,8 @@ def test_compiling_takes_time_in_proportion_to_the_steps() -> None:
 def test_a_wide_parallel_compiles_in_linear_time() -> None:
     wide = fan("fan", {f"b{i}": [step(f"s{i}", config={"url": "/{{ .inputs.id }}"})] for i in range(10_000)})
     end = step("end", "fan", type="transform", config={"mappings": {"all": "{{ .steps.fan.outputs }}"}})
-    begin = time.perf_counter()
+    begin = time.process_time()
     made = plan(end, wide)
-    assert time.perf_counter() - begin < 2
+    assert time.process_time() - begin < 2
     assert len(made.steps["end"].reads) == 10_001
     assert list(made.steps)[-1] == "end"

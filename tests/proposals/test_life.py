@@ -72,7 +72,7 @@ def test_a_push_drops_what_was_said_of_another_commit(use: Use, repo: Repo) -> N
         desk = await site.desk()
         one = await desk.find("fix")
         assert (one.state, one.checks, one.approvers) == ("PENDING_REVIEW", "stale", [])
-        with pytest.raises(Refused, match="needs 1 approvals"):
+        with pytest.raises(Refused, match="needs 1 approval"):
             await desk.apply("fix")
 
     use(scenario)
