@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -28,7 +29,10 @@ from automata.api.entrance import COOKIE, Entrance
 from automata.errors import Usage
 from automata.git.branches import Person
 from automata.settings import Settings
+from automata.sync.reconcile import sync_once
+from automata.sync.source import Source
 from automata.web.oidc import COOKIE as PENDING
+from tests.proposals.repo import Repo, text
 from tests.web.conftest import Site, Use, read
 from tests.web.idp import ADA, WELL_KNOWN, Idp
 
@@ -163,7 +167,9 @@ def test_an_answer_counts_once_and_only_for_the_browser_and_the_sign_in_that_it_
         kept = jar[PENDING]
         cases = {
             "no cookie": ("", back),
-            "made up": ("x.1.%2F!x", back),
+            "made up": ("x.1./", back),
+            "no parts": ("x", back),
+            "no moment": ("x.y./", back),
             "altered": (kept.replace("/runs", "/admin"), back),
             "no state": (kept, back.replace("state=", "other=")),
             "another state": (kept, back.replace("state=", "state=x")),
@@ -354,6 +360,9 @@ def test_what_the_provider_refuses_is_said_and_what_it_did_not_say_is_not_believ
         ):
             idp.says = says
             await refused(site, await sign_in(site, idp), 403, words)
+        idp.says, idp.about = {}, {"authorization_response_iss_parameter_supported": True}
+        site.desk.entrance.provider = Provider(site.desk.entrance.provider.config)
+        await refused(site, await sign_in(site, idp), 403, "another provider")
         idp.says = {"iss": idp.issuer}
         assert (await sign_in(site, idp)).status_code == 303
 
@@ -413,6 +422,35 @@ def test_what_a_person_does_bears_their_name_and_their_mail(use: Use, idp: Idp) 
         assert "~" in me["name"]
 
     use(test, **idp.settings())
+
+
+def test_a_reviewer_of_the_provider_approves_but_not_what_bears_their_mail(use: Use, idp: Idp, tmp_path: Path) -> None:
+    repo = Repo.made(tmp_path)
+
+    async def test(site: Site) -> None:
+        await sync_once(site.db, Source(str(repo.bare)))
+        site.as_(await site.token("author", name="laptop", mail="Ada@Example.com"))
+        body = {"branch": "fix", "files": {"flows/orders.yaml": text("orders", 2)}, "message": "x"}
+        answer = await site.http.post("/api/v1/proposals", json=body)
+        assert answer.status_code == 201, answer.text
+        here = f"/api/v1/proposals/{answer.json()['number']}"
+        assert (await site.http.post(f"{here}/submit", json={})).status_code == 200
+        del site.http.headers["authorization"]
+
+        async def approve() -> httpx.Response:
+            assert (await sign_in(site, idp)).status_code == 303
+            token = (await site.http.get(ME)).json()["csrf_token"]
+            return await site.http.post(f"{here}/approve", json={}, headers={"x-csrf-token": token})
+
+        answer = await approve()
+        assert (answer.status_code, answer.json()["code"]) == (409, "own_proposal")
+        idp.person |= {"sub": "grace-1", "email": "grace@example.com"}
+        answer = await approve()
+        assert answer.status_code == 200, answer.text
+        name = f"oidc:{idp.issuer.removeprefix('http://')}:grace-1"
+        assert f"{name} <grace@example.com>" in str((await site.http.get(here)).json())
+
+    use(test, **idp.settings(repo=str(repo.bare), data_dir=str(tmp_path)))
 
 
 GOOD = {
