@@ -28,7 +28,7 @@ from automata.access.provider import MAX_BYTES, Provider, provider_of
 from automata.api.entrance import COOKIE, Entrance
 from automata.errors import Usage
 from automata.git.branches import Person
-from automata.settings import Settings
+from automata.settings import Settings, load
 from automata.sync.reconcile import sync_once
 from automata.sync.source import Source
 from automata.web.oidc import COOKIE as PENDING
@@ -503,6 +503,13 @@ def test_settings_that_are_whole_are_read(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setitem(sys.modules, "authlib.oauth2.auth", None)
     with pytest.raises(Usage, match=re.escape("automata[oidc]")):
         provider_of(found)
+
+
+def test_roles_come_from_a_variable_and_values_with_commas_from_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "automata.yaml"
+    file.write_text("oidc_roles:\n  CN=ops,DC=example: admin\n  staff: viewer\n")
+    assert load({"AUTOMATA_CONFIG": str(file)}).oidc_roles == ("CN=ops,DC=example=admin", "staff=viewer")
+    assert load({"AUTOMATA_OIDC_ROLES": "staff=viewer, ops=admin"}).oidc_roles == ("staff=viewer", "ops=admin")
 
 
 def test_a_claim_that_people_may_write_themselves_gives_no_role() -> None:
