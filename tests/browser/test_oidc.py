@@ -10,6 +10,7 @@ from pathlib import Path
 from playwright.sync_api import Browser, expect
 
 from automata.cli.demo.children import Child
+from tests.browser.looks import look
 from tests.web.idp import CLIENT_ID, CLIENT_SECRET, Idp
 
 
@@ -57,6 +58,7 @@ def test_a_person_signs_in_with_the_provider_and_out_again(
         page.get_by_role("link", name="Sign in with Example").click()
         page.get_by_role("link", name="Go on as Ada").click()
         expect(page.get_by_role("alert")).to_contain_text("Example knows you as ada@example.com")
+        assert look(page, "sign-in-refused") == []
         assert [one for one in troubles if url in one and "403" not in one] == []  # the double has no icon
         assert idp.faults == []
         context.close()
