@@ -37,6 +37,7 @@ __all__ = ["EgressPolicy", "HttpTransport", "Lookup", "TransportLimits"]
 Lookup = Callable[[str, int], Awaitable[list[str]]]
 
 MAX_HEADER_BYTES = 32 * 1024
+MAX_FINE = 1_000  # hosts and ports whose names the policy has found no fault with
 MAX_NARROWED = 64  # versions that run at one time have few different lists
 # aiohttp warns about larger bodies given as bytes; a BytesIO it writes in pieces.
 PIECEWISE_BYTES = 512 * 1024
@@ -80,6 +81,7 @@ class HttpTransport:
         self._owns_lookup = lookup is None
         self._retired: list[HttpTransport] = []
         self._closing: set[asyncio.Task[None]] = set()
+        self._fine: set[tuple[str, int]] = set()
         self._narrowed: dict[tuple[tuple[str, ...], tuple[str, ...]], HttpTransport] = {}
 
     async def send(self, request: HttpRequest) -> HttpResponse:
@@ -129,7 +131,14 @@ class HttpTransport:
             url = parse_url(request.url)
         except ValueError as error:
             raise TransportError("bad_config", f"`url`: {error}") from None
-        self.policy.vet_host(url.raw_host or "", url.port or 0)
+        place = (url.raw_host or "", url.port or 0)
+        if (
+            place not in self._fine
+        ):  # a policy's answer to a name never changes; addresses are judged at each connection
+            self.policy.vet_host(*place)
+            if len(self._fine) >= MAX_FINE:
+                self._fine.clear()
+            self._fine.add(place)
         return url
 
     async def _exchange(self, request: HttpRequest, url: URL) -> HttpResponse:

@@ -13,6 +13,7 @@ from psycopg.rows import class_row
 
 from automata.store.database import Connection
 from automata.store.limits import also, limited_to
+from automata.store.queue import columns
 
 MOST_RUNS = 1_000
 
@@ -53,19 +54,18 @@ class RecordedRun:
     given: dict[str, Any] = field(default_factory=dict)
 
 
+_KEPT = ("run_id", "step", "attempt", "exchanges")
+
+
 async def keep(conn: Connection, kept: Sequence[Kept]) -> None:
     """Store exchanges; what was stored of the same attempt before stays."""
     if not kept:
         return
     await conn.execute(
         "INSERT INTO recordings (run_id, step, attempt, exchanges)"
-        " SELECT * FROM unnest(%s::uuid[], %s::text[], %s::int[], %s::json[]) ON CONFLICT DO NOTHING",
-        [
-            [one.run_id for one in kept],
-            [one.step for one in kept],
-            [one.attempt for one in kept],
-            [one.exchanges for one in kept],
-        ],
+        " SELECT * FROM unnest(%(run_id)s::uuid[], %(step)s::text[], %(attempt)s::int[], %(exchanges)s::json[])"
+        " ON CONFLICT DO NOTHING",
+        columns(_KEPT, [(one.run_id, one.step, one.attempt, one.exchanges) for one in kept]),
     )
 
 

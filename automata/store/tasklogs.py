@@ -11,6 +11,7 @@ from psycopg.rows import class_row
 
 from automata.store.database import Connection
 from automata.store.pages import Page, bad_cursor, clamp, decode, page
+from automata.store.queue import columns
 
 MAX_ATTEMPT = 2**31 - 1
 
@@ -32,9 +33,9 @@ async def keep(conn: Connection, logs: Sequence[TaskLog]) -> None:
         return
     await conn.execute(
         "INSERT INTO task_logs (run_id, step, attempt, lines)"
-        " SELECT * FROM unnest(%s::uuid[], %s::text[], %s::int[], %s::json[])"
+        " SELECT * FROM unnest(%(run_id)s::uuid[], %(step)s::text[], %(attempt)s::int[], %(lines)s::json[])"
         " ON CONFLICT (run_id, step, attempt) DO UPDATE SET lines = excluded.lines",
-        [*map(list, zip(*sorted(last), strict=True)), [last[key] for key in sorted(last)]],
+        columns(("run_id", "step", "attempt", "lines"), [(*key, last[key]) for key in sorted(last)]),
     )
 
 
