@@ -30,6 +30,8 @@ _PATTERN_MEMORY = 256 * 1024 * 1024
 # What clients leave unquoted in a path, in a query (yarl, browsers), and nowhere.
 _SAFE = ("", "/", "-._~!$&'()*+,;=:@", "/-._~!$&'()*+,;=:@", "/?:@-._~!$'()*,", "/?:@-._~!$'()*,;+")
 _ESCAPED = re.compile(r"%[0-9A-F]{2}")
+# A service that echoes a body as a text, which itself holds JSON as a text: each escapes quotes and backslashes anew.
+_ESCAPED_DEEP = 3
 
 
 def masker(secrets: Mapping[str, str]) -> Mask:
@@ -103,9 +105,12 @@ def _forms(value: str) -> Iterator[str]:
         return
     yield value
     yield from _quoted(value)
-    for text in (json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]):
-        yield text
-        yield text.replace("/", "\\/")
+    for ascii_only in (True, False):
+        text = value
+        for _ in range(_ESCAPED_DEEP):
+            text = json.dumps(text, ensure_ascii=ascii_only)[1:-1]
+            yield text
+            yield text.replace("/", "\\/")
     yield from (ascii(value)[1:-1], repr(value)[1:-1], html.escape(value), html.escape(value, quote=False))
     raw = value.encode(errors="surrogateescape")
     for shift in range(3):

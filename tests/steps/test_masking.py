@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
+import json
+
+import pytest
+
 from automata.steps.contract import HttpRequest
-from automata.steps.masking import MAX_BODY_CHARS, MAX_MESSAGE_CHARS, cut_message, describe_request, mask_tree
+from automata.steps.masking import (
+    MAX_BODY_CHARS,
+    MAX_MESSAGE_CHARS,
+    cut_message,
+    describe_request,
+    mask_tree,
+    masker_of,
+)
 
 
 def hide(text: str) -> str:
@@ -31,3 +42,15 @@ def test_nesting_as_deep_as_json_may_be_is_masked() -> None:
     for _ in range(254):
         deep = [deep]
     assert "hunter2" not in str(mask_tree(deep, hide))
+
+
+@pytest.mark.parametrize("layers", [1, 2, 3])
+def test_a_secret_with_quotes_in_json_inside_json_is_masked(layers: int) -> None:
+    text = 'pa"ss\\wo\nrd é'
+    mask = masker_of([text])
+    for ascii_only in (True, False):
+        told = text
+        for _ in range(layers):
+            told = json.dumps({"told": told}, ensure_ascii=ascii_only)
+        assert "***" in mask(told)
+        assert "wo" not in mask(told)
