@@ -267,9 +267,8 @@ def work(scene: Scene, api: Member, token: str, home: Path, env: dict[str, str])
         listed = lambda what: client.get(f"/api/v1/{what}").json()["items"]  # noqa: E731
         until(lambda: any(one["error"] for one in listed("notifications")), "a notification was refused")
         known = {"name": ["canary", "fails"], "run_id": scene.runs, "step": ["send", "moved", "later"]}
-        for what in ("notifications", "dead-letters", "tokens", "sync"):
-            with contextlib.suppress(KeyError):
-                known[what] = [str(one["id"]) for one in listed(what)]
+        for what in ("notifications", "dlq", "tokens", "sync"):
+            known[what] = [str(one["id"]) for one in listed(what)]
         scene.places |= dict(answers(client, known))
     with httpx.Client(base_url=api.address, timeout=30) as person:
         answer = person.post("/sign-in", json={"token": token})
@@ -319,6 +318,7 @@ def test_every_kind_of_place_holds_what_travelled_beside_them(scene: Scene) -> N
     assert searched["page"] >= 30, searched
     kinds = {place.split(" ")[0] for place in marked}
     assert kinds >= {"table", "GET", "page", "automata"}, sorted(kinds)
+    assert any(place.startswith("GET /api/v1/dlq/") for place in marked), sorted(marked)
     assert scene.runs[0].encode() in scene.places["broker"]
     assert b"run canary" in scene.places["traces"]
     assert b"on-call" in scene.places["log of worker"]
