@@ -7,7 +7,9 @@ import re
 import pytest
 
 from automata.access.sessions import LEAST_SECRET
+from automata.api.auth import declared, least_role
 from automata.api.entrance import COOKIE, SECURE, Entrance
+from automata.api.guard import SAFE
 from automata.api.signin import onward
 from automata.errors import Usage
 from automata.settings import Settings
@@ -208,3 +210,23 @@ def test_headers_of_a_request_do_not_get_into_the_answer_or_the_log_of_changes(u
 def test_a_secret_for_cookies_that_is_short_is_refused():
     with pytest.raises(Usage, match="SESSION_SECRET"):
         Entrance.of(None, Settings(session_secret="short"))
+
+
+def test_no_changing_route_of_the_api_is_taken_by_cookie_without_its_token_or_from_elsewhere(use):
+    async def test(site):
+        me = await sign_in(site)
+        own = {"x-csrf-token": me["csrf_token"]}
+        asked = 0
+        for path, methods, roles in declared(site.app):
+            if not path.startswith(V1) or least_role(roles) is None:
+                continue
+            for method in set(methods) - SAFE:
+                where = re.sub(r"\{\w+(:\w+)?\}", "1", path)
+                for headers in ({}, {"x-csrf-token": "guessed"}, own | {"origin": "https://evil.example"}):
+                    answer = await site.http.request(method, where, json={}, headers=headers)
+                    assert answer.status_code == 403, (method, path, headers)
+                    assert answer.json()["code"] in ("bad_csrf_token", "cross_site"), (method, path, headers)
+                asked += 1
+        assert asked >= 35
+
+    use(test, **ON)
