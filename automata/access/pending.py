@@ -19,7 +19,7 @@ from urllib.parse import quote, unquote
 from automata.access.secret import digest
 from automata.access.sessions import Sessions
 from automata.store.database import Database
-from automata.store.sessions import spend
+from automata.store.sessions import use_once
 
 LIVES = timedelta(minutes=10)
 MAX_PATH = 1_000  # characters of where to go on; a longer one is forgotten, for cookies are small
@@ -56,7 +56,7 @@ async def resume(sessions: Sessions, cookie: str, state: str) -> Pending | None:
 async def use_up(db: Database, pending: Pending) -> bool:
     """True for the first of all that come back with this one."""
     async with db.transaction() as conn:
-        return await spend(conn, digest(pending.state), 2 * LIVES)
+        return await use_once(conn, digest(pending.state), 2 * LIVES)
 
 
 async def _made(sessions: Sessions, cookie: str) -> Pending:

@@ -24,7 +24,7 @@ from automata.access.secret import digest
 from automata.access.tokens import Tokens
 from automata.errors import Usage
 from automata.store import sessions as store
-from automata.store.audit import Actor, Deed, record
+from automata.store.audit import Actor, AuditEvent, record_change_by
 from automata.store.database import Database
 from automata.store.sessions import SessionRow
 
@@ -101,7 +101,7 @@ class Sessions:
                 basis=None if principal.token_id else self._basis,
             )
             told = {"name": principal.name, **(facts or {})}
-            await record(conn, actor, Deed("session.open", f"session/{id}", None, told))
+            await record_change_by(conn, actor, AuditEvent("session.open", f"session/{id}", None, told))
         self.clear()
         return Session(id, principal, cookie=_signed(bits, secret))
 
@@ -128,7 +128,7 @@ class Sessions:
     async def sign_out(self, session: Session, actor: Actor) -> None:
         async with self._db.transaction() as conn:
             await store.end_session(conn, session.id)
-            await record(conn, actor, Deed("session.end", f"session/{session.id}"))
+            await record_change_by(conn, actor, AuditEvent("session.end", f"session/{session.id}"))
         self.clear()
 
     async def csrf_token(self, session: Session) -> str:

@@ -14,7 +14,7 @@ from automata.access.remembered import HOLD_SEC, Remembered
 from automata.access.secret import digest, is_token, mint
 from automata.errors import Invalid, Usage
 from automata.store import tokens as store
-from automata.store.audit import Actor, Deed, record
+from automata.store.audit import Actor, AuditEvent, record_change_by
 from automata.store.database import Connection, Database
 from automata.store.tokens import TokenRow
 
@@ -99,7 +99,7 @@ async def issue(conn: Connection, actor: Actor, wanted: Wanted) -> tuple[str, To
         lives=timedelta(days=wanted.days),
         by=actor.name,
     )
-    await record(conn, actor, Deed("token.create", f"token/{row.name}", None, facts(row)))
+    await record_change_by(conn, actor, AuditEvent("token.create", f"token/{row.name}", None, facts(row)))
     return text, row
 
 
@@ -107,7 +107,7 @@ async def revoke(conn: Connection, actor: Actor, key: str) -> TokenRow:
     """Twice is fine. Raises Missing."""
     row = await store.find_token(conn, key)
     if await store.revoke_token(conn, row.id):
-        await record(conn, actor, Deed("token.revoke", f"token/{row.name}", facts(row), None))
+        await record_change_by(conn, actor, AuditEvent("token.revoke", f"token/{row.name}", facts(row), None))
     return await store.find_token(conn, str(row.id))
 
 
@@ -117,7 +117,7 @@ async def rotate(conn: Connection, actor: Actor, key: str, days: int = DEFAULT_D
     Wanted(before.name, Role.read(before.role), before.mail, before.labels, days)
     text = mint()
     row = await store.rotate_token(conn, before.id, digest(text), timedelta(days=days))
-    await record(conn, actor, Deed("token.rotate", f"token/{row.name}", facts(before), facts(row)))
+    await record_change_by(conn, actor, AuditEvent("token.rotate", f"token/{row.name}", facts(before), facts(row)))
     return text, row
 
 

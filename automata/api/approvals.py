@@ -16,8 +16,8 @@ from automata.api.shapes import ApprovalAnswer, ApprovalRequest, Listing
 from automata.api.wire import V1, Json
 from automata.broker.contract import RUNS_PENDING
 from automata.errors import Missing
-from automata.store.approvals import ApprovalRow, decide, list_open
-from automata.store.audit import Deed, note
+from automata.store.approvals import ApprovalRow, decide_approval, list_open
+from automata.store.audit import AuditEvent, record_change
 from automata.store.flows import as_uuid
 
 router = APIRouter(prefix=V1, tags=["approvals"])
@@ -52,9 +52,11 @@ async def decide_on(desk: Desk, run_id: str, step: str, approved: bool, by: str,
     if run is None or len(step) > 1000 or not step.isprintable():
         raise Missing(f"There is no run {run_id[:60]!r}." if run is None else "There is no such step.")
     async with desk.db.transaction() as conn:
-        full = await decide(conn, run, step, approved, by, comment)
-        deed = Deed("approval.decide", f"run/{run}", None, {"step": full, "approved": approved, "comment": comment})
-        await note(conn, deed)
+        full = await decide_approval(conn, run, step, approved, by, comment)
+        deed = AuditEvent(
+            "approval.decide", f"run/{run}", None, {"step": full, "approved": approved, "comment": comment}
+        )
+        await record_change(conn, deed)
     desk.broker.ring(RUNS_PENDING, [str(run)])
     return full
 

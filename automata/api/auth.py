@@ -19,8 +19,8 @@ from automata.api.desk import Desk
 from automata.api.entrance import actor_of
 from automata.api.refusals import Forbidden
 from automata.settings import Settings
-from automata.store.audit import Actor, act
-from automata.store.limits import limit_to
+from automata.store.audit import Actor, set_actor
+from automata.store.visibility import set_viewer_labels
 
 _MARK, _KEEPS = "automata_least_role", "automata_keeps_to_limits"
 Said = TypeVar("Said", bound=str | None)
@@ -59,7 +59,7 @@ def by_whom(request: Request, said: Said) -> Said | str:
 def needs(role: Role, *, limits: bool = False, unless: Callable[[Settings], bool] | None = None) -> Any:
     """A route's dependency: 401 for whoever is unknown, 403 (`forbidden`) for whoever has less than `role`.
 
-    `limits`: all that the route reads and changes keeps to the flows of whoever is limited to some (store/limits.py).
+    `limits`: the route reads and changes only flows that the caller may see (store/visibility.py).
     Any other refuses them, so a route that nobody thought about tells them nothing. `unless` is a setting that opens it
     to all.
     """
@@ -68,15 +68,15 @@ def needs(role: Role, *, limits: bool = False, unless: Callable[[Settings], bool
         desk = Desk.of(request)
         if unless and unless(desk.settings):
             desk.entrance.pass_by(request)
-            limit_to({})
+            set_viewer_labels({})
             return
         found = await desk.entrance.admit(request)
-        act(actor_of(request))
+        set_actor(actor_of(request))
         if found.role < role:
             raise Forbidden(f"This takes the role {role.word}, and {found.name} is a {found.role.word}.")
         if found.labels and not limits:
             raise Forbidden(f"This is about all flows, and {found.name} is limited to some.", code="limited")
-        limit_to(found.labels)
+        set_viewer_labels(found.labels)
 
     setattr(check, _MARK, role)
     setattr(check, _KEEPS, limits)
@@ -88,7 +88,7 @@ def anyone() -> Any:
 
     async def check(request: Request) -> None:
         Desk.of(request).entrance.pass_by(request)
-        limit_to({})
+        set_viewer_labels({})
 
     setattr(check, _MARK, None)
     return Depends(check)

@@ -22,12 +22,12 @@ from automata.api.shapes import BulkAnswer, BulkLetters, DeadLetterAnswer, Page,
 from automata.api.wire import V1, Json
 from automata.broker.contract import RUNS_PENDING
 from automata.errors import Missing
-from automata.store.audit import Deed, no_entry, note
+from automata.store.audit import AuditEvent, record_change, skip_audit
 from automata.store.deadletters import (
     MAX_ID,
-    Batch,
+    DeadLetterBatch,
+    DeadLetterFilter,
     DeadLetterRow,
-    Filter,
     State,
     count_open,
     discard_batch,
@@ -39,8 +39,8 @@ from automata.store.deadletters import (
     retry_letter,
     retry_letters,
 )
-from automata.store.pages import Page as ListPage
-from automata.store.pages import decode, encode
+from automata.store.pagination import Page as ListPage
+from automata.store.pagination import decode, encode
 
 States = Annotated[Literal["open", "retried", "discarded", "all"], Query(description="Those that wait, unless named.")]
 Action = Literal["retry", "discard"]
@@ -62,7 +62,7 @@ async def index(
 ) -> Response:
     """Dead letters, the newest first; `since` is included, `until` is not."""
     desk = Desk.of(request)
-    filter = Filter(flow or None, code or None, run_id, since, until)
+    filter = DeadLetterFilter(flow or None, code or None, run_id, since, until)
     found = await letters_of(desk, filter, state, cursor, limit)
     return Json(page_of(found, found.items))
 
@@ -136,7 +136,7 @@ def letter_id_of(text: str) -> int:
 
 
 async def letters_of(
-    desk: Desk, filter: Filter, state: str, cursor: str | None, limit: int
+    desk: Desk, filter: DeadLetterFilter, state: str, cursor: str | None, limit: int
 ) -> ListPage[dict[str, Any]]:
     """A page of letters as DeadLetterAnswer says, the newest first. Raises Missing for an unknown flow, Invalid."""
     after = cursor_of(cursor, 1, number=True)
@@ -157,7 +157,7 @@ async def retry_one(desk: Desk, id: int, by: str | None) -> UUID:
     """Have the run go on at a letter's step; the run's id. Raises as `retry_letter` does."""
     async with desk.db.transaction() as conn:
         reopened = await retry_letter(conn, id, by)
-        await note(conn, Deed("letter.retry", f"letter/{id}", None, {"run": str(reopened.run_id)}))
+        await record_change(conn, AuditEvent("letter.retry", f"letter/{id}", None, {"run": str(reopened.run_id)}))
     desk.broker.ring(RUNS_PENDING, [str(reopened.run_id)])
     return reopened.run_id
 
@@ -166,44 +166,44 @@ async def discard_one(desk: Desk, id: int, by: str | None) -> None:
     """Raises as `discard_letter` does."""
     async with desk.db.transaction() as conn:
         await discard_letter(conn, id, by)
-        await note(conn, Deed("letter.discard", f"letter/{id}"))
+        await record_change(conn, AuditEvent("letter.discard", f"letter/{id}"))
 
 
-async def settle_these(desk: Desk, action: Action, ids: Sequence[int], by: str | None) -> Batch:
+async def settle_these(desk: Desk, action: Action, ids: Sequence[int], by: str | None) -> DeadLetterBatch:
     """Retry or discard letters; those in no state for it are left, and counted by the difference."""
     async with desk.db.transaction() as conn:
         made = await (retry_letters if action == "retry" else discard_letters)(conn, ids, by)
-        await note(conn, _deed(action, {"letters": list(ids)}, made))
+        await record_change(conn, _deed(action, {"letters": list(ids)}, made))
     desk.broker.ring(RUNS_PENDING, [str(id) for id in made.runs])
     return made
 
 
 async def settle_many(
-    desk: Desk, action: Action, filter: Filter, cursor: str | None, limit: int, by: str | None
-) -> tuple[Batch, str | None]:
+    desk: Desk, action: Action, filter: DeadLetterFilter, cursor: str | None, limit: int, by: str | None
+) -> tuple[DeadLetterBatch, str | None]:
     """One transaction's worth of the open letters that `filter` finds, with the cursor of what is left."""
     cursor = cursor_of(cursor, 1, number=True)
     after = min(int(decode(cursor, 1)[0]), MAX_ID) if cursor else 0
     async with desk.db.transaction() as conn:
         made = await (retry_batch if action == "retry" else discard_batch)(conn, filter, after, limit, by)
         chosen = {name: value for name, value in asdict(filter).items() if value is not None}
-        await note(conn, _deed(action, {"filter": chosen, "after": after}, made))
+        await record_change(conn, _deed(action, {"filter": chosen, "after": after}, made))
     desk.broker.ring(RUNS_PENDING, [str(id) for id in made.runs])
     return made, encode([str(made.after)]) if made.after else None
 
 
-def _deed(action: Action, which: dict[str, Any], made: Batch) -> Deed:
+def _deed(action: Action, which: dict[str, Any], made: DeadLetterBatch) -> AuditEvent:
     """Of many letters at once: which were meant, and what became of them."""
-    return Deed(f"letter.{action}", "letters", which, {"done": made.done, "of": made.chosen, "runs": made.runs})
+    return AuditEvent(f"letter.{action}", "letters", which, {"done": made.done, "of": made.chosen, "runs": made.runs})
 
 
 async def _many(request: Request, action: Action) -> Response:
     desk = Desk.of(request)
     asked = await read_model(request, BulkLetters)
-    filter = Filter(asked.flow, asked.code, asked.run_id, asked.since, asked.until)
+    filter = DeadLetterFilter(asked.flow, asked.code, asked.run_id, asked.since, asked.until)
     say_what(asked, filter)
     if asked.dry_run:
-        no_entry()
+        skip_audit()
         async with desk.db.connection() as conn:
             groups = await count_open(conn, filter)
         return Json(counted([(group.flow, group.code, group.count) for group in groups]))

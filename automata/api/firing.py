@@ -27,9 +27,9 @@ from automata.api.wire import V1, Json
 from automata.broker.contract import RUNS_PENDING
 from automata.engine.schedule import due_times
 from automata.flow.inputs import check_inputs
-from automata.store.audit import Deed, no_entry, note
-from automata.store.codec import dumps
-from automata.store.fires import fired
+from automata.store.audit import AuditEvent, record_change, skip_audit
+from automata.store.due_schedules import fired
+from automata.store.json_codec import dumps
 from automata.store.queue import CreatedRun, NewRun, create_runs
 from automata.store.schedules import ScheduleRow, get_schedule
 from automata.telemetry import RUNS_CREATED
@@ -66,8 +66,10 @@ async def fire_now(desk: Desk, schedule_id: str, *, key: str | None = None) -> C
     async with desk.db.transaction() as conn:
         (made,) = await create_runs(conn, [run])
         if made.created:
-            await note(conn, Deed("schedule.trigger", f"schedule/{found.id}", None, {"run": str(made.id)}))
-    no_entry()
+            await record_change(
+                conn, AuditEvent("schedule.trigger", f"schedule/{found.id}", None, {"run": str(made.id)})
+            )
+    skip_audit()
     if made.created:
         RUNS_CREATED.labels("manual").inc()
         desk.broker.ring(RUNS_PENDING, [str(made.id)])
@@ -89,7 +91,7 @@ async def backfill(request: Request, schedule_id: str) -> Response:
         fires, next_from = _times(found, asked)
         earlier = await fired(conn, found.id, fires)
     created = 0
-    no_entry()
+    skip_audit()
     if not asked.dry_run and len(earlier) < len(fires):
         version, inputs = await _ready(desk, found)
         created = await _start(desk, found, version, inputs, [fire for fire in fires if fire not in earlier])
@@ -134,7 +136,7 @@ async def _start(
         async with desk.db.transaction() as conn:
             made = await create_runs(conn, runs)
             new = [str(run.id) for run in made if run.created]
-            await note(conn, Deed("schedule.backfill", f"schedule/{found.id}", None, {"runs": new}))
+            await record_change(conn, AuditEvent("schedule.backfill", f"schedule/{found.id}", None, {"runs": new}))
         if new:
             RUNS_CREATED.labels("backfill").inc(len(new))
             desk.broker.ring(RUNS_PENDING, new)

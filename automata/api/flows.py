@@ -25,10 +25,10 @@ from automata.flow.load import Loaded, validate_text
 from automata.flow.model import Flow
 from automata.flow.schema import BUILTIN_TYPES
 from automata.steps.registry import load_types
-from automata.store.audit import Deed, note
+from automata.store.audit import AuditEvent, record_change
 from automata.store.flows import (
     FlowRow,
-    Put,
+    PutResult,
     VersionRow,
     archive_api_flow,
     find_flow,
@@ -38,7 +38,7 @@ from automata.store.flows import (
     list_versions,
     put_api_flow,
 )
-from automata.store.provenance import Origin, origins
+from automata.store.provenance import VersionOrigin, version_origins
 
 YAML_MEDIA = frozenset({"application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml"})
 _SPEC = {
@@ -84,7 +84,7 @@ async def create(request: Request) -> Response:
     flow = await _read_flow(request)
     async with Desk.of(request).db.transaction() as conn:
         put = await put_api_flow(conn, flow)
-        await note(conn, Deed("flow.create", f"flow/{flow.name}", None, _facts(put.flow)))
+        await record_change(conn, AuditEvent("flow.create", f"flow/{flow.name}", None, _facts(put.flow)))
         if not put.created:  # and what was written is rolled back
             raise Conflict(
                 f"There is a flow {flow.name!r} already.",
@@ -118,7 +118,7 @@ async def replace(request: Request, name: str) -> Response:
         before = await known_flow(conn, name)
         put = await put_api_flow(conn, flow)
         action = "flow.update" if before else "flow.create"
-        await note(conn, Deed(action, f"flow/{name}", before and _facts(before), _facts(put.flow)))
+        await record_change(conn, AuditEvent(action, f"flow/{name}", before and _facts(before), _facts(put.flow)))
     return _written(put)
 
 
@@ -129,7 +129,9 @@ async def archive(request: Request, name: str) -> Response:
     async with Desk.of(request).db.transaction() as conn:
         before = await known_flow(conn, name)
         gone = await archive_api_flow(conn, name)
-        await note(conn, Deed("flow.archive", f"flow/{gone.name}", before and _facts(before), _facts(gone)))
+        await record_change(
+            conn, AuditEvent("flow.archive", f"flow/{gone.name}", before and _facts(before), _facts(gone))
+        )
         return Json(of_flow(gone))
 
 
@@ -143,7 +145,7 @@ async def versions(request: Request, name: str, limit: Limit = 50, cursor: Curso
     async with Desk.of(request).db.connection() as conn:
         flow = await find_flow(conn, name)
         found = await list_versions(conn, flow.id, after=after, limit=limit)
-        known = await origins(conn, [row.id for row in found.items])
+        known = await version_origins(conn, [row.id for row in found.items])
     return Json(page_of(found, [of_version(row, known[row.id]) for row in found.items]))
 
 
@@ -158,7 +160,7 @@ async def version(request: Request, name: str, number: Annotated[int, Path(ge=1,
     async with Desk.of(request).db.connection() as conn:
         flow = await find_flow(conn, name)
         row = await get_version(conn, flow.id, number)
-        known = await origins(conn, [row.id])
+        known = await version_origins(conn, [row.id])
     return Json(of_version(row, known[row.id]) | {"spec": row.spec, "variables": row.variables})
 
 
@@ -178,7 +180,7 @@ def of_flow(row: FlowRow) -> dict[str, Any]:
     }
 
 
-def of_version(row: VersionRow, origin: Origin) -> dict[str, Any]:
+def of_version(row: VersionRow, origin: VersionOrigin) -> dict[str, Any]:
     return {
         "id": row.id,
         "flow": row.flow_name,
@@ -199,7 +201,7 @@ def _facts(row: FlowRow) -> dict[str, Any]:
     return {"version": row.current_number, "labels": row.labels, "archived": row.archived_at is not None}
 
 
-def _written(put: Put) -> Response:
+def _written(put: PutResult) -> Response:
     headers = {"Location": f"{V1}/flows/{put.flow.name}"}
     return Json(of_flow(put.flow), 201 if put.created else 200, headers=headers)
 

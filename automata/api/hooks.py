@@ -47,8 +47,8 @@ from automata.flow.webhook import (
     matches,
     webhook_inputs,
 )
-from automata.store.doors import Door
 from automata.store.queue import CreatedRun, NewRun, run_of_key
+from automata.store.webhook_targets import WebhookTarget
 from automata.telemetry import HOOK_DELIVERIES
 
 MAX_FIELDS = 1000  # of a query
@@ -163,7 +163,7 @@ def _only(request: Request, name: str) -> str:
     return values[0]
 
 
-async def _opened(desk: Desk, door: Door | None, trigger: str, signed: _Signed, body: bytes) -> Webhook | None:
+async def _opened(desk: Desk, door: WebhookTarget | None, trigger: str, signed: _Signed, body: bytes) -> Webhook | None:
     """The webhook, when the signature is by its secret."""
     webhook = door.webhooks.get(trigger) if door else None
     known = desk.keyring.secrets(webhook.secret) if webhook and webhook.enabled else []
@@ -175,7 +175,7 @@ async def _opened(desk: Desk, door: Door | None, trigger: str, signed: _Signed, 
 
 
 async def _run(
-    request: Request, door: Door, webhook: Webhook, delivery: str, key: str, received: datetime, body: bytes
+    request: Request, door: WebhookTarget, webhook: Webhook, delivery: str, key: str, received: datetime, body: bytes
 ) -> NewRun:
     """The run that a delivery starts, whose signature was right. Raises Invalid."""
     version = await Desk.of(request).versions.get(door.version_id)

@@ -18,7 +18,7 @@ from automata.broker.contract import RUNS_PENDING, Broker
 from automata.engine.fairness import Shares
 from automata.errors import Busy, Conflict, Unavailable
 from automata.store.database import Database
-from automata.store.queue import CreatedRun, NewRun, place_runs
+from automata.store.queue import CreatedRun, NewRun, create_runs_or_conflicts
 from automata.telemetry import INTAKE_ROWS, RUNS_CREATED
 from automata.tracing import INCOMING
 
@@ -83,15 +83,15 @@ class Intake:
         return answers
 
     async def _each(self, runs: Sequence[NewRun]) -> list[CreatedRun | Conflict]:
-        # In autocommit: place_runs writes with one statement, so having its answer is having its commit.
+        # In autocommit: create_runs_or_conflicts writes with one statement, so having its answer is having its commit.
         async with self._db.connection() as conn:
-            return await place_runs(conn, runs)
+            return await create_runs_or_conflicts(conn, runs)
 
     async def _all_or_none(self, runs: Sequence[NewRun]) -> list[CreatedRun | Conflict]:
         made: list[CreatedRun | Conflict] = []
         with suppress(_Undo):
             async with self._db.transaction() as conn:
-                made = await place_runs(conn, runs)
+                made = await create_runs_or_conflicts(conn, runs)
                 if any(isinstance(one, Conflict) for one in made):
                     raise _Undo
         return made

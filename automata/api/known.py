@@ -13,9 +13,9 @@ from automata.errors import Conflict, Missing
 from automata.flow.compile import item_of
 from automata.flow.model import Flow, Input
 from automata.store.database import Connection, Database
-from automata.store.doors import Door, doors
 from automata.store.flows import FlowRow, VersionRow, find_flow, get_version, versions_by_id
-from automata.store.limits import limited_to, under
+from automata.store.visibility import as_viewer, viewer_labels
+from automata.store.webhook_targets import WebhookTarget, webhook_targets
 
 MAX_VERSIONS = 5000
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
@@ -70,7 +70,7 @@ class Heads:
     async def get(self, key: str) -> FlowRow:
         """Raises Missing, with the nearest name there is for whoever asks."""
         check_key(key)
-        return await self._line.ask((key, limited_to()))
+        return await self._line.ask((key, viewer_labels()))
 
     async def _read(self, asked: Sequence[tuple[str, str | None]]) -> Sequence[FlowRow | Exception]:
         async with self._db.connection() as conn:
@@ -83,15 +83,15 @@ class Doors:
 
     def __init__(self, db: Database) -> None:
         self._db = db
-        self._line: Line[str, Door | None] = Line(self._read, HEADS_AT_ONCE)
+        self._line: Line[str, WebhookTarget | None] = Line(self._read, HEADS_AT_ONCE)
 
-    async def find(self, name: str) -> Door | None:
+    async def find(self, name: str) -> WebhookTarget | None:
         """None for a flow that is unknown, archived or has no version. Raises Busy."""
         return await self._line.ask(name) if _NAME.fullmatch(name) else None
 
-    async def _read(self, names: Sequence[str]) -> Sequence[Door | None]:
+    async def _read(self, names: Sequence[str]) -> Sequence[WebhookTarget | None]:
         async with self._db.connection() as conn:
-            found = await doors(conn, set(names))
+            found = await webhook_targets(conn, set(names))
         return [found.get(name) for name in names]
 
 
@@ -153,7 +153,7 @@ def current_version(flow: FlowRow) -> UUID:
 
 async def _head(conn: Connection, key: str, limit: str | None) -> FlowRow | Exception:
     try:
-        with under(limit):
+        with as_viewer(limit):
             return await find_flow(conn, key)
     except Missing as error:
         return error

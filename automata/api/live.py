@@ -14,7 +14,7 @@ from automata.api.desk import Desk
 from automata.api.query import Cursor, Limit, cursor_of, page_of
 from automata.api.shapes import LiveAnswer, Page
 from automata.api.wire import V1, Json
-from automata.store.live import live_flows
+from automata.store.production_state import production_flows
 from automata.store.sync import get_source
 
 router = APIRouter(prefix=V1, tags=["sync"])
@@ -26,5 +26,5 @@ async def index(request: Request, source_id: UUID, limit: Limit = 50, cursor: Cu
     after = cursor_of(cursor, 1)
     async with Desk.of(request).db.connection() as conn:
         source = await get_source(conn, source_id)
-        found = await live_flows(conn, source.id, after=after, limit=limit)
+        found = await production_flows(conn, source.id, after=after, limit=limit)
     return Json(page_of(found, [asdict(row) for row in found.items]))

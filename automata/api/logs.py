@@ -17,10 +17,10 @@ from automata.api.runs import run_id_of
 from automata.api.shapes import LogAnswer, Page
 from automata.api.wire import V1, Json
 from automata.errors import Missing
-from automata.store import tasklogs
-from automata.store.pages import DEFAULT_LIMIT
+from automata.store import task_logs
+from automata.store.pagination import DEFAULT_LIMIT
 from automata.store.runs import get_run
-from automata.store.tasklogs import TaskLog
+from automata.store.task_logs import TaskLog
 
 router = APIRouter(prefix=V1, tags=["runs"], dependencies=[needs(Role.VIEWER, limits=True)])
 
@@ -47,7 +47,7 @@ async def _page(request: Request, run_id: str, step: str | None, limit: int, cur
         version = await desk.versions.get(run.version_id)
         if step is not None and not version.has(step):
             raise Missing(f"The flow of this run has no step {step[:100]!r}.", hint="Its tasks have their full ids.")
-        found = await tasklogs.list_logs(conn, id, step=step, after=cursor or None, limit=limit)
+        found = await task_logs.list_logs(conn, id, step=step, after=cursor or None, limit=limit)
     mask = masker(version.secrets, run.inputs or {})
     return Json(page_of(found, [_log(row, mask) for row in found.items]))
 

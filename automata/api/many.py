@@ -20,12 +20,12 @@ from automata.api.shapes import BulkAnswer, BulkCancel, BulkRetry
 from automata.api.wire import V1, Json
 from automata.broker.contract import RUNS_PENDING
 from automata.engine.states import RunStatus
-from automata.store.audit import Deed, no_entry, note
+from automata.store.audit import AuditEvent, record_change, skip_audit
 from automata.store.database import Connection
-from automata.store.pages import encode
+from automata.store.pagination import encode
 from automata.store.queue import request_cancel
 from automata.store.retries import retry_runs
-from automata.store.runs import RunFilter, chosen_runs, count_chosen, seen
+from automata.store.runs import RunFilter, count_matching, decode_run_cursor, matching_runs
 
 router = APIRouter(prefix=V1, tags=["runs"])
 
@@ -75,16 +75,16 @@ def _filter(asked: BulkCancel | BulkRetry) -> RunFilter:
 
 
 async def _count(desk: Desk, filter: RunFilter) -> Response:
-    no_entry()
+    skip_audit()
     async with desk.db.connection() as conn:
-        counts = await count_chosen(conn, filter)
+        counts = await count_matching(conn, filter)
     return Json(counted([(flow, None, count) for flow, count in counts.items()]))
 
 
 async def end_many(desk: Desk, filter: RunFilter, cursor: str | None, limit: int) -> tuple[int, set[UUID], str | None]:
     """One transaction's worth: how many were chosen, those that will end, and the cursor of what is left."""
     async with desk.db.transaction() as conn:
-        chosen = await chosen_runs(conn, filter, seen(cursor_of(cursor, 1)), limit)
+        chosen = await matching_runs(conn, filter, decode_run_cursor(cursor_of(cursor, 1)), limit)
         reached = await request_cancel(conn, chosen)
         await _note(conn, "run.cancel", reached)
     return _reached(desk, chosen, reached, limit)
@@ -95,14 +95,14 @@ async def go_on_many(
 ) -> tuple[int, set[UUID], str | None]:
     """One transaction's worth of runs that ended badly: how many were chosen, those that go on, and the cursor."""
     async with desk.db.transaction() as conn:
-        chosen = await chosen_runs(conn, filter, seen(cursor_of(cursor, 1)), limit)
+        chosen = await matching_runs(conn, filter, decode_run_cursor(cursor_of(cursor, 1)), limit)
         reached = {one.run_id for one in await retry_runs(conn, chosen, by)}
         await _note(conn, "run.retry", reached)
     return _reached(desk, chosen, reached, limit)
 
 
 async def _note(conn: Connection, action: str, ids: Iterable[UUID]) -> None:
-    await note(conn, *(Deed(action, f"run/{id}") for id in sorted(ids)))
+    await record_change(conn, *(AuditEvent(action, f"run/{id}") for id in sorted(ids)))
 
 
 def _reached(desk: Desk, chosen: Sequence[UUID], reached: set[UUID], limit: int) -> tuple[int, set[UUID], str | None]:

@@ -20,10 +20,10 @@ from automata.api.wire import V1, Json
 from automata.errors import Missing
 from automata.steps.notice import TEST, secret_of_url
 from automata.store import notifications as store
-from automata.store.audit import Deed, note
+from automata.store.audit import AuditEvent, record_change
 from automata.store.flows import as_uuid
-from automata.store.notifications import Message, NotificationRow, Rule
-from automata.store.pages import DEFAULT_LIMIT
+from automata.store.notifications import NewNotification, NotificationRow, NotificationRule
+from automata.store.pagination import DEFAULT_LIMIT
 from automata.store.queue import new_id
 
 router = APIRouter(prefix=f"{V1}/notifications", tags=["notifications"])
@@ -65,7 +65,7 @@ async def test(request: Request) -> Response:
                 hint="They are written in the environment's file, and there after a sync.",
             )
         ids = await store.enqueue(conn, [_test(one) for one in chosen])
-        await note(conn, *(Deed("notification.test", f"rule/{one.name}") for one in chosen))
+        await record_change(conn, *(AuditEvent("notification.test", f"rule/{one.name}") for one in chosen))
         rows = [await store.get_notification(conn, id) for id in ids]
     return Json({"items": [_row(row) for row in rows]}, 202)
 
@@ -82,7 +82,7 @@ async def retry(request: Request, id: str) -> Response:
     """Have one that failed for good be sent again, under the same id."""
     async with Desk.of(request).db.transaction() as conn:
         row = await store.send_again(conn, _id(id))
-        await note(conn, Deed("notification.retry", f"notification/{row.id}"))
+        await record_change(conn, AuditEvent("notification.retry", f"notification/{row.id}"))
         return Json(_row(row))
 
 
@@ -92,10 +92,10 @@ def _id(text: str) -> Any:
     return id
 
 
-def _test(rule: Rule) -> Message:
+def _test(rule: NotificationRule) -> NewNotification:
     now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     data = {"environment": rule.environment, "rule": rule.name}
-    return Message(
+    return NewNotification(
         event=f"{TEST}:{new_id()}",
         source_id=rule.source_id,
         rule=rule.name,
@@ -125,7 +125,7 @@ def _row(row: NotificationRow) -> dict[str, Any]:
     }
 
 
-def _rule(rule: Rule) -> dict[str, Any]:
+def _rule(rule: NotificationRule) -> dict[str, Any]:
     return {
         "name": rule.name,
         "environment": rule.environment,

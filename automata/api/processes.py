@@ -12,7 +12,7 @@ from automata.api.auth import needs
 from automata.api.desk import Desk
 from automata.api.shapes import Listing, ProcessAnswer
 from automata.api.wire import V1, Json
-from automata.store.presence import Process, list_processes
+from automata.store.processes import Process, list_processes
 
 router = APIRouter(prefix=f"{V1}/processes", tags=["health"])
 

@@ -39,7 +39,7 @@ from automata.flow.model import canonical_json
 from automata.proposals.facts import Facts
 from automata.proposals.room import Proposals
 from automata.proposals.view import history
-from automata.store.pages import decode, encode
+from automata.store.pagination import decode, encode
 from automata.store.proposals import list_checks
 
 MAX_DIFF_CHARS = 1024 * 1024

@@ -10,7 +10,7 @@ from fastapi import Query
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator
 
 from automata.errors import Invalid
-from automata.store.pages import DEFAULT_LIMIT, MAX_LIMIT, Page, decode
+from automata.store.pagination import DEFAULT_LIMIT, MAX_LIMIT, Page, decode
 
 MAX_LABELS = 10
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)

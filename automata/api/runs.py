@@ -36,7 +36,7 @@ from automata.broker.contract import RUNS_FINISHED, RUNS_PENDING, Listener
 from automata.engine.states import RUN_FINAL, RunStatus
 from automata.errors import Busy, Conflict, Missing
 from automata.flow.inputs import check_inputs
-from automata.store.audit import Deed, no_entry, note
+from automata.store.audit import AuditEvent, record_change, skip_audit
 from automata.store.flows import FlowRow
 from automata.store.queue import CreatedRun, NewRun, new_id, request_cancel
 from automata.store.retries import RunAttemptRow, retry_run, run_attempts
@@ -188,7 +188,7 @@ async def start(
     version = await version_of(desk, flow, number)
     checked = check_inputs(version.inputs, inputs)
     run = NewRun(flow.id, version.id, checked, trigger, id or new_id(), idempotency_key=key, created_by=by)
-    no_entry()
+    skip_audit()
     return Started(run, await desk.intake.create(run), flow, version)
 
 
@@ -203,7 +203,7 @@ async def start_again(
     version = await version_of(desk, flow, int(number) if number is not None else None)
     inputs = check_inputs(version.inputs, origin.inputs or {})
     run = NewRun(flow.id, version.id, inputs, "rerun", idempotency_key=key, rerun_of=origin.id, created_by=by)
-    no_entry()
+    skip_audit()
     return Started(run, await desk.intake.create(run), flow, version)
 
 
@@ -211,7 +211,7 @@ async def go_on(desk: Desk, id: UUID, by: str | None) -> None:
     """Retry all that failed or was cancelled in a run. Raises Missing, Conflict."""
     async with desk.db.transaction() as conn:
         reopened = await retry_run(conn, id, by)
-        await note(conn, Deed("run.retry", f"run/{id}", None, {"attempt": reopened.attempt}))
+        await record_change(conn, AuditEvent("run.retry", f"run/{id}", None, {"attempt": reopened.attempt}))
     desk.broker.ring(RUNS_PENDING, [str(id)])
 
 
@@ -219,7 +219,7 @@ async def end(desk: Desk, id: UUID) -> dict[str, Any]:
     """Ask for a run's end; the run as it is then. Raises Missing, Conflict when it ended in another way."""
     async with desk.db.transaction() as conn:
         active = await request_cancel(conn, [id])
-        await note(conn, *(Deed("run.cancel", f"run/{one}") for one in active))
+        await record_change(conn, *(AuditEvent("run.cancel", f"run/{one}") for one in active))
     desk.broker.ring(RUNS_PENDING, [str(id)])
     run = await run_of(desk, id)
     if not active and run["status"] != RunStatus.CANCELLED:

@@ -23,7 +23,7 @@ from automata.api.wire import V1, Json
 from automata.errors import Invalid, Missing
 from automata.flow.declared import check_declared
 from automata.flow.findings import Findings, Positions
-from automata.store.audit import Deed, note
+from automata.store.audit import AuditEvent, record_change
 from automata.store.flows import FlowRow, as_uuid, find_flow
 from automata.store.schedules import (
     ScheduleRow,
@@ -68,7 +68,7 @@ async def create(request: Request) -> Response:
     await _check(desk, flow, asked)
     async with desk.db.transaction() as conn:
         made = await create_schedule(conn, flow.id, _spec(asked))
-        await note(conn, Deed("schedule.create", f"schedule/{made.id}", None, _facts(made)))
+        await record_change(conn, AuditEvent("schedule.create", f"schedule/{made.id}", None, _facts(made)))
     return Json(_schedule(made), 201, headers={"Location": f"{V1}/schedules/{made.id}"})
 
 
@@ -99,7 +99,7 @@ async def replace(request: Request, schedule_id: str) -> Response:
     await _check(desk, await desk.heads.get(str(found.flow_id)), asked)
     async with desk.db.transaction() as conn:
         made = await update_schedule(conn, found.id, _spec(asked))
-        await note(conn, Deed("schedule.update", f"schedule/{found.id}", _facts(found), _facts(made)))
+        await record_change(conn, AuditEvent("schedule.update", f"schedule/{found.id}", _facts(found), _facts(made)))
     return Json(_schedule(made))
 
 
@@ -129,7 +129,7 @@ async def delete(request: Request, schedule_id: str) -> Response:
     async with Desk.of(request).db.transaction() as conn:
         found = await get_schedule(conn, schedule_id_of(schedule_id))
         await delete_schedule(conn, found.id)
-        await note(conn, Deed("schedule.delete", f"schedule/{found.id}", _facts(found)))
+        await record_change(conn, AuditEvent("schedule.delete", f"schedule/{found.id}", _facts(found)))
     return Response(status_code=204)
 
 
@@ -146,7 +146,7 @@ async def switch(desk: Desk, schedule_id: str, enabled: bool) -> ScheduleRow:
         before = await get_schedule(conn, schedule_id_of(schedule_id))
         made = await enable_schedule(conn, before.id, enabled)
         verb = "resume" if enabled else "pause"
-        await note(conn, Deed(f"schedule.{verb}", f"schedule/{made.id}", _facts(before), _facts(made)))
+        await record_change(conn, AuditEvent(f"schedule.{verb}", f"schedule/{made.id}", _facts(before), _facts(made)))
         return made
 
 

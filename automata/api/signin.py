@@ -20,7 +20,7 @@ from automata.api.desk import Desk
 from automata.api.entrance import FORM_MEDIA, actor_as, read_form
 from automata.api.refusals import Unauthenticated
 from automata.api.wire import V1, Json, media_type
-from automata.store.audit import no_entry
+from automata.store.audit import skip_audit
 
 PAGE = "/sign-in"
 router = APIRouter(tags=["access"])
@@ -43,7 +43,7 @@ async def sign_in(request: Request) -> Response:
 async def sign_out(request: Request) -> Response:
     """End the session; its cookie is worth nothing any more, wherever it is."""
     entrance = Desk.of(request).entrance
-    no_entry()  # a token has no session to end
+    skip_audit()  # a token has no session to end
     if session := auth.session_of(request):
         await entrance.sessions.sign_out(session, auth.actor(request))
         entrance.set_cookie(request, "")

@@ -15,12 +15,12 @@ from automata.api.desk import Desk
 from automata.api.openapi import request_body
 from automata.api.shapes import DriftAnswer, Listing, RollbackAnswer, RollbackRequest, SourceAnswer
 from automata.api.wire import V1, Json
-from automata.store.audit import Deed, note
+from automata.store.audit import AuditEvent, record_change
 from automata.store.database import Connection
-from automata.store.hints import ask
-from automata.store.pins import release, roll_back
-from automata.store.sets import Difference, find_drift, list_sets
+from automata.store.rollbacks import release, roll_back
 from automata.store.sync import AttemptRow, SourceRow, find_source, list_attempts, list_sources, lock_source
+from automata.store.sync_hints import request_sync
+from automata.store.sync_sets import Difference, find_drift, list_sets
 from automata.sync.conditions import conditions
 
 SHOWN_COMMITS = 20
@@ -99,8 +99,8 @@ async def look_now(desk: Desk, source: str) -> dict[str, Any]:
     """Raises as `source_of` does."""
     async with desk.db.transaction() as conn:
         row = await find_source(conn, source[:MAX_KEY])
-        await ask(conn, row.id)
-        await note(conn, Deed("sync.look", f"source/{row.label}"))
+        await request_sync(conn, row.id)
+        await record_change(conn, AuditEvent("sync.look", f"source/{row.label}"))
         return await _source(conn, await find_source(conn, str(row.id)))
 
 
@@ -111,7 +111,7 @@ async def roll_back_to(desk: Desk, source: str, to: str, *, by: str, reason: str
         done = await roll_back(conn, row, to, by=by, reason=reason)
         answer = {"source": await _source(conn, done.source), "changed": done.changed}
         to_what = {"sha": done.source.head_sha, "pinned": True, "reason": reason}
-        await note(conn, Deed("sync.rollback", f"source/{row.label}", {"sha": row.head_sha}, to_what))
+        await record_change(conn, AuditEvent("sync.rollback", f"source/{row.label}", {"sha": row.head_sha}, to_what))
     log.warning(
         "%s is rolled back and pinned", row.label, extra={"from": row.head_sha, "to": done.source.head_sha, "by": by}
     )
@@ -124,7 +124,7 @@ async def follow_again(desk: Desk, source: str, *, by: str) -> dict[str, Any]:
         row = await lock_source(conn, (await find_source(conn, source[:MAX_KEY])).id)
         answer = await _source(conn, await release(conn, row))
         was = {"pinned": row.pinned_at is not None}
-        await note(conn, Deed("sync.release", f"source/{row.label}", was, {"pinned": False}))
+        await record_change(conn, AuditEvent("sync.release", f"source/{row.label}", was, {"pinned": False}))
     if row.pinned_at:
         log.warning("%s is released", row.label, extra={"by": by})
     return answer

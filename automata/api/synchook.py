@@ -21,8 +21,8 @@ from automata.api.wire import JSON_MEDIA, V1, Json, media_type, parse_json, read
 from automata.errors import Invalid, Usage
 from automata.flow.webhook import secrets_in, unfit
 from automata.settings import Settings
-from automata.store.hints import hint, take_delivery
 from automata.store.sync import list_sources
+from automata.store.sync_hints import record_hint, take_delivery
 from automata.sync.hints import Signed, concerned, pushed, verify
 from automata.telemetry import SYNC_HINTS
 
@@ -72,7 +72,7 @@ async def _deliver(request: Request) -> tuple[str, int]:
     async with desk.db.transaction() as conn:
         if not await take_delivery(conn, signed.keys):
             return "repeated", len(meant)
-        await hint(conn, meant)
+        await record_hint(conn, meant)
     return "hinted", len(meant)
 
 

@@ -18,8 +18,8 @@ from automata.errors import AutomataError, Unavailable, Usage
 from automata.settings import Settings, load
 
 if TYPE_CHECKING:
-    from automata.store.checkup import Server
     from automata.store.database import Database
+    from automata.store.diagnostics import ServerStatus
 
 CHECK_SEC: Final = 20.0
 BROKER_SEC: Final = 6.0
@@ -107,8 +107,8 @@ def _wrong(check: str, error: AutomataError) -> Finding:
 
 async def _database(settings: Settings, url: str) -> list[Finding]:
     from automata.store import migrate
-    from automata.store.checkup import read_server
     from automata.store.database import Database
+    from automata.store.diagnostics import read_server
 
     async with await Database.open(url, max_size=1, name="automata doctor", migrated=False) as db:
         async with db.connection() as conn:
@@ -122,7 +122,7 @@ async def _database(settings: Settings, url: str) -> list[Finding]:
         return [*found, *await _clocks(db), *await _processes(db), *await _secrets(db)]
 
 
-def _server(server: Server) -> Iterator[Finding]:
+def _server(server: ServerStatus) -> Iterator[Finding]:
     where = f"PostgreSQL {server.version}, {_size(server.size)}"
     todo = "Let AUTOMATA_DATABASE_URL name the primary."
     yield (
@@ -147,7 +147,7 @@ def _server(server: Server) -> Iterator[Finding]:
         yield Finding("wraparound", "failed", words, "Run VACUUM (FREEZE), and see why autovacuum does not keep up.")
 
 
-def _connections(server: Server, settings: Settings) -> Finding:
+def _connections(server: ServerStatus, settings: Settings) -> Finding:
     words = f"{server.connections} of {server.max_connections} in use; a process opens up to {settings.pool_size} + 2"
     if server.connections > CONNECTIONS_FULL * server.max_connections:
         todo = "Raise max_connections, or lower AUTOMATA_POOL_SIZE."
@@ -165,7 +165,7 @@ def _migrations(revision: str | None) -> Finding:
 
 
 async def _clocks(db: Database) -> list[Finding]:
-    from automata.store.presence import clock_ahead_ms, list_processes
+    from automata.store.processes import clock_ahead_ms, list_processes
 
     async with db.connection() as conn:
         await clock_ahead_ms(conn)  # the first statement pays for its plan
@@ -181,7 +181,7 @@ async def _clocks(db: Database) -> list[Finding]:
 
 
 async def _processes(db: Database) -> list[Finding]:
-    from automata.store.presence import list_processes
+    from automata.store.processes import list_processes
 
     async with db.connection() as conn:
         alive = [one for one in await list_processes(conn) if one.alive]
@@ -198,7 +198,7 @@ async def _processes(db: Database) -> list[Finding]:
 
 async def _secrets(db: Database) -> list[Finding]:
     from automata.steps.secrets import FOLDER, open_secrets
-    from automata.store.checkup import named_secrets
+    from automata.store.diagnostics import named_secrets
 
     try:
         secrets = open_secrets()

@@ -232,7 +232,7 @@ def _on(
     from automata.cli.database import database
     from automata.proposals.forge import forge_of, page_of
     from automata.proposals.life import Reviewing
-    from automata.store.audit import Actor, act
+    from automata.store.audit import Actor, set_actor
     from automata.store.database import Database
     from automata.store.migrate import upgrade
     from automata.sync.source import source_of
@@ -242,7 +242,7 @@ def _on(
     who = _person(actor)
 
     async def run(url: str) -> T:
-        act(Actor(str(who), "admin", address="cli"))
+        set_actor(Actor(str(who), "admin", address="cli"))
         async with await Database.open(url, max_size=3) as db:
             forge = forge_of(settings, source)
             return await work(await Reviewing.open(db, source, who, forge=forge, page=page_of(settings)))

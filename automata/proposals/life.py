@@ -48,9 +48,9 @@ from automata.proposals.refusals import (
 )
 from automata.proposals.rehearsal import rehearse
 from automata.store import proposals as store
-from automata.store.audit import Deed, note
+from automata.store.audit import AuditEvent, record_change
 from automata.store.database import Connection, Database
-from automata.store.proposals import Applied, CheckRow, ProposalRow, ReviewRow
+from automata.store.proposals import AppliedMerge, CheckRow, ProposalRow, ReviewRow
 from automata.store.sync import SourceRow, ensure_source
 from automata.sync.reconcile import sync_once
 from automata.sync.report import SyncReport
@@ -102,7 +102,9 @@ class Reviewing:
 
     # -- looking ---------------------------------------------------------------------------------------------------
 
-    async def survey(self, *, ended: bool = False, before: int | None = None, limit: int = store.MOST) -> list[Facts]:
+    async def survey(
+        self, *, ended: bool = False, before: int | None = None, limit: int = store.MAX_LISTED
+    ) -> list[Facts]:
         """Proposals, newest first; branches that change the project and were not seen before become drafts.
 
         `ended`: also those; `before`: with lower numbers than that.
@@ -237,7 +239,7 @@ class Reviewing:
                 await store.rename_proposal(conn, facts.row.id, title)
             was = before and {"head": before.head, "title": before.row.title}
             now = {"branch": facts.row.branch, "head": facts.head, "title": facts.row.title if title is None else title}
-            await note(conn, Deed(f"proposal.{verb}", _object(facts.row), was, now))
+            await record_change(conn, AuditEvent(f"proposal.{verb}", _object(facts.row), was, now))
         return await self._again(facts)
 
     async def submit(self, key: str) -> Facts:
@@ -274,7 +276,7 @@ class Reviewing:
                 conn, facts.row.id, facts.binding, approved=approve, by=str(self.actor), comment=comment
             )
             said = {"head": facts.head, "approved": approve, "comment": comment}
-            await note(conn, Deed("proposal.review", _object(facts.row), None, said))
+            await record_change(conn, AuditEvent("proposal.review", _object(facts.row), None, said))
         return await self._facts(facts.row) if approve else await self._move(facts, "REJECTED", "reject")
 
     async def checkable(self, key: str) -> Facts:
@@ -324,13 +326,13 @@ class Reviewing:
         else:
             await asyncio.to_thread(move, self.mirror, self.base.branch, self.base.sha, made)
         what = {"merge": applied.merge_sha, "base": self.base.branch, "check": applied.check_id, "by": facts.approvers}
-        deed = Deed("proposal.apply", _object(facts.row), {"sha": self.base.sha}, what)
+        deed = AuditEvent("proposal.apply", _object(facts.row), {"sha": self.base.sha}, what)
         await self._record(facts.row.id, applied, (*store.OPEN, "REJECTED", "CLOSED"), deed)
         synced = await sync_once(self.db, self.source)
         self.base = await asyncio.to_thread(find_base, self.mirror, self.source)
         return await self._again(facts), synced
 
-    async def _merge_there(self, forge: Forge, facts: Facts, applied: Applied) -> Applied:
+    async def _merge_there(self, forge: Forge, facts: Facts, applied: AppliedMerge) -> AppliedMerge:
         """Merge the pull request. A forge merges into its base as that is by then: what else came in is seen after."""
         pull = await must_pull(forge, facts.row.branch, facts.base.branch)
         await asyncio.to_thread(self.mirror.fetch)
@@ -389,27 +391,31 @@ class Reviewing:
         async with self.db.transaction() as conn:
             check = await store.add_check(conn, facts.row.id, facts.binding, passed=bool(report["ok"]), report=report)
             found = {"head": facts.head, "passed": check.passed, "failed": list(report.get("failed", ()))}
-            await note(conn, Deed("proposal.check", _object(facts.row), None, found))
+            await record_change(conn, AuditEvent("proposal.check", _object(facts.row), None, found))
         if self.forge:
             pull = await self.forge.pull(facts.row.branch, facts.base.branch)
             await tell_check(self.forge, facts.head, pull, report, self.page and f"{self.page}{number}")
         return made, check
 
-    async def _applied(self, facts: Facts, made: str, before: str, check: CheckRow | None, by: str | None) -> Applied:
+    async def _applied(
+        self, facts: Facts, made: str, before: str, check: CheckRow | None, by: str | None
+    ) -> AppliedMerge:
         commits = await asyncio.to_thread(brought, self.mirror, before, made)
         async with self.db.transaction() as conn:
             # What was said on the forge is kept once it counts; until then the forge is asked each time.
-            kept = [one.id or (await store.keep_review(conn, facts.row.id, one)).id for one in facts.approvals]
-        return Applied(made, commits, by, check.id if check else None, kept)
+            kept = [one.id or (await store.copy_review(conn, facts.row.id, one)).id for one in facts.approvals]
+        return AppliedMerge(made, commits, by, check.id if check else None, kept)
 
-    async def _record(self, id: UUID, applied: Applied, states: Collection[store.State], *deeds: Deed) -> None:
+    async def _record(
+        self, id: UUID, applied: AppliedMerge, states: Collection[store.State], *deeds: AuditEvent
+    ) -> None:
         """It is applied, unless it is in none of `states` by now."""
         async with self.db.transaction() as conn:
             row = await store.lock_proposal(conn, id)
             if row.state in states:
                 await store.set_applied(conn, row.id, applied)
             if deeds:
-                await note(conn, *deeds)
+                await record_change(conn, *deeds)
 
     async def _move(self, facts: Facts, state: store.State, verb: str) -> Facts:
         async with self.db.transaction() as conn:
@@ -417,7 +423,9 @@ class Reviewing:
             if row.state not in store.OPEN:
                 raise Conflict(f"It is {row.state} meanwhile.", code="proposal_ended")
             await store.set_state(conn, row.id, state, by=str(self.actor) if state in store.ENDED else None)
-            await note(conn, Deed(f"proposal.{verb}", _object(row), {"state": row.state}, {"state": state}))
+            await record_change(
+                conn, AuditEvent(f"proposal.{verb}", _object(row), {"state": row.state}, {"state": state})
+            )
         return await self._again(facts)
 
 

@@ -27,7 +27,7 @@ from automata.proposals.forge import forge_of, page_of
 from automata.proposals.life import Checker, Reviewing
 from automata.proposals.view import detail, summary
 from automata.settings import Settings
-from automata.store.audit import no_entry
+from automata.store.audit import skip_audit
 from automata.store.database import Database
 from automata.sync.report import SyncReport
 from automata.sync.source import Source, source_of
@@ -187,7 +187,7 @@ class Proposals:
 
         One that is being checked already is not checked twice.
         """
-        no_entry()  # the check writes its own when it ends, behind the request perhaps
+        skip_audit()  # the check writes its own when it ends, behind the request perhaps
         async with self.desk(actor) as desk:
             facts = await desk.checkable(key)
         work = self._work.get(facts.row.id)
@@ -206,7 +206,7 @@ class Proposals:
 
         `head` is what was looked at: see Reviewing.review.
         """
-        no_entry()
+        skip_audit()
         async with self.desk(actor) as desk:
             facts = await desk.applicable(key, head=head)
         work = self._start("apply", facts.row.id, lambda: desk.apply(str(facts.row.number), head=head))

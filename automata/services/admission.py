@@ -16,9 +16,9 @@ from uuid import UUID
 
 from automata.errors import Invalid
 from automata.flow.compile import Plan
-from automata.store import slots
+from automata.store import concurrency_slots
 from automata.store.database import Connection
-from automata.store.queue import Loaded
+from automata.store.queue import RunSnapshot
 
 RECHECK_SEC = 60
 RECHECK = timedelta(seconds=RECHECK_SEC)
@@ -29,7 +29,7 @@ A_MOMENT = timedelta(milliseconds=50)
 class Applicant:
     """A run that has not begun, and the slot that it needs a place of."""
 
-    run: Loaded
+    run: RunSnapshot
     plan: Plan
     slot: str
 
@@ -58,19 +58,19 @@ async def admit(conn: Connection, applicants: Sequence[Applicant]) -> Verdicts:
 
     `early` came before an older run that another orchestrator has in hand: they ask again in a moment, undecided.
     """
-    early = await slots.overtaking(conn, {one.run.id: one.run.flow_id for one in applicants})
+    early = await concurrency_slots.runs_overtaking(conn, {one.run.id: one.run.flow_id for one in applicants})
     groups: defaultdict[str, list[Applicant]] = defaultdict(list)
     for one in applicants:
         if one.run.id not in early:
             groups[one.slot].append(one)
-    await slots.lock(conn, list(groups))
+    await concurrency_slots.lock_slots(conn, list(groups))
     admitted: dict[UUID, str] = {}
     waiting: dict[UUID, str] = {}
     skipped: set[UUID] = set()
     to_cancel: set[UUID] = set()
     for slot, group in groups.items():
         group.sort(key=lambda one: one.run.id)
-        there = await slots.crowd(conn, slot, group[0].run.id)
+        there = await concurrency_slots.slot_usage(conn, slot, group[0].run.id)
         taken = len(there.holders) + there.waiting
         for one in group:
             limits = one.plan.concurrency
@@ -85,12 +85,12 @@ async def admit(conn: Connection, applicants: Sequence[Applicant]) -> Verdicts:
                 if limits.policy == "cancel_running":
                     to_cancel |= {*there.holders}
     if admitted:
-        await slots.hold(conn, admitted)
+        await concurrency_slots.take_slots(conn, admitted)
     return Verdicts(frozenset(early), waiting, frozenset(skipped), tuple(to_cancel))
 
 
 async def let_next(conn: Connection, freed: Sequence[str]) -> int:
     """After runs with these slots have ended: wake as many as may follow. A transaction of its own."""
     counts = Counter(freed)
-    await slots.lock(conn, list(counts))
-    return sum([await slots.wake_next(conn, slot, counts[slot]) for slot in sorted(counts)])
+    await concurrency_slots.lock_slots(conn, list(counts))
+    return sum([await concurrency_slots.wake_next_runs(conn, slot, counts[slot]) for slot in sorted(counts)])

@@ -6,7 +6,7 @@ from automata.broker.contract import Broker
 from automata.broker.local import LocalBroker
 from automata.broker.postgres import PostgresBroker
 from automata.settings import Settings
-from automata.store.notify import open_wire
+from automata.store.listen_notify import open_notify_connection
 
 
 async def open_broker(settings: Settings, database_url: str, *, alone: bool) -> Broker:
@@ -22,4 +22,4 @@ async def open_broker(settings: Settings, database_url: str, *, alone: bool) -> 
         return RabbitBroker(settings.amqp_url)
     if alone:
         return LocalBroker()
-    return PostgresBroker(lambda: open_wire(database_url))
+    return PostgresBroker(lambda: open_notify_connection(database_url))

@@ -16,10 +16,10 @@ from automata.engine.decision import Child
 from automata.errors import Invalid
 from automata.flow.inputs import check_inputs
 from automata.services.plans import Plans
-from automata.store.approvals import decisions
+from automata.store.approvals import approval_decisions
 from automata.store.database import Connection
-from automata.store.flows import FlowHead, flow_heads
-from automata.store.queue import APPROVAL, CHILD, Loaded, NewRun, WakeUp, child_results
+from automata.store.flows import FlowTarget, flow_targets
+from automata.store.queue import APPROVAL, CHILD, NewRun, RunSnapshot, WakeUp, child_results
 
 MAX_DEPTH = 10
 
@@ -32,7 +32,7 @@ class Resolved:
     version_id: UUID
     inputs: Mapping[str, Any]
 
-    def new_run(self, parent: Loaded, step: str) -> NewRun:
+    def new_run(self, parent: RunSnapshot, step: str) -> NewRun:
         return NewRun(
             self.flow_id,
             self.version_id,
@@ -62,15 +62,15 @@ async def arrivals(conn: Connection, wakeups: Sequence[WakeUp]) -> dict[tuple[UU
                 "error": error,
             }
     if asked:
-        found |= await decisions(conn, asked)
+        found |= await approval_decisions(conn, asked)
     return found
 
 
 async def resolve(
-    conn: Connection, plans: Plans, asks: Sequence[tuple[Loaded, Child]]
+    conn: Connection, plans: Plans, asks: Sequence[tuple[RunSnapshot, Child]]
 ) -> dict[tuple[UUID, str], Resolved | Invalid]:
     """For each asked child what it is made of, or why it cannot be."""
-    heads = await flow_heads(conn, {child.call.flow for _, child in asks})
+    heads = await flow_targets(conn, {child.call.flow for _, child in asks})
     known = await plans.get({head.version_id for head in heads.values() if head.version_id})
     answers: dict[tuple[UUID, str], Resolved | Invalid] = {}
     for run, child in asks:
@@ -82,7 +82,7 @@ async def resolve(
     return answers
 
 
-def _resolved(run: Loaded, child: Child, head: FlowHead | None, known: Mapping[UUID, Any]) -> Resolved:
+def _resolved(run: RunSnapshot, child: Child, head: FlowTarget | None, known: Mapping[UUID, Any]) -> Resolved:
     name = child.call.flow
     if run.depth + 1 > MAX_DEPTH:
         raise Invalid(f"Flows may call each other {MAX_DEPTH} deep, and this is deeper.", code="too_deep")

@@ -6,8 +6,8 @@ tried again with back-off. What will not (a file that is wrong, a guard that ref
 branch is looked at as before, but nothing is read, and nothing is recorded a second time. What stands in another
 flow's way may go without a commit, so that is tried again now and then.
 
-A webhook leaves a time in the source's row (store/hints.py). It is looked at every few seconds; one that is lost, or
-was never sent, costs a poll. Polls are far apart only while the last commit that was new had been announced by one.
+A webhook leaves a time in the source's row (store/sync_hints.py), which is looked at every few seconds. A webhook that
+is lost, or was never sent, costs a poll. Polls are far apart only while a webhook announced the last new commit.
 Whoever asks for a look leaves another time: it says nothing of webhooks, and has what is stuck tried again.
 """
 
@@ -25,9 +25,9 @@ from automata.errors import AutomataError, Conflict, Unavailable
 from automata.proposals.forge import Forge, tell_sync
 from automata.settings import Settings
 from automata.store.database import Database
-from automata.store.hints import saw
-from automata.store.sets import Difference
 from automata.store.sync import SourceRow, list_sources
+from automata.store.sync_hints import record_seen_commit
+from automata.store.sync_sets import Difference
 from automata.sync.drift import find_drift, heal_drift
 from automata.sync.reconcile import stages_of, sync_once
 from automata.sync.source import Source, head
@@ -159,7 +159,7 @@ class Controller:
         if row is not None and not current:
             current = row.head_sha == sha
             async with self._db.connection() as conn:
-                await saw(conn, row.id, sha)
+                await record_seen_commit(conn, row.id, sha)
         if current:
             SYNC_PENDING.labels(*self._labels).set(0)
         elif not self._behind:

@@ -14,7 +14,7 @@ from automata.errors import Invalid
 from automata.flow.inputs import check_inputs
 from automata.flow.model import Schedule
 from automata.services.plans import Compiled
-from automata.store.fires import Decided, Due
+from automata.store.due_schedules import DueSchedule, ScheduleDecision
 from automata.store.queue import NewRun
 
 log = logging.getLogger(__name__)
@@ -27,20 +27,20 @@ LONGEST_ERROR = 1000
 class Decision:
     """`decided` None: the fire stays where it is, because the run before has not ended."""
 
-    decided: Decided | None
+    decided: ScheduleDecision | None
     runs: tuple[NewRun, ...] = ()
 
 
 HELD = Decision(None)
 
 
-def decide(due: Due, compiled: Mapping[UUID, Compiled]) -> Decision:
+def decide(due: DueSchedule, compiled: Mapping[UUID, Compiled]) -> Decision:
     """Never raises: what is wrong with a schedule is written beside it, and it goes on at its next fire time."""
     try:
         return _fire(due, due.schedule, compiled)
     except Exception as error:
         log.warning("schedule %s of flow %s starts nothing: %s", due.name, due.flow_id, error)
-        return Decision(Decided(due.id, _following(due), None, str(error)[:LONGEST_ERROR]))
+        return Decision(ScheduleDecision(due.id, _following(due), None, str(error)[:LONGEST_ERROR]))
 
 
 def jitter(schedule: UUID, moment: datetime, most_sec: float) -> timedelta:
@@ -51,7 +51,7 @@ def jitter(schedule: UUID, moment: datetime, most_sec: float) -> timedelta:
     return timedelta(seconds=most_sec * int.from_bytes(digest[:8]) / 2**64)
 
 
-def _fire(due: Due, schedule: Schedule, compiled: Mapping[UUID, Compiled]) -> Decision:
+def _fire(due: DueSchedule, schedule: Schedule, compiled: Mapping[UUID, Compiled]) -> Decision:
     if schedule.overlap == "queue" and due.last_open:
         return HELD
     fires = _fires(due, schedule)
@@ -59,13 +59,13 @@ def _fire(due: Due, schedule: Schedule, compiled: Mapping[UUID, Compiled]) -> De
         # Of several that were missed the first starts, and is under way when the others' turn comes.
         fires = replace(fires, times=() if due.last_open else fires.times[:1])
     if not fires.times:
-        return Decision(Decided(due.id, fires.next_at))
+        return Decision(ScheduleDecision(due.id, fires.next_at))
     inputs = _inputs(due, schedule, compiled)
     runs = tuple(_run(due, schedule, inputs, moment) for moment in fires.times)
-    return Decision(Decided(due.id, fires.next_at, fires.times[-1]), runs)
+    return Decision(ScheduleDecision(due.id, fires.next_at, fires.times[-1]), runs)
 
 
-def _fires(due: Due, schedule: Schedule) -> Fires:
+def _fires(due: DueSchedule, schedule: Schedule) -> Fires:
     """What to start now. Of queued fires the first one, and the next stays where it is: it waits for this one."""
     before = due.next_fire_at - MOMENT
     if schedule.overlap != "queue":
@@ -78,7 +78,7 @@ def _fires(due: Due, schedule: Schedule) -> Fires:
     return Fires(planned.times[:1], planned.times[1], planned.missed)
 
 
-def _inputs(due: Due, schedule: Schedule, compiled: Mapping[UUID, Compiled]) -> Mapping[str, object]:
+def _inputs(due: DueSchedule, schedule: Schedule, compiled: Mapping[UUID, Compiled]) -> Mapping[str, object]:
     if due.version_id is None:
         raise Invalid("The flow has no version.", code="no_version")
     version = compiled[due.version_id]
@@ -87,7 +87,7 @@ def _inputs(due: Due, schedule: Schedule, compiled: Mapping[UUID, Compiled]) -> 
     return check_inputs(version.plan.inputs, schedule.inputs)
 
 
-def _run(due: Due, schedule: Schedule, inputs: Mapping[str, object], moment: datetime) -> NewRun:
+def _run(due: DueSchedule, schedule: Schedule, inputs: Mapping[str, object], moment: datetime) -> NewRun:
     assert due.version_id is not None  # _inputs looked
     delay = jitter(due.id, moment, schedule.jitter_sec)
     return NewRun(
@@ -102,7 +102,7 @@ def _run(due: Due, schedule: Schedule, inputs: Mapping[str, object], moment: dat
     )
 
 
-def _following(due: Due) -> datetime | None:
+def _following(due: DueSchedule) -> datetime | None:
     try:
         return next(iter(next_times(due.schedule, due.now, 1)), None)
     except Exception:

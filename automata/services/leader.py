@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from automata.errors import AutomataError
-from automata.store.leadership import Seat
+from automata.store.leadership import LeaderLock
 from automata.telemetry import LEADING
 
 log = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ class Leader:
                 await asyncio.wait_for(stop.wait(), ASK_SEC)
 
     async def _one_session(self, stop: asyncio.Event) -> None:
-        seat = await Seat.open(self._url, self._role)
+        seat = await LeaderLock.open(self._url, self._role)
         try:
             while not stop.is_set():
                 if (epoch := await seat.take(self._holder)) is not None:
@@ -67,7 +67,7 @@ class Leader:
         finally:
             await seat.close()
 
-    async def _lead(self, seat: Seat, epoch: int, stop: asyncio.Event) -> None:
+    async def _lead(self, seat: LeaderLock, epoch: int, stop: asyncio.Event) -> None:
         """Whichever ends first ends the other: a lost seat, a lost term, or the stop."""
         office = asyncio.create_task(self._office_of(epoch, stop))
         warm = asyncio.create_task(_keep_warm(seat))
@@ -84,7 +84,7 @@ class Leader:
         await self._office(epoch, stop)
 
 
-async def _keep_warm(seat: Seat) -> None:
+async def _keep_warm(seat: LeaderLock) -> None:
     while True:
         await asyncio.sleep(PING_SEC)
         await seat.ping()

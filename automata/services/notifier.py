@@ -23,7 +23,7 @@ from automata.steps.notice import APPROVAL, body_of, request_of, rules_for, secr
 from automata.steps.secrets import Secrets
 from automata.store import notifications as store
 from automata.store.database import Database
-from automata.store.notifications import Claimed, Event, Message, Rule
+from automata.store.notifications import ClaimedNotification, NewNotification, NotificationEvent, NotificationRule
 from automata.telemetry import NOTIFICATIONS
 
 log = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ class Notifier:
         await asyncio.gather(*map(self._deliver, claimed))
         return bool(events or claimed)
 
-    def _messages(self, event: Event, rules: list[Rule]) -> list[Message]:
+    def _messages(self, event: NotificationEvent, rules: list[NotificationRule]) -> list[NewNotification]:
         facts = event.facts
         if not facts or (event.kind == APPROVAL and not facts.get("waits")):
             return []
@@ -80,7 +80,7 @@ class Notifier:
             facts.get("labels") or {},
         )
         return [
-            Message(
+            NewNotification(
                 event=f"{event.kind}:{event.id}",
                 source_id=source,
                 rule=spec["name"],
@@ -93,7 +93,7 @@ class Notifier:
             for source, spec in told
         ]
 
-    def _payload(self, event: Event) -> dict[str, Any]:
+    def _payload(self, event: NotificationEvent) -> dict[str, Any]:
         facts = event.facts
         hidden = [facts["inputs"].get(name) for name in facts.get("secrets") or ()]
         mask = self._secrets.mask_with([str(value) for value in hidden if value is not None])
@@ -117,7 +117,7 @@ class Notifier:
             "data": {name: value for name, value in data.items() if value not in (None, {}, "")},
         }
 
-    async def _deliver(self, one: Claimed) -> None:
+    async def _deliver(self, one: ClaimedNotification) -> None:
         status, error, final = await self._send(one)
         over = final or one.attempts > len(PAUSES)
         retry = None if over else PAUSES[one.attempts - 1] * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
@@ -127,11 +127,11 @@ class Notifier:
         NOTIFICATIONS.labels("delivered" if error is None else "failed" if retry is None else "retried").inc()
         try:
             async with self._db.connection() as conn:
-                await store.report(conn, one, status=status, error=error, retry_sec=retry)
+                await store.record_sending(conn, one, status=status, error=error, retry_sec=retry)
         except AutomataError as trouble:
             log.warning("notification %s is sent again, its end could not be written: %s", one.id, trouble)
 
-    async def _send(self, one: Claimed) -> tuple[int | None, str | None, bool]:
+    async def _send(self, one: ClaimedNotification) -> tuple[int | None, str | None, bool]:
         """(status, error, whether trying again is pointless)."""
         try:
             async with asyncio.timeout(SECRET_SEC):
@@ -157,5 +157,5 @@ class Notifier:
         if time.monotonic() < self._forget_at:
             return
         async with self._db.connection() as conn:
-            more = await store.forget_old(conn) == store.FORGET_AT_ONCE
+            more = await store.delete_old(conn) == store.FORGET_AT_ONCE
         self._forget_at = time.monotonic() + (1.0 if more else FORGET_SEC)

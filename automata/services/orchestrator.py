@@ -32,11 +32,11 @@ from automata.services.plans import Plans
 from automata.services.spans import child_of, run_ended
 from automata.services.turns import Outcome, Turn, take_known, turn_of
 from automata.settings import Settings
-from automata.store import queue, slots, tasks
-from automata.store.codec import loads
+from automata.store import concurrency_slots, queue, tasks
 from automata.store.database import Connection, Database
-from automata.store.queue import Loaded, WakeUp
-from automata.store.tasks import Result
+from automata.store.json_codec import loads
+from automata.store.queue import RunSnapshot, WakeUp
+from automata.store.tasks import TaskResult
 from automata.telemetry import RUNS_ENDED
 from automata.tracing import Tracing
 
@@ -103,7 +103,7 @@ class Orchestrator:
             await self._hands.caught_up(FINISH_FIRST_SEC)
         with Handover(self._hands) as handover:
             async with self._db.transaction() as conn:
-                wakeups, busy = await queue.take(conn, self._settings.batch)
+                wakeups, busy = await queue.take_wakeups(conn, self._settings.batch)
                 if wakeups:
                     done = await self._advance_batch(conn, wakeups, handover)
         if not wakeups:
@@ -112,14 +112,14 @@ class Orchestrator:
         # A batch that had room took all there was: when the next is due costs less to ask than another batch.
         return True, 0 if busy or len(wakeups) == self._settings.batch else await self._until_due()
 
-    async def finish(self, results: Sequence[Result], also: Also) -> set[tuple[UUID, str]]:
+    async def finish(self, results: Sequence[TaskResult], also: Also) -> set[tuple[UUID, str]]:
         """Accept results and advance their runs, all in one transaction; `also` writes what else belongs to it.
 
         Returns the accepted ones. Another orchestrator may have one of the runs in hand: it finds the wake-up.
         """
         with Handover(self._hands) as handover:
             async with self._db.transaction() as conn:
-                here = await tasks.finish(conn, results)
+                here = await tasks.complete_under_lock(conn, results)
                 rest = [one for one in results if one.fence not in here]
                 there = await tasks.complete(conn, rest) if rest else set()
                 await also(conn)
@@ -156,7 +156,7 @@ class Orchestrator:
 
     async def _until_due(self) -> float:
         async with self._db.connection() as conn:
-            due = await queue.next_due(conn, queue.ADVANCE)
+            due = await queue.seconds_to_next_due(conn, queue.ADVANCE)
         return self._settings.poll_sec if due is None else min(due, self._settings.poll_sec)
 
     async def _advance_batch(
@@ -165,7 +165,7 @@ class Orchestrator:
         wakeups: Sequence[WakeUp],
         handover: Handover,
         outputs: Mapping[tuple[UUID, str], str | None] | None = None,
-        known: Mapping[UUID, Loaded] | None = None,
+        known: Mapping[UUID, RunSnapshot] | None = None,
     ) -> _Done:
         by_run: defaultdict[UUID, list[WakeUp]] = defaultdict(list)
         for item in wakeups:
@@ -182,7 +182,7 @@ class Orchestrator:
         touched = await self._reach_others(conn, turns, changes)
         await self._write(conn, changes, handover)
         if changes.freed:
-            await slots.give_up(conn, list(changes.freed))
+            await concurrency_slots.free_slots(conn, list(changes.freed))
         if crashed := [item for turn in turns if turn.decision is _CRASHED for item in turn.wakeups]:
             await queue.postpone(conn, crashed)
         lanes = {row[2] for row in changes.enqueue} - {queue.ADVANCE}
@@ -191,7 +191,7 @@ class Orchestrator:
     async def _write(self, conn: AsyncConnection[Any], changes: Outcome, handover: Handover) -> None:
         unread = changes.unread()
         found = await self._outputs(conn, unread, changes) if unread else {}
-        complete = await queue.apply(conn, changes)
+        complete = await queue.apply_writes(conn, changes)
         claims = changes.claims(found)
         if not complete:  # a row was there already: what is known of such a run is in doubt
             ours = await tasks.still_held(conn, [(row[0], row[1], row[5]) for row in changes.hand])
@@ -226,7 +226,7 @@ class Orchestrator:
                 changes.enqueue.append((run.id, queue.CREATED, queue.ADVANCE, run.now + A_MOMENT, run.version_id, ""))
                 turn.decided = True
             elif slot := verdicts.waiting.get(run.id):
-                reads = queue.SEPARATOR.join((slots.SLOT, slot))
+                reads = queue.SEPARATOR.join((concurrency_slots.SLOT, slot))
                 again = run.now + RECHECK
                 changes.enqueue.append((run.id, queue.CREATED, queue.ADVANCE, again, run.version_id, reads))
                 turn.decided = True
@@ -247,11 +247,11 @@ class Orchestrator:
                 turn.decided = True
 
     async def _load(
-        self, conn: AsyncConnection[Any], by_run: Mapping[UUID, list[WakeUp]], known: Mapping[UUID, Loaded]
+        self, conn: AsyncConnection[Any], by_run: Mapping[UUID, list[WakeUp]], known: Mapping[UUID, RunSnapshot]
     ) -> list[Turn]:
         loaded = list(known.values())
         if unknown := [id for id in by_run if id not in known]:
-            loaded += await queue.load(conn, unknown)
+            loaded += await queue.load_snapshots(conn, unknown)
         plans = await self._plans.get(run.version_id for run in loaded)
         waited = [item for run in loaded for item in by_run[run.id] if item.reads]
         arrived = await arrivals(conn, waited) if waited else {}
@@ -300,7 +300,7 @@ class Orchestrator:
     async def _fetch(self, conn: AsyncConnection[Any], turns: Sequence[Turn], changes: Outcome) -> None:
         """Get what the engine asked for: outputs, and the truth about work that it wants back."""
         if drops := [(turn.loaded.id, step, turn.view.cancelled) for turn in turns for step in turn.decision.drop]:
-            changes.orphans += await queue.drop(conn, drops)
+            changes.orphans += await queue.drop_tasks(conn, drops)
         if asks := [(turn.loaded, ask) for turn in turns for ask in turn.decision.asks]:
             answers = await resolve(conn, self._plans, asks)
             for turn in turns:

@@ -25,10 +25,10 @@ from automata.services.leader import Leader, LostTerm
 from automata.services.plans import Compiled, Plans
 from automata.services.retention import Retention
 from automata.settings import Settings
-from automata.store.codec import dumps
 from automata.store.database import Database
-from automata.store.fires import Due, next_fire_sec, record, take_due
-from automata.store.leadership import holds
+from automata.store.due_schedules import DueSchedule, next_fire_sec, record_decisions, take_due
+from automata.store.json_codec import dumps
+from automata.store.leadership import is_leader
 from automata.store.queue import CreatedRun, NewRun, create_runs
 from automata.telemetry import SCHEDULE_ERRORS, SCHEDULE_FIRES, SCHEDULE_LATENESS
 
@@ -87,7 +87,7 @@ class Scheduler:
         """Decide about one batch; whether there was one. Raises LostTerm."""
         waiting = self._waiting()
         async with self._db.transaction() as conn:
-            if not await holds(conn, ROLE, epoch):
+            if not await is_leader(conn, ROLE, epoch):
                 raise LostTerm
             due = await take_due(conn, self._settings.batch, list(waiting), self._now and self._now())
             if not due:
@@ -96,7 +96,7 @@ class Scheduler:
             decisions = _decide(due, compiled)
             runs = [run for decision in decisions for run in decision.runs]
             made = await create_runs(conn, runs) if runs else []
-            await record(conn, [decision.decided for decision in decisions if decision.decided])
+            await record_decisions(conn, [decision.decided for decision in decisions if decision.decided])
         again = time.monotonic() + LOOK_SEC
         self._held |= {one.id: again for one, decision in zip(due, decisions, strict=False) if not decision.decided}
         SCHEDULE_ERRORS.inc(sum(1 for one in decisions if one.decided and one.decided.error))
@@ -127,7 +127,7 @@ class Scheduler:
         return self._held
 
 
-def _decide(due: Sequence[Due], compiled: Mapping[UUID, Compiled]) -> list[Decision]:
+def _decide(due: Sequence[DueSchedule], compiled: Mapping[UUID, Compiled]) -> list[Decision]:
     """Decisions about the first of `due`, up to MOST_RUNS, MOST_BYTES and DECIDE_SEC; at least about one."""
     decisions: list[Decision] = []
     count = size = 0

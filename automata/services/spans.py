@@ -11,7 +11,7 @@ from uuid import UUID
 
 from automata.services.plans import Compiled
 from automata.steps.contract import HttpRequest, HttpResponse, Outcome, Transport
-from automata.store.queue import Loaded, NewRun
+from automata.store.queue import NewRun, RunSnapshot
 from automata.store.tasks import Claim
 from automata.tracing import HEADER, Place, Tracing, attempt_place, run_place
 
@@ -34,7 +34,7 @@ def place_of(tracing: Tracing, claim: Claim) -> Place:
     return attempt_place(run_place(run.id, run.attempt, run.traceparent, tracing.ratio), claim.fence)
 
 
-def child_of(tracing: Tracing, child: NewRun, parents: Mapping[UUID, Loaded]) -> NewRun:
+def child_of(tracing: Tracing, child: NewRun, parents: Mapping[UUID, RunSnapshot]) -> NewRun:
     """A run that a run starts goes on in its trace."""
     if child.parent_run_id is None:
         return child
@@ -56,7 +56,7 @@ def attempted(tracing: Tracing, claim: Claim, compiled: Compiled, outcome: Outco
     tracing.ended(place_of(tracing, claim), f"step {claim.step}", now - seconds, now, facts, error)
 
 
-def run_ended(tracing: Tracing, run: Loaded, compiled: Compiled, status: str, began: datetime, error: Any) -> None:
+def run_ended(tracing: Tracing, run: RunSnapshot, compiled: Compiled, status: str, began: datetime, error: Any) -> None:
     facts = {"automata.run.status": status, **_of_run(str(run.id), compiled, run.trigger)}
     place = run_place(run.id, run.attempt, run.traceparent, tracing.ratio)
     code = str((error or {}).get("code", "failed")) if status == "FAILED" else None

@@ -19,9 +19,9 @@ from automata.services.children import Resolved
 from automata.services.handover import Handover
 from automata.services.plans import Compiled
 from automata.store import queue
-from automata.store.codec import dumps, loads
-from automata.store.queue import Changes, Loaded, NewRun, WakeUp
-from automata.store.tasks import Claim, Result, RunInfo
+from automata.store.json_codec import dumps, loads
+from automata.store.queue import NewRun, RunSnapshot, RunWrites, WakeUp
+from automata.store.tasks import Claim, RunInfo, TaskResult
 
 Known = Mapping[tuple[UUID, str], tuple[str, Any]]
 
@@ -31,7 +31,7 @@ _MOVING = frozenset({TaskStatus.QUEUED, TaskStatus.RUNNING})
 
 @dataclass(slots=True)
 class Turn:
-    loaded: Loaded
+    loaded: RunSnapshot
     compiled: Compiled
     view: RunView
     states: dict[str, StepState]
@@ -60,7 +60,7 @@ class Turn:
         """Children whose waiting step is over without their word."""
         over = {item.step for item in self.decision.settle}
         unheard = [item for item in self.wakeups if item.step in over and _is_unheard(self.fired.get(item.step))]
-        return queue.awaited(item.reads for item in unheard)
+        return queue.child_runs_waited_for(item.reads for item in unheard)
 
     def settled(self) -> dict[str, tuple[str, Any]]:
         """What is known here of final steps, as the database would give it; those with outputs to be read are not."""
@@ -77,7 +77,7 @@ class Turn:
 
 
 @dataclass(slots=True)
-class Outcome(Changes):
+class Outcome(RunWrites):
     """What a batch writes, and what it does to runs that are not of the batch.
 
     `fresh`: JSON text of the outputs that the worker of this process hands in with the batch.
@@ -153,7 +153,7 @@ class Outcome(Changes):
         return [(_claim(turn, start, fence, found), turn.compiled) for turn, start, fence in self.handed]
 
 
-def take_known(result: Result, now: datetime) -> Loaded | None:
+def take_known(result: TaskResult, now: datetime) -> RunSnapshot | None:
     """The picture that came with accepted work, now that it has ended.
 
     It is used up: a transaction that fails is tried again without.
@@ -165,7 +165,7 @@ def take_known(result: Result, now: datetime) -> Loaded | None:
     return run
 
 
-def _picture(turn: Turn) -> Loaded | None:
+def _picture(turn: Turn) -> RunSnapshot | None:
     """What was loaded, as this turn leaves it; None unless the one step that it starts is all that moves."""
     run, decision = turn.loaded, turn.decision
     if len(decision.start) != 1 or decision.wait or decision.call or len(turn.states) > MOST_KNOWN:
@@ -180,7 +180,9 @@ def _picture(turn: Turn) -> Loaded | None:
     return run
 
 
-def turn_of(run: Loaded, compiled: Compiled, wakeups: list[WakeUp], arrived: Mapping[tuple[UUID, str], Any]) -> Turn:
+def turn_of(
+    run: RunSnapshot, compiled: Compiled, wakeups: list[WakeUp], arrived: Mapping[tuple[UUID, str], Any]
+) -> Turn:
     states = {step: _state(*state) for step, state in run.states.items()}
     fired: dict[str, Any] = {}
     for item in wakeups:

@@ -36,12 +36,12 @@ from automata.steps.execute import error_of, execute_step
 from automata.steps.recording import RecordingTransport
 from automata.steps.said import AttemptLog, LoggedTransport
 from automata.steps.secrets import Secrets
-from automata.store import recordings, tasklogs, tasks
+from automata.store import recordings, task_logs, tasks
 from automata.store.database import Connection, Database
-from automata.store.queue import next_due
-from automata.store.recordings import Kept
-from automata.store.tasklogs import TaskLog
-from automata.store.tasks import Claim, Result, Retry, new_fence
+from automata.store.queue import seconds_to_next_due
+from automata.store.recordings import Recording
+from automata.store.task_logs import TaskLog
+from automata.store.tasks import Claim, TaskResult, TaskRetry, new_fence
 from automata.telemetry import RESULTS_LATE, SLOTS, SLOTS_BUSY
 from automata.tracing import Tracing
 
@@ -56,7 +56,7 @@ PACE_SHARE = 0.05  # of the last call in the pace
 MOST_BATCHES = 4  # of outcomes that wait to be handed in
 
 
-Finish = Callable[[Sequence[Result], Callable[[Connection], Awaitable[None]]], Awaitable[set[tuple[UUID, str]]]]
+Finish = Callable[[Sequence[TaskResult], Callable[[Connection], Awaitable[None]]], Awaitable[set[tuple[UUID, str]]]]
 
 
 class Worker:
@@ -84,8 +84,8 @@ class Worker:
         self._tracing = tracing
         self._leases = Leases(db, settings)
         self._held = self._leases.held
-        self._done: list[Result | Retry] = []
-        self._kept: dict[UUID, Kept] = {}  # by fence: what a recorded attempt goes into the database with
+        self._done: list[TaskResult | TaskRetry] = []
+        self._kept: dict[UUID, Recording] = {}  # by fence: what a recorded attempt goes into the database with
         self._logs: dict[UUID, TaskLog] = {}  # by fence: what an attempt said
         self._handing_in = asyncio.Event()
         self._flushing = asyncio.Semaphore(HAND_IN_LOOPS)
@@ -219,7 +219,7 @@ class Worker:
 
     async def _until_due(self) -> float:
         async with self._db.connection() as conn:
-            moments = [due for lane in self._lanes if (due := await next_due(conn, lane)) is not None]
+            moments = [due for lane in self._lanes if (due := await seconds_to_next_due(conn, lane)) is not None]
         poll = self._settings.poll_sec
         return min(max(min(moments, default=poll), BUSY_PAUSE_SEC), poll)
 
@@ -290,11 +290,11 @@ class Worker:
             self._kept[claim.fence] = self._keep(claim, compiled.plan, recorder)
         return outcome, step.retry
 
-    def _keep(self, claim: Claim, plan: Plan, recorder: RecordingTransport) -> Kept:
+    def _keep(self, claim: Claim, plan: Plan, recorder: RecordingTransport) -> Recording:
         inputs = {name: claim.run.inputs.get(name) for name, given in plan.inputs.items() if given.secret}
         mask = self._secrets.mask_with(value for value in inputs.values() if isinstance(value, str))
         fields = plan.recording.fields if plan.recording else ()
-        return Kept(claim.run.id, claim.step, claim.attempt, recorder.exchanges(mask, fields))
+        return Recording(claim.run.id, claim.step, claim.attempt, recorder.exchanges(mask, fields))
 
     # -- handing in ----------------------------------------------------------------------------------------------
 
@@ -323,7 +323,7 @@ class Worker:
                     self._done[:0] = batch
                     await asyncio.sleep(OFFER_AGAIN_SEC)
 
-    async def _hand_in(self, batch: list[Result | Retry]) -> None:
+    async def _hand_in(self, batch: list[TaskResult | TaskRetry]) -> None:
         try:
             await self._commit(batch)
         except Unavailable:
@@ -335,7 +335,7 @@ class Worker:
             self._held.pop(item.fence, None)
         self._freed.set()
 
-    async def _hand_in_apart(self, batch: list[Result | Retry], error: AutomataError) -> None:
+    async def _hand_in_apart(self, batch: list[TaskResult | TaskRetry], error: AutomataError) -> None:
         """The database refuses something in the batch for good: find it by halves, and fail that step alone."""
         if len(batch) > 1:
             await self._hand_in(batch[: len(batch) // 2])
@@ -345,13 +345,13 @@ class Worker:
         self._kept.pop(item.fence, None)
         self._logs.pop(item.fence, None)
         reason = {"code": "not_storable", "message": f"the database refused the outcome: {error.message}"}
-        await self._commit([Result(item.run_id, item.step, item.fence, TaskStatus.FAILED, None, reason)])
+        await self._commit([TaskResult(item.run_id, item.step, item.fence, TaskStatus.FAILED, None, reason)])
         self._held.pop(item.fence, None)
         self._freed.set()
 
-    async def _commit(self, batch: list[Result | Retry]) -> None:
-        results = [item for item in batch if isinstance(item, Result)]
-        retries = [item for item in batch if isinstance(item, Retry)]
+    async def _commit(self, batch: list[TaskResult | TaskRetry]) -> None:
+        results = [item for item in batch if isinstance(item, TaskResult)]
+        retries = [item for item in batch if isinstance(item, TaskRetry)]
 
         also = partial(self._write_rest, batch, retries)
         accepted = await self._advanced(results, also)
@@ -371,18 +371,22 @@ class Worker:
             for lane in self._lanes:
                 self._broker.ring(tasks_ready(lane))
 
-    async def _write_rest(self, batch: list[Result | Retry], retries: list[Retry], conn: Connection) -> None:
+    async def _write_rest(
+        self, batch: list[TaskResult | TaskRetry], retries: list[TaskRetry], conn: Connection
+    ) -> None:
         """What belongs to outcomes beside the results."""
         if retries:
             await tasks.retry(conn, retries)
         if self._kept:
             # Of a late result too: the call was made, and a replay may need its answer.
-            await recordings.keep(conn, [self._kept[item.fence] for item in batch if item.fence in self._kept])
+            await recordings.save_recordings(
+                conn, [self._kept[item.fence] for item in batch if item.fence in self._kept]
+            )
         if self._logs:
-            await tasklogs.keep(conn, [self._logs[item.fence] for item in batch if item.fence in self._logs])
+            await task_logs.save_logs(conn, [self._logs[item.fence] for item in batch if item.fence in self._logs])
 
     async def _advanced(
-        self, results: Sequence[Result], also: Callable[[Connection], Awaitable[None]]
+        self, results: Sequence[TaskResult], also: Callable[[Connection], Awaitable[None]]
     ) -> set[tuple[UUID, str]] | None:
         """The accepted ones when the orchestrator of this process took them, and their runs a step further.
 
@@ -454,14 +458,14 @@ def _view(claim: Claim, compiled: Compiled) -> RunView:
     )
 
 
-def _verdict(claim: Claim, outcome: Outcome, delay_ms: int | None) -> Result | Retry:
+def _verdict(claim: Claim, outcome: Outcome, delay_ms: int | None) -> TaskResult | TaskRetry:
     if outcome.failure is None:
         encoded = outcome.encoded.decode() if outcome.encoded else None
-        return Result(claim.run.id, claim.step, claim.fence, TaskStatus.SUCCEEDED, encoded, None, claim.known)
+        return TaskResult(claim.run.id, claim.step, claim.fence, TaskStatus.SUCCEEDED, encoded, None, claim.known)
     error = error_of(claim.step, outcome)
     if delay_ms is not None:
-        return Retry(claim.run.id, claim.step, claim.fence, delay_ms, error)
-    return Result(claim.run.id, claim.step, claim.fence, TaskStatus.FAILED, None, error, claim.known)
+        return TaskRetry(claim.run.id, claim.step, claim.fence, delay_ms, error)
+    return TaskResult(claim.run.id, claim.step, claim.fence, TaskStatus.FAILED, None, error, claim.known)
 
 
 def _tell(claim: Claim, failure: Failure, delay_ms: int | None) -> None:

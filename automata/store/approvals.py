@@ -14,8 +14,8 @@ from psycopg.rows import class_row
 from automata.engine.decision import FOREVER
 from automata.errors import Conflict, Missing
 from automata.store.database import Connection
-from automata.store.limits import also, limited_to, own_runs
 from automata.store.queue import ADVANCE, APPROVAL
+from automata.store.visibility import and_visible, viewer_labels, visible_runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,26 +44,26 @@ async def list_open(conn: Connection, limit: int = 500, run_id: UUID | None = No
     """Those that wait, of a run or of all, the oldest first. Walks the queue, which holds only what moves."""
     async with conn.cursor(row_factory=class_row(ApprovalRow)) as cursor:
         await cursor.execute(
-            _OPEN.format(mine=also("runs.flow_id")),
+            _OPEN.format(mine=and_visible("runs.flow_id")),
             {
                 "lane": ADVANCE,
                 "kind": APPROVAL,
                 "limit": limit,
                 "never": FOREVER,
                 "run": run_id,
-                "labels": limited_to(),
+                "labels": viewer_labels(),
             },
             prepare=False,  # with the run known its own rows are walked, else the lane's
         )
         return await cursor.fetchall()
 
 
-async def decide(conn: Connection, run_id: UUID, step: str, approved: bool, by: str, comment: str) -> str:
+async def decide_approval(conn: Connection, run_id: UUID, step: str, approved: bool, by: str, comment: str) -> str:
     """Decide an open approval, once; returns the step's full id. Ring `runs.pending` after the commit.
 
     `step` may be its short id. Raises Missing when nothing of that name waits, Conflict when it was decided before.
     """
-    if not await own_runs(conn, [run_id]):
+    if not await visible_runs(conn, [run_id]):
         raise _nothing_waits(run_id, step)
     cursor = await conn.execute(
         "WITH woken AS ("
@@ -99,7 +99,9 @@ def _nothing_waits(run_id: UUID, step: str) -> Missing:
     return Missing(f"No step {step} of the run {run_id} waits for an approval.", code="no_approval")
 
 
-async def decisions(conn: Connection, wanted: Sequence[tuple[UUID, str]]) -> dict[tuple[UUID, str], dict[str, Any]]:
+async def approval_decisions(
+    conn: Connection, wanted: Sequence[tuple[UUID, str]]
+) -> dict[tuple[UUID, str], dict[str, Any]]:
     """What was decided, as the step's outputs."""
     cursor = await conn.execute(
         "SELECT run_id, step, approved, decided_by, comment FROM approvals"

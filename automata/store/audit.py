@@ -17,14 +17,14 @@ from uuid import UUID
 from psycopg import AsyncConnection, sql
 from psycopg.rows import class_row
 
-from automata.store.codec import dumps
 from automata.store.flows import all_of
-from automata.store.pages import Page, bad_cursor, clamp, decode, page
+from automata.store.json_codec import dumps
+from automata.store.pagination import Page, bad_cursor, clamp, decode, page
 
 Connection = AsyncConnection[Any]
 
-MOST_BYTES = 16 * 1024  # of `before` and of `after`, each
-SHOWN_CHARS = 2_000  # of what is larger
+MAX_BYTES = 16 * 1024  # of `before` and of `after`, each
+MAX_SHOWN_CHARS = 2_000  # of what is larger
 MASKED = "***"
 _CREDENTIAL = re.compile(r"authorization|cookie|token|secret|password|signature|credential|api.?key", re.IGNORECASE)
 # Their names are those of facts about a credential, not of one.
@@ -43,7 +43,7 @@ class Actor:
 
 
 @dataclass(frozen=True, slots=True)
-class Deed:
+class AuditEvent:
     """`action` is `thing.verb`, `object` names one thing: `flow/orders`, `run/019b...`."""
 
     action: str
@@ -79,41 +79,41 @@ class AuditFilter:
 
 
 @dataclass(slots=True)
-class Acting:
+class CurrentActor:
     """Who acts in this task, and whether what they do has been written down, or was seen to need no entry."""
 
     actor: Actor
     noted: bool = False
 
 
-_acting: ContextVar[Acting | None] = ContextVar("acting", default=None)
+_acting: ContextVar[CurrentActor | None] = ContextVar("acting", default=None)
 
 
-def act(actor: Actor | None) -> None:
+def set_actor(actor: Actor | None) -> None:
     """From here on this task, and those that it starts, act for somebody; None: for Automata itself."""
-    _acting.set(Acting(actor) if actor else None)
+    _acting.set(CurrentActor(actor) if actor else None)
 
 
-def acting() -> Acting | None:
+def current_actor() -> CurrentActor | None:
     return _acting.get()
 
 
-async def note(conn: Connection, *deeds: Deed) -> None:
+async def record_change(conn: Connection, *deeds: AuditEvent) -> None:
     """Write down what whoever acts does, in the transaction that does it. What Automata does by itself is no entry."""
     if (now := _acting.get()) is not None:
-        await record(conn, now.actor, *deeds)
+        await record_change_by(conn, now.actor, *deeds)
         now.noted = True
 
 
-def no_entry() -> None:
+def skip_audit() -> None:
     """Nothing was changed, or what was made says itself who made it: a run, in `created_by`."""
     if (now := _acting.get()) is not None:
         now.noted = True
 
 
-async def record(conn: Connection, actor: Actor, *deeds: Deed) -> None:
+async def record_change_by(conn: Connection, actor: Actor, *deeds: AuditEvent) -> None:
     """Write down what `actor` does, in the transaction that does it."""
-    no_entry()
+    skip_audit()
     if not deeds:
         return
     await conn.execute(
@@ -127,8 +127,8 @@ async def record(conn: Connection, actor: Actor, *deeds: Deed) -> None:
             actor.request_id,
             [deed.action for deed in deeds],
             [deed.object for deed in deeds],
-            [kept(deed.before) for deed in deeds],
-            [kept(deed.after) for deed in deeds],
+            [bounded_json(deed.before) for deed in deeds],
+            [bounded_json(deed.after) for deed in deeds],
         ],
     )
 
@@ -157,23 +157,23 @@ async def list_audit(
         return page(await cursor.fetchall(), limit, lambda row: (str(row.id),))
 
 
-async def forget(conn: Connection, before: datetime, who: str) -> int:
+async def delete_before(conn: Connection, before: datetime, who: str) -> int:
     """Delete what is older, which the log itself says afterwards; at least the last 30 days stay. The owner's alone."""
     cursor = await conn.execute("SELECT audit_forget(%s, %s)", [before, who])
     row = await cursor.fetchone()
     return int(row[0]) if row else 0
 
 
-def kept(value: Any) -> str | None:
+def bounded_json(value: Any) -> str | None:
     """JSON text of at most MOST_BYTES; values under names of credentials are masked before anything is cut."""
     if value is None:
         return None
     text = dumps(_masked(value))
     data = text.encode()
-    if len(data) <= MOST_BYTES:
+    if len(data) <= MAX_BYTES:
         return text
     return dumps(
-        {"cut": True, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest(), "begins": text[:SHOWN_CHARS]}
+        {"cut": True, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest(), "begins": text[:MAX_SHOWN_CHARS]}
     )
 
 

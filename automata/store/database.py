@@ -17,8 +17,8 @@ from psycopg_pool import AsyncConnectionPool
 
 from automata.errors import Unavailable
 from automata.store import migrate
-from automata.store.codec import dumps
-from automata.store.failures import MIGRATE_HINT, START_HINT, describe, mapped
+from automata.store.error_mapping import MIGRATE_HINT, START_HINT, describe, mapped_errors
+from automata.store.json_codec import dumps
 
 Connection: TypeAlias = AsyncConnection[Any]
 
@@ -109,7 +109,7 @@ class Database:
     async def connection(self) -> AsyncIterator[Connection]:
         """A connection in autocommit: each statement is its own transaction."""
         try:
-            with mapped(self.label):
+            with mapped_errors(self.label):
                 async with self._pool.connection() as conn:
                     yield conn
         except Unavailable as error:
@@ -168,7 +168,7 @@ async def _check(conninfo: str, label: str, migrated: bool) -> None:
     try:
         # connect_timeout counts per address, and name resolution not at all.
         async with asyncio.timeout(CONNECT_SEC + 1):
-            with mapped(label):
+            with mapped_errors(label):
                 async with await AsyncConnection.connect(conninfo, autocommit=True) as conn:
                     _check_version(conn.info.server_version, label)
                     if migrated:

@@ -15,10 +15,10 @@ from psycopg.rows import class_row
 from automata.engine.states import RunStatus
 from automata.errors import Conflict, Missing
 from automata.store.flows import all_of, find_flow
-from automata.store.limits import mine, own_letters
-from automata.store.pages import Page, bad_cursor, clamp, decode, page
-from automata.store.retries import Reopened, not_failed, retry_steps
+from automata.store.pagination import Page, bad_cursor, clamp, decode, page
+from automata.store.retries import ReopenedRun, not_failed, retry_steps
 from automata.store.runs import get_run
+from automata.store.visibility import visible_condition, visible_letters
 
 Connection = AsyncConnection[Any]
 State = Literal["open", "retried", "discarded"]
@@ -52,7 +52,7 @@ class DeadLetterRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Filter:
+class DeadLetterFilter:
     """Which dead letters; None leaves a member open. `since` is included, `until` is not."""
 
     flow: str | None = None
@@ -66,7 +66,7 @@ class Filter:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class DeadLetterGroup:
     """How many open dead letters of one flow have one code."""
 
     flow: str
@@ -75,7 +75,7 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class DeadLetterBatch:
     """What became of one batch: `done` letters of `chosen`, the rest was not in a state for it.
 
     `runs` go on. `after` is where the next batch begins, None when there is none.
@@ -100,7 +100,7 @@ _SELECT = sql.SQL(
 
 async def list_letters(
     conn: Connection,
-    filter: Filter,
+    filter: DeadLetterFilter,
     *,
     state: State | None = "open",
     after: str | None = None,
@@ -121,7 +121,7 @@ async def get_letter(conn: Connection, id: int) -> DeadLetterRow:
     """Raises Missing."""
     async with conn.cursor(row_factory=class_row(DeadLetterRow)) as cursor:
         if 0 < id <= MAX_ID:
-            filters = [("letter.id = %s", id), *mine("letter.flow_id")]
+            filters = [("letter.id = %s", id), *visible_condition("letter.flow_id")]
             query = _SELECT + sql.SQL(" WHERE ") + all_of(filters)
             await cursor.execute(query, [value for _, value in filters])
             if row := await cursor.fetchone():
@@ -129,7 +129,7 @@ async def get_letter(conn: Connection, id: int) -> DeadLetterRow:
     raise Missing(f"There is no dead letter {str(id)[:30]}.")
 
 
-async def retry_letter(conn: Connection, id: int, by: str | None = None) -> Reopened:
+async def retry_letter(conn: Connection, id: int, by: str | None = None) -> ReopenedRun:
     """Have the run go on at the letter's step. Ring `runs.pending` after the commit.
 
     Raises Missing; Conflict `dead_letter_resolved` when the letter is not open, `run_not_failed` when its run moves,
@@ -149,7 +149,7 @@ async def discard_letter(conn: Connection, id: int, by: str | None = None) -> No
         raise _resolved(await get_letter(conn, id))
 
 
-async def count_open(conn: Connection, filter: Filter) -> list[Group]:
+async def count_open(conn: Connection, filter: DeadLetterFilter) -> list[DeadLetterGroup]:
     """What a bulk command would find, by flow and code, the largest first."""
     conditions = await _conditions(conn, filter, "open")
     query = sql.SQL(
@@ -157,36 +157,40 @@ async def count_open(conn: Connection, filter: Filter) -> list[Group]:
         " FROM dead_letters AS letter JOIN flows ON flows.id = letter.flow_id WHERE {}"
         " GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2"
     ).format(all_of(conditions))
-    async with conn.cursor(row_factory=class_row(Group)) as cursor:
+    async with conn.cursor(row_factory=class_row(DeadLetterGroup)) as cursor:
         await cursor.execute(query, [value for _, value in conditions], prepare=False)
         return await cursor.fetchall()
 
 
-async def retry_batch(conn: Connection, filter: Filter, after: int, limit: int, by: str | None = None) -> Batch:
+async def retry_batch(
+    conn: Connection, filter: DeadLetterFilter, after: int, limit: int, by: str | None = None
+) -> DeadLetterBatch:
     """Retry up to `limit` open letters past the id `after`, the oldest first, in one transaction."""
     ids = await _open_ids(conn, filter, after, limit)
     return replace(await retry_letters(conn, ids, by), after=_next(ids, limit))
 
 
-async def discard_batch(conn: Connection, filter: Filter, after: int, limit: int, by: str | None = None) -> Batch:
+async def discard_batch(
+    conn: Connection, filter: DeadLetterFilter, after: int, limit: int, by: str | None = None
+) -> DeadLetterBatch:
     """Discard up to `limit` open letters past the id `after`, the oldest first, in one transaction."""
     ids = await _open_ids(conn, filter, after, limit)
     return replace(await discard_letters(conn, ids, by), after=_next(ids, limit))
 
 
-async def retry_letters(conn: Connection, ids: Sequence[int], by: str | None = None) -> Batch:
+async def retry_letters(conn: Connection, ids: Sequence[int], by: str | None = None) -> DeadLetterBatch:
     """Have the runs of these letters go on at their steps; those in no state for it are left."""
     reopened = await retry_steps(conn, ids, by) if ids else []
     done = sum(len(one.letters) for one in reopened)
-    return Batch(len(ids), done, tuple(one.run_id for one in reopened))
+    return DeadLetterBatch(len(ids), done, tuple(one.run_id for one in reopened))
 
 
-async def discard_letters(conn: Connection, ids: Sequence[int], by: str | None = None) -> Batch:
+async def discard_letters(conn: Connection, ids: Sequence[int], by: str | None = None) -> DeadLetterBatch:
     """Close these letters; those that are closed already are left."""
-    return Batch(len(ids), len(await _discard(conn, ids, by)) if ids else 0)
+    return DeadLetterBatch(len(ids), len(await _discard(conn, ids, by)) if ids else 0)
 
 
-async def _open_ids(conn: Connection, filter: Filter, after: int, limit: int) -> list[int]:
+async def _open_ids(conn: Connection, filter: DeadLetterFilter, after: int, limit: int) -> list[int]:
     conditions = [*await _conditions(conn, filter, "open"), ("letter.id > %s", after)]
     query = sql.SQL("SELECT letter.id FROM dead_letters AS letter WHERE {} ORDER BY letter.id LIMIT %s")
     values = [*(value for _, value in conditions), limit]
@@ -200,12 +204,12 @@ async def _discard(conn: Connection, ids: Sequence[int], by: str | None) -> list
         "  SELECT id FROM dead_letters WHERE id = ANY(%s::bigint[]) AND state = 'open' ORDER BY id FOR UPDATE)"
         " UPDATE dead_letters AS letter SET state = 'discarded', resolved_at = now(), resolved_by = %s"
         " FROM mine WHERE letter.id = mine.id RETURNING letter.id",
-        [await own_letters(conn, [id for id in ids if 0 < id <= MAX_ID]), by],
+        [await visible_letters(conn, [id for id in ids if 0 < id <= MAX_ID]), by],
     )
     return [row[0] for row in await cursor.fetchall()]
 
 
-async def _conditions(conn: Connection, filter: Filter, state: State | None) -> list[tuple[str, Any]]:
+async def _conditions(conn: Connection, filter: DeadLetterFilter, state: State | None) -> list[tuple[str, Any]]:
     chosen = (
         ("letter.state = %s", state),
         ("letter.flow_id = %s", (await find_flow(conn, filter.flow)).id if filter.flow else None),
@@ -214,7 +218,7 @@ async def _conditions(conn: Connection, filter: Filter, state: State | None) -> 
         ("letter.created_at >= %s", filter.since),
         ("letter.created_at < %s", filter.until),
     )
-    return [*((text, value) for text, value in chosen if value is not None), *mine("letter.flow_id")]
+    return [*((text, value) for text, value in chosen if value is not None), *visible_condition("letter.flow_id")]
 
 
 def _next(ids: Sequence[int], limit: int) -> int | None:

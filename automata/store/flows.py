@@ -14,17 +14,17 @@ from psycopg.rows import class_row
 
 from automata.errors import Conflict, Missing
 from automata.flow.model import Flow, content_hash
-from automata.store.codec import dumps
-from automata.store.limits import mine
-from automata.store.pages import Page, bad_cursor, clamp, decode, page
+from automata.store.json_codec import dumps
+from automata.store.pagination import Page, bad_cursor, clamp, decode, page
 from automata.store.schedules import declare_schedules
 from automata.store.versions import DesiredFlow, archive_flows, write_flows
+from automata.store.visibility import visible_condition
 
 Connection = AsyncConnection[Any]
 
 
 @dataclass(frozen=True, slots=True)
-class FlowHead:
+class FlowTarget:
     """What is needed to start a run of a flow; `version_id` None: it has no version."""
 
     id: UUID
@@ -32,12 +32,12 @@ class FlowHead:
     archived: bool
 
 
-async def flow_heads(conn: Connection, names: Collection[str]) -> dict[str, FlowHead]:
+async def flow_targets(conn: Connection, names: Collection[str]) -> dict[str, FlowTarget]:
     """Those of the named flows that exist."""
     cursor = await conn.execute(
         "SELECT name, id, current_version_id, archived_at IS NOT NULL FROM flows WHERE name = ANY(%s)", [list(names)]
     )
-    return {name: FlowHead(*row) for name, *row in await cursor.fetchall()}
+    return {name: FlowTarget(*row) for name, *row in await cursor.fetchall()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ class VersionRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Put:
+class PutResult:
     """`created`: the flow is new (or back from the archive); `changed`: another version is current now."""
 
     flow: FlowRow
@@ -105,7 +105,7 @@ _LISTED = _VERSION.format(what=sql.SQL("'{}'::jsonb AS spec, '{}'::jsonb AS vari
 async def find_flow(conn: Connection, key: str | UUID) -> FlowRow:
     """By id or name, archived ones too. Raises Missing, with the nearest name there is."""
     by_id = as_uuid(key)
-    filters = [("flows.id = %s" if by_id else "flows.name = %s", by_id or key), *mine("flows.id")]
+    filters = [("flows.id = %s" if by_id else "flows.name = %s", by_id or key), *visible_condition("flows.id")]
     async with conn.cursor(row_factory=class_row(FlowRow)) as cursor:
         await cursor.execute(_FLOW + sql.SQL(" WHERE ") + all_of(filters), [value for _, value in filters])
         if row := await cursor.fetchone():
@@ -133,7 +133,7 @@ async def list_flows(
 ) -> Page[FlowRow]:
     """By name. `search` is part of a name; `labels` must all be there; `archived` None gives both kinds."""
     limit = clamp(limit)
-    filters = mine("flows.id")
+    filters = visible_condition("flows.id")
     if search:
         filters.append(("strpos(flows.name, %s) > 0", search.lower()))
     if labels:
@@ -184,7 +184,7 @@ async def versions_by_id(conn: Connection, ids: Iterable[UUID]) -> list[VersionR
 
 async def put_api_flow(
     conn: Connection, flow: Flow, *, author: str | None = None, variables: Mapping[str, Any] | None = None
-) -> Put:
+) -> PutResult:
     """Make a checked flow current, owned by the API. The same content again changes nothing.
 
     Runs in the caller's transaction. Raises Conflict `git_managed` for a flow that a repository manages.
@@ -208,7 +208,7 @@ async def put_api_flow(
     row = await find_flow(conn, written.ids[flow.name])
     version = await get_version(conn, row.id)
     created = flow.name in written.created or flow.name in written.unarchived
-    return Put(row, version, created, created or flow.name in written.updated)
+    return PutResult(row, version, created, created or flow.name in written.updated)
 
 
 async def archive_api_flow(conn: Connection, key: str | UUID) -> FlowRow:
@@ -259,7 +259,7 @@ async def _declared(conn: Connection, name: str) -> list[tuple[UUID, str]]:
 
 
 async def _nearest(conn: Connection, name: str) -> str | None:
-    filters = mine("flows.id")
+    filters = visible_condition("flows.id")
     query = sql.SQL("SELECT name FROM flows WHERE archived_at IS NULL AND {} ORDER BY name LIMIT 5000")
     cursor = await conn.execute(query.format(all_of(filters)), [value for _, value in filters])
     names = [row[0] for row in await cursor.fetchall()]

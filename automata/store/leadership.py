@@ -14,14 +14,14 @@ from contextlib import suppress
 from psycopg import AsyncConnection
 
 from automata.store.database import CONNECT_SEC, LIMITS, Connection, conninfo_of
-from automata.store.failures import describe, mapped
+from automata.store.error_mapping import describe, mapped_errors
 
 SILENCE_SEC = 10
 PAUSE_SEC = 8  # less than SILENCE_SEC: whoever takes the seat finds the row of the term free
 ANSWER_SEC = 5.0
 
 
-class Seat:
+class LeaderLock:
     """One try for one role. Make it with `open`; a session that broke raises Unavailable, and is of no more use."""
 
     def __init__(self, conn: Connection, role: str, label: str) -> None:
@@ -30,18 +30,18 @@ class Seat:
         self._label = label
 
     @classmethod
-    async def open(cls, url: str, role: str) -> Seat:
+    async def open(cls, url: str, role: str) -> LeaderLock:
         """Raises Unavailable."""
         limits = {**LIMITS, "idle_session_timeout": f"{SILENCE_SEC}s"}
         conninfo = conninfo_of(url, f"automata {role} seat", limits)
-        with mapped(describe(url)):
+        with mapped_errors(describe(url)):
             async with asyncio.timeout(CONNECT_SEC + 1):
                 conn = await AsyncConnection.connect(conninfo, autocommit=True)
         return cls(conn, role, describe(url))
 
     async def take(self, holder: str) -> int | None:
         """The number of the new term, None while another holds the seat."""
-        with mapped(self._label):
+        with mapped_errors(self._label):
             async with asyncio.timeout(ANSWER_SEC):
                 cursor = await self._conn.execute(
                     "SELECT pg_try_advisory_lock(hashtextextended('automata leader ' || %s, 0))", [self._role]
@@ -59,7 +59,7 @@ class Seat:
 
     async def ping(self) -> None:
         """Keep the session; raises Unavailable or TimeoutError when the seat must be taken for lost."""
-        with mapped(self._label):
+        with mapped_errors(self._label):
             async with asyncio.timeout(ANSWER_SEC):
                 await self._conn.execute("SELECT 1")
 
@@ -69,7 +69,7 @@ class Seat:
                 await self._conn.close()
 
 
-async def holds(conn: Connection, role: str, epoch: int) -> bool:
+async def is_leader(conn: Connection, role: str, epoch: int) -> bool:
     """Whether the term still runs; in a transaction, and then nobody begins another before it ends.
 
     A transaction of the office that falls silent ends after PAUSE_SEC: it holds up the next leader.

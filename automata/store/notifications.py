@@ -18,10 +18,10 @@ from psycopg import sql
 from psycopg.rows import class_row, dict_row
 
 from automata.errors import Conflict, Missing
-from automata.store.codec import dumps
 from automata.store.database import Connection
 from automata.store.flows import all_of
-from automata.store.pages import Page, bad_cursor, clamp, decode, page
+from automata.store.json_codec import dumps
+from automata.store.pagination import Page, bad_cursor, clamp, decode, page
 
 State = Literal["pending", "delivered", "failed"]
 
@@ -32,7 +32,7 @@ FORGET_AT_ONCE = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class NotificationRule:
     """`source_id` and `environment` say where it was written; `spec` as in the environment's file."""
 
     source_id: UUID
@@ -42,7 +42,7 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class NotificationEvent:
     """`facts` is what is known of its subject now; empty when that is gone."""
 
     id: int
@@ -53,7 +53,7 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class NewNotification:
     """What is to be sent to whom; `event` makes it unique beside its rule."""
 
     event: str
@@ -67,7 +67,7 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
-class Claimed:
+class ClaimedNotification:
     """`attempts` counts this one; whoever reports must give it back."""
 
     id: UUID
@@ -106,8 +106,8 @@ async def replace_rules(conn: Connection, source_id: UUID, rules: Sequence[Mappi
         )
 
 
-async def list_rules(conn: Connection) -> list[Rule]:
-    async with conn.cursor(row_factory=class_row(Rule)) as cursor:
+async def list_rules(conn: Connection) -> list[NotificationRule]:
+    async with conn.cursor(row_factory=class_row(NotificationRule)) as cursor:
         await cursor.execute(
             "SELECT rule.source_id, source.environment, rule.name, rule.spec FROM notification_rules AS rule"
             " JOIN sync_sources AS source ON source.id = rule.source_id ORDER BY source.environment, rule.name"
@@ -115,7 +115,7 @@ async def list_rules(conn: Connection) -> list[Rule]:
         return await cursor.fetchall()
 
 
-async def take_events(conn: Connection) -> list[Event]:
+async def take_events(conn: Connection) -> list[NotificationEvent]:
     """The oldest events, deleted in this transaction, with what can be told of them."""
     cursor = await conn.execute(
         "DELETE FROM notification_events WHERE id IN ("
@@ -133,7 +133,7 @@ async def take_events(conn: Connection) -> list[Event]:
         facts = dict(runs.get(about.get("run"), ()))
         facts |= letters.get(about.get("letter"), {}) | attempts.get(about.get("attempt"), {})
         facts |= prompts.get((about.get("run"), about.get("step")), {})
-        made.append(Event(id, kind, about, at, facts))
+        made.append(NotificationEvent(id, kind, about, at, facts))
     return made
 
 
@@ -189,7 +189,7 @@ async def _by(conn: Connection, key: str, query: str, ids: list[Any]) -> dict[An
         return {row.pop(key): row for row in await cursor.fetchall()}
 
 
-async def enqueue(conn: Connection, messages: Sequence[Message]) -> list[UUID]:
+async def enqueue(conn: Connection, messages: Sequence[NewNotification]) -> list[UUID]:
     """Put messages into the outbox; the ids of those that were not there."""
     if not messages:
         return []
@@ -211,9 +211,9 @@ async def enqueue(conn: Connection, messages: Sequence[Message]) -> list[UUID]:
     return [row[0] for row in await cursor.fetchall()]
 
 
-async def claim(conn: Connection, limit: int) -> list[Claimed]:
+async def claim(conn: Connection, limit: int) -> list[ClaimedNotification]:
     """Messages that are due, ours for CLAIM_SEC."""
-    async with conn.cursor(row_factory=class_row(Claimed)) as cursor:
+    async with conn.cursor(row_factory=class_row(ClaimedNotification)) as cursor:
         await cursor.execute(
             "UPDATE notifications SET attempts = attempts + 1, due_at = now() + make_interval(secs => %s)"
             " WHERE id IN (SELECT id FROM notifications WHERE state = 'pending' AND due_at <= now()"
@@ -224,8 +224,8 @@ async def claim(conn: Connection, limit: int) -> list[Claimed]:
         return await cursor.fetchall()
 
 
-async def report(
-    conn: Connection, one: Claimed, *, status: int | None, error: str | None, retry_sec: float | None
+async def record_sending(
+    conn: Connection, one: ClaimedNotification, *, status: int | None, error: str | None, retry_sec: float | None
 ) -> None:
     """How sending ended: delivered without an error, else again in `retry_sec`, None for never."""
     state = "delivered" if error is None else "failed" if retry_sec is None else "pending"
@@ -245,7 +245,7 @@ async def report(
     )
 
 
-async def forget_old(conn: Connection) -> int:
+async def delete_old(conn: Connection) -> int:
     """Delete a batch of messages that ended long ago; how many."""
     cursor = await conn.execute(
         "DELETE FROM notifications WHERE id IN (SELECT id FROM notifications WHERE state <> 'pending'"

@@ -12,13 +12,13 @@ from psycopg import sql
 from psycopg.rows import class_row
 
 from automata.errors import Conflict, Missing
-from automata.store.codec import dumps
 from automata.store.database import Connection
+from automata.store.json_codec import dumps
 
 State = Literal["DRAFT", "PENDING_REVIEW", "APPLIED", "REJECTED", "CLOSED"]
 OPEN: tuple[State, ...] = ("DRAFT", "PENDING_REVIEW")
 ENDED: tuple[State, ...] = ("APPLIED", "REJECTED", "CLOSED")
-MOST = 500
+MAX_LISTED = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ class ReviewRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Applied:
+class AppliedMerge:
     """How a proposal came into its base. `by` None: it was merged with Git. `commits` are those that it brought.
 
     `check_id` and `review_ids` are what was said of exactly this merge; nothing when nobody said anything.
@@ -138,7 +138,7 @@ async def open_proposal(
 
 
 async def list_proposals(
-    conn: Connection, source_id: UUID, *, ended: bool = False, before: int | None = None, limit: int = MOST
+    conn: Connection, source_id: UUID, *, ended: bool = False, before: int | None = None, limit: int = MAX_LISTED
 ) -> list[ProposalRow]:
     """The newest first; only those that are open unless `ended`, and with a lower number than `before`."""
     async with conn.cursor(row_factory=class_row(ProposalRow)) as cursor:
@@ -193,7 +193,7 @@ async def set_state(conn: Connection, id: UUID, state: State, *, by: str | None 
     )
 
 
-async def set_applied(conn: Connection, id: UUID, applied: Applied) -> None:
+async def set_applied(conn: Connection, id: UUID, applied: AppliedMerge) -> None:
     """It is merged. The caller holds `lock_proposal`."""
     await set_state(conn, id, "APPLIED", by=applied.by)
     await conn.execute(
@@ -231,7 +231,7 @@ async def add_review(conn: Connection, id: UUID, bound: Binding, *, approved: bo
     )
 
 
-async def keep_review(conn: Connection, id: UUID, said: ReviewRow) -> ReviewRow:
+async def copy_review(conn: Connection, id: UUID, said: ReviewRow) -> ReviewRow:
     """What somebody said elsewhere, as a row of its own."""
     return await add_review(conn, id, said.binding, approved=said.approved, by=said.by, comment=said.comment)
 

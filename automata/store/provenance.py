@@ -19,7 +19,7 @@ from automata.store.database import Connection
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class VersionOrigin:
     """Of one version. All that is of a proposal is None when none brought the commit.
 
     `applied_by` None: it was merged with Git. `check`: {id, passed, at, failed, stages: [{name, state, summary}]};
@@ -67,8 +67,8 @@ WHERE version.id = ANY(%s::uuid[])
 """)
 
 
-async def origins(conn: Connection, version_ids: Iterable[UUID]) -> dict[UUID, Origin]:
+async def version_origins(conn: Connection, version_ids: Iterable[UUID]) -> dict[UUID, VersionOrigin]:
     """By version; those that do not exist are left out."""
-    async with conn.cursor(row_factory=class_row(Origin)) as cursor:
+    async with conn.cursor(row_factory=class_row(VersionOrigin)) as cursor:
         await cursor.execute(_ORIGINS, [list(version_ids)])
         return {row.version_id: row for row in await cursor.fetchall()}

@@ -20,9 +20,9 @@ from psycopg import AsyncConnection
 
 from automata.engine.fairness import HEAD_START_SEC
 from automata.errors import Conflict
-from automata.store.codec import dumps, dumps_or_none
-from automata.store.limits import own_runs
+from automata.store.json_codec import dumps, dumps_or_none
 from automata.store.sql import statement
+from automata.store.visibility import visible_runs
 
 ADVANCE = "@advance"
 DEFAULT_LANE = "default"
@@ -83,7 +83,7 @@ class WakeUp:
 
 
 @dataclass(slots=True)
-class Loaded:
+class RunSnapshot:
     """A run as the engine must see it. `states`: step -> (status, error, since).
 
     `attempt` counts from 1; `resumed` are the steps that a later attempt was asked for at `resumed_at`, empty for all.
@@ -108,7 +108,7 @@ class Loaded:
 
 
 @dataclass(slots=True)
-class Changes:
+class RunWrites:
     """What one advance of a batch writes; one tuple a row, in the order of the statement's parameters.
 
     `retried`: the runs among them that are not in their first attempt. `hand` is work that the worker of this process
@@ -149,7 +149,7 @@ _RUN = (
 )
 
 
-def columns(names: Sequence[str], rows: Iterable[Row]) -> dict[str, str]:
+def array_params(names: Sequence[str], rows: Iterable[Row]) -> dict[str, str]:
     """Rows to the array parameters of a set-based statement, as PostgreSQL writes arrays.
 
     The driver can write lists itself, one call a value: half of the time that Python spent on a batch.
@@ -178,19 +178,19 @@ async def create_runs(conn: AsyncConnection[Any], runs: Sequence[NewRun]) -> lis
     Raises Conflict `idempotency_mismatch` when a key was used before with another request.
     """
     created = []
-    for one in await place_runs(conn, runs):
+    for one in await create_runs_or_conflicts(conn, runs):
         if isinstance(one, Conflict):
             raise one
         created.append(one)
     return created
 
 
-async def place_runs(conn: AsyncConnection[Any], runs: Sequence[NewRun]) -> list[CreatedRun | Conflict]:
+async def create_runs_or_conflicts(conn: AsyncConnection[Any], runs: Sequence[NewRun]) -> list[CreatedRun | Conflict]:
     """Like `create_runs`; a key that was used before with another request is told of that run alone."""
     rows = [_run_row(run) for run in runs]
     # In one order for everybody: two that bring the same keys wait for each other in a line, not in a circle.
     ordered = sorted(rows, key=lambda row: (row[1], row[5] or "", row[0]))
-    cursor = await conn.execute(statement("create_runs"), columns(_RUN, ordered))
+    cursor = await conn.execute(statement("create_runs"), array_params(_RUN, ordered))
     made = dict(await cursor.fetchall())
     earlier = {} if len(made) == len(runs) else await _earlier(conn, runs)
     return [
@@ -212,11 +212,11 @@ async def run_of_key(conn: AsyncConnection[Any], flow_id: UUID, key: str) -> Cre
 
 async def request_cancel(conn: AsyncConnection[Any], ids: Sequence[UUID]) -> set[UUID]:
     """Ask for the end of runs; returns those that were still active. Ring `runs.pending` after the commit."""
-    cursor = await conn.execute(statement("cancel_runs"), {"ids": await own_runs(conn, ids)})
+    cursor = await conn.execute(statement("cancel_runs"), {"ids": await visible_runs(conn, ids)})
     return {row[0] for row in await cursor.fetchall()}
 
 
-async def take(conn: AsyncConnection[Any], limit: int) -> tuple[list[WakeUp], int]:
+async def take_wakeups(conn: AsyncConnection[Any], limit: int) -> tuple[list[WakeUp], int]:
     """Up to `limit` wake-ups with their runs locked, and how many runs another orchestrator holds."""
     cursor = await conn.execute(statement("advance_take"), {"limit": limit})
     rows = await cursor.fetchall()
@@ -228,7 +228,7 @@ def _wake_up(run_id: UUID, step: str, queued_at: datetime, losses: int, _: bool,
     return WakeUp(run_id, step, queued_at, losses, reads)
 
 
-async def load(conn: AsyncConnection[Any], ids: Sequence[UUID]) -> list[Loaded]:
+async def load_snapshots(conn: AsyncConnection[Any], ids: Sequence[UUID]) -> list[RunSnapshot]:
     """Runs that are not finished, with the state of each step that has one."""
     cursor = await conn.execute(statement("advance_load"), {"ids": _array(ids)})
     return [_loaded(row) for row in await cursor.fetchall()]
@@ -238,20 +238,20 @@ async def load_outputs(
     conn: AsyncConnection[Any], wanted: Sequence[tuple[UUID, str]]
 ) -> dict[tuple[UUID, str], tuple[str, Any]]:
     """(run, step) -> (status, outputs) of settled steps."""
-    cursor = await conn.execute(statement("outputs_load"), columns(("run_ids", "steps"), wanted))
+    cursor = await conn.execute(statement("outputs_load"), array_params(("run_ids", "steps"), wanted))
     return {(run_id, step): (status, outputs) for run_id, step, status, outputs in await cursor.fetchall()}
 
 
-async def drop(conn: AsyncConnection[Any], rows: Sequence[tuple[UUID, str, bool]]) -> list[UUID]:
+async def drop_tasks(conn: AsyncConnection[Any], rows: Sequence[tuple[UUID, str, bool]]) -> list[UUID]:
     """Cancel queued work; with True as third member also what runs. What a worker claimed meanwhile stays.
 
     Returns the runs that dropped steps waited for, whose end nobody wants any more.
     """
-    cursor = await conn.execute(statement("drop"), columns(("run_id", "step", "force"), rows))
-    return awaited(row[0] for row in await cursor.fetchall())
+    cursor = await conn.execute(statement("drop"), array_params(("run_id", "step", "force"), rows))
+    return child_runs_waited_for(row[0] for row in await cursor.fetchall())
 
 
-def awaited(reads: Iterable[Sequence[str]]) -> list[UUID]:
+def child_runs_waited_for(reads: Iterable[Sequence[str]]) -> list[UUID]:
     """The children that waiting rows wait for."""
     return [UUID(one[1]) for one in reads if list(one[:1]) == [CHILD] and one[2] == "wait"]
 
@@ -264,7 +264,7 @@ async def child_results(conn: AsyncConnection[Any], ids: Sequence[UUID]) -> dict
     return {id: (status, outputs, error) for id, status, outputs, error in await cursor.fetchall()}
 
 
-async def apply(conn: AsyncConnection[Any], changes: Changes) -> bool:
+async def apply_writes(conn: AsyncConnection[Any], changes: RunWrites) -> bool:
     """Write decisions, in one round trip. Finishing comes last: it sweeps what the batch may have queued.
 
     False when some of `hand` was in the queue already: it is not the worker's then.
@@ -273,18 +273,20 @@ async def apply(conn: AsyncConnection[Any], changes: Changes) -> bool:
     async with conn.pipeline():
         if changes.settle:
             rows = [(*row[:4], dumps_or_none(row[4]), dumps_or_none(row[5]), _own_code(row)) for row in changes.settle]
-            await conn.execute(statement("settle"), columns(_SETTLE, rows) | {"retried": changes.retried})
+            await conn.execute(statement("settle"), array_params(_SETTLE, rows) | {"retried": changes.retried})
         if changes.enqueue:
-            await conn.execute(statement("enqueue"), columns(_ENQUEUE, changes.enqueue) | {"retried": changes.retried})
+            await conn.execute(
+                statement("enqueue"), array_params(_ENQUEUE, changes.enqueue) | {"retried": changes.retried}
+            )
         if changes.hand:
             worker, lease_sec = changes.hand_to
-            values = columns(_HAND, changes.hand) | {"worker": worker, "lease": lease_sec}
+            values = array_params(_HAND, changes.hand) | {"worker": worker, "lease": lease_sec}
             handed = await conn.execute(statement("hand_over"), values)
         if changes.finish:
             rows = [(*row[:4], dumps_or_none(row[4]), dumps_or_none(row[5])) for row in changes.finish]
-            await conn.execute(statement("finish_runs"), columns(_FINISH, rows))
+            await conn.execute(statement("finish_runs"), array_params(_FINISH, rows))
         if changes.wake:
-            await conn.execute(statement("wake_parents"), columns(("run_id", "step"), sorted(changes.wake)))
+            await conn.execute(statement("wake_parents"), array_params(("run_id", "step"), sorted(changes.wake)))
     return handed is None or handed.rowcount == len(changes.hand)
 
 
@@ -302,10 +304,10 @@ def code_of(error: Any) -> str:
 async def postpone(conn: AsyncConnection[Any], wakeups: Sequence[WakeUp]) -> None:
     """Put wake-ups back after their run could not be advanced: 1, 2, 4 … seconds later."""
     rows = [(item.run_id, item.step, item.queued_at, item.losses) for item in wakeups]
-    await conn.execute(statement("postpone"), columns(("run_id", "step", "queued_at", "losses"), rows))
+    await conn.execute(statement("postpone"), array_params(("run_id", "step", "queued_at", "losses"), rows))
 
 
-async def next_due(conn: AsyncConnection[Any], lane: str) -> float | None:
+async def seconds_to_next_due(conn: AsyncConnection[Any], lane: str) -> float | None:
     """Seconds until the next row of a lane is ready, 0 when one is, None when there is none."""
     row = await (await conn.execute(statement("next_due"), {"lane": lane})).fetchone()
     return None if row is None else float(row[0])
@@ -375,7 +377,7 @@ def _same_request(run: NewRun, request_hash: str | None, earlier: Row) -> Create
     return CreatedRun(earlier[0], False, earlier[2])
 
 
-def _loaded(row: Row) -> Loaded:
+def _loaded(row: Row) -> RunSnapshot:
     states: dict[str, tuple[str, Any, datetime | None]] = {}
     if row[12]:
         for step, status, since in zip(row[12], row[13], row[14], strict=True):
@@ -387,4 +389,4 @@ def _loaded(row: Row) -> Loaded:
     parent = (row[16], row[17]) if row[16] else None
     attempt, resumed = 1 + (row[19] or 0), frozenset(row[20] or ())
     # A row has no length that mypy knows.
-    return Loaded(*row[:8], began, states, parent, row[18], attempt, resumed, row[21], row[22])  # type: ignore[call-arg]
+    return RunSnapshot(*row[:8], began, states, parent, row[18], attempt, resumed, row[21], row[22])  # type: ignore[call-arg]

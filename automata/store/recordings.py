@@ -12,14 +12,14 @@ from psycopg import sql
 from psycopg.rows import class_row
 
 from automata.store.database import Connection
-from automata.store.limits import also, limited_to
-from automata.store.queue import columns
+from automata.store.queue import array_params
+from automata.store.visibility import and_visible, viewer_labels
 
-MOST_RUNS = 1_000
+MAX_RUNS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class Recording:
     """What one attempt of a step sent and was answered; `exchanges` is JSON text."""
 
     run_id: UUID
@@ -57,7 +57,7 @@ class RecordedRun:
 _KEPT = ("run_id", "step", "attempt", "exchanges")
 
 
-async def keep(conn: Connection, kept: Sequence[Kept]) -> None:
+async def save_recordings(conn: Connection, kept: Sequence[Recording]) -> None:
     """Store exchanges; what was stored of the same attempt before stays."""
     if not kept:
         return
@@ -65,7 +65,7 @@ async def keep(conn: Connection, kept: Sequence[Kept]) -> None:
         "INSERT INTO recordings (run_id, step, attempt, exchanges)"
         " SELECT * FROM unnest(%(run_id)s::uuid[], %(step)s::text[], %(attempt)s::int[], %(exchanges)s::json[])"
         " ON CONFLICT DO NOTHING",
-        columns(_KEPT, [(one.run_id, one.step, one.attempt, one.exchanges) for one in kept]),
+        array_params(_KEPT, [(one.run_id, one.step, one.attempt, one.exchanges) for one in kept]),
     )
 
 
@@ -74,14 +74,14 @@ async def recorded_ids(conn: Connection, flow_id: UUID, limit: int) -> list[tupl
 
     Looks at the newest 10,000 runs. Those that were retried are left out: they came to their ends in several goes.
     """
-    cursor = await conn.execute(_LAST, {"flow": flow_id, "limit": min(limit, MOST_RUNS), "window": WINDOW})
+    cursor = await conn.execute(_LAST, {"flow": flow_id, "limit": min(limit, MAX_RUNS), "window": WINDOW})
     return await cursor.fetchall()
 
 
 async def recorded_run(conn: Connection, run_id: UUID) -> RecordedRun | None:
     """None when it is unknown, not at an end, was not recorded, or was retried."""
     async with conn.cursor(row_factory=class_row(RecordedRun)) as cursor:
-        await cursor.execute(_ONE + also("r.flow_id"), {"run": run_id, "labels": limited_to()})
+        await cursor.execute(_ONE + and_visible("r.flow_id"), {"run": run_id, "labels": viewer_labels()})
         run = await cursor.fetchone()
     if run:
         await _fill(conn, {run.id: run})
@@ -151,7 +151,7 @@ async def _given(conn: Connection, ids: list[UUID]) -> list[tuple[UUID, str, dic
     return found
 
 
-async def exchanges_of(conn: Connection, run_id: UUID, step: str) -> list[tuple[int, list[dict[str, Any]]]]:
+async def step_exchanges(conn: Connection, run_id: UUID, step: str) -> list[tuple[int, list[dict[str, Any]]]]:
     """What the attempts of one step sent and were answered, (attempt, exchanges), while the run goes too."""
     cursor = await conn.execute(
         "SELECT attempt, exchanges FROM recordings WHERE run_id = %s AND step = %s ORDER BY attempt", [run_id, step]

@@ -15,8 +15,8 @@ from automata.engine.decision import FOREVER
 from automata.engine.states import RunStatus, TaskStatus
 from automata.errors import Invalid, Missing
 from automata.store.flows import all_of, as_uuid, find_flow
-from automata.store.limits import Filters, limited_to, mine
-from automata.store.pages import Page, bad_cursor, clamp, decode, page
+from automata.store.pagination import Page, bad_cursor, clamp, decode, page
+from automata.store.visibility import Conditions, viewer_labels, visible_condition
 
 Connection = AsyncConnection[Any]
 
@@ -132,7 +132,7 @@ _BY = sql.SQL(
 
 
 def _columns() -> tuple[sql.Composed, list[Any]]:
-    filters = mine("above.flow_id")
+    filters = visible_condition("above.flow_id")
     by = _BY.format(mine=all_of(filters)) if filters else sql.SQL("runs.created_by")
     return _COLUMNS.format(by=by), [value for _, value in filters]
 
@@ -142,7 +142,7 @@ async def get_run(conn: Connection, run_id: str | UUID) -> RunRow:
     async with conn.cursor(row_factory=class_row(RunRow)) as cursor:
         if id := as_uuid(run_id):
             payload = sql.SQL(", runs.inputs, result.outputs FROM runs")
-            filters: Filters = [("runs.id = %s", id), *mine("runs.flow_id")]
+            filters: Conditions = [("runs.id = %s", id), *visible_condition("runs.flow_id")]
             columns, values = _columns()
             query = columns + payload + _TABLES + sql.SQL(" WHERE ") + all_of(filters)
             await cursor.execute(query, [*values, *(value for _, value in filters)])
@@ -168,7 +168,7 @@ async def list_runs(
     """
     limit = clamp(limit)
     flow_id = (await find_flow(conn, flow)).id if flow else None
-    query, values = listing(_status(status), flow_id, trigger, since, until, seen(after), limit + 1)
+    query, values = list_statement(_status(status), flow_id, trigger, since, until, decode_run_cursor(after), limit + 1)
     async with conn.cursor(row_factory=class_row(RunRow)) as cursor:
         # Planned anew each time: a plan for any values would not know how far back the range lies.
         await cursor.execute(query, values, prepare=False)
@@ -189,14 +189,14 @@ class RunFilter:
         return any((self.flow, self.status, self.trigger, self.since, self.until))
 
 
-async def chosen_runs(conn: Connection, filter: RunFilter, below: UUID | None, limit: int) -> list[UUID]:
+async def matching_runs(conn: Connection, filter: RunFilter, below: UUID | None, limit: int) -> list[UUID]:
     """Up to `limit` runs, the newest first, older than `below`. Raises Missing for an unknown flow."""
     ids, values = await _chosen(conn, filter, below)
     cursor = await conn.execute(ids + sql.SQL(" ORDER BY 1 DESC LIMIT %s"), [*values, limit], prepare=False)
     return [row[0] for row in await cursor.fetchall()]
 
 
-async def count_chosen(conn: Connection, filter: RunFilter, below: UUID | None = None) -> dict[str, int]:
+async def count_matching(conn: Connection, filter: RunFilter, below: UUID | None = None) -> dict[str, int]:
     """How many there are, by flow. Raises Missing for an unknown flow."""
     ids, values = await _chosen(conn, filter, below)
     query = sql.SQL(
@@ -255,7 +255,7 @@ async def list_attempts(conn: Connection, run_id: UUID, step: str | None = None)
         return await cursor.fetchall()
 
 
-def listing(
+def list_statement(
     status: RunStatus | None,
     flow_id: UUID | None,
     trigger: str | None,
@@ -268,7 +268,7 @@ def listing(
     # With a flow its own index leads; else the succeeded are walked past the unfinished ones that are newer.
     lead = _LEADS[status] if status else _ANY
     by_flow = lead if status is not RunStatus.SUCCEEDED else replace(lead, id="runs.id")
-    if flow_id is None and limited_to() is not None and by_flow.id == "runs.id":
+    if flow_id is None and viewer_labels() is not None and by_flow.id == "runs.id":
         ids, values = _of_each(lead, by_flow, trigger, since, until, below, limit)
     else:
         lead = by_flow if flow_id else lead
@@ -281,8 +281,8 @@ def listing(
     return query, [*values, limit, *shown]
 
 
-def _of(lead: _Lead, flow_id: UUID | None) -> Filters:
-    return mine(lead.flow_id) if flow_id is None else [(f"{lead.flow_id} = %s", flow_id)]
+def _of(lead: _Lead, flow_id: UUID | None) -> Conditions:
+    return visible_condition(lead.flow_id) if flow_id is None else [(f"{lead.flow_id} = %s", flow_id)]
 
 
 def _of_each(
@@ -301,10 +301,10 @@ def _of_each(
     """
     # To both tables, as the other bounds.
     newest = [(f"{column} >= {_NEAR[lead.id]}", below or _LAST) for column in {lead.id: None, "runs.id": None}]
-    near, near_values = _ids(lead, [*mine(lead.flow_id), *newest], trigger, since, until, below)
+    near, near_values = _ids(lead, [*visible_condition(lead.flow_id), *newest], trigger, since, until, below)
     of_flow = replace(by_flow, chosen=f"{by_flow.chosen} AND runs.flow_id = flows.id")
     each, each_values = _ids(of_flow, [], trigger, since, until, below)
-    filters = mine("flows.id")
+    filters = visible_condition("flows.id")
     query = sql.SQL(
         "WITH near AS MATERIALIZED ({near} ORDER BY 1 DESC LIMIT %s),"
         " held AS (SELECT count(*) >= %s AS whole FROM near)"
@@ -317,7 +317,7 @@ def _of_each(
 
 def _ids(
     lead: _Lead,
-    flows: Filters,
+    flows: Conditions,
     trigger: str | None,
     since: datetime | None,
     until: datetime | None,
@@ -325,7 +325,7 @@ def _ids(
 ) -> tuple[sql.Composed, list[Any]]:
     floor, ceiling = since and first_id(since - CLOCKS_APART), until and first_id(until + CLOCKS_APART)
     # To both tables: PostgreSQL carries an equality across a join, but not a range.
-    filters: Filters = [
+    filters: Conditions = [
         (f"{column} {compare} %s", bound)
         for column in {lead.id: None, "runs.id": None}
         for compare, bound in (("<", below), ("<", ceiling), (">=", floor))
@@ -387,7 +387,7 @@ def _status(given: RunStatus | str | None) -> RunStatus | None:
         ) from None
 
 
-def seen(cursor: str | None) -> UUID | None:
+def decode_run_cursor(cursor: str | None) -> UUID | None:
     """The last run of the page before."""
     if cursor is None:
         return None

@@ -19,9 +19,9 @@ from psycopg.rows import class_row
 from automata.engine.schedule import next_times
 from automata.errors import Conflict, Missing
 from automata.flow.model import Schedule
-from automata.store.codec import dumps
-from automata.store.limits import also, limited_to
-from automata.store.pages import Page, clamp, decode, page
+from automata.store.json_codec import dumps
+from automata.store.pagination import Page, clamp, decode, page
+from automata.store.visibility import and_visible, viewer_labels
 
 Connection = AsyncConnection[Any]
 Origin = Literal["git", "api"]
@@ -87,14 +87,14 @@ _STATES: Mapping[State | None, LiteralString] = {
 
 
 def _select(which: LiteralString) -> sql.Composed:
-    return _SELECT.format(which=sql.SQL(which), mine=also("schedules.flow_id"))
+    return _SELECT.format(which=sql.SQL(which), mine=and_visible("schedules.flow_id"))
 
 
 async def next_schedules(conn: Connection, limit: int) -> list[ScheduleRow]:
     """Those that fire next, the first first."""
     async with conn.cursor(row_factory=class_row(ScheduleRow)) as cursor:
         query = _select("next_fire_at IS NOT NULL") + sql.SQL(" ORDER BY next_fire_at LIMIT %(limit)s")
-        await cursor.execute(query, {"limit": clamp(limit), "labels": limited_to()})
+        await cursor.execute(query, {"limit": clamp(limit), "labels": viewer_labels()})
         return await cursor.fetchall()
 
 
@@ -115,7 +115,7 @@ async def list_schedules(
             " AND (%(flow)s::uuid IS NULL OR flow_id = %(flow)s)"
             f" AND {_STATES[state]}"
         )
-        values = {"flow_name": seen[0], "name": seen[1], "flow": flow_id, "limit": limit + 1, "labels": limited_to()}
+        values = {"flow_name": seen[0], "name": seen[1], "flow": flow_id, "limit": limit + 1, "labels": viewer_labels()}
         await cursor.execute(query + sql.SQL(" ORDER BY flows.name, schedules.name LIMIT %(limit)s"), values)
         return page(await cursor.fetchall(), limit, lambda row: (row.flow_name, row.name))
 
@@ -123,7 +123,7 @@ async def list_schedules(
 async def get_schedule(conn: Connection, schedule_id: UUID) -> ScheduleRow:
     """Raises Missing."""
     async with conn.cursor(row_factory=class_row(ScheduleRow)) as cursor:
-        await cursor.execute(_select("schedules.id = %(id)s"), {"id": schedule_id, "labels": limited_to()})
+        await cursor.execute(_select("schedules.id = %(id)s"), {"id": schedule_id, "labels": viewer_labels()})
         if row := await cursor.fetchone():
             return row
     raise Missing(f"There is no schedule {schedule_id}.")

@@ -11,7 +11,7 @@ from uuid import UUID
 from psycopg import AsyncConnection
 from psycopg.rows import class_row
 
-from automata.store.codec import dumps
+from automata.store.json_codec import dumps
 
 Connection = AsyncConnection[Any]
 
@@ -101,7 +101,7 @@ async def end_session(conn: Connection, id: UUID) -> None:
     await conn.execute("DELETE FROM access_sessions WHERE id = %s", [id])
 
 
-async def spend(conn: Connection, hash: bytes, lives: timedelta) -> bool:
+async def use_once(conn: Connection, hash: bytes, lives: timedelta) -> bool:
     """True for the first who asks, of all processes; `lives` is how long others are told apart from them."""
     await conn.execute(
         "DELETE FROM access_spent WHERE hash IN"

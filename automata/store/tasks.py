@@ -17,8 +17,8 @@ from uuid import UUID
 import uuid_utils.compat
 from psycopg import AsyncConnection
 
-from automata.store.codec import dumps_or_none
-from automata.store.queue import ITEM, Loaded, code_of, columns, load_outputs
+from automata.store.json_codec import dumps_or_none
+from automata.store.queue import ITEM, RunSnapshot, array_params, code_of, load_outputs
 from automata.store.sql import statement
 
 
@@ -52,11 +52,11 @@ class Claim:
     now: datetime
     reads: dict[str, tuple[str, Any]]
     item: tuple[int, Any] | None = None
-    known: Loaded | None = None
+    known: RunSnapshot | None = None
 
 
 @dataclass(slots=True)
-class Result:
+class TaskResult:
     """`outputs` is JSON text already: the worker encoded it when it checked that it can be stored.
 
     `known` is what came with the claim.
@@ -68,11 +68,11 @@ class Result:
     status: str
     outputs: str | None = None
     error: Any = None
-    known: Loaded | None = None
+    known: RunSnapshot | None = None
 
 
 @dataclass(slots=True)
-class Retry:
+class TaskRetry:
     run_id: UUID
     step: str
     fence: UUID
@@ -128,50 +128,54 @@ def _item(reads: Sequence[str]) -> tuple[int, Any] | None:
     return index, value
 
 
-async def complete(conn: AsyncConnection[Any], results: Sequence[Result]) -> set[tuple[UUID, str]]:
+async def complete(conn: AsyncConnection[Any], results: Sequence[TaskResult]) -> set[tuple[UUID, str]]:
     """Write results; returns the accepted ones. The rest lost their lease or were cancelled: drop them."""
-    cursor = await conn.execute(statement("complete"), columns(_RESULT, [_row(item) for item in results]))
+    cursor = await conn.execute(statement("complete"), array_params(_RESULT, [_row(item) for item in results]))
     return set(await cursor.fetchall())
 
 
-async def finish(conn: AsyncConnection[Any], results: Sequence[Result]) -> dict[UUID, datetime]:
+async def complete_under_lock(conn: AsyncConnection[Any], results: Sequence[TaskResult]) -> dict[UUID, datetime]:
     """Like `complete`, with the run's lock taken and no wake-up left: advance these runs before the transaction ends.
 
     Returns the fences of the accepted ones, each with the transaction's time. The others were not accepted here,
     because another orchestrator holds the run, or at all: `complete` knows.
     """
     rows = sorted((_row(item) for item in results), key=lambda row: row[:2])
-    cursor = await conn.execute(statement("finish"), columns(_RESULT, rows))
+    cursor = await conn.execute(statement("finish"), array_params(_RESULT, rows))
     return dict(await cursor.fetchall())
 
 
 _RESULT = ("run_id", "step", "fence", "status", "outputs", "error", "code")
 
 
-def _row(item: Result) -> tuple[Any, ...]:
+def _row(item: TaskResult) -> tuple[Any, ...]:
     code = code_of(item.error) if item.status == "FAILED" else None
     return item.run_id, item.step, item.fence, item.status, item.outputs, dumps_or_none(item.error), code
 
 
-async def retry(conn: AsyncConnection[Any], retries: Sequence[Retry]) -> set[tuple[UUID, str]]:
+async def retry(conn: AsyncConnection[Any], retries: Sequence[TaskRetry]) -> set[tuple[UUID, str]]:
     """Put failed attempts back for later; returns the accepted ones."""
     rows = [(item.run_id, item.step, item.fence, item.delay_ms, dumps_or_none(item.error)) for item in retries]
-    cursor = await conn.execute(statement("retry"), columns(("run_id", "step", "fence", "delay_ms", "error"), rows))
+    cursor = await conn.execute(
+        statement("retry"), array_params(("run_id", "step", "fence", "delay_ms", "error"), rows)
+    )
     return set(await cursor.fetchall())
 
 
 async def renew(conn: AsyncConnection[Any], held: Sequence[tuple[UUID, str, UUID]], lease_sec: float) -> set[UUID]:
     """Extend leases; returns the fences that still hold."""
-    cursor = await conn.execute(statement("renew"), columns(("run_id", "step", "fence"), held) | {"lease": lease_sec})
+    cursor = await conn.execute(
+        statement("renew"), array_params(("run_id", "step", "fence"), held) | {"lease": lease_sec}
+    )
     return {row[0] for row in await cursor.fetchall()}
 
 
 async def still_held(conn: AsyncConnection[Any], held: Sequence[tuple[UUID, str, UUID]]) -> set[UUID]:
     """The fences of claims that are neither lost nor cancelled; renews nothing."""
-    cursor = await conn.execute(statement("still_held"), columns(("run_id", "step", "fence"), held))
+    cursor = await conn.execute(statement("still_held"), array_params(("run_id", "step", "fence"), held))
     return {row[0] for row in await cursor.fetchall()}
 
 
 async def release(conn: AsyncConnection[Any], held: Sequence[tuple[UUID, str, UUID]]) -> None:
     """Give tasks back unfinished (a drain)."""
-    await conn.execute(statement("release"), columns(("run_id", "step", "fence"), held))
+    await conn.execute(statement("release"), array_params(("run_id", "step", "fence"), held))

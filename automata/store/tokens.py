@@ -13,9 +13,9 @@ from psycopg.errors import UniqueViolation
 from psycopg.rows import class_row
 
 from automata.errors import Conflict, Missing
-from automata.store.codec import dumps
 from automata.store.flows import as_uuid
-from automata.store.pages import Page, clamp, decode, page
+from automata.store.json_codec import dumps
+from automata.store.pagination import Page, clamp, decode, page
 
 Connection = AsyncConnection[Any]
 

@@ -17,7 +17,7 @@ from psycopg import AsyncConnection, sql
 from psycopg.errors import CheckViolation
 
 from automata.errors import Conflict, Invalid
-from automata.store.codec import dumps
+from automata.store.json_codec import dumps
 
 Connection = AsyncConnection[Any]
 

@@ -18,7 +18,7 @@ from starlette.responses import Response
 
 from automata.api.refusals import BadBody
 from automata.api.shapes import MAX_BULK
-from automata.store.pages import MAX_LIMIT
+from automata.store.pagination import MAX_LIMIT
 from automata.web.forms import Form
 from automata.web.page import lead_to
 from automata.web.query import link

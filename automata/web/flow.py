@@ -21,7 +21,7 @@ from automata.flow.changes import CLASSES, changes
 from automata.flow.model import Flow
 from automata.report.graph import graph as changed_graph
 from automata.store.flows import FlowRow, VersionRow, find_flow, get_version, list_versions
-from automata.store.provenance import origins
+from automata.store.provenance import version_origins
 from automata.store.runs import list_runs
 from automata.store.schedules import list_schedules
 from automata.web.code import highlight_yaml, spec_yaml
@@ -44,7 +44,7 @@ async def show(request: Request, name: str) -> Response:
     async with Desk.of(request).db.connection() as conn:
         runs = await list_runs(conn, flow=flow.id, limit=SHOWN_RUNS)
         schedules = await list_schedules(conn, flow_id=flow.id, limit=SHOWN_SCHEDULES)
-        origin = (await origins(conn, [version.id]))[version.id] if version else None
+        origin = (await version_origins(conn, [version.id]))[version.id] if version else None
     return render(
         request,
         "flow.html",
@@ -74,7 +74,7 @@ async def versions(request: Request, name: str, cursor: Cursor = None) -> Respon
     flow, _ = await _find(request, name)
     async with Desk.of(request).db.connection() as conn:
         found = await list_versions(conn, flow.id, after=cursor_of(cursor, 1, number=True))
-        known = await origins(conn, [row.id for row in found.items])
+        known = await version_origins(conn, [row.id for row in found.items])
     here = f"/flows/{quote(flow.name)}/versions"
     return render(
         request,

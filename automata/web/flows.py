@@ -10,7 +10,7 @@ from starlette.responses import Response
 from automata.api.desk import Desk
 from automata.api.query import Cursor, Labels, Limit, Word, cursor_of, labels_of
 from automata.store.flows import list_flows
-from automata.store.overview import Mark, last_runs
+from automata.store.overview import RecentRun, recent_runs
 from automata.web.charts import Bar, spark
 from automata.web.page import render
 from automata.web.page import router as pages
@@ -41,7 +41,7 @@ async def index(
             after=cursor_of(cursor, 1),
             limit=limit,
         )
-        marks = await last_runs(conn, [row.id for row in found.items], SPARKS)
+        marks = await recent_runs(conn, [row.id for row in found.items], SPARKS)
     filters = {"search": search, "label": given, "archived": "true" if archived else None}
     shown: dict[str, Any] = {
         "flows": [(row, marks.get(row.id, []), bars(marks.get(row.id, []))) for row in found.items],
@@ -56,5 +56,5 @@ async def index(
     return render(request, "flows.html", **shown)
 
 
-def bars(marks: list[Mark]) -> list[Bar]:
+def bars(marks: list[RecentRun]) -> list[Bar]:
     return spark([(mark.status, mark.seconds) for mark in marks], SPARKS)

@@ -26,8 +26,8 @@ from automata.api.query import Cursor, FlowKey, Limit, Word
 from automata.api.refusals import BadBody
 from automata.api.shapes import MAX_BULK
 from automata.errors import Conflict, Missing
-from automata.store.deadletters import Filter, count_open
-from automata.store.pages import Page
+from automata.store.deadletters import DeadLetterFilter, count_open
+from automata.store.pagination import Page
 from automata.web.bulk import back_to, counted_at, said, sweep, ticked, told
 from automata.web.forms import read_form
 from automata.web.page import lead_to, render
@@ -46,12 +46,12 @@ RunId = Annotated[UUID | None, Blank, Query()]
 
 def _filter(
     flow: FlowKey = None, code: Word = None, run_id: RunId = None, since: Moment = None, until: Moment = None
-) -> Filter:
+) -> DeadLetterFilter:
     """`since` is included, `until` is not, both UTC where they name no zone."""
-    return Filter(flow or None, code or None, run_id, since, until)
+    return DeadLetterFilter(flow or None, code or None, run_id, since, until)
 
 
-Found = Annotated[Filter, Depends(_filter)]
+Found = Annotated[DeadLetterFilter, Depends(_filter)]
 Do = Annotated[Action, Query(alias="do")]
 
 router = pages(limits=True)

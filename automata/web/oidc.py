@@ -22,7 +22,7 @@ from automata.api.desk import Desk
 from automata.api.entrance import Entrance, address_of, request_id
 from automata.api.signin import onward, open_session
 from automata.errors import AutomataError, Missing
-from automata.store.audit import Actor, Deed, record
+from automata.store.audit import Actor, AuditEvent, record_change_by
 from automata.web.page import HEADERS, PageRoute
 from automata.web.signin import START, Next, page
 
@@ -109,7 +109,7 @@ async def _note(request: Request, provider: Provider, person: Person | None, why
         facts |= {"mail": person.mail, provider.config.claim: ", ".join(person.values[:SHOWN_VALUES])}
     actor = Actor(name, NOBODY, address=address_of(request), request_id=request_id(request))
     async with Desk.of(request).db.transaction() as conn:
-        await record(conn, actor, Deed("session.refuse", f"person/{name}", None, facts))
+        await record_change_by(conn, actor, AuditEvent("session.refuse", f"person/{name}", None, facts))
 
 
 def _not_given(provider: Provider, error: str) -> NotLetIn:

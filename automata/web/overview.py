@@ -14,20 +14,20 @@ from starlette.responses import Response
 from automata.api.desk import Desk
 from automata.api.sync import sources
 from automata.store.database import Database
-from automata.store.limits import limited_to, under
 from automata.store.overview import (
-    MOST_LETTERS,
-    Depth,
+    MAX_COUNTED,
     FlowFailures,
+    LaneDepth,
     count_flows,
-    failing,
+    count_runs,
+    failing_flows,
     open_approvals,
     open_letters,
     queue_depth,
-    tally,
 )
-from automata.store.presence import Process, list_processes
+from automata.store.processes import Process, list_processes
 from automata.store.schedules import ScheduleRow, next_schedules
+from automata.store.visibility import as_viewer, viewer_labels
 from automata.web.charts import Stack, stack
 from automata.web.fresh import Fresh
 from automata.web.page import render
@@ -50,8 +50,8 @@ class Figures:
     since: datetime
     chart: Stack
     totals: Mapping[str, int]
-    failing: Sequence[FlowFailures]
-    depths: Sequence[Depth]
+    failing_flows: Sequence[FlowFailures]
+    depths: Sequence[LaneDepth]
     letters: int
     approvals: int
     flows: int
@@ -67,7 +67,7 @@ class Counts:
 
     async def get(self, span: str) -> Figures:
         """Of the flows that whoever asks knows of. Raises Unavailable."""
-        key = (span, limited_to())
+        key = (span, viewer_labels())
         if key not in self._known:
             while len(self._known) >= MOST_COUNTS:
                 del self._known[next(iter(self._known))]
@@ -75,7 +75,7 @@ class Counts:
         return await self._known[key].get()
 
     async def _read(self, span: str, limit: str | None) -> Figures:
-        with under(limit):
+        with as_viewer(limit):
             return await read_figures(self._db, *SPANS[span])
 
 
@@ -85,8 +85,8 @@ async def read_figures(db: Database, bucket_sec: int, buckets: int) -> Figures:
     end = (int(now.timestamp()) // bucket_sec + 1) * bucket_sec
     since = datetime.fromtimestamp(end - bucket_sec * buckets, UTC)
     async with db.connection() as conn:
-        counts = await tally(conn, since, bucket_sec)
-        worst = await failing(conn, since, SHOWN_FAILING)
+        counts = await count_runs(conn, since, bucket_sec)
+        worst = await failing_flows(conn, since, SHOWN_FAILING)
         depths = await queue_depth(conn)
         letters, approvals = await open_letters(conn), await open_approvals(conn)
         flows = await count_flows(conn)
@@ -113,7 +113,7 @@ async def live(request: Request, span: Span = "24h") -> Response:
 
 async def _shown(request: Request, span: str) -> dict[str, Any]:
     desk = Desk.of(request)
-    whole = limited_to() is None
+    whole = viewer_labels() is None
     figures, fires, synced, processes = await asyncio.gather(
         _counts(request, desk).get(span),
         _fires(desk.db),
@@ -125,7 +125,7 @@ async def _shown(request: Request, span: str) -> dict[str, Any]:
         "span": span,
         "spans": list(SPANS),
         "figures": figures,
-        "most_letters": MOST_LETTERS,
+        "most_letters": MAX_COUNTED,
         "fires": fires,
         "sources": synced,
         "processes": processes,

@@ -22,8 +22,8 @@ from automata.flow.changes import CLASSES
 from automata.proposals.content import Pair
 from automata.report.check import stage_lines
 from automata.report.plan import hanging_words
-from automata.store.live import live_flows
-from automata.store.pages import MAX_LIMIT
+from automata.store.pagination import MAX_LIMIT
+from automata.store.production_state import production_flows
 from automata.store.proposals import OPEN
 from automata.web.forms import Form, read_form
 from automata.web.graph import compared_picture
@@ -221,7 +221,7 @@ async def _hanging(request: Request, source: UUID, plan: Mapping[str, Any] | Non
     if not names:
         return {}
     async with Desk.of(request).db.connection() as conn:
-        found = await live_flows(conn, source, names=names, limit=MAX_LIMIT)
+        found = await production_flows(conn, source, names=names, limit=MAX_LIMIT)
     return {
         one.name: {"active_runs": one.active_runs, "dead_letters": one.dead_letters, "schedules": one.schedules}
         for one in found.items

@@ -12,7 +12,7 @@ from fastapi import Query
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator
 
 from automata.api.query import within_reason
-from automata.store.pages import DEFAULT_LIMIT
+from automata.store.pagination import DEFAULT_LIMIT
 
 _MINUTE = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?")
 

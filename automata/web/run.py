@@ -25,10 +25,10 @@ from automata.flow.compile import compile_flow, item_of
 from automata.flow.model import Flow
 from automata.store.approvals import list_open
 from automata.store.flows import VersionRow, versions_by_id
-from automata.store.provenance import origins
-from automata.store.recordings import exchanges_of
+from automata.store.provenance import version_origins
+from automata.store.recordings import step_exchanges
 from automata.store.runs import get_run
-from automata.store.tasklogs import list_logs
+from automata.store.task_logs import list_logs
 from automata.web.code import highlight_yaml, spec_yaml
 from automata.web.forms import read_form
 from automata.web.graph import picture
@@ -52,7 +52,7 @@ async def show(request: Request, run_id: str) -> Response:
     shown = await _live(desk, id)
     version = await _version(desk, shown["version_id"])
     async with desk.db.connection() as conn:
-        origin = (await origins(conn, [version.id]))[version.id]
+        origin = (await version_origins(conn, [version.id]))[version.id]
     graph = picture(version.spec, shown["states"])
     return render(request, "run.html", **shown, graph=graph, version=version, provenance=of_origin(origin))
 
@@ -174,7 +174,7 @@ async def _step(desk: Desk, id: UUID, step: str) -> dict[str, Any]:
             raise Missing(f"The flow of this run has no step {step[:100]!r}.", hint="The run's page has them all.")
         row = (await versions_by_id(conn, [run.version_id]))[0]
         logs = await list_logs(conn, id, step=step, limit=MOST_LOGS)
-        exchanges = await exchanges_of(conn, id, step)
+        exchanges = await step_exchanges(conn, id, step)
     tasks = await tasks_of(desk, id, step=step)
     mask = masker(version.secrets, run.inputs or {})
     return {

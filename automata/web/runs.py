@@ -18,8 +18,8 @@ from automata.api.runs import run_id_of
 from automata.api.shapes import MAX_BULK
 from automata.engine.states import RUN_FINAL, RunStatus
 from automata.errors import Missing
-from automata.store.pages import Page
-from automata.store.runs import RunFilter, RunRow, count_chosen, list_runs, seen
+from automata.store.pagination import Page
+from automata.store.runs import RunFilter, RunRow, count_matching, decode_run_cursor, list_runs
 from automata.web.bulk import back_to, counted_at, said, sweep, ticked, told
 from automata.web.forms import read_form
 from automata.web.page import lead_to, render
@@ -111,9 +111,9 @@ async def selected(request: Request) -> Response:
 async def ask(request: Request, do: Do, filter: Found, cursor: Cursor = None) -> Response:
     """How many runs the filter finds that this can be done to, and whether they are meant."""
     wanted = _fit(do, filter)
-    below = seen(cursor_of(cursor, 1))
+    below = decode_run_cursor(cursor_of(cursor, 1))
     async with Desk.of(request).db.connection() as conn:
-        counts = await count_chosen(conn, wanted, below)
+        counts = await count_matching(conn, wanted, below)
     meant = {**asdict(filter), "until": counted_at(filter.until)}
     kind = wanted.status.lower() if wanted.status else "not finished"
     return render(

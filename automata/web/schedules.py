@@ -17,7 +17,7 @@ from automata.api.query import Cursor, FlowKey, Limit, cursor_of
 from automata.api.schedules import switch
 from automata.errors import Conflict, Invalid, Missing
 from automata.store.flows import find_flow
-from automata.store.pages import Page
+from automata.store.pagination import Page
 from automata.store.schedules import ScheduleRow, list_schedules
 from automata.web.bulk import back_to
 from automata.web.forms import KEY, Form, read_form

@@ -19,8 +19,8 @@ from fastapi import Request
 from automata.api.desk import Desk
 from automata.errors import AutomataError, Busy
 from automata.store.database import Database
-from automata.store.limits import limited_to, own_runs
-from automata.store.watch import Sign, signs
+from automata.store.run_marks import RunMark, run_marks
+from automata.store.visibility import viewer_labels, visible_runs
 
 TURN_SEC = 1.0  # of the reader
 MAX_STREAMS = 200  # of one process
@@ -36,7 +36,7 @@ class Watch:
         self._db = db
         self._stopping = stopping
         self._turn_sec = turn_sec
-        self._known: dict[UUID, Sign] = {}
+        self._known: dict[UUID, RunMark] = {}
         self._watchers: dict[UUID, set[asyncio.Event]] = {}
         self._reader: asyncio.Task[None] | None = None
 
@@ -95,16 +95,16 @@ class Watch:
 
     async def _is_shown(self, run: UUID) -> bool:
         """Whether whoever watches still knows of the run's flow: it may have lost a label that they are limited to."""
-        if limited_to() is None:
+        if viewer_labels() is None:
             return True
         async with self._db.connection() as conn:
-            return bool(await own_runs(conn, [run]))
+            return bool(await visible_runs(conn, [run]))
 
     async def _read(self) -> None:
         while self._watchers:
             try:
                 async with self._db.connection() as conn:
-                    found = await signs(conn, list(self._watchers))
+                    found = await run_marks(conn, list(self._watchers))
             except AutomataError as error:
                 log.warning("pages that watch runs wait: %s", error)
                 found = {}

@@ -10,7 +10,7 @@ import pytest
 
 from automata.access.first import first_token
 from automata.access.tokens import Tokens
-from automata.store.audit import MASKED, MOST_BYTES, Actor, AuditFilter, Deed, list_audit, record
+from automata.store.audit import MASKED, MAX_BYTES, Actor, AuditEvent, AuditFilter, list_audit, record_change_by
 from automata.store.database import Database
 
 ME = Actor("ada", "admin", address="cli")
@@ -56,7 +56,7 @@ def test_a_row_is_there_exactly_when_its_change_is(on):
     async def test(db):
         async def broken():
             async with db.transaction() as conn:
-                await record(conn, ME, Deed("flow.update", "flow/never"))
+                await record_change_by(conn, ME, AuditEvent("flow.update", "flow/never"))
                 raise RuntimeError("the change failed")
 
         with pytest.raises(RuntimeError):
@@ -79,7 +79,7 @@ def test_a_row_is_there_exactly_when_its_change_is(on):
 def test_the_log_takes_rows_and_gives_none_away(on, statement):
     async def test(db):
         async with db.transaction() as conn:
-            await record(conn, ME, Deed("flow.update", "flow/kept"))
+            await record_change_by(conn, ME, AuditEvent("flow.update", "flow/kept"))
         with pytest.raises(psycopg.Error):
             async with db.connection() as conn:
                 await conn.execute(statement)
@@ -107,10 +107,12 @@ def test_what_is_kept_is_masked_and_bounded(on):
     async def test(db):
         before = {"headers": {"Authorization": "Bearer s3cret"}, "list": [{"api_key": "s3cret", "ok": 1}]}
         async with db.transaction() as conn:
-            await record(conn, ME, Deed("flow.update", "flow/masked", before, {"text": "x" * 10 * MOST_BYTES}))
+            await record_change_by(
+                conn, ME, AuditEvent("flow.update", "flow/masked", before, {"text": "x" * 10 * MAX_BYTES})
+            )
         row = await last(db, object="flow/masked")
         assert row.before == {"headers": {"Authorization": MASKED}, "list": [{"api_key": MASKED, "ok": 1}]}
         assert row.after["cut"] is True
-        assert len(str(row.after)) < MOST_BYTES
+        assert len(str(row.after)) < MAX_BYTES
 
     on(test)

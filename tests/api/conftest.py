@@ -21,10 +21,10 @@ from automata.api.desk import Desk
 from automata.api.guard import SAFE
 from automata.broker.local import LocalBroker
 from automata.settings import Settings
-from automata.store.audit import AuditFilter, act, acting, list_audit
+from automata.store.audit import AuditFilter, current_actor, list_audit, set_actor
 from automata.store.database import Database
 from automata.store.flows import get_version
-from automata.store.queue import Changes, apply
+from automata.store.queue import RunWrites, apply_writes
 from automata.store.schedules import declare_schedules
 from automata.store.sync import SourceRow, ensure_source
 from automata.store.tokens import add_token
@@ -50,11 +50,11 @@ class Watched(httpx.ASGITransport):
     """Fails a test in which a route changed something for somebody, and left nothing of it in the log of changes."""
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        act(None)
+        set_actor(None)
         answer = await super().handle_async_request(request)
         told = re.compile(f'{SAID}="?{quote("!")}')  # how a page that leads on says that nothing was done
         refused = answer.status_code >= 400 or any(map(told.match, answer.headers.get_list("set-cookie")))
-        if request.method not in SAFE and not refused and (now := acting()):
+        if request.method not in SAFE and not refused and (now := current_actor()):
             assert now.noted, f"{request.method} {request.url.path} is not in the log of changes"
         return answer
 
@@ -124,7 +124,7 @@ class Site:
     async def apply(self, **changes: Any) -> None:
         """Write decisions as the orchestrator does."""
         async with self.db.transaction() as conn:
-            await apply(conn, Changes(**changes))
+            await apply_writes(conn, RunWrites(**changes))
 
     async def start(self, run: dict[str, Any], *steps: str) -> None:
         """Consume the run's first wake-up and queue steps."""
@@ -132,7 +132,7 @@ class Site:
             await conn.execute("DELETE FROM task_queue WHERE run_id = %s AND step = ''", [UUID(run["id"])])
             version = await get_version(conn, UUID(run["flow_id"]), run["version"])
             rows = [(UUID(run["id"]), step, "default", None, version.id, "") for step in steps]
-            await apply(conn, Changes(enqueue=rows))
+            await apply_writes(conn, RunWrites(enqueue=rows))
 
     async def finish(
         self, run: dict[str, Any], status: str = "SUCCEEDED", outputs: Any = None, error: Any = None

@@ -13,7 +13,7 @@ import pytest
 from automata.api import hooks, known
 from automata.flow import webhook
 from automata.flow.webhook import signature
-from automata.store.doors import doors
+from automata.store.webhook_targets import webhook_targets
 from tests.api.deliveries import BODY, HOOK, INPUTS, JSON, SECRET, V1, post, ready, run_of, runs, signed, with_mapping
 
 FORM = "application/x-www-form-urlencoded"
@@ -248,7 +248,7 @@ def test_an_unknown_webhook_costs_the_same_reads_and_digests_as_a_known_one(use,
 
     async def read(conn: Any, names: Any) -> Any:
         work.append("read")
-        return await doors(conn, names)
+        return await webhook_targets(conn, names)
 
     async def test(site):
         await ready(site)

@@ -12,9 +12,9 @@ import httpx
 
 from automata.engine.decision import FOREVER
 from automata.store.queue import ADVANCE, APPROVAL
-from automata.store.recordings import Kept, keep
-from automata.store.tasklogs import TaskLog
-from automata.store.tasklogs import keep as keep_logs
+from automata.store.recordings import Recording, save_recordings
+from automata.store.task_logs import TaskLog
+from automata.store.task_logs import save_logs as keep_logs
 from tests.api.conftest import V1, Site
 
 MINE = {"team": "billing", "tier": '50% \\ "one"'}
@@ -96,7 +96,7 @@ async def build(site: Site, name: str, labels: Mapping[str, str]) -> World:
                 "own": f"{name}-lane",
             },
         )
-        await keep(conn, [Kept(UUID(recorded["id"]), STEP, 1, "[]")])
+        await save_recordings(conn, [Recording(UUID(recorded["id"]), STEP, 1, "[]")])
         line = f'[{{"at": "2026-01-01T00:00:00Z", "level": "info", "message": "{name}-says"}}]'
         await keep_logs(conn, [TaskLog(UUID(run["id"]), STEP, 1, line) for run in (failed, recorded)])
     await site.finish(recorded)

@@ -16,8 +16,8 @@ from automata.broker.contract import RUNS_PENDING
 from automata.broker.message import MAX_BYTES, pack
 from automata.broker.postgres import PostgresBroker
 from automata.errors import Unavailable
-from automata.store import notify
-from automata.store.notify import CHANNEL, NotifyWire, open_wire
+from automata.store import listen_notify
+from automata.store.listen_notify import CHANNEL, NotifyConnection, open_notify_connection
 from tests.broker.conftest import connected
 from tests.broker.test_message import HOSTILE
 from tests.promises.proxy import Proxy, postgres_target
@@ -28,7 +28,7 @@ def metric(name: str, **labels: str) -> float:
 
 
 def broker_on(url: str) -> PostgresBroker:
-    return PostgresBroker(lambda: open_wire(url))
+    return PostgresBroker(lambda: open_notify_connection(url))
 
 
 def cut(url: str) -> int:
@@ -70,9 +70,9 @@ def test_connections_that_were_cut_come_back_and_every_listener_looks_once(fresh
 def test_a_route_that_swallows_everything_is_noticed_without_any_traffic(
     fresh_database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert notify.QUIET_SEC + notify.ANSWER_SEC < 30, "the real ones keep the promise"
-    monkeypatch.setattr(notify, "QUIET_SEC", 0.2)
-    monkeypatch.setattr(notify, "ANSWER_SEC", 0.3)
+    assert listen_notify.QUIET_SEC + listen_notify.ANSWER_SEC < 30, "the real ones keep the promise"
+    monkeypatch.setattr(listen_notify, "QUIET_SEC", 0.2)
+    monkeypatch.setattr(listen_notify, "ANSWER_SEC", 0.3)
 
     async def scene() -> None:
         with Proxy(postgres_target(fresh_database_url)) as proxy:
@@ -115,10 +115,10 @@ def test_a_server_that_comes_late_is_found_and_hears_what_was_missed(fresh_datab
         up = asyncio.Event()
 
         @asynccontextmanager
-        async def connect() -> AsyncIterator[NotifyWire]:
+        async def connect() -> AsyncIterator[NotifyConnection]:
             if not up.is_set():
                 raise Unavailable("not yet")
-            async with open_wire(fresh_database_url) as wire:
+            async with open_notify_connection(fresh_database_url) as wire:
                 yield wire
 
         late, other = PostgresBroker(connect), broker_on(fresh_database_url)
@@ -169,7 +169,7 @@ def test_the_largest_ring_fits_into_a_notification(database_url: str) -> None:
     assert MAX_BYTES - 210 < max(map(len, bodies)) <= MAX_BYTES
 
     async def scene() -> None:
-        async with open_wire(database_url) as wire:
+        async with open_notify_connection(database_url) as wire:
             await wire.notify(bodies)
 
     run(scene)

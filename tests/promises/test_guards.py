@@ -113,7 +113,7 @@ GUARDS = [
     ),
     Guard(
         "a due schedule is locked",
-        "automata/store/fires.py",
+        "automata/store/due_schedules.py",
         "    FOR UPDATE OF schedules SKIP LOCKED\n",
         "",
         "tests/services/test_scheduler.py::test_two_schedulers_that_both_believe_they_lead_start_each_fire_once",

@@ -9,7 +9,7 @@ from typing import Any
 from automata.git.branches import Person
 from automata.proposals.life import Reviewing
 from automata.store.database import Database
-from automata.store.provenance import Origin, origins
+from automata.store.provenance import VersionOrigin, version_origins
 from automata.sync.source import Source
 from tests.proposals.repo import Repo
 
@@ -50,10 +50,10 @@ class Site:
             row = await (await conn.execute(query.encode(), values)).fetchone()
         return row and row[0]
 
-    async def origin(self, commit: str) -> Origin:
+    async def origin(self, commit: str) -> VersionOrigin:
         id = await self.value("SELECT id FROM flow_versions WHERE commit_sha = %s", commit)
         async with self.db.connection() as conn:
-            return (await origins(conn, [id]))[id]
+            return (await version_origins(conn, [id]))[id]
 
 
 Use = Callable[[Callable[[Site], Awaitable[None]]], None]

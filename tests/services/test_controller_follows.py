@@ -18,9 +18,9 @@ from automata.flow.model import Flow
 from automata.services.controller import Controller, Pace
 from automata.store.database import Database
 from automata.store.flows import put_api_flow
-from automata.store.hints import ask, hint
-from automata.store.pins import release, roll_back
+from automata.store.rollbacks import release, roll_back
 from automata.store.sync import AttemptRow, SourceRow, list_attempts, list_sources, lock_source
+from automata.store.sync_hints import record_hint, request_sync
 from automata.sync.conditions import conditions
 from automata.sync.reconcile import sync_once
 from automata.sync.source import Source
@@ -67,11 +67,11 @@ class Room:
 
     async def hint(self) -> None:
         async with self.db.transaction() as conn:
-            await hint(conn, [(await self.row()).id])
+            await record_hint(conn, [(await self.row()).id])
 
     async def ask(self) -> None:
         async with self.db.transaction() as conn:
-            await ask(conn, (await self.row()).id)
+            await request_sync(conn, (await self.row()).id)
 
     async def execute(self, statement: str) -> None:
         async with self.db.transaction() as conn:

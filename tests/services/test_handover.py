@@ -17,13 +17,13 @@ from automata.settings import Settings
 from automata.steps.registry import instant_rules
 from automata.store import queue, tasks
 from automata.store.database import Connection
-from automata.store.queue import Changes, Loaded
-from automata.store.tasks import Claim, Result
+from automata.store.queue import RunSnapshot, RunWrites
+from automata.store.tasks import Claim, TaskResult
 from tests.drive import BROKEN, Drive, drive, fan, step, transform
 
 
-def _by(claim: Claim, who: str) -> Result:
-    return Result(claim.run.id, claim.step, claim.fence, TaskStatus.SUCCEEDED, f'{{"by": "{who}"}}')
+def _by(claim: Claim, who: str) -> TaskResult:
+    return TaskResult(claim.run.id, claim.step, claim.fence, TaskStatus.SUCCEEDED, f'{{"by": "{who}"}}')
 
 
 async def _nothing(_: Connection) -> None:
@@ -68,13 +68,13 @@ def test_a_late_result_is_read_by_no_step_though_its_batch_moves_the_run(databas
 def _loads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many runs each load from the database was for."""
     seen: list[int] = []
-    load = queue.load
+    load = queue.load_snapshots
 
-    async def counted(conn: Any, ids: Sequence[UUID]) -> list[Loaded]:
+    async def counted(conn: Any, ids: Sequence[UUID]) -> list[RunSnapshot]:
         seen.append(len(ids))
         return await load(conn, ids)
 
-    monkeypatch.setattr(queue, "load", counted)
+    monkeypatch.setattr(queue, "load_snapshots", counted)
     return seen
 
 
@@ -139,15 +139,15 @@ def test_what_was_known_holds_when_a_transaction_has_to_be_tried_again(
     async def scenario() -> None:
         async with drive(database_url, poll_sec=60) as it:
             flow = await it.put("again", step("a"), transform("m", {"n": 1}, "a"), step("b", "m"))
-            apply, failures = queue.apply, [Unavailable("the database is away")]
+            apply, failures = queue.apply_writes, [Unavailable("the database is away")]
 
-            async def failing(conn: Any, changes: Changes) -> bool:
+            async def failing(conn: Any, changes: RunWrites) -> bool:
                 done = await apply(conn, changes)
                 if changes.settle and failures:
                     raise failures.pop()
                 return done
 
-            monkeypatch.setattr(queue, "apply", failing)
+            monkeypatch.setattr(queue, "apply_writes", failing)
             run = await it.ended(await it.start(flow))
             assert (run.status, failures) == ("SUCCEEDED", [])
             assert await it.states(run.id) == dict.fromkeys(("a", "m", "b"), "SUCCEEDED")

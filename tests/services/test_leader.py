@@ -12,7 +12,7 @@ import httpx
 import psycopg
 
 from automata.services.leader import Leader
-from automata.store.leadership import Seat
+from automata.store.leadership import LeaderLock
 from tests.figures import note
 from tests.promises.fleet import Member, fleet
 from tests.promises.processes import environment, until
@@ -79,9 +79,9 @@ def test_a_session_that_is_cut_ends_the_term(fresh_database_url: str) -> None:
 
 def test_a_silent_session_loses_the_seat(fresh_database_url: str) -> None:
     async def main() -> None:
-        sleeping = await Seat.open(fresh_database_url, "test")
+        sleeping = await LeaderLock.open(fresh_database_url, "test")
         assert await sleeping.take("sleeping") == 1
-        awake = await Seat.open(fresh_database_url, "test")
+        awake = await LeaderLock.open(fresh_database_url, "test")
         began = time.monotonic()
         while (term := await awake.take("awake")) is None:
             assert time.monotonic() - began < FAIL_OVER_SEC

@@ -304,7 +304,7 @@ def test_old_messages_go_and_those_that_are_to_be_sent_stay(database_url: str) -
             await post.turn()
         async with post.site.db.connection() as conn:
             await conn.execute("UPDATE notifications SET created_at = now() - interval '31 days'")
-            assert await store.forget_old(conn) == 1
+            assert await store.delete_old(conn) == 1
         assert [row.state for row in await post.rows()] == ["pending"]
 
     play(database_url, scenario)

@@ -13,7 +13,7 @@ from automata.broker.contract import RUNS_PENDING
 from automata.engine.states import RunStatus
 from automata.errors import Conflict, Missing
 from automata.store import tasks
-from automata.store.deadletters import DeadLetterRow, Filter, list_letters, retry_letter
+from automata.store.deadletters import DeadLetterFilter, DeadLetterRow, list_letters, retry_letter
 from automata.store.flows import archive_api_flow
 from automata.store.queue import new_id, request_cancel
 from automata.store.retries import retry_run, retry_runs, run_attempts
@@ -33,7 +33,7 @@ def play(url: str, scenario: Callable[[Drive], Awaitable[None]]) -> None:
 
 async def letters(site: Drive, run: UUID, state: Any = "open") -> list[DeadLetterRow]:
     async with site.db.connection() as conn:
-        return (await list_letters(conn, Filter(run_id=run), state=state)).items
+        return (await list_letters(conn, DeadLetterFilter(run_id=run), state=state)).items
 
 
 async def again(site: Drive, run: UUID) -> int:
@@ -369,7 +369,7 @@ def test_a_late_result_of_the_attempt_before_is_refused(database_url: str) -> No
         await again(site, run)
         await site.called("a", 2)
         async with site.db.transaction() as conn:
-            assert await tasks.complete(conn, [tasks.Result(run, "a", fence, "SUCCEEDED", "{}")]) == set()
+            assert await tasks.complete(conn, [tasks.TaskResult(run, "a", fence, "SUCCEEDED", "{}")]) == set()
         hold.set()
         assert (await site.ended(run)).status is RunStatus.SUCCEEDED
         assert (await site.tasks(run))["a"].attempt == 2

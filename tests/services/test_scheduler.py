@@ -20,8 +20,8 @@ from automata.services.scheduler import Scheduler
 from automata.settings import Settings
 from automata.store.database import Database
 from automata.store.flows import archive_api_flow, put_api_flow
-from automata.store.leadership import Seat
-from automata.store.queue import Changes, apply
+from automata.store.leadership import LeaderLock
+from automata.store.queue import RunWrites, apply_writes
 from automata.store.schedules import create_schedule, enable_schedule, list_schedules
 from tests.figures import note
 
@@ -75,7 +75,7 @@ class Place:
                 "SELECT id, flow_id FROM runs WHERE NOT EXISTS (SELECT FROM run_results WHERE run_id = id)"
             )
             rows = await cursor.fetchall()
-            await apply(conn, Changes(finish=[(*row, "SUCCEEDED", None, None, None) for row in rows]))
+            await apply_writes(conn, RunWrites(finish=[(*row, "SUCCEEDED", None, None, None) for row in rows]))
 
 
 def play(url: str, scenario: Scenario) -> None:
@@ -84,7 +84,7 @@ def play(url: str, scenario: Scenario) -> None:
             async with db.transaction() as conn:
                 await conn.execute("TRUNCATE runs, run_results, tasks, task_queue, schedules, leaders")
                 put = await put_api_flow(conn, Flow.from_spec(FLOW), author="test")
-            seat = await Seat.open(url, "scheduler")
+            seat = await LeaderLock.open(url, "scheduler")
             epoch = await seat.take("test")
             assert epoch is not None
             try:

@@ -8,11 +8,11 @@ import pytest
 
 from automata.errors import Conflict, Missing, Usage
 from automata.flow.model import Flow
-from automata.store import sets
+from automata.store import sync_sets
 from automata.store.flows import put_api_flow
-from automata.store.pins import release, roll_back
-from automata.store.sets import find_drift, find_set, restore
+from automata.store.rollbacks import release, roll_back
 from automata.store.sync import apply, get_source, list_attempts, lock_source
+from automata.store.sync_sets import find_drift, find_set, restore
 
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
 A, B, C = "a" * 40, "b" * 40, "c" * 40
@@ -47,7 +47,7 @@ def test_a_commit_that_changes_one_flow_of_many_adds_one_member(in_transaction, 
         await sync(conn, source, C, read=False)
         rows = await (await conn.execute("SELECT count(*), count(until_set) FROM sync_members")).fetchone()
         assert rows == (21, 1)
-        assert [one.sha for one in await sets.list_sets(conn, source.id, 9)] == [C, B, A]
+        assert [one.sha for one in await sync_sets.list_sets(conn, source.id, 9)] == [C, B, A]
         assert await kinds(conn, source) == {}
 
     in_transaction(test)
@@ -176,11 +176,11 @@ def test_a_sync_that_reads_nothing_does_not_make_drift_the_truth(in_transaction,
 
 def test_old_sets_are_forgotten_with_their_members(in_transaction, make, monkeypatch):
     async def test(conn):
-        monkeypatch.setattr(sets, "KEPT_SETS", 3)
+        monkeypatch.setattr(sync_sets, "MAX_SETS", 3)
         source = await make.source(conn)
         for number in range(6):
             await sync(conn, source, f"{number:040x}", make.wanted("a", description=str(number)), make.wanted("b"))
-        assert len(await sets.list_sets(conn, source.id, 99)) == 3
+        assert len(await sync_sets.list_sets(conn, source.id, 99)) == 3
         spans = await (await conn.execute("SELECT count(*) FROM sync_members WHERE name = 'a'")).fetchone()
         assert spans == (3,)
         await back_to(conn, source, f"{3:040x}")

@@ -18,7 +18,7 @@ from psycopg.errors import UniqueViolation
 from psycopg.rows import class_row
 
 from automata.errors import Conflict, Missing, Usage
-from automata.store.codec import dumps
+from automata.store.json_codec import dumps
 from automata.store.schedules import declare_schedules
 from automata.store.versions import OWNER, archive_flows
 
@@ -26,15 +26,15 @@ Connection = AsyncConnection[Any]
 Kind = Literal["taken", "archived", "renamed", "version", "schedules", "extra"]
 
 # Years of commits for most; beyond that a rollback is a revert in Git.
-KEPT_SETS = 1_000
+MAX_SETS = 1_000
 # Of a drift; how many there are in all is kept beside them.
-KEPT_DIFFERENCES = 50
+MAX_DIFFERENCES = 50
 _LISTED = 5
 _PREFIX = re.compile(r"[0-9a-f]{7,40}")
 
 
 @dataclass(frozen=True, slots=True)
-class SetRow:
+class SyncSetRow:
     """What the sync of one commit left as current."""
 
     id: int
@@ -100,7 +100,7 @@ _MOVE = (
 )
 
 
-async def find_set(conn: Connection, source_id: UUID, sha: str) -> SetRow:
+async def find_set(conn: Connection, source_id: UUID, sha: str) -> SyncSetRow:
     """The newest set of a commit, by its full SHA or at least seven digits. Raises Usage, Missing (`not_synced`)."""
     if not _PREFIX.fullmatch(sha):
         raise Usage(
@@ -108,7 +108,7 @@ async def find_set(conn: Connection, source_id: UUID, sha: str) -> SetRow:
             code="bad_sha",
             hint="`automata sync status` lists the commits that were synced.",
         )
-    async with conn.cursor(row_factory=class_row(SetRow)) as cursor:
+    async with conn.cursor(row_factory=class_row(SyncSetRow)) as cursor:
         await cursor.execute(
             "SELECT DISTINCT ON (sha) id, source_id, sha, created_at FROM sync_sets"
             " WHERE source_id = %s AND starts_with(sha, %s) AND length(sha) = 40 ORDER BY sha, id DESC LIMIT 2",
@@ -117,7 +117,7 @@ async def find_set(conn: Connection, source_id: UUID, sha: str) -> SetRow:
         found = await cursor.fetchall()
     if not found:
         raise Missing(
-            f"The commit {sha} was never synced here, or longer than {KEPT_SETS:,} syncs ago.",
+            f"The commit {sha} was never synced here, or longer than {MAX_SETS:,} syncs ago.",
             code="not_synced",
             hint="`automata sync status` lists the last ones. Any other needs a revert in Git.",
         )
@@ -126,9 +126,9 @@ async def find_set(conn: Connection, source_id: UUID, sha: str) -> SetRow:
     return found[0]
 
 
-async def list_sets(conn: Connection, source_id: UUID, limit: int) -> list[SetRow]:
+async def list_sets(conn: Connection, source_id: UUID, limit: int) -> list[SyncSetRow]:
     """The newest first."""
-    async with conn.cursor(row_factory=class_row(SetRow)) as cursor:
+    async with conn.cursor(row_factory=class_row(SyncSetRow)) as cursor:
         await cursor.execute(
             "SELECT id, source_id, sha, created_at FROM sync_sets WHERE source_id = %s ORDER BY id DESC LIMIT %s",
             [source_id, limit],
@@ -185,9 +185,9 @@ async def find_drift(conn: Connection, source_id: UUID) -> list[Difference] | No
     return await differences(conn, source_id, row[0]) if row else None
 
 
-async def note_drift(conn: Connection, source_id: UUID, found: Sequence[Difference]) -> None:
+async def record_drift(conn: Connection, source_id: UUID, found: Sequence[Difference]) -> None:
     """Keep for the source's conditions what was found just now."""
-    shown = {"count": len(found), "flows": [one.to_json() for one in found[:KEPT_DIFFERENCES]]}
+    shown = {"count": len(found), "flows": [one.to_json() for one in found[:MAX_DIFFERENCES]]}
     await conn.execute("UPDATE sync_sources SET drift = %s, drift_at = now() WHERE id = %s", [dumps(shown), source_id])
 
 
@@ -235,7 +235,7 @@ async def restore(conn: Connection, source_id: UUID, found: Sequence[Difference]
 
 
 async def _forget_old_sets(conn: Connection, source_id: UUID) -> None:
-    values = {"source": source_id, "kept": KEPT_SETS - 1}
+    values = {"source": source_id, "kept": MAX_SETS - 1}
     cursor = await conn.execute(
         "DELETE FROM sync_sets WHERE source_id = %(source)s AND id < ("
         "  SELECT id FROM sync_sets WHERE source_id = %(source)s ORDER BY id DESC OFFSET %(kept)s LIMIT 1)",

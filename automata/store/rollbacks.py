@@ -7,8 +7,8 @@ from typing import Any
 
 from psycopg import AsyncConnection
 
-from automata.store.sets import differences, find_set, remember_set, restore
 from automata.store.sync import SourceRow, get_source, record_attempt
+from automata.store.sync_sets import differences, find_set, remember_set, restore
 
 Connection = AsyncConnection[Any]
 

@@ -40,7 +40,7 @@ async def clock_ahead_ms(conn: Connection) -> float:
     return (middle - row[0]) * 1000 if row else 0.0
 
 
-async def beat(
+async def record_heartbeat(
     conn: Connection, id: UUID, name: str, parts: Sequence[str], queues: Sequence[str], concurrency: int, version: str
 ) -> None:
     """Say that this process is up, and forget those that were not heard of for FORGET_SEC."""
@@ -54,7 +54,7 @@ async def beat(
     await conn.execute("DELETE FROM processes WHERE seen_at < now() - make_interval(secs => %s)", [FORGET_SEC])
 
 
-async def leave(conn: Connection, id: UUID) -> None:
+async def remove_process(conn: Connection, id: UUID) -> None:
     await conn.execute("DELETE FROM processes WHERE id = %s", [id])
 
 

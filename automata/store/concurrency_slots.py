@@ -13,18 +13,18 @@ SLOT = "slot"  # the first of a waiting row's `reads`; the second names the slot
 
 
 @dataclass(frozen=True, slots=True)
-class Crowd:
+class SlotUsage:
     holders: list[UUID]
     waiting: int  # runs that are older than the one that asks
 
 
-async def lock(conn: Connection, slots: Sequence[str]) -> None:
+async def lock_slots(conn: Connection, slots: Sequence[str]) -> None:
     """To the end of the transaction, in one order for everybody: nobody waits in a circle."""
     for slot in sorted(slots):
         await conn.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 1))", [slot])
 
 
-async def crowd(conn: Connection, slot: str, oldest: UUID) -> Crowd:
+async def slot_usage(conn: Connection, slot: str, oldest: UUID) -> SlotUsage:
     """Who is there before `oldest`; the slot is locked."""
     cursor = await conn.execute(
         "SELECT ARRAY(SELECT run_id FROM run_slots WHERE slot = %(slot)s),"
@@ -34,10 +34,10 @@ async def crowd(conn: Connection, slot: str, oldest: UUID) -> Crowd:
     )
     row = await cursor.fetchone()
     assert row is not None
-    return Crowd(list(row[0]), int(row[1]))
+    return SlotUsage(list(row[0]), int(row[1]))
 
 
-async def overtaking(conn: Connection, runs: Mapping[UUID, UUID]) -> set[UUID]:
+async def runs_overtaking(conn: Connection, runs: Mapping[UUID, UUID]) -> set[UUID]:
     """Those of the runs (run -> flow) before which an older run of their flow is due that nobody has decided about.
 
     Another orchestrator has it in hand; it is decided in a moment. One that is to begin later holds up nobody.
@@ -52,18 +52,18 @@ async def overtaking(conn: Connection, runs: Mapping[UUID, UUID]) -> set[UUID]:
     return {row[0] for row in await cursor.fetchall()}
 
 
-async def hold(conn: Connection, runs: Mapping[UUID, str]) -> None:
+async def take_slots(conn: Connection, runs: Mapping[UUID, str]) -> None:
     await conn.execute(
         "INSERT INTO run_slots (run_id, slot) SELECT * FROM unnest(%s::uuid[], %s::text[]) ON CONFLICT DO NOTHING",
         [list(runs), list(runs.values())],
     )
 
 
-async def give_up(conn: Connection, runs: Sequence[UUID]) -> None:
+async def free_slots(conn: Connection, runs: Sequence[UUID]) -> None:
     await conn.execute("DELETE FROM run_slots WHERE run_id = ANY(%s)", [list(runs)])
 
 
-async def wake_next(conn: Connection, slot: str, count: int) -> int:
+async def wake_next_runs(conn: Connection, slot: str, count: int) -> int:
     """Let the `count` oldest waiting runs look again; the slot is locked. One that is being looked at needs no bell."""
     cursor = await conn.execute(
         "UPDATE task_queue SET ready_at = now() WHERE (run_id, step) IN ("

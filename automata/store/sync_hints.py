@@ -30,17 +30,17 @@ async def take_delivery(conn: Connection, keys: Collection[str]) -> bool:
     return new
 
 
-async def hint(conn: Connection, source_ids: Sequence[UUID]) -> None:
+async def record_hint(conn: Connection, source_ids: Sequence[UUID]) -> None:
     """Have the controllers of these sources look at their branches soon."""
     await conn.execute("UPDATE sync_sources SET hinted_at = now() WHERE id = ANY(%s)", [list(source_ids)])
 
 
-async def ask(conn: Connection, source_id: UUID) -> None:
+async def request_sync(conn: Connection, source_id: UUID) -> None:
     """Have the controller of a source look at its branch soon, because somebody wants it: no webhook announced it."""
     await conn.execute("UPDATE sync_sources SET asked_at = now() WHERE id = %s", [source_id])
 
 
-async def saw(conn: Connection, source_id: UUID, sha: str) -> None:
+async def record_seen_commit(conn: Connection, source_id: UUID, sha: str) -> None:
     """Note where the branch is now; written only when it moved."""
     await conn.execute(
         "UPDATE sync_sources SET seen_sha = %(sha)s, seen_at = now()"

@@ -14,7 +14,7 @@ from automata.store.schedules import schedule_of
 
 
 @dataclass(frozen=True, slots=True)
-class Due:
+class DueSchedule:
     """A schedule with a fire time that nobody has decided about. `version_id` None: its flow has no version.
 
     `last_open`: the newest run of this schedule is not finished; `last_ended` when it finished.
@@ -36,7 +36,7 @@ class Due:
 
 
 @dataclass(frozen=True, slots=True)
-class Decided:
+class ScheduleDecision:
     """What to remember of a schedule. `fired_at` None: nothing was started; `error`: why, when that is a fault."""
 
     id: UUID
@@ -71,13 +71,13 @@ ORDER BY next_fire_at
 
 async def take_due(
     conn: Connection, limit: int, without: Sequence[UUID] = (), now: datetime | None = None
-) -> list[Due]:
+) -> list[DueSchedule]:
     """Up to `limit` due schedules, locked to the end of the transaction, longest due first. `now` is for tests."""
     cursor = await conn.execute(_TAKE, {"limit": limit, "without": list(without), "now": now})
-    return [Due(*row) for row in await cursor.fetchall()]
+    return [DueSchedule(*row) for row in await cursor.fetchall()]
 
 
-async def record(conn: Connection, decided: Sequence[Decided]) -> None:
+async def record_decisions(conn: Connection, decided: Sequence[ScheduleDecision]) -> None:
     """Move schedules on. One that was edited meanwhile cannot be: its row is locked."""
     await conn.execute(
         "UPDATE schedules SET next_fire_at = given.next, last_fire_at = coalesce(given.fired, last_fire_at),"

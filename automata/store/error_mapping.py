@@ -28,7 +28,7 @@ def describe(url: str) -> str:
 
 
 @contextmanager
-def mapped(label: str = "the database") -> Iterator[None]:
+def mapped_errors(label: str = "the database") -> Iterator[None]:
     """Turn psycopg's errors into ours; what only a bug of ours can cause passes through unchanged."""
     try:
         yield

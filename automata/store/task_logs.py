@@ -10,8 +10,8 @@ from uuid import UUID
 from psycopg.rows import class_row
 
 from automata.store.database import Connection
-from automata.store.pages import Page, bad_cursor, clamp, decode, page
-from automata.store.queue import columns
+from automata.store.pagination import Page, bad_cursor, clamp, decode, page
+from automata.store.queue import array_params
 
 MAX_ATTEMPT = 2**31 - 1
 
@@ -26,7 +26,7 @@ class TaskLog:
     lines: Any
 
 
-async def keep(conn: Connection, logs: Sequence[TaskLog]) -> None:
+async def save_logs(conn: Connection, logs: Sequence[TaskLog]) -> None:
     """Store logs. Where one attempt was made twice, because a lease was lost, the later one stands."""
     last = {(one.run_id, one.step, one.attempt): one.lines for one in logs}
     if not last:
@@ -35,7 +35,7 @@ async def keep(conn: Connection, logs: Sequence[TaskLog]) -> None:
         "INSERT INTO task_logs (run_id, step, attempt, lines)"
         " SELECT * FROM unnest(%(run_id)s::uuid[], %(step)s::text[], %(attempt)s::int[], %(lines)s::json[])"
         " ON CONFLICT (run_id, step, attempt) DO UPDATE SET lines = excluded.lines",
-        columns(("run_id", "step", "attempt", "lines"), [(*key, last[key]) for key in sorted(last)]),
+        array_params(("run_id", "step", "attempt", "lines"), [(*key, last[key]) for key in sorted(last)]),
     )
 
 

@@ -13,7 +13,7 @@ from automata.flow.model import Webhook, webhooks_of
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
+class WebhookTarget:
     """A flow's current version, and its webhooks by name."""
 
     flow_id: UUID
@@ -21,7 +21,7 @@ class Door:
     webhooks: Mapping[str, Webhook]
 
 
-async def doors(conn: AsyncConnection[Any], flows: Collection[str]) -> dict[str, Door]:
+async def webhook_targets(conn: AsyncConnection[Any], flows: Collection[str]) -> dict[str, WebhookTarget]:
     """Those of the named flows that have a version and are not archived."""
     cursor = await conn.execute(
         "SELECT flows.name, flows.id, version.id, version.spec -> 'webhooks'"
@@ -31,6 +31,6 @@ async def doors(conn: AsyncConnection[Any], flows: Collection[str]) -> dict[str,
     )
     rows = await cursor.fetchall()
     return {
-        name: Door(flow_id, version_id, {one.name: one for one in webhooks_of(listed)})
+        name: WebhookTarget(flow_id, version_id, {one.name: one for one in webhooks_of(listed)})
         for name, flow_id, version_id, listed in rows
     }

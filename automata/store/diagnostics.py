@@ -11,7 +11,7 @@ from automata.store.database import Connection
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
+class ServerStatus:
     """Settings as PostgreSQL writes them (`on`, `off`, ...); ages in seconds and transactions, sizes in bytes."""
 
     version: str
@@ -28,8 +28,8 @@ class Server:
     size: int
 
 
-async def read_server(conn: Connection) -> Server:
-    async with conn.cursor(row_factory=class_row(Server)) as cursor:
+async def read_server(conn: Connection) -> ServerStatus:
+    async with conn.cursor(row_factory=class_row(ServerStatus)) as cursor:
         await cursor.execute(
             "SELECT current_setting('server_version') AS version, pg_is_in_recovery() AS standby,"
             " current_setting('server_encoding') AS encoding, current_setting('fsync') AS fsync,"

@@ -10,11 +10,11 @@ from uuid import UUID
 from psycopg.rows import class_row
 
 from automata.store.database import Connection
-from automata.store.pages import Page, clamp, decode, page
+from automata.store.pagination import Page, clamp, decode, page
 
 
 @dataclass(frozen=True, slots=True)
-class LiveFlow:
+class ProductionFlow:
     """A flow with its current version. `schedules`: [{name, origin, enabled, next_fire_at}], those of the API too.
 
     `active_runs` have not ended, of whatever version; `dead_letters` are open.
@@ -61,18 +61,18 @@ ORDER BY chosen.name
 """
 
 
-async def live_flows(
+async def production_flows(
     conn: Connection,
     source_id: UUID,
     *,
     names: Sequence[str] | None = None,
     after: str | None = None,
     limit: int | None = None,
-) -> Page[LiveFlow]:
+) -> Page[ProductionFlow]:
     """By name; `names` are the only ones that are meant, `after` is the cursor of the page before."""
     limit = clamp(limit)
     seen = decode(after, 1)[0] if after else ""
-    async with conn.cursor(row_factory=class_row(LiveFlow)) as cursor:
+    async with conn.cursor(row_factory=class_row(ProductionFlow)) as cursor:
         await cursor.execute(
             _LIVE, {"source": source_id, "names": names and list(names), "after": seen, "limit": limit + 1}
         )

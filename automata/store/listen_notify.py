@@ -11,7 +11,7 @@ from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from psycopg import AsyncConnection
 
 from automata.store.database import CONNECT_SEC, LIMITS, Connection, conninfo_of
-from automata.store.failures import describe, mapped
+from automata.store.error_mapping import describe, mapped_errors
 
 CHANNEL = "automata"
 # A connection that the network swallowed looks like one on which nothing happens: so it is asked something.
@@ -19,27 +19,27 @@ QUIET_SEC = 10.0
 ANSWER_SEC = 5.0
 
 
-class NotifyWire:
-    """Made by `open_wire`; an error is an AutomataError or TimeoutError, and means that the connection is gone."""
+class NotifyConnection:
+    """`open_notify_connection` makes one. An AutomataError or TimeoutError means that the connection is gone."""
 
     def __init__(self, conn: Connection, label: str) -> None:
         self._conn = conn
         self._label = label
 
     async def listen(self) -> None:
-        with mapped(self._label):
+        with mapped_errors(self._label):
             await self._conn.execute(f"LISTEN {CHANNEL}")
 
     async def notify(self, payloads: Sequence[str]) -> None:
         """Each payload is shorter than 8000 bytes (PostgreSQL's limit)."""
-        with mapped(self._label), self._cut_after(ANSWER_SEC):
+        with mapped_errors(self._label), self._cut_after(ANSWER_SEC):
             await self._conn.execute(
                 "SELECT pg_notify(%s, payload) FROM unnest(%s::text[]) payload", [CHANNEL, list(payloads)]
             )
 
     async def notifications(self) -> AsyncGenerator[str]:
         """Payloads as they come, without end. A dead connection is noticed within QUIET_SEC + ANSWER_SEC."""
-        with mapped(self._label):
+        with mapped_errors(self._label):
             while True:
                 async with aclosing(self._conn.notifies(timeout=QUIET_SEC)) as arriving:
                     async for notification in arriving:
@@ -63,14 +63,14 @@ class NotifyWire:
 
 
 @asynccontextmanager
-async def open_wire(url: str) -> AsyncIterator[NotifyWire]:
+async def open_notify_connection(url: str) -> AsyncIterator[NotifyConnection]:
     """Raises Unavailable, or TimeoutError, within CONNECT_SEC or so."""
     label = describe(url)
     conninfo = conninfo_of(url, "automata bell", LIMITS)
     async with asyncio.timeout(CONNECT_SEC + 1):
-        with mapped(label):
+        with mapped_errors(label):
             conn: Connection = await AsyncConnection.connect(conninfo, autocommit=True)
     try:
-        yield NotifyWire(conn, label)
+        yield NotifyConnection(conn, label)
     finally:
         await conn.close()
