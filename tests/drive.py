@@ -25,8 +25,9 @@ from automata.steps.registry import instant_rules
 from automata.steps.secrets import Secrets
 from automata.store.database import Database
 from automata.store.flows import put_api_flow
-from automata.store.queue import NewRun, create_runs
-from automata.store.runs import RunRow, TaskRow, get_run, list_tasks
+from automata.store.new_runs import NewRun, create_runs
+from automata.store.run_tasks import TaskRow, list_tasks
+from automata.store.runs import RunRow, get_run
 from automata.tracing import Tracing
 
 Json = dict[str, Any]

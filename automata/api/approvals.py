@@ -18,7 +18,7 @@ from automata.broker.contract import RUNS_PENDING
 from automata.errors import Missing
 from automata.store.approvals import ApprovalRow, decide_approval, list_open
 from automata.store.audit import AuditEvent, record_change
-from automata.store.flows import as_uuid
+from automata.store.ids import as_uuid
 
 router = APIRouter(prefix=V1, tags=["approvals"])
 

@@ -24,7 +24,7 @@ from automata.errors import AutomataError, Diagnostic, Invalid, Unavailable
 from automata.flow.inputs import check_inputs
 from automata.store.audit import skip_audit
 from automata.store.flows import FlowRow
-from automata.store.queue import CreatedRun, NewRun
+from automata.store.new_runs import CreatedRun, NewRun
 
 AT_A_STRETCH = 25  # inputs checked before others have their turn: a schema may take milliseconds
 router = APIRouter(prefix=V1, tags=["runs"])

@@ -30,7 +30,7 @@ from automata.flow.inputs import check_inputs
 from automata.store.audit import AuditEvent, record_change, skip_audit
 from automata.store.due_schedules import fired
 from automata.store.json_codec import dumps
-from automata.store.queue import CreatedRun, NewRun, create_runs
+from automata.store.new_runs import CreatedRun, NewRun, create_runs
 from automata.store.schedules import ScheduleRow, get_schedule
 from automata.telemetry import RUNS_CREATED
 

@@ -47,7 +47,7 @@ from automata.flow.webhook import (
     matches,
     webhook_inputs,
 )
-from automata.store.queue import CreatedRun, NewRun, run_of_key
+from automata.store.new_runs import CreatedRun, NewRun, run_of_key
 from automata.store.webhook_targets import WebhookTarget
 from automata.telemetry import HOOK_DELIVERIES
 

@@ -18,7 +18,7 @@ from automata.broker.contract import RUNS_PENDING, Broker
 from automata.engine.fairness import Shares
 from automata.errors import Busy, Conflict, Unavailable
 from automata.store.database import Database
-from automata.store.queue import CreatedRun, NewRun, create_runs_or_conflicts
+from automata.store.new_runs import CreatedRun, NewRun, create_runs_or_conflicts
 from automata.telemetry import INTAKE_ROWS, RUNS_CREATED
 from automata.tracing import INCOMING
 

@@ -21,10 +21,9 @@ from automata.errors import Missing
 from automata.steps.notice import TEST, secret_of_url
 from automata.store import notifications as store
 from automata.store.audit import AuditEvent, record_change
-from automata.store.flows import as_uuid
+from automata.store.ids import as_uuid, new_id
 from automata.store.notifications import NewNotification, NotificationRow, NotificationRule
 from automata.store.pagination import DEFAULT_LIMIT
-from automata.store.queue import new_id
 
 router = APIRouter(prefix=f"{V1}/notifications", tags=["notifications"])
 VIEW, ACT = [needs(Role.VIEWER)], [needs(Role.OPERATOR)]

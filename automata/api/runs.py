@@ -38,7 +38,9 @@ from automata.errors import Busy, Conflict, Missing
 from automata.flow.inputs import check_inputs
 from automata.store.audit import AuditEvent, record_change, skip_audit
 from automata.store.flows import FlowRow
-from automata.store.queue import CreatedRun, NewRun, new_id, request_cancel
+from automata.store.ids import new_id
+from automata.store.new_runs import CreatedRun, NewRun
+from automata.store.queue import request_cancel
 from automata.store.retries import RunAttemptRow, retry_run, run_attempts
 from automata.store.runs import RunRow, get_run, list_runs
 

@@ -24,7 +24,8 @@ from automata.errors import Invalid, Missing
 from automata.flow.declared import check_declared
 from automata.flow.findings import Findings, Positions
 from automata.store.audit import AuditEvent, record_change
-from automata.store.flows import FlowRow, as_uuid, find_flow
+from automata.store.flows import FlowRow, find_flow
+from automata.store.ids import as_uuid
 from automata.store.schedules import (
     ScheduleRow,
     State,

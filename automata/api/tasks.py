@@ -22,7 +22,8 @@ from automata.api.wire import V1, Json
 from automata.engine.states import RUN_FINAL, TaskStatus
 from automata.flow.compile import item_of
 from automata.flow.model import GROUP
-from automata.store.runs import TaskAttemptRow, TaskRow, get_run, list_attempts, list_tasks
+from automata.store.run_tasks import TaskAttemptRow, TaskRow, list_attempts, list_tasks
+from automata.store.runs import get_run
 
 router = APIRouter(prefix=V1, tags=["runs"])
 
@@ -47,7 +48,7 @@ async def tasks_of(
     """A run's tasks as TaskAnswer says, secrets masked; at most `most`, or `step` alone. Raises Missing."""
     async with desk.db.connection() as conn:
         run = await get_run(conn, id)
-        rows = await list_tasks(conn, id, outputs=outputs, most=most, step=step)
+        rows = await list_tasks(conn, id, outputs=outputs, limit=most, step=step)
         attempts = await list_attempts(conn, id, step)
     version = await desk.versions.get(run.version_id)
     if run.status not in RUN_FINAL and step is None:

@@ -243,7 +243,7 @@ class _Advance(Reading):
         if isinstance(answer, Call):
             self._ask(Child(step.id, answer))
         else:
-            self.waits[step.id] = Timer(step.id, answer.until, answer.note)
+            self.waits[step.id] = Timer(step.id, answer.until, answer.kind, answer.note)
         self.board.begin(step.id, StepState(TaskStatus.RUNNING, self.now))
 
     def _ask(self, child: Child) -> None:
@@ -264,7 +264,7 @@ class _Advance(Reading):
             self._succeed(step, answer.result, since)
         else:  # it rang too early: what it waits for has not come
             self.board.begin(step.id, StepState(TaskStatus.RUNNING, since))
-            self.waits[step.id] = Timer(step.id, answer.until)
+            self.waits[step.id] = Timer(step.id, answer.until, answer.kind, answer.note)
 
     def _succeed(self, step: PlanStep, result: Any, since: datetime | None) -> None:
         outputs = result

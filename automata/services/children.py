@@ -19,7 +19,9 @@ from automata.services.plans import Plans
 from automata.store.approvals import approval_decisions
 from automata.store.database import Connection
 from automata.store.flows import FlowTarget, flow_targets
-from automata.store.queue import APPROVAL, CHILD, NewRun, RunSnapshot, WakeUp, child_results
+from automata.store.new_runs import NewRun
+from automata.store.queue import RunSnapshot, WakeUp, child_results
+from automata.store.waiting import ApprovalWait, ChildRunWait
 
 MAX_DEPTH = 10
 
@@ -47,16 +49,16 @@ class Resolved:
 
 async def arrivals(conn: Connection, wakeups: Sequence[WakeUp]) -> dict[tuple[UUID, str], Any]:
     """What came for the steps whose rows were just taken, by (run, step); nothing for those that wait for time."""
-    children = {UUID(one.reads[1]): one for one in wakeups if one.reads[:1] == [CHILD]}
-    asked = [(one.run_id, one.step) for one in wakeups if one.reads[:1] == [APPROVAL]]
+    children = {item.wait.run_id: (item, item.wait) for item in wakeups if isinstance(item.wait, ChildRunWait)}
+    asked = [(item.run_id, item.step) for item in wakeups if isinstance(item.wait, ApprovalWait)]
     found: dict[tuple[UUID, str], Any] = {}
     if children:
         results = await child_results(conn, list(children))
-        for id, one in children.items():
+        for id, (item, wait) in children.items():
             status, outputs, error = results.get(id, (None, None, None))
-            found[one.run_id, one.step] = {
+            found[item.run_id, item.step] = {
                 "run_id": str(id),
-                "wait": one.reads[2] == "wait",
+                "wait": wait.for_end,
                 "status": status,
                 "outputs": outputs,
                 "error": error,

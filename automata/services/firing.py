@@ -15,7 +15,7 @@ from automata.flow.inputs import check_inputs
 from automata.flow.model import Schedule
 from automata.services.plans import Compiled
 from automata.store.due_schedules import DueSchedule, ScheduleDecision
-from automata.store.queue import NewRun
+from automata.store.new_runs import NewRun
 
 log = logging.getLogger(__name__)
 

@@ -35,8 +35,11 @@ from automata.settings import Settings
 from automata.store import concurrency_slots, queue, tasks
 from automata.store.database import Connection, Database
 from automata.store.json_codec import loads
-from automata.store.queue import RunSnapshot, WakeUp
+from automata.store.new_runs import create_runs
+from automata.store.queue import EnqueueRow, RunSnapshot, WakeUp
+from automata.store.sentinels import ADVANCE, CREATED
 from automata.store.tasks import TaskResult
+from automata.store.waiting import SlotWait, encode
 from automata.telemetry import RUNS_ENDED
 from automata.tracing import Tracing
 
@@ -156,7 +159,7 @@ class Orchestrator:
 
     async def _until_due(self) -> float:
         async with self._db.connection() as conn:
-            due = await queue.seconds_to_next_due(conn, queue.ADVANCE)
+            due = await queue.seconds_to_next_due(conn, ADVANCE)
         return self._settings.poll_sec if due is None else min(due, self._settings.poll_sec)
 
     async def _advance_batch(
@@ -185,7 +188,7 @@ class Orchestrator:
             await concurrency_slots.free_slots(conn, list(changes.freed))
         if crashed := [item for turn in turns if turn.decision is _CRASHED for item in turn.wakeups]:
             await queue.postpone(conn, crashed)
-        lanes = {row[2] for row in changes.enqueue} - {queue.ADVANCE}
+        lanes = {row.lane for row in changes.enqueue} - {ADVANCE}
         return _Done(changes.ended, lanes, touched, list(changes.freed.values()))
 
     async def _write(self, conn: AsyncConnection[Any], changes: Outcome, handover: Handover) -> None:
@@ -194,7 +197,7 @@ class Orchestrator:
         complete = await queue.apply_writes(conn, changes)
         claims = changes.claims(found)
         if not complete:  # a row was there already: what is known of such a run is in doubt
-            ours = await tasks.still_held(conn, [(row[0], row[1], row[5]) for row in changes.hand])
+            ours = await tasks.still_held(conn, [(row.run_id, row.step, row.fence) for row in changes.hand])
             claims = [(replace(claim, known=None), compiled) for claim, compiled in claims if claim.fence in ours]
         handover.claims = claims
 
@@ -223,12 +226,12 @@ class Orchestrator:
         for turn in fresh:
             run = turn.loaded
             if run.id in verdicts.early:
-                changes.enqueue.append((run.id, queue.CREATED, queue.ADVANCE, run.now + A_MOMENT, run.version_id, ""))
+                changes.enqueue.append(EnqueueRow(run.id, CREATED, ADVANCE, run.now + A_MOMENT, run.version_id))
                 turn.decided = True
             elif slot := verdicts.waiting.get(run.id):
-                reads = queue.SEPARATOR.join((concurrency_slots.SLOT, slot))
+                reads = encode(SlotWait(slot))
                 again = run.now + RECHECK
-                changes.enqueue.append((run.id, queue.CREATED, queue.ADVANCE, again, run.version_id, reads))
+                changes.enqueue.append(EnqueueRow(run.id, CREATED, ADVANCE, again, run.version_id, reads))
                 turn.decided = True
             elif run.id in verdicts.skipped:
                 reason = {"code": "concurrency_skipped", "message": "As many runs as its flow allows were under way."}
@@ -253,7 +256,7 @@ class Orchestrator:
         if unknown := [id for id in by_run if id not in known]:
             loaded += await queue.load_snapshots(conn, unknown)
         plans = await self._plans.get(run.version_id for run in loaded)
-        waited = [item for run in loaded for item in by_run[run.id] if item.reads]
+        waited = [item for run in loaded for item in by_run[run.id] if item.wait]
         arrived = await arrivals(conn, waited) if waited else {}
         return [turn_of(run, plans[run.version_id], by_run[run.id], arrived) for run in loaded]
 
@@ -265,7 +268,7 @@ class Orchestrator:
             runs = {turn.loaded.id: turn.loaded for turn in turns}
             changes.children = [child_of(self._tracing, child, runs) for child in changes.children]
         if changes.children:
-            await queue.create_runs(conn, changes.children)
+            await create_runs(conn, changes.children)
         if changes.orphans:
             await queue.request_cancel(conn, changes.orphans)
         return [run.id for run in changes.children] + changes.orphans + [run for run, _ in changes.wake]

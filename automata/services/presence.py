@@ -17,7 +17,7 @@ from automata.errors import AutomataError
 from automata.settings import Settings
 from automata.store import processes
 from automata.store.database import Database
-from automata.store.queue import new_id
+from automata.store.ids import new_id
 
 log = logging.getLogger(__name__)
 

@@ -29,7 +29,7 @@ from automata.store.database import Database
 from automata.store.due_schedules import DueSchedule, next_fire_sec, record_decisions, take_due
 from automata.store.json_codec import dumps
 from automata.store.leadership import is_leader
-from automata.store.queue import CreatedRun, NewRun, create_runs
+from automata.store.new_runs import CreatedRun, NewRun, create_runs
 from automata.telemetry import SCHEDULE_ERRORS, SCHEDULE_FIRES, SCHEDULE_LATENESS
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,8 @@ from uuid import UUID
 
 from automata.services.plans import Compiled
 from automata.steps.contract import HttpRequest, HttpResponse, Outcome, Transport
-from automata.store.queue import NewRun, RunSnapshot
+from automata.store.new_runs import NewRun
+from automata.store.queue import RunSnapshot
 from automata.store.tasks import Claim
 from automata.tracing import HEADER, Place, Tracing, attempt_place, run_place
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,7 +12,7 @@ from uuid import UUID
 from automata.engine.advance import Decision, RunView, StepState, Timer
 from automata.engine.decision import FOREVER, UNLOADED, Start
 from automata.engine.fairness import Shares
-from automata.engine.states import RunStatus, TaskStatus
+from automata.engine.states import RunStatus, TaskStatus, WaitKind
 from automata.errors import Invalid
 from automata.flow.compile import Plan
 from automata.services.children import Resolved
@@ -20,8 +20,11 @@ from automata.services.handover import Handover
 from automata.services.plans import Compiled
 from automata.store import queue
 from automata.store.json_codec import dumps, loads
-from automata.store.queue import NewRun, RunSnapshot, RunWrites, WakeUp
+from automata.store.new_runs import NewRun
+from automata.store.queue import DispatchRow, EnqueueRow, FinishRow, RunSnapshot, RunWrites, SettleRow, WakeUp
+from automata.store.sentinels import ADVANCE, CANCEL, CREATED
 from automata.store.tasks import Claim, RunInfo, TaskResult
+from automata.store.waiting import ApprovalWait, ChildRunWait, TaskReads, Wait, encode
 
 Known = Mapping[tuple[UUID, str], tuple[str, Any]]
 
@@ -51,7 +54,7 @@ class Turn:
     def is_new(self) -> bool:
         """Whether the run begins with this turn, if anybody lets it."""
         steps = {item.step for item in self.wakeups}
-        return queue.CREATED in steps and queue.CANCEL not in steps
+        return CREATED in steps and CANCEL not in steps
 
     def errors(self) -> dict[str, Exception | None]:
         return {step: answer if isinstance(answer, Invalid) else None for step, answer in self.answers.items()}
@@ -60,7 +63,7 @@ class Turn:
         """Children whose waiting step is over without their word."""
         over = {item.step for item in self.decision.settle}
         unheard = [item for item in self.wakeups if item.step in over and _is_unheard(self.fired.get(item.step))]
-        return queue.child_runs_waited_for(item.reads for item in unheard)
+        return queue.child_runs_waited_for(item.wait for item in unheard)
 
     def settled(self) -> dict[str, tuple[str, Any]]:
         """What is known here of final steps, as the database would give it; those with outputs to be read are not."""
@@ -93,7 +96,7 @@ class Outcome(RunWrites):
 
     def end(self, turn: Turn, status: RunStatus, outputs: Any, error: Any) -> None:
         run = turn.loaded
-        self.finish.append((run.id, run.flow_id, status, run.began or run.now, outputs, error))
+        self.finish.append(FinishRow(run.id, run.flow_id, status, run.began or run.now, outputs, error))
         self.ended.append((turn, status, error))
         if run.parent:
             self.wake.append(run.parent)
@@ -106,20 +109,21 @@ class Outcome(RunWrites):
         for start in decision.start:
             self._start(turn, start, handover)
         if decision.wait:
-            known = {item.step: item.reads for item in turn.wakeups}
+            before = {item.step: item.wait for item in turn.wakeups}
             for timer in decision.wait:
-                reads = _reads_of(timer, known.get(timer.step, ()))
-                self.enqueue.append((run.id, timer.step, queue.ADVANCE, timer.until, run.version_id, reads))
+                reads = encode(before.get(timer.step) or _wait_of(timer))
+                self.enqueue.append(EnqueueRow(run.id, timer.step, ADVANCE, timer.until, run.version_id, reads))
         for child in decision.call:
             made = turn.answers[child.step]
             assert isinstance(made, Resolved)  # the engine calls what was answered so
             new = made.new_run(run, child.step)
             self.children.append(replace(new, head_start=self._head_start(new.flow_id)))
-            waits, until = ("wait", FOREVER) if child.call.wait else ("nowait", None)
-            reads = queue.SEPARATOR.join((queue.CHILD, str(new.id), waits))
-            self.enqueue.append((run.id, child.step, queue.ADVANCE, until, run.version_id, reads))
+            until = FOREVER if child.call.wait else None
+            reads = encode(ChildRunWait(new.id, child.call.wait))
+            self.enqueue.append(EnqueueRow(run.id, child.step, ADVANCE, until, run.version_id, reads))
         for item in decision.settle:
-            self.settle.append((run.id, item.step, item.status, item.since or run.now, item.outputs, item.error))
+            since = item.since or run.now
+            self.settle.append(SettleRow(run.id, item.step, item.status, since, item.outputs, item.error))
         if result := decision.result:
             self.end(turn, result.status, result.outputs, result.error)
 
@@ -128,15 +132,14 @@ class Outcome(RunWrites):
 
     def _start(self, turn: Turn, start: Start, handover: Handover) -> None:
         run, lane = turn.loaded, turn.plan.step(start.step).queue
-        given = () if start.item is None else (queue.ITEM, dumps(start.item))
-        reads = queue.SEPARATOR.join((*given, *start.reads))
+        reads = encode(TaskReads(start.reads, start.item))
         # The attempts of a run that was retried count on from what the database knows.
         fence = handover.take(lane) if run.attempt == 1 else None
         if fence is None:
             ready = run.now - timedelta(seconds=self._head_start(run.flow_id))
-            self.enqueue.append((run.id, start.step, lane, ready, run.version_id, reads))
+            self.enqueue.append(EnqueueRow(run.id, start.step, lane, ready, run.version_id, reads))
         else:
-            self.hand.append((run.id, start.step, lane, run.version_id, reads, fence))
+            self.hand.append(DispatchRow(run.id, start.step, lane, run.version_id, reads, fence))
             self.handed.append((turn, start, fence))
 
     def unread(self) -> list[tuple[UUID, str]]:
@@ -186,7 +189,7 @@ def turn_of(
     states = {step: _state(*state) for step, state in run.states.items()}
     fired: dict[str, Any] = {}
     for item in wakeups:
-        if item.step not in (queue.CREATED, queue.CANCEL) and item.step not in states:
+        if item.step not in (CREATED, CANCEL) and item.step not in states:
             fired[item.step] = arrived.get((run.id, item.step))  # no result and no longer queued: a timer that was due
             states[item.step] = StepState(TaskStatus.RUNNING, item.queued_at)
     view = RunView(
@@ -199,7 +202,7 @@ def turn_of(
         created_at=run.created_at,
         inputs=run.inputs,
         vars=compiled.variables,
-        cancelled=any(item.step == queue.CANCEL for item in wakeups),
+        cancelled=any(item.step == CANCEL for item in wakeups),
         resumed=run.resumed,
     )
     return Turn(run, compiled, view, states, fired, wakeups)
@@ -244,8 +247,6 @@ def _is_unheard(arrived: Any) -> bool:
     return isinstance(arrived, dict) and "status" in arrived and arrived["status"] is None
 
 
-def _reads_of(timer: Timer, known: Sequence[str]) -> str:
-    """What the row of a waiting step says beside its time: what it said before, or what it asks of whom."""
-    if known:
-        return queue.SEPARATOR.join(known)
-    return "" if timer.note is None else queue.SEPARATOR.join((queue.APPROVAL, timer.note))
+def _wait_of(timer: Timer) -> Wait | None:
+    """A step that calls a run is written with the run that it waits for, and waits here for nothing more."""
+    return ApprovalWait(timer.note) if timer.kind is WaitKind.APPROVAL else None

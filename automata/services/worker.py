@@ -38,10 +38,11 @@ from automata.steps.said import AttemptLog, LoggedTransport
 from automata.steps.secrets import Secrets
 from automata.store import recordings, task_logs, tasks
 from automata.store.database import Connection, Database
+from automata.store.ids import new_fence
 from automata.store.queue import seconds_to_next_due
 from automata.store.recordings import Recording
 from automata.store.task_logs import TaskLog
-from automata.store.tasks import Claim, TaskResult, TaskRetry, new_fence
+from automata.store.tasks import Claim, TaskResult, TaskRetry
 from automata.telemetry import RESULTS_LATE, SLOTS, SLOTS_BUSY
 from automata.tracing import Tracing
 

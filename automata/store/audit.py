@@ -17,9 +17,9 @@ from uuid import UUID
 from psycopg import AsyncConnection, sql
 from psycopg.rows import class_row
 
-from automata.store.flows import all_of
 from automata.store.json_codec import dumps
 from automata.store.pagination import Page, bad_cursor, clamp, decode, page
+from automata.store.where import Where
 
 Connection = AsyncConnection[Any]
 
@@ -138,22 +138,22 @@ async def list_audit(
 ) -> Page[AuditRow]:
     """The newest first. Raises Invalid for a cursor that is none."""
     limit = clamp(limit)
-    is_thing = bool(filter.action and filter.action.endswith("."))
-    chosen = (
-        ("actor = %s", filter.actor),
-        ("starts_with(action, %s)" if is_thing else "action = %s", filter.action),
-        ("object = %s", filter.object),
-        ("at >= %s", filter.since),
-        ("at < %s", filter.until),
-        ("id < %s", _seen(after) if after else None),
-    )
-    filters = [(text, value) for text, value in chosen if value is not None]
+    where = Where()
+    where.add_given("actor = %(actor)s", actor=filter.actor)
+    if filter.action and filter.action.endswith("."):
+        where.add("starts_with(action, %(action)s)", action=filter.action)
+    else:
+        where.add_given("action = %(action)s", action=filter.action)
+    where.add_given("object = %(object)s", object=filter.object)
+    where.add_given("at >= %(since)s", since=filter.since)
+    where.add_given("at < %(until)s", until=filter.until)
+    where.add_given("id < %(below)s", below=_last_seen(after) if after else None)
     query = sql.SQL(
         "SELECT id, at, actor, role, token_id, address, request_id, action, object, before, after FROM audit_log"
-        " WHERE {} ORDER BY id DESC LIMIT %s"
-    ).format(all_of(filters))
+        " WHERE {} ORDER BY id DESC LIMIT %(limit)s"
+    ).format(where.clause())
     async with conn.cursor(row_factory=class_row(AuditRow)) as cursor:
-        await cursor.execute(query, [*(value for _, value in filters), limit + 1], prepare=False)
+        await cursor.execute(query, where.values | {"limit": limit + 1}, prepare=False)
         return page(await cursor.fetchall(), limit, lambda row: (str(row.id),))
 
 
@@ -189,7 +189,7 @@ def _is_credential(name: str, value: Any) -> bool:
     return value is not None and name not in _FACTS and _CREDENTIAL.search(name) is not None
 
 
-def _seen(cursor: str) -> int:
+def _last_seen(cursor: str) -> int:
     (id,) = decode(cursor, 1)
     if not id.isascii() or not id.isdigit() or len(id) > 18:
         raise bad_cursor()

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 from uuid import UUID
 
+from psycopg.rows import args_row
+
 from automata.store.database import Connection
-from automata.store.queue import ADVANCE, CREATED
+from automata.store.sentinels import ADVANCE, CREATED
+from automata.store.waiting import SlotWait, encode_array
 
-SLOT = "slot"  # the first of a waiting row's `reads`; the second names the slot
 
+class SlotUsage(NamedTuple):
+    """`waiting`: how many runs wait that are older than the one that asks."""
 
-@dataclass(frozen=True, slots=True)
-class SlotUsage:
     holders: list[UUID]
-    waiting: int  # runs that are older than the one that asks
+    waiting: int
 
 
 async def lock_slots(conn: Connection, slots: Sequence[str]) -> None:
@@ -26,15 +28,16 @@ async def lock_slots(conn: Connection, slots: Sequence[str]) -> None:
 
 async def slot_usage(conn: Connection, slot: str, oldest: UUID) -> SlotUsage:
     """Who is there before `oldest`; the slot is locked."""
-    cursor = await conn.execute(
-        "SELECT ARRAY(SELECT run_id FROM run_slots WHERE slot = %(slot)s),"
+    cursor = conn.cursor(row_factory=args_row(SlotUsage))
+    await cursor.execute(
+        "SELECT ARRAY(SELECT run_id FROM run_slots WHERE slot = %(slot)s) AS holders,"
         " (SELECT count(*) FROM task_queue WHERE lane = %(lane)s AND step = %(step)s AND reads = %(reads)s"
-        "   AND run_id < %(oldest)s)",
-        {"slot": slot, "lane": ADVANCE, "step": CREATED, "reads": [SLOT, slot], "oldest": oldest},
+        "   AND run_id < %(oldest)s) AS waiting",
+        {"slot": slot, "lane": ADVANCE, "step": CREATED, "reads": encode_array(SlotWait(slot)), "oldest": oldest},
     )
-    row = await cursor.fetchone()
-    assert row is not None
-    return SlotUsage(list(row[0]), int(row[1]))
+    usage = await cursor.fetchone()
+    assert usage is not None
+    return usage
 
 
 async def runs_overtaking(conn: Connection, runs: Mapping[UUID, UUID]) -> set[UUID]:
@@ -49,7 +52,7 @@ async def runs_overtaking(conn: Connection, runs: Mapping[UUID, UUID]) -> set[UU
         "    AND queue.run_id < given.id AND runs.flow_id = given.flow_id AND queue.run_id <> ALL(%(ids)s::uuid[]))",
         {"ids": list(runs), "flows": list(runs.values()), "lane": ADVANCE, "step": CREATED},
     )
-    return {row[0] for row in await cursor.fetchall()}
+    return {id for (id,) in await cursor.fetchall()}
 
 
 async def take_slots(conn: Connection, runs: Mapping[UUID, str]) -> None:
@@ -69,6 +72,6 @@ async def wake_next_runs(conn: Connection, slot: str, count: int) -> int:
         "UPDATE task_queue SET ready_at = now() WHERE (run_id, step) IN ("
         "  SELECT run_id, step FROM task_queue WHERE lane = %(lane)s AND step = %(step)s AND reads = %(reads)s"
         "  ORDER BY run_id LIMIT %(count)s FOR UPDATE SKIP LOCKED)",
-        {"lane": ADVANCE, "step": CREATED, "reads": [SLOT, slot], "count": count},
+        {"lane": ADVANCE, "step": CREATED, "reads": encode_array(SlotWait(slot)), "count": count},
     )
     return cursor.rowcount

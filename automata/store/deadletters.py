@@ -14,11 +14,12 @@ from psycopg.rows import class_row
 
 from automata.engine.states import RunStatus
 from automata.errors import Conflict, Missing
-from automata.store.flows import all_of, find_flow
+from automata.store.flows import find_flow
 from automata.store.pagination import Page, bad_cursor, clamp, decode, page
 from automata.store.retries import ReopenedRun, not_failed, retry_steps
 from automata.store.runs import get_run
-from automata.store.visibility import visible_condition, visible_letters
+from automata.store.visibility import visible_letters
+from automata.store.where import Where
 
 Connection = AsyncConnection[Any]
 State = Literal["open", "retried", "discarded"]
@@ -108,12 +109,11 @@ async def list_letters(
 ) -> Page[DeadLetterRow]:
     """The newest first; `after` is the cursor of the page before. Raises Missing for an unknown flow, Invalid."""
     limit = clamp(limit)
-    conditions = await _conditions(conn, filter, state)
-    if after is not None:
-        conditions.append(("letter.id < %s", _seen(after)))
-    query = _SELECT + sql.SQL(" WHERE ") + all_of(conditions) + sql.SQL(" ORDER BY letter.id DESC LIMIT %s")
+    where = await _where(conn, filter, state)
+    where.add_given("letter.id < %(below)s", below=None if after is None else _last_seen(after))
+    query = _SELECT + sql.SQL(" WHERE {} ORDER BY letter.id DESC LIMIT %(limit)s").format(where.clause())
     async with conn.cursor(row_factory=class_row(DeadLetterRow)) as cursor:
-        await cursor.execute(query, [*(value for _, value in conditions), limit + 1], prepare=False)
+        await cursor.execute(query, where.values | {"limit": limit + 1}, prepare=False)
         return page(await cursor.fetchall(), limit, lambda row: (str(row.id),))
 
 
@@ -121,9 +121,10 @@ async def get_letter(conn: Connection, id: int) -> DeadLetterRow:
     """Raises Missing."""
     async with conn.cursor(row_factory=class_row(DeadLetterRow)) as cursor:
         if 0 < id <= MAX_ID:
-            filters = [("letter.id = %s", id), *visible_condition("letter.flow_id")]
-            query = _SELECT + sql.SQL(" WHERE ") + all_of(filters)
-            await cursor.execute(query, [value for _, value in filters])
+            where = Where()
+            where.add("letter.id = %(id)s", id=id)
+            where.add_visible("letter.flow_id")
+            await cursor.execute(_SELECT + sql.SQL(" WHERE ") + where.clause(), where.values)
             if row := await cursor.fetchone():
                 return row
     raise Missing(f"There is no dead letter {str(id)[:30]}.")
@@ -151,14 +152,14 @@ async def discard_letter(conn: Connection, id: int, by: str | None = None) -> No
 
 async def count_open(conn: Connection, filter: DeadLetterFilter) -> list[DeadLetterGroup]:
     """What a bulk command would find, by flow and code, the largest first."""
-    conditions = await _conditions(conn, filter, "open")
+    where = await _where(conn, filter, "open")
     query = sql.SQL(
         "SELECT flows.name AS flow, letter.code, count(*) AS count"
         " FROM dead_letters AS letter JOIN flows ON flows.id = letter.flow_id WHERE {}"
         " GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2"
-    ).format(all_of(conditions))
+    ).format(where.clause())
     async with conn.cursor(row_factory=class_row(DeadLetterGroup)) as cursor:
-        await cursor.execute(query, [value for _, value in conditions], prepare=False)
+        await cursor.execute(query, where.values, prepare=False)
         return await cursor.fetchall()
 
 
@@ -191,41 +192,42 @@ async def discard_letters(conn: Connection, ids: Sequence[int], by: str | None =
 
 
 async def _open_ids(conn: Connection, filter: DeadLetterFilter, after: int, limit: int) -> list[int]:
-    conditions = [*await _conditions(conn, filter, "open"), ("letter.id > %s", after)]
-    query = sql.SQL("SELECT letter.id FROM dead_letters AS letter WHERE {} ORDER BY letter.id LIMIT %s")
-    values = [*(value for _, value in conditions), limit]
-    cursor = await conn.execute(query.format(all_of(conditions)), values, prepare=False)
-    return [row[0] for row in await cursor.fetchall()]
+    where = await _where(conn, filter, "open")
+    where.add("letter.id > %(after)s", after=after)
+    query = sql.SQL("SELECT letter.id FROM dead_letters AS letter WHERE {} ORDER BY letter.id LIMIT %(limit)s")
+    cursor = await conn.execute(query.format(where.clause()), where.values | {"limit": limit}, prepare=False)
+    return [id for (id,) in await cursor.fetchall()]
 
 
 async def _discard(conn: Connection, ids: Sequence[int], by: str | None) -> list[int]:
     cursor = await conn.execute(
-        "WITH mine AS MATERIALIZED ("
+        "WITH open_letters AS MATERIALIZED ("
         "  SELECT id FROM dead_letters WHERE id = ANY(%s::bigint[]) AND state = 'open' ORDER BY id FOR UPDATE)"
         " UPDATE dead_letters AS letter SET state = 'discarded', resolved_at = now(), resolved_by = %s"
-        " FROM mine WHERE letter.id = mine.id RETURNING letter.id",
+        " FROM open_letters WHERE letter.id = open_letters.id RETURNING letter.id",
         [await visible_letters(conn, [id for id in ids if 0 < id <= MAX_ID]), by],
     )
-    return [row[0] for row in await cursor.fetchall()]
+    return [id for (id,) in await cursor.fetchall()]
 
 
-async def _conditions(conn: Connection, filter: DeadLetterFilter, state: State | None) -> list[tuple[str, Any]]:
-    chosen = (
-        ("letter.state = %s", state),
-        ("letter.flow_id = %s", (await find_flow(conn, filter.flow)).id if filter.flow else None),
-        ("letter.code = %s", filter.code),
-        ("letter.run_id = %s", filter.run_id),
-        ("letter.created_at >= %s", filter.since),
-        ("letter.created_at < %s", filter.until),
-    )
-    return [*((text, value) for text, value in chosen if value is not None), *visible_condition("letter.flow_id")]
+async def _where(conn: Connection, filter: DeadLetterFilter, state: State | None) -> Where:
+    flow_id = (await find_flow(conn, filter.flow)).id if filter.flow else None
+    where = Where()
+    where.add_given("letter.state = %(state)s", state=state)
+    where.add_given("letter.flow_id = %(flow_id)s", flow_id=flow_id)
+    where.add_given("letter.code = %(code)s", code=filter.code)
+    where.add_given("letter.run_id = %(run_id)s", run_id=filter.run_id)
+    where.add_given("letter.created_at >= %(since)s", since=filter.since)
+    where.add_given("letter.created_at < %(until)s", until=filter.until)
+    where.add_visible("letter.flow_id")
+    return where
 
 
 def _next(ids: Sequence[int], limit: int) -> int | None:
     return ids[-1] if len(ids) == limit else None
 
 
-def _seen(cursor: str) -> int:
+def _last_seen(cursor: str) -> int:
     (id,) = decode(cursor, 1)
     if not id.isascii() or not id.isdigit() or len(id) > 18:
         raise bad_cursor()

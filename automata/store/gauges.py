@@ -7,6 +7,7 @@ from typing import Any
 
 from automata.store.database import Connection
 from automata.store.processes import ALIVE_SEC
+from automata.store.sql import with_fragments
 
 # Counting is reading, so it ends somewhere: above this it does not matter how many more there are.
 MAX_COUNTED = 100_000
@@ -65,14 +66,14 @@ WITH RECURSIVE lanes AS (
 )
 SELECT lane, extract(epoch FROM now() - since)::float8 FROM lanes
 """
-_ODDS = """
+_ODDS = with_fragments("""
 SELECT (SELECT count(*) FROM (SELECT FROM dead_letters WHERE state = 'open' LIMIT %(most)s) AS letters),
-       (SELECT count(*) FROM (SELECT reads FROM task_queue WHERE lane = '@advance' LIMIT %(most)s) AS waiting
-        WHERE reads[1] = 'approval'),
+       (SELECT count(*) FROM (SELECT reads FROM task_queue WHERE lane = ${ADVANCE} LIMIT %(most)s) AS waiting
+        WHERE ${WAITS_FOR_APPROVAL}),
        (SELECT count(*) FROM (SELECT FROM notifications WHERE state = 'pending' LIMIT %(most)s) AS pending),
        coalesce((SELECT extract(epoch FROM now() - min(next_fire_at))::float8 FROM schedules
                  WHERE next_fire_at IS NOT NULL), 0)
-"""
+""")
 _PARTS = """
 SELECT part, count(*) FROM processes, unnest(parts) AS part
 WHERE seen_at > now() - make_interval(secs => %(alive)s) GROUP BY part

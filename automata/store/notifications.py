@@ -19,9 +19,10 @@ from psycopg.rows import class_row, dict_row
 
 from automata.errors import Conflict, Missing
 from automata.store.database import Connection
-from automata.store.flows import all_of
 from automata.store.json_codec import dumps
 from automata.store.pagination import Page, bad_cursor, clamp, decode, page
+from automata.store.sql import with_fragments
+from automata.store.where import Where
 
 State = Literal["pending", "delivered", "failed"]
 
@@ -169,13 +170,18 @@ async def _attempts(conn: Connection, ids: list[int]) -> dict[int, dict[str, Any
     )
 
 
+_PROMPTS = with_fragments(
+    "SELECT run_id::text, step, ${APPROVAL_PROMPT} FROM task_queue WHERE ${WAITS_FOR_APPROVAL}"
+    " AND (run_id, step) IN (SELECT * FROM unnest(%s::uuid[], %s::text[]))"
+)
+
+
 async def _prompts(conn: Connection, asked: list[Mapping[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
     """Approvals that still wait; who was decided meanwhile needs nobody."""
     if not asked:
         return {}
     cursor = await conn.execute(
-        "SELECT run_id::text, step, reads[2] FROM task_queue WHERE reads[1] = 'approval'"
-        " AND (run_id, step) IN (SELECT * FROM unnest(%s::uuid[], %s::text[]))",
+        _PROMPTS,
         [[one["run"] for one in asked], [one["step"] for one in asked]],
     )
     return {(run, step): {"prompt": prompt, "waits": True} for run, step, prompt in await cursor.fetchall()}
@@ -208,7 +214,7 @@ async def enqueue(conn: Connection, messages: Sequence[NewNotification]) -> list
             [one.template for one in messages],
         ],
     )
-    return [row[0] for row in await cursor.fetchall()]
+    return [id for (id,) in await cursor.fetchall()]
 
 
 async def claim(conn: Connection, limit: int) -> list[ClaimedNotification]:
@@ -260,14 +266,14 @@ async def list_notifications(
 ) -> Page[NotificationRow]:
     """The newest first."""
     limit = clamp(limit)
-    conditions: list[tuple[Any, Any]] = [("state = %s", state)] if state else []
-    values: list[Any] = [state] if state else []
+    where = Where()
+    where.add_given("state = %(state)s", state=state)
     if after:
-        conditions.append(("(created_at, id) < (%s::timestamptz, %s::uuid)", None))
-        values += _seen(after)
-    query = _SELECT + sql.SQL(" WHERE ") + all_of(conditions) + sql.SQL(" ORDER BY created_at DESC, id DESC LIMIT %s")
+        created_at, id = _last_seen(after)
+        where.add("(created_at, id) < (%(created_at)s::timestamptz, %(id)s::uuid)", created_at=created_at, id=id)
+    query = _SELECT + sql.SQL(" WHERE {} ORDER BY created_at DESC, id DESC LIMIT %(limit)s").format(where.clause())
     async with conn.cursor(row_factory=class_row(NotificationRow)) as cursor:
-        await cursor.execute(query, [*values, limit + 1], prepare=False)
+        await cursor.execute(query, where.values | {"limit": limit + 1}, prepare=False)
         return page(await cursor.fetchall(), limit, lambda row: (row.created_at.isoformat(), str(row.id)))
 
 
@@ -299,9 +305,9 @@ _SELECT = sql.SQL(
 )
 
 
-def _seen(cursor: str) -> list[Any]:
+def _last_seen(cursor: str) -> tuple[datetime, UUID]:
     moment, id = decode(cursor, 2)
     try:
-        return [datetime.fromisoformat(moment), UUID(id)]
+        return datetime.fromisoformat(moment), UUID(id)
     except ValueError:
         raise bad_cursor() from None

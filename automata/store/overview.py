@@ -11,9 +11,9 @@ from uuid import UUID
 from psycopg import AsyncConnection, sql
 from psycopg.rows import class_row
 
-from automata.store.queue import ADVANCE, APPROVAL
-from automata.store.runs import CLOCKS_APART, first_id
-from automata.store.visibility import and_visible, viewer_labels
+from automata.store.ids import CLOCKS_APART, first_id
+from automata.store.sql import with_fragments
+from automata.store.visibility import and_visible, viewer_labels, viewer_values
 
 Connection = AsyncConnection[Any]
 
@@ -71,7 +71,7 @@ async def count_runs(conn: Connection, since: datetime, bucket_sec: int) -> list
         " JOIN runs ON runs.id = moving.run_id WHERE true {moving} GROUP BY 1"
     ).format(ended=and_visible("run_results.flow_id"), moving=and_visible("runs.flow_id"))
     values = {"since": since, "size": bucket_sec, "floor": first_id(since - CLOCKS_APART), "active": ACTIVE}
-    cursor = await conn.execute(query, {**values, "labels": viewer_labels()}, prepare=False)
+    cursor = await conn.execute(query, values | viewer_values(), prepare=False)
     return [RunCount(*row) for row in await cursor.fetchall()]
 
 
@@ -80,14 +80,14 @@ async def failing_flows(conn: Connection, since: datetime, limit: int) -> list[F
     async with conn.cursor(row_factory=class_row(FlowFailures)) as cursor:
         query = sql.SQL(
             "WITH worst AS MATERIALIZED (SELECT flow_id, count(*)::int AS failed, max(run_id::text)::uuid AS last_run"
-            "   FROM run_results WHERE status = 'FAILED' AND run_id >= %(floor)s {mine}"
+            "   FROM run_results WHERE status = 'FAILED' AND run_id >= %(floor)s {visible}"
             "   GROUP BY flow_id ORDER BY 2 DESC, flow_id LIMIT %(limit)s)"
             " SELECT flows.name AS flow, worst.failed, worst.last_run, last.finished_at AS last_at,"
             "   (SELECT count(*)::int FROM runs WHERE runs.flow_id = worst.flow_id AND runs.id >= %(floor)s) AS total"
             " FROM worst JOIN flows ON flows.id = worst.flow_id JOIN run_results AS last ON last.run_id = last_run"
             " ORDER BY worst.failed DESC, flows.name"
-        ).format(mine=and_visible("run_results.flow_id"))
-        values = {"floor": first_id(since), "limit": limit, "labels": viewer_labels()}
+        ).format(visible=and_visible("run_results.flow_id"))
+        values = {"floor": first_id(since), "limit": limit, **viewer_values()}
         await cursor.execute(query, values, prepare=False)
         return await cursor.fetchall()
 
@@ -99,18 +99,18 @@ async def queue_depth(conn: Connection) -> list[LaneDepth]:
             "SELECT lane, count(*) FILTER (WHERE fence IS NOT NULL)::int AS held,"
             " count(*) FILTER (WHERE fence IS NULL AND ready_at <= now())::int AS ready,"
             " count(*) FILTER (WHERE fence IS NULL AND ready_at > now())::int AS later"
-            " FROM task_queue WHERE true {mine} GROUP BY lane ORDER BY starts_with(lane, '@'), lane"
-        ).format(mine=_of_runs())
-        await cursor.execute(query, {"labels": viewer_labels()})
+            " FROM task_queue WHERE true {visible} GROUP BY lane ORDER BY starts_with(lane, '@'), lane"
+        ).format(visible=_and_visible_runs())
+        await cursor.execute(query, viewer_values())
         return await cursor.fetchall()
 
 
 async def open_letters(conn: Connection) -> int:
     """At most MOST_LETTERS + 1."""
     query = sql.SQL(
-        "SELECT count(*) FROM (SELECT FROM dead_letters WHERE state = 'open' {mine} LIMIT %(most)s) AS found"
-    ).format(mine=and_visible("flow_id"))
-    cursor = await conn.execute(query, {"most": MAX_COUNTED + 1, "labels": viewer_labels()})
+        "SELECT count(*) FROM (SELECT FROM dead_letters WHERE state = 'open' {visible} LIMIT %(limit)s) AS open"
+    ).format(visible=and_visible("flow_id"))
+    cursor = await conn.execute(query, {"limit": MAX_COUNTED + 1, **viewer_values()})
     row = await cursor.fetchone()
     return int(row[0]) if row else 0
 
@@ -118,28 +118,31 @@ async def open_letters(conn: Connection) -> int:
 async def open_approvals(conn: Connection) -> int:
     """At most MOST_LETTERS + 1."""
     query = sql.SQL(
-        "SELECT count(*) FROM (SELECT FROM task_queue WHERE lane = %(lane)s AND ready_at > now()"
-        " AND reads[1] = %(kind)s {mine} LIMIT %(most)s) AS found"
-    ).format(mine=_of_runs())
-    values = {"lane": ADVANCE, "kind": APPROVAL, "most": MAX_COUNTED + 1, "labels": viewer_labels()}
-    cursor = await conn.execute(query, values)
+        with_fragments(
+            "SELECT count(*) FROM (SELECT FROM task_queue WHERE lane = ${ADVANCE} AND ready_at > now()"
+            " AND ${WAITS_FOR_APPROVAL} {visible} LIMIT %(limit)s) AS open"
+        )
+    ).format(visible=_and_visible_runs())
+    cursor = await conn.execute(query, {"limit": MAX_COUNTED + 1, **viewer_values()})
     row = await cursor.fetchone()
     return int(row[0]) if row else 0
 
 
 async def count_flows(conn: Connection) -> int:
     """Flows that are in use."""
-    query = sql.SQL("SELECT count(*) FROM flows WHERE archived_at IS NULL {mine}").format(mine=and_visible("flows.id"))
-    row = await (await conn.execute(query, {"labels": viewer_labels()})).fetchone()
+    query = sql.SQL("SELECT count(*) FROM flows WHERE archived_at IS NULL {visible}").format(
+        visible=and_visible("flows.id")
+    )
+    row = await (await conn.execute(query, viewer_values())).fetchone()
     return int(row[0]) if row else 0
 
 
-def _of_runs() -> sql.Composable:
+def _and_visible_runs() -> sql.Composable:
     """The condition of a statement on the queue, which knows runs and no flows."""
     if viewer_labels() is None:
         return sql.SQL("")
-    return sql.SQL(" AND EXISTS (SELECT FROM runs WHERE runs.id = task_queue.run_id {mine})").format(
-        mine=and_visible("runs.flow_id")
+    return sql.SQL(" AND EXISTS (SELECT FROM runs WHERE runs.id = task_queue.run_id {visible})").format(
+        visible=and_visible("runs.flow_id")
     )
 
 

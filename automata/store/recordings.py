@@ -11,9 +11,9 @@ from uuid import UUID
 from psycopg import sql
 from psycopg.rows import class_row
 
+from automata.store.arrays import array_params
 from automata.store.database import Connection
-from automata.store.queue import array_params
-from automata.store.visibility import and_visible, viewer_labels
+from automata.store.visibility import and_visible, viewer_values
 
 MAX_RUNS = 1_000
 
@@ -81,7 +81,7 @@ async def recorded_ids(conn: Connection, flow_id: UUID, limit: int) -> list[tupl
 async def recorded_run(conn: Connection, run_id: UUID) -> RecordedRun | None:
     """None when it is unknown, not at an end, was not recorded, or was retried."""
     async with conn.cursor(row_factory=class_row(RecordedRun)) as cursor:
-        await cursor.execute(_ONE + and_visible("r.flow_id"), {"run": run_id, "labels": viewer_labels()})
+        await cursor.execute(_ONE + and_visible("r.flow_id"), {"run": run_id, **viewer_values()})
         run = await cursor.fetchone()
     if run:
         await _fill(conn, {run.id: run})

@@ -14,6 +14,7 @@ from uuid import UUID
 from psycopg import sql
 
 from automata.store.database import Connection
+from automata.store.ids import CLOCKS_APART
 from automata.store.sql import statement
 
 BEFORE_ALL = UUID(int=0)
@@ -38,7 +39,9 @@ async def prune_batch(
     conn: Connection, days: int, after: UUID = BEFORE_ALL, runs: int = MAX_RUNS, rows: int = MAX_ROWS
 ) -> PrunedBatch:
     """One batch of runs that ended more than `days` days ago by the database's clock, behind `after`."""
-    cursor = await conn.execute(statement("retention_take"), {"days": days, "after": after, "limit": runs})
+    cursor = await conn.execute(
+        statement("take_old_runs"), {"days": days, "after": after, "limit": runs, "clocks_apart": CLOCKS_APART}
+    )
     seen = await cursor.fetchall()
     doomed = [run for run, goes in seen if goes]
     gone = await _whole(conn, doomed) if doomed else 0

@@ -21,7 +21,7 @@ from automata.errors import Conflict, Missing
 from automata.flow.model import Schedule
 from automata.store.json_codec import dumps
 from automata.store.pagination import Page, clamp, decode, page
-from automata.store.visibility import and_visible, viewer_labels
+from automata.store.visibility import and_visible, viewer_values
 
 Connection = AsyncConnection[Any]
 Origin = Literal["git", "api"]
@@ -74,7 +74,7 @@ _SELECT = sql.SQL(
     "SELECT schedules.id, flow_id, flows.name AS flow_name, schedules.name, origin, spec, enabled,"
     " flows.archived_at IS NOT NULL AS archived, next_fire_at, last_fire_at, last_error,"
     " schedules.created_at, schedules.updated_at, now() AS now"
-    " FROM schedules JOIN flows ON flows.id = schedules.flow_id WHERE {which}{mine}"
+    " FROM schedules JOIN flows ON flows.id = schedules.flow_id WHERE {which}{visible}"
 )
 
 
@@ -82,19 +82,19 @@ _STATES: Mapping[State | None, LiteralString] = {
     None: "true",
     "on": "enabled",
     "paused": "NOT enabled",
-    "late": f"next_fire_at < now() - interval '{LATE_SEC} s'",
+    "late": f"next_fire_at < now() - make_interval(secs => {LATE_SEC})",
 }
 
 
 def _select(which: LiteralString) -> sql.Composed:
-    return _SELECT.format(which=sql.SQL(which), mine=and_visible("schedules.flow_id"))
+    return _SELECT.format(which=sql.SQL(which), visible=and_visible("schedules.flow_id"))
 
 
 async def next_schedules(conn: Connection, limit: int) -> list[ScheduleRow]:
     """Those that fire next, the first first."""
     async with conn.cursor(row_factory=class_row(ScheduleRow)) as cursor:
         query = _select("next_fire_at IS NOT NULL") + sql.SQL(" ORDER BY next_fire_at LIMIT %(limit)s")
-        await cursor.execute(query, {"limit": clamp(limit), "labels": viewer_labels()})
+        await cursor.execute(query, {"limit": clamp(limit), **viewer_values()})
         return await cursor.fetchall()
 
 
@@ -115,7 +115,7 @@ async def list_schedules(
             " AND (%(flow)s::uuid IS NULL OR flow_id = %(flow)s)"
             f" AND {_STATES[state]}"
         )
-        values = {"flow_name": seen[0], "name": seen[1], "flow": flow_id, "limit": limit + 1, "labels": viewer_labels()}
+        values = {"flow_name": seen[0], "name": seen[1], "flow": flow_id, "limit": limit + 1, **viewer_values()}
         await cursor.execute(query + sql.SQL(" ORDER BY flows.name, schedules.name LIMIT %(limit)s"), values)
         return page(await cursor.fetchall(), limit, lambda row: (row.flow_name, row.name))
 
@@ -123,7 +123,7 @@ async def list_schedules(
 async def get_schedule(conn: Connection, schedule_id: UUID) -> ScheduleRow:
     """Raises Missing."""
     async with conn.cursor(row_factory=class_row(ScheduleRow)) as cursor:
-        await cursor.execute(_select("schedules.id = %(id)s"), {"id": schedule_id, "labels": viewer_labels()})
+        await cursor.execute(_select("schedules.id = %(id)s"), {"id": schedule_id, **viewer_values()})
         if row := await cursor.fetchone():
             return row
     raise Missing(f"There is no schedule {schedule_id}.")

@@ -17,7 +17,7 @@ from psycopg.errors import LockNotAvailable
 from psycopg.rows import class_row
 
 from automata.errors import Missing, Unavailable, Usage
-from automata.store.flows import as_uuid
+from automata.store.ids import as_uuid
 from automata.store.json_codec import dumps_or_none
 from automata.store.notifications import replace_rules
 from automata.store.schedules import declare_schedules

@@ -9,9 +9,9 @@ from uuid import UUID
 
 from psycopg.rows import class_row
 
+from automata.store.arrays import array_params
 from automata.store.database import Connection
 from automata.store.pagination import Page, bad_cursor, clamp, decode, page
-from automata.store.queue import array_params
 
 MAX_ATTEMPT = 2**31 - 1
 

@@ -13,7 +13,7 @@ from psycopg.errors import UniqueViolation
 from psycopg.rows import class_row
 
 from automata.errors import Conflict, Missing
-from automata.store.flows import as_uuid
+from automata.store.ids import as_uuid
 from automata.store.json_codec import dumps
 from automata.store.pagination import Page, clamp, decode, page
 

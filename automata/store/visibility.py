@@ -1,11 +1,12 @@
-"""Whom a statement answers: somebody who is limited by labels knows of the flows that bear all of them, and no others.
+"""Whose flows a statement may see: a viewer who is limited by labels sees the flows that have all of them, no others.
 
 Failure argument. The limit belongs to the task that answers a request, not to a call, so that no caller can forget it:
-every statement that reads or changes something of a flow for a request has the condition of `mine`. The labels are
-those that the flow bears now, whatever version a run goes by, and are read by the statement itself: a flow that loses
-one is gone with the next statement. Work that several askers share inherits nothing: a line answers each question under
-the limit that came with it (api/known.py), a figure is read once for each limit (web/overview.py). A route that keeps
-to no limit refuses whoever has one before any statement (api/auth.py); the services have none.
+every statement that reads or changes something of a flow for a request has the condition of `visible_condition`. The
+labels are those that the flow has now, whatever version a run uses, and the statement itself reads them: a flow that
+loses one is gone with the next statement. Work that several viewers share inherits nothing: a batch answers each
+question under the limit that came with it (api/known.py), and a figure is read once for each limit (web/overview.py).
+A route that does not keep to the limit refuses a limited viewer before any statement (api/auth.py); the services have
+none.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, LiteralString
 from uuid import UUID
 
 from psycopg import AsyncConnection, sql
@@ -21,59 +22,65 @@ from psycopg import AsyncConnection, sql
 from automata.store.json_codec import dumps
 
 Connection = AsyncConnection[Any]
-Conditions = list[tuple[str, Any]]  # conditions with one placeholder each, and its value
 
-# Of no more rows than there are flows, by the index flows_labels; the rows around it are walked as ever.
-_IN = " IN (SELECT mine.id FROM flows AS mine WHERE mine.labels @> %s::jsonb)"
-_IN_NAMED = _IN.replace("%s", "%(labels)s")
+# A subquery of at most as many rows as there are flows, by the index flows_labels; the rows around it are walked in the
+# same way as without a limit.
+_IS_VISIBLE: LiteralString = (
+    " IN (SELECT visible.id FROM flows AS visible WHERE visible.labels @> %(viewer_labels)s::jsonb)"
+)
 
-_limit: ContextVar[str | None] = ContextVar("limit", default=None)
+_viewer: ContextVar[str | None] = ContextVar("viewer_labels", default=None)
 
 
 def set_viewer_labels(labels: Mapping[str, str]) -> None:
-    """From here on this task, and those that it starts, know of flows with all of these labels; empty: of all."""
-    _limit.set(dumps(dict(sorted(labels.items()))) if labels else None)
+    """From here on this task, and those that it starts, see the flows with all of these labels; empty: all flows."""
+    _viewer.set(dumps(dict(sorted(labels.items()))) if labels else None)
 
 
 def viewer_labels() -> str | None:
-    """The labels as JSON text; None: all flows."""
-    return _limit.get()
+    """The labels as JSON text; None: all flows are visible."""
+    return _viewer.get()
+
+
+def viewer_values() -> dict[str, Any]:
+    """The value that the conditions of this module name."""
+    return {"viewer_labels": _viewer.get()}
 
 
 @contextmanager
-def as_viewer(limit: str | None) -> Iterator[None]:
-    """Answer for somebody else than whoever began this task: `limit` is what `limited_to()` said to them."""
-    before = _limit.set(limit)
+def as_viewer(labels: str | None) -> Iterator[None]:
+    """Answer for another viewer than the one for whom this task began; `labels` is what `viewer_labels()` was there."""
+    before = _viewer.set(labels)
     try:
         yield
     finally:
-        _limit.reset(before)
+        _viewer.reset(before)
 
 
-def visible_condition(flow_id: str) -> Conditions:
-    """The condition of a statement whose column `flow_id` names a flow; none for whoever knows of all."""
-    labels = _limit.get()
-    return [] if labels is None else [(flow_id + _IN, labels)]
+def visible_condition(flow_id: LiteralString) -> LiteralString:
+    """That the flow in column `flow_id` is visible, over `viewer_values()`; empty for a viewer of all flows."""
+    return "" if _viewer.get() is None else flow_id + _IS_VISIBLE
 
 
-def and_visible(flow_id: str) -> sql.SQL:
-    """The same as ` AND ...` for a statement with named values: `%(labels)s` is what `limited_to()` says."""
-    return sql.SQL("" if _limit.get() is None else " AND " + flow_id + _IN_NAMED)
+def and_visible(flow_id: LiteralString) -> sql.SQL:
+    """The same as ` AND ...`, for the end of other conditions."""
+    condition = visible_condition(flow_id)
+    return sql.SQL(f" AND {condition}" if condition else "")
 
 
 async def visible_runs(conn: Connection, ids: Sequence[UUID]) -> list[UUID]:
-    """Those of the runs that whoever asks knows of; all of them, unasked, for whoever knows of every flow."""
-    if viewer_labels() is None:
+    """Those of the runs that are visible; a viewer of all gets all of them back, without a statement."""
+    if not (condition := visible_condition("flow_id")):
         return list(ids)
-    ((condition, labels),) = visible_condition("flow_id")
-    query = sql.SQL("SELECT id FROM runs WHERE id = ANY(%s::uuid[]) AND {}").format(sql.SQL(condition))
-    return [row[0] for row in await (await conn.execute(query, [list(ids), labels])).fetchall()]
+    query = sql.SQL("SELECT id FROM runs WHERE id = ANY(%(ids)s::uuid[]) AND {}").format(sql.SQL(condition))
+    cursor = await conn.execute(query, {"ids": list(ids), **viewer_values()})
+    return [id for (id,) in await cursor.fetchall()]
 
 
 async def visible_letters(conn: Connection, ids: Sequence[int]) -> list[int]:
-    """The same for dead letters, whose ids the database can be asked about."""
-    if viewer_labels() is None:
+    """The same for dead letters, whose ids must fit the column."""
+    if not (condition := visible_condition("flow_id")):
         return list(ids)
-    ((condition, labels),) = visible_condition("flow_id")
-    query = sql.SQL("SELECT id FROM dead_letters WHERE id = ANY(%s::bigint[]) AND {}").format(sql.SQL(condition))
-    return [row[0] for row in await (await conn.execute(query, [list(ids), labels])).fetchall()]
+    query = sql.SQL("SELECT id FROM dead_letters WHERE id = ANY(%(ids)s::bigint[]) AND {}").format(sql.SQL(condition))
+    cursor = await conn.execute(query, {"ids": list(ids), **viewer_values()})
+    return [id for (id,) in await cursor.fetchall()]

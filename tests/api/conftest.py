@@ -24,7 +24,7 @@ from automata.settings import Settings
 from automata.store.audit import AuditFilter, current_actor, list_audit, set_actor
 from automata.store.database import Database
 from automata.store.flows import get_version
-from automata.store.queue import RunWrites, apply_writes
+from automata.store.queue import EnqueueRow, FinishRow, RunWrites, apply_writes
 from automata.store.schedules import declare_schedules
 from automata.store.sync import SourceRow, ensure_source
 from automata.store.tokens import add_token
@@ -131,13 +131,13 @@ class Site:
         async with self.db.transaction() as conn:
             await conn.execute("DELETE FROM task_queue WHERE run_id = %s AND step = ''", [UUID(run["id"])])
             version = await get_version(conn, UUID(run["flow_id"]), run["version"])
-            rows = [(UUID(run["id"]), step, "default", None, version.id, "") for step in steps]
+            rows = [EnqueueRow(UUID(run["id"]), step, "default", None, version.id, "") for step in steps]
             await apply_writes(conn, RunWrites(enqueue=rows))
 
     async def finish(
         self, run: dict[str, Any], status: str = "SUCCEEDED", outputs: Any = None, error: Any = None
     ) -> None:
-        row = (UUID(run["id"]), UUID(run["flow_id"]), status, None, outputs, error)
+        row = FinishRow(UUID(run["id"]), UUID(run["flow_id"]), status, None, outputs, error)
         await self.apply(finish=[row])
 
 

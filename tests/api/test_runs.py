@@ -6,7 +6,7 @@ import asyncio
 from uuid import UUID
 
 from automata.broker.contract import RUNS_FINISHED, RUNS_PENDING
-from automata.store.queue import request_cancel
+from automata.store.queue import SettleRow, request_cancel
 
 V1 = "/api/v1"
 INPUTS = {"source_id": {"type": "string", "required": True}, "size": {"type": "integer", "default": 5}}
@@ -386,7 +386,7 @@ def test_secret_inputs_are_masked_wherever_their_text_turns_up(use):
         assert run["inputs"] == {"token": "***", "user": "ada"}
         await site.start(run, "fetch")
         error = {"message": f"401 for {secret}", "code": "http_status"}
-        await site.apply(settle=[(UUID(run["id"]), "fetch", "FAILED", None, None, error)])
+        await site.apply(settle=[SettleRow(UUID(run["id"]), "fetch", "FAILED", None, None, error)])
         await site.finish(run, "FAILED", outputs={"echo": [f"Bearer {secret}"]}, error=error)
         for path in (f"{V1}/runs/{run['id']}", f"{V1}/runs/{run['id']}/tasks", f"{V1}/runs"):
             answer = await site.http.get(path)

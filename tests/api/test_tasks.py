@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from automata.store.queue import SettleRow
 from automata.store.tasks import TaskRetry, claim, retry
 
 V1 = "/api/v1"
@@ -30,7 +31,7 @@ async def tasks_of(site, run, **query):
 
 
 def settled(run, step, status="SUCCEEDED", outputs=None, error=None):
-    return (UUID(run["id"]), step, status, None, outputs, error)
+    return SettleRow(UUID(run["id"]), step, status, None, outputs, error)
 
 
 def test_a_run_that_nobody_looked_at_yet_has_no_tasks(use):

@@ -16,7 +16,7 @@ from automata.settings import Settings
 from automata.steps.registry import instant_rules
 from automata.store.database import Database
 from automata.store.flows import put_api_flow
-from automata.store.queue import NewRun, create_runs
+from automata.store.new_runs import NewRun, create_runs
 
 LIMITED: dict[str, Any] = {
     "name": "limited",

@@ -10,7 +10,7 @@ import pytest
 
 from automata.api.intake import Intake
 from automata.steps.contract import Outcome, StepContext
-from automata.store.queue import NewRun
+from automata.store.new_runs import NewRun
 from tests.drive import Drive, drive, step
 
 CROWD = 200

@@ -15,9 +15,10 @@ from automata.errors import Conflict, Missing
 from automata.store import tasks
 from automata.store.deadletters import DeadLetterFilter, DeadLetterRow, list_letters, retry_letter
 from automata.store.flows import archive_api_flow
-from automata.store.queue import new_id, request_cancel
+from automata.store.ids import new_id
+from automata.store.queue import request_cancel
 from automata.store.retries import retry_run, retry_runs, run_attempts
-from automata.store.runs import list_attempts
+from automata.store.run_tasks import list_attempts
 from tests.drive import BROKEN, FLAKY, Drive, drive, fan, step
 
 NO_PAUSE = {"max_attempts": 3, "initial_delay_ms": 0}

@@ -21,7 +21,7 @@ from automata.settings import Settings
 from automata.store.database import Database
 from automata.store.flows import archive_api_flow, put_api_flow
 from automata.store.leadership import LeaderLock
-from automata.store.queue import RunWrites, apply_writes
+from automata.store.queue import FinishRow, RunWrites, apply_writes
 from automata.store.schedules import create_schedule, enable_schedule, list_schedules
 from tests.figures import note
 
@@ -75,7 +75,7 @@ class Place:
                 "SELECT id, flow_id FROM runs WHERE NOT EXISTS (SELECT FROM run_results WHERE run_id = id)"
             )
             rows = await cursor.fetchall()
-            await apply_writes(conn, RunWrites(finish=[(*row, "SUCCEEDED", None, None, None) for row in rows]))
+            await apply_writes(conn, RunWrites(finish=[FinishRow(*row, "SUCCEEDED", None, None, None) for row in rows]))
 
 
 def play(url: str, scenario: Scenario) -> None:

@@ -13,9 +13,13 @@ import pytest
 from automata.errors import Conflict
 from automata.store import queue, tasks
 from automata.store.database import Database
+from automata.store.ids import new_fence
 from automata.store.json_codec import dumps_or_none
-from automata.store.queue import CANCEL, CREATED, NewRun, RunWrites
+from automata.store.new_runs import NewRun, create_runs
+from automata.store.queue import EnqueueRow, FinishRow, RunWrites, SettleRow
+from automata.store.sentinels import ADVANCE, CANCEL, CREATED
 from automata.store.tasks import Claim, TaskResult, TaskRetry
+from automata.store.waiting import TaskReads, encode
 
 FLOW, VERSION = uuid4(), uuid4()
 
@@ -32,7 +36,7 @@ def with_database(url: str, scenario: Callable[[Database], Awaitable[None]]) -> 
 
 async def start(db: Database, count: int = 1, **more: Any) -> list[UUID]:
     async with db.transaction() as conn:
-        made = await queue.create_runs(conn, [NewRun(FLOW, VERSION, {"n": n}, **more) for n in range(count)])
+        made = await create_runs(conn, [NewRun(FLOW, VERSION, {"n": n}, **more) for n in range(count)])
     return [run.id for run in made]
 
 
@@ -41,7 +45,7 @@ async def enqueue(db: Database, run: UUID, *steps: str, reads: str = "") -> None
     async with db.transaction() as conn:
         await queue.take_wakeups(conn, 100)
         await queue.apply_writes(
-            conn, RunWrites(enqueue=[(run, step, "default", None, VERSION, reads) for step in steps])
+            conn, RunWrites(enqueue=[EnqueueRow(run, step, "default", None, VERSION, reads) for step in steps])
         )
 
 
@@ -59,8 +63,8 @@ async def value(db: Database, query: str) -> Any:
 def test_the_same_key_and_request_gives_the_run_of_the_first_time(database_url: str) -> None:
     async def scenario(db: Database) -> None:
         async with db.transaction() as conn:
-            first = await queue.create_runs(conn, [NewRun(FLOW, VERSION, {"a": 1}, idempotency_key="k")])
-            again = await queue.create_runs(conn, [NewRun(FLOW, uuid4(), {"a": 1}, idempotency_key="k")])
+            first = await create_runs(conn, [NewRun(FLOW, VERSION, {"a": 1}, idempotency_key="k")])
+            again = await create_runs(conn, [NewRun(FLOW, uuid4(), {"a": 1}, idempotency_key="k")])
         assert (again[0].id, again[0].created) == (first[0].id, False)
         assert await value(db, "SELECT count(*) FROM runs") == 1
         assert await value(db, "SELECT count(*) FROM task_queue") == 1
@@ -71,9 +75,9 @@ def test_the_same_key_and_request_gives_the_run_of_the_first_time(database_url: 
 def test_the_same_key_with_another_request_is_a_conflict(database_url: str) -> None:
     async def scenario(db: Database) -> None:
         async with db.transaction() as conn:
-            await queue.create_runs(conn, [NewRun(FLOW, VERSION, {"a": 1}, idempotency_key="k")])
+            await create_runs(conn, [NewRun(FLOW, VERSION, {"a": 1}, idempotency_key="k")])
             with pytest.raises(Conflict, match="used before"):
-                await queue.create_runs(conn, [NewRun(FLOW, VERSION, {"a": 2}, idempotency_key="k")])
+                await create_runs(conn, [NewRun(FLOW, VERSION, {"a": 2}, idempotency_key="k")])
 
     with_database(database_url, scenario)
 
@@ -95,7 +99,7 @@ def test_a_fire_time_has_one_run_however_often_it_is_asked_for(database_url: str
         (first,) = await start(db, **fire)
         await start(db, **fire)
         async with db.transaction() as conn:
-            made = await queue.create_runs(conn, [NewRun(FLOW, VERSION, {}, **fire)])  # type: ignore[arg-type]
+            made = await create_runs(conn, [NewRun(FLOW, VERSION, {}, **fire)])  # type: ignore[arg-type]
         assert [(item.id, item.created) for item in made] == [(first, False)]
         assert await value(db, "SELECT count(*) FROM runs") == 1
         assert await value(db, "SELECT count(*) FROM task_queue") == 1
@@ -207,7 +211,7 @@ def test_a_result_moves_no_run_that_an_orchestrator_has_in_hand(database_url: st
 def test_work_that_is_handed_over_is_claimed_from_the_start_and_found_when_its_lease_ends(database_url: str) -> None:
     async def scenario(db: Database) -> None:
         (run,) = await start(db)
-        fence = tasks.new_fence()
+        fence = new_fence()
         async with db.transaction() as conn:
             await queue.take_wakeups(conn, 10)
             hand = [(run, "a", "default", VERSION, "", fence)]
@@ -309,9 +313,9 @@ def test_a_finished_run_leaves_nothing_that_moves_and_comes_back_no_more(databas
         (run,) = await start(db)
         await enqueue(db, run, "a")
         async with db.transaction() as conn:
-            result = (run, FLOW, "CANCELLED", None, None, {"code": "cancelled"})
+            result = FinishRow(run, FLOW, "CANCELLED", None, None, {"code": "cancelled"})
             await queue.apply_writes(conn, RunWrites(finish=[result]))
-            await queue.apply_writes(conn, RunWrites(finish=[(*result[:2], "FAILED", None, None, None)]))
+            await queue.apply_writes(conn, RunWrites(finish=[FinishRow(*result[:2], "FAILED", None, None, None)]))
             assert await queue.load_snapshots(conn, [run]) == []
             assert await queue.request_cancel(conn, [run]) == set()
         assert await value(db, "SELECT status FROM run_results") == "CANCELLED"
@@ -341,7 +345,7 @@ def test_a_postponed_wake_up_comes_later_and_is_counted(database_url: str) -> No
             await queue.postpone(conn, taken)
         async with db.transaction() as conn:
             assert await queue.take_wakeups(conn, 10) == ([], 0)
-            due = await queue.seconds_to_next_due(conn, queue.ADVANCE)
+            due = await queue.seconds_to_next_due(conn, ADVANCE)
         assert due is not None
         assert 0.5 < due <= 1
         assert await value(db, "SELECT losses FROM task_queue") == 1
@@ -371,9 +375,9 @@ def test_a_claim_brings_the_outputs_that_the_step_reads(database_url: str) -> No
         (run,) = await start(db)
         async with db.transaction() as conn:
             (seen,) = await queue.load_snapshots(conn, [run])
-            settled = [(run, step, "SUCCEEDED", seen.now, {"v": step}, None) for step in ("x", "y", "z")]
+            settled = [SettleRow(run, step, "SUCCEEDED", seen.now, {"v": step}, None) for step in ("x", "y", "z")]
             await queue.apply_writes(conn, RunWrites(settle=settled))
-        await enqueue(db, run, "a", reads=queue.SEPARATOR.join("xz"))
+        await enqueue(db, run, "a", reads=encode(TaskReads("xz")))
         (item,) = await claim(db)
         assert item.reads == {"x": ("SUCCEEDED", {"v": "x"}), "z": ("SUCCEEDED", {"v": "z"})}
         assert item.run.inputs == {"n": 0}

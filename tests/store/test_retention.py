@@ -14,7 +14,8 @@ import pytest
 from automata.errors import Usage
 from automata.settings import MOST_RETENTION_DAYS, Settings, load
 from automata.store.database import Connection, Database
-from automata.store.queue import NewRun, RunWrites, apply_writes, create_runs
+from automata.store.new_runs import NewRun, create_runs
+from automata.store.queue import FinishRow, RunWrites, apply_writes
 from automata.store.retention import BEFORE_ALL, RUN_TABLES, STEP_TABLES, PrunedBatch, prune_batch
 from automata.store.tables import metadata
 
@@ -49,7 +50,7 @@ async def a_run(conn: Connection, ago: timedelta, *, ended: bool = True, steps: 
         )
         await letter(conn, run.id, f"s{number}", "discarded")
     if ended:
-        await apply_writes(conn, RunWrites(finish=[(run.id, flow, "SUCCEEDED", None, None, None)]))
+        await apply_writes(conn, RunWrites(finish=[FinishRow(run.id, flow, "SUCCEEDED", None, None, None)]))
         await conn.execute("UPDATE run_results SET finished_at = now() - %s WHERE run_id = %s", [ago, run.id])
         await conn.execute("INSERT INTO run_slots (run_id, slot) VALUES (%s, 'left')", [run.id])
         await conn.execute(
@@ -168,7 +169,7 @@ def test_a_child_stays_while_its_parent_runs_and_goes_once_that_ended(database_u
         child = await a_run(conn, timedelta(days=80), parent_run_id=parent, parent_step="s0", depth=1)
         await prune_batch(conn, DAYS)
         assert await there(conn) == {parent, child}
-        await apply_writes(conn, RunWrites(finish=[(parent, UUID(int=1), "SUCCEEDED", None, None, None)]))
+        await apply_writes(conn, RunWrites(finish=[FinishRow(parent, UUID(int=1), "SUCCEEDED", None, None, None)]))
         await prune_batch(conn, DAYS)
         assert await there(conn) == {parent}, "the parent ended just now, so it stays for its own days"
 

@@ -12,9 +12,12 @@ import pytest
 from automata.engine.states import RunStatus, TaskStatus
 from automata.errors import Invalid, Missing
 from automata.store.database import Database
+from automata.store.new_runs import NewRun, create_runs
 from automata.store.pagination import encode
-from automata.store.queue import NewRun, RunWrites, apply_writes, create_runs, request_cancel, take_wakeups
-from automata.store.runs import get_run, list_attempts, list_runs, list_statement, list_tasks
+from automata.store.queue import EnqueueRow, FinishRow, RunWrites, apply_writes, request_cancel, take_wakeups
+from automata.store.run_selection import RunSelection
+from automata.store.run_tasks import list_attempts, list_tasks
+from automata.store.runs import get_run, list_runs, list_statement
 from automata.store.tasks import TaskResult, TaskRetry, claim, complete, retry
 from automata.store.visibility import set_viewer_labels
 
@@ -44,13 +47,13 @@ FROM named WHERE n <= 97950
 
 
 async def finish(conn, run_id, flow, status, outputs=None, error=None):
-    await apply_writes(conn, RunWrites(finish=[(run_id, flow[0], status, None, outputs, error)]))
+    await apply_writes(conn, RunWrites(finish=[FinishRow(run_id, flow[0], status, None, outputs, error)]))
 
 
 async def start(conn, run_id, flow, step="fetch"):
     """Consume the run's first wake-up and queue a step, as the orchestrator does."""
     await conn.execute("DELETE FROM task_queue WHERE run_id = %s AND step = ''", [run_id])
-    await apply_writes(conn, RunWrites(enqueue=[(run_id, step, "default", None, flow[1], "")]))
+    await apply_writes(conn, RunWrites(enqueue=[EnqueueRow(run_id, step, "default", None, flow[1], "")]))
 
 
 def test_a_run_is_pending_then_running_then_what_its_result_says(in_transaction, make):
@@ -102,7 +105,7 @@ def test_each_status_lists_its_runs_and_only_those(in_transaction, make):
         for status, id in zip(("SUCCEEDED", "FAILED", "CANCELLED"), ids, strict=False):
             await finish(conn, id, flow, status)
         await start(conn, ids[3], flow)
-        await apply_writes(conn, RunWrites(enqueue=[(ids[3], "second", "default", None, flow[1], "")]))
+        await apply_writes(conn, RunWrites(enqueue=[EnqueueRow(ids[3], "second", "default", None, flow[1], "")]))
         await request_cancel(conn, [ids[4]])
         expected = {
             "SUCCEEDED": [ids[0]],
@@ -291,15 +294,14 @@ def test_no_list_walks_all_of_history(history_url, filters):
             rows = await list_runs(conn, **given)
             flow = given.get("flow")
             ids = {row.flow_name: row.flow_id for row in rows.items}
-            query, values = list_statement(
-                RunStatus(given["status"]) if "status" in given else None,
-                ids[flow] if flow else None,
-                given.get("trigger"),
-                given.get("since"),
-                given.get("until"),
-                None,
-                51,
+            selection = RunSelection(
+                flow_id=ids[flow] if flow else None,
+                status=RunStatus(given["status"]) if "status" in given else None,
+                trigger=given.get("trigger"),
+                since=given.get("since"),
+                until=given.get("until"),
             )
+            query, values = list_statement(selection, 51)
             found = await (await conn.execute("EXPLAIN (ANALYZE, FORMAT JSON) " + query.as_string(), values)).fetchone()
             nodes = list(_nodes(found[0][0]["Plan"]))
             walked = {node["Relation Name"] for node in nodes if node["Node Type"] == "Seq Scan"}

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import pytest
 
+from automata.store.queue import SettleRow
 from automata.web import bulk
 from tests.web.conftest import Reader, Site, Use, read
 
@@ -21,7 +22,7 @@ async def failed(site: Site, flow: str = "orders", code: str = "http_status", **
     await site.start(run)
     request = {"method": "POST", "url": "https://example.com/", "body": f"{HOSTILE} {SECRET}"}
     error = {"code": code, "message": f"503 {HOSTILE} {SECRET}", "step": "fetch", "request": request}
-    await site.apply(settle=[(UUID(run["id"]), "fetch", "FAILED", None, None, error)])
+    await site.apply(settle=[SettleRow(UUID(run["id"]), "fetch", "FAILED", None, None, error)])
     await site.finish(run, "FAILED", error=error)
     return run
 

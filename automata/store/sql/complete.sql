@@ -1,7 +1,8 @@
 -- Caller: store/tasks.py complete. Accepts results: the fence must still be ours, and what returns was accepted.
 -- Index: task_queue_pkey, tasks_pkey. Locks: rows in (run_id, step) order.
--- Its due time is an hour ago (engine/fairness.py): what is begun goes before runs that are new.
--- The queue row turns into the wake-up of its run, so no further row is written for that.
+-- The queue row turns into the wake-up of its run, so no further row is written for that. It is due a whole head start
+--   ago (engine/fairness.py): what is begun goes before runs that are new. It reads nothing more: what a task read would
+--   look like a kind of waiting where a step is called `flow` (store/waiting.py).
 -- A FAILED result leaves its dead letter in the same statement; `letters` reads no table for those that succeeded.
 WITH given AS (
     SELECT * FROM unnest(%(run_id)s::uuid[], %(step)s::text[], %(fence)s::uuid[], %(status)s::text[],
@@ -14,7 +15,7 @@ WITH given AS (
     ORDER BY queue.run_id, queue.step
     FOR UPDATE OF queue
 ), freed AS (
-    UPDATE task_queue AS queue SET lane = '@advance', ready_at = now() - interval '1 hour', fence = NULL
+    UPDATE task_queue AS queue SET lane = ${ADVANCE}, ready_at = now() - ${HEAD_START}, fence = NULL, reads = '{}'
     FROM mine WHERE queue.run_id = mine.run_id AND queue.step = mine.step
     RETURNING queue.run_id, queue.step, mine.status, queue.attempt, queue.queued_at, queue.started_at, queue.worker,
               queue.version_id, mine.outputs, mine.error, mine.code

@@ -1,4 +1,4 @@
--- Caller: store/queue.py create_runs. One row a run, and its first wake-up, in one statement.
+-- Caller: store/new_runs.py create_runs. One row a run, and its first wake-up, in one statement.
 -- Index: runs_pkey; runs_idempotency and runs_fire (both partial) decide who was first.
 -- Locks: waits for a concurrent insert of the same key, then leaves that one alone.
 WITH given AS MATERIALIZED (
@@ -21,7 +21,7 @@ WITH given AS MATERIALIZED (
     RETURNING id, version_id, created_at
 ), woken AS (
     INSERT INTO task_queue (run_id, step, lane, ready_at, version_id)
-    SELECT id, '', '@advance', coalesce(given.ready_at, now() - make_interval(secs => given.head_start)),
+    SELECT id, ${CREATED}, ${ADVANCE}, coalesce(given.ready_at, now() - make_interval(secs => given.head_start)),
            made.version_id
     FROM made JOIN given USING (id)
 )

@@ -2,7 +2,8 @@
 -- Index: task_queue_pkey; for runs that were retried also task_attempts_pkey, since their attempts count on.
 -- Locks: none but the new rows; the run's advisory lock is held.
 INSERT INTO task_queue (run_id, step, lane, ready_at, version_id, reads, attempt, earlier)
-SELECT run_id, step, lane, coalesce(ready_at, now()), version_id, string_to_array(reads, E'\x1f'), 1 + made, made
+SELECT run_id, step, lane, coalesce(ready_at, now()), version_id, string_to_array(reads, ${READS_SEPARATOR}),
+       1 + made, made
 FROM unnest(%(run_id)s::uuid[], %(step)s::text[], %(lane)s::text[], %(ready_at)s::timestamptz[],
             %(version_id)s::uuid[], %(reads)s::text[])
   AS given(run_id, step, lane, ready_at, version_id, reads)

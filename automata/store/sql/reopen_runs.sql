@@ -71,7 +71,7 @@ WITH given AS MATERIALIZED (
     RETURNING dead_letters.id, dead_letters.run_id
 ), woken AS (
     INSERT INTO task_queue (run_id, step, lane, ready_at, version_id)
-    SELECT runs.id, '', '@advance', now(), runs.version_id FROM reopened JOIN runs ON runs.id = reopened.run_id
+    SELECT runs.id, ${CREATED}, ${ADVANCE}, now(), runs.version_id FROM reopened JOIN runs ON runs.id = reopened.run_id
     ON CONFLICT DO NOTHING
 )
 SELECT run_id, attempt, array(SELECT id FROM closed WHERE closed.run_id = reopened.run_id ORDER BY id)

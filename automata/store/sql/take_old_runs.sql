@@ -1,6 +1,6 @@
--- Caller: store/retention.py sweep. A window of ended runs in the order of their ids, and which of them go.
--- Index: dead_letters_run, and run_results_pkey, a range of it: an id begins with the time it was made at, and a run ends after that (an hour
---   is left for clocks that differ). So no index on finished_at is paid for by every run that ends.
+-- Caller: store/retention.py prune_batch. A window of ended runs in the order of their ids, and which of them go.
+-- Index: dead_letters_run, and run_results_pkey, a range of it: an id begins with the time it was made at (by a clock that
+--   may be `clocks_apart` ahead), and a run ends after that. So no index on finished_at is paid for by every run that ends.
 -- Locks: the results that go, in run order, with SKIP LOCKED: one that is being reopened is not old any more.
 -- A run whose parent still runs stays: the parent reads its outputs. So does one with an open dead letter: somebody is
 --   still to decide about it.
@@ -9,7 +9,7 @@ WITH line AS MATERIALIZED (
 ), seen AS MATERIALIZED (
     SELECT run_id FROM run_results
     WHERE run_id > %(after)s
-      AND run_id < (SELECT lpad(to_hex((extract(epoch FROM until + interval '1 hour') * 1000)::bigint), 12, '0')
+      AND run_id < (SELECT lpad(to_hex((extract(epoch FROM until + %(clocks_apart)s::interval) * 1000)::bigint), 12, '0')
                            || repeat('0', 20) FROM line)::uuid
     ORDER BY run_id LIMIT %(limit)s
 ), doomed AS MATERIALIZED (

@@ -1,4 +1,4 @@
--- Caller: store/tasks.py finish. Accepts results whose run is advanced in this same transaction: the row of the queue
+-- Caller: store/tasks.py complete_under_lock. Accepts results whose run is advanced in this same transaction: the row of the queue
 --   goes instead of turning into a wake-up, and the state is written. What does not return was not touched.
 -- Index: task_queue_pkey, tasks_pkey.
 -- Locks: the run's advisory lock without waiting (a run that another orchestrator holds is left to complete.sql), then

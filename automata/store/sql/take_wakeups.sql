@@ -1,4 +1,4 @@
--- Caller: store/queue.py take. Takes wake-ups (new runs, finished tasks, due timers, cancels) and their runs.
+-- Caller: store/queue.py take_wakeups. Takes wake-ups (new runs, finished tasks, due timers, cancels) and their runs.
 -- Index: task_queue_ready (lane, ready_at); then by ctid, a plan that cannot go wrong: the planner's picture of the queue
 --   is that of an empty table as often as not, and a join chosen for one row compares every row with every other.
 -- Locks: rows with SKIP LOCKED, then the run's advisory lock without waiting: two orchestrators never advance one
@@ -7,7 +7,7 @@
 --   States are read by the *next* statement, so its snapshot is younger than the lock.
 WITH due AS MATERIALIZED (
     SELECT ctid AS place, run_id FROM task_queue
-    WHERE lane = '@advance' AND ready_at <= now()
+    WHERE lane = ${ADVANCE} AND ready_at <= now()
     ORDER BY ready_at LIMIT %(limit)s
     FOR UPDATE SKIP LOCKED
 ), held AS MATERIALIZED (

@@ -1,4 +1,4 @@
--- Caller: store/queue.py drop. Takes back work that has not begun; with `force` also what runs (a cancel).
+-- Caller: store/queue.py drop_tasks. Takes back work that has not begun; with `force` also what runs (a cancel).
 -- Index: task_queue_pkey. Locks: rows in (run_id, step) order, the order of every statement on several rows.
 WITH mine AS (
     SELECT queue.run_id, queue.step
@@ -17,4 +17,4 @@ WITH mine AS (
     SELECT run_id, step, 'CANCELLED', attempt, queued_at, started_at, worker FROM gone
     ON CONFLICT DO NOTHING
 )
-SELECT reads FROM gone WHERE lane = '@advance' AND reads <> '{}'
+SELECT reads FROM gone WHERE lane = ${ADVANCE} AND reads <> '{}'
