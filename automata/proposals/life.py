@@ -103,7 +103,7 @@ class Reviewing:
     # -- looking ---------------------------------------------------------------------------------------------------
 
     async def survey(
-        self, *, ended: bool = False, before: int | None = None, limit: int = store.MAX_LISTED
+        self, *, ended: bool = False, before: int | None = None, limit: int = store.MAX_PROPOSALS
     ) -> list[Facts]:
         """Proposals, newest first; branches that change the project and were not seen before become drafts.
 
