@@ -19,6 +19,7 @@ from psycopg.rows import class_row
 
 from automata.store.json_codec import dumps
 from automata.store.pagination import Page, bad_cursor, clamp, decode, page
+from automata.store.rows import fetch_value
 from automata.store.where import Where
 
 Connection = AsyncConnection[Any]
@@ -159,9 +160,7 @@ async def list_audit(
 
 async def delete_before(conn: Connection, before: datetime, who: str) -> int:
     """Delete what is older, which the log itself says afterwards; at least the last 30 days stay. The owner's alone."""
-    cursor = await conn.execute("SELECT audit_forget(%s, %s)", [before, who])
-    row = await cursor.fetchone()
-    return int(row[0]) if row else 0
+    return int(await fetch_value(conn, "SELECT audit_forget(%s, %s)", [before, who]))
 
 
 def bounded_json(value: Any) -> str | None:

@@ -19,6 +19,7 @@ from automata.errors import Unavailable
 from automata.store import migrate
 from automata.store.error_mapping import MIGRATE_HINT, START_HINT, describe, mapped_errors
 from automata.store.json_codec import dumps
+from automata.store.rows import fetch_value
 
 Connection: TypeAlias = AsyncConnection[Any]
 
@@ -187,10 +188,10 @@ def _check_version(version: int, label: str) -> None:
 
 async def _check_tables(conn: Connection, label: str) -> None:
     try:
-        row = await (await conn.execute(migrate.READ_CURRENT)).fetchone()
+        current = await fetch_value(conn, migrate.READ_CURRENT)
     except UndefinedTable:
-        row = None
-    if missing := migrate.later_than(row[0] if row else None):
+        current = None
+    if missing := migrate.later_than(current):
         raise Unavailable(
             f"{label} lacks {len(missing)} migration(s): {', '.join(missing)}.",
             code="not_migrated",

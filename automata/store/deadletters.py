@@ -17,6 +17,7 @@ from automata.errors import Conflict, Missing
 from automata.store.flows import find_flow
 from automata.store.pagination import Page, bad_cursor, clamp, decode, page
 from automata.store.retries import ReopenedRun, not_failed, retry_steps
+from automata.store.rows import fetch_column
 from automata.store.runs import get_run
 from automata.store.visibility import visible_letters
 from automata.store.where import Where
@@ -195,19 +196,19 @@ async def _open_ids(conn: Connection, filter: DeadLetterFilter, after: int, limi
     where = await _where(conn, filter, "open")
     where.add("letter.id > %(after)s", after=after)
     query = sql.SQL("SELECT letter.id FROM dead_letters AS letter WHERE {} ORDER BY letter.id LIMIT %(limit)s")
-    cursor = await conn.execute(query.format(where.clause()), where.values | {"limit": limit}, prepare=False)
-    return [id for (id,) in await cursor.fetchall()]
+    values = where.values | {"limit": limit}
+    return await fetch_column(conn, query.format(where.clause()), values, prepare=False)
 
 
 async def _discard(conn: Connection, ids: Sequence[int], by: str | None) -> list[int]:
-    cursor = await conn.execute(
+    return await fetch_column(
+        conn,
         "WITH open_letters AS MATERIALIZED ("
         "  SELECT id FROM dead_letters WHERE id = ANY(%s::bigint[]) AND state = 'open' ORDER BY id FOR UPDATE)"
         " UPDATE dead_letters AS letter SET state = 'discarded', resolved_at = now(), resolved_by = %s"
         " FROM open_letters WHERE letter.id = open_letters.id RETURNING letter.id",
         [await visible_letters(conn, [id for id in ids if 0 < id <= MAX_ID]), by],
     )
-    return [id for (id,) in await cursor.fetchall()]
 
 
 async def _where(conn: Connection, filter: DeadLetterFilter, state: State | None) -> Where:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from psycopg.rows import class_row
 
 from automata.store.database import Connection
+from automata.store.rows import fetch_column
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +49,13 @@ async def read_server(conn: Connection) -> ServerStatus:
     return row
 
 
-async def named_secrets(conn: Connection) -> Sequence[str]:
+async def named_secrets(conn: Connection) -> list[str]:
     """Names of secrets that current flows, their webhooks and the notifications' rules mention, sorted.
 
     Found in the text of the specs: a name that only a description mentions is among them.
     """
-    cursor = await conn.execute(
+    return await fetch_column(
+        conn,
         "SELECT DISTINCT name FROM ("
         " SELECT (regexp_matches(version.spec::text, '\\msecrets\\.([A-Za-z_][A-Za-z0-9_]{0,127})', 'g'))[1] AS name"
         " FROM flows JOIN flow_versions AS version ON version.id = flows.current_version_id"
@@ -65,6 +66,5 @@ async def named_secrets(conn: Connection) -> Sequence[str]:
         " WHERE flows.archived_at IS NULL AND jsonb_typeof(version.spec -> 'webhooks') = 'array'"
         " UNION ALL SELECT spec ->> 'secret' FROM notification_rules"
         " UNION ALL SELECT (regexp_matches(spec ->> 'url', '\\msecrets\\.([A-Za-z_][A-Za-z0-9_]{0,127})'))[1]"
-        " FROM notification_rules) AS mentioned WHERE name IS NOT NULL ORDER BY name"
+        " FROM notification_rules) AS mentioned WHERE name IS NOT NULL ORDER BY name",
     )
-    return [row[0] for row in await cursor.fetchall()]

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from automata.flow.model import Schedule
 from automata.store.database import Connection
+from automata.store.rows import fetch_column, fetch_value
 from automata.store.schedules import schedule_of
 
 
@@ -95,19 +96,20 @@ async def record_decisions(conn: Connection, decided: Sequence[ScheduleDecision]
 
 async def next_fire_sec(conn: Connection, without: Sequence[UUID] = ()) -> float | None:
     """Seconds until the next schedule is due, 0 when one is, None when there is none."""
-    cursor = await conn.execute(
+    seconds = await fetch_value(
+        conn,
         "SELECT greatest(0, extract(epoch FROM next_fire_at - now()))::float8 FROM schedules"
         " WHERE next_fire_at IS NOT NULL AND id <> ALL(%s::uuid[]) ORDER BY next_fire_at LIMIT 1",
         [list(without)],
     )
-    row = await cursor.fetchone()
-    return None if row is None else float(row[0])
+    return None if seconds is None else float(seconds)
 
 
 async def fired(conn: Connection, schedule_id: UUID, times: Sequence[datetime]) -> set[datetime]:
     """Those of the fire times that have a run."""
-    cursor = await conn.execute(
+    fired_at = await fetch_column(
+        conn,
         "SELECT scheduled_for FROM runs WHERE schedule_id = %s AND scheduled_for = ANY(%s::timestamptz[])",
         [schedule_id, list(times)],
     )
-    return {row[0] for row in await cursor.fetchall()}
+    return set(fired_at)

@@ -196,9 +196,10 @@ class _Place:
                     [NAME],
                 ).fetchone()
                 assert row is not None
-                if not row[1]:
+                pid, has_database = row
+                if not has_database:
                     conn.execute(f"CREATE DATABASE {NAME}")
-                return int(row[0])
+                return int(pid)
         except psycopg.OperationalError:
             return None
 

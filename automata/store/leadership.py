@@ -15,6 +15,7 @@ from psycopg import AsyncConnection
 
 from automata.store.database import CONNECT_SEC, LIMITS, Connection, conninfo_of
 from automata.store.error_mapping import describe, mapped_errors
+from automata.store.rows import fetch_value
 
 SILENCE_SEC = 10
 PAUSE_SEC = 8  # less than SILENCE_SEC: whoever takes the seat finds the row of the term free
@@ -43,19 +44,20 @@ class LeaderLock:
         """The number of the new term, None while another holds the seat."""
         with mapped_errors(self._label):
             async with asyncio.timeout(ANSWER_SEC):
-                cursor = await self._conn.execute(
-                    "SELECT pg_try_advisory_lock(hashtextextended('automata leader ' || %s, 0))", [self._role]
+                is_ours = await fetch_value(
+                    self._conn,
+                    "SELECT pg_try_advisory_lock(hashtextextended('automata leader ' || %s, 0))",
+                    [self._role],
                 )
-                row = await cursor.fetchone()
-                if row is None or not row[0]:
+                if not is_ours:
                     return None
-                cursor = await self._conn.execute(
+                epoch = await fetch_value(
+                    self._conn,
                     "INSERT INTO leaders (role, epoch, holder) VALUES (%s, 1, %s) ON CONFLICT (role) DO UPDATE"
                     " SET epoch = leaders.epoch + 1, holder = excluded.holder, since = now() RETURNING epoch",
                     [self._role, holder],
                 )
-                row = await cursor.fetchone()
-        return int(row[0]) if row else None
+        return int(epoch)
 
     async def ping(self) -> None:
         """Keep the session; raises Unavailable or TimeoutError when the seat must be taken for lost."""
@@ -74,10 +76,10 @@ async def is_leader(conn: Connection, role: str, epoch: int) -> bool:
 
     A transaction of the office that falls silent ends after PAUSE_SEC: it holds up the next leader.
     """
-    cursor = await conn.execute(
+    running = await fetch_value(
+        conn,
         "SELECT epoch, set_config('idle_in_transaction_session_timeout', %s, true) FROM leaders"
         " WHERE role = %s FOR SHARE",
         [f"{PAUSE_SEC}s", role],
     )
-    row = await cursor.fetchone()
-    return row is not None and row[0] == epoch
+    return running is not None and running == epoch

@@ -12,6 +12,7 @@ from psycopg import AsyncConnection, sql
 from psycopg.rows import class_row
 
 from automata.store.ids import CLOCKS_APART, first_id
+from automata.store.rows import fetch_value
 from automata.store.sql import with_fragments
 from automata.store.visibility import and_visible, viewer_labels, viewer_values
 
@@ -93,39 +94,37 @@ async def failing_flows(conn: Connection, since: datetime, limit: int) -> list[F
 
 
 async def queue_depth(conn: Connection) -> list[LaneDepth]:
-    """The queues that hold anything; `@advance`, the orchestrator's own, last."""
+    """The queues that hold anything; that of the orchestrators last."""
     async with conn.cursor(row_factory=class_row(LaneDepth)) as cursor:
         query = sql.SQL(
-            "SELECT lane, count(*) FILTER (WHERE fence IS NOT NULL)::int AS held,"
-            " count(*) FILTER (WHERE fence IS NULL AND ready_at <= now())::int AS ready,"
-            " count(*) FILTER (WHERE fence IS NULL AND ready_at > now())::int AS later"
-            " FROM task_queue WHERE true {visible} GROUP BY lane ORDER BY starts_with(lane, '@'), lane"
+            with_fragments(
+                "SELECT lane, count(*) FILTER (WHERE fence IS NOT NULL)::int AS held,"
+                " count(*) FILTER (WHERE fence IS NULL AND ready_at <= now())::int AS ready,"
+                " count(*) FILTER (WHERE fence IS NULL AND ready_at > now())::int AS later"
+                " FROM task_queue WHERE true {visible} GROUP BY lane ORDER BY lane = ${ADVANCE}, lane"
+            )
         ).format(visible=_and_visible_runs())
         await cursor.execute(query, viewer_values())
         return await cursor.fetchall()
 
 
 async def open_letters(conn: Connection) -> int:
-    """At most MOST_LETTERS + 1."""
+    """At most MAX_COUNTED + 1."""
     query = sql.SQL(
         "SELECT count(*) FROM (SELECT FROM dead_letters WHERE state = 'open' {visible} LIMIT %(limit)s) AS open"
     ).format(visible=and_visible("flow_id"))
-    cursor = await conn.execute(query, {"limit": MAX_COUNTED + 1, **viewer_values()})
-    row = await cursor.fetchone()
-    return int(row[0]) if row else 0
+    return int(await fetch_value(conn, query, {"limit": MAX_COUNTED + 1, **viewer_values()}))
 
 
 async def open_approvals(conn: Connection) -> int:
-    """At most MOST_LETTERS + 1."""
+    """At most MAX_COUNTED + 1."""
     query = sql.SQL(
         with_fragments(
             "SELECT count(*) FROM (SELECT FROM task_queue WHERE lane = ${ADVANCE} AND ready_at > now()"
             " AND ${WAITS_FOR_APPROVAL} {visible} LIMIT %(limit)s) AS open"
         )
     ).format(visible=_and_visible_runs())
-    cursor = await conn.execute(query, {"limit": MAX_COUNTED + 1, **viewer_values()})
-    row = await cursor.fetchone()
-    return int(row[0]) if row else 0
+    return int(await fetch_value(conn, query, {"limit": MAX_COUNTED + 1, **viewer_values()}))
 
 
 async def count_flows(conn: Connection) -> int:
@@ -133,8 +132,7 @@ async def count_flows(conn: Connection) -> int:
     query = sql.SQL("SELECT count(*) FROM flows WHERE archived_at IS NULL {visible}").format(
         visible=and_visible("flows.id")
     )
-    row = await (await conn.execute(query, viewer_values())).fetchone()
-    return int(row[0]) if row else 0
+    return int(await fetch_value(conn, query, viewer_values()))
 
 
 def _and_visible_runs() -> sql.Composable:

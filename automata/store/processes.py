@@ -11,6 +11,7 @@ from uuid import UUID
 from psycopg.rows import class_row
 
 from automata.store.database import Connection
+from automata.store.rows import fetch_value
 
 ALIVE_SEC = 30  # three beats: one may be late, and one lost
 FORGET_SEC = 3_600
@@ -35,9 +36,9 @@ class Process:
 async def clock_ahead_ms(conn: Connection) -> float:
     """How far this process's clock is ahead of the database's; right to about half a round trip."""
     before = time.time()
-    row = await (await conn.execute("SELECT extract(epoch FROM clock_timestamp())::float8")).fetchone()
+    now = float(await fetch_value(conn, "SELECT extract(epoch FROM clock_timestamp())::float8"))
     middle = (before + time.time()) / 2
-    return (middle - row[0]) * 1000 if row else 0.0
+    return (middle - now) * 1000
 
 
 async def record_heartbeat(

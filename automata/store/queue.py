@@ -19,6 +19,7 @@ from psycopg.rows import args_row
 
 from automata.store.arrays import array_params, array_text
 from automata.store.json_codec import dumps_or_none
+from automata.store.rows import fetch_column, fetch_value
 from automata.store.sql import statement
 from automata.store.visibility import visible_runs
 from automata.store.waiting import ChildRunWait, Wait, decode_wait, encode
@@ -163,8 +164,7 @@ class SnapshotRow(NamedTuple):
 
 async def request_cancel(conn: AsyncConnection[Any], ids: Sequence[UUID]) -> set[UUID]:
     """Ask for the end of runs; returns those that were still active. Notify `runs.pending` after the commit."""
-    cursor = await conn.execute(statement("cancel_runs"), {"ids": await visible_runs(conn, ids)})
-    return {id for (id,) in await cursor.fetchall()}
+    return set(await fetch_column(conn, statement("cancel_runs"), {"ids": await visible_runs(conn, ids)}))
 
 
 async def take_wakeups(conn: AsyncConnection[Any], limit: int) -> tuple[list[WakeUp], int]:
@@ -298,8 +298,5 @@ async def postpone(conn: AsyncConnection[Any], wakeups: Sequence[WakeUp]) -> Non
 
 async def seconds_to_next_due(conn: AsyncConnection[Any], lane: str) -> float | None:
     """Seconds until the next row of a lane is ready, 0 when one is, None when there is none."""
-    row = await (await conn.execute(statement("seconds_to_next_due"), {"lane": lane})).fetchone()
-    if row is None:
-        return None
-    (seconds,) = row
-    return float(seconds)
+    seconds = await fetch_value(conn, statement("seconds_to_next_due"), {"lane": lane})
+    return None if seconds is None else float(seconds)

@@ -16,6 +16,7 @@ from automata.errors import Invalid, Missing
 from automata.store.flows import find_flow
 from automata.store.ids import as_uuid
 from automata.store.pagination import Page, bad_cursor, clamp, decode, page
+from automata.store.rows import fetch_column
 from automata.store.run_selection import RunSelection, matching_ids, page_ids
 from automata.store.sql import with_fragments
 from automata.store.visibility import viewer_values
@@ -177,7 +178,7 @@ async def matching_runs(conn: Connection, filter: RunFilter, below: UUID | None,
     values: dict[str, Any] = {"limit": limit}
     ids = matching_ids(await _selection(conn, filter, below), values)
     query = sql.SQL("{} ORDER BY 1 DESC LIMIT %(limit)s").format(ids)
-    return [id for (id,) in await (await conn.execute(query, values, prepare=False)).fetchall()]
+    return await fetch_column(conn, query, values, prepare=False)
 
 
 async def count_matching(conn: Connection, filter: RunFilter, below: UUID | None = None) -> dict[str, int]:

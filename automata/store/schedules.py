@@ -21,6 +21,7 @@ from automata.errors import Conflict, Missing
 from automata.flow.model import Schedule
 from automata.store.json_codec import dumps
 from automata.store.pagination import Page, clamp, decode, page
+from automata.store.rows import fetch_value
 from automata.store.visibility import and_visible, viewer_values
 
 Connection = AsyncConnection[Any]
@@ -134,15 +135,16 @@ async def create_schedule(conn: Connection, flow_id: UUID, spec: Mapping[str, An
 
     Raises Invalid for a cron line or zone that cannot be, Conflict when the flow has one of that name.
     """
-    cursor = await conn.execute(
+    id = await fetch_value(
+        conn,
         "INSERT INTO schedules (flow_id, name, origin, spec, enabled) VALUES (%s, %s, 'api', %s, %s)"
         " ON CONFLICT (flow_id, name) DO NOTHING RETURNING id",
         [flow_id, spec["name"], dumps(spec), spec.get("enabled", True)],
     )
-    if (row := await cursor.fetchone()) is None:
+    if id is None:
         raise Conflict(f"The flow has a schedule {spec['name']} already.", code="name_taken")
     await _arm(conn, [flow_id])
-    return await get_schedule(conn, row[0])
+    return await get_schedule(conn, id)
 
 
 async def update_schedule(conn: Connection, schedule_id: UUID, spec: Mapping[str, Any]) -> ScheduleRow:

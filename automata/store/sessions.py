@@ -12,6 +12,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import class_row
 
 from automata.store.json_codec import dumps
+from automata.store.rows import fetch_value
 
 Connection = AsyncConnection[Any]
 
@@ -54,14 +55,13 @@ async def add_session(
         "DELETE FROM access_sessions WHERE id IN"
         " (SELECT id FROM access_sessions WHERE expires_at < now() LIMIT 100 FOR UPDATE SKIP LOCKED)"
     )
-    cursor = await conn.execute(
+    id = await fetch_value(
+        conn,
         "INSERT INTO access_sessions (hash, token_id, name, mail, role, labels, basis, expires_at)"
         " VALUES (%s, %s, %s, %s, %s, %s, %s, now() + %s) RETURNING id",
         [hash, token_id, name, mail, role, dumps(labels), basis, lives],
     )
-    row = await cursor.fetchone()
-    assert row is not None
-    return UUID(str(row[0]))
+    return UUID(str(id))
 
 
 async def session_of(conn: Connection, hash: bytes, basis: bytes | None = None) -> SessionRow | None:
@@ -116,7 +116,4 @@ async def use_once(conn: Connection, hash: bytes, lives: timedelta) -> bool:
 async def secret_of(conn: Connection, name: str, fresh: bytes) -> bytes:
     """The secret of that name, the same for every process; `fresh` becomes it when there is none yet."""
     await conn.execute("INSERT INTO access_secrets (name, value) VALUES (%s, %s) ON CONFLICT DO NOTHING", [name, fresh])
-    cursor = await conn.execute("SELECT value FROM access_secrets WHERE name = %s", [name])
-    row = await cursor.fetchone()
-    assert row is not None
-    return bytes(row[0])
+    return bytes(await fetch_value(conn, "SELECT value FROM access_secrets WHERE name = %s", [name]))

@@ -19,6 +19,7 @@ from psycopg.rows import class_row
 
 from automata.errors import Conflict, Missing, Usage
 from automata.store.json_codec import dumps
+from automata.store.rows import fetch_value
 from automata.store.schedules import declare_schedules
 from automata.store.versions import OWNER, archive_flows
 
@@ -78,11 +79,11 @@ class Difference:
 
 async def remember_set(conn: Connection, source_id: UUID, sha: str, *, moved: bool = True) -> None:
     """Note as a new set that what is current now is what this source wants; without `moved`, what it wanted before."""
-    cursor = await conn.execute("INSERT INTO sync_sets (source_id, sha) VALUES (%s, %s) RETURNING id", [source_id, sha])
-    row = await cursor.fetchone()
-    assert row is not None
+    set_id = await fetch_value(
+        conn, "INSERT INTO sync_sets (source_id, sha) VALUES (%s, %s) RETURNING id", [source_id, sha]
+    )
     if moved:
-        await conn.execute(_MOVE, {"source": source_id, "set": row[0]})
+        await conn.execute(_MOVE, {"source": source_id, "set": set_id})
     await _forget_old_sets(conn, source_id)
 
 
@@ -174,15 +175,15 @@ async def differences(conn: Connection, source_id: UUID, set_id: int) -> list[Di
 
 async def find_drift(conn: Connection, source_id: UUID) -> list[Difference] | None:
     """How the database differs from what was synced last; None before the first sync."""
-    cursor = await conn.execute(
+    # A process of the last version, which knew no sets, may have synced since: that must not look like drift.
+    set_id = await fetch_value(
+        conn,
         "SELECT latest.id FROM sync_sources JOIN LATERAL (SELECT id, sha FROM sync_sets"
         "  WHERE source_id = sync_sources.id ORDER BY id DESC LIMIT 1) AS latest ON latest.sha = head_sha"
         " WHERE sync_sources.id = %s",
         [source_id],
     )
-    # A process of the last version, which knew no sets, may have synced since: that must not look like drift.
-    row = await cursor.fetchone()
-    return await differences(conn, source_id, row[0]) if row else None
+    return None if set_id is None else await differences(conn, source_id, set_id)
 
 
 async def record_drift(conn: Connection, source_id: UUID, found: Sequence[Difference]) -> None:

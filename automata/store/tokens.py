@@ -16,6 +16,7 @@ from automata.errors import Conflict, Missing
 from automata.store.ids import as_uuid
 from automata.store.json_codec import dumps
 from automata.store.pagination import Page, clamp, decode, page
+from automata.store.rows import fetch_value
 
 Connection = AsyncConnection[Any]
 
@@ -145,6 +146,4 @@ async def rotate_token(conn: Connection, id: UUID, hash: bytes, lives: timedelta
 async def is_first(conn: Connection) -> bool:
     """Whether there never was a token. Until this transaction ends nobody else is told so too."""
     await conn.execute("SELECT pg_advisory_xact_lock(%s)", [_FIRST])
-    cursor = await conn.execute("SELECT NOT EXISTS (SELECT FROM access_tokens)")
-    row = await cursor.fetchone()
-    return row is not None and bool(row[0])
+    return bool(await fetch_value(conn, "SELECT NOT EXISTS (SELECT FROM access_tokens)"))

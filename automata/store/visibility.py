@@ -20,6 +20,7 @@ from uuid import UUID
 from psycopg import AsyncConnection, sql
 
 from automata.store.json_codec import dumps
+from automata.store.rows import fetch_column
 
 Connection = AsyncConnection[Any]
 
@@ -73,8 +74,7 @@ async def visible_runs(conn: Connection, ids: Sequence[UUID]) -> list[UUID]:
     if not (condition := visible_condition("flow_id")):
         return list(ids)
     query = sql.SQL("SELECT id FROM runs WHERE id = ANY(%(ids)s::uuid[]) AND {}").format(sql.SQL(condition))
-    cursor = await conn.execute(query, {"ids": list(ids), **viewer_values()})
-    return [id for (id,) in await cursor.fetchall()]
+    return await fetch_column(conn, query, {"ids": list(ids), **viewer_values()})
 
 
 async def visible_letters(conn: Connection, ids: Sequence[int]) -> list[int]:
@@ -82,5 +82,4 @@ async def visible_letters(conn: Connection, ids: Sequence[int]) -> list[int]:
     if not (condition := visible_condition("flow_id")):
         return list(ids)
     query = sql.SQL("SELECT id FROM dead_letters WHERE id = ANY(%(ids)s::bigint[]) AND {}").format(sql.SQL(condition))
-    cursor = await conn.execute(query, {"ids": list(ids), **viewer_values()})
-    return [id for (id,) in await cursor.fetchall()]
+    return await fetch_column(conn, query, {"ids": list(ids), **viewer_values()})

@@ -107,8 +107,8 @@ GUARDS = [
     Guard(
         "the term of a leader",
         "automata/store/leadership.py",
-        "row is not None and row[0] == epoch",
-        "row is not None",
+        "running is not None and running == epoch",
+        "running is not None",
         "tests/services/test_scheduler.py::test_a_leader_of_an_older_term_starts_nothing",
     ),
     Guard(
