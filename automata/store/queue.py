@@ -124,13 +124,13 @@ class RunWrites:
 
 
 class WakeUpRow(NamedTuple):
-    """A row of take_wakeups.sql. `mine` False: another orchestrator holds the run, and the row stays."""
+    """A row of take_wakeups.sql. `is_ours` False: another orchestrator holds the run, and the row stays."""
 
     run_id: UUID
     step: str
     queued_at: datetime
     losses: int
-    mine: bool
+    is_ours: bool
     reads: list[str]
 
 
@@ -175,7 +175,7 @@ async def take_wakeups(conn: AsyncConnection[Any], limit: int) -> tuple[list[Wak
     taken = [
         WakeUp(row.run_id, row.step, row.queued_at, row.losses, decode_wait(row.reads) if row.reads else None)
         for row in rows
-        if row.mine
+        if row.is_ours
     ]
     return taken, len(rows) - len(taken)
 

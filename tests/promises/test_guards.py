@@ -30,21 +30,21 @@ GUARDS = [
     Guard(
         "fence of a result",
         "automata/store/sql/complete.sql",
-        "WHERE queue.fence = given.fence",
+        "WHERE queue.fence = input.fence",
         "WHERE queue.lane <> ${ADVANCE}",
         "tests/store/test_queue.py::test_a_late_result_is_refused_and_the_second_worker_s_is_accepted",
     ),
     Guard(
         "fence of a result that moves its run",
         "automata/store/sql/complete_under_lock.sql",
-        " AND queue.fence = given.fence",
+        " AND queue.fence = input.fence",
         "",
         "tests/store/test_queue.py::test_a_result_that_moves_its_run_needs_its_fence",
     ),
     Guard(
         "a result moves no run that somebody has in hand",
         "automata/store/sql/complete_under_lock.sql",
-        "AND pg_try_advisory_xact_lock(hashtextextended(given.run_id::text, 0))",
+        "AND pg_try_advisory_xact_lock(hashtextextended(input.run_id::text, 0))",
         "",
         "tests/store/test_queue.py::test_a_result_moves_no_run_that_an_orchestrator_has_in_hand",
     ),
@@ -65,7 +65,7 @@ GUARDS = [
     Guard(
         "fence of a renewal",
         "automata/store/sql/renew.sql",
-        "queue.fence = given.fence",
+        "queue.fence = input.fence",
         "true",
         "tests/store/test_queue.py::test_a_renewed_lease_holds_and_a_lost_one_is_told",
     ),

@@ -67,6 +67,7 @@ def test_a_session_that_is_cut_ends_the_term(fresh_database_url: str) -> None:
         with psycopg.connect(fresh_database_url, autocommit=True) as conn:
             conn.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'automata test seat'"
+                " AND datname = current_database()"
             )
         async with asyncio.timeout(10):
             await ended.wait()

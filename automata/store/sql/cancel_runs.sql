@@ -3,7 +3,7 @@
 WITH active AS (
     SELECT id, version_id FROM runs
     WHERE id = ANY(%(ids)s::uuid[]) AND NOT EXISTS (SELECT 1 FROM run_results WHERE run_id = id)
-), asked AS (
+), requested AS (
     INSERT INTO task_queue (run_id, step, lane, ready_at, version_id)
     SELECT id, ${CANCEL}, ${ADVANCE}, now() - ${HEAD_START}, version_id FROM active
     ON CONFLICT DO NOTHING

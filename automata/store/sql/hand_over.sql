@@ -6,5 +6,5 @@ SELECT run_id, step, lane, now() + make_interval(secs => %(lease)s), version_id,
        fence, now(), %(worker)s
 FROM unnest(%(run_id)s::uuid[], %(step)s::text[], %(lane)s::text[], %(version_id)s::uuid[], %(reads)s::text[],
             %(fence)s::uuid[])
-  AS given(run_id, step, lane, version_id, reads, fence)
+  AS input(run_id, step, lane, version_id, reads, fence)
 ON CONFLICT DO NOTHING

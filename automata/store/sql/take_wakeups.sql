@@ -11,11 +11,11 @@ WITH due AS MATERIALIZED (
     ORDER BY ready_at LIMIT %(limit)s
     FOR UPDATE SKIP LOCKED
 ), held AS MATERIALIZED (
-    SELECT place, run_id, pg_try_advisory_xact_lock(hashtextextended(run_id::text, 0)) AS mine FROM due
+    SELECT place, run_id, pg_try_advisory_xact_lock(hashtextextended(run_id::text, 0)) AS is_ours FROM due
 ), taken AS (
-    DELETE FROM task_queue WHERE ctid = ANY(ARRAY(SELECT place FROM held WHERE mine))
-    RETURNING run_id, step, queued_at, losses, true AS mine, reads
+    DELETE FROM task_queue WHERE ctid = ANY(ARRAY(SELECT place FROM held WHERE is_ours))
+    RETURNING run_id, step, queued_at, losses, true AS is_ours, reads
 )
-SELECT run_id, step, queued_at, losses, mine, reads FROM taken
+SELECT run_id, step, queued_at, losses, is_ours, reads FROM taken
 UNION ALL
-SELECT DISTINCT run_id, '', NULL::timestamptz, 0, false, NULL::text[] FROM held WHERE NOT mine
+SELECT DISTINCT run_id, '', NULL::timestamptz, 0, false, NULL::text[] FROM held WHERE NOT is_ours
