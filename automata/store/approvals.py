@@ -103,13 +103,13 @@ def _nothing_waits(run_id: UUID, step: str) -> Missing:
 
 
 async def approval_decisions(
-    conn: Connection, wanted: Sequence[tuple[UUID, str]]
+    conn: Connection, waiting: Sequence[tuple[UUID, str]]
 ) -> dict[tuple[UUID, str], dict[str, Any]]:
     """What was decided, as the step's outputs."""
     cursor = await conn.execute(
         "SELECT run_id, step, approved, decided_by, comment FROM approvals"
         " WHERE (run_id, step) IN (SELECT * FROM unnest(%s::uuid[], %s::text[]))",
-        [[run for run, _ in wanted], [step for _, step in wanted]],
+        [[run for run, _ in waiting], [step for _, step in waiting]],
     )
     rows = await cursor.fetchall()
     return {(run, step): {"approved": ok, "by": by, "comment": comment} for run, step, ok, by, comment in rows}

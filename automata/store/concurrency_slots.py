@@ -46,10 +46,10 @@ async def runs_overtaking(conn: Connection, runs: Mapping[UUID, UUID]) -> set[UU
     Another orchestrator has it in hand; it is decided in a moment. One that is to begin later holds up nobody.
     """
     cursor = await conn.execute(
-        "SELECT given.id FROM unnest(%(ids)s::uuid[], %(flows)s::uuid[]) AS given(id, flow_id) WHERE EXISTS ("
+        "SELECT run.id FROM unnest(%(ids)s::uuid[], %(flows)s::uuid[]) AS run(id, flow_id) WHERE EXISTS ("
         "  SELECT FROM task_queue AS queue JOIN runs ON runs.id = queue.run_id"
         "  WHERE queue.lane = %(lane)s AND queue.ready_at <= now() AND queue.step = %(step)s AND queue.reads = '{}'"
-        "    AND queue.run_id < given.id AND runs.flow_id = given.flow_id AND queue.run_id <> ALL(%(ids)s::uuid[]))",
+        "    AND queue.run_id < run.id AND runs.flow_id = run.flow_id AND queue.run_id <> ALL(%(ids)s::uuid[]))",
         {"ids": list(runs), "flows": list(runs.values()), "lane": ADVANCE, "step": CREATED},
     )
     return {id for (id,) in await cursor.fetchall()}

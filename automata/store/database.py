@@ -145,11 +145,11 @@ class Database:
 def conninfo_of(url: str, name: str, settings: Mapping[str, str]) -> str:
     """What libpq needs: the URL with our name and session settings. Raises Unavailable for what is no address."""
     try:
-        given = conninfo_to_dict(url)
+        parts = conninfo_to_dict(url)
         options = " ".join(f"-c {key}={value}" for key, value in settings.items())
         # What the URL says itself comes last and wins.
-        merged = {"connect_timeout": CONNECT_SEC, "application_name": name, **given}
-        merged["options"] = f"{options} {given.get('options', '')}".strip()
+        merged = {"connect_timeout": CONNECT_SEC, "application_name": name, **parts}
+        merged["options"] = f"{options} {parts.get('options', '')}".strip()
         return make_conninfo("", **merged)
     except psycopg.ProgrammingError as error:
         raise Unavailable(

@@ -183,8 +183,8 @@ async def discard_batch(
 async def retry_letters(conn: Connection, ids: Sequence[int], by: str | None = None) -> DeadLetterBatch:
     """Have the runs of these letters go on at their steps; those in no state for it are left."""
     reopened = await retry_steps(conn, ids, by) if ids else []
-    done = sum(len(one.letters) for one in reopened)
-    return DeadLetterBatch(len(ids), done, tuple(one.run_id for one in reopened))
+    done = sum(len(run.letters) for run in reopened)
+    return DeadLetterBatch(len(ids), done, tuple(run.run_id for run in reopened))
 
 
 async def discard_letters(conn: Connection, ids: Sequence[int], by: str | None = None) -> DeadLetterBatch:

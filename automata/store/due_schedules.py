@@ -78,18 +78,18 @@ async def take_due(
     return [DueSchedule(*row) for row in await cursor.fetchall()]
 
 
-async def record_decisions(conn: Connection, decided: Sequence[ScheduleDecision]) -> None:
+async def record_decisions(conn: Connection, decisions: Sequence[ScheduleDecision]) -> None:
     """Move schedules on. One that was edited meanwhile cannot be: its row is locked."""
     await conn.execute(
-        "UPDATE schedules SET next_fire_at = given.next, last_fire_at = coalesce(given.fired, last_fire_at),"
-        " last_error = given.error"
-        " FROM unnest(%s::uuid[], %s::timestamptz[], %s::timestamptz[], %s::text[]) AS given(id, next, fired, error)"
-        " WHERE schedules.id = given.id",
+        "UPDATE schedules SET next_fire_at = decision.next, last_fire_at = coalesce(decision.fired, last_fire_at),"
+        " last_error = decision.error"
+        " FROM unnest(%s::uuid[], %s::timestamptz[], %s::timestamptz[], %s::text[]) AS decision(id, next, fired, error)"
+        " WHERE schedules.id = decision.id",
         [
-            [one.id for one in decided],
-            [one.next_fire_at for one in decided],
-            [one.fired_at for one in decided],
-            [one.error for one in decided],
+            [decision.id for decision in decisions],
+            [decision.next_fire_at for decision in decisions],
+            [decision.fired_at for decision in decisions],
+            [decision.error for decision in decisions],
         ],
     )
 

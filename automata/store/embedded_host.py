@@ -96,8 +96,8 @@ def find_host() -> Host:
 
 def default_data_dir() -> Path:
     """AUTOMATA_DATA_DIR, else /var/lib/automata for root and the XDG data folder for everyone else."""
-    if given := os.environ.get("AUTOMATA_DATA_DIR"):
-        return Path(given).expanduser()
+    if folder := os.environ.get("AUTOMATA_DATA_DIR"):
+        return Path(folder).expanduser()
     if os.geteuid() == 0:
         return ROOT_DIR
     share = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"

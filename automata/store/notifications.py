@@ -129,13 +129,13 @@ async def take_events(conn: Connection) -> list[NotificationEvent]:
     letters = await _letters(conn, [about["letter"] for _, _, about, _ in rows if "letter" in about])
     attempts = await _attempts(conn, [about["attempt"] for _, _, about, _ in rows if "attempt" in about])
     prompts = await _prompts(conn, [about for _, kind, about, _ in rows if "letter" not in about and "step" in about])
-    made = []
+    events = []
     for id, kind, about, at in rows:
         facts = dict(runs.get(about.get("run"), ()))
         facts |= letters.get(about.get("letter"), {}) | attempts.get(about.get("attempt"), {})
         facts |= prompts.get((about.get("run"), about.get("step")), {})
-        made.append(NotificationEvent(id, kind, about, at, facts))
-    return made
+        events.append(NotificationEvent(id, kind, about, at, facts))
+    return events
 
 
 async def _runs(conn: Connection, ids: set[UUID]) -> dict[str, dict[str, Any]]:
@@ -176,13 +176,13 @@ _PROMPTS = with_fragments(
 )
 
 
-async def _prompts(conn: Connection, asked: list[Mapping[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
+async def _prompts(conn: Connection, waiting: list[Mapping[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
     """Approvals that still wait; who was decided meanwhile needs nobody."""
-    if not asked:
+    if not waiting:
         return {}
     cursor = await conn.execute(
         _PROMPTS,
-        [[one["run"] for one in asked], [one["step"] for one in asked]],
+        [[about["run"] for about in waiting], [about["step"] for about in waiting]],
     )
     return {(run, step): {"prompt": prompt, "waits": True} for run, step, prompt in await cursor.fetchall()}
 
@@ -204,14 +204,14 @@ async def enqueue(conn: Connection, messages: Sequence[NewNotification]) -> list
         " SELECT *, now() FROM unnest(%s::text[], %s::uuid[], %s::text[], %s::text[], %s::json[], %s::text[],"
         "   %s::text[], %s::text[]) ON CONFLICT DO NOTHING RETURNING id",
         [
-            [one.event for one in messages],
-            [one.source_id for one in messages],
-            [one.rule for one in messages],
-            [one.kind for one in messages],
-            [dumps(one.payload) for one in messages],
-            [one.url for one in messages],
-            [one.secret for one in messages],
-            [one.template for one in messages],
+            [message.event for message in messages],
+            [message.source_id for message in messages],
+            [message.rule for message in messages],
+            [message.kind for message in messages],
+            [dumps(message.payload) for message in messages],
+            [message.url for message in messages],
+            [message.secret for message in messages],
+            [message.template for message in messages],
         ],
     )
     return [id for (id,) in await cursor.fetchall()]
@@ -231,7 +231,7 @@ async def claim(conn: Connection, limit: int) -> list[ClaimedNotification]:
 
 
 async def record_sending(
-    conn: Connection, one: ClaimedNotification, *, status: int | None, error: str | None, retry_sec: float | None
+    conn: Connection, claimed: ClaimedNotification, *, status: int | None, error: str | None, retry_sec: float | None
 ) -> None:
     """How sending ended: delivered without an error, else again in `retry_sec`, None for never."""
     state = "delivered" if error is None else "failed" if retry_sec is None else "pending"
@@ -241,8 +241,8 @@ async def record_sending(
         " ended_at = CASE WHEN %(state)s <> 'pending' THEN now() END"
         " WHERE id = %(id)s AND state = 'pending' AND attempts = %(attempts)s",
         {
-            "id": one.id,
-            "attempts": one.attempts,
+            "id": claimed.id,
+            "attempts": claimed.attempts,
             "state": state,
             "status": status,
             "error": error,

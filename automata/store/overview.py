@@ -155,7 +155,7 @@ async def recent_runs(conn: Connection, flow_ids: Iterable[UUID], each: int) -> 
             " LEFT JOIN run_results AS result ON result.run_id = run.id ORDER BY run.id",
             [list(flow_ids), each],
         )
-        found: dict[UUID, list[RecentRun]] = {}
-        for mark in await cursor.fetchall():
-            found.setdefault(mark.flow_id, []).append(mark)
-        return found
+        by_flow: dict[UUID, list[RecentRun]] = {}
+        for run in await cursor.fetchall():
+            by_flow.setdefault(run.flow_id, []).append(run)
+        return by_flow

@@ -54,18 +54,18 @@ class RecordedRun:
     given: dict[str, Any] = field(default_factory=dict)
 
 
-_KEPT = ("run_id", "step", "attempt", "exchanges")
+_COLUMNS = ("run_id", "step", "attempt", "exchanges")
 
 
-async def save_recordings(conn: Connection, kept: Sequence[Recording]) -> None:
+async def save_recordings(conn: Connection, recordings: Sequence[Recording]) -> None:
     """Store exchanges; what was stored of the same attempt before stays."""
-    if not kept:
+    if not recordings:
         return
     await conn.execute(
         "INSERT INTO recordings (run_id, step, attempt, exchanges)"
         " SELECT * FROM unnest(%(run_id)s::uuid[], %(step)s::text[], %(attempt)s::int[], %(exchanges)s::json[])"
         " ON CONFLICT DO NOTHING",
-        array_params(_KEPT, [(one.run_id, one.step, one.attempt, one.exchanges) for one in kept]),
+        array_params(_COLUMNS, [(row.run_id, row.step, row.attempt, row.exchanges) for row in recordings]),
     )
 
 
@@ -127,19 +127,19 @@ async def _fill(conn: Connection, runs: Mapping[UUID, RecordedRun]) -> None:
         [ids],
     )
     for run, step, attempt, exchanges in await kept.fetchall():
-        runs[run].exchanges.extend({"step": step, "attempt": attempt, **one} for one in exchanges)
-    for run, step, given in await _given(conn, ids):
-        runs[run].given[step] = given
+        runs[run].exchanges.extend({"step": step, "attempt": attempt, **exchange} for exchange in exchanges)
+    for run, step, answer in await _answers(conn, ids):
+        runs[run].given[step] = answer
 
 
-async def _given(conn: Connection, ids: list[UUID]) -> list[tuple[UUID, str, dict[str, Any]]]:
+async def _answers(conn: Connection, ids: list[UUID]) -> list[tuple[UUID, str, dict[str, Any]]]:
     """What flows that were called came to, and what people decided."""
     children = await conn.execute(
         "SELECT r.parent_run_id, r.parent_step, e.status, e.outputs, e.error"
         " FROM runs r JOIN run_results e ON e.run_id = r.id WHERE r.parent_run_id = ANY(%s::uuid[])",
         [ids],
     )
-    found = [
+    answers = [
         (run, step, {"output": outputs or {}} if status == "SUCCEEDED" else {"error": error or {"code": status}})
         for run, step, status, outputs, error in await children.fetchall()
     ]
@@ -147,8 +147,8 @@ async def _given(conn: Connection, ids: list[UUID]) -> list[tuple[UUID, str, dic
         "SELECT run_id, step, approved, decided_by, comment FROM approvals WHERE run_id = ANY(%s::uuid[])", [ids]
     )
     for run, step, approved, by, comment in await decided.fetchall():
-        found.append((run, step, {"output": {"approved": approved, "by": by, "comment": comment}}))
-    return found
+        answers.append((run, step, {"output": {"approved": approved, "by": by, "comment": comment}}))
+    return answers
 
 
 async def step_exchanges(conn: Connection, run_id: UUID, step: str) -> list[tuple[int, list[dict[str, Any]]]]:

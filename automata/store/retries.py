@@ -53,10 +53,10 @@ async def retry_run(conn: Connection, run_id: UUID, by: str | None = None) -> Re
 
     Raises Missing; Conflict `run_not_failed` while it moves, when it succeeded, or when someone else was first.
     """
-    found = await retry_runs(conn, [run_id], by)
-    if not found:
+    reopened = await retry_runs(conn, [run_id], by)
+    if not reopened:
         raise not_failed(await get_run(conn, run_id))
-    return found[0]
+    return reopened[0]
 
 
 async def retry_runs(conn: Connection, ids: Sequence[UUID], by: str | None = None) -> list[ReopenedRun]:

@@ -27,19 +27,19 @@ async def roll_back(conn: Connection, source: SourceRow, sha: str, *, by: str, r
     The caller holds `lock_source` in the same transaction. Raises Usage and Missing as `find_set` does, Conflict as
     `restore` does; then nothing is written.
     """
-    wanted = await find_set(conn, source.id, sha)
-    found = await differences(conn, source.id, wanted.id)
-    await restore(conn, source.id, found)
-    await remember_set(conn, source.id, wanted.sha)
+    target = await find_set(conn, source.id, sha)
+    drift = await differences(conn, source.id, target.id)
+    await restore(conn, source.id, drift)
+    await remember_set(conn, source.id, target.sha)
     # Without the tree's id the first sync after the release reads every file, whatever it finds.
     await conn.execute(
         "UPDATE sync_sources SET head_sha = %(sha)s, tree_sha = NULL, synced_at = now(), drift = NULL, drift_at = NULL,"
         " pinned_at = now(), pinned_by = %(by)s, pinned_reason = %(reason)s WHERE id = %(id)s",
-        {"sha": wanted.sha, "by": by, "reason": reason, "id": source.id},
+        {"sha": target.sha, "by": by, "reason": reason, "id": source.id},
     )
-    names = tuple(one.name for one in found)
+    names = tuple(difference.name for difference in drift)
     plan = {"by": by, "reason": reason, "from": source.head_sha, "flows": names[:200], "count": len(names)}
-    await record_attempt(conn, source.id, "rolled_back", sha=wanted.sha, started_at=None, plan=plan)
+    await record_attempt(conn, source.id, "rolled_back", sha=target.sha, started_at=None, plan=plan)
     return RolledBack(await get_source(conn, source.id), names)
 
 

@@ -149,13 +149,13 @@ async def create_schedule(conn: Connection, flow_id: UUID, spec: Mapping[str, An
 
 async def update_schedule(conn: Connection, schedule_id: UUID, spec: Mapping[str, Any]) -> ScheduleRow:
     """Replace what a schedule says; its name stays. Raises Missing, Invalid, Conflict `git_managed`."""
-    found = await _unmanaged(conn, schedule_id)
+    schedule = await _unmanaged(conn, schedule_id)
     await conn.execute(
         "UPDATE schedules SET spec = %s, enabled = %s, next_fire_at = NULL, last_error = NULL, updated_at = now()"
         " WHERE id = %s",
-        [dumps({**spec, "name": found.name}), spec.get("enabled", True), schedule_id],
+        [dumps({**spec, "name": schedule.name}), spec.get("enabled", True), schedule_id],
     )
-    await _arm(conn, [found.flow_id])
+    await _arm(conn, [schedule.flow_id])
     return await get_schedule(conn, schedule_id)
 
 
@@ -170,14 +170,14 @@ async def enable_schedule(conn: Connection, schedule_id: UUID, enabled: bool) ->
 
     What would have fired while it was off is not made up for. Raises Missing.
     """
-    found = await get_schedule(conn, schedule_id)
+    schedule = await get_schedule(conn, schedule_id)
     await conn.execute(
         "UPDATE schedules SET enabled = %(enabled)s, updated_at = now(),"
         " next_fire_at = CASE WHEN %(enabled)s THEN next_fire_at END"
         " WHERE id = %(id)s AND enabled <> %(enabled)s",
         {"enabled": enabled, "id": schedule_id},
     )
-    await _arm(conn, [found.flow_id])
+    await _arm(conn, [schedule.flow_id])
     return await get_schedule(conn, schedule_id)
 
 
@@ -264,11 +264,11 @@ async def _arm(conn: Connection, flow_ids: Sequence[UUID]) -> None:
 
 
 async def _unmanaged(conn: Connection, schedule_id: UUID) -> ScheduleRow:
-    found = await get_schedule(conn, schedule_id)
-    if found.origin == "git":
+    schedule = await get_schedule(conn, schedule_id)
+    if schedule.origin == "git":
         raise Conflict(
-            f"The schedule {found.name} of {found.flow_name} is managed in Git.",
+            f"The schedule {schedule.name} of {schedule.flow_name} is managed in Git.",
             code="git_managed",
             hint="Change it there, or make a proposal. It can be switched off here.",
         )
-    return found
+    return schedule

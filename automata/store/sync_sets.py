@@ -115,16 +115,16 @@ async def find_set(conn: Connection, source_id: UUID, sha: str) -> SyncSetRow:
             " WHERE source_id = %s AND starts_with(sha, %s) AND length(sha) = 40 ORDER BY sha, id DESC LIMIT 2",
             [source_id, sha],
         )
-        found = await cursor.fetchall()
-    if not found:
+        sets = await cursor.fetchall()
+    if not sets:
         raise Missing(
             f"The commit {sha} was never synced here, or longer than {MAX_SETS:,} syncs ago.",
             code="not_synced",
             hint="`automata sync status` lists the last ones. Any other needs a revert in Git.",
         )
-    if len(found) > 1:
+    if len(sets) > 1:
         raise Usage(f"Several commits begin with {sha}.", code="ambiguous_sha", hint="Give more of its digits.")
-    return found[0]
+    return sets[0]
 
 
 async def list_sets(conn: Connection, source_id: UUID, limit: int) -> list[SyncSetRow]:
@@ -186,30 +186,30 @@ async def find_drift(conn: Connection, source_id: UUID) -> list[Difference] | No
     return None if set_id is None else await differences(conn, source_id, set_id)
 
 
-async def record_drift(conn: Connection, source_id: UUID, found: Sequence[Difference]) -> None:
+async def record_drift(conn: Connection, source_id: UUID, drift: Sequence[Difference]) -> None:
     """Keep for the source's conditions what was found just now."""
-    shown = {"count": len(found), "flows": [one.to_json() for one in found[:MAX_DIFFERENCES]]}
+    shown = {"count": len(drift), "flows": [difference.to_json() for difference in drift[:MAX_DIFFERENCES]]}
     await conn.execute("UPDATE sync_sources SET drift = %s, drift_at = now() WHERE id = %s", [dumps(shown), source_id])
 
 
-async def restore(conn: Connection, source_id: UUID, found: Sequence[Difference]) -> None:
+async def restore(conn: Connection, source_id: UUID, drift: Sequence[Difference]) -> None:
     """Undo these differences: versions, names, owners, schedules; what is extra is archived.
 
     The caller holds `lock_source`. Raises Conflict (`name_taken`) when another owner manages one of the flows, or
     another flow has one of the names now.
     """
-    if taken := [one for one in found if one.kind == "taken"]:
+    if taken := [difference for difference in drift if difference.kind == "taken"]:
         more = f" (and {len(taken) - 1} more)" if len(taken) > 1 else ""
         raise Conflict(
             f"The flow {taken[0].name} is managed by {taken[0].owner}{more}.",
             code="name_taken",
             hint="Archive it there first, or leave this to a revert in Git.",
-            details={"flows": [one.name for one in taken]},
+            details={"flows": [difference.name for difference in taken]},
         )
     # First: what is extra may have a name that a renamed flow gets back.
-    await archive_flows(conn, source_id, [one.called for one in found if one.kind == "extra"])
-    back = [one for one in found if one.kind != "extra"]
-    ids = [one.flow_id for one in back]
+    await archive_flows(conn, source_id, [difference.called for difference in drift if difference.kind == "extra"])
+    back = [difference for difference in drift if difference.kind != "extra"]
+    ids = [difference.flow_id for difference in back]
     await conn.execute("SELECT FROM flows WHERE id = ANY(%s) ORDER BY name FOR UPDATE", [ids])
     try:
         cursor = await conn.execute(
@@ -221,12 +221,12 @@ async def restore(conn: Connection, source_id: UUID, found: Sequence[Difference]
             {
                 "source": source_id,
                 "id": ids,
-                "name": [one.name for one in back],
-                "version": [one.version_id for one in back],
+                "name": [difference.name for difference in back],
+                "version": [difference.version_id for difference in back],
             },
         )
     except UniqueViolation as error:
-        renamed = [f"{one.called} to {one.name}" for one in back if one.name != one.called][:_LISTED]
+        renamed = [f"{flow.called} to {flow.name}" for flow in back if flow.name != flow.called][:_LISTED]
         raise Conflict(
             f"A flow cannot be called what it was, since another one is: {', '.join(renamed)}.",
             code="name_taken",

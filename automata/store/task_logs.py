@@ -28,7 +28,7 @@ class TaskLog:
 
 async def save_logs(conn: Connection, logs: Sequence[TaskLog]) -> None:
     """Store logs. Where one attempt was made twice, because a lease was lost, the later one stands."""
-    last = {(one.run_id, one.step, one.attempt): one.lines for one in logs}
+    last = {(log.run_id, log.step, log.attempt): log.lines for log in logs}
     if not last:
         return
     await conn.execute(

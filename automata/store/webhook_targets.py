@@ -31,6 +31,6 @@ async def webhook_targets(conn: AsyncConnection[Any], flows: Collection[str]) ->
     )
     rows = await cursor.fetchall()
     return {
-        name: WebhookTarget(flow_id, version_id, {one.name: one for one in webhooks_of(listed)})
+        name: WebhookTarget(flow_id, version_id, {webhook.name: webhook for webhook in webhooks_of(listed)})
         for name, flow_id, version_id, listed in rows
     }

@@ -1,7 +1,7 @@
 -- Caller: store/tasks.py complete. Accepts results: the fence must still be ours, and what returns was accepted.
 -- Index: task_queue_pkey, tasks_pkey. Locks: rows in (run_id, step) order.
--- The queue row turns into the wake-up of its run, so no further row is written for that. It is due a whole head start
---   ago (engine/fairness.py): what is begun goes before runs that are new. It reads nothing more: what a task read would
+-- The queue row turns into the wake-up of its run, so no further row is written for that. It is due a whole head
+--   start ago (engine/fairness.py): what is begun goes before runs that are new. It reads nothing more: what a task read would
 --   look like a kind of waiting where a step is called `flow` (store/waiting.py).
 -- A FAILED result leaves its dead letter in the same statement; `letters` reads no table for those that succeeded.
 WITH input AS (
@@ -21,7 +21,8 @@ WITH input AS (
               queue.version_id, accepted.outputs, accepted.error, accepted.code
 ), letters AS (
     INSERT INTO dead_letters (run_id, flow_id, version_id, step, attempts, code, error)
-    SELECT run_id, (SELECT flow_id FROM runs WHERE runs.id = completed.run_id), version_id, step, attempt, code, error::json
+    SELECT run_id, (SELECT flow_id FROM runs WHERE runs.id = completed.run_id), version_id, step, attempt, code,
+           error::json
     FROM completed WHERE status = 'FAILED' AND code IS NOT NULL
 )
 INSERT INTO tasks (run_id, step, status, attempt, queued_at, started_at, worker, outputs, error)

@@ -15,7 +15,8 @@ WITH accepted AS (
               queue.worker, queue.version_id, input.outputs, input.error, input.code
 ), letters AS (
     INSERT INTO dead_letters (run_id, flow_id, version_id, step, attempts, code, error)
-    SELECT run_id, (SELECT flow_id FROM runs WHERE runs.id = accepted.run_id), version_id, step, attempt, code, error::json
+    SELECT run_id, (SELECT flow_id FROM runs WHERE runs.id = accepted.run_id), version_id, step, attempt, code,
+           error::json
     FROM accepted WHERE status = 'FAILED' AND code IS NOT NULL
 ), written AS (
     INSERT INTO tasks (run_id, step, status, attempt, queued_at, started_at, worker, outputs, error)

@@ -19,7 +19,8 @@ WITH input AS MATERIALIZED (
     DELETE FROM run_results USING held WHERE run_results.run_id = held.run_id
 ), reopened AS (
     INSERT INTO run_attempts (run_id, attempt, status, started_at, finished_at, error, steps, retried_by)
-    SELECT run_id, 1 + coalesce((SELECT max(attempt) FROM run_attempts AS attempts WHERE attempts.run_id = held.run_id), 0),
+    SELECT run_id,
+           1 + coalesce((SELECT max(attempt) FROM run_attempts AS attempts WHERE attempts.run_id = held.run_id), 0),
            status, started_at, finished_at, error,
            (SELECT CASE WHEN bool_and(step IS NOT NULL) THEN array_agg(DISTINCT step) END
             FROM input WHERE input.run_id = held.run_id),

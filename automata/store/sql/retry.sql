@@ -15,7 +15,8 @@ WITH input AS (
     SET fence = NULL, started_at = NULL, worker = NULL, attempt = queue.attempt + 1,
         ready_at = now() + make_interval(secs => accepted.delay_ms / 1000.0)
     FROM accepted WHERE queue.run_id = accepted.run_id AND queue.step = accepted.step
-    RETURNING queue.run_id, queue.step, accepted.attempt, accepted.started_at, accepted.worker, accepted.error, queue.ready_at
+    RETURNING queue.run_id, queue.step, accepted.attempt, accepted.started_at, accepted.worker, accepted.error,
+              queue.ready_at
 )
 INSERT INTO task_attempts (run_id, step, attempt, started_at, worker, error, retry_at)
 SELECT run_id, step, attempt, started_at, worker, error::json, ready_at FROM requeued
