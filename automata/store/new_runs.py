@@ -59,8 +59,9 @@ class CreatedRun:
     created_at: datetime
 
 
-# The parameters of create_runs.sql are the fields of NewRun, and `request_hash`.
+# The parameters of create_runs.sql are the fields of NewRun, and what `_request` gives.
 _AS_THEY_ARE = tuple(name for name in NewRun.__slots__ if name != "inputs")
+_COLUMNS = (*_AS_THEY_ARE, "inputs", "request_hash")
 _values = attrgetter(*_AS_THEY_ARE)
 
 
@@ -91,9 +92,8 @@ async def create_runs_or_conflicts(conn: AsyncConnection[Any], runs: Sequence[Ne
     """Like `create_runs`, but a key that was used before with another request fails that run alone."""
     # In one order for everybody: two transactions with the same keys wait for each other in a line, not in a circle.
     ordered = sorted(runs, key=lambda run: (run.flow_id, run.idempotency_key or "", run.id))
-    requests = [_request(run) for run in ordered]
-    params = array_params(_AS_THEY_ARE, map(_values, ordered)) | array_params(("inputs", "request_hash"), requests)
-    cursor = await conn.execute(statement("create_runs"), params)
+    rows = [(*_values(run), *_request(run)) for run in ordered]
+    cursor = await conn.execute(statement("create_runs"), array_params(_COLUMNS, rows))
     created_at = dict(await cursor.fetchall())
     earlier = {} if len(created_at) == len(runs) else await _earlier(conn, runs)
     return [

@@ -195,7 +195,7 @@ def _snapshot(row: SnapshotRow) -> RunSnapshot:
     if row.done_steps:  # a settled step may still have its wake-up in the queue: the final state is the true one
         for step, status, error in zip(row.done_steps, row.done_statuses, row.done_errors, strict=True):
             states[step] = (status, error, None)
-    began = [moment for moment in (row.done_began, row.moving_began, row.retried_began) if moment]
+    began = filter(None, (row.done_began, row.moving_began, row.retried_began))
     return RunSnapshot(
         row.id,
         row.flow_id,
