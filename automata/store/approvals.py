@@ -67,7 +67,7 @@ _DECIDE = with_fragments(
 
 
 async def decide_approval(conn: Connection, run_id: UUID, step: str, approved: bool, by: str, comment: str) -> str:
-    """Decide an open approval, once; returns the step's full id. Ring `runs.pending` after the commit.
+    """Decide an open approval, once; returns the step's full id. Notify `runs.pending` after the commit.
 
     `step` may be its short id. Raises Missing when nothing of that name waits, Conflict when it was decided before.
     """

@@ -55,6 +55,8 @@ class AuditEvent:
 
 @dataclass(frozen=True, slots=True)
 class AuditRow:
+    """An entry of the log. `address` and `request_id` are those of its Actor; `before` and `after` are JSON values."""
+
     id: int
     at: datetime
     actor: str
@@ -81,41 +83,42 @@ class AuditFilter:
 
 @dataclass(slots=True)
 class CurrentActor:
-    """Who acts in this task, and whether what they do has been written down, or was seen to need no entry."""
+    """For whom a task acts. `recorded`: the log has what they did, or it needs no entry."""
 
     actor: Actor
-    noted: bool = False
+    recorded: bool = False
 
 
-_acting: ContextVar[CurrentActor | None] = ContextVar("acting", default=None)
+_current: ContextVar[CurrentActor | None] = ContextVar("current_actor", default=None)
 
 
 def set_actor(actor: Actor | None) -> None:
-    """From here on this task, and those that it starts, act for somebody; None: for Automata itself."""
-    _acting.set(CurrentActor(actor) if actor else None)
+    """From here on this task, and those that it starts, act for `actor`; None: for Automata itself."""
+    _current.set(CurrentActor(actor) if actor else None)
 
 
 def current_actor() -> CurrentActor | None:
-    return _acting.get()
+    """For whom this task acts; None: for Automata itself."""
+    return _current.get()
 
 
-async def record_change(conn: Connection, *deeds: AuditEvent) -> None:
-    """Write down what whoever acts does, in the transaction that does it. What Automata does by itself is no entry."""
-    if (now := _acting.get()) is not None:
-        await record_change_by(conn, now.actor, *deeds)
-        now.noted = True
+async def record_change(conn: Connection, *events: AuditEvent) -> None:
+    """Record what the current actor does, in the transaction that does it. Automata's own acts make no entry."""
+    if (current := _current.get()) is not None:
+        await record_change_by(conn, current.actor, *events)
+        current.recorded = True
 
 
 def skip_audit() -> None:
-    """Nothing was changed, or what was made says itself who made it: a run, in `created_by`."""
-    if (now := _acting.get()) is not None:
-        now.noted = True
+    """Say that no entry is needed: nothing changed, or the new row says who made it, as a run does in `created_by`."""
+    if (current := _current.get()) is not None:
+        current.recorded = True
 
 
-async def record_change_by(conn: Connection, actor: Actor, *deeds: AuditEvent) -> None:
-    """Write down what `actor` does, in the transaction that does it."""
+async def record_change_by(conn: Connection, actor: Actor, *events: AuditEvent) -> None:
+    """Record what `actor` does, in the transaction that does it."""
     skip_audit()
-    if not deeds:
+    if not events:
         return
     await conn.execute(
         "INSERT INTO audit_log (actor, role, token_id, address, request_id, action, object, before, after)"
@@ -126,10 +129,10 @@ async def record_change_by(conn: Connection, actor: Actor, *deeds: AuditEvent) -
             actor.token_id,
             actor.address,
             actor.request_id,
-            [deed.action for deed in deeds],
-            [deed.object for deed in deeds],
-            [bounded_json(deed.before) for deed in deeds],
-            [bounded_json(deed.after) for deed in deeds],
+            [event.action for event in events],
+            [event.object for event in events],
+            [bounded_json(event.before) for event in events],
+            [bounded_json(event.after) for event in events],
         ],
     )
 

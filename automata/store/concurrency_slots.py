@@ -1,4 +1,4 @@
-"""Places of a flow's `concurrency`: who holds one, who waits. A waiting run keeps its first wake-up in the queue."""
+"""Places of a flow's `concurrency`. A run that waits for one keeps its first wake-up in the queue."""
 
 from __future__ import annotations
 
@@ -56,6 +56,7 @@ async def runs_overtaking(conn: Connection, runs: Mapping[UUID, UUID]) -> set[UU
 
 
 async def take_slots(conn: Connection, runs: Mapping[UUID, str]) -> None:
+    """Give runs their places (run -> slot); the slots are locked. Taking one twice is fine."""
     await conn.execute(
         "INSERT INTO run_slots (run_id, slot) SELECT * FROM unnest(%s::uuid[], %s::text[]) ON CONFLICT DO NOTHING",
         [list(runs), list(runs.values())],
@@ -63,11 +64,12 @@ async def take_slots(conn: Connection, runs: Mapping[UUID, str]) -> None:
 
 
 async def free_slots(conn: Connection, runs: Sequence[UUID]) -> None:
+    """Take the places of these runs back; `wake_next_runs` lets others follow."""
     await conn.execute("DELETE FROM run_slots WHERE run_id = ANY(%s)", [list(runs)])
 
 
 async def wake_next_runs(conn: Connection, slot: str, count: int) -> int:
-    """Let the `count` oldest waiting runs look again; the slot is locked. One that is being looked at needs no bell."""
+    """Let the `count` oldest waiting runs look again; the slot is locked. One that is looked at needs no wake-up."""
     cursor = await conn.execute(
         "UPDATE task_queue SET ready_at = now() WHERE (run_id, step) IN ("
         "  SELECT run_id, step FROM task_queue WHERE lane = %(lane)s AND step = %(step)s AND reads = %(reads)s"

@@ -96,6 +96,7 @@ class Database:
         await self._pool.open()
 
     async def close(self) -> None:
+        """Close all connections; blocks that are open fail."""
         if self._sweep:
             self._sweep.cancel()
         await self._pool.close()

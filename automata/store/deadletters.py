@@ -132,7 +132,7 @@ async def get_letter(conn: Connection, id: int) -> DeadLetterRow:
 
 
 async def retry_letter(conn: Connection, id: int, by: str | None = None) -> ReopenedRun:
-    """Have the run go on at the letter's step. Ring `runs.pending` after the commit.
+    """Have the run go on at the letter's step. Notify `runs.pending` after the commit.
 
     Raises Missing; Conflict `dead_letter_resolved` when the letter is not open, `run_not_failed` when its run moves,
     succeeded all the same, or was cancelled.

@@ -29,6 +29,7 @@ class ServerStatus:
 
 
 async def read_server(conn: Connection) -> ServerStatus:
+    """The state of the server and of this database, now."""
     async with conn.cursor(row_factory=class_row(ServerStatus)) as cursor:
         await cursor.execute(
             "SELECT current_setting('server_version') AS version, pg_is_in_recovery() AS standby,"

@@ -33,6 +33,7 @@ class DueSchedule:
 
     @property
     def schedule(self) -> Schedule:
+        """What the schedule says; it counts as enabled, since it is due."""
         return schedule_of({**self.spec, "enabled": True})
 
 

@@ -36,6 +36,7 @@ class Host:
 
     @property
     def major(self) -> int:
+        """The server's major version."""
         return int(self.version.split(".")[0])
 
     def run(self, program: str, arguments: Sequence[str], *, wait_sec: float) -> None:

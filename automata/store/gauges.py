@@ -1,4 +1,4 @@
-"""How things stand in the whole system, in a few reads whose cost does not grow with the work."""
+"""Figures about the whole system, in a few reads whose cost does not grow with the work."""
 
 from __future__ import annotations
 

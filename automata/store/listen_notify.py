@@ -27,6 +27,7 @@ class NotifyConnection:
         self._label = label
 
     async def listen(self) -> None:
+        """From here on `notifications` has what is sent."""
         with mapped_errors(self._label):
             await self._conn.execute(f"LISTEN {CHANNEL}")
 

@@ -1,9 +1,9 @@
-"""Notifications: the rules of each environment, events that are to be told, and the outbox that is their log.
+"""Notifications: the rules of each environment, events to be sent, and the outbox, which is also their log.
 
-Failure argument. An event is written by a trigger in the transaction of what happened (migration 0010), so it is there
-exactly when that is. Events become messages in one transaction that deletes them: whoever dies in it repeats it. A
-message is claimed by moving its `due_at` past the time that sending may take; a sender that dies leaves it due again
-then, under the same id. So a message is sent at least once, and who receives it knows a repetition by its id.
+Failure argument. A trigger writes an event in the transaction of what happened (migration 0010), so there are both or
+neither. Events become messages in one transaction that deletes them: if it dies, it is repeated. A message is claimed
+by moving its `due_at` past the time that sending may take; if the sender dies, the message is due again then, under the
+same id. So a message is sent at least once, and the receiver recognizes a repetition by its id.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class NewNotification:
 
 @dataclass(frozen=True, slots=True)
 class ClaimedNotification:
-    """`attempts` counts this one; whoever reports must give it back."""
+    """`attempts` counts this one; `record_sending` compares it."""
 
     id: UUID
     rule: str
@@ -82,6 +82,8 @@ class ClaimedNotification:
 
 @dataclass(frozen=True, slots=True)
 class NotificationRow:
+    """A message of the outbox. `status` is that of the last answer, `due_at` None once it has ended."""
+
     id: UUID
     rule: str
     kind: str
@@ -108,6 +110,7 @@ async def replace_rules(conn: Connection, source_id: UUID, rules: Sequence[Mappi
 
 
 async def list_rules(conn: Connection) -> list[NotificationRule]:
+    """Of all sources, by environment and name."""
     async with conn.cursor(row_factory=class_row(NotificationRule)) as cursor:
         await cursor.execute(
             "SELECT rule.source_id, source.environment, rule.name, rule.spec FROM notification_rules AS rule"
@@ -117,7 +120,7 @@ async def list_rules(conn: Connection) -> list[NotificationRule]:
 
 
 async def take_events(conn: Connection) -> list[NotificationEvent]:
-    """The oldest events, deleted in this transaction, with what can be told of them."""
+    """The oldest events, deleted in this transaction, with the facts that a message may show."""
     cursor = await conn.execute(
         "DELETE FROM notification_events WHERE id IN ("
         "  SELECT id FROM notification_events ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED)"

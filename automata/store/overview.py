@@ -33,6 +33,8 @@ class RunCount:
 
 @dataclass(frozen=True, slots=True)
 class FlowFailures:
+    """How many of a flow's runs failed, of how many, and the last one of these."""
+
     flow: str
     failed: int
     total: int

@@ -37,6 +37,7 @@ def clamp(limit: int | None) -> int:
 
 
 def encode(parts: Sequence[str]) -> str:
+    """A cursor of these parts, for `decode`."""
     return base64.urlsafe_b64encode(json.dumps(list(parts)).encode()).decode().rstrip("=")
 
 
@@ -52,4 +53,5 @@ def decode(cursor: str, size: int) -> list[str]:
 
 
 def bad_cursor() -> Invalid:
+    """What is raised for a cursor that this list never gave out."""
     return Invalid("The cursor is not one that this list gave out.", code="bad_cursor", pointer="/cursor")

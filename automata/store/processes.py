@@ -56,6 +56,7 @@ async def record_heartbeat(
 
 
 async def remove_process(conn: Connection, id: UUID) -> None:
+    """Say that this process has ended."""
     await conn.execute("DELETE FROM processes WHERE id = %s", [id])
 
 

@@ -1,4 +1,4 @@
-"""Where versions come from: the commit, the proposal that brought it, and what was said before it was merged.
+"""Where versions come from: the commit, the proposal that brought it, and its check and reviews before the merge.
 
 A proposal is found by the commits that it brought, whenever somebody asks: it does not matter which was first, the
 version or the word that the proposal was applied.

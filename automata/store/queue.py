@@ -28,7 +28,7 @@ from automata.store.waiting import ChildRunWait, Wait, decode_wait, encode
 # Values, though not frozen: a frozen one costs three times as much to make, and a batch makes thousands.
 @dataclass(slots=True)
 class WakeUp:
-    """A row that said that a run is to be advanced. `wait` is what its step waited for, None for time or a worker."""
+    """A row of the queue that asks for its run to be advanced. `wait`: what its step waited for besides time."""
 
     run_id: UUID
     step: str

@@ -1,9 +1,9 @@
-"""The end of what is kept: ended runs that are old go, with all that belongs to them, a bounded batch a transaction.
+"""Ended runs that are old are deleted, with all that belongs to them, in transactions of a bounded size.
 
-Failure argument. The row of a run goes in the first transaction that touches it, so whoever looks finds it whole or not
-at all, and nothing can begin from half of it. Its result goes in the last one: the result is what the walk finds, so a
-sweep that dies on the way is taken up by the next walk, wherever that begins. The results are locked, so a run that is
-being reopened is passed by; one that has a result and no row cannot be reopened.
+Failure argument. The row of a run goes in the first transaction that touches it, so readers find the run whole or not
+at all, and nothing can begin from half of it. Its result goes in the last one: the walk finds runs by their results, so
+a batch that dies on the way is found again by the next walk, wherever that begins. The results are locked, so a run
+that is being reopened is passed over; a run that has a result and no row cannot be reopened.
 """
 
 from __future__ import annotations
@@ -21,14 +21,15 @@ BEFORE_ALL = UUID(int=0)
 MAX_RUNS = 1_000  # looked at by one transaction
 MAX_ROWS = 20_000  # of their steps deleted by it: a run may have a million
 
-# What a run has few rows of, and what it has a row a step of. tests/store/test_retention.py holds both to the tables.
+# Tables with few rows a run, and tables with a row for each step. tests/store/test_retention.py compares them with the
+# tables of the database.
 RUN_TABLES = {"runs": "id", "task_queue": "run_id", "run_slots": "run_id", "run_attempts": "run_id"}
 STEP_TABLES = ("tasks", "task_attempts", "approvals", "dead_letters", "recordings", "task_logs")
 
 
 @dataclass(frozen=True, slots=True)
 class PrunedBatch:
-    """`after`: where the next batch begins, None at the end of the walk. `runs` went, `rows` of their steps too."""
+    """`after`: where the next batch begins, None at the end. `runs` were deleted, and `rows` of their steps."""
 
     after: UUID | None
     runs: int = 0

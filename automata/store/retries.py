@@ -2,7 +2,7 @@
 
 Failure argument. A retry is one statement (sql/reopen_runs.sql): the end of the run is taken back, what failed is
 cleared and the wake-up is written together, or nothing is. Of two that retry one run, the second waits for the row
-of its result, finds it gone, and is told. Workers that still hold an old claim are refused by their fence, as ever.
+of its result, finds it gone, and gets a Conflict. Workers with an old claim are refused by their fence, as always.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class RunAttemptRow:
 
 
 async def retry_run(conn: Connection, run_id: UUID, by: str | None = None) -> ReopenedRun:
-    """Have a FAILED or CANCELLED run go on at every step that failed or was cancelled. Ring `runs.pending` after.
+    """Have a FAILED or CANCELLED run go on at every step that failed or was cancelled. Notify `runs.pending` after.
 
     Raises Missing; Conflict `run_not_failed` while it moves, when it succeeded, or when someone else was first.
     """

@@ -1,4 +1,4 @@
-"""An environment that stands still: rolled back to an earlier set, pinned there, released again."""
+"""An environment is rolled back to an earlier set of versions, pinned there, and released again."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ async def fetch_value(conn: AsyncConnection[Any], query: Query, params: Params |
 async def fetch_column(
     conn: AsyncConnection[Any], query: Query, params: Params | None = None, *, prepare: bool | None = None
 ) -> list[Any]:
-    """The first column of all rows. `prepare` False: planned anew each time."""
+    """The first column of all rows. `prepare` False: planned each time."""
     async with conn.cursor(row_factory=scalar_row) as cursor:
         await cursor.execute(query, params, prepare=prepare)
         return await cursor.fetchall()

@@ -145,7 +145,7 @@ async def list_runs(
     selection = RunSelection(flow_id, _status(status), trigger, since, until, decode_run_cursor(after))
     query, values = list_statement(selection, limit + 1)
     async with conn.cursor(row_factory=class_row(RunRow)) as cursor:
-        # Planned anew each time: a plan for any values would not know how far back the range lies.
+        # Planned each time: a plan for any values would not know how far back the range lies.
         await cursor.execute(query, values, prepare=False)
         return page(await cursor.fetchall(), limit, lambda row: (str(row.id),))
 

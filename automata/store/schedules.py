@@ -53,6 +53,7 @@ class ScheduleRow:
 
     @property
     def schedule(self) -> Schedule:
+        """What the schedule says, with the switch as it is now."""
         return schedule_of({**self.spec, "enabled": self.enabled})
 
     @property

@@ -88,7 +88,7 @@ async def session_of(conn: Connection, hash: bytes, basis: bytes | None = None) 
 
 
 async def renew_session(conn: Connection, old: bytes, new: bytes) -> bool:
-    """Another cookie for the same session. False when somebody else renewed it first: theirs is the one that counts."""
+    """Another cookie for the same session. False when another request renewed it first: then that cookie counts."""
     cursor = await conn.execute(
         "UPDATE access_sessions SET hash = %s, former = hash, renewed_at = now()"
         " WHERE hash = %s AND renewed_at < now() - %s",
@@ -98,11 +98,12 @@ async def renew_session(conn: Connection, old: bytes, new: bytes) -> bool:
 
 
 async def end_session(conn: Connection, id: UUID) -> None:
+    """Its cookies let nobody in any more."""
     await conn.execute("DELETE FROM access_sessions WHERE id = %s", [id])
 
 
 async def use_once(conn: Connection, hash: bytes, lives: timedelta) -> bool:
-    """True for the first who asks, of all processes; `lives` is how long others are told apart from them."""
+    """True for the first call with this hash in all processes; for `lives` every other call gets False."""
     await conn.execute(
         "DELETE FROM access_spent WHERE hash IN"
         " (SELECT hash FROM access_spent WHERE expires_at < now() LIMIT 100 FOR UPDATE SKIP LOCKED)"

@@ -135,6 +135,7 @@ async def get_source(conn: Connection, source_id: UUID) -> SourceRow:
 
 
 async def list_sources(conn: Connection) -> list[SourceRow]:
+    """All sources, by environment, address and folder."""
     async with conn.cursor(row_factory=class_row(SourceRow)) as cursor:
         await cursor.execute(sql.SQL("SELECT {} FROM sync_sources ORDER BY environment, url, path").format(_SOURCE))
         return await cursor.fetchall()

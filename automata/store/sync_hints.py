@@ -36,7 +36,7 @@ async def record_hint(conn: Connection, source_ids: Sequence[UUID]) -> None:
 
 
 async def request_sync(conn: Connection, source_id: UUID) -> None:
-    """Have the controller of a source look at its branch soon, because somebody wants it: no webhook announced it."""
+    """Have the controller of a source look at its branch soon because a person asked; no webhook announced anything."""
     await conn.execute("UPDATE sync_sources SET asked_at = now() WHERE id = %s", [source_id])
 
 

@@ -62,11 +62,13 @@ class Difference:
     version_id: UUID | None
 
     def to_json(self) -> dict[str, Any]:
+        """As REST and the conditions of a source show it."""
         shown = {name: value for name, value in asdict(self).items() if name not in ("flow_id", "version_id")}
         return {**shown, "message": self.message}
 
     @property
     def message(self) -> str:
+        """The difference in one sentence."""
         return {
             "taken": f"{self.name} is managed by {self.owner}",
             "archived": f"{self.name} is archived",

@@ -1,4 +1,4 @@
-"""What attempts said: a row an attempt that said something, written with its outcome, gone with its run."""
+"""Log lines of attempts: a row for each attempt that wrote any, written with its outcome and deleted with its run."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class TaskLog:
 
 
 async def save_logs(conn: Connection, logs: Sequence[TaskLog]) -> None:
-    """Store logs. Where one attempt was made twice, because a lease was lost, the later one stands."""
+    """Store logs. Where one attempt ran twice, because a lease was lost, the later log stays."""
     last = {(log.run_id, log.step, log.attempt): log.lines for log in logs}
     if not last:
         return

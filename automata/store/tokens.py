@@ -144,6 +144,6 @@ async def rotate_token(conn: Connection, id: UUID, hash: bytes, lives: timedelta
 
 
 async def is_first(conn: Connection) -> bool:
-    """Whether there never was a token. Until this transaction ends nobody else is told so too."""
+    """Whether there never was a token. No other transaction gets True before this one ends."""
     await conn.execute("SELECT pg_advisory_xact_lock(%s)", [_FIRST])
     return bool(await fetch_value(conn, "SELECT NOT EXISTS (SELECT FROM access_tokens)"))

@@ -61,6 +61,7 @@ class Written:
 
     @property
     def changed(self) -> frozenset[str]:
+        """The names of flows that another version is current of, or that came back or were renamed."""
         return self.created | self.updated | self.unarchived | frozenset(self.renamed)
 
 

@@ -55,7 +55,7 @@ class Watched(httpx.ASGITransport):
         told = re.compile(f'{SAID}="?{quote("!")}')  # how a page that leads on says that nothing was done
         refused = answer.status_code >= 400 or any(map(told.match, answer.headers.get_list("set-cookie")))
         if request.method not in SAFE and not refused and (now := current_actor()):
-            assert now.noted, f"{request.method} {request.url.path} is not in the log of changes"
+            assert now.recorded, f"{request.method} {request.url.path} is not in the log of changes"
         return answer
 
 
