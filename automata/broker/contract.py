@@ -20,8 +20,6 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
 
-from automata.flow.model import DEFAULT_QUEUE
-
 RUNS_PENDING = "runs.pending"
 TASKS_READY = "tasks.ready"
 TASKS_COMPLETED = "tasks.completed"
@@ -30,13 +28,13 @@ RUNS_FINISHED = "runs.finished"
 # A ring of these reaches every process that listens; a ring of any other topic wakes at least one of them.
 FANOUT = frozenset({RUNS_FINISHED})
 
+# A worker of one lane must not swallow the rings for another.
+_DEFAULT_LANE = "default"
+
 
 def tasks_ready(lane: str) -> str:
-    """The topic on which workers of a lane (a step's `queue:`) are woken.
-
-    A worker of one lane must not swallow the rings for another.
-    """
-    return TASKS_READY if lane == DEFAULT_QUEUE else f"{TASKS_READY}.{lane}"
+    """The topic on which workers of a lane (a step's `queue:`) are woken."""
+    return TASKS_READY if lane == _DEFAULT_LANE else f"{TASKS_READY}.{lane}"
 
 
 @dataclass(frozen=True, slots=True)
