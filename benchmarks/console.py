@@ -25,6 +25,7 @@ from automata.engine.decision import FOREVER
 from automata.settings import Settings
 from automata.store.database import Database
 from automata.store.embedded import start_embedded
+from automata.store.sql import with_fragments
 from automata.store.sync import apply, ensure_source, lock_source
 from automata.store.versions import DesiredFlow
 from automata.web.app import create_site
@@ -67,14 +68,14 @@ SELECT run_id, result.flow_id, version_id, 's2', 3, CASE n %% 4 WHEN 0 THEN 'tim
 FROM (SELECT *, row_number() OVER (ORDER BY run_id) AS n FROM run_results WHERE status = 'FAILED') AS result
 JOIN runs ON runs.id = run_id
 """
-_QUEUE = """
+_QUEUE = with_fragments("""
 INSERT INTO task_queue (run_id, step, lane, ready_at, queued_at, version_id, reads)
-SELECT id, CASE n %% 5 WHEN 0 THEN '' ELSE 's1' END, CASE WHEN n %% 5 < 2 THEN '@advance' ELSE 'default' END,
+SELECT id, CASE n %% 5 WHEN 0 THEN ${CREATED} ELSE 's1' END, CASE WHEN n %% 5 < 2 THEN ${ADVANCE} ELSE 'default' END,
        CASE WHEN n %% 5 = 1 THEN %(never)s ELSE now() END, created_at, version_id,
        CASE WHEN n %% 5 = 1 THEN ARRAY['approval', 'May order 4711 be paid?'] ELSE '{}' END
 FROM (SELECT runs.*, row_number() OVER (ORDER BY id) AS n FROM runs
       WHERE NOT EXISTS (SELECT FROM run_results WHERE run_id = runs.id)) AS moving
-"""
+""")
 _AUDIT = """
 INSERT INTO audit_log (actor, role, address, request_id, action, object, before, after, at)
 SELECT 'person-' || n %% 40, 'operator', '192.0.2.7', md5(n::text),

@@ -13,7 +13,7 @@ import psycopg
 
 from automata.store.database import Database
 from automata.store.embedded import start_embedded
-from automata.store.retention import FIRST, sweep
+from automata.store.retention import BEFORE_ALL, prune_batch
 from benchmarks import counters, workloads
 from benchmarks.__main__ import DATA, _fresh_database, _machine, _server
 from benchmarks.scaleout import slow_service
@@ -104,10 +104,10 @@ def _size(url: str) -> int:
 async def _forget(url: str, postmaster: psutil.Process) -> float:
     """Seconds of PostgreSQL's processors to delete all that ended, and to clean up behind it."""
     async with await Database.open(url) as db:
-        before, after = counters._family_cpu(postmaster), FIRST
+        before, after = counters._family_cpu(postmaster), BEFORE_ALL
         while True:
             async with db.transaction() as conn:
-                swept = await sweep(conn, 0, after)
+                swept = await prune_batch(conn, 0, after)
             if swept.after is None:
                 break
             after = swept.after

@@ -6,6 +6,8 @@ from typing import Any
 
 import psycopg
 
+from automata.store.sql import with_fragments
+
 STEPS = 10  # of a run
 
 # An id begins with its time in milliseconds, like those that the product makes: the past is in order on the disk.
@@ -45,12 +47,12 @@ SELECT run_id, 1, 'FAILED', created_at, created_at FROM dead_letters
 _APPROVALS = """
 INSERT INTO approvals (run_id, step, approved, decided_by) SELECT run_id, 's2', true, 'ada' FROM dead_letters
 """
-_QUEUE = """
+_QUEUE = with_fragments("""
 INSERT INTO task_queue (run_id, step, lane, ready_at, version_id)
-SELECT gen_random_uuid(), 's1', CASE WHEN n %% 2 = 0 THEN 'default' ELSE '@advance' END,
+SELECT gen_random_uuid(), 's1', CASE WHEN n %% 2 = 0 THEN 'default' ELSE ${ADVANCE} END,
        now() + ((n %% 10) - 5) * interval '1 h', gen_random_uuid()
 FROM generate_series(1, %(queued)s) AS n
-"""
+""")
 _TABLES = "runs, run_results, tasks, task_attempts, task_queue, dead_letters, run_attempts, approvals"
 
 

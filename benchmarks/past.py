@@ -35,7 +35,15 @@ RUNS = 300  # that are measured beside them
 CHAIN = 10
 LISTS = {"newest runs": {}, "of one flow": {"flow": "past-7"}, "failed ones": {"status": "FAILED"}}
 LOOKS = 20
-STATEMENTS = ("claim", "hand_over", "finish", "advance_take", "advance_load", "finish_runs", "next_due")
+STATEMENTS = (
+    "claim",
+    "hand_over",
+    "complete_under_lock",
+    "take_wakeups",
+    "load_snapshots",
+    "finish_runs",
+    "seconds_to_next_due",
+)
 # What pg_stat_statements may have replaced: a statement that it saw being parsed has no constants any more.
 VARIABLE = re.compile(r"%\(\w+\)s|E?'[^']*'|\b(?:\d+|NULL|true|false|epoch)\b")
 

@@ -26,7 +26,7 @@ from rich.table import Table
 
 from automata.store.database import Database
 from automata.store.embedded import start_embedded
-from automata.store.queue import NewRun, create_runs
+from automata.store.new_runs import NewRun, create_runs
 from benchmarks.__main__ import _fresh_database
 
 CALL_SEC = 0.2

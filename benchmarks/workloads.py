@@ -16,7 +16,7 @@ import httpx
 from automata.flow.model import Flow
 from automata.store.database import Database
 from automata.store.flows import put_api_flow
-from automata.store.queue import NewRun, create_runs
+from automata.store.new_runs import NewRun, create_runs
 
 BATCH = 500
 

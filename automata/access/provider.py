@@ -18,10 +18,10 @@ from urllib.parse import quote_plus
 
 import orjson
 
-from automata.access.idtoken import Keys, Unbelievable, UnknownKey, Verifier
-from automata.access.oidc import NotLetIn, ProviderConfig
-from automata.access.pending import Pending
-from automata.access.remembered import Remembered
+from automata.access.idtoken import InvalidIdToken, Keys, UnknownKey, Verifier
+from automata.access.oidc import AccessDenied, ProviderConfig
+from automata.access.pending_signin import PendingSignin
+from automata.caching import SingleFlightCache
 from automata.errors import Unavailable, Usage
 from automata.steps.contract import HttpRequest, HttpResponse, TransportError
 from automata.steps.egress import EgressPolicy, HttpTransport, TransportLimits
@@ -54,10 +54,12 @@ class Provider:
         self._token_request = prepare_token_request
         self._challenge = create_s256_code_challenge
         self._verifier = Verifier(config.issuer, config.client_id)
-        self._documents: Remembered[Mapping[str, Any]] = Remembered(self._read_document, hold_sec=HOLD_SEC)
-        self._keys: Remembered[Keys] = Remembered(self._read_keys, hold_sec=HOLD_SEC)
+        self._documents: SingleFlightCache[Mapping[str, Any]] = SingleFlightCache(
+            self._read_document, hold_sec=HOLD_SEC
+        )
+        self._keys: SingleFlightCache[Keys] = SingleFlightCache(self._read_keys, hold_sec=HOLD_SEC)
 
-    async def leads_to(self, pending: Pending) -> str:
+    async def authorization_url(self, pending: PendingSignin) -> str:
         """The provider's page for this sign-in. Raises Unavailable."""
         about = await self._about()
         offered = about.get("scopes_supported")
@@ -77,7 +79,7 @@ class Provider:
             )
         )
 
-    async def redeem(self, pending: Pending, code: str, issuer: str | None) -> Mapping[str, Any]:
+    async def redeem(self, pending: PendingSignin, code: str, issuer: str | None) -> Mapping[str, Any]:
         """The claims of the ID token that the code is for; `issuer` as the answer named it (RFC 9207).
 
         Raises NotLetIn, Unavailable.
@@ -85,13 +87,13 @@ class Provider:
         about = await self._about()
         required = about.get("authorization_response_iss_parameter_supported") is True
         if issuer != self.config.issuer and (required or issuer is not None):
-            raise NotLetIn("The answer names another provider than the one that was asked.", code="wrong_provider")
+            raise AccessDenied("The answer names another provider than the one that was asked.", code="wrong_provider")
         token = await self._exchange(about, pending, code)
         try:
             return await self._verified(token, pending.nonce)
-        except Unbelievable as error:
+        except InvalidIdToken as error:
             log.warning("the provider's ID token is refused", extra={"issuer": self.config.issuer, "why": error.why})
-            raise NotLetIn(
+            raise AccessDenied(
                 f"What {self.config.name} says about you cannot be believed: {error.why}.",
                 code="bad_id_token",
                 hint="Try again; if it stays, whoever runs Automata finds more in its log.",
@@ -110,7 +112,7 @@ class Provider:
         assert found is not None
         return found
 
-    async def _exchange(self, about: Mapping[str, Any], pending: Pending, code: str) -> str:
+    async def _exchange(self, about: Mapping[str, Any], pending: PendingSignin, code: str) -> str:
         methods = about.get("token_endpoint_auth_methods_supported")
         by_body = isinstance(methods, list) and "client_secret_post" in methods
         given = (self.config.client_id, self.config.client_secret)
@@ -135,7 +137,7 @@ class Provider:
     def _refused(self, status: int, said: Mapping[str, Any]) -> NoReturn:
         why = str(said.get("error", status))[:100]
         if why == "invalid_grant":
-            raise NotLetIn(
+            raise AccessDenied(
                 f"{self.config.name} does not take its own code back.",
                 code="code_refused",
                 hint="It was used before, or is too old. Sign in again.",

@@ -7,19 +7,19 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, Field, StringConstraints
 
-from automata.access.tokens import DEFAULT_DAYS, MOST_DAYS
-from automata.api.shapes import Answered, Given
+from automata.access.tokens import DEFAULT_DAYS, MAX_DAYS
+from automata.http.bodies import RequestModel, ResponseModel
 
 Word = Annotated[str, StringConstraints(strict=True, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
-Days = Annotated[int, Field(strict=True, ge=1, le=MOST_DAYS)]
+Days = Annotated[int, Field(strict=True, ge=1, le=MAX_DAYS)]
 RoleWord = Literal["viewer", "operator", "author", "reviewer", "admin"]
 
 
-class SignInRequest(Given):
+class SignInRequest(RequestModel):
     token: Annotated[str, StringConstraints(strict=True, max_length=200)]
 
 
-class MeAnswer(Answered):
+class MeAnswer(ResponseModel):
     name: str
     mail: str
     role: RoleWord
@@ -27,7 +27,7 @@ class MeAnswer(Answered):
     csrf_token: str | None = Field(description="What changes need as X-CSRF-Token where a cookie says who asks.")
 
 
-class TokenRequest(Given):
+class TokenRequest(RequestModel):
     name: Word
     role: RoleWord
     mail: Word = Field("", description="How commits and approvals know who this is.")
@@ -35,11 +35,11 @@ class TokenRequest(Given):
     days: Days = Field(DEFAULT_DAYS, description="For how long it is good.")
 
 
-class RotateRequest(Given):
+class RotateRequest(RequestModel):
     days: Days = Field(DEFAULT_DAYS, description="For how long it is good from now.")
 
 
-class TokenAnswer(Answered):
+class TokenAnswer(ResponseModel):
     id: UUID
     name: str
     mail: str
@@ -56,7 +56,7 @@ class NewTokenAnswer(TokenAnswer):
     token: str = Field(description="Shown this once.")
 
 
-class AuditAnswer(Answered):
+class AuditAnswer(ResponseModel):
     id: int
     at: AwareDatetime
     actor: str

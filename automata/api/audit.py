@@ -9,12 +9,12 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from automata.access.principal import Role
-from automata.api.access_shapes import AuditAnswer
-from automata.api.auth import needs
-from automata.api.desk import Desk
-from automata.api.query import Cursor, Limit, Moment, Word, cursor_of, page_of
-from automata.api.shapes import Page
-from automata.api.wire import V1, Json
+from automata.api.schemas.access import AuditAnswer
+from automata.api.schemas.pages import Page
+from automata.http.authorization import needs
+from automata.http.bodies import V1, Json
+from automata.http.query import Cursor, Limit, Moment, Word, check_cursor, page_of
+from automata.operations.context import AppContext
 from automata.store.audit import AuditFilter, list_audit
 
 router = APIRouter(prefix=V1, tags=["access"])
@@ -34,6 +34,6 @@ async def index(
 ) -> Response:
     """Who changed what, the newest first; an `action` that ends in a dot means all of its kind: `token.`."""
     filter = AuditFilter(actor or None, action or None, object or None, since, until)
-    async with Desk.of(request).db.connection() as conn:
-        found = await list_audit(conn, filter, after=cursor_of(cursor, 1, number=True), limit=limit)
+    async with AppContext.of(request).db.connection() as conn:
+        found = await list_audit(conn, filter, after=check_cursor(cursor, 1, number=True), limit=limit)
     return Json(page_of(found, [asdict(row) for row in found.items]))

@@ -8,15 +8,14 @@ from typing import Any, TypeVar
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
 
-from automata.api.problem import from_validation
-from automata.api.wire import read_object
+from automata.http.bodies import from_validation, read_json_object
 
 Model = TypeVar("Model", bound=BaseModel)
 
 
 async def read_model(request: Request, model: type[Model]) -> Model:
     """No body counts as `{}`. Raises BadBody for what is no object, Invalid that names what the model refuses."""
-    return valid(model, await read_object(request))
+    return valid(model, await read_json_object(request))
 
 
 def valid(model: type[Model], value: Mapping[str, Any]) -> Model:

@@ -11,23 +11,25 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from automata.access.principal import Role
-from automata.api.auth import by_whom, needs
-from automata.api.bodies import read_model
-from automata.api.bulk import counted, done, say_what
-from automata.api.desk import Desk
-from automata.api.masking import masker
-from automata.api.openapi import request_body
-from automata.api.query import Cursor, FlowKey, Limit, Moment, Word, cursor_of, page_of
-from automata.api.shapes import BulkAnswer, BulkLetters, DeadLetterAnswer, Page, RetryRequest
-from automata.api.wire import V1, Json
+from automata.api.bulk_answers import bulk_answer, dry_run_answer, require_filter
+from automata.api.schemas.bulk import BulkAnswer
+from automata.api.schemas.deadletters import BulkLetters, DeadLetterAnswer
+from automata.api.schemas.pages import Page
+from automata.api.schemas.runs import RetryRequest
 from automata.broker.contract import RUNS_PENDING
 from automata.errors import Missing
-from automata.store.audit import Deed, no_entry, note
+from automata.http.authorization import attribution, needs
+from automata.http.bodies import V1, Json, read_model
+from automata.http.openapi import request_body
+from automata.http.query import Cursor, FlowKey, Limit, Moment, Word, check_cursor, page_of
+from automata.operations.context import AppContext
+from automata.operations.masking import masker
+from automata.store.audit import AuditEvent, record_change, skip_audit
 from automata.store.deadletters import (
     MAX_ID,
-    Batch,
+    DeadLetterBatch,
+    DeadLetterFilter,
     DeadLetterRow,
-    Filter,
     State,
     count_open,
     discard_batch,
@@ -39,8 +41,8 @@ from automata.store.deadletters import (
     retry_letter,
     retry_letters,
 )
-from automata.store.pages import Page as ListPage
-from automata.store.pages import decode, encode
+from automata.store.pagination import Page as ListPage
+from automata.store.pagination import decode, encode
 
 States = Annotated[Literal["open", "retried", "discarded", "all"], Query(description="Those that wait, unless named.")]
 Action = Literal["retry", "discard"]
@@ -61,9 +63,9 @@ async def index(
     cursor: Cursor = None,
 ) -> Response:
     """Dead letters, the newest first; `since` is included, `until` is not."""
-    desk = Desk.of(request)
-    filter = Filter(flow or None, code or None, run_id, since, until)
-    found = await letters_of(desk, filter, state, cursor, limit)
+    context = AppContext.of(request)
+    filter = DeadLetterFilter(flow or None, code or None, run_id, since, until)
+    found = await letters_of(context, filter, state, cursor, limit)
     return Json(page_of(found, found.items))
 
 
@@ -72,7 +74,7 @@ async def index(
 )
 async def show(request: Request, letter_id: str) -> Response:
     """One dead letter."""
-    return Json(await letter_of(Desk.of(request), letter_id_of(letter_id)))
+    return Json(await letter_of(AppContext.of(request), letter_id_of(letter_id)))
 
 
 @router.post(
@@ -84,11 +86,11 @@ async def show(request: Request, letter_id: str) -> Response:
 )
 async def retry(request: Request, letter_id: str) -> Response:
     """Have the run go on at this step. 409 when the letter is closed, or its run did not end FAILED."""
-    desk = Desk.of(request)
+    context = AppContext.of(request)
     id = letter_id_of(letter_id)
     asked = await read_model(request, RetryRequest)
-    await retry_one(desk, id, by_whom(request, asked.by))
-    return Json(await letter_of(desk, id), 202)
+    await retry_one(context, id, attribution(request, asked.by))
+    return Json(await letter_of(context, id), 202)
 
 
 @router.post(
@@ -99,11 +101,11 @@ async def retry(request: Request, letter_id: str) -> Response:
 )
 async def discard(request: Request, letter_id: str) -> Response:
     """Close a letter; its run stays as it is. 409 when it is closed already."""
-    desk = Desk.of(request)
+    context = AppContext.of(request)
     id = letter_id_of(letter_id)
     asked = await read_model(request, RetryRequest)
-    await discard_one(desk, id, by_whom(request, asked.by))
-    return Json(await letter_of(desk, id))
+    await discard_one(context, id, attribution(request, asked.by))
+    return Json(await letter_of(context, id))
 
 
 @router.post(
@@ -136,84 +138,84 @@ def letter_id_of(text: str) -> int:
 
 
 async def letters_of(
-    desk: Desk, filter: Filter, state: str, cursor: str | None, limit: int
+    context: AppContext, filter: DeadLetterFilter, state: str, cursor: str | None, limit: int
 ) -> ListPage[dict[str, Any]]:
     """A page of letters as DeadLetterAnswer says, the newest first. Raises Missing for an unknown flow, Invalid."""
-    after = cursor_of(cursor, 1, number=True)
+    after = check_cursor(cursor, 1, number=True)
     wanted = None if state == "all" else cast(State, state)
-    async with desk.db.connection() as conn:
+    async with context.db.connection() as conn:
         found = await list_letters(conn, filter, state=wanted, after=after, limit=limit)
-    return ListPage([await _letter(desk, row) for row in found.items], found.next)
+    return ListPage([await _letter(context, row) for row in found.items], found.next)
 
 
-async def letter_of(desk: Desk, id: int) -> dict[str, Any]:
+async def letter_of(context: AppContext, id: int) -> dict[str, Any]:
     """As DeadLetterAnswer says, secrets masked. Raises Missing."""
-    async with desk.db.connection() as conn:
+    async with context.db.connection() as conn:
         row = await get_letter(conn, id)
-    return await _letter(desk, row)
+    return await _letter(context, row)
 
 
-async def retry_one(desk: Desk, id: int, by: str | None) -> UUID:
+async def retry_one(context: AppContext, id: int, by: str | None) -> UUID:
     """Have the run go on at a letter's step; the run's id. Raises as `retry_letter` does."""
-    async with desk.db.transaction() as conn:
+    async with context.db.transaction() as conn:
         reopened = await retry_letter(conn, id, by)
-        await note(conn, Deed("letter.retry", f"letter/{id}", None, {"run": str(reopened.run_id)}))
-    desk.broker.ring(RUNS_PENDING, [str(reopened.run_id)])
+        await record_change(conn, AuditEvent("letter.retry", f"letter/{id}", None, {"run": str(reopened.run_id)}))
+    context.broker.notify(RUNS_PENDING, [str(reopened.run_id)])
     return reopened.run_id
 
 
-async def discard_one(desk: Desk, id: int, by: str | None) -> None:
+async def discard_one(context: AppContext, id: int, by: str | None) -> None:
     """Raises as `discard_letter` does."""
-    async with desk.db.transaction() as conn:
+    async with context.db.transaction() as conn:
         await discard_letter(conn, id, by)
-        await note(conn, Deed("letter.discard", f"letter/{id}"))
+        await record_change(conn, AuditEvent("letter.discard", f"letter/{id}"))
 
 
-async def settle_these(desk: Desk, action: Action, ids: Sequence[int], by: str | None) -> Batch:
+async def settle_these(context: AppContext, action: Action, ids: Sequence[int], by: str | None) -> DeadLetterBatch:
     """Retry or discard letters; those in no state for it are left, and counted by the difference."""
-    async with desk.db.transaction() as conn:
+    async with context.db.transaction() as conn:
         made = await (retry_letters if action == "retry" else discard_letters)(conn, ids, by)
-        await note(conn, _deed(action, {"letters": list(ids)}, made))
-    desk.broker.ring(RUNS_PENDING, [str(id) for id in made.runs])
+        await record_change(conn, _deed(action, {"letters": list(ids)}, made))
+    context.broker.notify(RUNS_PENDING, [str(id) for id in made.runs])
     return made
 
 
 async def settle_many(
-    desk: Desk, action: Action, filter: Filter, cursor: str | None, limit: int, by: str | None
-) -> tuple[Batch, str | None]:
+    context: AppContext, action: Action, filter: DeadLetterFilter, cursor: str | None, limit: int, by: str | None
+) -> tuple[DeadLetterBatch, str | None]:
     """One transaction's worth of the open letters that `filter` finds, with the cursor of what is left."""
-    cursor = cursor_of(cursor, 1, number=True)
+    cursor = check_cursor(cursor, 1, number=True)
     after = min(int(decode(cursor, 1)[0]), MAX_ID) if cursor else 0
-    async with desk.db.transaction() as conn:
+    async with context.db.transaction() as conn:
         made = await (retry_batch if action == "retry" else discard_batch)(conn, filter, after, limit, by)
         chosen = {name: value for name, value in asdict(filter).items() if value is not None}
-        await note(conn, _deed(action, {"filter": chosen, "after": after}, made))
-    desk.broker.ring(RUNS_PENDING, [str(id) for id in made.runs])
+        await record_change(conn, _deed(action, {"filter": chosen, "after": after}, made))
+    context.broker.notify(RUNS_PENDING, [str(id) for id in made.runs])
     return made, encode([str(made.after)]) if made.after else None
 
 
-def _deed(action: Action, which: dict[str, Any], made: Batch) -> Deed:
+def _deed(action: Action, which: dict[str, Any], made: DeadLetterBatch) -> AuditEvent:
     """Of many letters at once: which were meant, and what became of them."""
-    return Deed(f"letter.{action}", "letters", which, {"done": made.done, "of": made.chosen, "runs": made.runs})
+    return AuditEvent(f"letter.{action}", "letters", which, {"done": made.done, "of": made.chosen, "runs": made.runs})
 
 
 async def _many(request: Request, action: Action) -> Response:
-    desk = Desk.of(request)
+    context = AppContext.of(request)
     asked = await read_model(request, BulkLetters)
-    filter = Filter(asked.flow, asked.code, asked.run_id, asked.since, asked.until)
-    say_what(asked, filter)
+    filter = DeadLetterFilter(asked.flow, asked.code, asked.run_id, asked.since, asked.until)
+    require_filter(asked, filter)
     if asked.dry_run:
-        no_entry()
-        async with desk.db.connection() as conn:
+        skip_audit()
+        async with context.db.connection() as conn:
             groups = await count_open(conn, filter)
-        return Json(counted([(group.flow, group.code, group.count) for group in groups]))
-    by = by_whom(request, asked.by)
-    made, after = await settle_many(desk, action, filter, asked.cursor, asked.limit, by)
-    return Json(done(made.chosen, made.done, made.runs, after))
+        return Json(dry_run_answer([(group.flow, group.code, group.count) for group in groups]))
+    by = attribution(request, asked.by)
+    made, after = await settle_many(context, action, filter, asked.cursor, asked.limit, by)
+    return Json(bulk_answer(made.chosen, made.done, made.runs, after))
 
 
-async def _letter(desk: Desk, row: DeadLetterRow) -> dict[str, Any]:
-    version = await desk.versions.get(row.version_id)
+async def _letter(context: AppContext, row: DeadLetterRow) -> dict[str, Any]:
+    version = await context.versions.get(row.version_id)
     error = dict(row.error or {})
     request = error.pop("request", None)
     mask = masker(version.secrets, row.inputs or {})

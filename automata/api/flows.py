@@ -11,24 +11,26 @@ from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import Response
 
 from automata.access.principal import Role
-from automata.api.auth import needs
-from automata.api.desk import Desk
-from automata.api.known import check_key
-from automata.api.provenance import of_origin
-from automata.api.query import Cursor, Labels, Limit, Word, cursor_of, labels_of, page_of
-from automata.api.refusals import BadBody, WrongMedia
-from automata.api.shapes import MAX_INT, FlowAnswer, Page, VersionAnswer, VersionSummary
-from automata.api.wire import JSON_MEDIA, V1, Json, media_type, read_body
+from automata.api.schemas.flows import FlowAnswer, VersionAnswer, VersionSummary
+from automata.api.schemas.pages import Page
 from automata.errors import Conflict, Diagnostic, Invalid
 from automata.flow.check import Types
-from automata.flow.load import Loaded, validate_text
+from automata.flow.load import ParsedFlow, validate_text
 from automata.flow.model import Flow
-from automata.flow.schema import BUILTIN_TYPES
+from automata.flow.steptypes import BUILTIN_TYPES
+from automata.http.authorization import needs
+from automata.http.bodies import JSON_MEDIA, V1, Json, media_type, read_body
+from automata.http.errors import BadBody, WrongMedia
+from automata.http.fields import MAX_INT
+from automata.http.query import Cursor, Labels, Limit, Word, check_cursor, page_of, parse_labels
+from automata.operations.context import AppContext
+from automata.operations.lookups import check_key
+from automata.operations.provenance import describe_origin
 from automata.steps.registry import load_types
-from automata.store.audit import Deed, note
+from automata.store.audit import AuditEvent, record_change
 from automata.store.flows import (
     FlowRow,
-    Put,
+    PutResult,
     VersionRow,
     archive_api_flow,
     find_flow,
@@ -38,7 +40,7 @@ from automata.store.flows import (
     list_versions,
     put_api_flow,
 )
-from automata.store.provenance import Origin, origins
+from automata.store.provenance import VersionOrigin, version_origins
 
 YAML_MEDIA = frozenset({"application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml"})
 _SPEC = {
@@ -64,13 +66,13 @@ async def index(
     cursor: Cursor = None,
 ) -> Response:
     """Flows by name; `search` is a part of the name."""
-    async with Desk.of(request).db.connection() as conn:
+    async with AppContext.of(request).db.connection() as conn:
         found = await list_flows(
             conn,
             search=search,
-            labels=labels_of(label),
+            labels=parse_labels(label),
             archived=None if archived == "any" else archived == "true",
-            after=cursor_of(cursor, 1),
+            after=check_cursor(cursor, 1),
             limit=limit,
         )
     return Json(page_of(found, [of_flow(row) for row in found.items]))
@@ -82,9 +84,9 @@ async def index(
 async def create(request: Request) -> Response:
     """Make a flow that the API owns, from its spec as JSON or YAML. 409 when the name is taken."""
     flow = await _read_flow(request)
-    async with Desk.of(request).db.transaction() as conn:
+    async with AppContext.of(request).db.transaction() as conn:
         put = await put_api_flow(conn, flow)
-        await note(conn, Deed("flow.create", f"flow/{flow.name}", None, _facts(put.flow)))
+        await record_change(conn, AuditEvent("flow.create", f"flow/{flow.name}", None, _facts(put.flow)))
         if not put.created:  # and what was written is rolled back
             raise Conflict(
                 f"There is a flow {flow.name!r} already.",
@@ -97,7 +99,7 @@ async def create(request: Request) -> Response:
 @router.get("/{name}", dependencies=[needs(Role.VIEWER, limits=True)], responses={200: {"model": FlowAnswer}})
 async def show(request: Request, name: str) -> Response:
     """One flow, by name or id."""
-    return Json(of_flow(await Desk.of(request).heads.get(name)))
+    return Json(of_flow(await AppContext.of(request).flows.get(name)))
 
 
 @router.put(
@@ -114,11 +116,11 @@ async def replace(request: Request, name: str) -> Response:
         raise BadBody(
             f"The spec names the flow {flow.name!r}, the address {name!r}.", code="name_mismatch", pointer="/name"
         )
-    async with Desk.of(request).db.transaction() as conn:
+    async with AppContext.of(request).db.transaction() as conn:
         before = await known_flow(conn, name)
         put = await put_api_flow(conn, flow)
         action = "flow.update" if before else "flow.create"
-        await note(conn, Deed(action, f"flow/{name}", before and _facts(before), _facts(put.flow)))
+        await record_change(conn, AuditEvent(action, f"flow/{name}", before and _facts(before), _facts(put.flow)))
     return _written(put)
 
 
@@ -126,10 +128,12 @@ async def replace(request: Request, name: str) -> Response:
 async def archive(request: Request, name: str) -> Response:
     """Take a flow of the API out of use: no new runs, no schedules; its history stays. Twice is fine."""
     check_key(name)
-    async with Desk.of(request).db.transaction() as conn:
+    async with AppContext.of(request).db.transaction() as conn:
         before = await known_flow(conn, name)
         gone = await archive_api_flow(conn, name)
-        await note(conn, Deed("flow.archive", f"flow/{gone.name}", before and _facts(before), _facts(gone)))
+        await record_change(
+            conn, AuditEvent("flow.archive", f"flow/{gone.name}", before and _facts(before), _facts(gone))
+        )
         return Json(of_flow(gone))
 
 
@@ -138,12 +142,12 @@ async def archive(request: Request, name: str) -> Response:
 )
 async def versions(request: Request, name: str, limit: Limit = 50, cursor: Cursor = None) -> Response:
     """The newest first, without their specs."""
-    after = cursor_of(cursor, 1, number=True)
+    after = check_cursor(cursor, 1, number=True)
     check_key(name)
-    async with Desk.of(request).db.connection() as conn:
+    async with AppContext.of(request).db.connection() as conn:
         flow = await find_flow(conn, name)
         found = await list_versions(conn, flow.id, after=after, limit=limit)
-        known = await origins(conn, [row.id for row in found.items])
+        known = await version_origins(conn, [row.id for row in found.items])
     return Json(page_of(found, [of_version(row, known[row.id]) for row in found.items]))
 
 
@@ -155,10 +159,10 @@ async def versions(request: Request, name: str, limit: Limit = 50, cursor: Curso
 async def version(request: Request, name: str, number: Annotated[int, Path(ge=1, le=MAX_INT)]) -> Response:
     """One version with its spec, and the variables that it was deployed with."""
     check_key(name)
-    async with Desk.of(request).db.connection() as conn:
+    async with AppContext.of(request).db.connection() as conn:
         flow = await find_flow(conn, name)
         row = await get_version(conn, flow.id, number)
-        known = await origins(conn, [row.id])
+        known = await version_origins(conn, [row.id])
     return Json(of_version(row, known[row.id]) | {"spec": row.spec, "variables": row.variables})
 
 
@@ -178,7 +182,7 @@ def of_flow(row: FlowRow) -> dict[str, Any]:
     }
 
 
-def of_version(row: VersionRow, origin: Origin) -> dict[str, Any]:
+def of_version(row: VersionRow, origin: VersionOrigin) -> dict[str, Any]:
     return {
         "id": row.id,
         "flow": row.flow_name,
@@ -190,7 +194,7 @@ def of_version(row: VersionRow, origin: Origin) -> dict[str, Any]:
         "message": row.message,
         "committed_at": row.committed_at,
         "created_at": row.created_at,
-        "provenance": of_origin(origin),
+        "provenance": describe_origin(origin),
     }
 
 
@@ -199,7 +203,7 @@ def _facts(row: FlowRow) -> dict[str, Any]:
     return {"version": row.current_number, "labels": row.labels, "archived": row.archived_at is not None}
 
 
-def _written(put: Put) -> Response:
+def _written(put: PutResult) -> Response:
     headers = {"Location": f"{V1}/flows/{put.flow.name}"}
     return Json(of_flow(put.flow), 201 if put.created else 200, headers=headers)
 
@@ -225,9 +229,9 @@ async def check_text(request: Request, text: str) -> Sequence[Diagnostic]:
     return (await _loaded(request, text)).diagnostics
 
 
-async def _loaded(request: Request, text: bytes | str) -> Loaded:
+async def _loaded(request: Request, text: bytes | str) -> ParsedFlow:
     # In a thread: checking the largest flow takes a second or two, in which others want answers.
-    async with Desk.of(request).checks:
+    async with AppContext.of(request).checks:
         return await asyncio.to_thread(validate_text, text, "", plugin_types())
 
 

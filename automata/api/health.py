@@ -7,34 +7,38 @@ import asyncio
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from automata.access.mode import shows_metrics
+from automata.access.exposure import shows_metrics
 from automata.access.principal import Role
-from automata.api.auth import anyone, needs
-from automata.api.desk import Desk
-from automata.api.gauges import show_pool
-from automata.api.shapes import HealthAnswer
-from automata.api.wire import Json
+from automata.api.schemas.system import HealthAnswer
 from automata.errors import AutomataError
+from automata.http.authorization import needs, open_to_everybody
+from automata.http.bodies import Json
+from automata.operations.context import AppContext
+from automata.operations.system_metrics import show_pool
 from automata.store import migrate
-from automata.telemetry import METRICS_CONTENT_TYPE, OTHERS, metrics_text
+from automata.telemetry import CHILD_METRICS, METRICS_CONTENT_TYPE, metrics_text
 
 READY_SEC = 5.0  # probes give up sooner or later too; a hanging database must not gather probes
 
 router = APIRouter(tags=["health"])
 
 
-@router.get("/healthz", dependencies=[anyone()], responses={200: {"model": HealthAnswer}})
+@router.get("/healthz", dependencies=[open_to_everybody()], responses={200: {"model": HealthAnswer}})
 async def healthz() -> Response:
     """The process lives and its event loop turns. Says nothing about the database: restarting would not help it."""
     return Json({"status": "ok", "reasons": []})
 
 
-@router.get("/readyz", dependencies=[anyone()], responses={200: {"model": HealthAnswer}, 503: {"model": HealthAnswer}})
+@router.get(
+    "/readyz",
+    dependencies=[open_to_everybody()],
+    responses={200: {"model": HealthAnswer}, 503: {"model": HealthAnswer}},
+)
 async def readyz(request: Request) -> Response:
     """Whether requests and runs can be served: database, migrations, and the loops of this process."""
-    desk = Desk.of(request)
-    reasons = [*await _database(desk), *_parts(desk)]
-    if desk.stopping.is_set():
+    context = AppContext.of(request)
+    reasons = [*await _database(context), *_parts(context)]
+    if context.stopping.is_set():
         reasons.append("the server is stopping")
     if reasons:
         return Json({"status": "unready", "reasons": reasons}, 503, headers={"Retry-After": "1"})
@@ -49,30 +53,30 @@ async def readyz(request: Request) -> Response:
 )
 async def metrics(request: Request) -> Response:
     """What this process counts, in Prometheus' text format; one that serves the API tells of the whole system too."""
-    desk = Desk.of(request)
-    show_pool(desk.db)
-    if desk.gauges:
-        await desk.gauges.refresh()
-    text = metrics_text(system=desk.gauges is not None, others=await _others())
+    context = AppContext.of(request)
+    show_pool(context.db)
+    if context.metrics:
+        await context.metrics.refresh()
+    text = metrics_text(system=context.metrics is not None, others=await _others())
     return Response(text, headers={"Content-Type": METRICS_CONTENT_TYPE})
 
 
 async def _others() -> dict[str, str]:
     """What the helpers of this process count; one that does not answer is left out, and /readyz says so."""
-    asked = dict(OTHERS)
+    asked = dict(CHILD_METRICS)
     texts = await asyncio.gather(*(ask() for ask in asked.values()), return_exceptions=True)
     return {number: text for number, text in zip(asked, texts, strict=True) if isinstance(text, str)}
 
 
-async def _database(desk: Desk) -> list[str]:
+async def _database(context: AppContext) -> list[str]:
     try:
         async with asyncio.timeout(READY_SEC):
-            await desk.db.ping()
-            if not desk.migrated:
-                missing = await asyncio.to_thread(migrate.pending, desk.db.url)
+            await context.db.ping()
+            if not context.migrated:
+                missing = await asyncio.to_thread(migrate.pending, context.db.url)
                 if missing:
                     return [f"migrations are missing: {', '.join(missing)}; run `automata migrate`"]
-                desk.migrated = True  # tables are never taken back while a version that needs them runs
+                context.migrated = True  # tables are never taken back while a version that needs them runs
     except TimeoutError:
         return [f"the database did not answer within {READY_SEC:.0f} s"]
     except AutomataError as error:
@@ -80,5 +84,5 @@ async def _database(desk: Desk) -> list[str]:
     return []
 
 
-def _parts(desk: Desk) -> list[str]:
-    return [f"{name}: {trouble}" for name, trouble in desk.health().items() if trouble]
+def _parts(context: AppContext) -> list[str]:
+    return [f"{name}: {trouble}" for name, trouble in context.health().items() if trouble]

@@ -9,18 +9,19 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from automata.access.principal import Role
-from automata.api.auth import needs
-from automata.api.desk import Desk
-from automata.api.masking import masker
-from automata.api.query import Cursor, Limit, page_of
-from automata.api.runs import run_id_of
-from automata.api.shapes import LogAnswer, Page
-from automata.api.wire import V1, Json
+from automata.api.schemas.pages import Page
+from automata.api.schemas.tasks import LogAnswer
 from automata.errors import Missing
-from automata.store import tasklogs
-from automata.store.pages import DEFAULT_LIMIT
+from automata.http.authorization import needs
+from automata.http.bodies import V1, Json
+from automata.http.query import Cursor, Limit, page_of
+from automata.operations.context import AppContext
+from automata.operations.masking import masker
+from automata.operations.runs import parse_run_id
+from automata.store import task_logs
+from automata.store.pagination import DEFAULT_LIMIT
 from automata.store.runs import get_run
-from automata.store.tasklogs import TaskLog
+from automata.store.task_logs import TaskLog
 
 router = APIRouter(prefix=V1, tags=["runs"], dependencies=[needs(Role.VIEWER, limits=True)])
 
@@ -40,14 +41,14 @@ async def of_step(
 
 
 async def _page(request: Request, run_id: str, step: str | None, limit: int, cursor: str | None) -> Response:
-    desk = Desk.of(request)
-    id = run_id_of(run_id)
-    async with desk.db.connection() as conn:
+    context = AppContext.of(request)
+    id = parse_run_id(run_id)
+    async with context.db.connection() as conn:
         run = await get_run(conn, id)
-        version = await desk.versions.get(run.version_id)
+        version = await context.versions.get(run.version_id)
         if step is not None and not version.has(step):
             raise Missing(f"The flow of this run has no step {step[:100]!r}.", hint="Its tasks have their full ids.")
-        found = await tasklogs.list_logs(conn, id, step=step, after=cursor or None, limit=limit)
+        found = await task_logs.list_logs(conn, id, step=step, after=cursor or None, limit=limit)
     mask = masker(version.secrets, run.inputs or {})
     return Json(page_of(found, [_log(row, mask) for row in found.items]))
 

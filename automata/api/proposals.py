@@ -10,13 +10,8 @@ from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import Response
 
 from automata.access.principal import Role
-from automata.api.auth import needs
-from automata.api.bodies import read_model
-from automata.api.desk import Desk
-from automata.api.flows import check_flow
-from automata.api.known import check_key
-from automata.api.openapi import request_body
-from automata.api.proposing import (
+from automata.api.schemas.pages import Listing, Page
+from automata.api.schemas.proposals import (
     Acting,
     AppliedAnswer,
     CheckAnswer,
@@ -29,33 +24,36 @@ from automata.api.proposing import (
     Propose,
     Review,
     Update,
-    actor_of,
 )
-from automata.api.query import Cursor, Limit, cursor_of
-from automata.api.refusals import BadBody
-from automata.api.shapes import Listing, Page
-from automata.api.wire import V1, Json
 from automata.flow.model import canonical_json
-from automata.proposals.facts import Facts
-from automata.proposals.room import Proposals
+from automata.http.authorization import acting_person, needs
+from automata.http.bodies import V1, Json, read_model
+from automata.http.errors import BadBody
+from automata.http.openapi import request_body
+from automata.http.query import Cursor, Limit, check_cursor
+from automata.operations.context import AppContext
+from automata.operations.flows import check_flow
+from automata.operations.lookups import check_key
+from automata.proposals.service import ProposalService
+from automata.proposals.status import ProposalStatus
 from automata.proposals.view import history
-from automata.store.pages import decode, encode
+from automata.store.pagination import decode, encode
 from automata.store.proposals import list_checks
 
 MAX_DIFF_CHARS = 1024 * 1024
 MAX_WAIT_SEC = 60
-MOST_NUMBER = 2**62  # within PostgreSQL's bigint
+MAX_NUMBER = 2**62  # within PostgreSQL's bigint
 
 router = APIRouter(prefix=V1, tags=["proposals"])
-Number = Annotated[int, Path(ge=1, le=MOST_NUMBER, description="The proposal's number.")]
+Number = Annotated[int, Path(ge=1, le=MAX_NUMBER, description="The proposal's number.")]
 Wait = Annotated[float, Query(ge=0, le=MAX_WAIT_SEC, description="Wait so long for it to end.")]
 READ, WRITE, DECIDE = needs(Role.VIEWER), needs(Role.AUTHOR), needs(Role.REVIEWER)
 ONE: dict[int | str, dict[str, Any]] = {200: {"model": ProposalAnswer}}
 MADE: dict[int | str, dict[str, Any]] = {201: {"model": ProposalAnswer}}
 
 
-def room(request: Request) -> Proposals:
-    return Desk.of(request).proposals
+def room(request: Request) -> ProposalService:
+    return AppContext.of(request).proposals
 
 
 # --- looking -------------------------------------------------------------------------------------------------------
@@ -73,11 +71,13 @@ async def index(
     return Json({"items": [room(request).summary(one) for one in found], "next_cursor": more})
 
 
-async def listed(request: Request, *, ended: bool, limit: int, cursor: str | None) -> tuple[list[Facts], str | None]:
+async def listed(
+    request: Request, *, ended: bool, limit: int, cursor: str | None
+) -> tuple[list[ProposalStatus], str | None]:
     """A page of them, the newest first, and the cursor of the next."""
-    after = cursor_of(cursor, 1, number=True)
-    before = min(int(decode(after, 1)[0]), MOST_NUMBER) if after else None
-    async with room(request).desk(actor_of(request), fresh=False) as desk:
+    after = check_cursor(cursor, 1, number=True)
+    before = min(int(decode(after, 1)[0]), MAX_NUMBER) if after else None
+    async with room(request).session(acting_person(request), fresh=False) as desk:
         found = await desk.survey(ended=ended, before=before, limit=limit + 1)
     more = encode([str(found[limit - 1].row.number)]) if len(found) > limit else None
     return found[:limit], more
@@ -86,14 +86,14 @@ async def listed(request: Request, *, ended: bool, limit: int, cursor: str | Non
 @router.get("/proposals/{number}", dependencies=[READ], responses=ONE)
 async def show(request: Request, number: Number) -> Response:
     """With its files, reviews, and what the newest check said."""
-    async with room(request).desk(actor_of(request), fresh=False) as desk:
+    async with room(request).session(acting_person(request), fresh=False) as desk:
         return _answer(request, await desk.find(str(number)))
 
 
 @router.get("/proposals/{number}/diff", dependencies=[READ], responses={200: {"model": DiffAnswer}})
 async def diff(request: Request, number: Number) -> Response:
     """What it changes, as Git writes it."""
-    async with room(request).desk(actor_of(request), fresh=False) as desk:
+    async with room(request).session(acting_person(request), fresh=False) as desk:
         text = await desk.difference(str(number))
     return Json({"diff": text[:MAX_DIFF_CHARS], "truncated": len(text) > MAX_DIFF_CHARS})
 
@@ -101,22 +101,22 @@ async def diff(request: Request, number: Number) -> Response:
 @router.get("/proposals/{number}/files", dependencies=[READ], responses={200: {"model": Listing[PairAnswer]}})
 async def files(request: Request, number: Number) -> Response:
     """Every file that it changes, as it was where the branch left the base, and as it would be."""
-    async with room(request).desk(actor_of(request), fresh=False) as desk:
-        return Json({"items": [asdict(pair) for pair in await desk.both(str(number))]})
+    async with room(request).session(acting_person(request), fresh=False) as desk:
+        return Json({"items": [asdict(pair) for pair in await desk.file_pairs(str(number))]})
 
 
 @router.get("/proposals/{number}/plan", dependencies=[READ], responses={200: {"model": PlanAnswer}})
 async def plan(request: Request, number: Number) -> Response:
     """What it means: breaking, security, behaviour or neutral, flow by flow."""
-    return Json(await room(request).plan(str(number), actor_of(request)))
+    return Json(await room(request).plan(str(number), acting_person(request)))
 
 
 @router.get("/proposals/{number}/checks", dependencies=[READ], responses={200: {"model": Listing[CheckAnswer]}})
 async def checks(request: Request, number: Number) -> Response:
     """What was checked and came of it, the newest first, at most 20."""
-    async with room(request).desk(actor_of(request), fresh=False) as desk:
+    async with room(request).session(acting_person(request), fresh=False) as desk:
         facts = await desk.find(str(number))
-    async with Desk.of(request).db.connection() as conn:
+    async with AppContext.of(request).db.connection() as conn:
         return Json({"items": history(await list_checks(conn, facts.row.id))})
 
 
@@ -127,7 +127,7 @@ async def checks(request: Request, number: Number) -> Response:
 async def create(request: Request) -> Response:
     """Make a branch with one commit."""
     body = await read_model(request, Create)
-    actor = actor_of(request, body.as_)
+    actor = acting_person(request, body.as_)
     return _made(request, await room(request).create(actor, body.branch, body.files, body.message, body.title))
 
 
@@ -142,7 +142,7 @@ async def propose(request: Request, name: str) -> Response:
     """Make a branch with one commit that changes a flow, or brings a new one."""
     check_key(name)
     body = await read_model(request, Propose)
-    actor = actor_of(request, body.as_)
+    actor = acting_person(request, body.as_)
     content = body.spec if body.content is None else body.content
     assert content is not None
     loaded = await check_flow(request, content if isinstance(content, str) else canonical_json(content))
@@ -164,7 +164,7 @@ async def propose(request: Request, name: str) -> Response:
 async def update(request: Request, number: Number) -> Response:
     """Another title, or one more commit, which drops checks and approvals."""
     body = await read_model(request, Update)
-    actor = actor_of(request, body.as_)
+    actor = acting_person(request, body.as_)
     return _answer(request, await room(request).update(actor, str(number), body.files, body.message, body.title))
 
 
@@ -178,7 +178,7 @@ _REVIEW = request_body(Review, required=False)
 async def submit(request: Request, number: Number) -> Response:
     """Ask for a review."""
     body = await read_model(request, Acting)
-    async with room(request).desk(actor_of(request, body.as_)) as desk:
+    async with room(request).session(acting_person(request, body.as_)) as desk:
         return _answer(request, await desk.submit(str(number)))
 
 
@@ -186,7 +186,7 @@ async def submit(request: Request, number: Number) -> Response:
 async def close(request: Request, number: Number) -> Response:
     """End it without applying it; its branch stays."""
     body = await read_model(request, Acting)
-    async with room(request).desk(actor_of(request, body.as_)) as desk:
+    async with room(request).session(acting_person(request, body.as_)) as desk:
         return _answer(request, await desk.close(str(number)))
 
 
@@ -204,7 +204,7 @@ async def reject(request: Request, number: Number) -> Response:
 
 async def _review(request: Request, number: int, *, approve: bool) -> Response:
     body = await read_model(request, Review)
-    async with room(request).desk(actor_of(request, body.as_)) as desk:
+    async with room(request).session(acting_person(request, body.as_)) as desk:
         return _answer(request, await desk.review(str(number), approve=approve, comment=body.comment))
 
 
@@ -218,7 +218,7 @@ async def _review(request: Request, number: int, *, approve: bool) -> Response:
 async def sandbox(request: Request, number: Number, wait_sec: Wait = 0) -> Response:
     """Check the merge that it would be. 202: still running; ask for the proposal again until `checks` says more."""
     body = await read_model(request, Acting)
-    facts = await room(request).check(str(number), actor_of(request, body.as_), wait_sec)
+    facts = await room(request).check(str(number), acting_person(request, body.as_), wait_sec)
     return _worked(request, facts)
 
 
@@ -231,24 +231,24 @@ async def sandbox(request: Request, number: Number, wait_sec: Wait = 0) -> Respo
 async def apply(request: Request, number: Number, wait_sec: Wait = 20) -> Response:
     """Merge what was checked and approved, and sync it. 202: it is being checked first, and then applied."""
     body = await read_model(request, Acting)
-    facts, synced = await room(request).apply(str(number), actor_of(request, body.as_), wait_sec)
+    facts, synced = await room(request).apply(str(number), acting_person(request, body.as_), wait_sec)
     if synced is None:
         return _worked(request, facts)
     return Json({**room(request).detail(facts), "sync": synced.to_json()})
 
 
-def _worked(request: Request, facts: Facts) -> Response:
+def _worked(request: Request, facts: ProposalStatus) -> Response:
     told = room(request).detail(facts)
     return Json(told, 202 if told["checks"] == "running" else 200, headers=_location(facts))
 
 
-def _made(request: Request, facts: Facts) -> Response:
+def _made(request: Request, facts: ProposalStatus) -> Response:
     return Json(room(request).detail(facts), 201, headers=_location(facts))
 
 
-def _answer(request: Request, facts: Facts) -> Response:
+def _answer(request: Request, facts: ProposalStatus) -> Response:
     return Json(room(request).detail(facts))
 
 
-def _location(facts: Facts) -> dict[str, str]:
+def _location(facts: ProposalStatus) -> dict[str, str]:
     return {"Location": f"{V1}/proposals/{facts.row.number}"}

@@ -8,11 +8,12 @@ from typing import Annotated, Any, Literal
 from fastapi import Request
 from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
-from automata.api.auth import who
-from automata.api.desk import Desk
-from automata.api.refusals import Forbidden
-from automata.api.shapes import Answered, Given, Text
 from automata.git.branches import Person
+from automata.http.authorization import current_principal
+from automata.http.bodies import RequestModel, ResponseModel
+from automata.http.errors import Forbidden
+from automata.http.fields import Text
+from automata.operations.context import AppContext
 
 MAX_FILES = 100
 
@@ -25,7 +26,7 @@ Files = Annotated[
 Checks = Literal["pending", "running", "passed", "failed", "stale"]
 
 
-class Acting(Given):
+class Acting(RequestModel):
     """`as` is for a server without authentication: with it the server knows who asks."""
 
     model_config = ConfigDict(extra="forbid", validate_by_alias=True, validate_by_name=True)
@@ -72,17 +73,17 @@ class Review(Acting):
     comment: Annotated[str, StringConstraints(strict=True, max_length=4_000)] = ""
 
 
-class BaseAnswer(Answered):
+class BaseAnswer(ResponseModel):
     branch: str
     sha: str
 
 
-class Approvals(Answered):
+class Approvals(ResponseModel):
     needed: int
     by: list[str]
 
 
-class ProposalSummary(Answered):
+class ProposalSummary(ResponseModel):
     """`checks` and `approvals` are of exactly this head, base, merge tree and policy."""
 
     number: int
@@ -105,7 +106,7 @@ class ProposalSummary(Answered):
     updated_at: datetime
 
 
-class CheckAnswer(Answered):
+class CheckAnswer(ResponseModel):
     id: int
     head: str
     base: str
@@ -116,7 +117,7 @@ class CheckAnswer(Answered):
     created_at: datetime
 
 
-class ReviewAnswer(Answered):
+class ReviewAnswer(ResponseModel):
     by: str
     approved: bool
     comment: str
@@ -124,7 +125,7 @@ class ReviewAnswer(Answered):
     created_at: datetime
 
 
-class Trouble(Answered):
+class Trouble(ResponseModel):
     code: str
     message: str
     hint: str | None
@@ -147,12 +148,12 @@ class AppliedAnswer(ProposalAnswer):
     sync: dict[str, Any]
 
 
-class DiffAnswer(Answered):
+class DiffAnswer(ResponseModel):
     diff: str
     truncated: bool
 
 
-class PairAnswer(Answered):
+class PairAnswer(ResponseModel):
     """null: not there. `left_out` says why a text is not told."""
 
     path: str
@@ -161,7 +162,7 @@ class PairAnswer(Answered):
     left_out: str | None
 
 
-class PlanAnswer(Answered):
+class PlanAnswer(ResponseModel):
     """The report of `automata plan -f json`."""
 
     model_config = ConfigDict(extra="allow")
@@ -171,7 +172,7 @@ class PlanAnswer(Answered):
 
 def actor_of(request: Request, given: str | None = None) -> Person:
     """Who asks. Raises Forbidden (`as_refused`) for somebody known who says to be somebody else; Invalid."""
-    found = who(request)
-    if not Desk.of(request).entrance.open and given is not None:
+    found = current_principal(request)
+    if not AppContext.of(request).authenticator.open and given is not None:
         raise Forbidden(f"You are {found.name}, and cannot say otherwise.", code="as_refused", pointer="/as")
     return Person.read(given) if given else Person(found.name, found.mail)

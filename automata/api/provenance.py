@@ -11,13 +11,13 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from automata.access.principal import Role
-from automata.api.auth import needs
-from automata.api.desk import Desk
-from automata.api.runs import run_id_of
-from automata.api.shapes import ProvenanceAnswer
-from automata.api.wire import V1, Json
+from automata.api.schemas.flows import ProvenanceAnswer
+from automata.http.authorization import needs
+from automata.http.bodies import V1, Json
+from automata.operations.context import AppContext
+from automata.operations.runs import parse_run_id
 from automata.store.flows import VersionRow, versions_by_id
-from automata.store.provenance import Origin, origins
+from automata.store.provenance import VersionOrigin, version_origins
 from automata.store.runs import get_run
 
 Kind = Literal["proposal", "merge", "push", "files", "api"]
@@ -40,10 +40,10 @@ router = APIRouter(prefix=V1, tags=["runs"])
 )
 async def show(request: Request, run_id: str) -> Response:
     """The chain from a run back to who wrote, checked and approved what it does."""
-    async with Desk.of(request).db.connection() as conn:
-        run = await get_run(conn, run_id_of(run_id))
+    async with AppContext.of(request).db.connection() as conn:
+        run = await get_run(conn, parse_run_id(run_id))
         (version,) = await versions_by_id(conn, [run.version_id])
-        origin = (await origins(conn, [run.version_id]))[run.version_id]
+        origin = (await version_origins(conn, [run.version_id]))[run.version_id]
     told = {
         "id": run.id,
         "flow": run.flow_name,
@@ -62,7 +62,7 @@ async def show(request: Request, run_id: str) -> Response:
     return Json({"run": told, "version": made, "commit": _commit(version, origin), **of_origin(origin)})
 
 
-def of_origin(origin: Origin) -> dict[str, Any]:
+def of_origin(origin: VersionOrigin) -> dict[str, Any]:
     """Proposal, check and approvals; `origin` and `means` say how the version came to be."""
     kind = _kind(origin)
     return {
@@ -74,7 +74,7 @@ def of_origin(origin: Origin) -> dict[str, Any]:
     }
 
 
-def _kind(origin: Origin) -> Kind:
+def _kind(origin: VersionOrigin) -> Kind:
     if origin.commit_sha is None:
         return "api"
     if origin.proposal is not None:
@@ -86,7 +86,7 @@ def _dated(one: Mapping[str, Any]) -> dict[str, Any]:
     return {**one, "at": datetime.fromisoformat(one["at"])}
 
 
-def _commit(version: VersionRow, origin: Origin) -> dict[str, Any] | None:
+def _commit(version: VersionRow, origin: VersionOrigin) -> dict[str, Any] | None:
     if version.commit_sha is None:
         return None
     return {
@@ -99,7 +99,7 @@ def _commit(version: VersionRow, origin: Origin) -> dict[str, Any] | None:
     }
 
 
-def _proposal(origin: Origin) -> dict[str, Any] | None:
+def _proposal(origin: VersionOrigin) -> dict[str, Any] | None:
     if origin.proposal is None:
         return None
     return {

@@ -11,8 +11,8 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictBool, StringConstraints
 
-from automata.api.query import Instant
 from automata.engine.states import RunStatus, TaskStatus
+from automata.http.query import Instant
 
 MAX_INT = 2**31 - 1  # PostgreSQL's integer, and every version's number
 NAME = r"^[a-z0-9][a-z0-9._-]{0,99}$"

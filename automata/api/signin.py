@@ -11,22 +11,21 @@ from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
 from automata.access.principal import Principal, Role
-from automata.access.sessions import LIVES
-from automata.api import auth
-from automata.api.access_shapes import MeAnswer, SignInRequest
-from automata.api.auth import anyone, needs
-from automata.api.bodies import read_model
-from automata.api.desk import Desk
-from automata.api.entrance import FORM_MEDIA, actor_as, read_form
-from automata.api.refusals import Unauthenticated
-from automata.api.wire import V1, Json, media_type
-from automata.store.audit import no_entry
+from automata.access.sessions import SESSION_TTL
+from automata.api.schemas.access import MeAnswer, SignInRequest
+from automata.http import authorization
+from automata.http.authentication import FORM_MEDIA, actor_for, read_form
+from automata.http.authorization import needs, open_to_everybody
+from automata.http.bodies import V1, Json, media_type, read_model
+from automata.http.errors import Unauthenticated
+from automata.operations.context import AppContext
+from automata.store.audit import skip_audit
 
 PAGE = "/sign-in"
 router = APIRouter(tags=["access"])
 
 
-@router.post(PAGE, dependencies=[anyone()], responses={200: {"model": MeAnswer}})
+@router.post(PAGE, dependencies=[open_to_everybody()], responses={200: {"model": MeAnswer}})
 async def sign_in(request: Request) -> Response:
     """Open a session with a token: as JSON, or from a form, which is sent on to its field `next`."""
     if media_type(request) == FORM_MEDIA:
@@ -42,10 +41,10 @@ async def sign_in(request: Request) -> Response:
 @router.post("/sign-out", dependencies=[needs(Role.VIEWER, limits=True)], status_code=204, response_class=Response)
 async def sign_out(request: Request) -> Response:
     """End the session; its cookie is worth nothing any more, wherever it is."""
-    entrance = Desk.of(request).entrance
-    no_entry()  # a token has no session to end
-    if session := auth.session_of(request):
-        await entrance.sessions.sign_out(session, auth.actor(request))
+    entrance = AppContext.of(request).authenticator
+    skip_audit()  # a token has no session to end
+    if session := authorization.session_of(request):
+        await entrance.sessions.sign_out(session, authorization.actor(request))
         entrance.set_cookie(request, "")
     return RedirectResponse(PAGE, 303) if media_type(request) == FORM_MEDIA else Response(status_code=204)
 
@@ -64,15 +63,15 @@ def onward(text: str) -> str:
 
 
 async def open_session(
-    request: Request, principal: Principal, *, lives: timedelta = LIVES, facts: Mapping[str, str] | None = None
+    request: Request, principal: Principal, *, ttl: timedelta = SESSION_TTL, facts: Mapping[str, str] | None = None
 ) -> None:
     """Sign somebody in who has been found to be who they say; ends the session whose cookie came along."""
-    entrance = Desk.of(request).entrance
+    entrance = AppContext.of(request).authenticator
     session = await entrance.sessions.open(
-        principal, actor_as(request, principal), entrance.cookie_of(request), lives=lives, facts=facts
+        principal, actor_for(request, principal), entrance.cookie_of(request), ttl=ttl, facts=facts
     )
     assert session.cookie is not None
-    entrance.set_cookie(request, session.cookie, lives=lives)
+    entrance.set_cookie(request, session.cookie, ttl=ttl)
     request.scope["automata.session"] = session
     request.scope["automata.csrf"] = await entrance.sessions.csrf_token(session)
     request.scope["automata.principal"] = principal
@@ -88,22 +87,22 @@ async def _by_form(request: Request) -> Response:
 
 async def _open(request: Request, token: str) -> bool:
     """Whether the token was good; where nobody has to say who they are there is nothing to open."""
-    entrance = Desk.of(request).entrance
+    entrance = AppContext.of(request).authenticator
     if entrance.open:
-        await entrance.admit(request)
+        await entrance.authenticate(request)
         return True
-    principal = await entrance.token_holder(request, token)
+    principal = await entrance.principal_of_token(request, token)
     if principal:
         await open_session(request, principal)
     return principal is not None
 
 
 def _me(request: Request) -> dict[str, Any]:
-    found = auth.who(request)
+    found = authorization.current_principal(request)
     return {
         "name": found.name,
         "mail": found.mail,
         "role": found.role.word,
         "labels": found.labels,
-        "csrf_token": auth.csrf_token(request) or None,
+        "csrf_token": authorization.csrf_token(request) or None,
     }

@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from automata.cli.client import Api, ApiUrl
-from automata.cli.output import Format, Output, emit, moment, say, say_json, table
+from automata.cli.client import Api
+from automata.cli.options import ApiUrl, Output
+from automata.cli.output import Format, emit, moment, say, say_json, table
 
 app = typer.Typer(no_args_is_help=True, help="See what waits for a decision, and decide.")
 

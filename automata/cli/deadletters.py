@@ -7,9 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
-from automata.cli.bulk import All, Deed, DryRun, Flow, Since, Until, Yes, meant, run_bulk, tell
-from automata.cli.client import Api, ApiUrl
-from automata.cli.output import Format, Output, compact, emit, facts, moment, say, say_json, table
+from automata.cli.bulk import BulkAction, names_single_items, print_bulk, run_bulk
+from automata.cli.client import Api
+from automata.cli.options import All, ApiUrl, DryRun, OfFlow, Output, Since, Until, Yes
+from automata.cli.output import Format, compact, emit, facts, moment, say, say_json, table
 
 app = typer.Typer(no_args_is_help=True, help="See which steps failed for good; retry or discard them.")
 
@@ -18,13 +19,13 @@ Code = Annotated[str | None, typer.Option("--code", help="Only with this error c
 Run = Annotated[str | None, typer.Option("--run", help="Only of this run.")]
 By = Annotated[str | None, typer.Option("--by", help="Who decides.", show_default="you")]
 
-RETRY = Deed("Retry", "Retried", "dead letter", "closed meanwhile, or its run did not end FAILED")
-DISCARD = Deed("Discard", "Discarded", "dead letter", "closed meanwhile")
+RETRY = BulkAction("Retry", "Retried", "dead letter", "closed meanwhile, or its run did not end FAILED")
+DISCARD = BulkAction("Discard", "Discarded", "dead letter", "closed meanwhile")
 
 
 @app.command("list", epilog="Example: automata dlq list --flow sync-orders --code http_status")
 def list_(
-    flow: Flow = None,
+    flow: OfFlow = None,
     code: Code = None,
     run: Run = None,
     since: Since = None,
@@ -55,7 +56,7 @@ def show(
 @app.command(epilog="Example: automata dlq retry --flow sync-orders --code http_status --since 2026-01-01T00:00:00Z")
 def retry(
     ids: Ids = None,
-    flow: Flow = None,
+    flow: OfFlow = None,
     code: Code = None,
     run: Run = None,
     since: Since = None,
@@ -75,7 +76,7 @@ def retry(
 @app.command(epilog="Example: automata dlq discard 42 43")
 def discard(
     ids: Ids = None,
-    flow: Flow = None,
+    flow: OfFlow = None,
     code: Code = None,
     run: Run = None,
     since: Since = None,
@@ -94,7 +95,7 @@ def discard(
 
 def _do(
     verb: str,
-    deed: Deed,
+    deed: BulkAction,
     ids: list[str],
     filters: dict[str, Any],
     by: str | None,
@@ -104,10 +105,12 @@ def _do(
     api_url: str | None,
 ) -> None:
     by = by or getpass.getuser()
-    single = meant(ids, filters)
+    single = names_single_items(ids, filters)
     with Api(api_url) as api:
         if not single:
-            tell(run_bulk(api, ("dlq", verb), {**filters, "by": by}, deed, dry_run=dry_run, yes=yes), deed, output)
+            print_bulk(
+                run_bulk(api, ("dlq", verb), {**filters, "by": by}, deed, dry_run=dry_run, yes=yes), deed, output
+            )
             return
         letters = [api.get("dlq", id) if dry_run else api.post("dlq", id, verb, body={"by": by}) for id in ids]
     if output is Format.JSON:

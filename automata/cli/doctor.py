@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import typer
 
-from automata.cli.output import Format, Output, emit, table
+from automata.cli.options import Output
+from automata.cli.output import Format, emit, table
 from automata.errors import AutomataError, Unavailable, Usage
 from automata.settings import Settings, load
 
 if TYPE_CHECKING:
-    from automata.store.checkup import Server
     from automata.store.database import Database
+    from automata.store.diagnostics import ServerStatus
 
 CHECK_SEC: Final = 20.0
 BROKER_SEC: Final = 6.0
@@ -28,7 +29,7 @@ CONNECTIONS_FULL: Final = 0.8
 OLD_TRANSACTION_SEC: Final = 600.0
 FROZEN_AGE: Final = 1_500_000_000  # PostgreSQL refuses to write at about 2,100,000,000
 DISK_LOW, DISK_OUT = 2 * 2**30, 256 * 2**20
-MOST_SECRETS: Final = 200
+MAX_SECRETS: Final = 200
 MARKS: Final = {"ok": "green", "warning": "yellow", "failed": "bold red", "skipped": "dim"}
 
 State = Literal["ok", "warning", "failed", "skipped"]
@@ -107,8 +108,8 @@ def _wrong(check: str, error: AutomataError) -> Finding:
 
 async def _database(settings: Settings, url: str) -> list[Finding]:
     from automata.store import migrate
-    from automata.store.checkup import read_server
     from automata.store.database import Database
+    from automata.store.diagnostics import read_server
 
     async with await Database.open(url, max_size=1, name="automata doctor", migrated=False) as db:
         async with db.connection() as conn:
@@ -122,7 +123,7 @@ async def _database(settings: Settings, url: str) -> list[Finding]:
         return [*found, *await _clocks(db), *await _processes(db), *await _secrets(db)]
 
 
-def _server(server: Server) -> Iterator[Finding]:
+def _server(server: ServerStatus) -> Iterator[Finding]:
     where = f"PostgreSQL {server.version}, {_size(server.size)}"
     todo = "Let AUTOMATA_DATABASE_URL name the primary."
     yield (
@@ -147,7 +148,7 @@ def _server(server: Server) -> Iterator[Finding]:
         yield Finding("wraparound", "failed", words, "Run VACUUM (FREEZE), and see why autovacuum does not keep up.")
 
 
-def _connections(server: Server, settings: Settings) -> Finding:
+def _connections(server: ServerStatus, settings: Settings) -> Finding:
     words = f"{server.connections} of {server.max_connections} in use; a process opens up to {settings.pool_size} + 2"
     if server.connections > CONNECTIONS_FULL * server.max_connections:
         todo = "Raise max_connections, or lower AUTOMATA_POOL_SIZE."
@@ -165,7 +166,7 @@ def _migrations(revision: str | None) -> Finding:
 
 
 async def _clocks(db: Database) -> list[Finding]:
-    from automata.store.presence import clock_ahead_ms, list_processes
+    from automata.store.processes import clock_ahead_ms, list_processes
 
     async with db.connection() as conn:
         await clock_ahead_ms(conn)  # the first statement pays for its plan
@@ -181,7 +182,7 @@ async def _clocks(db: Database) -> list[Finding]:
 
 
 async def _processes(db: Database) -> list[Finding]:
-    from automata.store.presence import list_processes
+    from automata.store.processes import list_processes
 
     async with db.connection() as conn:
         alive = [one for one in await list_processes(conn) if one.alive]
@@ -198,12 +199,12 @@ async def _processes(db: Database) -> list[Finding]:
 
 async def _secrets(db: Database) -> list[Finding]:
     from automata.steps.secrets import FOLDER, open_secrets
-    from automata.store.checkup import named_secrets
+    from automata.store.diagnostics import named_secrets
 
     try:
         secrets = open_secrets()
         async with db.connection() as conn:
-            named = (await named_secrets(conn))[:MOST_SECRETS]
+            named = (await named_secrets(conn))[:MAX_SECRETS]
         try:
             known = await secrets.read(named)
         finally:
@@ -248,11 +249,11 @@ async def _broker(settings: Settings) -> list[Finding]:
 async def _git(settings: Settings) -> list[Finding]:
     if not settings.repo:
         return [Finding("git", "skipped", "no source", "AUTOMATA_REPO names the flows repository to check.")]
-    from automata.sync.reconcile import stages_of
-    from automata.sync.source import head, source_of
+    from automata.project.manifest import environment_branches
+    from automata.project.source import head, source_of
 
     source = source_of(settings, os.environ.get("AUTOMATA_BRANCH"))
-    commit = await asyncio.to_thread(head, source, stages_of)
+    commit = await asyncio.to_thread(head, source, environment_branches)
     return [Finding("git", "ok", f"{source.name} at {commit[:12]} for {settings.environment}")]
 
 

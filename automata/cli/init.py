@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from automata.cli.output import Format, Output, say, say_json
+from automata.cli.options import Output
+from automata.cli.output import Format, say, say_json
 
 
 def init(
@@ -16,9 +17,9 @@ def init(
     output: Output = Format.TABLE,
 ) -> None:
     """Make a flows repository with two example flows, their tests, two environments and a workflow for CI."""
-    from automata.sync.init import create
+    from automata.project.starter import create_starter
 
-    created = create(folder)
+    created = create_starter(folder)
     if output is Format.JSON:
         say_json({"path": str(created.path), "commit": created.commit, "files": list(created.files)})
         return

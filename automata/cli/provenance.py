@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from automata.cli.client import Api, ApiUrl
-from automata.cli.output import Format, Output, emit, moment, printable, status
+from automata.cli.client import Api
+from automata.cli.options import ApiUrl, Output
+from automata.cli.output import Format, emit, moment, printable, status
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -45,12 +46,12 @@ def tree(chain: Json) -> Tree:
         node = node.add(_part("commit", f"{short(commit['sha'])}  {commit['message'] or ''}"))
         node.add(_part("by", f"{commit['author'] or 'nobody'}, {moment(commit['committed_at'])}"))
         node.add(_part("file", f"{commit['path']} of {commit['source']}"))
-    for name, words in told(chain):
+    for name, words in lines_of(chain):
         node.add(_part(name, words))
     return root
 
 
-def told(chain: Json) -> list[tuple[str, str]]:
+def lines_of(chain: Json) -> list[tuple[str, str]]:
     """(name, words) of proposal, check and approvals; how the version came to be stands first."""
     lines = [("origin", chain["means"])]
     if one := chain["proposal"]:

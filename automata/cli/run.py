@@ -7,10 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from automata.cli.bulk import All, Deed, DryRun, Flow, Since, Until, Yes, meant, run_bulk, tell
-from automata.cli.client import Api, ApiUrl
+from automata.cli.bulk import BulkAction, names_single_items, print_bulk, run_bulk
+from automata.cli.client import Api
 from automata.cli.logs import logs
-from automata.cli.output import Format, Output, compact, emit, facts, moment, say, say_json, status, table, took
+from automata.cli.options import All, ApiUrl, DryRun, OfFlow, Output, Since, Until, Yes
+from automata.cli.output import Format, compact, emit, facts, moment, say, say_json, status, table, took
 from automata.cli.run_batch import batch
 from automata.errors import Usage
 
@@ -25,8 +26,8 @@ Key = Annotated[
 ]
 Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=10_000, help="How many at most.")]
 
-CANCEL = Deed("Cancel", "Asked for the end of", "run", "finished meanwhile")
-RETRY = Deed("Retry", "Retried", "run", "retried meanwhile by somebody else")
+CANCEL = BulkAction("Cancel", "Asked for the end of", "run", "finished meanwhile")
+RETRY = BulkAction("Retry", "Retried", "run", "retried meanwhile by somebody else")
 
 
 @app.command(epilog="Example: automata run start sync-orders -i source_id=crm-1 --wait")
@@ -109,7 +110,7 @@ app.command(epilog="Example: automata run logs 019b0c1e-7d3f-7c55-9a52-3f7f6a0a1
 @app.command(epilog="Example: automata run cancel --flow sync-orders --status PENDING --dry-run")
 def cancel(
     run_ids: Annotated[list[str] | None, typer.Argument(metavar="[RUN]...", help="Runs.", show_default=False)] = None,
-    flow: Flow = None,
+    flow: OfFlow = None,
     state: Annotated[str | None, typer.Option("--status", help="Only PENDING or only RUNNING ones.")] = None,
     trigger: Annotated[str | None, typer.Option("--trigger", help="Only those started so: api, cli ...")] = None,
     since: Since = None,
@@ -123,10 +124,10 @@ def cancel(
     """Cancel runs, single ones or all that a filter means: nothing further starts, what runs is dropped."""
     moments = {"since": since, "until": until}
     filters = {"flow": flow, "status": state and state.upper(), "trigger": trigger, **moments, "all": all_}
-    single = meant(run_ids or [], filters)
+    single = names_single_items(run_ids or [], filters)
     with Api(api_url) as api:
         if not single:
-            tell(run_bulk(api, ("runs", "cancel"), filters, CANCEL, dry_run=dry_run, yes=yes), CANCEL, output)
+            print_bulk(run_bulk(api, ("runs", "cancel"), filters, CANCEL, dry_run=dry_run, yes=yes), CANCEL, output)
             return
         if dry_run:
             raise Usage("--dry-run is for a filter.", hint="See one run with automata run show.")
@@ -141,7 +142,7 @@ def cancel(
 @app.command(epilog="Example: automata run retry --flow sync-orders --since 2026-01-01T00:00:00Z --dry-run")
 def retry(
     run_id: Annotated[str | None, typer.Argument(metavar="[RUN]", help="A run's id.", show_default=False)] = None,
-    flow: Flow = None,
+    flow: OfFlow = None,
     state: Annotated[str | None, typer.Option("--status", help="CANCELLED ones instead of FAILED ones.")] = None,
     trigger: Annotated[str | None, typer.Option("--trigger", help="Only those started so: api, cli ...")] = None,
     since: Since = None,
@@ -156,12 +157,12 @@ def retry(
     """Have a run, or all that a filter means, go on where it failed: what succeeded is not done again."""
     moments = {"since": since, "until": until}
     filters = {"flow": flow, "status": state and state.upper(), "trigger": trigger, **moments, "all": all_}
-    single = meant([run_id] if run_id else [], filters)
+    single = names_single_items([run_id] if run_id else [], filters)
     if (dry_run and single) or (wait and not single):
         raise Usage("--dry-run is for a filter, --wait for one run.", hint="See one run with automata run show.")
     with Api(api_url) as api:
         if not single:
-            tell(run_bulk(api, ("runs", "retry"), filters, RETRY, dry_run=dry_run, yes=yes), RETRY, output)
+            print_bulk(run_bulk(api, ("runs", "retry"), filters, RETRY, dry_run=dry_run, yes=yes), RETRY, output)
             return
         run = api.post("runs", str(run_id), "retry")
         _started(api, run, wait, output, f"Run {run_id} goes on, attempt {run['attempt']}.")

@@ -6,8 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from automata.cli.client import Api, ApiUrl
-from automata.cli.output import Format, Output, compact, duration, emit, facts, moment, say, say_json, table
+from automata.cli.client import Api
+from automata.cli.options import ApiUrl, Output
+from automata.cli.output import Format, compact, duration, emit, facts, moment, say, say_json, table
 from automata.errors import Missing, Usage
 
 app = typer.Typer(no_args_is_help=True, help="See when flows start by themselves.")

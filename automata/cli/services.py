@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from automata.cli.output import Format, Output, say, say_json
+from automata.cli.options import Output
+from automata.cli.output import Format, say, say_json
 from automata.errors import Usage
-from automata.settings import MOST_PROCESSES, load
+from automata.settings import MAX_PROCESSES, load
 
 if TYPE_CHECKING:
-    from automata.services.process import Part, Running
+    from automata.project.source import Source
+    from automata.services.process import Part, RunningProcess
     from automata.settings import Settings
     from automata.store.database import Database
-    from automata.sync.source import Source
 
 PORTS = {"api": 8080, "scheduler": 8081, "worker": 8082, "orchestrator": 8083, "controller": 8084}
 MULTIPLE = ("worker", "orchestrator")  # what takes --processes
@@ -30,7 +31,7 @@ Processes = Annotated[
     typer.Option(
         "--processes",
         min=1,
-        max=MOST_PROCESSES,
+        max=MAX_PROCESSES,
         help="As many processes on this machine; one that dies is started again.",
         show_default="1",
     ),
@@ -139,9 +140,9 @@ def controller(
 
 def controllers_of(settings: Settings, branch: str | None) -> dict[str, Callable[[Database], Part]]:
     """What makes the loop of each source, by the name that health shows. Raises Usage for a source that cannot be."""
-    from automata.proposals.forge import forge_of
+    from automata.project.source import source_of, sources_of
+    from automata.proposals.forges.factory import forge_of
     from automata.services.controller import Controller, Pace, source_label
-    from automata.sync.source import source_of, sources_of
 
     def loop(source: Source) -> Callable[[Database], Part]:
         forge = forge_of(settings, source)
@@ -166,10 +167,10 @@ def _serve(
 ) -> None:
     """Run one part until SIGTERM or SIGINT. It waits for a database that is not there yet, or not migrated."""
     from automata.api.app import create_health_app
+    from automata.cli.bootstrap_token import BOOTSTRAP_NOTICE, bootstrap_token
     from automata.cli.database import database
-    from automata.cli.first import FIRST, admin_token
     from automata.cli.up import runner
-    from automata.services.crew import helpers
+    from automata.services.child_processes import child_processes
     from automata.services.process import serve
     from automata.telemetry import configure_logs
     from automata.web.app import create_site
@@ -180,7 +181,7 @@ def _serve(
     more = controllers_of(settings, branch_of) if part == "controller" else {}
     configure_logs(settings.log_level, settings.log_format)
 
-    async def on_ready(running: Running) -> None:
+    async def on_ready(running: RunningProcess) -> None:
         if output is Format.JSON:
             event = {"event": "ready", "message": f"{part} on {running.address}", "part": part, "url": running.address}
             say_json(event, indent=None)
@@ -188,9 +189,9 @@ def _serve(
             say(f"{part} on {running.address}  (/healthz, /readyz, /metrics)")
 
     async def on_database(db: Database) -> None:
-        if text := await admin_token(db, settings):
-            event = {"event": "admin token", "message": FIRST, "token": text}
-            say_json(event, indent=None) if output is Format.JSON else say(f"{FIRST}\n{text}")
+        if text := await bootstrap_token(db, settings):
+            event = {"event": "admin token", "message": BOOTSTRAP_NOTICE, "token": text}
+            say_json(event, indent=None) if output is Format.JSON else say(f"{BOOTSTRAP_NOTICE}\n{text}")
 
     make_app = create_site if part == "api" else create_health_app
     first = on_database if part == "api" else None
@@ -206,7 +207,7 @@ def _serve(
                 on_ready=on_ready,
                 more=more,
                 on_database=first,
-                helpers=helpers(settings, url, *words) if part in MULTIPLE else (),
+                helpers=child_processes(settings, url, *words) if part in MULTIPLE else (),
                 until_eof=until_eof,
             )
         )

@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from automata.cli.app import guarded
+from automata.cli.exits import guarded
 from automata.cli.output import say
 from automata.errors import Unavailable, Usage
 
@@ -84,7 +84,7 @@ def down() -> None:
 
 def keep(*, parts: bool) -> None:
     """What the keeper does: both nodes, and the parts on them, until SIGTERM."""
-    from automata.broker.rabbit_node import RabbitNode
+    from automata.cli.rabbitmq_node import RabbitNode
     from automata.store.embedded import start_embedded
 
     stop = []
@@ -105,7 +105,7 @@ def keep(*, parts: bool) -> None:
 @contextmanager
 def _parts(urls: Mapping[str, str]) -> Iterator[Mapping[str, str]]:
     """A process a part, on ports of their own unless AUTOMATA_PORT names the API's, all ready."""
-    from automata.cli.demo.children import Child
+    from automata.cli.demo.child_process import Child
     from automata.cli.demo.fleet import wait_ready
     from automata.store.migrate import upgrade
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from automata.cli.output import Format, Output, console, duration, emit, facts, say, say_json, table
+from automata.cli.options import Output
+from automata.cli.output import Format, console, duration, emit, facts, say, say_json, table
 from automata.cli.sync_state import drift, release, rollback, status
 from automata.errors import AutomataError, Refused, Usage
 from automata.settings import Settings, load
@@ -19,8 +20,8 @@ from automata.settings import Settings, load
 if TYPE_CHECKING:
     from rich.console import Group
 
+    from automata.project.source import Source
     from automata.sync.report import SyncReport
-    from automata.sync.source import Source
 
 _VERBS = {
     "create": "create",
@@ -77,7 +78,7 @@ def sync(
     if context.invoked_subcommand:
         _refuse_options(context)
         return
-    from automata.sync.source import source_of
+    from automata.project.source import source_of
 
     settings = load(repo=repo, repo_path=path, environment=env)
     source = source_of(settings, branch)

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from automata.cli.client import Api, ApiUrl
-from automata.cli.output import Format, Output, emit, facts, moment, say, say_json, table
+from automata.cli.client import Api
+from automata.cli.options import ApiUrl, Output
+from automata.cli.output import Format, emit, facts, moment, say, say_json, table
 from automata.errors import Missing, Usage
 
 if TYPE_CHECKING:
@@ -173,9 +174,9 @@ def _status(source: Json) -> list[Any]:
 
 
 def _what(attempt: Json) -> str | None:
-    from automata.sync.report import outcome
+    from automata.sync.report import attempt_summary
 
-    return outcome(attempt) or None
+    return attempt_summary(attempt) or None
 
 
 def _short(sha: str | None) -> str | None:

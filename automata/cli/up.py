@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from automata.cli.output import Format, Output, report, say, say_json
+from automata.cli.options import Output
+from automata.cli.output import Format, report, say, say_json
 from automata.errors import Invalid, Missing, Refused, Unavailable, Usage
-from automata.settings import MOST_PROCESSES, Settings, load
+from automata.settings import MAX_PROCESSES, Settings, load
 
 if TYPE_CHECKING:
-    from automata.services.process import Running
+    from automata.project.source import Source
+    from automata.services.process import RunningProcess
     from automata.store.database import Database
-    from automata.sync.source import Source
 
 Tell = Callable[..., None]
 
@@ -61,7 +62,7 @@ def up(
         typer.Option(
             "--processes",
             min=1,
-            max=MOST_PROCESSES,
+            max=MAX_PROCESSES,
             help="As many processes: the others help to run flows; one that dies is started again.",
             show_default="1",
         ),
@@ -110,9 +111,9 @@ def _run(settings: Settings, branch: str | None, watch: bool, tell: Tell) -> Non
 
 
 async def _serve(settings: Settings, url: str, branch: str | None, watch: bool, tell: Tell) -> None:
-    from automata.cli.first import FIRST, admin_token
+    from automata.cli.bootstrap_token import BOOTSTRAP_NOTICE, bootstrap_token
     from automata.cli.services import controllers_of
-    from automata.services.crew import helpers
+    from automata.services.child_processes import child_processes
     from automata.services.process import serve
     from automata.store.database import Database
     from automata.web.app import create_site
@@ -128,7 +129,7 @@ async def _serve(settings: Settings, url: str, branch: str | None, watch: bool, 
     more = controllers_of(replace(settings, sources=()), branch) if source and not watch else {}
     watching: list[asyncio.Task[None]] = []
 
-    async def on_ready(running: Running) -> None:
+    async def on_ready(running: RunningProcess) -> None:
         tell(
             "ready",
             f"{running.address}  (the console; REST under /api/v1, described by /openapi.json)",
@@ -138,8 +139,8 @@ async def _serve(settings: Settings, url: str, branch: str | None, watch: bool, 
             watching.append(asyncio.create_task(_watch(running.db, source, tell)))
 
     async def on_database(db: Database) -> None:
-        if text := await admin_token(db, settings):
-            tell("admin token", f"{FIRST}\n{text}", token=text)
+        if text := await bootstrap_token(db, settings):
+            tell("admin token", f"{BOOTSTRAP_NOTICE}\n{text}", token=text)
 
     try:
         await serve(
@@ -149,7 +150,7 @@ async def _serve(settings: Settings, url: str, branch: str | None, watch: bool, 
             on_ready=on_ready,
             more=more,
             on_database=on_database,
-            helpers=helpers(settings, url, "worker", "--orchestrate"),
+            helpers=child_processes(settings, url, "worker", "--orchestrate"),
         )
     finally:
         for task in watching:
@@ -174,7 +175,7 @@ async def _sync(db: Database, source: Source, tell: Tell) -> None:
 
 
 async def _watch(db: Database, source: Source, tell: Tell) -> None:
-    from automata.sync.source import watch
+    from automata.project.source import watch
 
     tell("watching", source.name)
     async for _ in watch(source):
@@ -186,7 +187,7 @@ async def _watch(db: Database, source: Source, tell: Tell) -> None:
 
 
 def _source(settings: Settings, branch: str | None, watch: bool) -> Source:
-    from automata.sync.source import source_of
+    from automata.project.source import source_of
 
     return replace(source_of(settings, branch), working_tree=watch)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
-from automata.engine.states import RunStatus, TaskStatus
+from automata.engine.states import RunStatus, TaskStatus, WaitKind
 
 
 class _Unloaded:
@@ -60,10 +60,11 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class WaitUntil:
-    """`note` is for whoever looks at what waits."""
+    """`kind`: what may end the wait before `until`; `note` is shown to people, such as the prompt of an approval."""
 
     until: datetime
-    note: str | None = None
+    kind: WaitKind = WaitKind.TIME
+    note: str = ""
 
 
 # The end of a wait that only an event ends: the latest moment that both Python and PostgreSQL can name.
@@ -108,7 +109,8 @@ class Timer:
 
     step: str
     until: datetime
-    note: str | None = None
+    kind: WaitKind = WaitKind.TIME
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The states of a run and of a task, and the one transition table. docs/concepts.md draws it."""
+"""The states of a run and of a task with the one transition table (docs/concepts.md draws it), and kinds of waiting."""
 
 from __future__ import annotations
 
@@ -22,6 +22,15 @@ class TaskStatus(StrEnum):
     FAILED = "FAILED"
     SKIPPED = "SKIPPED"
     CANCELLED = "CANCELLED"
+
+
+class WaitKind(StrEnum):
+    """What a row of the queue waits for that no worker may take; store/waiting.py writes and reads each kind."""
+
+    TIME = "time"
+    APPROVAL = "approval"  # a person's decision
+    CHILD_RUN = "flow"  # the end of a run that the step started
+    SLOT = "slot"  # a place of the flow's `concurrency`; the whole run waits
 
 
 RUN_FINAL = frozenset({RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.CANCELLED})

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from automata.flow.findings import child
-from automata.flow.model import GROUP
+from automata.flow.steptypes import GROUP
 
 DEFAULT_OUTPUTS: Mapping[str, tuple[str, ...]] = {
     "http": ("status_code", "headers", "body"),

@@ -11,8 +11,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from automata.flow.configs import CONFIG_SCHEMAS, STATUS, Schema, closed, flag, number, one_of, ref, text
-from automata.flow.model import DEFAULT_QUEUE, GROUP, MAX_ITEMS, RETRIED_STATUS
+from automata.flow.model import DEFAULT_QUEUE, MAX_ITEMS, RETRIED_STATUS
+from automata.flow.schema_parts import CONFIG_SCHEMAS, STATUS, Schema, closed, flag, number, one_of, ref, text
+from automata.flow.steptypes import GROUP
 
 MAX_STEPS = 1_000
 MAX_INPUTS = 100

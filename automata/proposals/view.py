@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from automata.proposals.facts import Facts
-from automata.report.check import part
+from automata.proposals.status import ProposalStatus
+from automata.report.check import stage_report
 from automata.report.tests import differing_steps
 from automata.store.proposals import CheckRow, ReviewRow
 
 
-def summary(one: Facts) -> dict[str, Any]:
+def summary(one: ProposalStatus) -> dict[str, Any]:
     row = one.row
     return {
         "number": row.number,
@@ -36,7 +36,7 @@ def summary(one: Facts) -> dict[str, Any]:
     }
 
 
-def detail(one: Facts) -> dict[str, Any]:
+def detail(one: ProposalStatus) -> dict[str, Any]:
     """With the files, what was said of exactly this, and what the newest check showed (`sandbox_result`)."""
     return {
         **summary(one),
@@ -49,7 +49,7 @@ def detail(one: Facts) -> dict[str, Any]:
 
 def sandbox_result(report: Mapping[str, Any]) -> dict[str, Any]:
     """The report of `automata check`, and in `differences` what its cases expected of each step and found instead."""
-    tests = part(report, "test")
+    tests = stage_report(report, "test")
     return {**report, "differences": differing_steps(tests) if tests else []}
 
 

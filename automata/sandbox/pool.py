@@ -22,8 +22,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Generic, TypeVar
 
-from automata.sandbox.case import Case
-from automata.sandbox.cases import Flows, Result, run_case
+from automata.sandbox.case_file import Case
+from automata.sandbox.case_runner import CaseResult, Flows, run_case
 
 CASE_SEC = 10.0  # of real time; virtual time costs none
 MEMORY_BYTES = 1 << 30  # beyond what the process needs to begin with
@@ -68,7 +68,7 @@ class Work(Generic[Job, State, Outcome]):
     word: str = "case"
 
 
-def run_cases(cases: Sequence[Case], known: Known, jobs: int, case_sec: float = CASE_SEC) -> Iterator[Result]:
+def run_cases(cases: Sequence[Case], known: Known, jobs: int, case_sec: float = CASE_SEC) -> Iterator[CaseResult]:
     """Results as they come. `known`: all flows, by name, as Flows takes them."""
     yield from run_pooled(cases, Work(partial(Flows, dict(known)), run_case, failed), jobs, case_sec)
 
@@ -112,9 +112,9 @@ def _pooled(
                 future.cancel()
 
 
-def failed(case: Case, message: str) -> Result:
+def failed(case: Case, message: str) -> CaseResult:
     problem = {"where": "case", "message": message}
-    return Result(case.id, case.file, case.line, case.name, case.flow, passed=False, problems=(problem,))
+    return CaseResult(case.id, case.file, case.line, case.name, case.flow, passed=False, problems=(problem,))
 
 
 # --- in the process ------------------------------------------------------------------------------------------------

@@ -18,15 +18,15 @@ from uuid import uuid5
 from automata.engine.decision import RunView
 from automata.engine.retry import Failure
 from automata.errors import Invalid
-from automata.flow.compile import Plan, item_of
 from automata.flow.inputs import check_inputs
+from automata.flow.plan import ExecutionPlan, item_of
 from automata.sandbox.answers import RecordedTransport, Request, exchanges_of
-from automata.sandbox.cases import NAMESPACE, Flows, types
+from automata.sandbox.case_runner import NAMESPACE, Flows, types
 from automata.sandbox.clock import Clock, StalledError, run_virtually
-from automata.sandbox.compare import Difference, Played, Tolerance, differences, noise
+from automata.sandbox.compare import Difference, PlayedRun, Tolerance, differences, noise
 from automata.sandbox.pool import Known, Work, run_pooled
 from automata.sandbox.recorded import Recorded
-from automata.sandbox.run import Stage, rehearse
+from automata.sandbox.rehearsal import RehearsalSetup, rehearse
 from automata.steps.contract import Outcome
 from automata.steps.masking import MASKED
 from automata.steps.registry import instant_rules
@@ -96,7 +96,7 @@ def _why(error: Exception) -> str:
     return "it waits for what cannot come" if isinstance(error, StalledError) else str(error).rstrip(".")
 
 
-def _unlike(recorded: Recorded, first: Played) -> str:
+def _unlike(recorded: Recorded, first: PlayedRun) -> str:
     """Why the base is not what was recorded; "" when it is."""
     if missing := [one for one in (*first.writes, *first.reads) if not one.covered]:
         return f"the base sends what was not recorded: {missing[0].method} {missing[0].url}"
@@ -108,11 +108,11 @@ def _unlike(recorded: Recorded, first: Played) -> str:
 # --- one rehearsal -------------------------------------------------------------------------------------------------
 
 
-def _base(recorded: Recorded, sides: Sides, turn: int) -> Played:
+def _base(recorded: Recorded, sides: Sides, turn: int) -> PlayedRun:
     return _play(recorded, recorded.flow, sides, sides.base, turn)
 
 
-def _play(recorded: Recorded, name: str, sides: Sides, flows: Flows, turn: int) -> Played:
+def _play(recorded: Recorded, name: str, sides: Sides, flows: Flows, turn: int) -> PlayedRun:
     """`turn` 1 is the rehearsal that finds noise. Raises Invalid, StalledError, ValueError (a body was not kept)."""
     plan = flows.plan(name)
     if plan is None:
@@ -121,7 +121,7 @@ def _play(recorded: Recorded, name: str, sides: Sides, flows: Flows, turn: int) 
     stretch: Callable[[], float] = (lambda: dice.uniform(0.5, 1.5)) if turn else (lambda: 1.0)
     transport = RecordedTransport(exchanges_of(recorded.exchanges), stretch)
     began = recorded.created_at + turn * LATER
-    stage = Stage(
+    setup = RehearsalSetup(
         view=RunView(
             id=recorded.id if not turn else str(uuid5(NAMESPACE, recorded.id)),
             flow=name,
@@ -142,13 +142,13 @@ def _play(recorded: Recorded, name: str, sides: Sides, flows: Flows, turn: int) 
         given=_given(recorded, plan),
         flow=flows.plan,
     )
-    run = run_virtually(rehearse(plan, stage))
-    started = [Request(step, "RUN", flow, inputs, True) for step, flow, inputs in stage.calls]
+    run = run_virtually(rehearse(plan, setup))
+    started = [Request(step, "RUN", flow, inputs, True) for step, flow, inputs in setup.calls]
     sent = transport.sent
-    return Played(run, [*(one for one in sent if one.writes), *started], [one for one in sent if not one.writes])
+    return PlayedRun(run, [*(one for one in sent if one.writes), *started], [one for one in sent if not one.writes])
 
 
-def _inputs(recorded: Recorded, plan: Plan, sides: Sides, flows: Flows) -> Mapping[str, Any]:
+def _inputs(recorded: Recorded, plan: ExecutionPlan, sides: Sides, flows: Flows) -> Mapping[str, Any]:
     """What the run was given; the branch may refuse it, or add defaults.
 
     A masked input need not be what its flow asks for: then nobody's refusal means anything.
@@ -171,14 +171,14 @@ def _variables(recorded: Recorded, name: str, sides: Sides, flows: Flows) -> Map
     return {**own, **kept}
 
 
-def _secrets(plan: Plan) -> set[str]:
+def _secrets(plan: ExecutionPlan) -> set[str]:
     """Each is `***`, which is what recordings have in the place of its value."""
-    steps = [*plan.steps.values(), *(step.each.body for step in plan.steps.values() if step.each)]
+    steps = [*plan.steps.values(), *(step.foreach.body for step in plan.steps.values() if step.foreach)]
     references = (one for step in steps for one in step.config.references)
     return {str(one.path[0]) for one in references if one.root == "secrets" and one.path}
 
 
-def _given(recorded: Recorded, plan: Plan) -> dict[str, Outcome]:
+def _given(recorded: Recorded, plan: ExecutionPlan) -> dict[str, Outcome]:
     """What people and other flows answered, and what step types came to that send nothing a transport could see."""
     sending = {one["step"] for one in recorded.exchanges}
     found = {step: _outcome(one) for step, one in recorded.given.items()}
@@ -192,10 +192,10 @@ def _given(recorded: Recorded, plan: Plan) -> dict[str, Outcome]:
     return found
 
 
-def _is_foreign(plan: Plan, name: str) -> bool:
+def _is_foreign(plan: ExecutionPlan, name: str) -> bool:
     item = item_of(name)
     step = plan.steps.get(item[0] if item else name)
-    kind = step.each.body.type if step and step.each and item else step.type if step else ""
+    kind = step.foreach.body.type if step and step.foreach and item else step.type if step else ""
     return bool(kind) and kind not in _BUILT_IN
 
 

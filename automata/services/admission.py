@@ -15,34 +15,34 @@ from typing import Any
 from uuid import UUID
 
 from automata.errors import Invalid
-from automata.flow.compile import Plan
-from automata.store import slots
+from automata.flow.plan import ExecutionPlan
+from automata.store import concurrency_slots
 from automata.store.database import Connection
-from automata.store.queue import Loaded
+from automata.store.queue import RunSnapshot
 
 RECHECK_SEC = 60
 RECHECK = timedelta(seconds=RECHECK_SEC)
-A_MOMENT = timedelta(milliseconds=50)
+RETRY_SOON = timedelta(milliseconds=50)
 
 
 @dataclass(frozen=True, slots=True)
-class Applicant:
+class Candidate:
     """A run that has not begun, and the slot that it needs a place of."""
 
-    run: Loaded
-    plan: Plan
+    run: RunSnapshot
+    plan: ExecutionPlan
     slot: str
 
 
 @dataclass(frozen=True, slots=True)
-class Verdicts:
+class Admissions:
     early: frozenset[UUID]
     waiting: dict[UUID, str]
     skipped: frozenset[UUID]
     to_cancel: tuple[UUID, ...]
 
 
-def slot_of(plan: Plan, flow_id: UUID, context: Mapping[str, Any]) -> str | None:
+def slot_of(plan: ExecutionPlan, flow_id: UUID, context: Mapping[str, Any]) -> str | None:
     """The slot of a run, None when its flow has no `concurrency`. Raises Invalid when its key cannot be computed."""
     if plan.concurrency is None:
         return None
@@ -53,44 +53,46 @@ def slot_of(plan: Plan, flow_id: UUID, context: Mapping[str, Any]) -> str | None
     return f"{flow_id}:{text}"
 
 
-async def admit(conn: Connection, applicants: Sequence[Applicant]) -> Verdicts:
+async def admit(conn: Connection, candidates: Sequence[Candidate]) -> Admissions:
     """Give places to those who may begin now, the oldest first, and say what becomes of the rest.
 
     `early` came before an older run that another orchestrator has in hand: they ask again in a moment, undecided.
     """
-    early = await slots.overtaking(conn, {one.run.id: one.run.flow_id for one in applicants})
-    groups: defaultdict[str, list[Applicant]] = defaultdict(list)
-    for one in applicants:
-        if one.run.id not in early:
-            groups[one.slot].append(one)
-    await slots.lock(conn, list(groups))
+    early = await concurrency_slots.runs_overtaking(
+        conn, {candidate.run.id: candidate.run.flow_id for candidate in candidates}
+    )
+    groups: defaultdict[str, list[Candidate]] = defaultdict(list)
+    for candidate in candidates:
+        if candidate.run.id not in early:
+            groups[candidate.slot].append(candidate)
+    await concurrency_slots.lock_slots(conn, list(groups))
     admitted: dict[UUID, str] = {}
     waiting: dict[UUID, str] = {}
     skipped: set[UUID] = set()
     to_cancel: set[UUID] = set()
     for slot, group in groups.items():
-        group.sort(key=lambda one: one.run.id)
-        there = await slots.crowd(conn, slot, group[0].run.id)
-        taken = len(there.holders) + there.waiting
-        for one in group:
-            limits = one.plan.concurrency
+        group.sort(key=lambda candidate: candidate.run.id)
+        usage = await concurrency_slots.slot_usage(conn, slot, group[0].run.id)
+        taken = len(usage.holders) + usage.waiting
+        for candidate in group:
+            limits = candidate.plan.concurrency
             assert limits is not None  # it has a slot
-            if one.run.id in there.holders or taken < limits.limit:
-                admitted[one.run.id] = slot
+            if candidate.run.id in usage.holders or taken < limits.limit:
+                admitted[candidate.run.id] = slot
                 taken += 1
             elif limits.policy == "skip":
-                skipped.add(one.run.id)
+                skipped.add(candidate.run.id)
             else:
-                waiting[one.run.id] = slot
+                waiting[candidate.run.id] = slot
                 if limits.policy == "cancel_running":
-                    to_cancel |= {*there.holders}
+                    to_cancel |= {*usage.holders}
     if admitted:
-        await slots.hold(conn, admitted)
-    return Verdicts(frozenset(early), waiting, frozenset(skipped), tuple(to_cancel))
+        await concurrency_slots.take_slots(conn, admitted)
+    return Admissions(frozenset(early), waiting, frozenset(skipped), tuple(to_cancel))
 
 
-async def let_next(conn: Connection, freed: Sequence[str]) -> int:
+async def wake_next(conn: Connection, freed: Sequence[str]) -> int:
     """After runs with these slots have ended: wake as many as may follow. A transaction of its own."""
     counts = Counter(freed)
-    await slots.lock(conn, list(counts))
-    return sum([await slots.wake_next(conn, slot, counts[slot]) for slot in sorted(counts)])
+    await concurrency_slots.lock_slots(conn, list(counts))
+    return sum([await concurrency_slots.wake_next_runs(conn, slot, counts[slot]) for slot in sorted(counts)])

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from automata.errors import AutomataError
-from automata.store.leadership import Seat
+from automata.store.leadership import LeaderLock
 from automata.telemetry import LEADING
 
 log = logging.getLogger(__name__)
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 ASK_SEC = 2.0
 PING_SEC = 3.0
 
-Office = Callable[[int, asyncio.Event], Awaitable[None]]
+OnElected = Callable[[int, asyncio.Event], Awaitable[None]]
 
 
 class LostTerm(Exception):
@@ -33,17 +33,17 @@ class LostTerm(Exception):
 class Leader:
     """`run` until stop; `office` is awaited with the term's number and an event that says when to leave."""
 
-    def __init__(self, database_url: str, role: str, office: Office) -> None:
+    def __init__(self, database_url: str, role: str, on_elected: OnElected) -> None:
         self.epoch: int | None = None
         self._url = database_url
         self._role = role
-        self._office = office
+        self._on_elected = on_elected
         self._holder = f"{socket.gethostname()}:{os.getpid()}"
 
     async def run(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
             try:
-                await self._one_session(stop)
+                await self._hold_session(stop)
             except (AutomataError, TimeoutError, LostTerm) as error:
                 log.warning("%s: not leading: %s", self._role, error or type(error).__name__)
             finally:
@@ -52,39 +52,39 @@ class Leader:
             with suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), ASK_SEC)
 
-    async def _one_session(self, stop: asyncio.Event) -> None:
-        seat = await Seat.open(self._url, self._role)
+    async def _hold_session(self, stop: asyncio.Event) -> None:
+        lock = await LeaderLock.open(self._url, self._role)
         try:
             while not stop.is_set():
-                if (epoch := await seat.take(self._holder)) is not None:
+                if (epoch := await lock.take(self._holder)) is not None:
                     self.epoch = epoch
                     LEADING.labels(self._role).set(1)
                     log.info("%s: leading, term %d", self._role, epoch)
-                    await self._lead(seat, epoch, stop)
+                    await self._lead(lock, epoch, stop)
                     return
                 with suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), ASK_SEC)
         finally:
-            await seat.close()
+            await lock.close()
 
-    async def _lead(self, seat: Seat, epoch: int, stop: asyncio.Event) -> None:
+    async def _lead(self, lock: LeaderLock, epoch: int, stop: asyncio.Event) -> None:
         """Whichever ends first ends the other: a lost seat, a lost term, or the stop."""
-        office = asyncio.create_task(self._office_of(epoch, stop))
-        warm = asyncio.create_task(_keep_warm(seat))
+        on_elected = asyncio.create_task(self._work(epoch, stop))
+        keep_alive = asyncio.create_task(_keep_alive(lock))
         try:
-            done, _ = await asyncio.wait({office, warm}, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait({on_elected, keep_alive}, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
         finally:
-            for task in (office, warm):
+            for task in (on_elected, keep_alive):
                 task.cancel()
-            await asyncio.gather(office, warm, return_exceptions=True)
+            await asyncio.gather(on_elected, keep_alive, return_exceptions=True)
 
-    async def _office_of(self, epoch: int, stop: asyncio.Event) -> None:
-        await self._office(epoch, stop)
+    async def _work(self, epoch: int, stop: asyncio.Event) -> None:
+        await self._on_elected(epoch, stop)
 
 
-async def _keep_warm(seat: Seat) -> None:
+async def _keep_alive(lock: LeaderLock) -> None:
     while True:
         await asyncio.sleep(PING_SEC)
-        await seat.ping()
+        await lock.ping()

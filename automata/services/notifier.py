@@ -19,18 +19,18 @@ from automata.flow.timefilters import iso
 from automata.settings import Settings
 from automata.steps.contract import Transport, TransportError
 from automata.steps.masking import cut_message
-from automata.steps.notice import APPROVAL, body_of, request_of, rules_for, secret_of_url
+from automata.steps.notification_message import APPROVAL, body_of, request_of, rules_for, secret_of_url
 from automata.steps.secrets import Secrets
 from automata.store import notifications as store
 from automata.store.database import Database
-from automata.store.notifications import Claimed, Event, Message, Rule
+from automata.store.notifications import ClaimedNotification, NewNotification, NotificationEvent, NotificationRule
 from automata.telemetry import NOTIFICATIONS
 
 log = logging.getLogger(__name__)
 
-AT_ONCE = 20
+MAX_DELIVERIES_AT_ONCE = 20
 # Seconds after each failed attempt; as Standard Webhooks proposes. After the last one it is given up, and stays listed.
-PAUSES = (5, 60, 300, 1_800, 7_200, 18_000, 36_000, 36_000, 72_000)
+RETRY_PAUSES_SEC = (5, 60, 300, 1_800, 7_200, 18_000, 36_000, 36_000, 72_000)
 SECRET_SEC = 30.0
 GONE = 410  # the receiver says that it is closed for good
 FORGET_SEC = 3_600.0
@@ -47,7 +47,7 @@ class Notifier:
     async def run(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
             try:
-                busy = await self.turn()
+                busy = await self.run_once()
                 await self._forget()
             except AutomataError as error:
                 log.warning("notifications: %s", error)
@@ -56,7 +56,7 @@ class Notifier:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), self._pause)
 
-    async def turn(self) -> bool:
+    async def run_once(self) -> bool:
         """Make messages of events, and send what is due; whether there was anything."""
         async with self._db.transaction() as conn:
             events = await store.take_events(conn)
@@ -64,15 +64,15 @@ class Notifier:
                 rules = await store.list_rules(conn)
                 await store.enqueue(conn, [message for event in events for message in self._messages(event, rules)])
         async with self._db.connection() as conn:
-            claimed = await store.claim(conn, AT_ONCE)
+            claimed = await store.claim(conn, MAX_DELIVERIES_AT_ONCE)
         await asyncio.gather(*map(self._deliver, claimed))
         return bool(events or claimed)
 
-    def _messages(self, event: Event, rules: list[Rule]) -> list[Message]:
+    def _messages(self, event: NotificationEvent, rules: list[NotificationRule]) -> list[NewNotification]:
         facts = event.facts
         if not facts or (event.kind == APPROVAL and not facts.get("waits")):
             return []
-        told = rules_for(
+        matching = rules_for(
             [(rule.source_id, rule.spec) for rule in rules],
             event.kind,
             facts.get("source_id"),
@@ -80,7 +80,7 @@ class Notifier:
             facts.get("labels") or {},
         )
         return [
-            Message(
+            NewNotification(
                 event=f"{event.kind}:{event.id}",
                 source_id=source,
                 rule=spec["name"],
@@ -90,10 +90,10 @@ class Notifier:
                 secret=spec.get("secret"),
                 template=spec.get("template", "standard"),
             )
-            for source, spec in told
+            for source, spec in matching
         ]
 
-    def _payload(self, event: Event) -> dict[str, Any]:
+    def _payload(self, event: NotificationEvent) -> dict[str, Any]:
         facts = event.facts
         hidden = [facts["inputs"].get(name) for name in facts.get("secrets") or ()]
         mask = self._secrets.mask_with([str(value) for value in hidden if value is not None])
@@ -117,31 +117,31 @@ class Notifier:
             "data": {name: value for name, value in data.items() if value not in (None, {}, "")},
         }
 
-    async def _deliver(self, one: Claimed) -> None:
-        status, error, final = await self._send(one)
-        over = final or one.attempts > len(PAUSES)
-        retry = None if over else PAUSES[one.attempts - 1] * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
+    async def _deliver(self, message: ClaimedNotification) -> None:
+        status, error, final = await self._send(message)
+        over = final or message.attempts > len(RETRY_PAUSES_SEC)
+        retry = None if over else RETRY_PAUSES_SEC[message.attempts - 1] * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
         if error is not None:
             error = cut_message(error, self._secrets.mask)
-            log.warning("notification %s of %s: %s", one.id, one.rule, error)
+            log.warning("notification %s of %s: %s", message.id, message.rule, error)
         NOTIFICATIONS.labels("delivered" if error is None else "failed" if retry is None else "retried").inc()
         try:
             async with self._db.connection() as conn:
-                await store.report(conn, one, status=status, error=error, retry_sec=retry)
+                await store.record_sending(conn, message, status=status, error=error, retry_sec=retry)
         except AutomataError as trouble:
-            log.warning("notification %s is sent again, its end could not be written: %s", one.id, trouble)
+            log.warning("notification %s is sent again, its end could not be written: %s", message.id, trouble)
 
-    async def _send(self, one: Claimed) -> tuple[int | None, str | None, bool]:
+    async def _send(self, message: ClaimedNotification) -> tuple[int | None, str | None, bool]:
         """(status, error, whether trying again is pointless)."""
         try:
             async with asyncio.timeout(SECRET_SEC):
-                named = [name for name in (one.secret, secret_of_url(one.url)) if name]
+                named = [name for name in (message.secret, secret_of_url(message.url)) if name]
                 known = await self._secrets.read(named)
             if missing := [name for name in named if name not in known]:
                 return None, f"the worker has no secret {missing[0]}", False
-            url = known[name] if (name := secret_of_url(one.url)) else one.url
-            body = body_of(one.template, one.payload)
-            key = known[one.secret] if one.secret else None
+            url = known[name] if (name := secret_of_url(message.url)) else message.url
+            body = body_of(message.template, message.payload)
+            key = known[message.secret] if message.secret else None
             answer = await self._transport.send(request_of(url.strip(), body, f"msg_{one.id}", int(time.time()), key))
         except TransportError as error:
             return None, error.message, False
@@ -157,5 +157,5 @@ class Notifier:
         if time.monotonic() < self._forget_at:
             return
         async with self._db.connection() as conn:
-            more = await store.forget_old(conn) == store.FORGET_AT_ONCE
+            more = await store.delete_old(conn) == store.FORGET_AT_ONCE
         self._forget_at = time.monotonic() + (1.0 if more else FORGET_SEC)

@@ -3,7 +3,7 @@
 Failure argument. One batch is one transaction. If it dies, nothing of it happened and the wake-ups are still there;
 if its reply is lost after COMMIT, the wake-ups are gone and so is the need. Results of a worker in this process are a
 batch too: accepted, advanced and handed over in one transaction, under the same lock of the run. What is kept between
-batches are compiled versions, and the picture of a run beside its only piece of work (services/handover.py). A run
+batches are compiled versions, and the picture of a run beside its only piece of work (services/direct_dispatch.py). A run
 whose advance raises does not hold the others up: its wake-ups go back for later, and after `MAX_LOSSES` times the run
 fails with the reason, where a person can see it.
 """
@@ -25,18 +25,21 @@ from automata.engine.advance import Decision, InstantRule, StepState, advance
 from automata.engine.fairness import Shares
 from automata.engine.states import RunStatus, TaskStatus
 from automata.errors import AutomataError, Invalid
-from automata.services.admission import A_MOMENT, RECHECK, Applicant, admit, let_next, slot_of
-from automata.services.children import arrivals, resolve
-from automata.services.handover import Handover, Hands
-from automata.services.plans import Plans
-from automata.services.spans import child_of, run_ended
-from automata.services.turns import Outcome, Turn, take_known, turn_of
+from automata.services.admission import RECHECK, RETRY_SOON, Candidate, admit, slot_of, wake_next
+from automata.services.child_runs import load_arrivals, resolve_children
+from automata.services.direct_dispatch import DirectDispatch, LocalWorker
+from automata.services.plan_cache import PlanCache
+from automata.services.run_advance import BatchWrites, RunAdvance, build_run_advance, take_snapshot
+from automata.services.spans import send_run_span, with_parent_trace
 from automata.settings import Settings
-from automata.store import queue, slots, tasks
-from automata.store.codec import loads
+from automata.store import concurrency_slots, queue, tasks
 from automata.store.database import Connection, Database
-from automata.store.queue import Loaded, WakeUp
-from automata.store.tasks import Result
+from automata.store.json_codec import loads
+from automata.store.new_runs import create_runs
+from automata.store.queue import EnqueueRow, RunSnapshot, WakeUp
+from automata.store.sentinels import ADVANCE, CREATED
+from automata.store.tasks import TaskResult
+from automata.store.waiting import SlotWait, encode
 from automata.telemetry import RUNS_ENDED
 from automata.tracing import Tracing
 
@@ -53,7 +56,7 @@ BUSY_PAUSE_SEC = 0.005  # another orchestrator holds a run for about one batch
 class _Done:
     """What a batch did: runs that ended (how, which error), lanes with work, runs to look at, slots with more room."""
 
-    ended: list[tuple[Turn, str, Any]]
+    ended: list[tuple[RunAdvance, str, Any]]
     lanes: set[str]
     touched: list[UUID]
     freed: list[str]
@@ -64,11 +67,11 @@ class Orchestrator:
         self,
         db: Database,
         broker: Broker,
-        plans: Plans,
+        plans: PlanCache,
         rules: Mapping[str, InstantRule],
         settings: Settings,
         tracing: Tracing | None = None,
-        hands: Hands | None = None,
+        local_worker: LocalWorker | None = None,
     ) -> None:
         """`hands` is the worker of this very process, which gets what is decided without a claim of its own."""
         self._db = db
@@ -77,129 +80,139 @@ class Orchestrator:
         self._rules = rules
         self._settings = settings
         self._tracing = tracing
-        self._hands = hands
+        self._local_worker = local_worker
         self._shares = Shares()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set; an unreachable database is waited for."""
-        with self._broker.listen(RUNS_PENDING, TASKS_COMPLETED) as bell:
+        with self._broker.listen(RUNS_PENDING, TASKS_COMPLETED) as listener:
             while not stop.is_set():
                 try:
                     found, pause = await self._look()
-                    bell.done(found)
+                    listener.done(found)
                 except AutomataError as error:
                     log.warning("orchestrator: %s", error)
                     pause = 1.0
                 if pause and not stop.is_set():
-                    await bell.wait(pause)
+                    await listener.wait(pause)
 
-    async def turn(self) -> float:
+    async def run_once(self) -> float:
         """Advance one batch; returns the seconds that may pass before the next one is worth taking."""
         return (await self._look())[1]
 
     async def _look(self) -> tuple[bool, float]:
         """Advance one batch; whether there was any, and the seconds until the next one is worth taking."""
-        if self._hands:
-            await self._hands.caught_up(FINISH_FIRST_SEC)
-        with Handover(self._hands) as handover:
+        if self._local_worker:
+            await self._local_worker.wait_for_backlog(FINISH_FIRST_SEC)
+        with DirectDispatch(self._local_worker) as dispatch:
             async with self._db.transaction() as conn:
-                wakeups, busy = await queue.take(conn, self._settings.batch)
+                wakeups, busy = await queue.take_wakeups(conn, self._settings.batch)
                 if wakeups:
-                    done = await self._advance_batch(conn, wakeups, handover)
+                    done = await self._advance_batch(conn, wakeups, dispatch)
         if not wakeups:
             return False, BUSY_PAUSE_SEC if busy else max(BUSY_PAUSE_SEC, await self._until_due())
         await self._follow(done)
         # A batch that had room took all there was: when the next is due costs less to ask than another batch.
         return True, 0 if busy or len(wakeups) == self._settings.batch else await self._until_due()
 
-    async def finish(self, results: Sequence[Result], also: Also) -> set[tuple[UUID, str]]:
+    async def finish(self, results: Sequence[TaskResult], also: Also) -> set[tuple[UUID, str]]:
         """Accept results and advance their runs, all in one transaction; `also` writes what else belongs to it.
 
         Returns the accepted ones. Another orchestrator may have one of the runs in hand: it finds the wake-up.
         """
-        with Handover(self._hands) as handover:
+        with DirectDispatch(self._local_worker) as dispatch:
             async with self._db.transaction() as conn:
-                here = await tasks.finish(conn, results)
+                here = await tasks.complete_under_lock(conn, results)
                 rest = [one for one in results if one.fence not in here]
                 there = await tasks.complete(conn, rest) if rest else set()
                 await also(conn)
                 # A late result is as good a text as an accepted one: only what was accepted may be read by others.
                 taken = [one for one in results if one.fence in here]
                 wakeups = [WakeUp(one.run_id, one.step, None, 0) for one in taken]
-                known = {run.id: run for one in taken if (run := take_known(one, here[one.fence]))}
+                known = {run.id: run for one in taken if (run := take_snapshot(one, here[one.fence]))}
                 outputs = {(one.run_id, one.step): one.outputs for one in taken if one.status == TaskStatus.SUCCEEDED}
-                done = await self._advance_batch(conn, wakeups, handover, outputs, known)
+                done = await self._advance_batch(conn, wakeups, dispatch, outputs, known)
         await self._follow(done)
         if there:
-            self._broker.ring(TASKS_COMPLETED)
+            self._broker.notify(TASKS_COMPLETED)
         return {(one.run_id, one.step) for one in taken} | there
 
     async def _follow(self, done: _Done) -> None:
         """After the commit: tell whoever has something to do now."""
         if done.freed:
             async with self._db.transaction() as conn:
-                await let_next(conn, done.freed)
+                await wake_next(conn, done.freed)
         for lane in done.lanes:
-            self._broker.ring(tasks_ready(lane))
+            self._broker.notify(tasks_ready(lane))
         if done.touched or done.freed:
-            self._broker.ring(RUNS_PENDING, [str(id) for id in done.touched])
+            self._broker.notify(RUNS_PENDING, [str(id) for id in done.touched])
         if done.ended:
-            self._broker.ring(RUNS_FINISHED, [str(turn.loaded.id) for turn, _, _ in done.ended])
+            self._broker.notify(RUNS_FINISHED, [str(run_advance.snapshot.id) for run_advance, _, _ in done.ended])
             self._tell(done.ended)
 
-    def _tell(self, ended: Sequence[tuple[Turn, str, Any]]) -> None:
-        for turn, status, error in ended:
+    def _tell(self, ended: Sequence[tuple[RunAdvance, str, Any]]) -> None:
+        for run_advance, status, error in ended:
             RUNS_ENDED.labels(status).inc()
             if self._tracing:
-                run = turn.loaded
-                run_ended(self._tracing, run, turn.compiled, status, run.resumed_at or run.created_at, error)
+                run = run_advance.snapshot
+                send_run_span(self._tracing, run, run_advance.compiled, status, run.resumed_at or run.created_at, error)
 
     async def _until_due(self) -> float:
         async with self._db.connection() as conn:
-            due = await queue.next_due(conn, queue.ADVANCE)
+            due = await queue.seconds_to_next_due(conn, ADVANCE)
         return self._settings.poll_sec if due is None else min(due, self._settings.poll_sec)
 
     async def _advance_batch(
         self,
         conn: AsyncConnection[Any],
         wakeups: Sequence[WakeUp],
-        handover: Handover,
+        dispatch: DirectDispatch,
         outputs: Mapping[tuple[UUID, str], str | None] | None = None,
-        known: Mapping[UUID, Loaded] | None = None,
+        known: Mapping[UUID, RunSnapshot] | None = None,
     ) -> _Done:
         by_run: defaultdict[UUID, list[WakeUp]] = defaultdict(list)
         for item in wakeups:
             by_run[item.run_id].append(item)
-        turns = await self._load(conn, by_run, known or {})
-        retried = [turn.loaded.id for turn in turns if turn.loaded.attempt > 1]
-        changes = Outcome(retried=retried, hand_to=handover.to, fresh=outputs or {}, shares=self._shares)
-        if limited := [turn for turn in turns if turn.compiled.plan and turn.compiled.plan.concurrency]:
+        run_advances = await self._load(conn, by_run, known or {})
+        retried = [run_advance.snapshot.id for run_advance in run_advances if run_advance.snapshot.attempt > 1]
+        changes = BatchWrites(retried=retried, hand_to=dispatch.to, fresh=outputs or {}, shares=self._shares)
+        if limited := [
+            run_advance
+            for run_advance in run_advances
+            if run_advance.compiled.plan and run_advance.compiled.plan.concurrency
+        ]:
             await self._admit(conn, limited, changes)
-        asking = [turn for turn in turns if not turn.decided and self._decide(turn, changes, handover)]
+        asking = [
+            run_advance
+            for run_advance in run_advances
+            if not run_advance.decided and self._decide(run_advance, changes, dispatch)
+        ]
         while asking:
             await self._fetch(conn, asking, changes)
-            asking = [turn for turn in asking if self._decide(turn, changes, handover)]
-        touched = await self._reach_others(conn, turns, changes)
-        await self._write(conn, changes, handover)
+            asking = [run_advance for run_advance in asking if self._decide(run_advance, changes, dispatch)]
+        touched = await self._reach_others(conn, run_advances, changes)
+        await self._write(conn, changes, dispatch)
         if changes.freed:
-            await slots.give_up(conn, list(changes.freed))
-        if crashed := [item for turn in turns if turn.decision is _CRASHED for item in turn.wakeups]:
+            await concurrency_slots.free_slots(conn, list(changes.freed))
+        if crashed := [
+            item for run_advance in run_advances if run_advance.decision is _CRASHED for item in run_advance.wakeups
+        ]:
             await queue.postpone(conn, crashed)
-        lanes = {row[2] for row in changes.enqueue} - {queue.ADVANCE}
+        lanes = {row.lane for row in changes.enqueue} - {ADVANCE}
         return _Done(changes.ended, lanes, touched, list(changes.freed.values()))
 
-    async def _write(self, conn: AsyncConnection[Any], changes: Outcome, handover: Handover) -> None:
+    async def _write(self, conn: AsyncConnection[Any], changes: BatchWrites, dispatch: DirectDispatch) -> None:
         unread = changes.unread()
         found = await self._outputs(conn, unread, changes) if unread else {}
-        complete = await queue.apply(conn, changes)
+        complete = await queue.apply_writes(conn, changes)
         claims = changes.claims(found)
         if not complete:  # a row was there already: what is known of such a run is in doubt
-            ours = await tasks.still_held(conn, [(row[0], row[1], row[5]) for row in changes.hand])
+            ours = await tasks.still_held(conn, [(row.run_id, row.step, row.fence) for row in changes.hand])
             claims = [(replace(claim, known=None), compiled) for claim, compiled in claims if claim.fence in ours]
-        handover.claims = claims
+        dispatch.claims = claims
 
     async def _outputs(
-        self, conn: AsyncConnection[Any], wanted: Sequence[tuple[UUID, str]], changes: Outcome
+        self, conn: AsyncConnection[Any], wanted: Sequence[tuple[UUID, str]], changes: BatchWrites
     ) -> dict[tuple[UUID, str], tuple[str, Any]]:
         """(status, outputs) of steps; what the worker handed in a moment ago is not asked for."""
         fresh = changes.fresh
@@ -212,110 +225,134 @@ class Orchestrator:
             found |= await queue.load_outputs(conn, unknown)
         return found
 
-    async def _admit(self, conn: AsyncConnection[Any], turns: Sequence[Turn], changes: Outcome) -> None:
+    async def _admit(
+        self, conn: AsyncConnection[Any], run_advances: Sequence[RunAdvance], changes: BatchWrites
+    ) -> None:
         """Which of these runs may begin under their flows' `concurrency`; the others' turns are over."""
-        for turn in turns:
-            self._find_slot(turn, changes)
-        fresh = [turn for turn in turns if turn.slot and turn.is_new]
+        for run_advance in run_advances:
+            self._find_slot(run_advance, changes)
+        fresh = [run_advance for run_advance in run_advances if run_advance.slot and run_advance.is_new]
         if not fresh:
             return
-        verdicts = await admit(conn, [Applicant(turn.loaded, turn.plan, turn.slot or "") for turn in fresh])
-        for turn in fresh:
-            run = turn.loaded
-            if run.id in verdicts.early:
-                changes.enqueue.append((run.id, queue.CREATED, queue.ADVANCE, run.now + A_MOMENT, run.version_id, ""))
-                turn.decided = True
-            elif slot := verdicts.waiting.get(run.id):
-                reads = queue.SEPARATOR.join((slots.SLOT, slot))
+        admissions = await admit(
+            conn, [Candidate(run_advance.snapshot, run_advance.plan, run_advance.slot or "") for run_advance in fresh]
+        )
+        for run_advance in fresh:
+            run = run_advance.snapshot
+            if run.id in admissions.early:
+                changes.enqueue.append(EnqueueRow(run.id, CREATED, ADVANCE, run.now + RETRY_SOON, run.version_id))
+                run_advance.decided = True
+            elif slot := admissions.waiting.get(run.id):
+                reads = encode(SlotWait(slot))
                 again = run.now + RECHECK
-                changes.enqueue.append((run.id, queue.CREATED, queue.ADVANCE, again, run.version_id, reads))
-                turn.decided = True
-            elif run.id in verdicts.skipped:
+                changes.enqueue.append(EnqueueRow(run.id, CREATED, ADVANCE, again, run.version_id, reads))
+                run_advance.decided = True
+            elif run.id in admissions.skipped:
                 reason = {"code": "concurrency_skipped", "message": "As many runs as its flow allows were under way."}
-                changes.end(turn, RunStatus.CANCELLED, None, reason)
-                turn.decided = True
-        changes.orphans += verdicts.to_cancel
+                changes.end(run_advance, RunStatus.CANCELLED, None, reason)
+                run_advance.decided = True
+        changes.orphans += admissions.to_cancel
 
-    def _find_slot(self, turn: Turn, changes: Outcome) -> None:
-        context = {"inputs": turn.view.inputs, "vars": turn.view.vars}
+    def _find_slot(self, run_advance: RunAdvance, changes: BatchWrites) -> None:
+        context = {"inputs": run_advance.view.inputs, "vars": run_advance.view.vars}
         try:
-            turn.slot = slot_of(turn.plan, turn.loaded.flow_id, context)
+            run_advance.slot = slot_of(run_advance.plan, run_advance.snapshot.flow_id, context)
         except Invalid as error:
-            if turn.is_new:
+            if run_advance.is_new:
                 reason = {"code": "template_error", "message": f"concurrency: {error}"}
-                changes.end(turn, RunStatus.FAILED, None, reason)
-                turn.decided = True
+                changes.end(run_advance, RunStatus.FAILED, None, reason)
+                run_advance.decided = True
 
     async def _load(
-        self, conn: AsyncConnection[Any], by_run: Mapping[UUID, list[WakeUp]], known: Mapping[UUID, Loaded]
-    ) -> list[Turn]:
+        self, conn: AsyncConnection[Any], by_run: Mapping[UUID, list[WakeUp]], known: Mapping[UUID, RunSnapshot]
+    ) -> list[RunAdvance]:
         loaded = list(known.values())
         if unknown := [id for id in by_run if id not in known]:
-            loaded += await queue.load(conn, unknown)
+            loaded += await queue.load_snapshots(conn, unknown)
         plans = await self._plans.get(run.version_id for run in loaded)
-        waited = [item for run in loaded for item in by_run[run.id] if item.reads]
-        arrived = await arrivals(conn, waited) if waited else {}
-        return [turn_of(run, plans[run.version_id], by_run[run.id], arrived) for run in loaded]
+        waited = [item for run in loaded for item in by_run[run.id] if item.wait]
+        arrived = await load_arrivals(conn, waited) if waited else {}
+        return [build_run_advance(run, plans[run.version_id], by_run[run.id], arrived) for run in loaded]
 
-    async def _reach_others(self, conn: AsyncConnection[Any], turns: Sequence[Turn], changes: Outcome) -> list[UUID]:
+    async def _reach_others(
+        self, conn: AsyncConnection[Any], run_advances: Sequence[RunAdvance], changes: BatchWrites
+    ) -> list[UUID]:
         """Write the children that steps start, cancel those that nobody waits for; in the parents' transaction."""
-        for turn in turns:
-            changes.orphans += turn.orphans()
+        for run_advance in run_advances:
+            changes.orphans += run_advance.orphans()
         if self._tracing:
-            runs = {turn.loaded.id: turn.loaded for turn in turns}
-            changes.children = [child_of(self._tracing, child, runs) for child in changes.children]
+            runs = {run_advance.snapshot.id: run_advance.snapshot for run_advance in run_advances}
+            changes.children = [with_parent_trace(self._tracing, child, runs) for child in changes.children]
         if changes.children:
-            await queue.create_runs(conn, changes.children)
+            await create_runs(conn, changes.children)
         if changes.orphans:
             await queue.request_cancel(conn, changes.orphans)
         return [run.id for run in changes.children] + changes.orphans + [run for run, _ in changes.wake]
 
-    def _decide(self, turn: Turn, changes: Outcome, handover: Handover) -> bool:
+    def _decide(self, run_advance: RunAdvance, changes: BatchWrites, dispatch: DirectDispatch) -> bool:
         """Ask the engine; True when it must be asked again with more."""
-        if turn.compiled.plan is None:
-            error = {"code": "bad_version", "message": str(turn.compiled.error)}
-            changes.end(turn, RunStatus.FAILED, None, error)
+        if run_advance.compiled.plan is None:
+            error = {"code": "bad_version", "message": str(run_advance.compiled.error)}
+            changes.end(run_advance, RunStatus.FAILED, None, error)
             return False
         try:
             decision = advance(
-                turn.compiled.plan, turn.view, turn.states, turn.fired, turn.loaded.now, self._rules, turn.errors()
+                run_advance.compiled.plan,
+                run_advance.view,
+                run_advance.states,
+                run_advance.fired,
+                run_advance.snapshot.now,
+                self._rules,
+                run_advance.errors(),
             )
         except Exception as error:
-            log.exception("advance of run %s raised", turn.loaded.id)
-            turn.decision = self._give_up(turn, error, changes)
+            log.exception("advance of run %s raised", run_advance.snapshot.id)
+            run_advance.decision = self._give_up(run_advance, error, changes)
             return False
-        turn.decision = decision
+        run_advance.decision = decision
         if decision.needs or decision.asks or decision.drop:
             return True
-        changes.collect(turn, handover)
+        changes.collect(run_advance, dispatch)
         return False
 
-    def _give_up(self, turn: Turn, error: Exception, changes: Outcome) -> Decision:
-        if max(item.losses for item in turn.wakeups) < MAX_LOSSES:
+    def _give_up(self, run_advance: RunAdvance, error: Exception, changes: BatchWrites) -> Decision:
+        if max(item.losses for item in run_advance.wakeups) < MAX_LOSSES:
             return _CRASHED
         reason = {"code": "engine_error", "message": f"{type(error).__name__}: {error}"}
-        changes.end(turn, RunStatus.FAILED, None, reason)
+        changes.end(run_advance, RunStatus.FAILED, None, reason)
         return Decision()
 
-    async def _fetch(self, conn: AsyncConnection[Any], turns: Sequence[Turn], changes: Outcome) -> None:
+    async def _fetch(
+        self, conn: AsyncConnection[Any], run_advances: Sequence[RunAdvance], changes: BatchWrites
+    ) -> None:
         """Get what the engine asked for: outputs, and the truth about work that it wants back."""
-        if drops := [(turn.loaded.id, step, turn.view.cancelled) for turn in turns for step in turn.decision.drop]:
-            changes.orphans += await queue.drop(conn, drops)
-        if asks := [(turn.loaded, ask) for turn in turns for ask in turn.decision.asks]:
-            answers = await resolve(conn, self._plans, asks)
-            for turn in turns:
-                turn.answers |= {ask.step: answers[turn.loaded.id, ask.step] for ask in turn.decision.asks}
-        wanted = [(turn.loaded.id, step) for turn in turns for step in {*turn.decision.needs, *turn.decision.drop}]
+        if drops := [
+            (run_advance.snapshot.id, step, run_advance.view.cancelled)
+            for run_advance in run_advances
+            for step in run_advance.decision.drop
+        ]:
+            changes.orphans += await queue.drop_tasks(conn, drops)
+        if asks := [(run_advance.snapshot, ask) for run_advance in run_advances for ask in run_advance.decision.asks]:
+            answers = await resolve_children(conn, self._plans, asks)
+            for run_advance in run_advances:
+                run_advance.answers |= {
+                    ask.step: answers[run_advance.snapshot.id, ask.step] for ask in run_advance.decision.asks
+                }
+        wanted = [
+            (run_advance.snapshot.id, step)
+            for run_advance in run_advances
+            for step in {*run_advance.decision.needs, *run_advance.decision.drop}
+        ]
         found = await self._outputs(conn, wanted, changes)
-        for turn in turns:
-            for step in turn.decision.needs:
-                status, outputs = found[turn.loaded.id, step]
-                turn.states[step] = StepState(TaskStatus(status), None, outputs, turn.states[step].error)
-            for step in turn.decision.drop:
-                if gone := found.get((turn.loaded.id, step)):
-                    turn.states[step] = StepState(TaskStatus(gone[0]))
+        for run_advance in run_advances:
+            for step in run_advance.decision.needs:
+                status, outputs = found[run_advance.snapshot.id, step]
+                run_advance.states[step] = StepState(TaskStatus(status), None, outputs, run_advance.states[step].error)
+            for step in run_advance.decision.drop:
+                if gone := found.get((run_advance.snapshot.id, step)):
+                    run_advance.states[step] = StepState(TaskStatus(gone[0]))
                 else:  # a worker was faster: it runs, and the run waits for it
-                    turn.states[step] = StepState(TaskStatus.RUNNING, turn.states[step].since)
+                    run_advance.states[step] = StepState(TaskStatus.RUNNING, run_advance.states[step].since)
 
 
 _CRASHED = Decision()

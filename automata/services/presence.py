@@ -15,9 +15,9 @@ from contextlib import suppress
 from automata import __version__
 from automata.errors import AutomataError
 from automata.settings import Settings
-from automata.store import presence
+from automata.store import processes
 from automata.store.database import Database
-from automata.store.queue import new_id
+from automata.store.ids import new_id
 
 log = logging.getLogger(__name__)
 
@@ -42,10 +42,12 @@ class Presence:
                 await asyncio.wait_for(stop.wait(), BEAT_SEC)
         with suppress(AutomataError):
             async with self._db.connection() as conn:
-                await presence.leave(conn, self.id)
+                await processes.remove_process(conn, self.id)
 
     async def beat(self) -> None:
         """Raises Unavailable."""
         queues = self._settings.queues if "worker" in self._parts else ()
         async with self._db.connection() as conn:
-            await presence.beat(conn, self.id, self._name, self._parts, queues, self._settings.concurrency, __version__)
+            await processes.record_heartbeat(
+                conn, self.id, self._name, self._parts, queues, self._settings.concurrency, __version__
+            )

@@ -15,8 +15,8 @@ from uuid import UUID
 
 from automata.errors import AutomataError
 from automata.store.database import Database
-from automata.store.leadership import holds
-from automata.store.retention import FIRST, RUNS, Swept, sweep
+from automata.store.leadership import is_leader
+from automata.store.retention import BEFORE_ALL, MAX_RUNS, PrunedBatch, prune_batch
 from automata.telemetry import RETENTION_LAST, RETENTION_ROWS, RETENTION_RUNS
 
 log = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ SHARE = 4  # a batch is followed by a pause of so many times its length: a fifth
 class Retention:
     """Off when `days` is 0. `run` ends with `stop`, or when another leads."""
 
-    def __init__(self, db: Database, role: str, days: int, batch: int = RUNS) -> None:
+    def __init__(self, db: Database, role: str, days: int, batch: int = MAX_RUNS) -> None:
         self._db = db
         self._role = role
         self._days = days
@@ -43,12 +43,12 @@ class Retention:
 
     async def walk(self, epoch: int, stop: asyncio.Event) -> int | None:
         """From the oldest run to the youngest that may go: how many went. None when another leads."""
-        after: UUID | None = FIRST
+        after: UUID | None = BEFORE_ALL
         total = 0
         while after is not None and not stop.is_set():
             began = time.monotonic()
             try:
-                if (swept := await self.turn(epoch, after)) is None:
+                if (swept := await self.run_once(epoch, after)) is None:
                     return None
                 after, total = swept.after, total + swept.runs
             except AutomataError as error:
@@ -61,12 +61,12 @@ class Retention:
             RETENTION_LAST.set_to_current_time()
         return total
 
-    async def turn(self, epoch: int, after: UUID) -> Swept | None:
+    async def run_once(self, epoch: int, after: UUID) -> PrunedBatch | None:
         """One batch; None when another leads."""
         async with self._db.transaction() as conn:
-            if not await holds(conn, self._role, epoch):
+            if not await is_leader(conn, self._role, epoch):
                 return None
-            swept = await sweep(conn, self._days, after, self._batch)
+            swept = await prune_batch(conn, self._days, after, self._batch)
         RETENTION_RUNS.inc(swept.runs)
         RETENTION_ROWS.inc(swept.rows)
         return swept

@@ -25,23 +25,24 @@ from automata.engine.advance import RunView, task_context
 from automata.engine.retry import Failure, next_attempt_ms
 from automata.engine.states import TaskStatus
 from automata.errors import AutomataError, Unavailable
-from automata.flow.compile import Plan
-from automata.services import spans, tally
+from automata.flow.plan import ExecutionPlan
+from automata.services import spans, worker_metrics
 from automata.services.leases import Leases
-from automata.services.plans import Compiled, Plans
+from automata.services.plan_cache import CompiledVersion, PlanCache
 from automata.settings import Settings
+from automata.steps.attempt_log import AttemptLog, LoggedTransport
 from automata.steps.contract import Outcome, StepContext, StepType, Transport
 from automata.steps.egress import HttpTransport
 from automata.steps.execute import error_of, execute_step
 from automata.steps.recording import RecordingTransport
-from automata.steps.said import AttemptLog, LoggedTransport
 from automata.steps.secrets import Secrets
-from automata.store import recordings, tasklogs, tasks
+from automata.store import recordings, task_logs, tasks
 from automata.store.database import Connection, Database
-from automata.store.queue import next_due
-from automata.store.recordings import Kept
-from automata.store.tasklogs import TaskLog
-from automata.store.tasks import Claim, Result, Retry, new_fence
+from automata.store.ids import new_fence
+from automata.store.queue import seconds_to_next_due
+from automata.store.recordings import Recording
+from automata.store.task_logs import TaskLog
+from automata.store.tasks import Claim, TaskResult, TaskRetry
 from automata.telemetry import RESULTS_LATE, SLOTS, SLOTS_BUSY
 from automata.tracing import Tracing
 
@@ -53,10 +54,10 @@ OFFER_AGAIN_SEC = 0.5
 HAND_IN_LOOPS = 2  # one computes while the other waits for the disk
 QUICK_SEC = 0.02  # a call that others may wait for without anybody noticing
 PACE_SHARE = 0.05  # of the last call in the pace
-MOST_BATCHES = 4  # of outcomes that wait to be handed in
+MAX_BATCHES = 4  # of outcomes that wait to be handed in
 
 
-Finish = Callable[[Sequence[Result], Callable[[Connection], Awaitable[None]]], Awaitable[set[tuple[UUID, str]]]]
+Finish = Callable[[Sequence[TaskResult], Callable[[Connection], Awaitable[None]]], Awaitable[set[tuple[UUID, str]]]]
 
 
 class Worker:
@@ -64,7 +65,7 @@ class Worker:
         self,
         db: Database,
         broker: Broker,
-        plans: Plans,
+        plans: PlanCache,
         types: Mapping[str, StepType],
         transport: HttpTransport,
         settings: Settings,
@@ -84,13 +85,13 @@ class Worker:
         self._tracing = tracing
         self._leases = Leases(db, settings)
         self._held = self._leases.held
-        self._done: list[Result | Retry] = []
-        self._kept: dict[UUID, Kept] = {}  # by fence: what a recorded attempt goes into the database with
+        self._done: list[TaskResult | TaskRetry] = []
+        self._kept: dict[UUID, Recording] = {}  # by fence: what a recorded attempt goes into the database with
         self._logs: dict[UUID, TaskLog] = {}  # by fence: what an attempt said
         self._handing_in = asyncio.Event()
         self._flushing = asyncio.Semaphore(HAND_IN_LOOPS)
         self._freed = asyncio.Event()
-        # What an orchestrator of this process may hand over (services/handover.py).
+        # What an orchestrator of this process may hand over (services/direct_dispatch.py).
         self._finish: Finish | None = None
         self._reserved = 0
         self._slots = asyncio.Semaphore(settings.concurrency)
@@ -128,7 +129,7 @@ class Worker:
     def lease_sec(self) -> float:
         return self._settings.lease_sec
 
-    def reserve(self, lane: str) -> UUID | None:
+    def reserve_slot(self, lane: str) -> UUID | None:
         """A slot and the fence for it; None when there is no slot, or older work of the lane waits for one."""
         if not self._taking or lane in self._behind or lane not in self._lanes:
             return None
@@ -138,7 +139,7 @@ class Worker:
         self._reserved += 1
         return new_fence()
 
-    async def caught_up(self, most_sec: float) -> None:
+    async def wait_for_backlog(self, most_sec: float) -> None:
         """Returns when few outcomes wait to be handed in, or after so many seconds."""
         until = time.monotonic() + most_sec
         while (left := until - time.monotonic()) > 0 and len(self._done) + self._handing > self._settings.batch:
@@ -146,20 +147,20 @@ class Worker:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._freed.wait(), left)
 
-    def give_back(self, slots: int) -> None:
+    def release_slots(self, slots: int) -> None:
         self._reserved -= slots
         self._freed.set()
 
-    def begin(self, claims: Sequence[tuple[Claim, Compiled]], asked: float) -> None:
+    def start_claims(self, claims: Sequence[tuple[Claim, CompiledVersion]], asked: float) -> None:
         """Run what was claimed since `asked` (monotonic), each in a slot that was reserved for it.
 
         A worker whose loops are gone renews no leases: it starts nothing, and these run out.
         """
         if self._open:
-            tally.claimed([claim for claim, _ in claims])
+            worker_metrics.count_claims([claim for claim, _ in claims])
             for claim, compiled in claims:
                 self._start(claim, compiled, asked)
-        self.give_back(len(claims))
+        self.release_slots(len(claims))
 
     def _free(self) -> int:
         """Tasks that may be taken on. While the database takes no outcomes they pile up here only so far.
@@ -169,15 +170,15 @@ class Worker:
         ended = len(self._done) + self._handing
         ahead = self._settings.batch if self._pace_sec < QUICK_SEC else 0
         room = self._settings.concurrency + ahead - (len(self._held) - ended)
-        return min(room, MOST_BATCHES * self._settings.batch - ended) - self._reserved
+        return min(room, MAX_BATCHES * self._settings.batch - ended) - self._reserved
 
-    def _start(self, claim: Claim, compiled: Compiled, asked: float) -> None:
+    def _start(self, claim: Claim, compiled: CompiledVersion, asked: float) -> None:
         self._leases.hold(claim, asyncio.create_task(self._execute(claim, compiled)), asked)
 
     # -- claiming ------------------------------------------------------------------------------------------------
 
     async def _claim_loop(self, stop: asyncio.Event) -> None:
-        with self._broker.listen(*map(tasks_ready, self._lanes)) as bell:
+        with self._broker.listen(*map(tasks_ready, self._lanes)) as listener:
             while not stop.is_set():
                 free = self._free()
                 if free <= 0:
@@ -186,20 +187,20 @@ class Worker:
                     continue
                 try:
                     claimed = await self._claim(min(free, self._settings.batch))
-                    bell.done(found=claimed > 0)
+                    listener.done(found=claimed > 0)
                     pause = 0 if claimed else await self._until_due()
                 except AutomataError as error:
                     log.warning("worker: %s", error)
                     pause = 1.0
                 if pause and not stop.is_set():
-                    await bell.wait(pause)
+                    await listener.wait(pause)
 
     async def _claim(self, limit: int) -> int:
         asked = time.monotonic()
         async with self._db.connection() as conn:
             claims = await self._claim_from_lanes(conn, limit)
         if claims:
-            tally.claimed(claims)
+            worker_metrics.count_claims(claims)
             plans = await self._plans.get({claim.version_id for claim in claims})
             for claim in claims:
                 self._start(claim, plans[claim.version_id], asked)
@@ -219,13 +220,13 @@ class Worker:
 
     async def _until_due(self) -> float:
         async with self._db.connection() as conn:
-            moments = [due for lane in self._lanes if (due := await next_due(conn, lane)) is not None]
+            moments = [due for lane in self._lanes if (due := await seconds_to_next_due(conn, lane)) is not None]
         poll = self._settings.poll_sec
         return min(max(min(moments, default=poll), BUSY_PAUSE_SEC), poll)
 
     # -- executing -----------------------------------------------------------------------------------------------
 
-    async def _execute(self, claim: Claim, compiled: Compiled) -> None:
+    async def _execute(self, claim: Claim, compiled: CompiledVersion) -> None:
         said, began = AttemptLog(self._secrets.mask), time.monotonic()
         try:
             async with self._slots:
@@ -241,9 +242,9 @@ class Worker:
         if outcome.failure and policy:
             delay = next_attempt_ms(policy, claim.attempt - claim.earlier, outcome.failure, random.random)
         said.end(outcome.failure, delay)
-        tally.attempted(claim, compiled, outcome, delay, began)
+        worker_metrics.count_attempt(claim, compiled, outcome, delay, began)
         if self._tracing:
-            spans.attempted(self._tracing, claim, compiled, outcome, time.monotonic() - began)
+            spans.send_attempt_span(self._tracing, claim, compiled, outcome, time.monotonic() - began)
         if outcome.failure:
             _tell(claim, outcome.failure, delay)
         if said:
@@ -252,7 +253,7 @@ class Worker:
         self._handing_in.set()
         self._freed.set()
 
-    async def _outcome(self, claim: Claim, compiled: Compiled, said: AttemptLog) -> tuple[Outcome, Any]:
+    async def _outcome(self, claim: Claim, compiled: CompiledVersion, said: AttemptLog) -> tuple[Outcome, Any]:
         if compiled.plan is None:
             return Outcome(failure=Failure(str(compiled.error), "bad_version")), None
         step = compiled.plan.step(claim.step)
@@ -268,7 +269,7 @@ class Worker:
         if (egress := compiled.plan.egress) is not None:
             transport = self._transport.narrowed(egress.allow, egress.deny)
         if self._tracing:
-            transport = spans.TracedTransport(transport, spans.place_of(self._tracing, claim))
+            transport = spans.TracedTransport(transport, spans.attempt_span_of(self._tracing, claim))
         recorder = RecordingTransport(transport) if compiled.plan.recording else None
         call = StepContext(
             run_id=view.id,
@@ -290,11 +291,11 @@ class Worker:
             self._kept[claim.fence] = self._keep(claim, compiled.plan, recorder)
         return outcome, step.retry
 
-    def _keep(self, claim: Claim, plan: Plan, recorder: RecordingTransport) -> Kept:
+    def _keep(self, claim: Claim, plan: ExecutionPlan, recorder: RecordingTransport) -> Recording:
         inputs = {name: claim.run.inputs.get(name) for name, given in plan.inputs.items() if given.secret}
         mask = self._secrets.mask_with(value for value in inputs.values() if isinstance(value, str))
         fields = plan.recording.fields if plan.recording else ()
-        return Kept(claim.run.id, claim.step, claim.attempt, recorder.exchanges(mask, fields))
+        return Recording(claim.run.id, claim.step, claim.attempt, recorder.exchanges(mask, fields))
 
     # -- handing in ----------------------------------------------------------------------------------------------
 
@@ -323,7 +324,7 @@ class Worker:
                     self._done[:0] = batch
                     await asyncio.sleep(OFFER_AGAIN_SEC)
 
-    async def _hand_in(self, batch: list[Result | Retry]) -> None:
+    async def _hand_in(self, batch: list[TaskResult | TaskRetry]) -> None:
         try:
             await self._commit(batch)
         except Unavailable:
@@ -335,7 +336,7 @@ class Worker:
             self._held.pop(item.fence, None)
         self._freed.set()
 
-    async def _hand_in_apart(self, batch: list[Result | Retry], error: AutomataError) -> None:
+    async def _hand_in_apart(self, batch: list[TaskResult | TaskRetry], error: AutomataError) -> None:
         """The database refuses something in the batch for good: find it by halves, and fail that step alone."""
         if len(batch) > 1:
             await self._hand_in(batch[: len(batch) // 2])
@@ -345,13 +346,13 @@ class Worker:
         self._kept.pop(item.fence, None)
         self._logs.pop(item.fence, None)
         reason = {"code": "not_storable", "message": f"the database refused the outcome: {error.message}"}
-        await self._commit([Result(item.run_id, item.step, item.fence, TaskStatus.FAILED, None, reason)])
+        await self._commit([TaskResult(item.run_id, item.step, item.fence, TaskStatus.FAILED, None, reason)])
         self._held.pop(item.fence, None)
         self._freed.set()
 
-    async def _commit(self, batch: list[Result | Retry]) -> None:
-        results = [item for item in batch if isinstance(item, Result)]
-        retries = [item for item in batch if isinstance(item, Retry)]
+    async def _commit(self, batch: list[TaskResult | TaskRetry]) -> None:
+        results = [item for item in batch if isinstance(item, TaskResult)]
+        retries = [item for item in batch if isinstance(item, TaskRetry)]
 
         also = partial(self._write_rest, batch, retries)
         accepted = await self._advanced(results, also)
@@ -360,7 +361,7 @@ class Worker:
                 accepted = await tasks.complete(conn, results) if results else set()
                 await also(conn)
             if accepted:
-                self._broker.ring(TASKS_COMPLETED)
+                self._broker.notify(TASKS_COMPLETED)
         for item in batch:
             self._kept.pop(item.fence, None)
             self._logs.pop(item.fence, None)
@@ -369,20 +370,24 @@ class Worker:
             RESULTS_LATE.inc(refused)
         if retries:
             for lane in self._lanes:
-                self._broker.ring(tasks_ready(lane))
+                self._broker.notify(tasks_ready(lane))
 
-    async def _write_rest(self, batch: list[Result | Retry], retries: list[Retry], conn: Connection) -> None:
+    async def _write_rest(
+        self, batch: list[TaskResult | TaskRetry], retries: list[TaskRetry], conn: Connection
+    ) -> None:
         """What belongs to outcomes beside the results."""
         if retries:
             await tasks.retry(conn, retries)
         if self._kept:
             # Of a late result too: the call was made, and a replay may need its answer.
-            await recordings.keep(conn, [self._kept[item.fence] for item in batch if item.fence in self._kept])
+            await recordings.save_recordings(
+                conn, [self._kept[item.fence] for item in batch if item.fence in self._kept]
+            )
         if self._logs:
-            await tasklogs.keep(conn, [self._logs[item.fence] for item in batch if item.fence in self._logs])
+            await task_logs.save_logs(conn, [self._logs[item.fence] for item in batch if item.fence in self._logs])
 
     async def _advanced(
-        self, results: Sequence[Result], also: Callable[[Connection], Awaitable[None]]
+        self, results: Sequence[TaskResult], also: Callable[[Connection], Awaitable[None]]
     ) -> set[tuple[UUID, str]] | None:
         """The accepted ones when the orchestrator of this process took them, and their runs a step further.
 
@@ -438,7 +443,7 @@ class Worker:
         self._logs.clear()
 
 
-def _view(claim: Claim, compiled: Compiled) -> RunView:
+def _view(claim: Claim, compiled: CompiledVersion) -> RunView:
     run = claim.run
     return RunView(
         id=str(run.id),
@@ -454,14 +459,14 @@ def _view(claim: Claim, compiled: Compiled) -> RunView:
     )
 
 
-def _verdict(claim: Claim, outcome: Outcome, delay_ms: int | None) -> Result | Retry:
+def _verdict(claim: Claim, outcome: Outcome, delay_ms: int | None) -> TaskResult | TaskRetry:
     if outcome.failure is None:
         encoded = outcome.encoded.decode() if outcome.encoded else None
-        return Result(claim.run.id, claim.step, claim.fence, TaskStatus.SUCCEEDED, encoded, None, claim.known)
+        return TaskResult(claim.run.id, claim.step, claim.fence, TaskStatus.SUCCEEDED, encoded, None, claim.known)
     error = error_of(claim.step, outcome)
     if delay_ms is not None:
-        return Retry(claim.run.id, claim.step, claim.fence, delay_ms, error)
-    return Result(claim.run.id, claim.step, claim.fence, TaskStatus.FAILED, None, error, claim.known)
+        return TaskRetry(claim.run.id, claim.step, claim.fence, delay_ms, error)
+    return TaskResult(claim.run.id, claim.step, claim.fence, TaskStatus.FAILED, None, error, claim.known)
 
 
 def _tell(claim: Claim, failure: Failure, delay_ms: int | None) -> None:

@@ -7,9 +7,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from automata.engine.decision import FOREVER, Done, WaitUntil
+from automata.engine.states import WaitKind
 from automata.errors import Invalid
-from automata.flow.configs import CONFIG_SCHEMAS, MAX_DELAY_SEC
-from automata.steps.contract import Scope
+from automata.flow.schema_parts import CONFIG_SCHEMAS
+from automata.flow.steptypes import MAX_DELAY_SEC, OutputScope
 
 
 class ApprovalStep:
@@ -17,20 +18,20 @@ class ApprovalStep:
 
     name = "approval"
     kind = "timer"
-    scope: Scope = "result"
+    scope: OutputScope = "result"
     config_schema: Mapping[str, Any] = CONFIG_SCHEMAS["approval"]
 
     def begin(self, config: Mapping[str, Any], now: datetime) -> WaitUntil:
         prompt, seconds = str(config.get("prompt") or ""), config.get("expires_sec")
         if seconds is None:
-            return WaitUntil(FOREVER, prompt)
+            return WaitUntil(FOREVER, WaitKind.APPROVAL, prompt)
         number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
         if not number or not 0 < seconds <= MAX_DELAY_SEC:
             raise Invalid(
                 f"`expires_sec` must be more than 0 and at most {MAX_DELAY_SEC}; it is {ascii(seconds)[:60]}.",
                 code="bad_config",
             )
-        return WaitUntil(now + timedelta(seconds=seconds), prompt)
+        return WaitUntil(now + timedelta(seconds=seconds), WaitKind.APPROVAL, prompt)
 
     def wake(self, since: datetime, now: datetime, arrived: Any = None) -> Done:
         """`arrived`: {approved, by, comment}; None when the time is over. Raises Invalid `approval_expired`."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from automata.engine.retry import Failure
-from automata.flow.configs import DEFAULT_RESPONSE_BYTES
+from automata.flow.steptypes import DEFAULT_RESPONSE_BYTES
 
 Scope = Literal["response", "result"]
 

@@ -9,8 +9,8 @@ from typing import Any, NoReturn
 
 from automata.engine.decision import Done, WaitUntil
 from automata.errors import Invalid
-from automata.flow.configs import CONFIG_SCHEMAS
-from automata.steps.contract import Scope
+from automata.flow.schema_parts import CONFIG_SCHEMAS
+from automata.flow.steptypes import OutputScope
 
 # Ten years: past any business process, and far from where adding it to a date overflows.
 MAX_DELAY_SEC = 10 * 366 * 86_400
@@ -21,7 +21,7 @@ _KEYS = ("duration_sec", "duration_ms", "until")
 class DelayStep:
     name = "delay"
     kind = "timer"
-    scope: Scope = "result"
+    scope: OutputScope = "result"
     config_schema: Mapping[str, Any] = CONFIG_SCHEMAS["delay"]
 
     def begin(self, config: Mapping[str, Any], now: datetime) -> WaitUntil:

@@ -8,9 +8,10 @@ from datetime import datetime
 from typing import Any
 
 from automata.engine.decision import FOREVER, Call, Done, WaitUntil
+from automata.engine.states import WaitKind
 from automata.errors import Invalid
-from automata.flow.configs import CONFIG_SCHEMAS
-from automata.steps.contract import Scope
+from automata.flow.schema_parts import CONFIG_SCHEMAS
+from automata.flow.steptypes import OutputScope
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 
@@ -20,7 +21,7 @@ class FlowStep:
 
     name = "flow"
     kind = "timer"
-    scope: Scope = "result"
+    scope: OutputScope = "result"
     config_schema: Mapping[str, Any] = CONFIG_SCHEMAS["flow"]
 
     def begin(self, config: Mapping[str, Any], now: datetime) -> Call:
@@ -39,12 +40,12 @@ class FlowStep:
         Raises Invalid when the child did not succeed.
         """
         if arrived is None:
-            return WaitUntil(FOREVER)
+            return WaitUntil(FOREVER, WaitKind.CHILD_RUN)
         run, status = arrived["run_id"], arrived["status"]
         if not arrived["wait"]:
             return Done({"run_id": run})
         if status is None:
-            return WaitUntil(FOREVER)
+            return WaitUntil(FOREVER, WaitKind.CHILD_RUN)
         if status == "SUCCEEDED":
             outputs = arrived["outputs"]
             return Done({**(outputs if isinstance(outputs, Mapping) else {}), "run_id": run})

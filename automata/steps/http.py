@@ -7,8 +7,9 @@ from typing import Any
 
 from automata.engine.retry import Failure
 from automata.errors import Invalid
-from automata.flow.configs import CONFIG_SCHEMAS
-from automata.steps.contract import HttpResponse, Outcome, Scope, StepContext, TransportError
+from automata.flow.schema_parts import CONFIG_SCHEMAS
+from automata.flow.steptypes import OutputScope
+from automata.steps.contract import HttpResponse, Outcome, StepContext, TransportError
 from automata.steps.http_redirect import follow
 from automata.steps.http_request import build_request, parse_ok_status
 from automata.steps.http_response import UnreadableBody, failure_of, view
@@ -19,7 +20,7 @@ class HttpStep:
 
     name = "http"
     kind = "work"
-    scope: Scope = "response"
+    scope: OutputScope = "response"
     config_schema: Mapping[str, Any] = CONFIG_SCHEMAS["http"]
 
     async def execute(self, config: Mapping[str, Any], ctx: StepContext) -> Outcome:

@@ -6,13 +6,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from automata.flow.configs import CONFIG_SCHEMAS
-from automata.flow.model import GROUP
-from automata.steps.contract import Scope
+from automata.flow.schema_parts import CONFIG_SCHEMAS
+from automata.flow.steptypes import GROUP, OutputScope
 
 
 class ParallelStep:
     name = GROUP
     kind = "group"
-    scope: Scope = "result"
+    scope: OutputScope = "result"
     config_schema: Mapping[str, Any] = CONFIG_SCHEMAS[GROUP]

@@ -11,8 +11,9 @@ from typing import Any
 
 from automata.engine.decision import InstantRule
 from automata.engine.retry import Failure
+from automata.flow.steptypes import OutputScope
 from automata.steps.approval import ApprovalStep
-from automata.steps.contract import Outcome, Scope, StepContext, StepInfo, StepType
+from automata.steps.contract import Outcome, StepContext, StepInfo, StepType
 from automata.steps.delay import DelayStep
 from automata.steps.flow import FlowStep
 from automata.steps.http import HttpStep
@@ -29,7 +30,7 @@ class BrokenType:
     """Stands in for a plugin that could not be loaded: its steps fail and say why, everything else runs."""
 
     kind = "work"
-    scope: Scope = "result"
+    scope: OutputScope = "result"
     config_schema: Mapping[str, Any] = {}
 
     def __init__(self, name: str, reason: str) -> None:

@@ -8,14 +8,14 @@ from typing import Any
 
 from automata.engine.decision import Done
 from automata.errors import Invalid
-from automata.flow.configs import CONFIG_SCHEMAS
-from automata.steps.contract import Scope
+from automata.flow.schema_parts import CONFIG_SCHEMAS
+from automata.flow.steptypes import OutputScope
 
 
 class TransformStep:
     name = "transform"
     kind = "instant"
-    scope: Scope = "result"
+    scope: OutputScope = "result"
     config_schema: Mapping[str, Any] = CONFIG_SCHEMAS["transform"]
 
     def begin(self, config: Mapping[str, Any], now: datetime) -> Done:

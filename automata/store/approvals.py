@@ -14,8 +14,8 @@ from psycopg.rows import class_row
 from automata.engine.decision import FOREVER
 from automata.errors import Conflict, Missing
 from automata.store.database import Connection
-from automata.store.limits import also, limited_to, own_runs
-from automata.store.queue import ADVANCE, APPROVAL
+from automata.store.sql import with_fragments
+from automata.store.visibility import and_visible, viewer_values, visible_runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +30,12 @@ class ApprovalRow:
     expires_at: datetime | None
 
 
-_OPEN = sql.SQL(
-    "SELECT queue.run_id, queue.step, flows.name AS flow_name, queue.reads[2] AS prompt,"
+_OPEN = with_fragments(
+    "SELECT queue.run_id, queue.step, flows.name AS flow_name, queue.${APPROVAL_PROMPT} AS prompt,"
     " queue.queued_at AS asked_at, nullif(queue.ready_at, %(never)s) AS expires_at"
     " FROM task_queue AS queue JOIN runs ON runs.id = queue.run_id JOIN flows ON flows.id = runs.flow_id"
-    " WHERE lane = %(lane)s AND ready_at > now() AND reads[1] = %(kind)s"
-    " AND (%(run)s::uuid IS NULL OR queue.run_id = %(run)s) {mine}"
+    " WHERE lane = ${ADVANCE} AND ready_at > now() AND ${WAITS_FOR_APPROVAL}"
+    " AND (%(run)s::uuid IS NULL OR queue.run_id = %(run)s) {visible}"
     " ORDER BY queue.queued_at LIMIT %(limit)s"
 )
 
@@ -44,54 +44,57 @@ async def list_open(conn: Connection, limit: int = 500, run_id: UUID | None = No
     """Those that wait, of a run or of all, the oldest first. Walks the queue, which holds only what moves."""
     async with conn.cursor(row_factory=class_row(ApprovalRow)) as cursor:
         await cursor.execute(
-            _OPEN.format(mine=also("runs.flow_id")),
+            sql.SQL(_OPEN).format(visible=and_visible("runs.flow_id")),
             {
-                "lane": ADVANCE,
-                "kind": APPROVAL,
                 "limit": limit,
                 "never": FOREVER,
                 "run": run_id,
-                "labels": limited_to(),
+                **viewer_values(),
             },
             prepare=False,  # with the run known its own rows are walked, else the lane's
         )
         return await cursor.fetchall()
 
 
-async def decide(conn: Connection, run_id: UUID, step: str, approved: bool, by: str, comment: str) -> str:
-    """Decide an open approval, once; returns the step's full id. Ring `runs.pending` after the commit.
+_DECIDE = with_fragments(
+    "WITH woken AS ("
+    "  UPDATE task_queue SET ready_at = now()"
+    "  WHERE run_id = %(run)s AND (step = %(step)s OR step LIKE %(short)s) AND lane = ${ADVANCE}"
+    "  AND ready_at > now() AND ${WAITS_FOR_APPROVAL} RETURNING run_id, step)"
+    " INSERT INTO approvals (run_id, step, approved, decided_by, comment)"
+    " SELECT run_id, step, %(approved)s, %(by)s, %(comment)s FROM woken ON CONFLICT DO NOTHING RETURNING step"
+)
+
+
+async def decide_approval(conn: Connection, run_id: UUID, step: str, approved: bool, by: str, comment: str) -> str:
+    """Decide an open approval, once; returns the step's full id. Notify `runs.pending` after the commit.
 
     `step` may be its short id. Raises Missing when nothing of that name waits, Conflict when it was decided before.
     """
-    if not await own_runs(conn, [run_id]):
+    if not await visible_runs(conn, [run_id]):
         raise _nothing_waits(run_id, step)
     cursor = await conn.execute(
-        "WITH woken AS ("
-        "  UPDATE task_queue SET ready_at = now()"
-        "  WHERE run_id = %(run)s AND (step = %(step)s OR step LIKE %(short)s) AND lane = %(lane)s"
-        "  AND ready_at > now() AND reads[1] = %(kind)s RETURNING run_id, step)"
-        " INSERT INTO approvals (run_id, step, approved, decided_by, comment)"
-        " SELECT run_id, step, %(approved)s, %(by)s, %(comment)s FROM woken ON CONFLICT DO NOTHING RETURNING step",
+        _DECIDE,
         {
             "run": run_id,
             "step": step,
             "short": "%." + step.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_"),
-            "lane": ADVANCE,
-            "kind": APPROVAL,
             "approved": approved,
             "by": by,
             "comment": comment,
         },
     )
     if row := await cursor.fetchone():
-        return str(row[0])
+        (full_id,) = row
+        return str(full_id)
     cursor = await conn.execute(
         "SELECT approved, decided_by FROM approvals WHERE run_id = %s AND (step = %s OR step LIKE %s)",
         [run_id, step, f"%.{step}"],
     )
     if row := await cursor.fetchone():
-        verb = "approved" if row[0] else "rejected"
-        raise Conflict(f"The step {step} was {verb} by {row[1]} already.", code="already_decided")
+        was_approved, decided_by = row
+        verb = "approved" if was_approved else "rejected"
+        raise Conflict(f"The step {step} was {verb} by {decided_by} already.", code="already_decided")
     raise _nothing_waits(run_id, step)
 
 
@@ -99,12 +102,14 @@ def _nothing_waits(run_id: UUID, step: str) -> Missing:
     return Missing(f"No step {step} of the run {run_id} waits for an approval.", code="no_approval")
 
 
-async def decisions(conn: Connection, wanted: Sequence[tuple[UUID, str]]) -> dict[tuple[UUID, str], dict[str, Any]]:
+async def approval_decisions(
+    conn: Connection, waiting: Sequence[tuple[UUID, str]]
+) -> dict[tuple[UUID, str], dict[str, Any]]:
     """What was decided, as the step's outputs."""
     cursor = await conn.execute(
         "SELECT run_id, step, approved, decided_by, comment FROM approvals"
         " WHERE (run_id, step) IN (SELECT * FROM unnest(%s::uuid[], %s::text[]))",
-        [[run for run, _ in wanted], [step for _, step in wanted]],
+        [[run for run, _ in waiting], [step for _, step in waiting]],
     )
     rows = await cursor.fetchall()
     return {(run, step): {"approved": ok, "by": by, "comment": comment} for run, step, ok, by, comment in rows}

@@ -17,14 +17,15 @@ from uuid import UUID
 from psycopg import AsyncConnection, sql
 from psycopg.rows import class_row
 
-from automata.store.codec import dumps
-from automata.store.flows import all_of
-from automata.store.pages import Page, bad_cursor, clamp, decode, page
+from automata.store.json_codec import dumps
+from automata.store.pagination import Page, bad_cursor, clamp, decode, page
+from automata.store.rows import fetch_value
+from automata.store.where import Where
 
 Connection = AsyncConnection[Any]
 
-MOST_BYTES = 16 * 1024  # of `before` and of `after`, each
-SHOWN_CHARS = 2_000  # of what is larger
+MAX_BYTES = 16 * 1024  # of `before` and of `after`, each
+MAX_SHOWN_CHARS = 2_000  # of what is larger
 MASKED = "***"
 _CREDENTIAL = re.compile(r"authorization|cookie|token|secret|password|signature|credential|api.?key", re.IGNORECASE)
 # Their names are those of facts about a credential, not of one.
@@ -43,7 +44,7 @@ class Actor:
 
 
 @dataclass(frozen=True, slots=True)
-class Deed:
+class AuditEvent:
     """`action` is `thing.verb`, `object` names one thing: `flow/orders`, `run/019b...`."""
 
     action: str
@@ -54,6 +55,8 @@ class Deed:
 
 @dataclass(frozen=True, slots=True)
 class AuditRow:
+    """An entry of the log. `address` and `request_id` are those of its Actor; `before` and `after` are JSON values."""
+
     id: int
     at: datetime
     actor: str
@@ -79,42 +82,43 @@ class AuditFilter:
 
 
 @dataclass(slots=True)
-class Acting:
-    """Who acts in this task, and whether what they do has been written down, or was seen to need no entry."""
+class CurrentActor:
+    """For whom a task acts. `recorded`: the log has what they did, or it needs no entry."""
 
     actor: Actor
-    noted: bool = False
+    recorded: bool = False
 
 
-_acting: ContextVar[Acting | None] = ContextVar("acting", default=None)
+_current: ContextVar[CurrentActor | None] = ContextVar("current_actor", default=None)
 
 
-def act(actor: Actor | None) -> None:
-    """From here on this task, and those that it starts, act for somebody; None: for Automata itself."""
-    _acting.set(Acting(actor) if actor else None)
+def set_actor(actor: Actor | None) -> None:
+    """From here on this task, and those that it starts, act for `actor`; None: for Automata itself."""
+    _current.set(CurrentActor(actor) if actor else None)
 
 
-def acting() -> Acting | None:
-    return _acting.get()
+def current_actor() -> CurrentActor | None:
+    """For whom this task acts; None: for Automata itself."""
+    return _current.get()
 
 
-async def note(conn: Connection, *deeds: Deed) -> None:
-    """Write down what whoever acts does, in the transaction that does it. What Automata does by itself is no entry."""
-    if (now := _acting.get()) is not None:
-        await record(conn, now.actor, *deeds)
-        now.noted = True
+async def record_change(conn: Connection, *events: AuditEvent) -> None:
+    """Record what the current actor does, in the transaction that does it. Automata's own acts make no entry."""
+    if (current := _current.get()) is not None:
+        await record_change_by(conn, current.actor, *events)
+        current.recorded = True
 
 
-def no_entry() -> None:
-    """Nothing was changed, or what was made says itself who made it: a run, in `created_by`."""
-    if (now := _acting.get()) is not None:
-        now.noted = True
+def skip_audit() -> None:
+    """Say that no entry is needed: nothing changed, or the new row says who made it, as a run does in `created_by`."""
+    if (current := _current.get()) is not None:
+        current.recorded = True
 
 
-async def record(conn: Connection, actor: Actor, *deeds: Deed) -> None:
-    """Write down what `actor` does, in the transaction that does it."""
-    no_entry()
-    if not deeds:
+async def record_change_by(conn: Connection, actor: Actor, *events: AuditEvent) -> None:
+    """Record what `actor` does, in the transaction that does it."""
+    skip_audit()
+    if not events:
         return
     await conn.execute(
         "INSERT INTO audit_log (actor, role, token_id, address, request_id, action, object, before, after)"
@@ -125,10 +129,10 @@ async def record(conn: Connection, actor: Actor, *deeds: Deed) -> None:
             actor.token_id,
             actor.address,
             actor.request_id,
-            [deed.action for deed in deeds],
-            [deed.object for deed in deeds],
-            [kept(deed.before) for deed in deeds],
-            [kept(deed.after) for deed in deeds],
+            [event.action for event in events],
+            [event.object for event in events],
+            [bounded_json(event.before) for event in events],
+            [bounded_json(event.after) for event in events],
         ],
     )
 
@@ -138,42 +142,40 @@ async def list_audit(
 ) -> Page[AuditRow]:
     """The newest first. Raises Invalid for a cursor that is none."""
     limit = clamp(limit)
-    is_thing = bool(filter.action and filter.action.endswith("."))
-    chosen = (
-        ("actor = %s", filter.actor),
-        ("starts_with(action, %s)" if is_thing else "action = %s", filter.action),
-        ("object = %s", filter.object),
-        ("at >= %s", filter.since),
-        ("at < %s", filter.until),
-        ("id < %s", _seen(after) if after else None),
-    )
-    filters = [(text, value) for text, value in chosen if value is not None]
+    where = Where()
+    where.add_given("actor = %(actor)s", actor=filter.actor)
+    if filter.action and filter.action.endswith("."):
+        where.add("starts_with(action, %(action)s)", action=filter.action)
+    else:
+        where.add_given("action = %(action)s", action=filter.action)
+    where.add_given("object = %(object)s", object=filter.object)
+    where.add_given("at >= %(since)s", since=filter.since)
+    where.add_given("at < %(until)s", until=filter.until)
+    where.add_given("id < %(below)s", below=_last_seen(after) if after else None)
     query = sql.SQL(
         "SELECT id, at, actor, role, token_id, address, request_id, action, object, before, after FROM audit_log"
-        " WHERE {} ORDER BY id DESC LIMIT %s"
-    ).format(all_of(filters))
+        " WHERE {} ORDER BY id DESC LIMIT %(limit)s"
+    ).format(where.clause())
     async with conn.cursor(row_factory=class_row(AuditRow)) as cursor:
-        await cursor.execute(query, [*(value for _, value in filters), limit + 1], prepare=False)
+        await cursor.execute(query, where.values | {"limit": limit + 1}, prepare=False)
         return page(await cursor.fetchall(), limit, lambda row: (str(row.id),))
 
 
-async def forget(conn: Connection, before: datetime, who: str) -> int:
+async def delete_before(conn: Connection, before: datetime, who: str) -> int:
     """Delete what is older, which the log itself says afterwards; at least the last 30 days stay. The owner's alone."""
-    cursor = await conn.execute("SELECT audit_forget(%s, %s)", [before, who])
-    row = await cursor.fetchone()
-    return int(row[0]) if row else 0
+    return int(await fetch_value(conn, "SELECT audit_forget(%s, %s)", [before, who]))
 
 
-def kept(value: Any) -> str | None:
+def bounded_json(value: Any) -> str | None:
     """JSON text of at most MOST_BYTES; values under names of credentials are masked before anything is cut."""
     if value is None:
         return None
     text = dumps(_masked(value))
     data = text.encode()
-    if len(data) <= MOST_BYTES:
+    if len(data) <= MAX_BYTES:
         return text
     return dumps(
-        {"cut": True, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest(), "begins": text[:SHOWN_CHARS]}
+        {"cut": True, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest(), "begins": text[:MAX_SHOWN_CHARS]}
     )
 
 
@@ -189,7 +191,7 @@ def _is_credential(name: str, value: Any) -> bool:
     return value is not None and name not in _FACTS and _CREDENTIAL.search(name) is not None
 
 
-def _seen(cursor: str) -> int:
+def _last_seen(cursor: str) -> int:
     (id,) = decode(cursor, 1)
     if not id.isascii() or not id.isdigit() or len(id) > 18:
         raise bad_cursor()

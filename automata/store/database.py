@@ -17,8 +17,9 @@ from psycopg_pool import AsyncConnectionPool
 
 from automata.errors import Unavailable
 from automata.store import migrate
-from automata.store.codec import dumps
-from automata.store.failures import MIGRATE_HINT, START_HINT, describe, mapped
+from automata.store.error_mapping import MIGRATE_HINT, START_HINT, describe, mapped_errors
+from automata.store.json_codec import dumps
+from automata.store.rows import fetch_value
 
 Connection: TypeAlias = AsyncConnection[Any]
 
@@ -95,6 +96,7 @@ class Database:
         await self._pool.open()
 
     async def close(self) -> None:
+        """Close all connections; blocks that are open fail."""
         if self._sweep:
             self._sweep.cancel()
         await self._pool.close()
@@ -109,7 +111,7 @@ class Database:
     async def connection(self) -> AsyncIterator[Connection]:
         """A connection in autocommit: each statement is its own transaction."""
         try:
-            with mapped(self.label):
+            with mapped_errors(self.label):
                 async with self._pool.connection() as conn:
                     yield conn
         except Unavailable as error:
@@ -144,11 +146,11 @@ class Database:
 def conninfo_of(url: str, name: str, settings: Mapping[str, str]) -> str:
     """What libpq needs: the URL with our name and session settings. Raises Unavailable for what is no address."""
     try:
-        given = conninfo_to_dict(url)
+        parts = conninfo_to_dict(url)
         options = " ".join(f"-c {key}={value}" for key, value in settings.items())
         # What the URL says itself comes last and wins.
-        merged = {"connect_timeout": CONNECT_SEC, "application_name": name, **given}
-        merged["options"] = f"{options} {given.get('options', '')}".strip()
+        merged = {"connect_timeout": CONNECT_SEC, "application_name": name, **parts}
+        merged["options"] = f"{options} {parts.get('options', '')}".strip()
         return make_conninfo("", **merged)
     except psycopg.ProgrammingError as error:
         raise Unavailable(
@@ -168,7 +170,7 @@ async def _check(conninfo: str, label: str, migrated: bool) -> None:
     try:
         # connect_timeout counts per address, and name resolution not at all.
         async with asyncio.timeout(CONNECT_SEC + 1):
-            with mapped(label):
+            with mapped_errors(label):
                 async with await AsyncConnection.connect(conninfo, autocommit=True) as conn:
                     _check_version(conn.info.server_version, label)
                     if migrated:
@@ -187,10 +189,10 @@ def _check_version(version: int, label: str) -> None:
 
 async def _check_tables(conn: Connection, label: str) -> None:
     try:
-        row = await (await conn.execute(migrate.READ_CURRENT)).fetchone()
+        current = await fetch_value(conn, migrate.READ_CURRENT)
     except UndefinedTable:
-        row = None
-    if missing := migrate.later_than(row[0] if row else None):
+        current = None
+    if missing := migrate.later_than(current):
         raise Unavailable(
             f"{label} lacks {len(missing)} migration(s): {', '.join(missing)}.",
             code="not_migrated",

@@ -14,11 +14,13 @@ from psycopg.rows import class_row
 
 from automata.engine.states import RunStatus
 from automata.errors import Conflict, Missing
-from automata.store.flows import all_of, find_flow
-from automata.store.limits import mine, own_letters
-from automata.store.pages import Page, bad_cursor, clamp, decode, page
-from automata.store.retries import Reopened, not_failed, retry_steps
+from automata.store.flows import find_flow
+from automata.store.pagination import Page, bad_cursor, clamp, decode, page
+from automata.store.retries import ReopenedRun, not_failed, retry_steps
+from automata.store.rows import fetch_column
 from automata.store.runs import get_run
+from automata.store.visibility import visible_letters
+from automata.store.where import Where
 
 Connection = AsyncConnection[Any]
 State = Literal["open", "retried", "discarded"]
@@ -52,7 +54,7 @@ class DeadLetterRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Filter:
+class DeadLetterFilter:
     """Which dead letters; None leaves a member open. `since` is included, `until` is not."""
 
     flow: str | None = None
@@ -66,7 +68,7 @@ class Filter:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class DeadLetterGroup:
     """How many open dead letters of one flow have one code."""
 
     flow: str
@@ -75,7 +77,7 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class DeadLetterBatch:
     """What became of one batch: `done` letters of `chosen`, the rest was not in a state for it.
 
     `runs` go on. `after` is where the next batch begins, None when there is none.
@@ -100,7 +102,7 @@ _SELECT = sql.SQL(
 
 async def list_letters(
     conn: Connection,
-    filter: Filter,
+    filter: DeadLetterFilter,
     *,
     state: State | None = "open",
     after: str | None = None,
@@ -108,12 +110,11 @@ async def list_letters(
 ) -> Page[DeadLetterRow]:
     """The newest first; `after` is the cursor of the page before. Raises Missing for an unknown flow, Invalid."""
     limit = clamp(limit)
-    conditions = await _conditions(conn, filter, state)
-    if after is not None:
-        conditions.append(("letter.id < %s", _seen(after)))
-    query = _SELECT + sql.SQL(" WHERE ") + all_of(conditions) + sql.SQL(" ORDER BY letter.id DESC LIMIT %s")
+    where = await _where(conn, filter, state)
+    where.add_given("letter.id < %(below)s", below=None if after is None else _last_seen(after))
+    query = _SELECT + sql.SQL(" WHERE {} ORDER BY letter.id DESC LIMIT %(limit)s").format(where.clause())
     async with conn.cursor(row_factory=class_row(DeadLetterRow)) as cursor:
-        await cursor.execute(query, [*(value for _, value in conditions), limit + 1], prepare=False)
+        await cursor.execute(query, where.values | {"limit": limit + 1}, prepare=False)
         return page(await cursor.fetchall(), limit, lambda row: (str(row.id),))
 
 
@@ -121,16 +122,17 @@ async def get_letter(conn: Connection, id: int) -> DeadLetterRow:
     """Raises Missing."""
     async with conn.cursor(row_factory=class_row(DeadLetterRow)) as cursor:
         if 0 < id <= MAX_ID:
-            filters = [("letter.id = %s", id), *mine("letter.flow_id")]
-            query = _SELECT + sql.SQL(" WHERE ") + all_of(filters)
-            await cursor.execute(query, [value for _, value in filters])
+            where = Where()
+            where.add("letter.id = %(id)s", id=id)
+            where.add_visible("letter.flow_id")
+            await cursor.execute(_SELECT + sql.SQL(" WHERE ") + where.clause(), where.values)
             if row := await cursor.fetchone():
                 return row
     raise Missing(f"There is no dead letter {str(id)[:30]}.")
 
 
-async def retry_letter(conn: Connection, id: int, by: str | None = None) -> Reopened:
-    """Have the run go on at the letter's step. Ring `runs.pending` after the commit.
+async def retry_letter(conn: Connection, id: int, by: str | None = None) -> ReopenedRun:
+    """Have the run go on at the letter's step. Notify `runs.pending` after the commit.
 
     Raises Missing; Conflict `dead_letter_resolved` when the letter is not open, `run_not_failed` when its run moves,
     succeeded all the same, or was cancelled.
@@ -149,79 +151,84 @@ async def discard_letter(conn: Connection, id: int, by: str | None = None) -> No
         raise _resolved(await get_letter(conn, id))
 
 
-async def count_open(conn: Connection, filter: Filter) -> list[Group]:
+async def count_open(conn: Connection, filter: DeadLetterFilter) -> list[DeadLetterGroup]:
     """What a bulk command would find, by flow and code, the largest first."""
-    conditions = await _conditions(conn, filter, "open")
+    where = await _where(conn, filter, "open")
     query = sql.SQL(
         "SELECT flows.name AS flow, letter.code, count(*) AS count"
         " FROM dead_letters AS letter JOIN flows ON flows.id = letter.flow_id WHERE {}"
         " GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2"
-    ).format(all_of(conditions))
-    async with conn.cursor(row_factory=class_row(Group)) as cursor:
-        await cursor.execute(query, [value for _, value in conditions], prepare=False)
+    ).format(where.clause())
+    async with conn.cursor(row_factory=class_row(DeadLetterGroup)) as cursor:
+        await cursor.execute(query, where.values, prepare=False)
         return await cursor.fetchall()
 
 
-async def retry_batch(conn: Connection, filter: Filter, after: int, limit: int, by: str | None = None) -> Batch:
+async def retry_batch(
+    conn: Connection, filter: DeadLetterFilter, after: int, limit: int, by: str | None = None
+) -> DeadLetterBatch:
     """Retry up to `limit` open letters past the id `after`, the oldest first, in one transaction."""
     ids = await _open_ids(conn, filter, after, limit)
     return replace(await retry_letters(conn, ids, by), after=_next(ids, limit))
 
 
-async def discard_batch(conn: Connection, filter: Filter, after: int, limit: int, by: str | None = None) -> Batch:
+async def discard_batch(
+    conn: Connection, filter: DeadLetterFilter, after: int, limit: int, by: str | None = None
+) -> DeadLetterBatch:
     """Discard up to `limit` open letters past the id `after`, the oldest first, in one transaction."""
     ids = await _open_ids(conn, filter, after, limit)
     return replace(await discard_letters(conn, ids, by), after=_next(ids, limit))
 
 
-async def retry_letters(conn: Connection, ids: Sequence[int], by: str | None = None) -> Batch:
+async def retry_letters(conn: Connection, ids: Sequence[int], by: str | None = None) -> DeadLetterBatch:
     """Have the runs of these letters go on at their steps; those in no state for it are left."""
     reopened = await retry_steps(conn, ids, by) if ids else []
-    done = sum(len(one.letters) for one in reopened)
-    return Batch(len(ids), done, tuple(one.run_id for one in reopened))
+    done = sum(len(run.letters) for run in reopened)
+    return DeadLetterBatch(len(ids), done, tuple(run.run_id for run in reopened))
 
 
-async def discard_letters(conn: Connection, ids: Sequence[int], by: str | None = None) -> Batch:
+async def discard_letters(conn: Connection, ids: Sequence[int], by: str | None = None) -> DeadLetterBatch:
     """Close these letters; those that are closed already are left."""
-    return Batch(len(ids), len(await _discard(conn, ids, by)) if ids else 0)
+    return DeadLetterBatch(len(ids), len(await _discard(conn, ids, by)) if ids else 0)
 
 
-async def _open_ids(conn: Connection, filter: Filter, after: int, limit: int) -> list[int]:
-    conditions = [*await _conditions(conn, filter, "open"), ("letter.id > %s", after)]
-    query = sql.SQL("SELECT letter.id FROM dead_letters AS letter WHERE {} ORDER BY letter.id LIMIT %s")
-    values = [*(value for _, value in conditions), limit]
-    cursor = await conn.execute(query.format(all_of(conditions)), values, prepare=False)
-    return [row[0] for row in await cursor.fetchall()]
+async def _open_ids(conn: Connection, filter: DeadLetterFilter, after: int, limit: int) -> list[int]:
+    where = await _where(conn, filter, "open")
+    where.add("letter.id > %(after)s", after=after)
+    query = sql.SQL("SELECT letter.id FROM dead_letters AS letter WHERE {} ORDER BY letter.id LIMIT %(limit)s")
+    values = where.values | {"limit": limit}
+    return await fetch_column(conn, query.format(where.clause()), values, prepare=False)
 
 
 async def _discard(conn: Connection, ids: Sequence[int], by: str | None) -> list[int]:
-    cursor = await conn.execute(
-        "WITH mine AS MATERIALIZED ("
+    return await fetch_column(
+        conn,
+        "WITH open_letters AS MATERIALIZED ("
         "  SELECT id FROM dead_letters WHERE id = ANY(%s::bigint[]) AND state = 'open' ORDER BY id FOR UPDATE)"
         " UPDATE dead_letters AS letter SET state = 'discarded', resolved_at = now(), resolved_by = %s"
-        " FROM mine WHERE letter.id = mine.id RETURNING letter.id",
-        [await own_letters(conn, [id for id in ids if 0 < id <= MAX_ID]), by],
+        " FROM open_letters WHERE letter.id = open_letters.id RETURNING letter.id",
+        [await visible_letters(conn, [id for id in ids if 0 < id <= MAX_ID]), by],
     )
-    return [row[0] for row in await cursor.fetchall()]
 
 
-async def _conditions(conn: Connection, filter: Filter, state: State | None) -> list[tuple[str, Any]]:
-    chosen = (
-        ("letter.state = %s", state),
-        ("letter.flow_id = %s", (await find_flow(conn, filter.flow)).id if filter.flow else None),
-        ("letter.code = %s", filter.code),
-        ("letter.run_id = %s", filter.run_id),
-        ("letter.created_at >= %s", filter.since),
-        ("letter.created_at < %s", filter.until),
-    )
-    return [*((text, value) for text, value in chosen if value is not None), *mine("letter.flow_id")]
+async def _where(conn: Connection, filter: DeadLetterFilter, state: State | None) -> Where:
+    flow_id = (await find_flow(conn, filter.flow)).id if filter.flow else None
+    where = Where()
+    where.add_given("letter.state = %(state)s", state=state)
+    where.add_given("letter.flow_id = %(flow_id)s", flow_id=flow_id)
+    where.add_given("letter.code = %(code)s", code=filter.code)
+    where.add_given("letter.run_id = %(run_id)s", run_id=filter.run_id)
+    where.add_given("letter.created_at >= %(since)s", since=filter.since)
+    where.add_given("letter.created_at < %(until)s", until=filter.until)
+    where.add_visible("letter.flow_id")
+    return where
 
 
 def _next(ids: Sequence[int], limit: int) -> int | None:
     return ids[-1] if len(ids) == limit else None
 
 
-def _seen(cursor: str) -> int:
+def _last_seen(cursor: str) -> int:
     (id,) = decode(cursor, 1)
     if not id.isascii() or not id.isdigit() or len(id) > 18:
         raise bad_cursor()

@@ -146,6 +146,7 @@ class _Place:
         self.sockets = _socket_dir(self.cluster)
 
     def url(self, database: str) -> str:
+        """The address of a database of this server, over its socket."""
         return f"postgresql://{NAME}@/{database}?host={quote(str(self.sockets), safe='')}"
 
     def make(self) -> None:
@@ -180,6 +181,7 @@ class _Place:
         return pid
 
     def stop(self) -> None:
+        """Stop the server without losing what was committed; nothing happens where none runs."""
         # Only a server that is there: the process id in the file of a dead one may be a stranger's by now.
         if self._listening():
             # Fast: sessions that are still there are ended; nothing of theirs was promised yet.
@@ -196,9 +198,10 @@ class _Place:
                     [NAME],
                 ).fetchone()
                 assert row is not None
-                if not row[1]:
+                pid, has_database = row
+                if not has_database:
                     conn.execute(f"CREATE DATABASE {NAME}")
-                return int(row[0])
+                return int(pid)
         except psycopg.OperationalError:
             return None
 

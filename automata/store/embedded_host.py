@@ -36,6 +36,7 @@ class Host:
 
     @property
     def major(self) -> int:
+        """The server's major version."""
         return int(self.version.split(".")[0])
 
     def run(self, program: str, arguments: Sequence[str], *, wait_sec: float) -> None:
@@ -96,8 +97,8 @@ def find_host() -> Host:
 
 def default_data_dir() -> Path:
     """AUTOMATA_DATA_DIR, else /var/lib/automata for root and the XDG data folder for everyone else."""
-    if given := os.environ.get("AUTOMATA_DATA_DIR"):
-        return Path(given).expanduser()
+    if folder := os.environ.get("AUTOMATA_DATA_DIR"):
+        return Path(folder).expanduser()
     if os.geteuid() == 0:
         return ROOT_DIR
     share = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"

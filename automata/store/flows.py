@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,17 +14,18 @@ from psycopg.rows import class_row
 
 from automata.errors import Conflict, Missing
 from automata.flow.model import Flow, content_hash
-from automata.store.codec import dumps
-from automata.store.limits import mine
-from automata.store.pages import Page, bad_cursor, clamp, decode, page
+from automata.store.ids import as_uuid
+from automata.store.json_codec import dumps
+from automata.store.pagination import Page, bad_cursor, clamp, decode, page
 from automata.store.schedules import declare_schedules
 from automata.store.versions import DesiredFlow, archive_flows, write_flows
+from automata.store.where import Where
 
 Connection = AsyncConnection[Any]
 
 
 @dataclass(frozen=True, slots=True)
-class FlowHead:
+class FlowTarget:
     """What is needed to start a run of a flow; `version_id` None: it has no version."""
 
     id: UUID
@@ -32,12 +33,12 @@ class FlowHead:
     archived: bool
 
 
-async def flow_heads(conn: Connection, names: Collection[str]) -> dict[str, FlowHead]:
+async def flow_targets(conn: Connection, names: Collection[str]) -> dict[str, FlowTarget]:
     """Those of the named flows that exist."""
     cursor = await conn.execute(
         "SELECT name, id, current_version_id, archived_at IS NOT NULL FROM flows WHERE name = ANY(%s)", [list(names)]
     )
-    return {name: FlowHead(*row) for name, *row in await cursor.fetchall()}
+    return {name: FlowTarget(*row) for name, *row in await cursor.fetchall()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ class VersionRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Put:
+class PutResult:
     """`created`: the flow is new (or back from the archive); `changed`: another version is current now."""
 
     flow: FlowRow
@@ -104,10 +105,14 @@ _LISTED = _VERSION.format(what=sql.SQL("'{}'::jsonb AS spec, '{}'::jsonb AS vari
 
 async def find_flow(conn: Connection, key: str | UUID) -> FlowRow:
     """By id or name, archived ones too. Raises Missing, with the nearest name there is."""
-    by_id = as_uuid(key)
-    filters = [("flows.id = %s" if by_id else "flows.name = %s", by_id or key), *mine("flows.id")]
+    where = Where()
+    if id := as_uuid(key):
+        where.add("flows.id = %(id)s", id=id)
+    else:
+        where.add("flows.name = %(name)s", name=key)
+    where.add_visible("flows.id")
     async with conn.cursor(row_factory=class_row(FlowRow)) as cursor:
-        await cursor.execute(_FLOW + sql.SQL(" WHERE ") + all_of(filters), [value for _, value in filters])
+        await cursor.execute(_FLOW + sql.SQL(" WHERE ") + where.clause(), where.values)
         if row := await cursor.fetchone():
             return row
     raise Missing(f"There is no flow {str(key)[:100]!r}.", hint=await _nearest(conn, str(key)))
@@ -133,20 +138,16 @@ async def list_flows(
 ) -> Page[FlowRow]:
     """By name. `search` is part of a name; `labels` must all be there; `archived` None gives both kinds."""
     limit = clamp(limit)
-    filters = mine("flows.id")
-    if search:
-        filters.append(("strpos(flows.name, %s) > 0", search.lower()))
-    if labels:
-        filters.append(("flows.labels @> %s::jsonb", dumps(labels)))
-    if archived is not None:
-        filters.append(("(flows.archived_at IS NOT NULL) = %s", archived))
-    if source_id:
-        filters.append(("flows.source_id = %s", source_id))
-    if after:
-        filters.append(("flows.name > %s", decode(after, 1)[0]))
-    query = _FLOW + sql.SQL(" WHERE {} ORDER BY flows.name LIMIT %s").format(all_of(filters))
+    where = Where()
+    where.add_visible("flows.id")
+    where.add_given("strpos(flows.name, %(search)s) > 0", search=search.lower() if search else None)
+    where.add_given("flows.labels @> %(labels)s::jsonb", labels=dumps(labels) if labels else None)
+    where.add_given("(flows.archived_at IS NOT NULL) = %(archived)s", archived=archived)
+    where.add_given("flows.source_id = %(source_id)s", source_id=source_id)
+    where.add_given("flows.name > %(after)s", after=decode(after, 1)[0] if after else None)
+    query = _FLOW + sql.SQL(" WHERE {} ORDER BY flows.name LIMIT %(limit)s").format(where.clause())
     async with conn.cursor(row_factory=class_row(FlowRow)) as cursor:
-        await cursor.execute(query, [*(value for _, value in filters), limit + 1])
+        await cursor.execute(query, where.values | {"limit": limit + 1})
         return page(await cursor.fetchall(), limit, lambda row: (row.name,))
 
 
@@ -184,7 +185,7 @@ async def versions_by_id(conn: Connection, ids: Iterable[UUID]) -> list[VersionR
 
 async def put_api_flow(
     conn: Connection, flow: Flow, *, author: str | None = None, variables: Mapping[str, Any] | None = None
-) -> Put:
+) -> PutResult:
     """Make a checked flow current, owned by the API. The same content again changes nothing.
 
     Runs in the caller's transaction. Raises Conflict `git_managed` for a flow that a repository manages.
@@ -208,7 +209,7 @@ async def put_api_flow(
     row = await find_flow(conn, written.ids[flow.name])
     version = await get_version(conn, row.id)
     created = flow.name in written.created or flow.name in written.unarchived
-    return Put(row, version, created, created or flow.name in written.updated)
+    return PutResult(row, version, created, created or flow.name in written.updated)
 
 
 async def archive_api_flow(conn: Connection, key: str | UUID) -> FlowRow:
@@ -222,21 +223,6 @@ async def archive_api_flow(conn: Connection, key: str | UUID) -> FlowRow:
         )
     await archive_flows(conn, None, [row.name])
     return await find_flow(conn, row.id)
-
-
-def as_uuid(key: str | UUID) -> UUID | None:
-    """None for what is not a UUID in its usual form: a flow may be named like 32 hex digits."""
-    if isinstance(key, UUID):
-        return key
-    try:
-        return UUID(key) if len(key) == 36 else None
-    except ValueError:
-        return None
-
-
-def all_of(filters: Sequence[tuple[str, Any]]) -> sql.Composable:
-    """`a AND b`; each condition is text of ours with one placeholder for its value."""
-    return sql.SQL(" AND ").join([sql.SQL("true"), *(sql.SQL(condition) for condition, _ in filters)])
 
 
 def _number(cursor: str) -> int:
@@ -259,9 +245,10 @@ async def _declared(conn: Connection, name: str) -> list[tuple[UUID, str]]:
 
 
 async def _nearest(conn: Connection, name: str) -> str | None:
-    filters = mine("flows.id")
+    where = Where()
+    where.add_visible("flows.id")
     query = sql.SQL("SELECT name FROM flows WHERE archived_at IS NULL AND {} ORDER BY name LIMIT 5000")
-    cursor = await conn.execute(query.format(all_of(filters)), [value for _, value in filters])
-    names = [row[0] for row in await cursor.fetchall()]
+    cursor = await conn.execute(query.format(where.clause()), where.values)
+    names = [known for (known,) in await cursor.fetchall()]
     near = difflib.get_close_matches(name[:100], names, n=1)
     return f"Did you mean {near[0]}?" if near else None

@@ -1,4 +1,4 @@
-"""How things stand in the whole system, in a few reads whose cost does not grow with the work."""
+"""Figures about the whole system, in a few reads whose cost does not grow with the work."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from automata.store.database import Connection
-from automata.store.presence import ALIVE_SEC
+from automata.store.processes import ALIVE_SEC
+from automata.store.sql import with_fragments
 
 # Counting is reading, so it ends somewhere: above this it does not matter how many more there are.
-MOST_COUNTED = 100_000
-MOST_QUEUES = 50
+MAX_COUNTED = 100_000
+MAX_QUEUES = 50
 TIMEOUT = "2s"
 
 
@@ -31,14 +32,14 @@ async def read_gauges(conn: Connection) -> Gauges:
     """`conn` is in a transaction. Raises Unavailable, also for a database that takes longer than TIMEOUT."""
     await conn.execute(f"SET LOCAL statement_timeout = '{TIMEOUT}'".encode())
     tasks, ages = await _queue(conn)
-    (letters, approvals, pending, overdue), *_ = await _rows(conn, _ODDS, {"most": MOST_COUNTED})
+    (letters, approvals, pending, overdue), *_ = await _rows(conn, _ODDS, {"most": MAX_COUNTED})
     parts = await _rows(conn, _PARTS, {"alive": ALIVE_SEC})
     return Gauges(tasks, ages, dict(parts), letters, approvals, pending, max(0.0, overdue))
 
 
 async def _queue(conn: Connection) -> tuple[dict[tuple[str, str], int], dict[str, float]]:
-    counted = await _rows(conn, _TASKS, {"most": MOST_COUNTED, "queues": MOST_QUEUES})
-    oldest = await _rows(conn, _OLDEST, {"queues": MOST_QUEUES})
+    counted = await _rows(conn, _TASKS, {"most": MAX_COUNTED, "queues": MAX_QUEUES})
+    oldest = await _rows(conn, _OLDEST, {"queues": MAX_QUEUES})
     return {(lane, state): count for lane, state, count in counted}, {lane: max(0.0, age) for lane, age in oldest}
 
 
@@ -65,14 +66,14 @@ WITH RECURSIVE lanes AS (
 )
 SELECT lane, extract(epoch FROM now() - since)::float8 FROM lanes
 """
-_ODDS = """
+_ODDS = with_fragments("""
 SELECT (SELECT count(*) FROM (SELECT FROM dead_letters WHERE state = 'open' LIMIT %(most)s) AS letters),
-       (SELECT count(*) FROM (SELECT reads FROM task_queue WHERE lane = '@advance' LIMIT %(most)s) AS waiting
-        WHERE reads[1] = 'approval'),
+       (SELECT count(*) FROM (SELECT reads FROM task_queue WHERE lane = ${ADVANCE} LIMIT %(most)s) AS waiting
+        WHERE ${WAITS_FOR_APPROVAL}),
        (SELECT count(*) FROM (SELECT FROM notifications WHERE state = 'pending' LIMIT %(most)s) AS pending),
        coalesce((SELECT extract(epoch FROM now() - min(next_fire_at))::float8 FROM schedules
                  WHERE next_fire_at IS NOT NULL), 0)
-"""
+""")
 _PARTS = """
 SELECT part, count(*) FROM processes, unnest(parts) AS part
 WHERE seen_at > now() - make_interval(secs => %(alive)s) GROUP BY part

@@ -15,7 +15,7 @@ import psycopg
 from psycopg.errors import UndefinedTable
 
 from automata.errors import Unavailable
-from automata.store.failures import describe, mapped
+from automata.store.error_mapping import describe, mapped_errors
 
 READ_CURRENT = "SELECT max(version_num) FROM alembic_version"
 _LOCK = 0x6175746F6D617461  # "automata"; any number does, as long as it never changes
@@ -48,7 +48,7 @@ def later_than(revision: str | None) -> list[str]:
 
 def current(url: str) -> str | None:
     """The database's revision, None for one without tables. Raises Unavailable."""
-    with mapped(describe(url)), psycopg.connect(url, autocommit=True, connect_timeout=_CONNECT_SEC) as conn:
+    with mapped_errors(describe(url)), psycopg.connect(url, autocommit=True, connect_timeout=_CONNECT_SEC) as conn:
         try:
             row = conn.execute(READ_CURRENT).fetchone()
         except UndefinedTable:
@@ -78,7 +78,7 @@ def _apply(url: str) -> None:
     config = alembic.config.Config()
     config.set_main_option("script_location", str(folder()).replace("%", "%%"))
     engine = sa.create_engine("postgresql+psycopg://", creator=lambda: _session(url), poolclass=sa.NullPool)
-    with mapped(describe(url)):
+    with mapped_errors(describe(url)):
         try:
             with engine.connect() as connection:
                 config.attributes["connection"] = connection

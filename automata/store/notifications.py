@@ -1,9 +1,9 @@
-"""Notifications: the rules of each environment, events that are to be told, and the outbox that is their log.
+"""Notifications: the rules of each environment, events to be sent, and the outbox, which is also their log.
 
-Failure argument. An event is written by a trigger in the transaction of what happened (migration 0010), so it is there
-exactly when that is. Events become messages in one transaction that deletes them: whoever dies in it repeats it. A
-message is claimed by moving its `due_at` past the time that sending may take; a sender that dies leaves it due again
-then, under the same id. So a message is sent at least once, and who receives it knows a repetition by its id.
+Failure argument. A trigger writes an event in the transaction of what happened (migration 0010), so there are both or
+neither. Events become messages in one transaction that deletes them: if it dies, it is repeated. A message is claimed
+by moving its `due_at` past the time that sending may take; if the sender dies, the message is due again then, under the
+same id. So a message is sent at least once, and the receiver recognizes a repetition by its id.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from psycopg import sql
 from psycopg.rows import class_row, dict_row
 
 from automata.errors import Conflict, Missing
-from automata.store.codec import dumps
 from automata.store.database import Connection
-from automata.store.flows import all_of
-from automata.store.pages import Page, bad_cursor, clamp, decode, page
+from automata.store.json_codec import dumps
+from automata.store.pagination import Page, bad_cursor, clamp, decode, page
+from automata.store.sql import with_fragments
+from automata.store.where import Where
 
 State = Literal["pending", "delivered", "failed"]
 
@@ -32,7 +33,7 @@ FORGET_AT_ONCE = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class NotificationRule:
     """`source_id` and `environment` say where it was written; `spec` as in the environment's file."""
 
     source_id: UUID
@@ -42,7 +43,7 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class NotificationEvent:
     """`facts` is what is known of its subject now; empty when that is gone."""
 
     id: int
@@ -53,7 +54,7 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class NewNotification:
     """What is to be sent to whom; `event` makes it unique beside its rule."""
 
     event: str
@@ -67,8 +68,8 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
-class Claimed:
-    """`attempts` counts this one; whoever reports must give it back."""
+class ClaimedNotification:
+    """`attempts` counts this one; `record_sending` compares it."""
 
     id: UUID
     rule: str
@@ -81,6 +82,8 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class NotificationRow:
+    """A message of the outbox. `status` is that of the last answer, `due_at` None once it has ended."""
+
     id: UUID
     rule: str
     kind: str
@@ -106,8 +109,9 @@ async def replace_rules(conn: Connection, source_id: UUID, rules: Sequence[Mappi
         )
 
 
-async def list_rules(conn: Connection) -> list[Rule]:
-    async with conn.cursor(row_factory=class_row(Rule)) as cursor:
+async def list_rules(conn: Connection) -> list[NotificationRule]:
+    """Of all sources, by environment and name."""
+    async with conn.cursor(row_factory=class_row(NotificationRule)) as cursor:
         await cursor.execute(
             "SELECT rule.source_id, source.environment, rule.name, rule.spec FROM notification_rules AS rule"
             " JOIN sync_sources AS source ON source.id = rule.source_id ORDER BY source.environment, rule.name"
@@ -115,8 +119,8 @@ async def list_rules(conn: Connection) -> list[Rule]:
         return await cursor.fetchall()
 
 
-async def take_events(conn: Connection) -> list[Event]:
-    """The oldest events, deleted in this transaction, with what can be told of them."""
+async def take_events(conn: Connection) -> list[NotificationEvent]:
+    """The oldest events, deleted in this transaction, with the facts that a message may show."""
     cursor = await conn.execute(
         "DELETE FROM notification_events WHERE id IN ("
         "  SELECT id FROM notification_events ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED)"
@@ -128,13 +132,13 @@ async def take_events(conn: Connection) -> list[Event]:
     letters = await _letters(conn, [about["letter"] for _, _, about, _ in rows if "letter" in about])
     attempts = await _attempts(conn, [about["attempt"] for _, _, about, _ in rows if "attempt" in about])
     prompts = await _prompts(conn, [about for _, kind, about, _ in rows if "letter" not in about and "step" in about])
-    made = []
+    events = []
     for id, kind, about, at in rows:
         facts = dict(runs.get(about.get("run"), ()))
         facts |= letters.get(about.get("letter"), {}) | attempts.get(about.get("attempt"), {})
         facts |= prompts.get((about.get("run"), about.get("step")), {})
-        made.append(Event(id, kind, about, at, facts))
-    return made
+        events.append(NotificationEvent(id, kind, about, at, facts))
+    return events
 
 
 async def _runs(conn: Connection, ids: set[UUID]) -> dict[str, dict[str, Any]]:
@@ -169,14 +173,19 @@ async def _attempts(conn: Connection, ids: list[int]) -> dict[int, dict[str, Any
     )
 
 
-async def _prompts(conn: Connection, asked: list[Mapping[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
+_PROMPTS = with_fragments(
+    "SELECT run_id::text, step, ${APPROVAL_PROMPT} FROM task_queue WHERE ${WAITS_FOR_APPROVAL}"
+    " AND (run_id, step) IN (SELECT * FROM unnest(%s::uuid[], %s::text[]))"
+)
+
+
+async def _prompts(conn: Connection, waiting: list[Mapping[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
     """Approvals that still wait; who was decided meanwhile needs nobody."""
-    if not asked:
+    if not waiting:
         return {}
     cursor = await conn.execute(
-        "SELECT run_id::text, step, reads[2] FROM task_queue WHERE reads[1] = 'approval'"
-        " AND (run_id, step) IN (SELECT * FROM unnest(%s::uuid[], %s::text[]))",
-        [[one["run"] for one in asked], [one["step"] for one in asked]],
+        _PROMPTS,
+        [[about["run"] for about in waiting], [about["step"] for about in waiting]],
     )
     return {(run, step): {"prompt": prompt, "waits": True} for run, step, prompt in await cursor.fetchall()}
 
@@ -189,7 +198,7 @@ async def _by(conn: Connection, key: str, query: str, ids: list[Any]) -> dict[An
         return {row.pop(key): row for row in await cursor.fetchall()}
 
 
-async def enqueue(conn: Connection, messages: Sequence[Message]) -> list[UUID]:
+async def enqueue(conn: Connection, messages: Sequence[NewNotification]) -> list[UUID]:
     """Put messages into the outbox; the ids of those that were not there."""
     if not messages:
         return []
@@ -198,22 +207,22 @@ async def enqueue(conn: Connection, messages: Sequence[Message]) -> list[UUID]:
         " SELECT *, now() FROM unnest(%s::text[], %s::uuid[], %s::text[], %s::text[], %s::json[], %s::text[],"
         "   %s::text[], %s::text[]) ON CONFLICT DO NOTHING RETURNING id",
         [
-            [one.event for one in messages],
-            [one.source_id for one in messages],
-            [one.rule for one in messages],
-            [one.kind for one in messages],
-            [dumps(one.payload) for one in messages],
-            [one.url for one in messages],
-            [one.secret for one in messages],
-            [one.template for one in messages],
+            [message.event for message in messages],
+            [message.source_id for message in messages],
+            [message.rule for message in messages],
+            [message.kind for message in messages],
+            [dumps(message.payload) for message in messages],
+            [message.url for message in messages],
+            [message.secret for message in messages],
+            [message.template for message in messages],
         ],
     )
-    return [row[0] for row in await cursor.fetchall()]
+    return [id for (id,) in await cursor.fetchall()]
 
 
-async def claim(conn: Connection, limit: int) -> list[Claimed]:
+async def claim(conn: Connection, limit: int) -> list[ClaimedNotification]:
     """Messages that are due, ours for CLAIM_SEC."""
-    async with conn.cursor(row_factory=class_row(Claimed)) as cursor:
+    async with conn.cursor(row_factory=class_row(ClaimedNotification)) as cursor:
         await cursor.execute(
             "UPDATE notifications SET attempts = attempts + 1, due_at = now() + make_interval(secs => %s)"
             " WHERE id IN (SELECT id FROM notifications WHERE state = 'pending' AND due_at <= now()"
@@ -224,8 +233,8 @@ async def claim(conn: Connection, limit: int) -> list[Claimed]:
         return await cursor.fetchall()
 
 
-async def report(
-    conn: Connection, one: Claimed, *, status: int | None, error: str | None, retry_sec: float | None
+async def record_sending(
+    conn: Connection, claimed: ClaimedNotification, *, status: int | None, error: str | None, retry_sec: float | None
 ) -> None:
     """How sending ended: delivered without an error, else again in `retry_sec`, None for never."""
     state = "delivered" if error is None else "failed" if retry_sec is None else "pending"
@@ -235,8 +244,8 @@ async def report(
         " ended_at = CASE WHEN %(state)s <> 'pending' THEN now() END"
         " WHERE id = %(id)s AND state = 'pending' AND attempts = %(attempts)s",
         {
-            "id": one.id,
-            "attempts": one.attempts,
+            "id": claimed.id,
+            "attempts": claimed.attempts,
             "state": state,
             "status": status,
             "error": error,
@@ -245,7 +254,7 @@ async def report(
     )
 
 
-async def forget_old(conn: Connection) -> int:
+async def delete_old(conn: Connection) -> int:
     """Delete a batch of messages that ended long ago; how many."""
     cursor = await conn.execute(
         "DELETE FROM notifications WHERE id IN (SELECT id FROM notifications WHERE state <> 'pending'"
@@ -260,14 +269,14 @@ async def list_notifications(
 ) -> Page[NotificationRow]:
     """The newest first."""
     limit = clamp(limit)
-    conditions: list[tuple[Any, Any]] = [("state = %s", state)] if state else []
-    values: list[Any] = [state] if state else []
+    where = Where()
+    where.add_given("state = %(state)s", state=state)
     if after:
-        conditions.append(("(created_at, id) < (%s::timestamptz, %s::uuid)", None))
-        values += _seen(after)
-    query = _SELECT + sql.SQL(" WHERE ") + all_of(conditions) + sql.SQL(" ORDER BY created_at DESC, id DESC LIMIT %s")
+        created_at, id = _last_seen(after)
+        where.add("(created_at, id) < (%(created_at)s::timestamptz, %(id)s::uuid)", created_at=created_at, id=id)
+    query = _SELECT + sql.SQL(" WHERE {} ORDER BY created_at DESC, id DESC LIMIT %(limit)s").format(where.clause())
     async with conn.cursor(row_factory=class_row(NotificationRow)) as cursor:
-        await cursor.execute(query, [*values, limit + 1], prepare=False)
+        await cursor.execute(query, where.values | {"limit": limit + 1}, prepare=False)
         return page(await cursor.fetchall(), limit, lambda row: (row.created_at.isoformat(), str(row.id)))
 
 
@@ -299,9 +308,9 @@ _SELECT = sql.SQL(
 )
 
 
-def _seen(cursor: str) -> list[Any]:
+def _last_seen(cursor: str) -> tuple[datetime, UUID]:
     moment, id = decode(cursor, 2)
     try:
-        return [datetime.fromisoformat(moment), UUID(id)]
+        return datetime.fromisoformat(moment), UUID(id)
     except ValueError:
         raise bad_cursor() from None

@@ -1,4 +1,4 @@
-"""Proposals and what was said of them. Everything said is bound to what was looked at; the newest word comes first."""
+"""Proposals, their checks and their reviews, each bound to the commits that were looked at; the newest come first."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from psycopg import sql
 from psycopg.rows import class_row
 
 from automata.errors import Conflict, Missing
-from automata.store.codec import dumps
 from automata.store.database import Connection
+from automata.store.json_codec import dumps
 
 State = Literal["DRAFT", "PENDING_REVIEW", "APPLIED", "REJECTED", "CLOSED"]
 OPEN: tuple[State, ...] = ("DRAFT", "PENDING_REVIEW")
 ENDED: tuple[State, ...] = ("APPLIED", "REJECTED", "CLOSED")
-MOST = 500
+MAX_PROPOSALS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +67,14 @@ class CheckRow:
 
     @property
     def binding(self) -> Binding:
+        """What was looked at."""
         return Binding(self.head, self.base, self.tree, self.policy)
 
 
 @dataclass(frozen=True, slots=True)
 class ReviewRow:
+    """A verdict of a person on a proposal as it was then."""
+
     id: int
     head: str
     base: str
@@ -84,14 +87,15 @@ class ReviewRow:
 
     @property
     def binding(self) -> Binding:
+        """What was looked at."""
         return Binding(self.head, self.base, self.tree, self.policy)
 
 
 @dataclass(frozen=True, slots=True)
-class Applied:
+class AppliedMerge:
     """How a proposal came into its base. `by` None: it was merged with Git. `commits` are those that it brought.
 
-    `check_id` and `review_ids` are what was said of exactly this merge; nothing when nobody said anything.
+    `check_id` and `review_ids` are the check and the reviews of exactly this merge, where there are any.
     """
 
     merge_sha: str
@@ -138,7 +142,7 @@ async def open_proposal(
 
 
 async def list_proposals(
-    conn: Connection, source_id: UUID, *, ended: bool = False, before: int | None = None, limit: int = MOST
+    conn: Connection, source_id: UUID, *, ended: bool = False, before: int | None = None, limit: int = MAX_PROPOSALS
 ) -> list[ProposalRow]:
     """The newest first; only those that are open unless `ended`, and with a lower number than `before`."""
     async with conn.cursor(row_factory=class_row(ProposalRow)) as cursor:
@@ -193,7 +197,7 @@ async def set_state(conn: Connection, id: UUID, state: State, *, by: str | None 
     )
 
 
-async def set_applied(conn: Connection, id: UUID, applied: Applied) -> None:
+async def set_applied(conn: Connection, id: UUID, applied: AppliedMerge) -> None:
     """It is merged. The caller holds `lock_proposal`."""
     await set_state(conn, id, "APPLIED", by=applied.by)
     await conn.execute(
@@ -204,10 +208,12 @@ async def set_applied(conn: Connection, id: UUID, applied: Applied) -> None:
 
 
 async def rename_proposal(conn: Connection, id: UUID, title: str) -> None:
+    """Give it another title."""
     await conn.execute("UPDATE proposals SET title = %s, updated_at = now() WHERE id = %s", [title, id])
 
 
 async def add_check(conn: Connection, id: UUID, bound: Binding, *, passed: bool, report: Mapping[str, Any]) -> CheckRow:
+    """Keep the report of a check of exactly `bound`."""
     return await _one(
         conn,
         CheckRow,
@@ -220,6 +226,7 @@ async def add_check(conn: Connection, id: UUID, bound: Binding, *, passed: bool,
 
 
 async def add_review(conn: Connection, id: UUID, bound: Binding, *, approved: bool, by: str, comment: str) -> ReviewRow:
+    """Keep the verdict of `by` on exactly `bound`."""
     return await _one(
         conn,
         ReviewRow,
@@ -231,12 +238,13 @@ async def add_review(conn: Connection, id: UUID, bound: Binding, *, approved: bo
     )
 
 
-async def keep_review(conn: Connection, id: UUID, said: ReviewRow) -> ReviewRow:
-    """What somebody said elsewhere, as a row of its own."""
-    return await add_review(conn, id, said.binding, approved=said.approved, by=said.by, comment=said.comment)
+async def copy_review(conn: Connection, id: UUID, review: ReviewRow) -> ReviewRow:
+    """A review that was given elsewhere, as a row of its own."""
+    return await add_review(conn, id, review.binding, approved=review.approved, by=review.by, comment=review.comment)
 
 
 async def list_checks(conn: Connection, id: UUID, limit: int = 20) -> list[CheckRow]:
+    """The newest first."""
     async with conn.cursor(row_factory=class_row(CheckRow)) as cursor:
         await cursor.execute(
             sql.SQL("SELECT {} FROM proposal_checks WHERE proposal_id = %s ORDER BY id DESC LIMIT %s").format(_CHECK),
@@ -246,6 +254,7 @@ async def list_checks(conn: Connection, id: UUID, limit: int = 20) -> list[Check
 
 
 async def list_reviews(conn: Connection, id: UUID, limit: int = 100) -> list[ReviewRow]:
+    """The newest first."""
     async with conn.cursor(row_factory=class_row(ReviewRow)) as cursor:
         await cursor.execute(
             sql.SQL("SELECT {} FROM proposal_reviews WHERE proposal_id = %s ORDER BY id DESC LIMIT %s").format(_REVIEW),

@@ -1,4 +1,4 @@
-"""Where versions come from: the commit, the proposal that brought it, and what was said before it was merged.
+"""Where versions come from: the commit, the proposal that brought it, and its check and reviews before the merge.
 
 A proposal is found by the commits that it brought, whenever somebody asks: it does not matter which was first, the
 version or the word that the proposal was applied.
@@ -19,7 +19,7 @@ from automata.store.database import Connection
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class VersionOrigin:
     """Of one version. All that is of a proposal is None when none brought the commit.
 
     `applied_by` None: it was merged with Git. `check`: {id, passed, at, failed, stages: [{name, state, summary}]};
@@ -43,17 +43,18 @@ class Origin:
 
 _ORIGINS = sql.SQL("""
 SELECT version.id AS version_id, version.commit_sha, sync_sources.url AS source,
-       one.number AS proposal, one.title, one.branch, one.author AS proposed_by, one.head_sha, one.merge_sha,
-       one.ended_by AS applied_by, one.ended_at AS applied_at,
+       proposal.number AS proposal, proposal.title, proposal.branch, proposal.author AS proposed_by,
+       proposal.head_sha, proposal.merge_sha,
+       proposal.ended_by AS applied_by, proposal.ended_at AS applied_at,
        (SELECT json_build_object('id', id, 'passed', passed, 'at', created_at,
                                  'failed', coalesce(report -> 'failed', '[]'),
                                  'stages', (SELECT json_agg(json_build_object('name', stage -> 'name',
                                                                               'state', stage -> 'state',
                                                                               'summary', stage -> 'summary'))
                                             FROM json_array_elements(report -> 'stages') AS stage))
-        FROM proposal_checks WHERE id = one.check_id) AS check,
+        FROM proposal_checks WHERE id = proposal.check_id) AS check,
        (SELECT json_agg(json_build_object('by', by, 'comment', comment, 'at', created_at) ORDER BY id)
-        FROM proposal_reviews WHERE id = ANY(one.review_ids)) AS approvals
+        FROM proposal_reviews WHERE id = ANY(proposal.review_ids)) AS approvals
 FROM flow_versions AS version
 JOIN flows ON flows.id = version.flow_id
 LEFT JOIN LATERAL (
@@ -61,14 +62,14 @@ LEFT JOIN LATERAL (
     WHERE commits @> ARRAY[version.commit_sha]
     -- A commit comes into each branch once; of several environments the flow's own counts.
     ORDER BY source_id = flows.source_id DESC, number LIMIT 1
-) AS one ON true
-LEFT JOIN sync_sources ON sync_sources.id = coalesce(one.source_id, flows.source_id)
+) AS proposal ON true
+LEFT JOIN sync_sources ON sync_sources.id = coalesce(proposal.source_id, flows.source_id)
 WHERE version.id = ANY(%s::uuid[])
 """)
 
 
-async def origins(conn: Connection, version_ids: Iterable[UUID]) -> dict[UUID, Origin]:
+async def version_origins(conn: Connection, version_ids: Iterable[UUID]) -> dict[UUID, VersionOrigin]:
     """By version; those that do not exist are left out."""
-    async with conn.cursor(row_factory=class_row(Origin)) as cursor:
+    async with conn.cursor(row_factory=class_row(VersionOrigin)) as cursor:
         await cursor.execute(_ORIGINS, [list(version_ids)])
         return {row.version_id: row for row in await cursor.fetchall()}

@@ -11,15 +11,15 @@ from uuid import UUID
 from psycopg import sql
 from psycopg.rows import class_row
 
+from automata.store.arrays import array_params
 from automata.store.database import Connection
-from automata.store.limits import also, limited_to
-from automata.store.queue import columns
+from automata.store.visibility import and_visible, viewer_values
 
-MOST_RUNS = 1_000
+MAX_RUNS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class Recording:
     """What one attempt of a step sent and was answered; `exchanges` is JSON text."""
 
     run_id: UUID
@@ -54,18 +54,18 @@ class RecordedRun:
     given: dict[str, Any] = field(default_factory=dict)
 
 
-_KEPT = ("run_id", "step", "attempt", "exchanges")
+_COLUMNS = ("run_id", "step", "attempt", "exchanges")
 
 
-async def keep(conn: Connection, kept: Sequence[Kept]) -> None:
+async def save_recordings(conn: Connection, recordings: Sequence[Recording]) -> None:
     """Store exchanges; what was stored of the same attempt before stays."""
-    if not kept:
+    if not recordings:
         return
     await conn.execute(
         "INSERT INTO recordings (run_id, step, attempt, exchanges)"
         " SELECT * FROM unnest(%(run_id)s::uuid[], %(step)s::text[], %(attempt)s::int[], %(exchanges)s::json[])"
         " ON CONFLICT DO NOTHING",
-        columns(_KEPT, [(one.run_id, one.step, one.attempt, one.exchanges) for one in kept]),
+        array_params(_COLUMNS, [(row.run_id, row.step, row.attempt, row.exchanges) for row in recordings]),
     )
 
 
@@ -74,14 +74,14 @@ async def recorded_ids(conn: Connection, flow_id: UUID, limit: int) -> list[tupl
 
     Looks at the newest 10,000 runs. Those that were retried are left out: they came to their ends in several goes.
     """
-    cursor = await conn.execute(_LAST, {"flow": flow_id, "limit": min(limit, MOST_RUNS), "window": WINDOW})
+    cursor = await conn.execute(_LAST, {"flow": flow_id, "limit": min(limit, MAX_RUNS), "window": WINDOW})
     return await cursor.fetchall()
 
 
 async def recorded_run(conn: Connection, run_id: UUID) -> RecordedRun | None:
     """None when it is unknown, not at an end, was not recorded, or was retried."""
     async with conn.cursor(row_factory=class_row(RecordedRun)) as cursor:
-        await cursor.execute(_ONE + also("r.flow_id"), {"run": run_id, "labels": limited_to()})
+        await cursor.execute(_ONE + and_visible("r.flow_id"), {"run": run_id, **viewer_values()})
         run = await cursor.fetchone()
     if run:
         await _fill(conn, {run.id: run})
@@ -127,19 +127,19 @@ async def _fill(conn: Connection, runs: Mapping[UUID, RecordedRun]) -> None:
         [ids],
     )
     for run, step, attempt, exchanges in await kept.fetchall():
-        runs[run].exchanges.extend({"step": step, "attempt": attempt, **one} for one in exchanges)
-    for run, step, given in await _given(conn, ids):
-        runs[run].given[step] = given
+        runs[run].exchanges.extend({"step": step, "attempt": attempt, **exchange} for exchange in exchanges)
+    for run, step, answer in await _answers(conn, ids):
+        runs[run].given[step] = answer
 
 
-async def _given(conn: Connection, ids: list[UUID]) -> list[tuple[UUID, str, dict[str, Any]]]:
+async def _answers(conn: Connection, ids: list[UUID]) -> list[tuple[UUID, str, dict[str, Any]]]:
     """What flows that were called came to, and what people decided."""
     children = await conn.execute(
         "SELECT r.parent_run_id, r.parent_step, e.status, e.outputs, e.error"
         " FROM runs r JOIN run_results e ON e.run_id = r.id WHERE r.parent_run_id = ANY(%s::uuid[])",
         [ids],
     )
-    found = [
+    answers = [
         (run, step, {"output": outputs or {}} if status == "SUCCEEDED" else {"error": error or {"code": status}})
         for run, step, status, outputs, error in await children.fetchall()
     ]
@@ -147,11 +147,11 @@ async def _given(conn: Connection, ids: list[UUID]) -> list[tuple[UUID, str, dic
         "SELECT run_id, step, approved, decided_by, comment FROM approvals WHERE run_id = ANY(%s::uuid[])", [ids]
     )
     for run, step, approved, by, comment in await decided.fetchall():
-        found.append((run, step, {"output": {"approved": approved, "by": by, "comment": comment}}))
-    return found
+        answers.append((run, step, {"output": {"approved": approved, "by": by, "comment": comment}}))
+    return answers
 
 
-async def exchanges_of(conn: Connection, run_id: UUID, step: str) -> list[tuple[int, list[dict[str, Any]]]]:
+async def step_exchanges(conn: Connection, run_id: UUID, step: str) -> list[tuple[int, list[dict[str, Any]]]]:
     """What the attempts of one step sent and were answered, (attempt, exchanges), while the run goes too."""
     cursor = await conn.execute(
         "SELECT attempt, exchanges FROM recordings WHERE run_id = %s AND step = %s ORDER BY attempt", [run_id, step]

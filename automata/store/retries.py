@@ -2,7 +2,7 @@
 
 Failure argument. A retry is one statement (sql/reopen_runs.sql): the end of the run is taken back, what failed is
 cleared and the wake-up is written together, or nothing is. Of two that retry one run, the second waits for the row
-of its result, finds it gone, and is told. Workers that still hold an old claim are refused by their fence, as ever.
+of its result, finds it gone, and gets a Conflict. Workers with an old claim are refused by their fence, as always.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from psycopg.rows import class_row
 
 from automata.engine.states import RunStatus
 from automata.errors import Conflict
-from automata.store.limits import own_letters, own_runs
 from automata.store.runs import RunRow, get_run
 from automata.store.sql import statement
+from automata.store.visibility import visible_letters, visible_runs
 
 Connection = AsyncConnection[Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Reopened:
+class ReopenedRun:
     """A run that goes on in its `attempt`-th attempt; `letters` are the dead letters that this closed."""
 
     run_id: UUID
@@ -48,23 +48,23 @@ class RunAttemptRow:
     retried_by: str | None
 
 
-async def retry_run(conn: Connection, run_id: UUID, by: str | None = None) -> Reopened:
-    """Have a FAILED or CANCELLED run go on at every step that failed or was cancelled. Ring `runs.pending` after.
+async def retry_run(conn: Connection, run_id: UUID, by: str | None = None) -> ReopenedRun:
+    """Have a FAILED or CANCELLED run go on at every step that failed or was cancelled. Notify `runs.pending` after.
 
     Raises Missing; Conflict `run_not_failed` while it moves, when it succeeded, or when someone else was first.
     """
-    found = await retry_runs(conn, [run_id], by)
-    if not found:
+    reopened = await retry_runs(conn, [run_id], by)
+    if not reopened:
         raise not_failed(await get_run(conn, run_id))
-    return found[0]
+    return reopened[0]
 
 
-async def retry_runs(conn: Connection, ids: Sequence[UUID], by: str | None = None) -> list[Reopened]:
+async def retry_runs(conn: Connection, ids: Sequence[UUID], by: str | None = None) -> list[ReopenedRun]:
     """Like `retry_run` for many; those that cannot be retried are not among the answers."""
     return await _reopen(conn, ids, (), (RunStatus.FAILED, RunStatus.CANCELLED), by)
 
 
-async def retry_steps(conn: Connection, letters: Sequence[int], by: str | None = None) -> list[Reopened]:
+async def retry_steps(conn: Connection, letters: Sequence[int], by: str | None = None) -> list[ReopenedRun]:
     """Have FAILED runs go on at the steps of open dead letters; other failures of theirs stay as they are."""
     return await _reopen(conn, (), letters, (RunStatus.FAILED,), by)
 
@@ -94,12 +94,12 @@ def not_failed(run: RunRow) -> Conflict:
 
 async def _reopen(
     conn: Connection, runs: Sequence[UUID], letters: Sequence[int], statuses: Sequence[RunStatus], by: str | None
-) -> list[Reopened]:
+) -> list[ReopenedRun]:
     values = {
-        "runs": await own_runs(conn, runs),
-        "letters": await own_letters(conn, letters),
+        "runs": await visible_runs(conn, runs),
+        "letters": await visible_letters(conn, letters),
         "statuses": [str(status) for status in statuses],
         "by": by,
     }
     cursor = await conn.execute(statement("reopen_runs"), values)
-    return [Reopened(run_id, attempt, tuple(closed)) for run_id, attempt, closed in await cursor.fetchall()]
+    return [ReopenedRun(run_id, attempt, tuple(closed)) for run_id, attempt, closed in await cursor.fetchall()]

@@ -19,9 +19,10 @@ from psycopg.rows import class_row
 from automata.engine.schedule import next_times
 from automata.errors import Conflict, Missing
 from automata.flow.model import Schedule
-from automata.store.codec import dumps
-from automata.store.limits import also, limited_to
-from automata.store.pages import Page, clamp, decode, page
+from automata.store.json_codec import dumps
+from automata.store.pagination import Page, clamp, decode, page
+from automata.store.rows import fetch_value
+from automata.store.visibility import and_visible, viewer_values
 
 Connection = AsyncConnection[Any]
 Origin = Literal["git", "api"]
@@ -52,6 +53,7 @@ class ScheduleRow:
 
     @property
     def schedule(self) -> Schedule:
+        """What the schedule says, with the switch as it is now."""
         return schedule_of({**self.spec, "enabled": self.enabled})
 
     @property
@@ -74,7 +76,7 @@ _SELECT = sql.SQL(
     "SELECT schedules.id, flow_id, flows.name AS flow_name, schedules.name, origin, spec, enabled,"
     " flows.archived_at IS NOT NULL AS archived, next_fire_at, last_fire_at, last_error,"
     " schedules.created_at, schedules.updated_at, now() AS now"
-    " FROM schedules JOIN flows ON flows.id = schedules.flow_id WHERE {which}{mine}"
+    " FROM schedules JOIN flows ON flows.id = schedules.flow_id WHERE {which}{visible}"
 )
 
 
@@ -82,19 +84,19 @@ _STATES: Mapping[State | None, LiteralString] = {
     None: "true",
     "on": "enabled",
     "paused": "NOT enabled",
-    "late": f"next_fire_at < now() - interval '{LATE_SEC} s'",
+    "late": f"next_fire_at < now() - make_interval(secs => {LATE_SEC})",
 }
 
 
 def _select(which: LiteralString) -> sql.Composed:
-    return _SELECT.format(which=sql.SQL(which), mine=also("schedules.flow_id"))
+    return _SELECT.format(which=sql.SQL(which), visible=and_visible("schedules.flow_id"))
 
 
 async def next_schedules(conn: Connection, limit: int) -> list[ScheduleRow]:
     """Those that fire next, the first first."""
     async with conn.cursor(row_factory=class_row(ScheduleRow)) as cursor:
         query = _select("next_fire_at IS NOT NULL") + sql.SQL(" ORDER BY next_fire_at LIMIT %(limit)s")
-        await cursor.execute(query, {"limit": clamp(limit), "labels": limited_to()})
+        await cursor.execute(query, {"limit": clamp(limit), **viewer_values()})
         return await cursor.fetchall()
 
 
@@ -115,7 +117,7 @@ async def list_schedules(
             " AND (%(flow)s::uuid IS NULL OR flow_id = %(flow)s)"
             f" AND {_STATES[state]}"
         )
-        values = {"flow_name": seen[0], "name": seen[1], "flow": flow_id, "limit": limit + 1, "labels": limited_to()}
+        values = {"flow_name": seen[0], "name": seen[1], "flow": flow_id, "limit": limit + 1, **viewer_values()}
         await cursor.execute(query + sql.SQL(" ORDER BY flows.name, schedules.name LIMIT %(limit)s"), values)
         return page(await cursor.fetchall(), limit, lambda row: (row.flow_name, row.name))
 
@@ -123,7 +125,7 @@ async def list_schedules(
 async def get_schedule(conn: Connection, schedule_id: UUID) -> ScheduleRow:
     """Raises Missing."""
     async with conn.cursor(row_factory=class_row(ScheduleRow)) as cursor:
-        await cursor.execute(_select("schedules.id = %(id)s"), {"id": schedule_id, "labels": limited_to()})
+        await cursor.execute(_select("schedules.id = %(id)s"), {"id": schedule_id, **viewer_values()})
         if row := await cursor.fetchone():
             return row
     raise Missing(f"There is no schedule {schedule_id}.")
@@ -134,26 +136,27 @@ async def create_schedule(conn: Connection, flow_id: UUID, spec: Mapping[str, An
 
     Raises Invalid for a cron line or zone that cannot be, Conflict when the flow has one of that name.
     """
-    cursor = await conn.execute(
+    id = await fetch_value(
+        conn,
         "INSERT INTO schedules (flow_id, name, origin, spec, enabled) VALUES (%s, %s, 'api', %s, %s)"
         " ON CONFLICT (flow_id, name) DO NOTHING RETURNING id",
         [flow_id, spec["name"], dumps(spec), spec.get("enabled", True)],
     )
-    if (row := await cursor.fetchone()) is None:
+    if id is None:
         raise Conflict(f"The flow has a schedule {spec['name']} already.", code="name_taken")
     await _arm(conn, [flow_id])
-    return await get_schedule(conn, row[0])
+    return await get_schedule(conn, id)
 
 
 async def update_schedule(conn: Connection, schedule_id: UUID, spec: Mapping[str, Any]) -> ScheduleRow:
     """Replace what a schedule says; its name stays. Raises Missing, Invalid, Conflict `git_managed`."""
-    found = await _unmanaged(conn, schedule_id)
+    schedule = await _unmanaged(conn, schedule_id)
     await conn.execute(
         "UPDATE schedules SET spec = %s, enabled = %s, next_fire_at = NULL, last_error = NULL, updated_at = now()"
         " WHERE id = %s",
-        [dumps({**spec, "name": found.name}), spec.get("enabled", True), schedule_id],
+        [dumps({**spec, "name": schedule.name}), spec.get("enabled", True), schedule_id],
     )
-    await _arm(conn, [found.flow_id])
+    await _arm(conn, [schedule.flow_id])
     return await get_schedule(conn, schedule_id)
 
 
@@ -168,14 +171,14 @@ async def enable_schedule(conn: Connection, schedule_id: UUID, enabled: bool) ->
 
     What would have fired while it was off is not made up for. Raises Missing.
     """
-    found = await get_schedule(conn, schedule_id)
+    schedule = await get_schedule(conn, schedule_id)
     await conn.execute(
         "UPDATE schedules SET enabled = %(enabled)s, updated_at = now(),"
         " next_fire_at = CASE WHEN %(enabled)s THEN next_fire_at END"
         " WHERE id = %(id)s AND enabled <> %(enabled)s",
         {"enabled": enabled, "id": schedule_id},
     )
-    await _arm(conn, [found.flow_id])
+    await _arm(conn, [schedule.flow_id])
     return await get_schedule(conn, schedule_id)
 
 
@@ -262,11 +265,11 @@ async def _arm(conn: Connection, flow_ids: Sequence[UUID]) -> None:
 
 
 async def _unmanaged(conn: Connection, schedule_id: UUID) -> ScheduleRow:
-    found = await get_schedule(conn, schedule_id)
-    if found.origin == "git":
+    schedule = await get_schedule(conn, schedule_id)
+    if schedule.origin == "git":
         raise Conflict(
-            f"The schedule {found.name} of {found.flow_name} is managed in Git.",
+            f"The schedule {schedule.name} of {schedule.flow_name} is managed in Git.",
             code="git_managed",
             hint="Change it there, or make a proposal. It can be switched off here.",
         )
-    return found
+    return schedule

@@ -11,7 +11,8 @@ from uuid import UUID
 from psycopg import AsyncConnection
 from psycopg.rows import class_row
 
-from automata.store.codec import dumps
+from automata.store.json_codec import dumps
+from automata.store.rows import fetch_value
 
 Connection = AsyncConnection[Any]
 
@@ -46,25 +47,24 @@ async def add_session(
     mail: str,
     role: str,
     labels: Mapping[str, str],
-    lives: timedelta,
-    basis: bytes | None = None,
+    ttl: timedelta,
+    config_digest: bytes | None = None,
 ) -> UUID:
     """`basis`: what it rests on where there is no token. Also sweeps out sessions that have ended, a few at a time."""
     await conn.execute(
         "DELETE FROM access_sessions WHERE id IN"
         " (SELECT id FROM access_sessions WHERE expires_at < now() LIMIT 100 FOR UPDATE SKIP LOCKED)"
     )
-    cursor = await conn.execute(
+    id = await fetch_value(
+        conn,
         "INSERT INTO access_sessions (hash, token_id, name, mail, role, labels, basis, expires_at)"
         " VALUES (%s, %s, %s, %s, %s, %s, %s, now() + %s) RETURNING id",
-        [hash, token_id, name, mail, role, dumps(labels), basis, lives],
+        [hash, token_id, name, mail, role, dumps(labels), config_digest, ttl],
     )
-    row = await cursor.fetchone()
-    assert row is not None
-    return UUID(str(row[0]))
+    return UUID(str(id))
 
 
-async def session_of(conn: Connection, hash: bytes, basis: bytes | None = None) -> SessionRow | None:
+async def session_of(conn: Connection, hash: bytes, config_digest: bytes | None = None) -> SessionRow | None:
     """The session whose cookie this is, or was a moment ago; None when it or its token has ended, or its basis is
     another than what holds now.
     """
@@ -82,13 +82,13 @@ async def session_of(conn: Connection, hash: bytes, basis: bytes | None = None) 
             " AND session.expires_at > now()"
             " AND (token.id IS NULL OR token.revoked_at IS NULL AND token.expires_at > now())"
             " AND (session.basis IS NULL OR session.basis = %(basis)s::bytea)",
-            {"hash": hash, "renew": RENEW_AFTER, "former": FORMER_FOR, "basis": basis},
+            {"hash": hash, "renew": RENEW_AFTER, "former": FORMER_FOR, "basis": config_digest},
         )
         return await cursor.fetchone()
 
 
 async def renew_session(conn: Connection, old: bytes, new: bytes) -> bool:
-    """Another cookie for the same session. False when somebody else renewed it first: theirs is the one that counts."""
+    """Another cookie for the same session. False when another request renewed it first: then that cookie counts."""
     cursor = await conn.execute(
         "UPDATE access_sessions SET hash = %s, former = hash, renewed_at = now()"
         " WHERE hash = %s AND renewed_at < now() - %s",
@@ -98,17 +98,18 @@ async def renew_session(conn: Connection, old: bytes, new: bytes) -> bool:
 
 
 async def end_session(conn: Connection, id: UUID) -> None:
+    """Its cookies let nobody in any more."""
     await conn.execute("DELETE FROM access_sessions WHERE id = %s", [id])
 
 
-async def spend(conn: Connection, hash: bytes, lives: timedelta) -> bool:
-    """True for the first who asks, of all processes; `lives` is how long others are told apart from them."""
+async def use_once(conn: Connection, hash: bytes, ttl: timedelta) -> bool:
+    """True for the first call with this hash in all processes; for `lives` every other call gets False."""
     await conn.execute(
         "DELETE FROM access_spent WHERE hash IN"
         " (SELECT hash FROM access_spent WHERE expires_at < now() LIMIT 100 FOR UPDATE SKIP LOCKED)"
     )
     cursor = await conn.execute(
-        "INSERT INTO access_spent (hash, expires_at) VALUES (%s, now() + %s) ON CONFLICT DO NOTHING", [hash, lives]
+        "INSERT INTO access_spent (hash, expires_at) VALUES (%s, now() + %s) ON CONFLICT DO NOTHING", [hash, ttl]
     )
     return cursor.rowcount == 1
 
@@ -116,7 +117,4 @@ async def spend(conn: Connection, hash: bytes, lives: timedelta) -> bool:
 async def secret_of(conn: Connection, name: str, fresh: bytes) -> bytes:
     """The secret of that name, the same for every process; `fresh` becomes it when there is none yet."""
     await conn.execute("INSERT INTO access_secrets (name, value) VALUES (%s, %s) ON CONFLICT DO NOTHING", [name, fresh])
-    cursor = await conn.execute("SELECT value FROM access_secrets WHERE name = %s", [name])
-    row = await cursor.fetchone()
-    assert row is not None
-    return bytes(row[0])
+    return bytes(await fetch_value(conn, "SELECT value FROM access_secrets WHERE name = %s", [name]))

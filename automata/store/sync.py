@@ -17,21 +17,21 @@ from psycopg.errors import LockNotAvailable
 from psycopg.rows import class_row
 
 from automata.errors import Missing, Unavailable, Usage
-from automata.store.codec import dumps_or_none
-from automata.store.flows import as_uuid
+from automata.store.ids import as_uuid
+from automata.store.json_codec import dumps_or_none
 from automata.store.notifications import replace_rules
 from automata.store.schedules import declare_schedules
-from automata.store.sets import remember_set
+from automata.store.sync_sets import remember_set
 from automata.store.versions import OWNER, DesiredFlow, Written, archive_flows, write_flows
 
 Connection = AsyncConnection[Any]
 Status = Literal["synced", "unchanged", "failed", "refused", "healed", "rolled_back"]
 
-SHOWN_ATTEMPTS = 20
+MAX_SHOWN_ATTEMPTS = 20
 # A poll a minute must not grow a table for ever; these are weeks of changes, since equal ones share a row.
-KEPT_ATTEMPTS = 500
+MAX_ATTEMPTS = 500
 
-__all__ = ["AttemptRow", "CurrentFlow", "DesiredFlow", "SourceRow", "Synced", "Written"]
+__all__ = ["AttemptRow", "CurrentFlow", "DesiredFlow", "SourceRow", "SyncResult", "Written"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ class AttemptRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Synced:
+class SyncResult:
     """What `apply` did. `attempt` is its row in the list of attempts."""
 
     flows: Written
@@ -135,6 +135,7 @@ async def get_source(conn: Connection, source_id: UUID) -> SourceRow:
 
 
 async def list_sources(conn: Connection) -> list[SourceRow]:
+    """All sources, by environment, address and folder."""
     async with conn.cursor(row_factory=class_row(SourceRow)) as cursor:
         await cursor.execute(sql.SQL("SELECT {} FROM sync_sources ORDER BY environment, url, path").format(_SOURCE))
         return await cursor.fetchall()
@@ -200,7 +201,7 @@ async def apply(
     notifications: Sequence[Mapping[str, Any]] | None = None,
     heal: bool = False,
     read: bool = True,
-) -> Synced:
+) -> SyncResult:
     """Make `desired` current, archive the flows named, move the source's head, record the attempt.
 
     The caller holds `lock_source` in the same transaction. Flows that did not change may be among `desired` (they
@@ -228,7 +229,7 @@ async def apply(
     )
     status: Status = "synced" if written.changed or archived else "unchanged"
     attempt = await record_attempt(conn, source.id, status, sha=sha, started_at=started_at, plan=plan)
-    return Synced(written, archived, attempt)
+    return SyncResult(written, archived, attempt)
 
 
 async def record_attempt(
@@ -281,7 +282,7 @@ async def record_attempt(
     return row
 
 
-async def list_attempts(conn: Connection, source_id: UUID, limit: int = SHOWN_ATTEMPTS) -> list[AttemptRow]:
+async def list_attempts(conn: Connection, source_id: UUID, limit: int = MAX_SHOWN_ATTEMPTS) -> list[AttemptRow]:
     """The newest first."""
     async with conn.cursor(row_factory=class_row(AttemptRow)) as cursor:
         await cursor.execute(
@@ -295,5 +296,5 @@ async def _forget_old_attempts(conn: Connection, source_id: UUID) -> None:
     await conn.execute(
         "DELETE FROM sync_attempts WHERE source_id = %(source)s AND id <= ("
         "  SELECT id FROM sync_attempts WHERE source_id = %(source)s ORDER BY id DESC OFFSET %(kept)s LIMIT 1)",
-        {"source": source_id, "kept": KEPT_ATTEMPTS},
+        {"source": source_id, "kept": MAX_ATTEMPTS},
     )

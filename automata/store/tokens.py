@@ -13,9 +13,10 @@ from psycopg.errors import UniqueViolation
 from psycopg.rows import class_row
 
 from automata.errors import Conflict, Missing
-from automata.store.codec import dumps
-from automata.store.flows import as_uuid
-from automata.store.pages import Page, clamp, decode, page
+from automata.store.ids import as_uuid
+from automata.store.json_codec import dumps
+from automata.store.pagination import Page, clamp, decode, page
+from automata.store.rows import fetch_value
 
 Connection = AsyncConnection[Any]
 
@@ -56,7 +57,7 @@ async def add_token(
     mail: str,
     role: str,
     labels: Mapping[str, str],
-    lives: timedelta,
+    ttl: timedelta,
     by: str,
 ) -> TokenRow:
     """Raises Conflict `token_exists` for a name that another token has which was not revoked."""
@@ -66,7 +67,7 @@ async def add_token(
     ).format(_COLUMNS)
     async with conn.cursor(row_factory=class_row(TokenRow)) as cursor:
         try:
-            await cursor.execute(query, [hash, name, mail, role, dumps(labels), by, lives])
+            await cursor.execute(query, [hash, name, mail, role, dumps(labels), by, ttl])
         except UniqueViolation as error:
             raise Conflict(
                 f"There is a token {name!r} already.",
@@ -128,13 +129,13 @@ async def revoke_token(conn: Connection, id: UUID) -> bool:
     return cursor.rowcount == 1
 
 
-async def rotate_token(conn: Connection, id: UUID, hash: bytes, lives: timedelta) -> TokenRow:
+async def rotate_token(conn: Connection, id: UUID, hash: bytes, ttl: timedelta) -> TokenRow:
     """Give a token another text and another end; its sessions end. Raises Conflict for one that was revoked."""
     query = sql.SQL(
         "UPDATE access_tokens SET hash = %s, expires_at = now() + %s WHERE id = %s AND revoked_at IS NULL RETURNING {}"
     ).format(_COLUMNS)
     async with conn.cursor(row_factory=class_row(TokenRow)) as cursor:
-        await cursor.execute(query, [hash, lives, id])
+        await cursor.execute(query, [hash, ttl, id])
         row = await cursor.fetchone()
     if row is None:
         raise Conflict("The token was revoked.", code="token_revoked", hint="Make a new one.")
@@ -143,8 +144,6 @@ async def rotate_token(conn: Connection, id: UUID, hash: bytes, lives: timedelta
 
 
 async def is_first(conn: Connection) -> bool:
-    """Whether there never was a token. Until this transaction ends nobody else is told so too."""
+    """Whether there never was a token. No other transaction gets True before this one ends."""
     await conn.execute("SELECT pg_advisory_xact_lock(%s)", [_FIRST])
-    cursor = await conn.execute("SELECT NOT EXISTS (SELECT FROM access_tokens)")
-    row = await cursor.fetchone()
-    return row is not None and bool(row[0])
+    return bool(await fetch_value(conn, "SELECT NOT EXISTS (SELECT FROM access_tokens)"))

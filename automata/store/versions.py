@@ -17,7 +17,7 @@ from psycopg import AsyncConnection, sql
 from psycopg.errors import CheckViolation
 
 from automata.errors import Conflict, Invalid
-from automata.store.codec import dumps
+from automata.store.json_codec import dumps
 
 Connection = AsyncConnection[Any]
 
@@ -61,6 +61,7 @@ class Written:
 
     @property
     def changed(self) -> frozenset[str]:
+        """The names of flows that another version is current of, or that came back or were renamed."""
         return self.created | self.updated | self.unarchived | frozenset(self.renamed)
 
 

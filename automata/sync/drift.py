@@ -9,19 +9,19 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from automata.store import sets
+from automata.store import sync_sets
 from automata.store.database import Database
-from automata.store.sets import Difference
 from automata.store.sync import lock_source, record_attempt
+from automata.store.sync_sets import Difference
 
 
 async def find_drift(db: Database, source_id: UUID) -> list[Difference]:
     """Look, and keep what was found for the source's conditions. Empty before the first sync."""
     async with db.transaction() as conn:
-        found = await sets.find_drift(conn, source_id)
+        found = await sync_sets.find_drift(conn, source_id)
         if found is None:
             return []
-        await sets.note_drift(conn, source_id, found)
+        await sync_sets.record_drift(conn, source_id, found)
         return found
 
 
@@ -29,12 +29,12 @@ async def heal_drift(db: Database, source_id: UUID) -> list[Difference]:
     """Put back what the last sync made current; returns what was not so. Raises Conflict, Unavailable."""
     async with db.transaction() as conn:
         row = await lock_source(conn, source_id)
-        found = await sets.find_drift(conn, source_id) or []
+        found = await sync_sets.find_drift(conn, source_id) or []
         if not found:
             return []
-        await sets.restore(conn, source_id, found)
-        await sets.note_drift(conn, source_id, ())
-        shown = [one.to_json() for one in found[: sets.KEPT_DIFFERENCES]]
+        await sync_sets.restore(conn, source_id, found)
+        await sync_sets.record_drift(conn, source_id, ())
+        shown = [one.to_json() for one in found[: sync_sets.MAX_DIFFERENCES]]
         plan = {"count": len(found), "flows": shown}
         await record_attempt(conn, source_id, "healed", sha=row.head_sha, started_at=None, plan=plan)
         return found

@@ -12,10 +12,10 @@ from typing import Literal
 from automata.errors import Conflict, Diagnostic, Refused
 from automata.flow.subflows import circles
 from automata.git.names import shown
-from automata.sync.project import Policy
+from automata.project.manifest import Policy
 
-Kind = Literal["create", "update", "rename", "unarchive", "archive", "unchanged", "kept"]
-KINDS: tuple[Kind, ...] = ("create", "update", "rename", "unarchive", "archive", "unchanged", "kept")
+ActionKind = Literal["create", "update", "rename", "unarchive", "archive", "unchanged", "kept"]
+ACTION_KINDS: tuple[ActionKind, ...] = ("create", "update", "rename", "unarchive", "archive", "unchanged", "kept")
 _LISTED = 20
 
 
@@ -47,7 +47,7 @@ class Current:
 class Action:
     """What happens to one flow; `previous` is its old name when it is renamed."""
 
-    kind: Kind
+    kind: ActionKind
     name: str
     path: str = ""
     previous: str | None = None
@@ -57,14 +57,14 @@ class Action:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class SyncPlan:
     actions: tuple[Action, ...]
     managed: int  # active flows of this source before
 
     @property
     def counts(self) -> dict[str, int]:
         found = Counter(action.kind for action in self.actions)
-        return {kind: found[kind] for kind in KINDS}
+        return {kind: found[kind] for kind in ACTION_KINDS}
 
     @property
     def changes(self) -> tuple[Action, ...]:
@@ -75,7 +75,7 @@ class Plan:
         return sorted(action.name for action in self.actions if action.kind == "archive")
 
 
-def make_plan(desired: Sequence[Desired], current: Mapping[str, Current], policy: Policy) -> Plan:
+def make_plan(desired: Sequence[Desired], current: Mapping[str, Current], policy: Policy) -> SyncPlan:
     """Order: by name, what leaves last. `desired` passed `between_files`. Raises Conflict (code `name_taken`)."""
     wanted = {flow.name: flow for flow in desired}
     renames = _renames(wanted, current)
@@ -86,10 +86,10 @@ def make_plan(desired: Sequence[Desired], current: Mapping[str, Current], policy
         for flow in current.values()
         if not flow.owner and not flow.archived and flow.name not in wanted and flow.name not in renames.values()
     )
-    leaving: Kind = "kept" if policy.prune == "never" else "archive"
+    leaving: ActionKind = "kept" if policy.prune == "never" else "archive"
     actions += [Action(leaving, name) for name in gone]
     managed = sum(not flow.owner and not flow.archived for flow in current.values())
-    return Plan(tuple(actions), managed)
+    return SyncPlan(tuple(actions), managed)
 
 
 def between_files(desired: Sequence[Desired]) -> list[Diagnostic]:
@@ -134,7 +134,7 @@ def confirmation(sha: str, names: Iterable[str]) -> str:
 
 
 def guard(
-    plan: Plan, policy: Policy, sha: str, confirm: str | None, *, missing: Sequence[str] = (), empty: bool
+    plan: SyncPlan, policy: Policy, sha: str, confirm: str | None, *, missing: Sequence[str] = (), empty: bool
 ) -> None:
     """Refuse (code `prune_blocked`) what looks like an accident, unless `confirm` names this commit and list.
 
@@ -159,7 +159,7 @@ def guard(
     )
 
 
-def _reason(plan: Plan, policy: Policy, missing: Sequence[str], empty: bool) -> str:
+def _reason(plan: SyncPlan, policy: Policy, missing: Sequence[str], empty: bool) -> str:
     names = plan.archives
     if missing:
         return f"the folder {', '.join(map(shown, missing))} is missing"

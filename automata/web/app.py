@@ -12,28 +12,28 @@ from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from automata.api import problem
 from automata.api.app import create_app
-from automata.api.auth import sealed
 from automata.broker.contract import Broker
 from automata.errors import Missing, Usage
+from automata.http import problem
+from automata.http.authorization import check_every_route
 from automata.settings import Settings
 from automata.store.database import Database
 from automata.web import (
     approvals,
     audit,
+    deadletters,
     edit,
     flow,
     flows,
-    letters,
     oidc,
     overview,
     proposals,
     run,
+    run_form,
     runs,
     schedules,
     signin,
-    start,
     sync,
     tokens,
 )
@@ -44,13 +44,13 @@ from automata.web.templating import STATIC, asset_digest
 PARTS = (
     overview,
     flows,
-    start,
+    run_form,
     edit,
     flow,
     runs,
     run,
     proposals,
-    letters,
+    deadletters,
     approvals,
     schedules,
     sync,
@@ -93,7 +93,7 @@ def install(app: FastAPI) -> None:
         return problem.of_http(request, error)
 
     app.add_exception_handler(HTTPException, on_http)
-    sealed(app)
+    check_every_route(app)
 
 
 class Static(StaticFiles):

@@ -7,10 +7,10 @@ from typing import Any
 from fastapi import Request
 from starlette.responses import Response
 
-from automata.api.desk import Desk
-from automata.api.query import Cursor, Labels, Limit, Word, cursor_of, labels_of
+from automata.http.query import Cursor, Labels, Limit, Word, check_cursor, parse_labels
+from automata.operations.context import AppContext
 from automata.store.flows import list_flows
-from automata.store.overview import Mark, last_runs
+from automata.store.overview import RecentRun, recent_runs
 from automata.web.charts import Bar, spark
 from automata.web.page import render
 from automata.web.page import router as pages
@@ -32,16 +32,16 @@ async def index(
 ) -> Response:
     """Flows by name, each with its last runs."""
     given = [one for one in label or () if one]
-    async with Desk.of(request).db.connection() as conn:
+    async with AppContext.of(request).db.connection() as conn:
         found = await list_flows(
             conn,
             search=search,
-            labels=labels_of(given),
+            labels=parse_labels(given),
             archived=archived,
-            after=cursor_of(cursor, 1),
+            after=check_cursor(cursor, 1),
             limit=limit,
         )
-        marks = await last_runs(conn, [row.id for row in found.items], SPARKS)
+        marks = await recent_runs(conn, [row.id for row in found.items], SPARKS)
     filters = {"search": search, "label": given, "archived": "true" if archived else None}
     shown: dict[str, Any] = {
         "flows": [(row, marks.get(row.id, []), bars(marks.get(row.id, []))) for row in found.items],
@@ -56,5 +56,5 @@ async def index(
     return render(request, "flows.html", **shown)
 
 
-def bars(marks: list[Mark]) -> list[Bar]:
+def bars(marks: list[RecentRun]) -> list[Bar]:
     return spark([(mark.status, mark.seconds) for mark in marks], SPARKS)

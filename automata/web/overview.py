@@ -11,25 +11,25 @@ from typing import Annotated, Any, Literal
 from fastapi import Query, Request
 from starlette.responses import Response
 
-from automata.api.desk import Desk
-from automata.api.sync import sources
+from automata.caching import StaleWhileRevalidate
+from automata.operations.context import AppContext
+from automata.operations.sources import list_source_answers
 from automata.store.database import Database
-from automata.store.limits import limited_to, under
 from automata.store.overview import (
-    MOST_LETTERS,
-    Depth,
+    MAX_COUNTED,
     FlowFailures,
+    LaneDepth,
     count_flows,
-    failing,
+    count_runs,
+    failing_flows,
     open_approvals,
     open_letters,
     queue_depth,
-    tally,
 )
-from automata.store.presence import Process, list_processes
+from automata.store.processes import Process, list_processes
 from automata.store.schedules import ScheduleRow, next_schedules
+from automata.store.visibility import as_viewer, viewer_labels
 from automata.web.charts import Stack, stack
-from automata.web.fresh import Fresh
 from automata.web.page import render
 from automata.web.page import router as pages
 
@@ -37,7 +37,7 @@ FRESH_SEC, STALE_SEC = 5.0, 60.0  # of the counts: read again past the first, ne
 SPANS = {"1h": (60, 60), "24h": (3600, 24), "7d": (6 * 3600, 28)}  # seconds of a bucket, buckets
 SHOWN_FIRES, SHOWN_FAILING = 8, 8
 WORKER = "worker"  # among the parts of a process
-MOST_COUNTS = 300  # figures that are kept: of each span for each limit; of more askers the oldest are read again
+MAX_COUNTS = 300  # figures that are kept: of each span for each limit; of more askers the oldest are read again
 Span = Annotated[Literal["1h", "24h", "7d"], Query()]
 
 router = pages(limits=True)
@@ -50,8 +50,8 @@ class Figures:
     since: datetime
     chart: Stack
     totals: Mapping[str, int]
-    failing: Sequence[FlowFailures]
-    depths: Sequence[Depth]
+    failing_flows: Sequence[FlowFailures]
+    depths: Sequence[LaneDepth]
     letters: int
     approvals: int
     flows: int
@@ -63,19 +63,19 @@ class Counts:
 
     def __init__(self, db: Database) -> None:
         self._db = db
-        self._known: dict[tuple[str, str | None], Fresh[Figures]] = {}
+        self._known: dict[tuple[str, str | None], StaleWhileRevalidate[Figures]] = {}
 
     async def get(self, span: str) -> Figures:
         """Of the flows that whoever asks knows of. Raises Unavailable."""
-        key = (span, limited_to())
+        key = (span, viewer_labels())
         if key not in self._known:
-            while len(self._known) >= MOST_COUNTS:
+            while len(self._known) >= MAX_COUNTS:
                 del self._known[next(iter(self._known))]
-            self._known[key] = Fresh(lambda: self._read(*key), FRESH_SEC, STALE_SEC)
+            self._known[key] = StaleWhileRevalidate(lambda: self._read(*key), FRESH_SEC, STALE_SEC)
         return await self._known[key].get()
 
     async def _read(self, span: str, limit: str | None) -> Figures:
-        with under(limit):
+        with as_viewer(limit):
             return await read_figures(self._db, *SPANS[span])
 
 
@@ -85,8 +85,8 @@ async def read_figures(db: Database, bucket_sec: int, buckets: int) -> Figures:
     end = (int(now.timestamp()) // bucket_sec + 1) * bucket_sec
     since = datetime.fromtimestamp(end - bucket_sec * buckets, UTC)
     async with db.connection() as conn:
-        counts = await tally(conn, since, bucket_sec)
-        worst = await failing(conn, since, SHOWN_FAILING)
+        counts = await count_runs(conn, since, bucket_sec)
+        worst = await failing_flows(conn, since, SHOWN_FAILING)
         depths = await queue_depth(conn)
         letters, approvals = await open_letters(conn), await open_approvals(conn)
         flows = await count_flows(conn)
@@ -112,32 +112,32 @@ async def live(request: Request, span: Span = "24h") -> Response:
 
 
 async def _shown(request: Request, span: str) -> dict[str, Any]:
-    desk = Desk.of(request)
-    whole = limited_to() is None
+    context = AppContext.of(request)
+    whole = viewer_labels() is None
     figures, fires, synced, processes = await asyncio.gather(
-        _counts(request, desk).get(span),
-        _fires(desk.db),
-        sources(desk) if whole else _nothing(),
-        _processes(desk.db) if whole else _nothing(),
+        _counts(request, context).get(span),
+        _fires(context.db),
+        list_source_answers(context) if whole else _nothing(),
+        _processes(context.db) if whole else _nothing(),
     )
     return {
         "whole": whole,
         "span": span,
         "spans": list(SPANS),
         "figures": figures,
-        "most_letters": MOST_LETTERS,
+        "most_letters": MAX_COUNTED,
         "fires": fires,
         "sources": synced,
         "processes": processes,
         "workers": sum(one.alive and WORKER in one.parts for one in processes),
-        "troubles": {name: trouble for name, trouble in desk.health().items() if trouble and whole},
+        "troubles": {name: trouble for name, trouble in context.health().items() if trouble and whole},
     }
 
 
-def _counts(request: Request, desk: Desk) -> Counts:
+def _counts(request: Request, context: AppContext) -> Counts:
     state = request.app.state
     if not hasattr(state, "console_counts"):
-        state.console_counts = Counts(desk.db)
+        state.console_counts = Counts(context.db)
     counts: Counts = state.console_counts
     return counts
 

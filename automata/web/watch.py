@@ -16,15 +16,15 @@ from uuid import UUID
 
 from fastapi import Request
 
-from automata.api.desk import Desk
 from automata.errors import AutomataError, Busy
+from automata.operations.context import AppContext
 from automata.store.database import Database
-from automata.store.limits import limited_to, own_runs
-from automata.store.watch import Sign, signs
+from automata.store.run_marks import RunMark, run_marks
+from automata.store.visibility import viewer_labels, visible_runs
 
 TURN_SEC = 1.0  # of the reader
 MAX_STREAMS = 200  # of one process
-LONGEST_SEC = 600.0
+MAX_STREAM_SEC = 600.0
 SILENCE_SEC = 15.0  # proxies cut what says nothing
 CHANGED, OVER, BREATH = b"event: changed\ndata:\n\n", b"event: over\ndata:\n\n", b": still here\n\n"
 
@@ -36,16 +36,16 @@ class Watch:
         self._db = db
         self._stopping = stopping
         self._turn_sec = turn_sec
-        self._known: dict[UUID, Sign] = {}
+        self._known: dict[UUID, RunMark] = {}
         self._watchers: dict[UUID, set[asyncio.Event]] = {}
         self._reader: asyncio.Task[None] | None = None
 
     @classmethod
     def of(cls, request: Request) -> Watch:
         """This process's."""
-        state, desk = request.app.state, Desk.of(request)
+        state, context = request.app.state, AppContext.of(request)
         if not hasattr(state, "console_watch"):
-            state.console_watch = cls(desk.db, desk.stopping)
+            state.console_watch = cls(context.db, context.stopping)
         watch: Watch = state.console_watch
         return watch
 
@@ -75,7 +75,7 @@ class Watch:
                 self._known.pop(run, None)
 
     async def _tell(self, run: UUID, event: asyncio.Event) -> AsyncIterator[bytes]:
-        until, seen = monotonic() + LONGEST_SEC, None
+        until, seen = monotonic() + MAX_STREAM_SEC, None
         yield b"retry: 2000\n\n"
         while monotonic() < until and not self._stopping.is_set():
             event.clear()
@@ -95,16 +95,16 @@ class Watch:
 
     async def _is_shown(self, run: UUID) -> bool:
         """Whether whoever watches still knows of the run's flow: it may have lost a label that they are limited to."""
-        if limited_to() is None:
+        if viewer_labels() is None:
             return True
         async with self._db.connection() as conn:
-            return bool(await own_runs(conn, [run]))
+            return bool(await visible_runs(conn, [run]))
 
     async def _read(self) -> None:
         while self._watchers:
             try:
                 async with self._db.connection() as conn:
-                    found = await signs(conn, list(self._watchers))
+                    found = await run_marks(conn, list(self._watchers))
             except AutomataError as error:
                 log.warning("pages that watch runs wait: %s", error)
                 found = {}

@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
-from automata.access.first import first_token
+from automata.access.bootstrap_token import create_bootstrap_token
 from automata.access.tokens import Tokens
-from automata.store.audit import MASKED, MOST_BYTES, Actor, AuditFilter, Deed, list_audit, record
+from automata.store.audit import MASKED, MAX_BYTES, Actor, AuditEvent, AuditFilter, list_audit, record_change_by
 from automata.store.database import Database
 
 ME = Actor("ada", "admin", address="cli")
@@ -33,7 +33,7 @@ def on(database_url):
 def test_of_first_starts_at_once_one_makes_the_admins_token(on, database_url):
     async def test(db):
         others = [await Database.open(database_url, max_size=2) for _ in range(3)]
-        made = await asyncio.gather(*(first_token(one) for one in (db, *others) for _ in range(2)))
+        made = await asyncio.gather(*(create_bootstrap_token(one) for one in (db, *others) for _ in range(2)))
         for one in others:
             await one.close()
         (text,) = [text for text in made if text]
@@ -42,7 +42,7 @@ def test_of_first_starts_at_once_one_makes_the_admins_token(on, database_url):
         # Also where that one was taken back: whoever may do this has no need of another.
         async with db.connection() as conn:
             await conn.execute("UPDATE access_tokens SET revoked_at = now()")
-        assert await first_token(db) is None
+        assert await create_bootstrap_token(db) is None
 
     on(test)
 
@@ -56,7 +56,7 @@ def test_a_row_is_there_exactly_when_its_change_is(on):
     async def test(db):
         async def broken():
             async with db.transaction() as conn:
-                await record(conn, ME, Deed("flow.update", "flow/never"))
+                await record_change_by(conn, ME, AuditEvent("flow.update", "flow/never"))
                 raise RuntimeError("the change failed")
 
         with pytest.raises(RuntimeError):
@@ -79,7 +79,7 @@ def test_a_row_is_there_exactly_when_its_change_is(on):
 def test_the_log_takes_rows_and_gives_none_away(on, statement):
     async def test(db):
         async with db.transaction() as conn:
-            await record(conn, ME, Deed("flow.update", "flow/kept"))
+            await record_change_by(conn, ME, AuditEvent("flow.update", "flow/kept"))
         with pytest.raises(psycopg.Error):
             async with db.connection() as conn:
                 await conn.execute(statement)
@@ -107,10 +107,12 @@ def test_what_is_kept_is_masked_and_bounded(on):
     async def test(db):
         before = {"headers": {"Authorization": "Bearer s3cret"}, "list": [{"api_key": "s3cret", "ok": 1}]}
         async with db.transaction() as conn:
-            await record(conn, ME, Deed("flow.update", "flow/masked", before, {"text": "x" * 10 * MOST_BYTES}))
+            await record_change_by(
+                conn, ME, AuditEvent("flow.update", "flow/masked", before, {"text": "x" * 10 * MAX_BYTES})
+            )
         row = await last(db, object="flow/masked")
         assert row.before == {"headers": {"Authorization": MASKED}, "list": [{"api_key": MASKED, "ok": 1}]}
         assert row.after["cut"] is True
-        assert len(str(row.after)) < MOST_BYTES
+        assert len(str(row.after)) < MAX_BYTES
 
     on(test)

@@ -15,21 +15,21 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from automata.access.secret import digest, mint
+from automata.access.token_text import digest, new_token_text
 from automata.api.app import create_app
-from automata.api.desk import Desk
-from automata.api.guard import SAFE
 from automata.broker.local import LocalBroker
+from automata.http.limits import SAFE
+from automata.operations.context import AppContext
 from automata.settings import Settings
-from automata.store.audit import AuditFilter, act, acting, list_audit
+from automata.store.audit import AuditFilter, current_actor, list_audit, set_actor
 from automata.store.database import Database
 from automata.store.flows import get_version
-from automata.store.queue import Changes, apply
+from automata.store.queue import EnqueueRow, FinishRow, RunWrites, apply_writes
 from automata.store.schedules import declare_schedules
 from automata.store.sync import SourceRow, ensure_source
 from automata.store.tokens import add_token
 from automata.store.versions import DesiredFlow, write_flows
-from automata.web.page import SAID
+from automata.web.page import MESSAGE_COOKIE
 
 TABLES = (
     "task_queue, task_attempts, task_logs, tasks, run_results, run_attempts, dead_letters, runs, schedules,"
@@ -50,12 +50,12 @@ class Watched(httpx.ASGITransport):
     """Fails a test in which a route changed something for somebody, and left nothing of it in the log of changes."""
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        act(None)
+        set_actor(None)
         answer = await super().handle_async_request(request)
-        told = re.compile(f'{SAID}="?{quote("!")}')  # how a page that leads on says that nothing was done
+        told = re.compile(f'{MESSAGE_COOKIE}="?{quote("!")}')  # how a page that leads on says that nothing was done
         refused = answer.status_code >= 400 or any(map(told.match, answer.headers.get_list("set-cookie")))
-        if request.method not in SAFE and not refused and (now := acting()):
-            assert now.noted, f"{request.method} {request.url.path} is not in the log of changes"
+        if request.method not in SAFE and not refused and (now := current_actor()):
+            assert now.recorded, f"{request.method} {request.url.path} is not in the log of changes"
         return answer
 
 
@@ -69,7 +69,7 @@ class Site:
     broker: LocalBroker
 
     @property
-    def desk(self) -> Desk:
+    def desk(self) -> AppContext:
         return self.app.state.desk
 
     async def flow(self, name: str = "orders", **extra: Any) -> dict[str, Any]:
@@ -82,7 +82,7 @@ class Site:
         self, role: str = "viewer", *, name: str = "", mail: str = "", days: float = 1, **labels: str
     ) -> str:
         """A token's text; with `days` below zero it has expired."""
-        text = mint()
+        text = new_token_text()
         async with self.db.connection() as conn:
             await add_token(
                 conn,
@@ -91,7 +91,7 @@ class Site:
                 mail=mail or f"{role}@example.com",
                 role=role,
                 labels=labels,
-                lives=timedelta(days=days),
+                ttl=timedelta(days=days),
                 by="test",
             )
         return text
@@ -124,20 +124,20 @@ class Site:
     async def apply(self, **changes: Any) -> None:
         """Write decisions as the orchestrator does."""
         async with self.db.transaction() as conn:
-            await apply(conn, Changes(**changes))
+            await apply_writes(conn, RunWrites(**changes))
 
     async def start(self, run: dict[str, Any], *steps: str) -> None:
         """Consume the run's first wake-up and queue steps."""
         async with self.db.transaction() as conn:
             await conn.execute("DELETE FROM task_queue WHERE run_id = %s AND step = ''", [UUID(run["id"])])
             version = await get_version(conn, UUID(run["flow_id"]), run["version"])
-            rows = [(UUID(run["id"]), step, "default", None, version.id, "") for step in steps]
-            await apply(conn, Changes(enqueue=rows))
+            rows = [EnqueueRow(UUID(run["id"]), step, "default", None, version.id, "") for step in steps]
+            await apply_writes(conn, RunWrites(enqueue=rows))
 
     async def finish(
         self, run: dict[str, Any], status: str = "SUCCEEDED", outputs: Any = None, error: Any = None
     ) -> None:
-        row = (UUID(run["id"]), UUID(run["flow_id"]), status, None, outputs, error)
+        row = FinishRow(UUID(run["id"]), UUID(run["flow_id"]), status, None, outputs, error)
         await self.apply(finish=[row])
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from automata.api.shapes import RunBatchAnswer
+from automata.api.schemas.runs_batch import RunBatchAnswer
+
 from automata.broker.contract import RUNS_PENDING
 
 V1 = "/api/v1"

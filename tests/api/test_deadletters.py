@@ -8,6 +8,7 @@ from uuid import UUID
 
 import pytest
 
+from automata.store.queue import SettleRow
 from tests.api.conftest import V1, Site, Use
 
 NOBODY = "00000000-0000-7000-8000-000000000000"
@@ -18,7 +19,7 @@ async def failed(site: Site, flow: str = "orders", code: str = "http_status", st
     run = await site.run(flow)
     await site.start(run)
     error = {"code": code, "message": "503 from the CRM", "step": "fetch"}
-    await site.apply(settle=[(UUID(run["id"]), "fetch", "FAILED", None, None, error)])
+    await site.apply(settle=[SettleRow(UUID(run["id"]), "fetch", "FAILED", None, None, error)])
     await site.finish(run, status, error=error)
     return run
 

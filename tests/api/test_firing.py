@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from automata.store.queue import NewRun, create_runs
+from automata.store.new_runs import NewRun, create_runs
 from automata.store.versions import archive_flows
 
 V1 = "/api/v1"

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from automata.api import gauges
+from automata.operations import system_metrics
 from automata.services.presence import Presence
 from automata.settings import Settings
 
@@ -17,8 +17,8 @@ Series = dict[tuple[str, tuple[str, ...]], float]
 
 
 async def scrape(site: Any) -> Series:
-    if site.desk.gauges:
-        site.desk.gauges._until = 0.0
+    if site.desk.metrics:
+        site.desk.metrics._until = 0.0
     text = (await site.http.get("/metrics")).text
     return {
         (sample.name, tuple(sample.labels.values())): sample.value
@@ -85,13 +85,13 @@ def test_what_waits_for_a_person_and_what_is_late_is_told(use: Any) -> None:
 
 def test_the_database_is_asked_once_however_many_scrape(use: Any, monkeypatch: Any) -> None:
     asked = []
-    read = gauges.read_gauges
+    read = system_metrics.read_gauges
 
     async def counted(conn: Any) -> Any:
         asked.append(1)
         return await read(conn)
 
-    monkeypatch.setattr(gauges, "read_gauges", counted)
+    monkeypatch.setattr(system_metrics, "read_gauges", counted)
 
     async def test(site: Any) -> None:
         await asyncio.gather(*(site.http.get("/metrics") for _ in range(10)))
@@ -114,7 +114,7 @@ def test_a_database_that_cannot_be_read_leaves_no_old_numbers(use: Any) -> None:
 
 def test_the_pool_is_told_and_a_process_without_the_api_tells_nothing_of_the_system(use: Any) -> None:
     async def test(site: Any) -> None:
-        site.desk.gauges = None
+        site.desk.metrics = None
         told = await scrape(site)
         assert told["automata_database_pool_size", ()] == 4
         assert told["automata_database_pool_connections", ("idle",)] >= 1

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from automata.api import hooks, known
+from automata.api import webhooks
 from automata.flow import webhook
 from automata.flow.webhook import signature
-from automata.store.doors import doors
+from automata.operations import lookups
+from automata.store.webhook_targets import webhook_targets
 from tests.api.deliveries import BODY, HOOK, INPUTS, JSON, SECRET, V1, post, ready, run_of, runs, signed, with_mapping
 
 FORM = "application/x-www-form-urlencoded"
@@ -248,13 +249,13 @@ def test_an_unknown_webhook_costs_the_same_reads_and_digests_as_a_known_one(use,
 
     async def read(conn: Any, names: Any) -> Any:
         work.append("read")
-        return await doors(conn, names)
+        return await webhook_targets(conn, names)
 
     async def test(site):
         await ready(site)
         assert (await post(site)).status_code == 201  # the version is known from now on
         monkeypatch.setattr(webhook, "signature", digest)
-        monkeypatch.setattr(known, "doors", read)
+        monkeypatch.setattr(lookups, "doors", read)
         for where, secret in (("orders/shop", "wrong"), ("orders/shop", SECRET), ("orders/none", "x"), ("none/x", "x")):
             work.clear()
             await post(site, BODY, signed(secret=secret), where=where)
@@ -293,7 +294,7 @@ def test_the_tolerance_is_three_hundred_seconds_to_either_side(use, monkeypatch,
         def now(cls, tz: Any = None) -> Any:
             return now
 
-    monkeypatch.setattr(hooks, "datetime", Fixed)
+    monkeypatch.setattr(webhooks, "datetime", Fixed)
     monkeypatch.setattr(time, "time", now.timestamp)
 
     async def test(site):
@@ -317,7 +318,7 @@ def test_a_query_that_cannot_be_read_is_refused(use, query):
 def test_headers_that_are_too_large_are_refused_before_anything_is_read(use, monkeypatch):
     async def test(site):
         await ready(site)
-        monkeypatch.setattr(known, "doors", None)  # any read would fail
+        monkeypatch.setattr(lookups, "doors", None)  # any read would fail
         answer = await post(site, BODY, {**signed(), "X-Large": "x" * 33_000})
         assert (answer.status_code, answer.json()["code"]) == (431, "headers_too_large")
 
@@ -344,7 +345,7 @@ def test_a_value_that_the_sender_may_not_see_does_not_stand_in_the_refusal(use):
     use(test)
 
 
-@pytest.mark.parametrize(("size", "apart"), [(hooks.LARGE, False), (hooks.LARGE + 1, True)])
+@pytest.mark.parametrize(("size", "apart"), [(webhooks.LARGE, False), (webhooks.LARGE + 1, True)])
 def test_digests_of_large_bodies_do_not_hold_up_other_requests(use, monkeypatch, size, apart):
     threads: set[int] = set()
 

@@ -10,10 +10,10 @@ import httpx
 import pytest
 
 from automata.api.app import create_app
-from automata.api.keyring import Keyring
 from automata.broker.contract import RUNS_PENDING
 from automata.broker.local import LocalBroker
 from automata.errors import Usage
+from automata.operations.webhook_secrets import WebhookSecrets
 from automata.settings import Settings, load
 from automata.store.database import Database
 from automata.telemetry import HOOK_DELIVERIES
@@ -203,7 +203,7 @@ def test_while_a_secret_is_changed_the_old_and_the_new_one_are_right(use):
     ],
 )
 def test_what_is_wrong_with_a_secret_is_in_the_log_once_without_its_value(caplog, value, why):
-    keyring = Keyring({} if value is None else {"SHOP": value})
+    keyring = WebhookSecrets({} if value is None else {"SHOP": value})
     found = [keyring.secrets("SHOP") for _ in range(3)]
     lines = [one.getMessage() for one in caplog.records if one.levelno == logging.ERROR]
     if why is None:
@@ -220,7 +220,9 @@ def test_the_secrets_of_webhooks_are_those_that_workers_read(monkeypatch, tmp_pa
     monkeypatch.setenv("AUTOMATA_SECRETS_DIR", str(tmp_path))
     (tmp_path / "FROM_FILE").write_text(SECRET + "\n")
     monkeypatch.setenv("AUTOMATA_SECRET_FROM_ENV", SECRET[::-1])
-    keyring = create_app(Database.at("postgresql://127.0.0.1/none"), LocalBroker(), Settings()).state.desk.keyring
+    keyring = create_app(
+        Database.at("postgresql://127.0.0.1/none"), LocalBroker(), Settings()
+    ).state.desk.webhook_secrets
     assert keyring.secrets("FROM_FILE") == [SECRET]
     assert keyring.secrets("FROM_ENV") == [SECRET[::-1]]
 
@@ -255,7 +257,7 @@ def test_neither_answers_nor_logs_nor_the_database_hold_the_secret(use, caplog):
 def test_a_full_line_is_answered_with_429_as_for_other_runs(use, monkeypatch):
     async def test(site):
         await ready(site)
-        monkeypatch.setattr(site.desk.intake._line, "_max_waiting", 0)
+        monkeypatch.setattr(site.desk.run_creator._line, "_max_waiting", 0)
         answer = await post(site)
         assert (answer.status_code, answer.json()["code"]) == (429, "too_many_requests")
         assert "retry-after" in answer.headers

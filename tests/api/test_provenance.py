@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from automata.store.proposals import Applied, Binding, add_check, add_review, open_proposal, set_applied
+from automata.store.proposals import AppliedMerge, Binding, add_check, add_review, open_proposal, set_applied
 
 V1 = "/api/v1"
 HEAD, MERGE = "a" * 40, "c" * 40  # the first is the commit of a flow that `git_flow` makes
@@ -28,7 +28,7 @@ async def proposed(site, source, *, by):
         check = await add_check(conn, row.id, BOUND, passed=True, report=REPORT)
         review = await add_review(conn, row.id, BOUND, approved=True, by="Bob", comment="looks right")
         said = (check.id, [review.id]) if by else (None, [])
-        await set_applied(conn, row.id, Applied(MERGE, [MERGE, HEAD], by, *said))
+        await set_applied(conn, row.id, AppliedMerge(MERGE, [MERGE, HEAD], by, *said))
     return row.number
 
 

@@ -6,7 +6,7 @@ import json
 from uuid import UUID
 
 from automata.sandbox.recorded import read_recording
-from automata.store.recordings import Kept, keep
+from automata.store.recordings import Recording, save_recordings
 
 V1 = "/api/v1"
 SENT = {"method": "GET", "url": "https://example.com/?pin=4711-secret"}
@@ -18,8 +18,8 @@ async def recorded(site, name="orders"):
     await site.flow(name, **RECORDED)
     run = await site.run(name, {"pin": "4711-secret"})
     async with site.db.transaction() as conn:
-        await keep(conn, [Kept(UUID(run["id"]), "fetch", 1, EXCHANGE)])
-        await keep(conn, [Kept(UUID(run["id"]), "fetch", 1, "[]")])
+        await save_recordings(conn, [Recording(UUID(run["id"]), "fetch", 1, EXCHANGE)])
+        await save_recordings(conn, [Recording(UUID(run["id"]), "fetch", 1, "[]")])
     return run
 
 

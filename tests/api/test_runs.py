@@ -6,7 +6,7 @@ import asyncio
 from uuid import UUID
 
 from automata.broker.contract import RUNS_FINISHED, RUNS_PENDING
-from automata.store.queue import request_cancel
+from automata.store.queue import SettleRow, request_cancel
 
 V1 = "/api/v1"
 INPUTS = {"source_id": {"type": "string", "required": True}, "size": {"type": "integer", "default": 5}}
@@ -243,7 +243,7 @@ def test_waiting_for_a_run_ends_with_the_bell_of_its_end(use):
             await asyncio.sleep(0.005)
         await site.finish(run, outputs={"count": 2})
         began = asyncio.get_running_loop().time()
-        site.broker.ring(RUNS_FINISHED, [run["id"]])
+        site.broker.notify(RUNS_FINISHED, [run["id"]])
         answer = (await waiting).json()
         assert (answer["status"], answer["outputs"]) == ("SUCCEEDED", {"count": 2})
         assert asyncio.get_running_loop().time() - began < 0.9  # before the poll would have come
@@ -289,7 +289,7 @@ def test_a_start_that_waits_is_answered_with_the_ended_run(use):
             await asyncio.sleep(0.005)
         await site.finish(found[0], outputs={"count": 2})
         began = asyncio.get_running_loop().time()
-        site.broker.ring(RUNS_FINISHED, [found[0]["id"]])
+        site.broker.notify(RUNS_FINISHED, [found[0]["id"]])
         answer = await starting
         assert asyncio.get_running_loop().time() - began < 0.9  # before the poll would have come
         assert (answer.status_code, answer.headers["location"]) == (201, f"{V1}/runs/{found[0]['id']}")
@@ -386,7 +386,7 @@ def test_secret_inputs_are_masked_wherever_their_text_turns_up(use):
         assert run["inputs"] == {"token": "***", "user": "ada"}
         await site.start(run, "fetch")
         error = {"message": f"401 for {secret}", "code": "http_status"}
-        await site.apply(settle=[(UUID(run["id"]), "fetch", "FAILED", None, None, error)])
+        await site.apply(settle=[SettleRow(UUID(run["id"]), "fetch", "FAILED", None, None, error)])
         await site.finish(run, "FAILED", outputs={"echo": [f"Bearer {secret}"]}, error=error)
         for path in (f"{V1}/runs/{run['id']}", f"{V1}/runs/{run['id']}/tasks", f"{V1}/runs"):
             answer = await site.http.get(path)

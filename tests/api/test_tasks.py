@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from automata.store.tasks import Retry, claim, retry
+from automata.store.queue import SettleRow
+from automata.store.tasks import TaskRetry, claim, retry
 
 V1 = "/api/v1"
 HTTP = {"type": "http", "config": {"url": "https://example.com"}}
@@ -30,7 +31,7 @@ async def tasks_of(site, run, **query):
 
 
 def settled(run, step, status="SUCCEEDED", outputs=None, error=None):
-    return (UUID(run["id"]), step, status, None, outputs, error)
+    return SettleRow(UUID(run["id"]), step, status, None, outputs, error)
 
 
 def test_a_run_that_nobody_looked_at_yet_has_no_tasks(use):
@@ -94,7 +95,7 @@ def test_a_waiting_retry_shows_its_attempts_and_when_it_is_due(use):
         await site.start(run, "fetch")
         async with site.db.connection() as conn:
             (task,) = await claim(conn, "default", 10, 30, "worker-1")
-            failed = Retry(task.run.id, task.step, task.fence, 3_600_000, {"message": "503", "code": "http_status"})
+            failed = TaskRetry(task.run.id, task.step, task.fence, 3_600_000, {"message": "503", "code": "http_status"})
             assert await retry(conn, [failed])
         (found,) = await tasks_of(site, run)
         assert (found["status"], found["attempt"]) == ("QUEUED", 2)

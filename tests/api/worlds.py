@@ -11,10 +11,12 @@ from uuid import UUID
 import httpx
 
 from automata.engine.decision import FOREVER
-from automata.store.queue import ADVANCE, APPROVAL
-from automata.store.recordings import Kept, keep
-from automata.store.tasklogs import TaskLog
-from automata.store.tasklogs import keep as keep_logs
+from automata.store.queue import SettleRow
+from automata.store.recordings import Recording, save_recordings
+from automata.store.sentinels import ADVANCE
+from automata.store.task_logs import TaskLog
+from automata.store.task_logs import save_logs as keep_logs
+from automata.store.waiting import ApprovalWait, encode_array
 from tests.api.conftest import V1, Site
 
 MINE = {"team": "billing", "tier": '50% \\ "one"'}
@@ -78,7 +80,7 @@ async def build(site: Site, name: str, labels: Mapping[str, str]) -> World:
     failed, waiting, recorded = [await site.run(name) for _ in range(3)]
     error = {"code": "http_status", "message": f"{name}-says", "step": STEP}
     await site.start(failed)
-    await site.apply(settle=[(UUID(failed["id"]), STEP, "FAILED", None, None, error)])
+    await site.apply(settle=[SettleRow(UUID(failed["id"]), STEP, "FAILED", None, None, error)])
     await site.finish(failed, "FAILED", error=error)
     await site.start(waiting)
     async with site.db.transaction() as conn:
@@ -90,13 +92,13 @@ async def build(site: Site, name: str, labels: Mapping[str, str]) -> World:
             {
                 "lane": ADVANCE,
                 "never": FOREVER,
-                "reads": [APPROVAL, f"{name}-says"],
+                "reads": encode_array(ApprovalWait(f"{name}-says")),
                 "run": UUID(waiting["id"]),
                 "step": STEP,
                 "own": f"{name}-lane",
             },
         )
-        await keep(conn, [Kept(UUID(recorded["id"]), STEP, 1, "[]")])
+        await save_recordings(conn, [Recording(UUID(recorded["id"]), STEP, 1, "[]")])
         line = f'[{{"at": "2026-01-01T00:00:00Z", "level": "info", "message": "{name}-says"}}]'
         await keep_logs(conn, [TaskLog(UUID(run["id"]), STEP, 1, line) for run in (failed, recorded)])
     await site.finish(recorded)

@@ -12,7 +12,7 @@ from automata.broker.contract import Broker
 from automata.broker.local import LocalBroker
 from automata.broker.postgres import PostgresBroker
 from automata.broker.rabbitmq import RabbitBroker
-from automata.store.notify import open_wire
+from automata.store.listen_notify import open_notify_connection
 
 
 @dataclass
@@ -52,7 +52,7 @@ def local() -> World:
 
 @pytest.fixture
 def postgres(database_url: str) -> World:
-    return World("postgres", lambda: PostgresBroker(lambda: open_wire(database_url)))
+    return World("postgres", lambda: PostgresBroker(lambda: open_notify_connection(database_url)))
 
 
 @pytest.fixture

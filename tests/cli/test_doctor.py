@@ -19,8 +19,8 @@ from automata.cli.app import main
 from automata.cli.doctor import _server
 from automata.services.presence import Presence
 from automata.settings import Settings
-from automata.store.checkup import Server
 from automata.store.database import Database
+from automata.store.diagnostics import ServerStatus
 from tests.cli.test_app import closed_port
 
 Checks = dict[str, dict[str, Any]]
@@ -158,7 +158,7 @@ def test_secrets_that_flows_name_are_looked_for(run: Run, url: str, tmp_path: Pa
     ],
 )
 def test_a_server_that_may_lose_or_stall_what_it_is_given_is_told(change: Any, check: str, state: str) -> None:
-    assert [one.state for one in _server(Server(**HEALTHY))] == ["ok"]
-    found = {one.check: one for one in _server(Server(**(HEALTHY | change)))}
+    assert [one.state for one in _server(ServerStatus(**HEALTHY))] == ["ok"]
+    found = {one.check: one for one in _server(ServerStatus(**(HEALTHY | change)))}
     assert found[check].state == state
     assert found[check].todo

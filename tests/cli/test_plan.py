@@ -8,8 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from automata.cli.exits import guarded
 
-from automata.cli.app import app, guarded
+from automata.cli.app import app
 
 Run = Callable[..., tuple[int, str, str]]
 

@@ -15,8 +15,9 @@ from xml.etree import ElementTree
 
 import psutil
 import pytest
+from automata.cli.exits import guarded
 
-from automata.cli.app import app, guarded
+from automata.cli.app import app
 
 Run = Callable[..., tuple[int, str, str]]
 

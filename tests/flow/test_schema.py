@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from automata.flow.steptypes import BUILTIN_TYPES
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft7Validator, Draft202012Validator
 
-from automata.flow.configs import CONFIG_SCHEMAS
 from automata.flow.findings import Findings, Positions
-from automata.flow.schema import BUILTIN_TYPES, DRAFTS, FILES, FLOW_SCHEMA, in_draft, schema_text
+from automata.flow.schema import DRAFTS, FILES, FLOW_SCHEMA, in_draft, schema_text
+from automata.flow.schema_parts import CONFIG_SCHEMAS
 from automata.flow.shape import KEYWORDS, Shape
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"

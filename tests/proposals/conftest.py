@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.proposals.session import Checked, Site
 
 from automata.store.database import Database
-from tests.proposals.desk import Checked, Site
 from tests.proposals.repo import Repo
 
 

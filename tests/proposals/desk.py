@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from automata.git.branches import Person
-from automata.proposals.life import Reviewing
+from automata.project.source import Source
+from automata.proposals.lifecycle import ProposalSession
 from automata.store.database import Database
-from automata.store.provenance import Origin, origins
-from automata.sync.source import Source
+from automata.store.provenance import VersionOrigin, version_origins
 from tests.proposals.repo import Repo
 
 ADA = Person("Ada", "ada@example.com")
@@ -35,25 +35,25 @@ class Site:
         self.db, self.repo, self.checker = db, repo, checker
         self.source = Source(str(repo.bare), mirrors=repo.bare.parent / "mirrors")
 
-    async def desk(self, actor: Person = BOB) -> Reviewing:
-        return await Reviewing.open(self.db, self.source, actor, self.checker)
+    async def session(self, actor: Person = BOB) -> ProposalSession:
+        return await ProposalSession.open(self.db, self.source, actor, self.checker)
 
-    async def approved(self, branch: str) -> Reviewing:
-        desk = await self.desk()
-        await desk.submit(branch)
-        await desk.sandbox(branch)
-        assert (await desk.review(branch, approve=True, comment="")).state == "APPROVED"
-        return desk
+    async def approved(self, branch: str) -> ProposalSession:
+        session = await self.session()
+        await session.submit(branch)
+        await session.check(branch)
+        assert (await session.review(branch, approve=True, comment="")).state == "APPROVED"
+        return session
 
     async def value(self, query: str, *values: Any) -> Any:
         async with self.db.connection() as conn:
             row = await (await conn.execute(query.encode(), values)).fetchone()
         return row and row[0]
 
-    async def origin(self, commit: str) -> Origin:
+    async def origin(self, commit: str) -> VersionOrigin:
         id = await self.value("SELECT id FROM flow_versions WHERE commit_sha = %s", commit)
         async with self.db.connection() as conn:
-            return (await origins(conn, [id]))[id]
+            return (await version_origins(conn, [id]))[id]
 
 
 Use = Callable[[Callable[[Site], Awaitable[None]]], None]

@@ -12,7 +12,7 @@ import httpx
 import psycopg
 
 from automata.services.leader import Leader
-from automata.store.leadership import Seat
+from automata.store.leadership import LeaderLock
 from tests.figures import note
 from tests.promises.fleet import Member, fleet
 from tests.promises.processes import environment, until
@@ -55,18 +55,19 @@ def test_a_session_that_is_cut_ends_the_term(fresh_database_url: str) -> None:
     async def main() -> None:
         stop, ended = asyncio.Event(), asyncio.Event()
 
-        async def office(epoch: int, stop: asyncio.Event) -> None:
+        async def on_elected(epoch: int, stop: asyncio.Event) -> None:
             try:
                 await stop.wait()
             finally:
                 ended.set()
 
-        leader = Leader(fresh_database_url, "test", office)
+        leader = Leader(fresh_database_url, "test", on_elected)
         task = asyncio.create_task(leader.run(stop))
         await _wait_for_one([leader])
         with psycopg.connect(fresh_database_url, autocommit=True) as conn:
             conn.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'automata test seat'"
+                " AND datname = current_database()"
             )
         async with asyncio.timeout(10):
             await ended.wait()
@@ -79,9 +80,9 @@ def test_a_session_that_is_cut_ends_the_term(fresh_database_url: str) -> None:
 
 def test_a_silent_session_loses_the_seat(fresh_database_url: str) -> None:
     async def main() -> None:
-        sleeping = await Seat.open(fresh_database_url, "test")
+        sleeping = await LeaderLock.open(fresh_database_url, "test")
         assert await sleeping.take("sleeping") == 1
-        awake = await Seat.open(fresh_database_url, "test")
+        awake = await LeaderLock.open(fresh_database_url, "test")
         began = time.monotonic()
         while (term := await awake.take("awake")) is None:
             assert time.monotonic() - began < FAIL_OVER_SEC

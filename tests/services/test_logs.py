@@ -11,9 +11,9 @@ import pytest
 
 from automata.api.app import create_app
 from automata.settings import Settings
+from automata.steps.attempt_log import MAX_BYTES, MAX_LINES, AttemptLog, LoggedTransport
 from automata.steps.contract import HttpRequest, HttpResponse, Outcome, StepContext, TransportError
-from automata.steps.said import MAX_BYTES, MAX_LINES, AttemptLog, LoggedTransport
-from automata.store.tasklogs import TaskLog, keep, list_logs
+from automata.store.task_logs import TaskLog, list_logs, save_logs
 from tests.drive import FLAKY, Drive, drive, step
 from tests.services.test_recordings import HTTP, Shop
 
@@ -110,9 +110,9 @@ def test_an_attempt_that_was_made_twice_keeps_the_later_log_and_a_batch_may_hold
     async def scenario(site: Drive, base: str) -> None:
         run = UUID(int=77)
         async with site.db.transaction() as conn:
-            await keep(conn, [TaskLog(run, "a", 1, '["first"]'), TaskLog(run, "a", 1, '["second"]')])
-            await keep(conn, [TaskLog(run, "a", 1, '["third"]'), TaskLog(run, "b", 1, '["other"]')])
-            await keep(conn, [])
+            await save_logs(conn, [TaskLog(run, "a", 1, '["first"]'), TaskLog(run, "a", 1, '["second"]')])
+            await save_logs(conn, [TaskLog(run, "a", 1, '["third"]'), TaskLog(run, "b", 1, '["other"]')])
+            await save_logs(conn, [])
         assert await said(site, run) == {("a", 1): ["third"], ("b", 1): ["other"]}
 
     play(database_url, scenario)

@@ -13,11 +13,12 @@ from automata.broker.contract import RUNS_PENDING
 from automata.engine.states import RunStatus
 from automata.errors import Conflict, Missing
 from automata.store import tasks
-from automata.store.deadletters import DeadLetterRow, Filter, list_letters, retry_letter
+from automata.store.deadletters import DeadLetterFilter, DeadLetterRow, list_letters, retry_letter
 from automata.store.flows import archive_api_flow
-from automata.store.queue import new_id, request_cancel
+from automata.store.ids import new_id
+from automata.store.queue import request_cancel
 from automata.store.retries import retry_run, retry_runs, run_attempts
-from automata.store.runs import list_attempts
+from automata.store.run_tasks import list_attempts
 from tests.drive import BROKEN, FLAKY, Drive, drive, fan, step
 
 NO_PAUSE = {"max_attempts": 3, "initial_delay_ms": 0}
@@ -33,13 +34,13 @@ def play(url: str, scenario: Callable[[Drive], Awaitable[None]]) -> None:
 
 async def letters(site: Drive, run: UUID, state: Any = "open") -> list[DeadLetterRow]:
     async with site.db.connection() as conn:
-        return (await list_letters(conn, Filter(run_id=run), state=state)).items
+        return (await list_letters(conn, DeadLetterFilter(run_id=run), state=state)).items
 
 
 async def again(site: Drive, run: UUID) -> int:
     async with site.db.transaction() as conn:
         attempt = (await retry_run(conn, run, "ada")).attempt
-    site.ring()
+    site.notify()
     return attempt
 
 
@@ -47,7 +48,7 @@ async def letter_again(site: Drive, run: UUID, name: str) -> None:
     (letter,) = [one for one in await letters(site, run) if one.step == name]
     async with site.db.transaction() as conn:
         await retry_letter(conn, letter.id, "ada")
-    site.ring()
+    site.notify()
 
 
 def test_a_run_goes_on_at_the_step_that_failed_and_repeats_nothing_else(database_url: str) -> None:
@@ -255,7 +256,7 @@ def test_a_cancelled_run_goes_on_at_what_it_left_undone(database_url: str) -> No
         await site.called("b")
         async with site.db.connection() as conn:
             await request_cancel(conn, [run])
-        site.broker.ring(RUNS_PENDING)
+        site.broker.notify(RUNS_PENDING)
         assert (await site.ended(run)).status is RunStatus.CANCELLED
         hold.set()
         await again(site, run)
@@ -301,7 +302,7 @@ def test_of_many_that_retry_one_run_one_is_accepted(database_url: str) -> None:
         won = [one for one in outcomes if isinstance(one, str)]
         assert won == ["2"], outcomes
         assert {one.code for one in outcomes if isinstance(one, Conflict)} <= {"run_not_failed", "dead_letter_resolved"}
-        site.ring()
+        site.notify()
         await site.called("a", 2)
         hold.set()
         await site.ended(run)
@@ -364,12 +365,12 @@ def test_a_late_result_of_the_attempt_before_is_refused(database_url: str) -> No
         fence = await site.value("SELECT fence FROM task_queue WHERE run_id = %s AND step = 'a'", run)
         async with site.db.connection() as conn:
             await request_cancel(conn, [run])
-        site.broker.ring(RUNS_PENDING)
+        site.broker.notify(RUNS_PENDING)
         await site.ended(run)
         await again(site, run)
         await site.called("a", 2)
         async with site.db.transaction() as conn:
-            assert await tasks.complete(conn, [tasks.Result(run, "a", fence, "SUCCEEDED", "{}")]) == set()
+            assert await tasks.complete(conn, [tasks.TaskResult(run, "a", fence, "SUCCEEDED", "{}")]) == set()
         hold.set()
         assert (await site.ended(run)).status is RunStatus.SUCCEEDED
         assert (await site.tasks(run))["a"].attempt == 2

@@ -17,7 +17,7 @@ import pytest
 
 from automata.flow.model import content_hash
 from automata.store.database import Connection, Database
-from automata.store.queue import NewRun, create_runs
+from automata.store.new_runs import NewRun, create_runs
 from automata.store.sync import SourceRow, ensure_source
 from automata.store.versions import DesiredFlow, write_flows
 

@@ -16,7 +16,7 @@ from automata.errors import Conflict, Invalid, Missing, Unavailable
 from automata.store import database
 from automata.store.database import Database
 from automata.store.embedded import start_embedded
-from automata.store.failures import describe, translate
+from automata.store.error_mapping import describe, translate
 
 
 def on(url, test, **options):

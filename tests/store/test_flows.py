@@ -19,7 +19,7 @@ from automata.store.flows import (
     put_api_flow,
     versions_by_id,
 )
-from automata.store.pages import encode
+from automata.store.pagination import encode
 from automata.store.versions import write_flows
 
 

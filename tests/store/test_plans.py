@@ -93,8 +93,8 @@ def test_no_statement_reads_the_past_from_end_to_end(plans: list[str]) -> None:
     ("drop", "name"),
     [
         ("DROP INDEX task_queue_ready", "claim"),
-        ("ALTER TABLE tasks DROP CONSTRAINT tasks_pkey", "outputs_load"),
-        ("ALTER TABLE run_results DROP CONSTRAINT run_results_pkey", "retention_take"),
+        ("ALTER TABLE tasks DROP CONSTRAINT tasks_pkey", "load_outputs"),
+        ("ALTER TABLE run_results DROP CONSTRAINT run_results_pkey", "take_old_runs"),
     ],
 )
 def test_a_lost_index_is_noticed(used: psycopg.Connection[Any], plans: list[str], drop: str, name: str) -> None:

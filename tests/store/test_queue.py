@@ -12,10 +12,14 @@ import pytest
 
 from automata.errors import Conflict
 from automata.store import queue, tasks
-from automata.store.codec import dumps_or_none
 from automata.store.database import Database
-from automata.store.queue import CANCEL, CREATED, Changes, NewRun
-from automata.store.tasks import Claim, Result, Retry
+from automata.store.ids import new_fence
+from automata.store.json_codec import dumps_or_none
+from automata.store.new_runs import NewRun, create_runs
+from automata.store.queue import EnqueueRow, FinishRow, RunWrites, SettleRow
+from automata.store.sentinels import ADVANCE, CANCEL, CREATED
+from automata.store.tasks import Claim, TaskResult, TaskRetry
+from automata.store.waiting import TaskReads, encode
 
 FLOW, VERSION = uuid4(), uuid4()
 
@@ -32,15 +36,17 @@ def with_database(url: str, scenario: Callable[[Database], Awaitable[None]]) -> 
 
 async def start(db: Database, count: int = 1, **more: Any) -> list[UUID]:
     async with db.transaction() as conn:
-        made = await queue.create_runs(conn, [NewRun(FLOW, VERSION, {"n": n}, **more) for n in range(count)])
+        made = await create_runs(conn, [NewRun(FLOW, VERSION, {"n": n}, **more) for n in range(count)])
     return [run.id for run in made]
 
 
 async def enqueue(db: Database, run: UUID, *steps: str, reads: str = "") -> None:
     """What an orchestrator does with a new run: takes its wake-up, queues its steps."""
     async with db.transaction() as conn:
-        await queue.take(conn, 100)
-        await queue.apply(conn, Changes(enqueue=[(run, step, "default", None, VERSION, reads) for step in steps]))
+        await queue.take_wakeups(conn, 100)
+        await queue.apply_writes(
+            conn, RunWrites(enqueue=[EnqueueRow(run, step, "default", None, VERSION, reads) for step in steps])
+        )
 
 
 async def claim(db: Database, limit: int = 10, lease: float = 30) -> list[Claim]:
@@ -57,8 +63,8 @@ async def value(db: Database, query: str) -> Any:
 def test_the_same_key_and_request_gives_the_run_of_the_first_time(database_url: str) -> None:
     async def scenario(db: Database) -> None:
         async with db.transaction() as conn:
-            first = await queue.create_runs(conn, [NewRun(FLOW, VERSION, {"a": 1}, idempotency_key="k")])
-            again = await queue.create_runs(conn, [NewRun(FLOW, uuid4(), {"a": 1}, idempotency_key="k")])
+            first = await create_runs(conn, [NewRun(FLOW, VERSION, {"a": 1}, idempotency_key="k")])
+            again = await create_runs(conn, [NewRun(FLOW, uuid4(), {"a": 1}, idempotency_key="k")])
         assert (again[0].id, again[0].created) == (first[0].id, False)
         assert await value(db, "SELECT count(*) FROM runs") == 1
         assert await value(db, "SELECT count(*) FROM task_queue") == 1
@@ -69,9 +75,9 @@ def test_the_same_key_and_request_gives_the_run_of_the_first_time(database_url: 
 def test_the_same_key_with_another_request_is_a_conflict(database_url: str) -> None:
     async def scenario(db: Database) -> None:
         async with db.transaction() as conn:
-            await queue.create_runs(conn, [NewRun(FLOW, VERSION, {"a": 1}, idempotency_key="k")])
+            await create_runs(conn, [NewRun(FLOW, VERSION, {"a": 1}, idempotency_key="k")])
             with pytest.raises(Conflict, match="used before"):
-                await queue.create_runs(conn, [NewRun(FLOW, VERSION, {"a": 2}, idempotency_key="k")])
+                await create_runs(conn, [NewRun(FLOW, VERSION, {"a": 2}, idempotency_key="k")])
 
     with_database(database_url, scenario)
 
@@ -93,7 +99,7 @@ def test_a_fire_time_has_one_run_however_often_it_is_asked_for(database_url: str
         (first,) = await start(db, **fire)
         await start(db, **fire)
         async with db.transaction() as conn:
-            made = await queue.create_runs(conn, [NewRun(FLOW, VERSION, {}, **fire)])  # type: ignore[arg-type]
+            made = await create_runs(conn, [NewRun(FLOW, VERSION, {}, **fire)])  # type: ignore[arg-type]
         assert [(item.id, item.created) for item in made] == [(first, False)]
         assert await value(db, "SELECT count(*) FROM runs") == 1
         assert await value(db, "SELECT count(*) FROM task_queue") == 1
@@ -109,13 +115,13 @@ def test_two_orchestrators_never_hold_one_run(database_url: str) -> None:
         async with db.connection() as conn:
             await tasks.complete(conn, [_result(claims[0])])
         async with db.transaction() as first:
-            assert [item.step for item in (await queue.take(first, 10))[0]] == [claims[0].step]
+            assert [item.step for item in (await queue.take_wakeups(first, 10))[0]] == [claims[0].step]
             async with db.connection() as conn:
                 await tasks.complete(conn, [_result(claims[1])])
             async with db.transaction() as second:
-                assert await queue.take(second, 10) == ([], 1)
+                assert await queue.take_wakeups(second, 10) == ([], 1)
         async with db.transaction() as third:
-            assert [item.step for item in (await queue.take(third, 10))[0]] == [claims[1].step]
+            assert [item.step for item in (await queue.take_wakeups(third, 10))[0]] == [claims[1].step]
 
     with_database(database_url, scenario)
 
@@ -126,13 +132,13 @@ def test_an_orchestrator_that_dies_leaves_the_wake_ups(database_url: str) -> Non
 
         async def die() -> None:
             async with db.transaction() as conn:
-                assert len((await queue.take(conn, 10))[0]) == 3
+                assert len((await queue.take_wakeups(conn, 10))[0]) == 3
                 raise ZeroDivisionError
 
         with pytest.raises(ZeroDivisionError):
             await die()
         async with db.transaction() as conn:
-            assert len((await queue.take(conn, 10))[0]) == 3
+            assert len((await queue.take_wakeups(conn, 10))[0]) == 3
 
     with_database(database_url, scenario)
 
@@ -174,10 +180,10 @@ def test_a_result_that_moves_its_run_needs_its_fence(database_url: str) -> None:
         (late,) = await claim(db, lease=0)
         (second,) = await claim(db)
         async with db.connection() as conn:
-            assert await tasks.finish(conn, [_result(late, {"by": "late"})]) == {}
-            accepted = await tasks.finish(conn, [_result(late, {}), _result(second, {"by": "second"})])
+            assert await tasks.complete_under_lock(conn, [_result(late, {"by": "late"})]) == {}
+            accepted = await tasks.complete_under_lock(conn, [_result(late, {}), _result(second, {"by": "second"})])
             assert accepted.keys() == {second.fence}
-            assert await tasks.finish(conn, [_result(second, {"by": "again"})]) == {}
+            assert await tasks.complete_under_lock(conn, [_result(second, {"by": "again"})]) == {}
         assert await value(db, "SELECT outputs->>'by' FROM tasks") == "second"
         assert await value(db, "SELECT count(*) FROM task_queue") == 0, "no wake-up: the run goes on at once"
 
@@ -192,12 +198,12 @@ def test_a_result_moves_no_run_that_an_orchestrator_has_in_hand(database_url: st
         async with db.connection() as conn:
             await tasks.complete(conn, [_result(first)])
         async with db.transaction() as holder:
-            assert len((await queue.take(holder, 10))[0]) == 1
+            assert len((await queue.take_wakeups(holder, 10))[0]) == 1
             async with db.transaction() as conn:
-                assert await tasks.finish(conn, [_result(second)]) == {}
+                assert await tasks.complete_under_lock(conn, [_result(second)]) == {}
                 assert await tasks.complete(conn, [_result(second)]) == {(run, second.step)}
         async with db.transaction() as conn:
-            assert [item.step for item in (await queue.take(conn, 10))[0]] == [second.step]
+            assert [item.step for item in (await queue.take_wakeups(conn, 10))[0]] == [second.step]
 
     with_database(database_url, scenario)
 
@@ -205,18 +211,20 @@ def test_a_result_moves_no_run_that_an_orchestrator_has_in_hand(database_url: st
 def test_work_that_is_handed_over_is_claimed_from_the_start_and_found_when_its_lease_ends(database_url: str) -> None:
     async def scenario(db: Database) -> None:
         (run,) = await start(db)
-        fence = tasks.new_fence()
+        fence = new_fence()
         async with db.transaction() as conn:
-            await queue.take(conn, 10)
+            await queue.take_wakeups(conn, 10)
             hand = [(run, "a", "default", VERSION, "", fence)]
-            assert await queue.apply(conn, Changes(hand=hand, hand_to=("here", 0.2)))
-            assert not await queue.apply(conn, Changes(hand=hand, hand_to=("there", 0.2))), "it was queued already"
+            assert await queue.apply_writes(conn, RunWrites(hand=hand, hand_to=("here", 0.2)))
+            assert not await queue.apply_writes(conn, RunWrites(hand=hand, hand_to=("there", 0.2))), (
+                "it was queued already"
+            )
         assert await claim(db) == []
         await asyncio.sleep(0.25)  # the database's clock, which no test can move
         (found,) = await claim(db)
         assert (found.losses, found.attempt) == (1, 1)
         async with db.connection() as conn:
-            assert await tasks.complete(conn, [Result(run, "a", fence, "SUCCEEDED", "{}")]) == set()
+            assert await tasks.complete(conn, [TaskResult(run, "a", fence, "SUCCEEDED", "{}")]) == set()
 
     with_database(database_url, scenario)
 
@@ -240,7 +248,7 @@ def test_a_renewed_lease_holds_and_a_lost_one_is_told(database_url: str) -> None
 def test_an_empty_lane_has_nothing_due(database_url: str) -> None:
     async def scenario(db: Database) -> None:
         async with db.connection() as conn:
-            assert await queue.next_due(conn, "nobody's") is None
+            assert await queue.seconds_to_next_due(conn, "nobody's") is None
 
     with_database(database_url, scenario)
 
@@ -251,11 +259,11 @@ def test_a_retry_waits_in_the_queue_and_keeps_its_attempt(database_url: str) -> 
         await enqueue(db, run, "a")
         (first,) = await claim(db)
         async with db.connection() as conn:
-            again = Retry(run, "a", first.fence, 150, {"message": "no"})
+            again = TaskRetry(run, "a", first.fence, 150, {"message": "no"})
             assert await tasks.retry(conn, [again]) == {(run, "a")}
             assert await tasks.retry(conn, [again]) == set()
             assert await claim(db) == []
-            due = await queue.next_due(conn, "default")
+            due = await queue.seconds_to_next_due(conn, "default")
         assert due is not None
         assert 0 < due <= 0.15
         await asyncio.sleep(due + 0.01)
@@ -286,13 +294,13 @@ def test_drop_cancels_what_waits_and_leaves_what_runs_unless_forced(database_url
         (running,) = await claim(db, 1)
         (waiting,) = {"a", "b"} - {running.step}
         async with db.transaction() as conn:
-            await queue.drop(conn, [(run, "a", False), (run, "b", False)])
-            (seen,) = await queue.load(conn, [run])
+            await queue.drop_tasks(conn, [(run, "a", False), (run, "b", False)])
+            (seen,) = await queue.load_snapshots(conn, [run])
             assert {step: state[0] for step, state in seen.states.items()} == {
                 waiting: "CANCELLED",
                 running.step: "RUNNING",
             }
-            await queue.drop(conn, [(run, running.step, True)])
+            await queue.drop_tasks(conn, [(run, running.step, True)])
         async with db.connection() as conn:
             assert await tasks.complete(conn, [_result(running)]) == set()
         assert await value(db, "SELECT count(*) FROM task_queue") == 0
@@ -305,10 +313,10 @@ def test_a_finished_run_leaves_nothing_that_moves_and_comes_back_no_more(databas
         (run,) = await start(db)
         await enqueue(db, run, "a")
         async with db.transaction() as conn:
-            result = (run, FLOW, "CANCELLED", None, None, {"code": "cancelled"})
-            await queue.apply(conn, Changes(finish=[result]))
-            await queue.apply(conn, Changes(finish=[(*result[:2], "FAILED", None, None, None)]))
-            assert await queue.load(conn, [run]) == []
+            result = FinishRow(run, FLOW, "CANCELLED", None, None, {"code": "cancelled"})
+            await queue.apply_writes(conn, RunWrites(finish=[result]))
+            await queue.apply_writes(conn, RunWrites(finish=[FinishRow(*result[:2], "FAILED", None, None, None)]))
+            assert await queue.load_snapshots(conn, [run]) == []
             assert await queue.request_cancel(conn, [run]) == set()
         assert await value(db, "SELECT status FROM run_results") == "CANCELLED"
         assert await value(db, "SELECT count(*) FROM task_queue") == 0
@@ -323,7 +331,7 @@ def test_asking_twice_to_cancel_leaves_one_wake_up(database_url: str) -> None:
             async with db.transaction() as conn:
                 assert await queue.request_cancel(conn, [run]) == {run}
         async with db.transaction() as conn:
-            taken, _ = await queue.take(conn, 10)
+            taken, _ = await queue.take_wakeups(conn, 10)
         assert sorted(item.step for item in taken) == sorted([CREATED, CANCEL])
 
     with_database(database_url, scenario)
@@ -333,11 +341,11 @@ def test_a_postponed_wake_up_comes_later_and_is_counted(database_url: str) -> No
     async def scenario(db: Database) -> None:
         await start(db)
         async with db.transaction() as conn:
-            taken, _ = await queue.take(conn, 10)
+            taken, _ = await queue.take_wakeups(conn, 10)
             await queue.postpone(conn, taken)
         async with db.transaction() as conn:
-            assert await queue.take(conn, 10) == ([], 0)
-            due = await queue.next_due(conn, queue.ADVANCE)
+            assert await queue.take_wakeups(conn, 10) == ([], 0)
+            due = await queue.seconds_to_next_due(conn, ADVANCE)
         assert due is not None
         assert 0.5 < due <= 1
         assert await value(db, "SELECT losses FROM task_queue") == 1
@@ -366,10 +374,10 @@ def test_a_claim_brings_the_outputs_that_the_step_reads(database_url: str) -> No
     async def scenario(db: Database) -> None:
         (run,) = await start(db)
         async with db.transaction() as conn:
-            (seen,) = await queue.load(conn, [run])
-            settled = [(run, step, "SUCCEEDED", seen.now, {"v": step}, None) for step in ("x", "y", "z")]
-            await queue.apply(conn, Changes(settle=settled))
-        await enqueue(db, run, "a", reads=queue.SEPARATOR.join("xz"))
+            (seen,) = await queue.load_snapshots(conn, [run])
+            settled = [SettleRow(run, step, "SUCCEEDED", seen.now, {"v": step}, None) for step in ("x", "y", "z")]
+            await queue.apply_writes(conn, RunWrites(settle=settled))
+        await enqueue(db, run, "a", reads=encode(TaskReads("xz")))
         (item,) = await claim(db)
         assert item.reads == {"x": ("SUCCEEDED", {"v": "x"}), "z": ("SUCCEEDED", {"v": "z"})}
         assert item.run.inputs == {"n": 0}
@@ -377,5 +385,5 @@ def test_a_claim_brings_the_outputs_that_the_step_reads(database_url: str) -> No
     with_database(database_url, scenario)
 
 
-def _result(item: Claim, outputs: Any = None) -> Result:
-    return Result(item.run.id, item.step, item.fence, "SUCCEEDED", dumps_or_none(outputs))
+def _result(item: Claim, outputs: Any = None) -> TaskResult:
+    return TaskResult(item.run.id, item.step, item.fence, "SUCCEEDED", dumps_or_none(outputs))

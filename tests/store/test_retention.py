@@ -12,14 +12,15 @@ import psycopg
 import pytest
 
 from automata.errors import Usage
-from automata.settings import MOST_RETENTION_DAYS, Settings, load
+from automata.settings import MAX_RETENTION_DAYS, Settings, load
 from automata.store.database import Connection, Database
-from automata.store.queue import Changes, NewRun, apply, create_runs
-from automata.store.retention import FIRST, PARTS, WHOLE, Swept, sweep
+from automata.store.new_runs import NewRun, create_runs
+from automata.store.queue import FinishRow, RunWrites, apply_writes
+from automata.store.retention import BEFORE_ALL, RUN_TABLES, STEP_TABLES, PrunedBatch, prune_batch
 from automata.store.tables import metadata
 
 DAYS = 30
-EVERY = sorted({*WHOLE, *PARTS, "run_results"})
+EVERY = sorted({*RUN_TABLES, *STEP_TABLES, "run_results"})
 Scenario = Callable[[Connection], Awaitable[None]]
 _numbers = iter(range(1_000_000))
 
@@ -49,7 +50,7 @@ async def a_run(conn: Connection, ago: timedelta, *, ended: bool = True, steps: 
         )
         await letter(conn, run.id, f"s{number}", "discarded")
     if ended:
-        await apply(conn, Changes(finish=[(run.id, flow, "SUCCEEDED", None, None, None)]))
+        await apply_writes(conn, RunWrites(finish=[FinishRow(run.id, flow, "SUCCEEDED", None, None, None)]))
         await conn.execute("UPDATE run_results SET finished_at = now() - %s WHERE run_id = %s", [ago, run.id])
         await conn.execute("INSERT INTO run_slots (run_id, slot) VALUES (%s, 'left')", [run.id])
         await conn.execute(
@@ -70,7 +71,7 @@ async def letter(conn: Connection, run: UUID, step: str, state: str) -> None:
 
 async def torn(conn: Connection) -> None:
     async with conn.transaction():
-        await sweep(conn, DAYS, rows=5)
+        await prune_batch(conn, DAYS, rows=5)
         raise ZeroDivisionError
 
 
@@ -101,7 +102,7 @@ def test_a_run_goes_when_it_ended_more_than_the_days_ago_and_not_before(database
         await a_run(conn, edge + minute)
         young = await a_run(conn, edge - minute)
         fresh = await a_run(conn, timedelta(0))
-        assert await sweep(conn, DAYS) == Swept(None, runs=1, rows=12)
+        assert await prune_batch(conn, DAYS) == PrunedBatch(None, runs=1, rows=12)
         assert await there(conn) == {young, fresh}
 
     on(database_url, scenario)
@@ -111,7 +112,7 @@ def test_a_run_that_began_long_ago_and_ended_lately_stays(database_url: str) -> 
     async def scenario(conn: Connection) -> None:
         run = await a_run(conn, timedelta(days=400))
         await conn.execute("UPDATE run_results SET finished_at = now()")
-        await sweep(conn, DAYS)
+        await prune_batch(conn, DAYS)
         assert await there(conn) == {run}
 
     on(database_url, scenario)
@@ -121,7 +122,7 @@ def test_a_run_that_has_not_ended_stays_however_old(database_url: str) -> None:
     async def scenario(conn: Connection) -> None:
         run = await a_run(conn, timedelta(days=400), ended=False)
         before = await rows(conn)
-        assert (await sweep(conn, DAYS)).runs == 0
+        assert (await prune_batch(conn, DAYS)).runs == 0
         assert await there(conn) == {run}
         assert await rows(conn) == before
 
@@ -137,7 +138,7 @@ def test_nothing_of_a_deleted_run_is_left_anywhere(database_url: str) -> None:
             [run],
         )
         assert min((await rows(conn)).values()) > 0, "a table that the test does not fill proves nothing"
-        await sweep(conn, DAYS)
+        await prune_batch(conn, DAYS)
         assert set((await rows(conn)).values()) == {0}
 
     on(database_url, scenario)
@@ -146,17 +147,17 @@ def test_nothing_of_a_deleted_run_is_left_anywhere(database_url: str) -> None:
 def test_every_table_with_rows_of_runs_is_one_that_retention_knows() -> None:
     """Who adds a table: name it in WHOLE or PARTS, and say in retention_take.sql whether its rows keep their run."""
     of_runs = {table.name for table in metadata.tables.values() if "run_id" in table.columns}
-    assert of_runs == {*WHOLE, *PARTS, "run_results"} - {"runs"}
+    assert of_runs == {*RUN_TABLES, *STEP_TABLES, "run_results"} - {"runs"}
 
 
 def test_a_run_stays_until_somebody_decided_about_its_dead_letters(database_url: str) -> None:
     async def scenario(conn: Connection) -> None:
         run = await a_run(conn, timedelta(days=400))
         await letter(conn, run, "s9", "open")
-        await sweep(conn, DAYS)
+        await prune_batch(conn, DAYS)
         assert await there(conn) == {run}
         await conn.execute("UPDATE dead_letters SET state = 'discarded', resolved_at = now() WHERE step = 's9'")
-        await sweep(conn, DAYS)
+        await prune_batch(conn, DAYS)
         assert await there(conn) == set()
 
     on(database_url, scenario)
@@ -166,10 +167,10 @@ def test_a_child_stays_while_its_parent_runs_and_goes_once_that_ended(database_u
     async def scenario(conn: Connection) -> None:
         parent = await a_run(conn, timedelta(days=90), ended=False)
         child = await a_run(conn, timedelta(days=80), parent_run_id=parent, parent_step="s0", depth=1)
-        await sweep(conn, DAYS)
+        await prune_batch(conn, DAYS)
         assert await there(conn) == {parent, child}
-        await apply(conn, Changes(finish=[(parent, UUID(int=1), "SUCCEEDED", None, None, None)]))
-        await sweep(conn, DAYS)
+        await apply_writes(conn, RunWrites(finish=[FinishRow(parent, UUID(int=1), "SUCCEEDED", None, None, None)]))
+        await prune_batch(conn, DAYS)
         assert await there(conn) == {parent}, "the parent ended just now, so it stays for its own days"
 
     on(database_url, scenario)
@@ -178,7 +179,7 @@ def test_a_child_stays_while_its_parent_runs_and_goes_once_that_ended(database_u
 def test_a_child_whose_parent_is_gone_goes_too(database_url: str) -> None:
     async def scenario(conn: Connection) -> None:
         await a_run(conn, timedelta(days=80), parent_run_id=old_id(timedelta(days=90)), parent_step="s0", depth=1)
-        await sweep(conn, DAYS)
+        await prune_batch(conn, DAYS)
         assert await there(conn) == set()
 
     on(database_url, scenario)
@@ -190,7 +191,7 @@ def test_an_idempotency_key_is_free_again_once_its_run_is_gone(database_url: str
         again = NewRun(UUID(int=1), UUID(int=2), {}, idempotency_key="order-1")
         (same,) = await create_runs(conn, [again])
         assert (same.id, same.created) == (first, False)
-        await sweep(conn, DAYS)
+        await prune_batch(conn, DAYS)
         (made,) = await create_runs(conn, [again])
         assert made.created
 
@@ -205,9 +206,9 @@ def test_batches_walk_on_over_what_stays(database_url: str) -> None:
             if number in (0, 1, 2, 7):
                 await conn.execute("UPDATE run_results SET finished_at = now() WHERE run_id = %s", [run])
                 kept.add(run)
-        swept, turns = Swept(FIRST), []
+        swept, turns = PrunedBatch(BEFORE_ALL), []
         while swept.after is not None:
-            swept = await sweep(conn, DAYS, swept.after, runs=3)
+            swept = await prune_batch(conn, DAYS, swept.after, runs=3)
             turns.append(swept.runs)
         assert turns == [0, 3, 2, 1]
         assert await there(conn) == kept
@@ -218,12 +219,12 @@ def test_batches_walk_on_over_what_stays(database_url: str) -> None:
 def test_a_run_of_many_steps_is_gone_at_once_and_its_rows_in_pieces(database_url: str) -> None:
     async def scenario(conn: Connection) -> None:
         await a_run(conn, timedelta(days=60), steps=24)
-        swept = await sweep(conn, DAYS, rows=10)
-        assert swept == Swept(FIRST, runs=1, rows=10), "the same place again: rows are left"
+        swept = await prune_batch(conn, DAYS, rows=10)
+        assert swept == PrunedBatch(BEFORE_ALL, runs=1, rows=10), "the same place again: rows are left"
         assert await rows(conn, "runs", "task_queue", "run_slots") == {"runs": 0, "task_queue": 0, "run_slots": 0}
         turns = 1
         while swept.after is not None:
-            swept = await sweep(conn, DAYS, swept.after, rows=10)
+            swept = await prune_batch(conn, DAYS, swept.after, rows=10)
             assert swept.runs == 0, "it is counted once"
             assert swept.rows <= 10
             turns += 1
@@ -237,13 +238,13 @@ def test_what_a_killed_sweep_left_is_found_by_the_next_walk(database_url: str) -
     async def scenario(conn: Connection) -> None:
         await a_run(conn, timedelta(days=60), steps=8)
         stays = await a_run(conn, timedelta(days=1), steps=1)
-        await sweep(conn, DAYS, rows=5)
+        await prune_batch(conn, DAYS, rows=5)
         with pytest.raises(ZeroDivisionError):
             await torn(conn)
         assert (await rows(conn, "tasks"))["tasks"] == 4, "what was not committed did not happen"
-        after: UUID | None = FIRST
+        after: UUID | None = BEFORE_ALL
         while after is not None:
-            after = (await sweep(conn, DAYS, after)).after
+            after = (await prune_batch(conn, DAYS, after)).after
         assert await there(conn) == {stays}
         assert set((await rows(conn)).values()) == {0, 1}
         assert (await rows(conn, "tasks", "run_results")) == {"tasks": 1, "run_results": 1}
@@ -257,16 +258,16 @@ def test_a_result_that_another_holds_is_passed_by(database_url: str) -> None:
         await a_run(conn, timedelta(days=50))
         with psycopg.connect(database_url) as other:
             other.execute("SELECT FROM run_results WHERE run_id = %s FOR UPDATE", [held])
-            assert (await sweep(conn, DAYS)).runs == 1
+            assert (await prune_batch(conn, DAYS)).runs == 1
             assert await there(conn) == {held}
-        assert (await sweep(conn, DAYS)).runs == 1
+        assert (await prune_batch(conn, DAYS)).runs == 1
 
     on(database_url, scenario)
 
 
 def test_retention_is_off_unless_it_is_asked_for_and_bounded() -> None:
     assert Settings().retention_days == load({}).retention_days == 0
-    assert load({"AUTOMATA_RETENTION_DAYS": str(MOST_RETENTION_DAYS)}).retention_days == MOST_RETENTION_DAYS
-    for bad in (str(MOST_RETENTION_DAYS + 1), "-1", "1.5", "a week"):
+    assert load({"AUTOMATA_RETENTION_DAYS": str(MAX_RETENTION_DAYS)}).retention_days == MAX_RETENTION_DAYS
+    for bad in (str(MAX_RETENTION_DAYS + 1), "-1", "1.5", "a week"):
         with pytest.raises(Usage, match="AUTOMATA_RETENTION_DAYS"):
             load({"AUTOMATA_RETENTION_DAYS": bad})

@@ -12,11 +12,14 @@ import pytest
 from automata.engine.states import RunStatus, TaskStatus
 from automata.errors import Invalid, Missing
 from automata.store.database import Database
-from automata.store.limits import limit_to
-from automata.store.pages import encode
-from automata.store.queue import Changes, NewRun, apply, create_runs, request_cancel, take
-from automata.store.runs import get_run, list_attempts, list_runs, list_tasks, listing
-from automata.store.tasks import Result, Retry, claim, complete, retry
+from automata.store.new_runs import NewRun, create_runs
+from automata.store.pagination import encode
+from automata.store.queue import EnqueueRow, FinishRow, RunWrites, apply_writes, request_cancel, take_wakeups
+from automata.store.run_selection import RunSelection
+from automata.store.run_tasks import list_attempts, list_tasks
+from automata.store.runs import get_run, list_runs, list_statement
+from automata.store.tasks import TaskResult, TaskRetry, claim, complete, retry
+from automata.store.visibility import set_viewer_labels
 
 # 100,000 runs, one a second, of two flows: 1 % failed and 100 cancelled; the newest 2,000 wait, the 50 before run.
 # A UUIDv7 is made by hand, since PostgreSQL has a function for it only from 18 on.
@@ -44,13 +47,13 @@ FROM named WHERE n <= 97950
 
 
 async def finish(conn, run_id, flow, status, outputs=None, error=None):
-    await apply(conn, Changes(finish=[(run_id, flow[0], status, None, outputs, error)]))
+    await apply_writes(conn, RunWrites(finish=[FinishRow(run_id, flow[0], status, None, outputs, error)]))
 
 
 async def start(conn, run_id, flow, step="fetch"):
     """Consume the run's first wake-up and queue a step, as the orchestrator does."""
     await conn.execute("DELETE FROM task_queue WHERE run_id = %s AND step = ''", [run_id])
-    await apply(conn, Changes(enqueue=[(run_id, step, "default", None, flow[1], "")]))
+    await apply_writes(conn, RunWrites(enqueue=[EnqueueRow(run_id, step, "default", None, flow[1], "")]))
 
 
 def test_a_run_is_pending_then_running_then_what_its_result_says(in_transaction, make):
@@ -102,7 +105,7 @@ def test_each_status_lists_its_runs_and_only_those(in_transaction, make):
         for status, id in zip(("SUCCEEDED", "FAILED", "CANCELLED"), ids, strict=False):
             await finish(conn, id, flow, status)
         await start(conn, ids[3], flow)
-        await apply(conn, Changes(enqueue=[(ids[3], "second", "default", None, flow[1], "")]))
+        await apply_writes(conn, RunWrites(enqueue=[EnqueueRow(ids[3], "second", "default", None, flow[1], "")]))
         await request_cancel(conn, [ids[4]])
         expected = {
             "SUCCEEDED": [ids[0]],
@@ -197,7 +200,7 @@ def test_tasks_show_their_way_from_queued_to_final(database_url, make):
             (first,) = await claim(conn, "default", 1, 30, "w1")
             (running,) = await list_tasks(conn, id)
             assert (running.status, running.worker) == (TaskStatus.RUNNING, "w1")
-            await retry(conn, [Retry(id, "fetch", first.fence, 60_000, {"message": "503"})])
+            await retry(conn, [TaskRetry(id, "fetch", first.fence, 60_000, {"message": "503"})])
             (waiting,) = await list_tasks(conn, id)
             assert (waiting.status, waiting.attempt) == (TaskStatus.QUEUED, 2)
             assert waiting.due_at is not None
@@ -206,7 +209,7 @@ def test_tasks_show_their_way_from_queued_to_final(database_url, make):
             assert await list_attempts(conn, id, "other") == []
             await conn.execute("UPDATE task_queue SET ready_at = now()")
             (second,) = await claim(conn, "default", 1, 30, "w2")
-            await complete(conn, [Result(id, "fetch", second.fence, "SUCCEEDED", '{"n": 1}')])
+            await complete(conn, [TaskResult(id, "fetch", second.fence, "SUCCEEDED", '{"n": 1}')])
             (done,) = await list_tasks(conn, id)
             assert (done.status, done.attempt, done.worker, done.outputs) == (TaskStatus.SUCCEEDED, 2, "w2", {"n": 1})
             (bare,) = await list_tasks(conn, id, outputs=False)
@@ -219,7 +222,7 @@ def test_a_delay_that_waits_is_running_until_it_is_due(in_transaction, make):
     async def test(conn):
         flow = await make.flow(conn)
         (id,) = await make.runs(conn, flow)
-        await take(conn, 10)
+        await take_wakeups(conn, 10)
         await conn.execute(
             "INSERT INTO task_queue (run_id, step, lane, ready_at, version_id)"
             " VALUES (%s, 'nap', '@advance', now() + interval '1 hour', %s)",
@@ -287,19 +290,18 @@ def test_no_list_walks_all_of_history(history_url, filters):
         async with await Database.open(history_url) as db, db.connection() as conn:
             (now,) = await (await conn.execute("SELECT now()")).fetchone()
             given = {key: now - value if isinstance(value, timedelta) else value for key, value in filters.items()}
-            limit_to(given.pop("labels", {}))
+            set_viewer_labels(given.pop("labels", {}))
             rows = await list_runs(conn, **given)
             flow = given.get("flow")
             ids = {row.flow_name: row.flow_id for row in rows.items}
-            query, values = listing(
-                RunStatus(given["status"]) if "status" in given else None,
-                ids[flow] if flow else None,
-                given.get("trigger"),
-                given.get("since"),
-                given.get("until"),
-                None,
-                51,
+            selection = RunSelection(
+                flow_id=ids[flow] if flow else None,
+                status=RunStatus(given["status"]) if "status" in given else None,
+                trigger=given.get("trigger"),
+                since=given.get("since"),
+                until=given.get("until"),
             )
+            query, values = list_statement(selection, 51)
             found = await (await conn.execute("EXPLAIN (ANALYZE, FORMAT JSON) " + query.as_string(), values)).fetchone()
             nodes = list(_nodes(found[0][0]["Plan"]))
             walked = {node["Relation Name"] for node in nodes if node["Node Type"] == "Seq Scan"}
@@ -321,7 +323,7 @@ def test_pages_of_somebody_who_is_limited_hold_what_the_flows_themselves_do(hist
     async def ids(conn, labels, flow):
         found, after = [], None
         for _ in range(4):
-            limit_to(labels)
+            set_viewer_labels(labels)
             page = await list_runs(conn, flow=flow, status=status, after=after, limit=limit)
             found += [row.id for row in page.items]
             if (after := page.next) is None:

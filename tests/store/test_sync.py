@@ -15,7 +15,7 @@ from automata.store.database import Database
 from automata.store.flows import archive_api_flow, find_flow, get_version, list_versions, put_api_flow
 from automata.store.schedules import list_schedules
 from automata.store.sync import (
-    KEPT_ATTEMPTS,
+    MAX_ATTEMPTS,
     apply,
     ensure_source,
     get_source,
@@ -297,11 +297,11 @@ def test_old_attempts_are_forgotten(in_transaction, make):
         await conn.execute(
             "INSERT INTO sync_attempts (source_id, status, started_at)"
             " SELECT %s, 'failed', now() FROM generate_series(1, %s)",
-            [source.id, KEPT_ATTEMPTS + 30],
+            [source.id, MAX_ATTEMPTS + 30],
         )
         newest = await record_attempt(conn, source.id, "refused", sha=None, started_at=NOW)
         rows = await list_attempts(conn, source.id, limit=10_000)
-        assert len(rows) == KEPT_ATTEMPTS
+        assert len(rows) == MAX_ATTEMPTS
         assert rows[0].id == newest.id
 
     in_transaction(test)

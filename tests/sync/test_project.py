@@ -11,9 +11,9 @@ import pytest
 
 from automata.errors import Usage
 from automata.git.mirror import Mirror
-from automata.sync.codes import CODES
-from automata.sync.project import Policy, Project, read_environment, read_project
-from automata.sync.shapes import ENVIRONMENT_SCHEMA, FILES, PROJECT_SCHEMA, schema_text
+from automata.project.codes import CODES
+from automata.project.manifest import Policy, Project, read_environment, read_project
+from automata.project.schemas import ENVIRONMENT_SCHEMA, FILES, PROJECT_SCHEMA, schema_text
 
 ROOT = Path(__file__).parents[2]
 

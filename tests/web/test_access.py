@@ -6,8 +6,8 @@ import re
 from typing import Any
 
 from automata.access.principal import Role
-from automata.api.auth import declared, least_role
-from automata.store.audit import Actor, Deed, record
+from automata.http.authorization import declared_roles, least_role
+from automata.store.audit import Actor, AuditEvent, record_change_by
 from tests.web.conftest import Site, Use, read
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)>\"'&"
@@ -98,9 +98,13 @@ def test_the_log_tells_who_changed_what_with_what_was_there_before(use: Use) -> 
         marker = f"ada-{id(site)}"  # the log cannot be emptied between tests
         actor = Actor(marker, "operator", None, "192.0.2.7", "request-1")
         async with site.db.transaction() as conn:
-            await record(conn, actor, Deed("flow.change", "flow/orders", {"is": f"old {HOSTILE}"}, {"is": "new"}))
-            await record(conn, actor, Deed("flow.drop", "flow/stock", {"password": "hidden-pass"}, None))
-            await record(conn, actor, Deed("run.cancel", f"odd/{HOSTILE}", None, None))
+            await record_change_by(
+                conn, actor, AuditEvent("flow.change", "flow/orders", {"is": f"old {HOSTILE}"}, {"is": "new"})
+            )
+            await record_change_by(
+                conn, actor, AuditEvent("flow.drop", "flow/stock", {"password": "hidden-pass"}, None)
+            )
+            await record_change_by(conn, actor, AuditEvent("run.cancel", f"odd/{HOSTILE}", None, None))
         everything = f"/audit?actor={marker}"
         page = read(await site.http.get(everything))
         for words in ("old </script><script>alert(1)", "192.0.2.7", "operator", f"odd/{HOSTILE}", "before and after"):
@@ -143,7 +147,7 @@ def deeds(site: Site) -> list[tuple[str, Role]]:
     """Every address of the console that a form is sent to, with the least role that it takes."""
     found = [
         (re.sub(r"\{\w+(:\w+)?\}", "nothing", path), least_role(roles))
-        for path, methods, roles in declared(site.app)
+        for path, methods, roles in declared_roles(site.app)
         if "POST" in methods and not path.startswith("/api/")
     ]
     return [(path, role) for path, role in found if role is not None]

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from automata.project.source import Source
 from automata.sync.reconcile import sync_once
-from automata.sync.source import Source
 from tests.proposals.repo import Repo
 from tests.web.conftest import Reader, Site, Use, read
 
@@ -85,7 +85,7 @@ def test_what_is_saved_is_a_proposal_of_exactly_what_was_typed(on: Callable[...,
         answer = await site.http.post(EDIT, data=sent)
         assert answer.status_code == 303, answer.text
         number = int(re.fullmatch(r"/proposals/(\d+)", answer.headers["location"])[1])  # type: ignore[index]
-        for work in list(site.desk.proposals._work.values()):
+        for work in list(site.desk.proposals._jobs.values()):
             await work.task
         one = (await site.http.get(f"/api/v1/proposals/{number}")).json()
         assert (one["title"], one["state"], one["checks"]) == ("Say two", "PENDING_REVIEW", "passed")

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import pytest
 
+from automata.store.queue import SettleRow
 from automata.web import bulk
 from tests.web.conftest import Reader, Site, Use, read
 
@@ -21,7 +22,7 @@ async def failed(site: Site, flow: str = "orders", code: str = "http_status", **
     await site.start(run)
     request = {"method": "POST", "url": "https://example.com/", "body": f"{HOSTILE} {SECRET}"}
     error = {"code": code, "message": f"503 {HOSTILE} {SECRET}", "step": "fetch", "request": request}
-    await site.apply(settle=[(UUID(run["id"]), "fetch", "FAILED", None, None, error)])
+    await site.apply(settle=[SettleRow(UUID(run["id"]), "fetch", "FAILED", None, None, error)])
     await site.finish(run, "FAILED", error=error)
     return run
 
@@ -185,7 +186,7 @@ def test_all_that_the_filter_finds_is_counted_first_and_what_comes_later_is_left
 
 def test_more_than_one_request_may_do_is_asked_about_again(use: Use, monkeypatch: pytest.MonkeyPatch) -> None:
     async def test(site: Site) -> None:
-        monkeypatch.setattr("automata.web.letters.MAX_BULK", 2)
+        monkeypatch.setattr("automata.web.deadletters.MAX_BULK", 2)
         monkeypatch.setattr(bulk, "AT_ONCE", 2)
         await site.flow()
         for _ in range(3):

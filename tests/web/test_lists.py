@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from automata.store.presence import beat
+from automata.store.processes import record_heartbeat
 from automata.store.sync import ensure_source
 from tests.web.conftest import Site, Use, read
 
@@ -184,9 +184,9 @@ def test_the_overview_shows_which_processes_are_up_and_counts_the_workers(use: U
     async def test(site: Site) -> None:
         assert "Workers alive 0" in read(await site.http.get("/")).text
         async with site.db.connection() as conn:
-            await beat(conn, uuid4(), "one:1", ["orchestrator", "worker"], ["default"], 500, "1.0")
-            await beat(conn, uuid4(), f"two:2{HOSTILE}", ["worker"], ["default"], 70, "1.0")
-            await beat(conn, silent := uuid4(), "three:3", ["worker"], ["default"], 500, "1.0")
+            await record_heartbeat(conn, uuid4(), "one:1", ["orchestrator", "worker"], ["default"], 500, "1.0")
+            await record_heartbeat(conn, uuid4(), f"two:2{HOSTILE}", ["worker"], ["default"], 70, "1.0")
+            await record_heartbeat(conn, silent := uuid4(), "three:3", ["worker"], ["default"], 500, "1.0")
             await conn.execute("UPDATE processes SET seen_at = now() - interval '1 minute' WHERE id = %s", [silent])
         text = read(await site.http.get("/")).text
         assert "Workers alive 2" in text

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from automata.project.source import Source
 from automata.sync.reconcile import sync_once
-from automata.sync.source import Source
-from automata.web.sides import MAX_LINES, Line, Row, rows
+from automata.web.side_by_side import MAX_LINES, Line, Row, rows
 from tests.proposals.repo import Repo, text
 from tests.web.conftest import Reader, Site, Use, read
 
@@ -82,7 +82,7 @@ async def send(site: Site, path: str, **fields: str) -> Reader:
 
 async def checked(site: Site, one: str) -> Reader:
     await send(site, f"{one}/check")
-    for work in list(site.desk.proposals._work.values()):
+    for work in list(site.desk.proposals._jobs.values()):
         await work.task
     return await page(site, one)
 

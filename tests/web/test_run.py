@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from automata.errors import Busy
-from automata.store.tasklogs import TaskLog, keep
+from automata.store.task_logs import TaskLog, save_logs
 from automata.web import watch as watching
 from automata.web.watch import CHANGED, OVER, Watch
 from tests.web.conftest import Site, Use, read
@@ -44,7 +44,7 @@ async def failed(site: Site, **extra: Any) -> dict[str, Any]:
             [UUID(run["id"]), json.dumps({"code": "http_status", "message": HOSTILE})],
         )
         line = {"at": "2026-01-05T09:00:00.123456Z", "level": "error", "message": f"{HOSTILE} {SECRET}"}
-        await keep(conn, [TaskLog(UUID(run["id"]), "fetch", 2, json.dumps([line]))])
+        await save_logs(conn, [TaskLog(UUID(run["id"]), "fetch", 2, json.dumps([line]))])
     await site.finish(run, "FAILED", error={**error, "step": "fetch"})
     return run
 

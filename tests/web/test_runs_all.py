@@ -7,6 +7,7 @@ from uuid import UUID
 
 import pytest
 
+from automata.store.queue import SettleRow
 from automata.web import bulk
 from tests.web.conftest import Reader, Site, Use, read
 
@@ -16,7 +17,7 @@ async def ended(site: Site, status: str, flow: str = "orders") -> dict[str, Any]
     await site.start(run)
     error = {"code": "http_status", "message": "503", "step": "fetch"}
     if status == "FAILED":
-        await site.apply(settle=[(UUID(run["id"]), "fetch", "FAILED", None, None, error)])
+        await site.apply(settle=[SettleRow(UUID(run["id"]), "fetch", "FAILED", None, None, error)])
     await site.finish(run, status, error=error if status == "FAILED" else None)
     return run
 

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
-from automata.store.hints import saw
 from automata.store.sync import SourceRow, apply, ensure_source, lock_source, record_attempt
+from automata.store.sync_hints import record_seen_commit
 from automata.store.versions import DesiredFlow
 from tests.api.conftest import spec
 from tests.web.conftest import Site, Use, read
@@ -40,7 +40,7 @@ def test_a_source_tells_where_it_stands_and_what_went_wrong(use: Use) -> None:
         async with site.db.transaction() as conn:
             error = {"step": "validate", "code": "invalid_flows", "message": f"x {HOSTILE}", "hint": f"mend {HOSTILE}"}
             await record_attempt(conn, source.id, "failed", sha=B, started_at=datetime.now(UTC), error=error)
-            await saw(conn, source.id, B)
+            await record_seen_commit(conn, source.id, B)
             await conn.execute("UPDATE flows SET archived_at = now() WHERE name = 'orders'")
         for path in ("/sync", f"/sync/{source.id}", "/sync/prod"):
             page = read(await site.http.get(path))

@@ -6,7 +6,8 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from automata.engine.decision import FOREVER
-from automata.store.queue import ADVANCE, APPROVAL
+from automata.store.sentinels import ADVANCE
+from automata.store.waiting import ApprovalWait, encode_array
 from tests.web.conftest import Site, Use, read
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)>\"'&"
@@ -20,7 +21,7 @@ async def asking(site: Site, step: str = "sign", prompt: str = "May it go on?") 
         await conn.execute(
             "INSERT INTO task_queue (run_id, step, lane, ready_at, version_id, reads)"
             " SELECT id, %s, %s, %s, version_id, %s FROM runs WHERE id = %s",
-            [step, ADVANCE, FOREVER, [APPROVAL, prompt], UUID(run["id"])],
+            [step, ADVANCE, FOREVER, encode_array(ApprovalWait(prompt)), UUID(run["id"])],
         )
     return run
 

@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 ADA, BOB = "Ada <ada@example.com>", "Bob <bob@example.com>"
 BRANCH = "count-orders"
 FLOW, CASES = "flows/sync-orders.json", "tests/sync-orders.test.yaml"
-SURE = "      status: SUCCEEDED\n"
-REFUSED, OWN = 1, 5  # exit codes: a check failed; a guard said no
+EXPECTED_STATUS = "      status: SUCCEEDED\n"
+CHECK_FAILED, REFUSED_BY_GUARD = 1, 5  # exit codes: a check failed; a guard said no
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class ChangeOutcome:
     """What came of the change: exit codes of what shall be refused, the run of the new version, and its provenance."""
 
     checked: int
@@ -41,7 +41,7 @@ class Told:
     chain: Mapping[str, Any]
 
 
-def change(api: Api, repository: Path, place: Path) -> Told:
+def change(api: Api, repository: Path, place: Path) -> ChangeOutcome:
     """Propose, be refused, correct, approve, apply, run. Raises Unavailable when a command ends as it should not."""
     edits = place / "edits"
     edits.mkdir()
@@ -49,27 +49,27 @@ def change(api: Api, repository: Path, place: Path) -> Told:
     with _settings(repository, place, api.url), chdir(edits):
         say("\n5. sync-orders: a change that sends every order twice is refused")
         _run("proposal", "create", BRANCH, "-f", f"{FLOW}=twice.json", "-m", "Send the orders once more", "--as", ADA)
-        checked = _run("check", "--base", "main", "--head", BRANCH, "-j", "1", expect=REFUSED)
+        checked = _run("check", "--base", "main", "--head", BRANCH, "-j", "1", expect=CHECK_FAILED)
         say("\n6. The corrected change passes, somebody else approves it, and the next run uses it")
         files = ("-f", f"{FLOW}=once.json", "-f", f"{CASES}=cases.yaml")
         words = "Send the orders once, and say how many"
         _run("proposal", "update", BRANCH, *files, "-m", words, "--title", words, "--as", ADA)
         _run("proposal", "submit", BRANCH, "--as", ADA)
-        own = _run("proposal", "approve", BRANCH, "--as", ADA, expect=OWN)
+        own = _run("proposal", "approve", BRANCH, "--as", ADA, expect=REFUSED_BY_GUARD)
         _run("proposal", "approve", BRANCH, "-m", "as agreed with accounting", "--as", BOB)
         _run("proposal", "apply", BRANCH, "--as", BOB)
         started = api.post("flows", "sync-orders", "runs", body={"inputs": {"source_id": "crm-1"}})
         run, tasks = follow(api, started["id"], progress(plain=False))
         console().print(tree(run, tasks))
         _run("provenance", run["id"])
-        return Told(checked, own, run, api.get("runs", run["id"], "provenance"))
+        return ChangeOutcome(checked, own, run, api.get("runs", run["id"], "provenance"))
 
 
-def checks(told: Told, ledger: Mapping[str, Any]) -> Iterator[Check]:
+def checks(outcome: ChangeOutcome, ledger: Mapping[str, Any]) -> Iterator[Check]:
     """What the change should have come to, beside what the shop counted after it."""
-    run, chain = told.run, told.chain
-    yield Check("the check refused to send the orders twice", REFUSED, told.checked)
-    yield Check("nobody approves a change of their own", OWN, told.own)
+    run, chain = outcome.run, outcome.chain
+    yield Check("the check refused to send the orders twice", CHECK_FAILED, outcome.checked)
+    yield Check("nobody approves a change of their own", REFUSED_BY_GUARD, outcome.own)
     yield Check("the next run used the new version", (2, "SUCCEEDED"), (run["version"], run["status"]))
     yield Check("and says how many it sent", PAGE, (run["outputs"] or {}).get("imported"))
     sent = [count for key, count in ledger["imports"].items() if key.startswith(run["id"])]
@@ -92,7 +92,7 @@ def _edit(repository: Path, folder: Path) -> None:
     texts = {
         "twice.json": json.dumps({**spec, "steps": [*spec["steps"], again]}, indent=2),
         "once.json": json.dumps(count, indent=2),
-        "cases.yaml": cases.replace(SURE, f"{SURE}      outputs: {{imported: 2}}\n", 1),
+        "cases.yaml": cases.replace(EXPECTED_STATUS, f"{EXPECTED_STATUS}      outputs: {{imported: 2}}\n", 1),
     }
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")
@@ -107,7 +107,8 @@ def _content(files: CommitTree, path: str) -> str:
 
 def _run(*words: str, expect: int = 0) -> int:
     """A command as it is typed, and what it says; its exit code. Raises Unavailable when that is not `expect`."""
-    from automata.cli.app import INTERRUPTED, app, guarded
+    from automata.cli.app import app
+    from automata.cli.exits import INTERRUPTED, guarded
 
     say(f"\n$ automata {shlex.join(words)}")
     code = guarded(lambda: app(list(words), standalone_mode=False))

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import httpx
 
-from automata.cli.demo.children import Child
+from automata.cli.demo.child_process import Child
 from automata.errors import Unavailable
 
 # Two of what works, one of what leads or answers: enough to see that it is a fleet.
@@ -28,7 +28,7 @@ def fleet(
     place: Path, repository: Path, env: Mapping[str, str], amqp_url: str | None, tell: Tell
 ) -> Iterator[list[str]]:
     """Where each of PARTS is, once all are ready. Raises Unavailable."""
-    from automata.broker.rabbit_node import RabbitNode
+    from automata.cli.rabbitmq_node import RabbitNode
     from automata.store.embedded import start_embedded
     from automata.store.migrate import upgrade
 

@@ -3,9 +3,9 @@
 WITH active AS (
     SELECT id, version_id FROM runs
     WHERE id = ANY(%(ids)s::uuid[]) AND NOT EXISTS (SELECT 1 FROM run_results WHERE run_id = id)
-), asked AS (
+), requested AS (
     INSERT INTO task_queue (run_id, step, lane, ready_at, version_id)
-    SELECT id, '!cancel', '@advance', now() - interval '1 hour', version_id FROM active
+    SELECT id, ${CANCEL}, ${ADVANCE}, now() - ${HEAD_START}, version_id FROM active
     ON CONFLICT DO NOTHING
 )
 SELECT id FROM active

@@ -1,5 +1,5 @@
 -- Caller: store/tasks.py claim, for the free slots of one worker.
--- Index: task_queue_ready (lane, ready_at), then by ctid (see advance_take.sql). A lease that ran out is simply ready
+-- Index: task_queue_ready (lane, ready_at), then by ctid (see take_wakeups.sql). A lease that ran out is simply ready
 --   again; `losses` counts those.
 -- Locks: rows with SKIP LOCKED. The transaction does not wait for the disk: losing a claim only repeats it, and a
 --   fence is random, so one that a database crash forgot can never be handed out again.

@@ -6,42 +6,43 @@
 -- What is cleared: the failed steps that are asked for and the groups around them; on_failure; and what was CANCELLED,
 --   except inside a group that stays FAILED. Attempts that were made go to task_attempts first. Steps that succeeded or
 --   were skipped stay as they are. What was decided about a cleared approval is asked for again.
-WITH given AS MATERIALIZED (
+WITH input AS MATERIALIZED (
     SELECT unnest(%(runs)s::uuid[]) AS run_id, NULL::text AS step
     UNION ALL
     SELECT run_id, step FROM dead_letters WHERE id = ANY(%(letters)s::bigint[]) AND state = 'open'
 ), held AS MATERIALIZED (
     SELECT run_id, status, started_at, finished_at, error FROM run_results
-    WHERE run_id IN (SELECT run_id FROM given) AND status = ANY(%(statuses)s::text[])
+    WHERE run_id IN (SELECT run_id FROM input) AND status = ANY(%(statuses)s::text[])
     ORDER BY run_id
     FOR UPDATE
 ), ended AS (
     DELETE FROM run_results USING held WHERE run_results.run_id = held.run_id
 ), reopened AS (
     INSERT INTO run_attempts (run_id, attempt, status, started_at, finished_at, error, steps, retried_by)
-    SELECT run_id, 1 + coalesce((SELECT max(attempt) FROM run_attempts AS made WHERE made.run_id = held.run_id), 0),
+    SELECT run_id,
+           1 + coalesce((SELECT max(attempt) FROM run_attempts AS attempts WHERE attempts.run_id = held.run_id), 0),
            status, started_at, finished_at, error,
            (SELECT CASE WHEN bool_and(step IS NOT NULL) THEN array_agg(DISTINCT step) END
-            FROM given WHERE given.run_id = held.run_id),
+            FROM input WHERE input.run_id = held.run_id),
            %(by)s
     FROM held
     RETURNING run_id, attempt + 1 AS attempt
 ), handlers AS MATERIALIZED (
     SELECT held.run_id, version.spec #>> '{on_failure,id}' AS step
     FROM held JOIN runs ON runs.id = held.run_id JOIN flow_versions AS version ON version.id = runs.version_id
-), asked AS MATERIALIZED (
+), requested AS MATERIALIZED (
     SELECT tasks.run_id, tasks.step
     FROM handlers AS handler JOIN tasks ON tasks.run_id = handler.run_id
     WHERE tasks.step = handler.step OR starts_with(tasks.step, handler.step || '.') OR starts_with(tasks.step, handler.step || '[')
        OR tasks.status = 'FAILED' AND EXISTS (
-           SELECT FROM given WHERE given.run_id = tasks.run_id AND coalesce(given.step, tasks.step) = tasks.step
+           SELECT FROM input WHERE input.run_id = tasks.run_id AND coalesce(input.step, tasks.step) = tasks.step
        )
 ), around AS MATERIALIZED (
     SELECT DISTINCT run_id, left(step, place - 1) AS step
-    FROM asked CROSS JOIN LATERAL generate_series(2, length(step)) AS place
+    FROM requested CROSS JOIN LATERAL generate_series(2, length(step)) AS place
     WHERE substr(step, place, 1) IN ('.', '[')
 ), opened AS MATERIALIZED (
-    SELECT run_id, step FROM asked UNION SELECT run_id, step FROM around
+    SELECT run_id, step FROM requested UNION SELECT run_id, step FROM around
 ), freed AS (
     SELECT tasks.run_id, tasks.step FROM held JOIN tasks ON tasks.run_id = held.run_id
     WHERE tasks.status = 'CANCELLED' AND NOT EXISTS (
@@ -51,12 +52,12 @@ WITH given AS MATERIALIZED (
           AND (outer_task.run_id, outer_task.step) NOT IN (SELECT run_id, step FROM opened)
     )
 ), cleared AS (
-    DELETE FROM tasks USING (SELECT run_id, step FROM opened UNION SELECT run_id, step FROM freed) AS gone
-    WHERE tasks.run_id = gone.run_id AND tasks.step = gone.step
+    DELETE FROM tasks USING (SELECT run_id, step FROM opened UNION SELECT run_id, step FROM freed) AS undone
+    WHERE tasks.run_id = undone.run_id AND tasks.step = undone.step
     RETURNING tasks.*
 ), undecided AS (
     DELETE FROM approvals USING cleared WHERE approvals.run_id = cleared.run_id AND approvals.step = cleared.step
-), kept AS (
+), archived AS (
     INSERT INTO task_attempts (run_id, step, attempt, started_at, finished_at, worker, error, retry_at)
     SELECT run_id, step, attempt, started_at, finished_at, worker, error, now() FROM cleared
     WHERE status = 'FAILED' OR worker IS NOT NULL
@@ -69,9 +70,9 @@ WITH given AS MATERIALIZED (
     UPDATE dead_letters SET state = 'retried', resolved_at = now(), resolved_by = %(by)s
     FROM closing WHERE dead_letters.id = closing.id
     RETURNING dead_letters.id, dead_letters.run_id
-), woken AS (
+), wakeups AS (
     INSERT INTO task_queue (run_id, step, lane, ready_at, version_id)
-    SELECT runs.id, '', '@advance', now(), runs.version_id FROM reopened JOIN runs ON runs.id = reopened.run_id
+    SELECT runs.id, ${CREATED}, ${ADVANCE}, now(), runs.version_id FROM reopened JOIN runs ON runs.id = reopened.run_id
     ON CONFLICT DO NOTHING
 )
 SELECT run_id, attempt, array(SELECT id FROM closed WHERE closed.run_id = reopened.run_id ORDER BY id)

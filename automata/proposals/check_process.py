@@ -1,0 +1,125 @@
+"""The check of a proposal, in a process of its own: limited, without a secret in its environment, and with an end.
+
+Failure argument. The child reads Git objects and writes one report to its standard output. Whatever it does, it is
+killed with all that it started when its time is over. What it says counts only when it is a whole report, of the
+commits that were asked about, and when its verdict follows from the stages that the base requires, read here once more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from automata.errors import Unavailable
+from automata.git.mirror import Mirror
+from automata.project.manifest import read_project
+from automata.report.check import REQUIRED, STAGES
+
+CHECK_SECONDS = 600.0
+MAX_REPORT_BYTES = 64 * 1024 * 1024
+_COMMAND = (sys.executable, "-m", "automata.check.limits")
+PLAN_SECONDS = 60.0
+# All that a check needs to know of the world. No AUTOMATA_*, no credential, no agent's socket.
+_PASSED_ON = ("PATH", "PYTHONPATH", "VIRTUAL_ENV", "LANG", "LC_ALL", "TZ")
+
+
+async def run_check(
+    repository: Path, folder: str, environment: str, base: str, head: str, *, seconds: float = CHECK_SECONDS
+) -> dict[str, Any]:
+    """The report of `automata check` on `head` (a full SHA) against `base`, policy being the base's.
+
+    Raises Unavailable (`check_broken`, `check_too_long`) when there is none.
+    """
+    report = await _child("check", repository, folder, environment, base, head, seconds)
+    required = await asyncio.to_thread(_required, repository, folder, base)
+    if not _believable(report, base, head, required):
+        raise Unavailable("What the check says is not about this merge, or not about all of it.", code="check_broken")
+    return report
+
+
+async def run_plan(repository: Path, folder: str, environment: str, base: str, head: str) -> dict[str, Any]:
+    """The report of `automata plan`: what `head` means to `base`. Raises Unavailable, also for what is not valid."""
+    return await _child("plan", repository, folder, environment, base, head, PLAN_SECONDS)
+
+
+async def _child(
+    command: str, repository: Path, folder: str, environment: str, base: str, head: str, seconds: float
+) -> dict[str, Any]:
+    words = ["--repo", str(repository), "--env", environment, "--base", base, "--head", head, "-f", "json"]
+    if folder:
+        words += ["--path", folder]
+    with tempfile.TemporaryDirectory(prefix="automata-check-") as home:
+        code, out, err = await run((*_COMMAND, command, *words), home, seconds)
+    return _report(code, out, err)
+
+
+def _required(repository: Path, folder: str, base: str) -> set[str]:
+    """The stages that the base requires: what the child says of that is only believed when it says the same."""
+    tree = Mirror.open(str(repository), repository).tree(base, folder)
+    return set(read_project(tree)[0].checks.get("required", REQUIRED))
+
+
+def _believable(report: dict[str, Any], base: str, head: str, required: set[str]) -> bool:
+    """Whether the report is of these commits, and its verdict follows from stages that are all there."""
+    try:
+        states = {one["name"]: one["state"] for one in report["stages"]}
+        asked = {one["name"] for one in report["stages"] if one["required"]}
+        failed = {name for name in required if states.get(name) != "passed"}
+        told = (report["base"], report["head"], asked, set(report["failed"]), report["ok"])
+    except (KeyError, TypeError):
+        return False
+    return set(states) == set(STAGES) and told == (base, head, required, failed, not failed)
+
+
+async def run(command: tuple[str, ...], home: str, seconds: float) -> tuple[int, bytes, bytes]:
+    """Exit code and output of a command in a session of its own. Raises Unavailable when its time is over."""
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        cwd=home,
+        env={**{name: os.environ[name] for name in _PASSED_ON if name in os.environ}, "HOME": home, "NO_COLOR": "1"},
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        async with asyncio.timeout(seconds):
+            out, err = await asyncio.gather(*(_read(pipe) for pipe in (process.stdout, process.stderr)))
+            await process.wait()
+    except TimeoutError:
+        raise Unavailable(f"The check did not come to an end within {seconds:g} s.", code="check_too_long") from None
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()
+    return process.returncode or 0, out, err
+
+
+async def _read(pipe: asyncio.StreamReader | None) -> bytes:
+    """Up to one byte more than a report may have; what a child says beyond that is read and dropped."""
+    assert pipe is not None
+    kept = bytearray()
+    while some := await pipe.read(1 << 16):
+        kept += some[: MAX_REPORT_BYTES + 1 - len(kept)]
+    return bytes(kept)
+
+
+def _report(code: int, out: bytes, err: bytes) -> dict[str, Any]:
+    said = err.decode(errors="replace").strip()[-2_000:]
+    try:
+        report = orjson.loads(out) if 0 < len(out) <= MAX_REPORT_BYTES else None
+    except orjson.JSONDecodeError:
+        report = None
+    if not isinstance(report, dict) or code != (0 if report.get("ok", True) else 1):
+        raise Unavailable(
+            f"The check broke off (exit code {code})" + (f": {said}" if said else "."), code="check_broken"
+        )
+    return report

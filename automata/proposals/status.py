@@ -1,0 +1,293 @@
+"""What is so about a proposal now: its commits, the merge they would make, and what was said of exactly that.
+
+Checks and approvals are bound to head, base, merge tree and policy. A push makes another head, so both fall away. A
+base that moved makes another tree; what was said still holds when nothing moved there that the proposal has to do with.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from automata.errors import AutomataError, Conflict, Missing, Refused
+from automata.flow.model import canonical_json
+from automata.git.branches import (
+    MAX_COMMITS,
+    Merge,
+    brought,
+    changed_paths,
+    contains,
+    key_of,
+    merge,
+    writers,
+)
+from automata.git.mirror import Mirror
+from automata.project.flows import list_files, validate
+from automata.project.manifest import FILE, read_project
+from automata.project.source import Source, choose_branch
+from automata.store.proposals import Binding, CheckRow, ProposalRow, ReviewRow
+
+ChecksState = Literal["pending", "passed", "failed", "stale"]
+ProposalState = Literal["DRAFT", "PENDING_REVIEW", "APPROVED", "APPLIED", "REJECTED", "CLOSED"]
+# What decides over flows without being one: whatever moves here has to do with every proposal.
+SHARED = (FILE, "environments/", "tests/")
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """The branch that an environment follows, and the policy that holds for what shall be merged into it."""
+
+    branch: str
+    sha: str
+    policy: Mapping[str, Any]
+    digest: str
+    others: frozenset[str]  # branches of environments: none of them is a proposal
+    trouble: AutomataError | None = None  # why nothing may be merged: nobody can tell what the policy is
+
+    @property
+    def approvals(self) -> int:
+        return int(self.policy.get("approvals", 0))
+
+
+@dataclass(frozen=True, slots=True)
+class ProposalStatus:
+    """`head` "": the branch is gone. `merged`: the base holds it. `behind`: the base moved since it branched off.
+
+    `writers` are the keys of all who had a hand in it. `trouble` is why it can be neither approved nor merged.
+    """
+
+    row: ProposalRow
+    base: Base
+    head: str
+    merge: Merge
+    merged: bool
+    behind: bool
+    paths: tuple[str, ...]
+    check: CheckRow | None
+    checks: ChecksState
+    reviews: tuple[ReviewRow, ...]
+    writers: frozenset[str] = frozenset()
+    trouble: AutomataError | None = None
+
+    @property
+    def binding(self) -> Binding:
+        return Binding(self.head, self.base.sha, self.merge.tree, self.base.digest)
+
+    @property
+    def approvals(self) -> list[ReviewRow]:
+        """Everybody counts once, by the last word, and who had a hand in it not at all."""
+        last = {key_of(review.by): review for review in reversed(self.reviews)}
+        return [last[by] for by in sorted(last) if last[by].approved and by not in self.writers]
+
+    @property
+    def approvers(self) -> list[str]:
+        return [review.by for review in self.approvals]
+
+    @property
+    def state(self) -> ProposalState:
+        if self.row.state == "PENDING_REVIEW" and len(self.approvers) >= self.base.approvals and self.ready:
+            return "APPROVED"
+        return self.row.state
+
+    @property
+    def ready(self) -> bool:
+        sound = self.head and not self.merge.conflicts and not self.trouble and not self.base.trouble
+        return bool(sound) and self.checks == "passed"
+
+    @property
+    def conditions(self) -> list[str]:
+        """As people read them: `checks: passed`, `conflicted: flows/a.yaml`, `behind`."""
+        told = [f"checks: {self.checks}"]
+        told += [f"conflicted: {', '.join(self.merge.conflicts)}"] if self.merge.conflicts else []
+        told += ["behind"] if self.behind else []
+        told += [one.message.rstrip(".") for one in (self.trouble, self.base.trouble) if one]
+        return told if self.head else ["the branch is gone"]
+
+
+def find_base(mirror: Mirror, source: Source) -> Base:
+    """Raises Missing when the environment's branch is gone."""
+    from automata.project.manifest import environment_branches
+
+    branch = choose_branch(mirror, source, environment_branches)
+    sha = mirror.resolve(branch)
+    tree = mirror.tree(sha, source.path)
+    project, found = read_project(tree)
+    told = [dict(project.checks), list(project.masked), project.policy.prune]
+    digest = hashlib.sha256(canonical_json(told).encode()).hexdigest()
+    stages = {name for name in environment_branches(tree).values() if name}
+    trouble = None
+    if any(one.severity == "error" for one in found):
+        # Its defaults would ask for less than it did before somebody broke it.
+        trouble = Refused(
+            f"{FILE} on {branch} is not valid, so nobody can tell what it asks for.",
+            code="policy_unreadable",
+            hint=f"Mend it on {branch} with git; automata validate shows what is wrong.",
+        )
+    return Base(branch, sha, project.checks, digest, frozenset({branch, *stages}), trouble)
+
+
+def changes_project(mirror: Mirror, source: Source, base: Base, head: str) -> tuple[str, ...]:
+    """The project's paths that a branch changes since it left the base."""
+    fork = mirror.merge_base(base.sha, head)
+    if fork is None or fork == head:
+        return ()
+    prefix = f"{source.path}/" if source.path else ""
+    return tuple(sorted(path for path in changed_paths(mirror, fork, head) if path.startswith(prefix)))
+
+
+def find_status(
+    mirror: Mirror,
+    source: Source,
+    base: Base,
+    row: ProposalRow,
+    checks: Sequence[CheckRow],
+    reviews: Sequence[ReviewRow],
+) -> ProposalStatus:
+    """`checks` and `reviews` newest first, as the store lists them."""
+    try:
+        head = mirror.resolve(row.branch)
+    except Missing:
+        head = ""
+    if row.ended_at is not None:
+        return _ended(row, base, head, checks, reviews)
+    # Of the head that was last seen as a proposal: a branch that was set back to the base has merged nothing.
+    held = contains(mirror, base.sha, row.head_sha) and (not head or contains(mirror, base.sha, head))
+    if held or not head:
+        return replace(_ended(row, base, head, checks, reviews), merged=held)
+    try:
+        return _of_open(mirror, source, base, row, head, checks, reviews)
+    except AutomataError as error:
+        # Anybody may push anything: what cannot be read or merged stands for itself, and hides no other proposal.
+        return replace(_ended(row, base, head, checks, ()), trouble=error)
+
+
+def _of_open(
+    mirror: Mirror,
+    source: Source,
+    base: Base,
+    row: ProposalRow,
+    head: str,
+    checks: Sequence[CheckRow],
+    reviews: Sequence[ReviewRow],
+) -> ProposalStatus:
+    fork = mirror.merge_base(base.sha, head)
+    if fork is None:
+        raise Refused(f"It has no history in common with {base.branch}.", code="unrelated_history")
+    if fork == head:
+        raise Conflict(f"{base.branch} holds all that the branch has.", code="nothing_to_merge")
+    brings = brought(mirror, base.sha, head)
+    if len(brings) >= MAX_COMMITS:
+        raise Refused(f"It has {MAX_COMMITS:,} commits or more.", code="too_many_commits", hint="Squash them.")
+    made = merge(mirror, base.sha, head)
+    holding = _Holding(mirror, source, Binding(head, base.sha, made.tree, base.digest))
+    newest = next((one for one in checks if holding(one.binding)), None)
+    state: ChecksState = "pending"
+    if newest:
+        state = "passed" if newest.passed else "failed"
+    elif checks:
+        state = "stale"
+    return ProposalStatus(
+        row=row,
+        base=base,
+        head=head,
+        merge=made,
+        merged=False,
+        behind=fork != base.sha,
+        paths=changes_project(mirror, source, base, head),
+        check=newest or (checks[0] if checks else None),
+        checks=state,
+        reviews=tuple(one for one in reviews if holding(one.binding)),
+        writers=writers(mirror, brings) | {key_of(row.author)} if row.state == "PENDING_REVIEW" else frozenset(),
+    )
+
+
+def _ended(
+    row: ProposalRow, base: Base, head: str, checks: Sequence[CheckRow], reviews: Sequence[ReviewRow]
+) -> ProposalStatus:
+    """What it was applied on, and for the rest what was said last."""
+    check = next((one for one in checks if one.id == row.check_id), checks[0] if checks else None)
+    state: ChecksState = "passed" if check and check.id == row.check_id and check.passed else "pending"
+    counted = tuple(one for one in reviews if one.id in row.review_ids)
+    return ProposalStatus(row, base, head, Merge(""), False, False, (), check, state, counted)
+
+
+class _Holding:
+    """Whether what was said of one binding holds for another."""
+
+    def __init__(self, mirror: Mirror, source: Source, now: Binding) -> None:
+        self.mirror = mirror
+        self.source = source
+        self.now = now
+        self.known: dict[str, bool] = {}
+
+    def __call__(self, then: Binding) -> bool:
+        if then == self.now:
+            return True
+        if (then.head, then.policy) != (self.now.head, self.now.policy) or not self.now.tree or not then.tree:
+            return False
+        if then.base not in self.known:
+            self.known[then.base] = self._unrelated(then.base)
+        return self.known[then.base]
+
+    def _unrelated(self, base: str) -> bool:
+        """Whether what moved on the base since has nothing to do with the flows of the proposal."""
+        if not contains(self.mirror, self.now.base, base):
+            return False  # history was rewritten
+        moved = self._changed(base, self.now.base)
+        fork = self.mirror.merge_base(self.now.base, self.now.head) or self.now.base
+        own = self._changed(fork, self.now.head)
+        if not moved:
+            return True
+        try:
+            sides = [_Side.read(self.mirror, self.source, sha) for sha in (self.now.base, self.now.head)]
+        except AutomataError:
+            return False  # what is not valid tells nothing about who calls whom
+        config = (FILE, *(file for side in sides for file in side.files))
+        if any(path.startswith((*SHARED, *config)) for path in moved) or any(path in config for path in own):
+            return False
+        return not moved & _related(sides, own)
+
+    def _changed(self, before: str, after: str) -> set[str]:
+        """The project's paths, from its folder."""
+        prefix = f"{self.source.path}/" if self.source.path else ""
+        changed = changed_paths(self.mirror, before, after)
+        return {path.removeprefix(prefix) for path in changed if path.startswith(prefix)}
+
+
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """Whom each flow calls, where flows are written, and the files of environments: of the base, and of the head."""
+
+    calls: Mapping[str, set[str]]
+    paths: Mapping[str, str]
+    files: frozenset[str]
+
+    @classmethod
+    def read(cls, mirror: Mirror, source: Source, sha: str) -> _Side:
+        tree = mirror.tree(sha, source.path)
+        files = list_files(tree, source.environment)
+        flows = validate(tree, files).flows
+        prefix = f"{source.path}/" if source.path else ""
+        return cls(
+            {flow.name: {name for name, _ in flow.calls} for flow in flows},
+            {flow.name: flow.path.removeprefix(prefix) for flow in flows},
+            frozenset(stage.file for stage in files.project.stages.values() if stage.file),
+        )
+
+
+def _related(sides: Sequence[_Side], own: set[str]) -> set[str]:
+    """Files of the flows that the proposal changes, and of all that call them or are called by them, on either side."""
+    names = {name for side in sides for name, path in side.paths.items() if path in own}
+    edges = [(name, called) for side in sides for name, called in side.calls.items()]
+    while (
+        more := {
+            other
+            for name, called in edges
+            for other in ({name} if called & names else set()) | (called if name in names else set())
+        }
+        - names
+    ):
+        names |= more
+    return own | {side.paths[name] for side in sides for name in names if name in side.paths}

@@ -1,0 +1,255 @@
+"""One run in one batch of the orchestrator: what is known of it, what the engine decided, and what that writes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from automata.engine.advance import Decision, RunView, StepState, Timer
+from automata.engine.decision import FOREVER, UNLOADED, Start
+from automata.engine.fairness import Shares
+from automata.engine.states import RunStatus, TaskStatus, WaitKind
+from automata.errors import Invalid
+from automata.flow.plan import ExecutionPlan
+from automata.services.child_runs import ResolvedChild
+from automata.services.direct_dispatch import DirectDispatch
+from automata.services.plan_cache import CompiledVersion
+from automata.store import queue
+from automata.store.json_codec import dumps, loads
+from automata.store.new_runs import NewRun
+from automata.store.queue import DispatchRow, EnqueueRow, FinishRow, RunSnapshot, RunWrites, SettleRow, WakeUp
+from automata.store.sentinels import ADVANCE, CANCEL, CREATED
+from automata.store.tasks import Claim, RunInfo, TaskResult
+from automata.store.waiting import ApprovalWait, ChildRunWait, TaskReads, Wait, encode
+
+StepOutputs = Mapping[tuple[UUID, str], tuple[str, Any]]
+
+MAX_SNAPSHOT_STEPS = 100  # steps of a run whose picture is kept: a worker may hold a thousand of them
+_UNDER_WAY = frozenset({TaskStatus.QUEUED, TaskStatus.RUNNING})
+
+
+@dataclass(slots=True)
+class RunAdvance:
+    snapshot: RunSnapshot
+    compiled: CompiledVersion
+    view: RunView
+    states: dict[str, StepState]
+    fired: dict[str, Any]  # what arrived; None where only time passed
+    wakeups: list[WakeUp]
+    decision: Decision = field(default_factory=Decision)
+    answers: dict[str, ResolvedChild | Invalid] = field(default_factory=dict)
+    slot: str | None = None  # of the flow's `concurrency`
+    decided: bool = False
+
+    @property
+    def plan(self) -> ExecutionPlan:
+        assert self.compiled.plan is not None  # whoever asks has looked
+        return self.compiled.plan
+
+    @property
+    def is_new(self) -> bool:
+        """Whether the run begins with this turn, if anybody lets it."""
+        steps = {item.step for item in self.wakeups}
+        return CREATED in steps and CANCEL not in steps
+
+    def errors(self) -> dict[str, Exception | None]:
+        return {step: answer if isinstance(answer, Invalid) else None for step, answer in self.answers.items()}
+
+    def orphans(self) -> list[UUID]:
+        """Children whose waiting step is over without their word."""
+        over = {item.step for item in self.decision.settle}
+        unheard = [item for item in self.wakeups if item.step in over and _is_unheard(self.fired.get(item.step))]
+        return queue.child_runs_waited_for(item.wait for item in unheard)
+
+    def settled(self) -> dict[str, tuple[str, Any]]:
+        """What is known here of final steps, as the database would give it; those with outputs to be read are not."""
+        found: dict[str, tuple[str, Any]] = {}
+        for name, state in self.states.items():
+            if state.status is TaskStatus.FAILED:
+                found[name] = (state.status, state.error)
+            elif state.outputs is not UNLOADED:
+                found[name] = (state.status, state.outputs)
+        for item in self.decision.settle:
+            outputs = item.error if item.status is TaskStatus.FAILED else item.outputs
+            found[item.step] = (item.status, None if outputs is None else loads(dumps(outputs)))
+        return found
+
+
+@dataclass(slots=True)
+class BatchWrites(RunWrites):
+    """What a batch writes, and what it does to runs that are not of the batch.
+
+    `fresh`: JSON text of the outputs that the worker of this process hands in with the batch.
+    """
+
+    fresh: Mapping[tuple[UUID, str], str | None] = field(default_factory=dict)
+    shares: Shares = field(default_factory=Shares)
+    children: list[NewRun] = field(default_factory=list)
+    orphans: list[UUID] = field(default_factory=list)
+    freed: dict[UUID, str] = field(default_factory=dict)
+    ended: list[tuple[RunAdvance, str, Any]] = field(default_factory=list)
+    handed: list[tuple[RunAdvance, Start, UUID]] = field(default_factory=list)  # with the fence
+
+    def end(self, run_advance: RunAdvance, status: RunStatus, outputs: Any, error: Any) -> None:
+        run = run_advance.snapshot
+        self.finish.append(FinishRow(run.id, run.flow_id, status, run.began or run.now, outputs, error))
+        self.ended.append((run_advance, status, error))
+        if run.parent:
+            self.wake.append(run.parent)
+        if run_advance.slot:
+            self.freed[run.id] = run_advance.slot
+
+    def collect(self, run_advance: RunAdvance, dispatch: DirectDispatch) -> None:
+        """Take over what was decided about one run."""
+        run, decision = run_advance.snapshot, run_advance.decision
+        for start in decision.start:
+            self._start(run_advance, start, dispatch)
+        if decision.wait:
+            before = {item.step: item.wait for item in run_advance.wakeups}
+            for timer in decision.wait:
+                reads = encode(before.get(timer.step) or _wait_of(timer))
+                self.enqueue.append(EnqueueRow(run.id, timer.step, ADVANCE, timer.until, run.version_id, reads))
+        for child in decision.call:
+            made = run_advance.answers[child.step]
+            assert isinstance(made, ResolvedChild)  # the engine calls what was answered so
+            new = made.new_run(run, child.step)
+            self.children.append(replace(new, head_start=self._head_start(new.flow_id)))
+            until = FOREVER if child.call.wait else None
+            reads = encode(ChildRunWait(new.id, child.call.wait))
+            self.enqueue.append(EnqueueRow(run.id, child.step, ADVANCE, until, run.version_id, reads))
+        for item in decision.settle:
+            since = item.since or run.now
+            self.settle.append(SettleRow(run.id, item.step, item.status, since, item.outputs, item.error))
+        if result := decision.result:
+            self.end(run_advance, result.status, result.outputs, result.error)
+
+    def _head_start(self, flow: UUID) -> float:
+        return self.shares.head_start(flow, time.monotonic())
+
+    def _start(self, run_advance: RunAdvance, start: Start, dispatch: DirectDispatch) -> None:
+        run, lane = run_advance.snapshot, run_advance.plan.step(start.step).queue
+        reads = encode(TaskReads(start.reads, start.item))
+        # The attempts of a run that was retried count on from what the database knows.
+        fence = dispatch.take(lane) if run.attempt == 1 else None
+        if fence is None:
+            ready = run.now - timedelta(seconds=self._head_start(run.flow_id))
+            self.enqueue.append(EnqueueRow(run.id, start.step, lane, ready, run.version_id, reads))
+        else:
+            self.hand.append(DispatchRow(run.id, start.step, lane, run.version_id, reads, fence))
+            self.handed.append((run_advance, start, fence))
+
+    def unread(self) -> list[tuple[UUID, str]]:
+        """Steps that handed work reads and nobody here knows."""
+        wanted: dict[tuple[UUID, str], None] = {}
+        for run_advance, start, _ in self.handed:
+            if start.reads:
+                known = run_advance.settled()
+                wanted |= {(run_advance.snapshot.id, name): None for name in start.reads if name not in known}
+        return list(wanted)
+
+    def claims(self, found: StepOutputs) -> list[tuple[Claim, CompiledVersion]]:
+        """What was handed over, as a claim would have found it."""
+        return [
+            (_claim(run_advance, start, fence, found), run_advance.compiled)
+            for run_advance, start, fence in self.handed
+        ]
+
+
+def take_snapshot(result: TaskResult, now: datetime) -> RunSnapshot | None:
+    """The picture that came with accepted work, now that it has ended.
+
+    It is used up: a transaction that fails is tried again without.
+    """
+    run, result.known = result.known, None
+    if run:
+        error = loads(dumps(result.error)) if result.status == TaskStatus.FAILED else None
+        run.now, run.states[result.step] = now, (result.status, error, None)
+    return run
+
+
+def _snapshot_of(run_advance: RunAdvance) -> RunSnapshot | None:
+    """What was loaded, as this turn leaves it; None unless the one step that it starts is all that moves."""
+    run, decision = run_advance.snapshot, run_advance.decision
+    if len(decision.start) != 1 or decision.wait or decision.call or len(run_advance.states) > MAX_SNAPSHOT_STEPS:
+        return None
+    states = run.states
+    for item in decision.settle:
+        error = loads(dumps(item.error)) if item.status is TaskStatus.FAILED else None
+        states[item.step] = (item.status, error, None)
+    if any(status in _UNDER_WAY for status, _, _ in states.values()):
+        return None
+    run.began = run.began or run.now
+    return run
+
+
+def build_run_advance(
+    run: RunSnapshot, compiled: CompiledVersion, wakeups: list[WakeUp], arrived: Mapping[tuple[UUID, str], Any]
+) -> RunAdvance:
+    states = {step: _state(*state) for step, state in run.states.items()}
+    fired: dict[str, Any] = {}
+    for item in wakeups:
+        if item.step not in (CREATED, CANCEL) and item.step not in states:
+            fired[item.step] = arrived.get((run.id, item.step))  # no result and no longer queued: a timer that was due
+            states[item.step] = StepState(TaskStatus.RUNNING, item.queued_at)
+    view = RunView(
+        id=str(run.id),
+        flow=compiled.flow,
+        version=compiled.number,
+        attempt=run.attempt,
+        trigger=run.trigger,
+        scheduled_for=run.scheduled_for,
+        created_at=run.created_at,
+        inputs=run.inputs,
+        vars=compiled.variables,
+        cancelled=any(item.step == CANCEL for item in wakeups),
+        resumed=run.resumed,
+    )
+    return RunAdvance(run, compiled, view, states, fired, wakeups)
+
+
+# One for all steps that stand so: most of them have nothing else to say.
+_PLAIN_STATES = {status.value: StepState(status) for status in TaskStatus}
+
+
+def _state(status: str, error: Any, since: datetime | None) -> StepState:
+    if since is None and error is None:
+        return _PLAIN_STATES[status]
+    return StepState(TaskStatus(status), since, error=error)
+
+
+def _claim(run_advance: RunAdvance, start: Start, fence: UUID, found: StepOutputs) -> Claim:
+    run = run_advance.snapshot
+    reads: dict[str, tuple[str, Any]] = {}
+    if start.reads:
+        known = run_advance.settled()
+        for name in start.reads:
+            if state := known.get(name) or found.get((run.id, name)):
+                reads[name] = state
+    return Claim(
+        run=RunInfo(
+            run.id, run.trigger, run.scheduled_for, run.created_at, dict(run.inputs), run.attempt, run.traceparent
+        ),
+        step=start.step,
+        fence=fence,
+        attempt=1,
+        losses=0,
+        version_id=run.version_id,
+        earlier=0,
+        now=run.now,
+        reads=reads,
+        item=None if start.item is None else (start.item[0], loads(dumps(start.item[1]))),
+        known=_snapshot_of(run_advance),
+    )
+
+
+def _is_unheard(arrived: Any) -> bool:
+    return isinstance(arrived, dict) and "status" in arrived and arrived["status"] is None
+
+
+def _wait_of(timer: Timer) -> Wait | None:
+    """A step that calls a run is written with the run that it waits for, and waits here for nothing more."""
+    return ApprovalWait(timer.note) if timer.kind is WaitKind.APPROVAL else None
