@@ -22,7 +22,16 @@ from automata import __version__
 from automata.errors import Usage
 from automata.settings import Settings
 
-__all__ = ["HEADER", "INCOMING", "Place", "Tracing", "attempt_place", "open_tracing", "run_place", "well_formed"]
+__all__ = [
+    "HEADER",
+    "INCOMING",
+    "SpanIds",
+    "Tracing",
+    "attempt_span",
+    "open_tracing",
+    "run_span",
+    "valid_traceparent",
+]
 
 HEADER: Final = "traceparent"
 CLOSE_SEC: Final = 3.0
@@ -31,17 +40,17 @@ EXPORT_SEC: Final = 5.0
 INCOMING: ContextVar[str | None] = ContextVar("traceparent", default=None)
 
 _HEADER = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
-_MOST_CHARS = 512
+_MAX_CHARS = 512
 _SAMPLED = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class SpanIds:
     """Where a span is: its trace, its own id, that of the span above it (None: it is the root)."""
 
     trace: int
     span: int
-    above: int | None
+    parent: int | None
     sampled: bool
 
     def header(self) -> str:
@@ -49,9 +58,9 @@ class Place:
         return f"00-{self.trace:032x}-{self.span:016x}-{int(self.sampled):02x}"
 
 
-def well_formed(header: str | None) -> str | None:
+def valid_traceparent(header: str | None) -> str | None:
     """The header if it is one of W3C Trace Context, cut to what is known of it; else None, as if none was sent."""
-    found = _HEADER.fullmatch(header.strip()) if header and len(header) <= _MOST_CHARS else None
+    found = _HEADER.fullmatch(header.strip()) if header and len(header) <= _MAX_CHARS else None
     if found is None or found[1] == "ff" or (found[1] == "00" and found[5]):
         return None
     if not int(found[2], 16) or not int(found[3], 16):
@@ -59,19 +68,19 @@ def well_formed(header: str | None) -> str | None:
     return f"00-{found[2]}-{found[3]}-{int(found[4], 16) & _SAMPLED:02x}"
 
 
-def run_place(run: UUID, attempt: int, traceparent: str | None, ratio: float) -> Place:
+def run_span(run: UUID, attempt: int, traceparent: str | None, ratio: float) -> SpanIds:
     """The span of one attempt of a run. What started it decides whether it is sampled, else its id does."""
     span = _span_of(f"run {run} {attempt}")
-    if known := well_formed(traceparent):
+    if known := valid_traceparent(traceparent):
         _, trace, above, flags = known.split("-")
-        return Place(int(trace, 16), span, int(above, 16), flags == "01")
+        return SpanIds(int(trace, 16), span, int(above, 16), flags == "01")
     # The last bits of an id are random (RFC 9562), and the same in every process.
-    return Place(run.int, span, None, (run.int & (2**56 - 1)) < ratio * 2**56)
+    return SpanIds(run.int, span, None, (run.int & (2**56 - 1)) < ratio * 2**56)
 
 
-def attempt_place(run: Place, fence: UUID) -> Place:
+def attempt_span(run: SpanIds, fence: UUID) -> SpanIds:
     """The span of one attempt of a step, below its run's."""
-    return Place(run.trace, _span_of(f"attempt {fence}"), run.span, run.sampled)
+    return SpanIds(run.trace, _span_of(f"attempt {fence}"), run.span, run.sampled)
 
 
 def _span_of(text: str) -> int:
@@ -99,7 +108,7 @@ class Tracing:
 
     def ended(
         self,
-        place: Place,
+        place: SpanIds,
         name: str,
         began: datetime | float,
         end: datetime | float,
@@ -122,7 +131,7 @@ class Tracing:
             ReadableSpan(
                 name=name,
                 context=context(place.span, False),
-                parent=context(place.above, True) if place.above is not None else None,
+                parent=context(place.parent, True) if place.parent is not None else None,
                 resource=self._resource,
                 attributes=attributes,
                 kind=SpanKind.INTERNAL,

@@ -14,7 +14,7 @@ from typing import Any
 import uvloop
 
 from automata.api.app import create_app
-from automata.services.process import ALL, API, ORCHESTRATOR, WORKER, Running, serve
+from automata.services.process import ALL, API, ORCHESTRATOR, WORKER, RunningProcess, serve
 from automata.settings import Settings
 from automata.steps.contract import Outcome, StepContext
 
@@ -41,7 +41,7 @@ class Nap(Noop):
         return Outcome(outputs={})
 
 
-async def announce(running: Running) -> None:
+async def announce(running: RunningProcess) -> None:
     print(running.address, flush=True)
 
 

@@ -16,7 +16,7 @@ from automata.broker.local import LocalBroker
 from automata.engine.retry import Failure
 from automata.flow.model import Flow
 from automata.services.orchestrator import Orchestrator
-from automata.services.plans import Plans
+from automata.services.plan_cache import PlanCache
 from automata.services.worker import Worker
 from automata.settings import Settings
 from automata.steps.contract import Outcome, StepContext
@@ -91,11 +91,11 @@ class Drive:
     async def start(self, flow: tuple[UUID, UUID], **inputs: Any) -> UUID:
         async with self.db.transaction() as conn:
             (made,) = await create_runs(conn, [NewRun(*flow, inputs)])
-        self.ring()
+        self.notify()
         return made.id
 
-    def ring(self) -> None:
-        self.broker.ring(RUNS_PENDING)
+    def notify(self) -> None:
+        self.broker.notify(RUNS_PENDING)
 
     async def ended(self, run: UUID) -> RunRow:
         async with asyncio.timeout(20):
@@ -153,7 +153,7 @@ async def drive(
     chosen = Settings(**{"poll_sec": 0.1, "heartbeat_sec": 1.0, **settings})
     transport = HttpTransport(EgressPolicy(allow_loopback=True))
     async with await Database.open(url, max_size=8) as db:
-        plans = Plans(db)
+        plans = PlanCache(db)
         every = {"play": play, **(types or {})}
         worker = Worker(db, broker, plans, every, transport, chosen, secrets=Secrets(secrets), tracing=tracing)
         hands = worker if joined else None
@@ -168,7 +168,7 @@ async def drive(
             yield Drive(db, broker, play)
         finally:
             stop.set()
-            broker.ring(RUNS_PENDING)
-            broker.ring(tasks_ready("default"))
+            broker.notify(RUNS_PENDING)
+            broker.notify(tasks_ready("default"))
             await asyncio.gather(*loops)
             await transport.close()

@@ -55,7 +55,7 @@ async def decide_on(desk: Desk, run_id: str, step: str, approved: bool, by: str,
         full = await decide(conn, run, step, approved, by, comment)
         deed = Deed("approval.decide", f"run/{run}", None, {"step": full, "approved": approved, "comment": comment})
         await note(conn, deed)
-    desk.broker.ring(RUNS_PENDING, [str(run)])
+    desk.broker.notify(RUNS_PENDING, [str(run)])
     return full
 
 

@@ -158,7 +158,7 @@ async def retry_one(desk: Desk, id: int, by: str | None) -> UUID:
     async with desk.db.transaction() as conn:
         reopened = await retry_letter(conn, id, by)
         await note(conn, Deed("letter.retry", f"letter/{id}", None, {"run": str(reopened.run_id)}))
-    desk.broker.ring(RUNS_PENDING, [str(reopened.run_id)])
+    desk.broker.notify(RUNS_PENDING, [str(reopened.run_id)])
     return reopened.run_id
 
 
@@ -174,7 +174,7 @@ async def settle_these(desk: Desk, action: Action, ids: Sequence[int], by: str |
     async with desk.db.transaction() as conn:
         made = await (retry_letters if action == "retry" else discard_letters)(conn, ids, by)
         await note(conn, _deed(action, {"letters": list(ids)}, made))
-    desk.broker.ring(RUNS_PENDING, [str(id) for id in made.runs])
+    desk.broker.notify(RUNS_PENDING, [str(id) for id in made.runs])
     return made
 
 
@@ -188,7 +188,7 @@ async def settle_many(
         made = await (retry_batch if action == "retry" else discard_batch)(conn, filter, after, limit, by)
         chosen = {name: value for name, value in asdict(filter).items() if value is not None}
         await note(conn, _deed(action, {"filter": chosen, "after": after}, made))
-    desk.broker.ring(RUNS_PENDING, [str(id) for id in made.runs])
+    desk.broker.notify(RUNS_PENDING, [str(id) for id in made.runs])
     return made, encode([str(made.after)]) if made.after else None
 
 

@@ -70,7 +70,7 @@ async def fire_now(desk: Desk, schedule_id: str, *, key: str | None = None) -> C
     no_entry()
     if made.created:
         RUNS_CREATED.labels("manual").inc()
-        desk.broker.ring(RUNS_PENDING, [str(made.id)])
+        desk.broker.notify(RUNS_PENDING, [str(made.id)])
     return made
 
 
@@ -137,7 +137,7 @@ async def _start(
             await note(conn, Deed("schedule.backfill", f"schedule/{found.id}", None, {"runs": new}))
         if new:
             RUNS_CREATED.labels("backfill").inc(len(new))
-            desk.broker.ring(RUNS_PENDING, new)
+            desk.broker.notify(RUNS_PENDING, new)
         created += len(new)
     return created
 

@@ -101,7 +101,7 @@ class Intake:
             return
         for run in fresh:
             RUNS_CREATED.labels(run.trigger).inc()
-        self._broker.ring(RUNS_PENDING, [str(run.id) for run in fresh])
+        self._broker.notify(RUNS_PENDING, [str(run.id) for run in fresh])
 
 
 def _own(run: NewRun, one: CreatedRun | Conflict) -> CreatedRun | Conflict:

@@ -106,7 +106,7 @@ async def _note(conn: Connection, action: str, ids: Iterable[UUID]) -> None:
 
 
 def _reached(desk: Desk, chosen: Sequence[UUID], reached: set[UUID], limit: int) -> tuple[int, set[UUID], str | None]:
-    desk.broker.ring(RUNS_PENDING, [str(id) for id in reached])
+    desk.broker.notify(RUNS_PENDING, [str(id) for id in reached])
     return len(chosen), reached, encode([str(chosen[-1])]) if len(chosen) == limit else None
 
 
@@ -115,7 +115,7 @@ async def end_these(desk: Desk, ids: Sequence[UUID]) -> set[UUID]:
     async with desk.db.transaction() as conn:
         reached = await request_cancel(conn, ids)
         await _note(conn, "run.cancel", reached)
-    desk.broker.ring(RUNS_PENDING, [str(id) for id in reached])
+    desk.broker.notify(RUNS_PENDING, [str(id) for id in reached])
     return reached
 
 
@@ -124,5 +124,5 @@ async def go_on_these(desk: Desk, ids: Sequence[UUID], by: str | None) -> set[UU
     async with desk.db.transaction() as conn:
         reached = {one.run_id for one in await retry_runs(conn, ids, by)}
         await _note(conn, "run.retry", reached)
-    desk.broker.ring(RUNS_PENDING, [str(id) for id in reached])
+    desk.broker.notify(RUNS_PENDING, [str(id) for id in reached])
     return reached

@@ -212,7 +212,7 @@ async def go_on(desk: Desk, id: UUID, by: str | None) -> None:
     async with desk.db.transaction() as conn:
         reopened = await retry_run(conn, id, by)
         await note(conn, Deed("run.retry", f"run/{id}", None, {"attempt": reopened.attempt}))
-    desk.broker.ring(RUNS_PENDING, [str(id)])
+    desk.broker.notify(RUNS_PENDING, [str(id)])
 
 
 async def end(desk: Desk, id: UUID) -> dict[str, Any]:
@@ -220,7 +220,7 @@ async def end(desk: Desk, id: UUID) -> dict[str, Any]:
     async with desk.db.transaction() as conn:
         active = await request_cancel(conn, [id])
         await note(conn, *(Deed("run.cancel", f"run/{one}") for one in active))
-    desk.broker.ring(RUNS_PENDING, [str(id)])
+    desk.broker.notify(RUNS_PENDING, [str(id)])
     run = await run_of(desk, id)
     if not active and run["status"] != RunStatus.CANCELLED:
         raise Conflict(f"The run {id} is over: it {run['status']}.", code="run_finished")

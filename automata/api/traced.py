@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from automata.tracing import HEADER, INCOMING, well_formed
+from automata.tracing import HEADER, INCOMING, valid_traceparent
 
 
 class Traced:
@@ -14,7 +14,7 @@ class Traced:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         sent = [value.decode("latin-1") for name, value in scope.get("headers", ()) if name == HEADER.encode()]
         # Two of them contradict each other; the recommendation has them both ignored.
-        token = INCOMING.set(well_formed(sent[0]) if len(sent) == 1 else None)
+        token = INCOMING.set(valid_traceparent(sent[0]) if len(sent) == 1 else None)
         try:
             await self._app(scope, receive, send)
         finally:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 FIRST_SEC = 0.2
-LONGEST_SEC = 5.0  # bells are missed meanwhile, so not longer than a poll or two
+MAX_SEC = 5.0  # bells are missed meanwhile, so not longer than a poll or two
 
 
 class Backoff:
@@ -18,7 +18,7 @@ class Backoff:
         self._chance = chance
 
     def next(self) -> float:
-        full: float = min(LONGEST_SEC, FIRST_SEC * 2 ** min(self._tries, 10))
+        full: float = min(MAX_SEC, FIRST_SEC * 2 ** min(self._tries, 10))
         self._tries += 1
         return full * (0.5 + self._chance() / 2)
 
@@ -30,7 +30,7 @@ class Backoff:
 SILENT_SEC = 15.0
 # A ring that is not heard now and then is a lost race (timers and retries are due without any ring), not a dead wire.
 PAUSE_SEC = 60.0
-RARELY_SEC = 600.0  # between rebuilds that changed nothing: then there was nothing to hear
+MAX_PATIENCE_SEC = 600.0  # between rebuilds that changed nothing: then there was nothing to hear
 
 
 class Watchdog:
@@ -55,5 +55,5 @@ class Watchdog:
         if now - self._since < self._patience:
             return False
         self._since = None
-        self._patience = min(self._patience * 2, RARELY_SEC)
+        self._patience = min(self._patience * 2, MAX_PATIENCE_SEC)
         return True

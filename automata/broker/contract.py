@@ -78,7 +78,7 @@ class Listener(Protocol):
 
 
 class Broker(Protocol):
-    def ring(self, topic: str, ids: Sequence[str] = ()) -> None:
+    def notify(self, topic: str, ids: Sequence[str] = ()) -> None:
         """Ring after the commit. Never blocks and never fails: the database already knows."""
         ...
 

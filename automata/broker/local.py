@@ -14,25 +14,25 @@ from automata.broker.contract import BrokerState
 MAX_HINTS = 1000  # ids that one listener remembers; what comes on top is rung for, but not named
 
 # Told once by each listener that heard: True when its look is committed, False when it leaves without one.
-Answer = Callable[[bool], None]
+Ack = Callable[[bool], None]
 
 
 @dataclass(slots=True)
-class _Rings:
+class _Pending:
     ids: dict[str, None] = field(default_factory=dict)
-    owed: list[Answer] = field(default_factory=list)
+    pending_acks: list[Ack] = field(default_factory=list)
     rang: bool = False
 
-    def add(self, ids: Iterable[str], owed: Iterable[Answer]) -> None:
+    def add(self, ids: Iterable[str], owed: Iterable[Ack]) -> None:
         for name in ids:
             if len(self.ids) >= MAX_HINTS:
                 break
             self.ids[name] = None
-        self.owed += owed
+        self.pending_acks += owed
         self.rang = True
 
     def answer(self, committed: bool) -> None:
-        owed, self.owed = self.owed, []
+        owed, self.pending_acks = self.pending_acks, []
         for tell in owed:
             tell(committed)
 
@@ -50,13 +50,13 @@ class LocalListener:
         self._unannounced = unannounced
         self._closed = closed
         # A look answers for what rang before it began (`_hand`), not for what rings while it goes on (`_arrived`).
-        self._hand = _Rings()
-        self._arrived = _Rings()
+        self._hand = _Pending()
+        self._arrived = _Pending()
         self._homes = homes
         for home in homes:
             home.add(self)
 
-    def hear(self, ids: Iterable[str] = (), answer: Answer | None = None) -> None:
+    def receive(self, ids: Iterable[str] = (), answer: Ack | None = None) -> None:
         self._arrived.add(ids, [answer] if answer else ())
         self._rang.set()
 
@@ -74,9 +74,9 @@ class LocalListener:
         return True
 
     def _take(self) -> None:
-        arrived, self._arrived = self._arrived, _Rings()
+        arrived, self._arrived = self._arrived, _Pending()
         if arrived.rang:
-            self._hand.add(arrived.ids, arrived.owed)
+            self._hand.add(arrived.ids, arrived.pending_acks)
 
     @property
     def ids(self) -> Sequence[str]:
@@ -84,7 +84,7 @@ class LocalListener:
 
     def done(self, found: bool = True) -> None:
         self._hand.answer(committed=True)
-        self._hand = _Rings()
+        self._hand = _Pending()
         self._take()
         if found and self._silent and self._unannounced:
             self._unannounced()
@@ -96,11 +96,11 @@ class LocalListener:
         if self._closed:
             self._closed()
         self._take()
-        unanswered, self._hand = self._hand, _Rings()
+        unanswered, self._hand = self._hand, _Pending()
         unanswered.answer(committed=False)
         if unanswered.rang:
             for other in {listener for home in self._homes for listener in home}:
-                other.hear(unanswered.ids)
+                other.receive(unanswered.ids)
 
     def __enter__(self) -> Self:
         return self
@@ -125,28 +125,28 @@ class LocalBroker:
         self._unannounced = unannounced
         self._changed = changed
 
-    def ring(self, topic: str, ids: Sequence[str] = ()) -> None:
+    def notify(self, topic: str, ids: Sequence[str] = ()) -> None:
         for listener in self._topics[topic]:
-            listener.hear(ids)
+            listener.receive(ids)
         if self._named:
             for name in ids:
                 for listener in self._named.get((topic, name), ()):
-                    listener.hear([name])
+                    listener.receive([name])
 
-    def ring_all(self) -> None:
+    def notify_all_topics(self) -> None:
         """Every listener to whole topics looks once: rings may have been missed."""
         for topic in self._topics:
-            self.ring(topic)
+            self.notify(topic)
 
-    def hand(self, topic: str, ids: Sequence[str], answer: Answer) -> None:
+    def deliver(self, topic: str, ids: Sequence[str], answer: Ack) -> None:
         """A ring that wants an answer: from every listener that hears it; False at once when nobody does."""
         hearers = list(self._topics.get(topic, ()))
         if not hearers:
             answer(False)
             return
-        told = _AllTold(len(hearers), answer)
+        told = _SharedAck(len(hearers), answer)
         for listener in hearers:
-            listener.hear(ids, told)
+            listener.receive(ids, told)
 
     def listen(self, *topics: str, id: str | None = None) -> LocalListener:
         if id is None:
@@ -176,12 +176,12 @@ class LocalBroker:
         self._named.clear()
 
 
-class _AllTold:
+class _SharedAck:
     """One answer out of several listeners': the work is done when one of them has done it, given back when none did."""
 
-    def __init__(self, hearers: int, answer: Answer) -> None:
+    def __init__(self, hearers: int, answer: Ack) -> None:
         self._left = hearers
-        self._answer: Answer | None = answer
+        self._answer: Ack | None = answer
 
     def __call__(self, committed: bool) -> None:
         self._left -= 1

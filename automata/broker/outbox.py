@@ -7,15 +7,15 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import NamedTuple
 
-from automata.broker.counted import count
-from automata.broker.message import pack
+from automata.broker.metrics import count
+from automata.broker.notification import encode
 
 MAX_IDS_WAITING = 10_000  # about 1 MB; a wire that is this far behind is as good as down
 MAX_IDS_OF_TOPIC = 5_000  # a flood on one topic leaves room for the others
 MAX_TOPICS = 1_000
 
 
-class Packed(NamedTuple):
+class EncodedNotification(NamedTuple):
     topic: str
     body: bytes
 
@@ -55,7 +55,7 @@ class Outbox:
         self._ids = 0
 
     @asynccontextmanager
-    async def taken(self) -> AsyncIterator[list[Packed]]:
+    async def taken(self) -> AsyncIterator[list[EncodedNotification]]:
         """Waits for rings and hands all of them out; leaving the block without an exception means they are sent.
 
         An idle wire that was cut is noticed by the first ring through it, so what failed waits for one more try.
@@ -65,7 +65,9 @@ class Outbox:
         self._sent.clear()
         topics, self._topics, self._ids = self._topics, {}, 0
         try:
-            yield [Packed(topic, body) for topic, ids in topics.items() for body in pack(topic, list(ids))]
+            yield [
+                EncodedNotification(topic, body) for topic, ids in topics.items() for body in encode(topic, list(ids))
+            ]
         except BaseException:
             for topic, ids in topics.items():
                 self.put(topic, list(ids))

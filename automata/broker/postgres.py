@@ -16,11 +16,11 @@ from typing import Protocol
 
 from automata.broker.backoff import Watchdog
 from automata.broker.contract import BrokerState
-from automata.broker.counted import count, heard, poison
-from automata.broker.link import Link
 from automata.broker.local import LocalBroker, LocalListener
-from automata.broker.message import NotARing, unpack
+from automata.broker.metrics import count, count_heard, count_malformed
+from automata.broker.notification import MalformedNotification, decode
 from automata.broker.outbox import Outbox
+from automata.broker.persistent_connection import PersistentConnection
 
 CLOSE_SEC = 1.0
 
@@ -49,17 +49,17 @@ class PostgresBroker:
         self._hub = LocalBroker(self._on_unannounced)
         self._outbox = Outbox()
         self._watchdogs: defaultdict[tuple[str, ...], Watchdog] = defaultdict(Watchdog)
-        self._mouth = Link("postgres", "mouth", self._speak)
-        self._ear: Link | None = None  # a process that only rings needs none
+        self._mouth = PersistentConnection("postgres", "mouth", self._speak)
+        self._ear: PersistentConnection | None = None  # a process that only rings needs none
 
-    def ring(self, topic: str, ids: Sequence[str] = ()) -> None:
+    def notify(self, topic: str, ids: Sequence[str] = ()) -> None:
         if not (self._mouth.connected and self._ear and self._ear.connected):
-            self._hub.ring(topic, ids)  # what cannot come back over the wire is at least heard here
+            self._hub.notify(topic, ids)  # what cannot come back over the wire is at least heard here
         self._outbox.put(topic, ids, names=self._mouth.connected)
 
     def listen(self, *topics: str, id: str | None = None) -> LocalListener:
         if self._ear is None:
-            self._ear = Link("postgres", "ear", self._hear)
+            self._ear = PersistentConnection("postgres", "ear", self._hear)
         return self._hub.listen(*topics, id=id)
 
     def state(self) -> BrokerState:
@@ -90,22 +90,22 @@ class PostgresBroker:
             await wire.listen()
             assert self._ear
             self._ear.up()
-            self._hub.ring_all()
+            self._hub.notify_all_topics()
             async with aclosing(wire.notifications()) as payloads:
                 async for payload in payloads:
                     self._take(payload)
 
     def _take(self, payload: str) -> None:
         try:
-            ring = unpack(payload.encode())
-        except NotARing as error:
-            poison("postgres", error)
+            ring = decode(payload.encode())
+        except MalformedNotification as error:
+            count_malformed("postgres", error)
             return
-        heard(ring.topic)
+        count_heard(ring.topic)
         for topics, watchdog in self._watchdogs.items():
             if ring.topic in topics:
                 watchdog.heard()
-        self._hub.ring(ring.topic, ring.ids)
+        self._hub.notify(ring.topic, ring.ids)
 
     def _on_unannounced(self, topics: Sequence[str]) -> None:
         if self._ear and self._watchdogs[tuple(topics)].unannounced():

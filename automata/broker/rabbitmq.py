@@ -31,11 +31,11 @@ from aio_pika.exceptions import AMQPError, DeliveryError
 from automata import telemetry
 from automata.broker.backoff import Watchdog
 from automata.broker.contract import FANOUT, BrokerState
-from automata.broker.counted import count
-from automata.broker.link import Link
 from automata.broker.local import LocalBroker, LocalListener
-from automata.broker.outbox import Outbox, Packed
-from automata.broker.rabbit_ear import RabbitEar
+from automata.broker.metrics import count
+from automata.broker.outbox import EncodedNotification, Outbox
+from automata.broker.persistent_connection import PersistentConnection
+from automata.broker.rabbitmq_consumer import RabbitConsumer
 from automata.broker.topology import Topology, exchange_of
 from automata.errors import Usage
 
@@ -43,7 +43,7 @@ CONNECT_SEC = 5.0
 SEND_SEC = 5.0
 CLOSE_SEC = 1.0
 HEARTBEAT_SEC = 10  # the library calls a connection dead after three
-MOST_NODES = 16
+MAX_NODES = 16
 IN_FLIGHT = 64  # messages that wait for their confirm
 COUNT_DEAD_SEC = 30.0
 
@@ -62,14 +62,14 @@ class RabbitBroker:
         self._hub = LocalBroker(self._on_unannounced, self._on_change)
         self._outbox = Outbox()
         self._watchdogs: defaultdict[tuple[str, ...], Watchdog] = defaultdict(Watchdog)
-        self._mouth = Link("rabbitmq", "mouth", self._speak)
-        self._ear: Link | None = None  # a process that only rings needs none
-        self._hearing: RabbitEar | None = None
+        self._mouth = PersistentConnection("rabbitmq", "mouth", self._speak)
+        self._ear: PersistentConnection | None = None  # a process that only rings needs none
+        self._hearing: RabbitConsumer | None = None
         self._fanout: set[str] = set()  # heard for good once somebody listened: watchers come and go by the second
 
-    def ring(self, topic: str, ids: Sequence[str] = ()) -> None:
+    def notify(self, topic: str, ids: Sequence[str] = ()) -> None:
         if not (self._mouth.connected and self._ear and self._ear.connected):
-            self._hub.ring(topic, ids)  # what may not come back over the wire is at least heard here
+            self._hub.notify(topic, ids)  # what may not come back over the wire is at least heard here
         self._outbox.put(topic, ids, names=self._mouth.connected)
 
     def listen(self, *topics: str, id: str | None = None) -> LocalListener:
@@ -78,7 +78,7 @@ class RabbitBroker:
             self._fanout |= fanout
             self._on_change()
         if self._ear is None:
-            self._ear = Link("rabbitmq", "ear", self._hear)
+            self._ear = PersistentConnection("rabbitmq", "ear", self._hear)
         return listener
 
     def state(self) -> BrokerState:
@@ -128,7 +128,7 @@ class RabbitBroker:
                 await topology.declare()
                 channel = await connection.channel(publisher_confirms=False)
             channel.close_callbacks.add(_breaker(broken))
-            self._hearing = RabbitEar(self._hub, topology, channel, self._wanted, self._on_ring)
+            self._hearing = RabbitConsumer(self._hub, topology, channel, self._wanted, self._on_ring)
             try:
                 await _until_broken(broken, self._hearing.run(self._on_heard_all), _count_dead(topology))
             finally:
@@ -140,11 +140,11 @@ class RabbitBroker:
     def _on_heard_all(self) -> None:
         assert self._ear
         self._ear.up()
-        self._hub.ring_all()  # nobody knows what rang meanwhile
+        self._hub.notify_all_topics()  # nobody knows what rang meanwhile
 
     def _on_change(self) -> None:
         if self._hearing:
-            self._hearing.stir()
+            self._hearing.wake()
 
     def _on_ring(self, topic: str) -> None:
         for topics, watchdog in self._watchdogs.items():
@@ -159,7 +159,7 @@ class RabbitBroker:
 def addresses(urls: str) -> list[str]:
     """One for each node. Raises Usage for what is no AMQP address; the message shows neither user nor password."""
     found = [url.strip() for url in urls.split(",")]
-    if not all(_is_address(url) for url in found) or len(found) > MOST_NODES:
+    if not all(_is_address(url) for url in found) or len(found) > MAX_NODES:
         raise Usage(
             "AUTOMATA_AMQP_URL is no address of a RabbitMQ server.",
             code="bad_address",
@@ -176,7 +176,7 @@ def _is_address(url: str) -> bool:
         return False
 
 
-async def _publish(channel: AbstractChannel, ring: Packed) -> None:
+async def _publish(channel: AbstractChannel, ring: EncodedNotification) -> None:
     exchange = await channel.get_exchange(exchange_of(ring.topic), ensure=False)
     message = aio_pika.Message(
         ring.body, content_type="application/json", delivery_mode=aio_pika.DeliveryMode.PERSISTENT

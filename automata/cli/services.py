@@ -13,7 +13,7 @@ from automata.errors import Usage
 from automata.settings import MOST_PROCESSES, load
 
 if TYPE_CHECKING:
-    from automata.services.process import Part, Running
+    from automata.services.process import Part, RunningProcess
     from automata.settings import Settings
     from automata.store.database import Database
     from automata.sync.source import Source
@@ -169,7 +169,7 @@ def _serve(
     from automata.cli.database import database
     from automata.cli.first import FIRST, admin_token
     from automata.cli.up import runner
-    from automata.services.crew import helpers
+    from automata.services.child_processes import child_processes
     from automata.services.process import serve
     from automata.telemetry import configure_logs
     from automata.web.app import create_site
@@ -180,7 +180,7 @@ def _serve(
     more = controllers_of(settings, branch_of) if part == "controller" else {}
     configure_logs(settings.log_level, settings.log_format)
 
-    async def on_ready(running: Running) -> None:
+    async def on_ready(running: RunningProcess) -> None:
         if output is Format.JSON:
             event = {"event": "ready", "message": f"{part} on {running.address}", "part": part, "url": running.address}
             say_json(event, indent=None)
@@ -206,7 +206,7 @@ def _serve(
                 on_ready=on_ready,
                 more=more,
                 on_database=first,
-                helpers=helpers(settings, url, *words) if part in MULTIPLE else (),
+                helpers=child_processes(settings, url, *words) if part in MULTIPLE else (),
                 until_eof=until_eof,
             )
         )

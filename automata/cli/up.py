@@ -15,7 +15,7 @@ from automata.errors import Invalid, Missing, Refused, Unavailable, Usage
 from automata.settings import MOST_PROCESSES, Settings, load
 
 if TYPE_CHECKING:
-    from automata.services.process import Running
+    from automata.services.process import RunningProcess
     from automata.store.database import Database
     from automata.sync.source import Source
 
@@ -112,7 +112,7 @@ def _run(settings: Settings, branch: str | None, watch: bool, tell: Tell) -> Non
 async def _serve(settings: Settings, url: str, branch: str | None, watch: bool, tell: Tell) -> None:
     from automata.cli.first import FIRST, admin_token
     from automata.cli.services import controllers_of
-    from automata.services.crew import helpers
+    from automata.services.child_processes import child_processes
     from automata.services.process import serve
     from automata.store.database import Database
     from automata.web.app import create_site
@@ -128,7 +128,7 @@ async def _serve(settings: Settings, url: str, branch: str | None, watch: bool, 
     more = controllers_of(replace(settings, sources=()), branch) if source and not watch else {}
     watching: list[asyncio.Task[None]] = []
 
-    async def on_ready(running: Running) -> None:
+    async def on_ready(running: RunningProcess) -> None:
         tell(
             "ready",
             f"{running.address}  (the console; REST under /api/v1, described by /openapi.json)",
@@ -149,7 +149,7 @@ async def _serve(settings: Settings, url: str, branch: str | None, watch: bool, 
             on_ready=on_ready,
             more=more,
             on_database=on_database,
-            helpers=helpers(settings, url, "worker", "--orchestrate"),
+            helpers=child_processes(settings, url, "worker", "--orchestrate"),
         )
     finally:
         for task in watching:

@@ -22,11 +22,11 @@ from automata.store.queue import Loaded
 
 RECHECK_SEC = 60
 RECHECK = timedelta(seconds=RECHECK_SEC)
-A_MOMENT = timedelta(milliseconds=50)
+RETRY_SOON = timedelta(milliseconds=50)
 
 
 @dataclass(frozen=True, slots=True)
-class Applicant:
+class Candidate:
     """A run that has not begun, and the slot that it needs a place of."""
 
     run: Loaded
@@ -35,7 +35,7 @@ class Applicant:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdicts:
+class Admissions:
     early: frozenset[UUID]
     waiting: dict[UUID, str]
     skipped: frozenset[UUID]
@@ -53,13 +53,13 @@ def slot_of(plan: Plan, flow_id: UUID, context: Mapping[str, Any]) -> str | None
     return f"{flow_id}:{text}"
 
 
-async def admit(conn: Connection, applicants: Sequence[Applicant]) -> Verdicts:
+async def admit(conn: Connection, applicants: Sequence[Candidate]) -> Admissions:
     """Give places to those who may begin now, the oldest first, and say what becomes of the rest.
 
     `early` came before an older run that another orchestrator has in hand: they ask again in a moment, undecided.
     """
     early = await slots.overtaking(conn, {one.run.id: one.run.flow_id for one in applicants})
-    groups: defaultdict[str, list[Applicant]] = defaultdict(list)
+    groups: defaultdict[str, list[Candidate]] = defaultdict(list)
     for one in applicants:
         if one.run.id not in early:
             groups[one.slot].append(one)
@@ -86,10 +86,10 @@ async def admit(conn: Connection, applicants: Sequence[Applicant]) -> Verdicts:
                     to_cancel |= {*there.holders}
     if admitted:
         await slots.hold(conn, admitted)
-    return Verdicts(frozenset(early), waiting, frozenset(skipped), tuple(to_cancel))
+    return Admissions(frozenset(early), waiting, frozenset(skipped), tuple(to_cancel))
 
 
-async def let_next(conn: Connection, freed: Sequence[str]) -> int:
+async def wake_next(conn: Connection, freed: Sequence[str]) -> int:
     """After runs with these slots have ended: wake as many as may follow. A transaction of its own."""
     counts = Counter(freed)
     await slots.lock(conn, list(counts))

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 ASK_SEC = 2.0
 PING_SEC = 3.0
 
-Office = Callable[[int, asyncio.Event], Awaitable[None]]
+OnElected = Callable[[int, asyncio.Event], Awaitable[None]]
 
 
 class LostTerm(Exception):
@@ -33,7 +33,7 @@ class LostTerm(Exception):
 class Leader:
     """`run` until stop; `office` is awaited with the term's number and an event that says when to leave."""
 
-    def __init__(self, database_url: str, role: str, office: Office) -> None:
+    def __init__(self, database_url: str, role: str, office: OnElected) -> None:
         self.epoch: int | None = None
         self._url = database_url
         self._role = role

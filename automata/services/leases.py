@@ -23,7 +23,7 @@ STOP_BEFORE_LEASE_SEC = 5.0  # a call that could not be renewed ends this long b
 
 
 @dataclass(slots=True)
-class Held:
+class HeldLease:
     claim: Claim
     call: asyncio.Task[None]
     safe_until: float  # monotonic; the lease, less the margin
@@ -34,13 +34,13 @@ class Leases:
     """`held` by fence; whoever hands an outcome in takes it out."""
 
     def __init__(self, db: Database, settings: Settings) -> None:
-        self.held: dict[UUID, Held] = {}
+        self.held: dict[UUID, HeldLease] = {}
         self._db = db
         self._settings = settings
 
     def hold(self, claim: Claim, call: asyncio.Task[None], asked: float) -> None:
         """`asked`: monotonic, before the database was asked for the lease."""
-        self.held[claim.fence] = Held(claim, call, self._safe_until(asked), asked)
+        self.held[claim.fence] = HeldLease(claim, call, self._safe_until(asked), asked)
 
     def _safe_until(self, asked: float) -> float:
         return asked + self._settings.lease_sec - STOP_BEFORE_LEASE_SEC
@@ -94,5 +94,5 @@ class Leases:
                     item.call.cancel()
 
 
-def _rows(held: Mapping[UUID, Held]) -> list[tuple[UUID, str, UUID]]:
+def _rows(held: Mapping[UUID, HeldLease]) -> list[tuple[UUID, str, UUID]]:
     return [(item.claim.run.id, item.claim.step, fence) for fence, item in held.items()]

@@ -28,9 +28,9 @@ from automata.telemetry import NOTIFICATIONS
 
 log = logging.getLogger(__name__)
 
-AT_ONCE = 20
+MAX_DELIVERIES_AT_ONCE = 20
 # Seconds after each failed attempt; as Standard Webhooks proposes. After the last one it is given up, and stays listed.
-PAUSES = (5, 60, 300, 1_800, 7_200, 18_000, 36_000, 36_000, 72_000)
+RETRY_PAUSES_SEC = (5, 60, 300, 1_800, 7_200, 18_000, 36_000, 36_000, 72_000)
 SECRET_SEC = 30.0
 GONE = 410  # the receiver says that it is closed for good
 FORGET_SEC = 3_600.0
@@ -47,7 +47,7 @@ class Notifier:
     async def run(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
             try:
-                busy = await self.turn()
+                busy = await self.run_once()
                 await self._forget()
             except AutomataError as error:
                 log.warning("notifications: %s", error)
@@ -56,7 +56,7 @@ class Notifier:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), self._pause)
 
-    async def turn(self) -> bool:
+    async def run_once(self) -> bool:
         """Make messages of events, and send what is due; whether there was anything."""
         async with self._db.transaction() as conn:
             events = await store.take_events(conn)
@@ -64,7 +64,7 @@ class Notifier:
                 rules = await store.list_rules(conn)
                 await store.enqueue(conn, [message for event in events for message in self._messages(event, rules)])
         async with self._db.connection() as conn:
-            claimed = await store.claim(conn, AT_ONCE)
+            claimed = await store.claim(conn, MAX_DELIVERIES_AT_ONCE)
         await asyncio.gather(*map(self._deliver, claimed))
         return bool(events or claimed)
 
@@ -119,8 +119,8 @@ class Notifier:
 
     async def _deliver(self, one: Claimed) -> None:
         status, error, final = await self._send(one)
-        over = final or one.attempts > len(PAUSES)
-        retry = None if over else PAUSES[one.attempts - 1] * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
+        over = final or one.attempts > len(RETRY_PAUSES_SEC)
+        retry = None if over else RETRY_PAUSES_SEC[one.attempts - 1] * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
         if error is not None:
             error = cut_message(error, self._secrets.mask)
             log.warning("notification %s of %s: %s", one.id, one.rule, error)

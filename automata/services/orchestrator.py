@@ -2,10 +2,10 @@
 
 Failure argument. One batch is one transaction. If it dies, nothing of it happened and the wake-ups are still there;
 if its reply is lost after COMMIT, the wake-ups are gone and so is the need. Results of a worker in this process are a
-batch too: accepted, advanced and handed over in one transaction, under the same lock of the run. What is kept between
-batches are compiled versions, and the picture of a run beside its only piece of work (services/handover.py). A run
-whose advance raises does not hold the others up: its wake-ups go back for later, and after `MAX_LOSSES` times the run
-fails with the reason, where a person can see it.
+batch too: accepted, advanced and dispatched in one transaction, under the same lock of the run. What is kept between
+batches are compiled versions, and the snapshot of a run beside its only piece of work (services/direct_dispatch.py).
+A run whose advance raises does not hold the others up: its wake-ups go back for later, and after `MAX_LOSSES` times
+the run fails with the reason, where a person can see it.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from automata.engine.advance import Decision, InstantRule, StepState, advance
 from automata.engine.fairness import Shares
 from automata.engine.states import RunStatus, TaskStatus
 from automata.errors import AutomataError, Invalid
-from automata.services.admission import A_MOMENT, RECHECK, Applicant, admit, let_next, slot_of
-from automata.services.children import arrivals, resolve
-from automata.services.handover import Handover, Hands
-from automata.services.plans import Plans
-from automata.services.spans import child_of, run_ended
-from automata.services.turns import Outcome, Turn, take_known, turn_of
+from automata.services.admission import RECHECK, RETRY_SOON, Candidate, admit, slot_of, wake_next
+from automata.services.child_runs import load_arrivals, resolve_children
+from automata.services.direct_dispatch import DirectDispatch, LocalWorker
+from automata.services.plan_cache import PlanCache
+from automata.services.run_advance import BatchWrites, RunAdvance, build_run_advance, take_snapshot
+from automata.services.spans import send_run_span, with_parent_trace
 from automata.settings import Settings
 from automata.store import queue, slots, tasks
 from automata.store.codec import loads
@@ -53,7 +53,7 @@ BUSY_PAUSE_SEC = 0.005  # another orchestrator holds a run for about one batch
 class _Done:
     """What a batch did: runs that ended (how, which error), lanes with work, runs to look at, slots with more room."""
 
-    ended: list[tuple[Turn, str, Any]]
+    ended: list[tuple[RunAdvance, str, Any]]
     lanes: set[str]
     touched: list[UUID]
     freed: list[str]
@@ -64,20 +64,20 @@ class Orchestrator:
         self,
         db: Database,
         broker: Broker,
-        plans: Plans,
+        plans: PlanCache,
         rules: Mapping[str, InstantRule],
         settings: Settings,
         tracing: Tracing | None = None,
-        hands: Hands | None = None,
+        local_worker: LocalWorker | None = None,
     ) -> None:
-        """`hands` is the worker of this very process, which gets what is decided without a claim of its own."""
+        """`local_worker` is the worker of this very process, which gets what is decided without a claim of its own."""
         self._db = db
         self._broker = broker
         self._plans = plans
         self._rules = rules
         self._settings = settings
         self._tracing = tracing
-        self._hands = hands
+        self._hands = local_worker
         self._shares = Shares()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -93,15 +93,15 @@ class Orchestrator:
                 if pause and not stop.is_set():
                     await bell.wait(pause)
 
-    async def turn(self) -> float:
+    async def run_once(self) -> float:
         """Advance one batch; returns the seconds that may pass before the next one is worth taking."""
         return (await self._look())[1]
 
     async def _look(self) -> tuple[bool, float]:
         """Advance one batch; whether there was any, and the seconds until the next one is worth taking."""
         if self._hands:
-            await self._hands.caught_up(FINISH_FIRST_SEC)
-        with Handover(self._hands) as handover:
+            await self._hands.wait_for_backlog(FINISH_FIRST_SEC)
+        with DirectDispatch(self._hands) as handover:
             async with self._db.transaction() as conn:
                 wakeups, busy = await queue.take(conn, self._settings.batch)
                 if wakeups:
@@ -117,7 +117,7 @@ class Orchestrator:
 
         Returns the accepted ones. Another orchestrator may have one of the runs in hand: it finds the wake-up.
         """
-        with Handover(self._hands) as handover:
+        with DirectDispatch(self._hands) as handover:
             async with self._db.transaction() as conn:
                 here = await tasks.finish(conn, results)
                 rest = [one for one in results if one.fence not in here]
@@ -126,33 +126,33 @@ class Orchestrator:
                 # A late result is as good a text as an accepted one: only what was accepted may be read by others.
                 taken = [one for one in results if one.fence in here]
                 wakeups = [WakeUp(one.run_id, one.step, None, 0) for one in taken]
-                known = {run.id: run for one in taken if (run := take_known(one, here[one.fence]))}
+                known = {run.id: run for one in taken if (run := take_snapshot(one, here[one.fence]))}
                 outputs = {(one.run_id, one.step): one.outputs for one in taken if one.status == TaskStatus.SUCCEEDED}
                 done = await self._advance_batch(conn, wakeups, handover, outputs, known)
         await self._follow(done)
         if there:
-            self._broker.ring(TASKS_COMPLETED)
+            self._broker.notify(TASKS_COMPLETED)
         return {(one.run_id, one.step) for one in taken} | there
 
     async def _follow(self, done: _Done) -> None:
         """After the commit: tell whoever has something to do now."""
         if done.freed:
             async with self._db.transaction() as conn:
-                await let_next(conn, done.freed)
+                await wake_next(conn, done.freed)
         for lane in done.lanes:
-            self._broker.ring(tasks_ready(lane))
+            self._broker.notify(tasks_ready(lane))
         if done.touched or done.freed:
-            self._broker.ring(RUNS_PENDING, [str(id) for id in done.touched])
+            self._broker.notify(RUNS_PENDING, [str(id) for id in done.touched])
         if done.ended:
-            self._broker.ring(RUNS_FINISHED, [str(turn.loaded.id) for turn, _, _ in done.ended])
+            self._broker.notify(RUNS_FINISHED, [str(turn.loaded.id) for turn, _, _ in done.ended])
             self._tell(done.ended)
 
-    def _tell(self, ended: Sequence[tuple[Turn, str, Any]]) -> None:
+    def _tell(self, ended: Sequence[tuple[RunAdvance, str, Any]]) -> None:
         for turn, status, error in ended:
             RUNS_ENDED.labels(status).inc()
             if self._tracing:
                 run = turn.loaded
-                run_ended(self._tracing, run, turn.compiled, status, run.resumed_at or run.created_at, error)
+                send_run_span(self._tracing, run, turn.compiled, status, run.resumed_at or run.created_at, error)
 
     async def _until_due(self) -> float:
         async with self._db.connection() as conn:
@@ -163,7 +163,7 @@ class Orchestrator:
         self,
         conn: AsyncConnection[Any],
         wakeups: Sequence[WakeUp],
-        handover: Handover,
+        handover: DirectDispatch,
         outputs: Mapping[tuple[UUID, str], str | None] | None = None,
         known: Mapping[UUID, Loaded] | None = None,
     ) -> _Done:
@@ -172,7 +172,7 @@ class Orchestrator:
             by_run[item.run_id].append(item)
         turns = await self._load(conn, by_run, known or {})
         retried = [turn.loaded.id for turn in turns if turn.loaded.attempt > 1]
-        changes = Outcome(retried=retried, hand_to=handover.to, fresh=outputs or {}, shares=self._shares)
+        changes = BatchWrites(retried=retried, hand_to=handover.to, fresh=outputs or {}, shares=self._shares)
         if limited := [turn for turn in turns if turn.compiled.plan and turn.compiled.plan.concurrency]:
             await self._admit(conn, limited, changes)
         asking = [turn for turn in turns if not turn.decided and self._decide(turn, changes, handover)]
@@ -188,7 +188,7 @@ class Orchestrator:
         lanes = {row[2] for row in changes.enqueue} - {queue.ADVANCE}
         return _Done(changes.ended, lanes, touched, list(changes.freed.values()))
 
-    async def _write(self, conn: AsyncConnection[Any], changes: Outcome, handover: Handover) -> None:
+    async def _write(self, conn: AsyncConnection[Any], changes: BatchWrites, handover: DirectDispatch) -> None:
         unread = changes.unread()
         found = await self._outputs(conn, unread, changes) if unread else {}
         complete = await queue.apply(conn, changes)
@@ -199,7 +199,7 @@ class Orchestrator:
         handover.claims = claims
 
     async def _outputs(
-        self, conn: AsyncConnection[Any], wanted: Sequence[tuple[UUID, str]], changes: Outcome
+        self, conn: AsyncConnection[Any], wanted: Sequence[tuple[UUID, str]], changes: BatchWrites
     ) -> dict[tuple[UUID, str], tuple[str, Any]]:
         """(status, outputs) of steps; what the worker handed in a moment ago is not asked for."""
         fresh = changes.fresh
@@ -212,18 +212,18 @@ class Orchestrator:
             found |= await queue.load_outputs(conn, unknown)
         return found
 
-    async def _admit(self, conn: AsyncConnection[Any], turns: Sequence[Turn], changes: Outcome) -> None:
+    async def _admit(self, conn: AsyncConnection[Any], turns: Sequence[RunAdvance], changes: BatchWrites) -> None:
         """Which of these runs may begin under their flows' `concurrency`; the others' turns are over."""
         for turn in turns:
             self._find_slot(turn, changes)
         fresh = [turn for turn in turns if turn.slot and turn.is_new]
         if not fresh:
             return
-        verdicts = await admit(conn, [Applicant(turn.loaded, turn.plan, turn.slot or "") for turn in fresh])
+        verdicts = await admit(conn, [Candidate(turn.loaded, turn.plan, turn.slot or "") for turn in fresh])
         for turn in fresh:
             run = turn.loaded
             if run.id in verdicts.early:
-                changes.enqueue.append((run.id, queue.CREATED, queue.ADVANCE, run.now + A_MOMENT, run.version_id, ""))
+                changes.enqueue.append((run.id, queue.CREATED, queue.ADVANCE, run.now + RETRY_SOON, run.version_id, ""))
                 turn.decided = True
             elif slot := verdicts.waiting.get(run.id):
                 reads = queue.SEPARATOR.join((slots.SLOT, slot))
@@ -236,7 +236,7 @@ class Orchestrator:
                 turn.decided = True
         changes.orphans += verdicts.to_cancel
 
-    def _find_slot(self, turn: Turn, changes: Outcome) -> None:
+    def _find_slot(self, turn: RunAdvance, changes: BatchWrites) -> None:
         context = {"inputs": turn.view.inputs, "vars": turn.view.vars}
         try:
             turn.slot = slot_of(turn.plan, turn.loaded.flow_id, context)
@@ -248,29 +248,31 @@ class Orchestrator:
 
     async def _load(
         self, conn: AsyncConnection[Any], by_run: Mapping[UUID, list[WakeUp]], known: Mapping[UUID, Loaded]
-    ) -> list[Turn]:
+    ) -> list[RunAdvance]:
         loaded = list(known.values())
         if unknown := [id for id in by_run if id not in known]:
             loaded += await queue.load(conn, unknown)
         plans = await self._plans.get(run.version_id for run in loaded)
         waited = [item for run in loaded for item in by_run[run.id] if item.reads]
-        arrived = await arrivals(conn, waited) if waited else {}
-        return [turn_of(run, plans[run.version_id], by_run[run.id], arrived) for run in loaded]
+        arrived = await load_arrivals(conn, waited) if waited else {}
+        return [build_run_advance(run, plans[run.version_id], by_run[run.id], arrived) for run in loaded]
 
-    async def _reach_others(self, conn: AsyncConnection[Any], turns: Sequence[Turn], changes: Outcome) -> list[UUID]:
+    async def _reach_others(
+        self, conn: AsyncConnection[Any], turns: Sequence[RunAdvance], changes: BatchWrites
+    ) -> list[UUID]:
         """Write the children that steps start, cancel those that nobody waits for; in the parents' transaction."""
         for turn in turns:
             changes.orphans += turn.orphans()
         if self._tracing:
             runs = {turn.loaded.id: turn.loaded for turn in turns}
-            changes.children = [child_of(self._tracing, child, runs) for child in changes.children]
+            changes.children = [with_parent_trace(self._tracing, child, runs) for child in changes.children]
         if changes.children:
             await queue.create_runs(conn, changes.children)
         if changes.orphans:
             await queue.request_cancel(conn, changes.orphans)
         return [run.id for run in changes.children] + changes.orphans + [run for run, _ in changes.wake]
 
-    def _decide(self, turn: Turn, changes: Outcome, handover: Handover) -> bool:
+    def _decide(self, turn: RunAdvance, changes: BatchWrites, handover: DirectDispatch) -> bool:
         """Ask the engine; True when it must be asked again with more."""
         if turn.compiled.plan is None:
             error = {"code": "bad_version", "message": str(turn.compiled.error)}
@@ -290,19 +292,19 @@ class Orchestrator:
         changes.collect(turn, handover)
         return False
 
-    def _give_up(self, turn: Turn, error: Exception, changes: Outcome) -> Decision:
+    def _give_up(self, turn: RunAdvance, error: Exception, changes: BatchWrites) -> Decision:
         if max(item.losses for item in turn.wakeups) < MAX_LOSSES:
             return _CRASHED
         reason = {"code": "engine_error", "message": f"{type(error).__name__}: {error}"}
         changes.end(turn, RunStatus.FAILED, None, reason)
         return Decision()
 
-    async def _fetch(self, conn: AsyncConnection[Any], turns: Sequence[Turn], changes: Outcome) -> None:
+    async def _fetch(self, conn: AsyncConnection[Any], turns: Sequence[RunAdvance], changes: BatchWrites) -> None:
         """Get what the engine asked for: outputs, and the truth about work that it wants back."""
         if drops := [(turn.loaded.id, step, turn.view.cancelled) for turn in turns for step in turn.decision.drop]:
             changes.orphans += await queue.drop(conn, drops)
         if asks := [(turn.loaded, ask) for turn in turns for ask in turn.decision.asks]:
-            answers = await resolve(conn, self._plans, asks)
+            answers = await resolve_children(conn, self._plans, asks)
             for turn in turns:
                 turn.answers |= {ask.step: answers[turn.loaded.id, ask.step] for ask in turn.decision.asks}
         wanted = [(turn.loaded.id, step) for turn in turns for step in {*turn.decision.needs, *turn.decision.drop}]

@@ -21,15 +21,15 @@ from typing import Any
 
 from automata.broker.contract import RUNS_PENDING, TASKS_READY, Broker, tasks_ready
 from automata.errors import AutomataError, Unavailable
-from automata.services.broker import open_broker
-from automata.services.crew import Helper
+from automata.services.broker_factory import open_broker
+from automata.services.child_processes import ChildProcess
 from automata.services.health import Health
+from automata.services.http_server import address, bind, serve_http
 from automata.services.notifier import Notifier
 from automata.services.orchestrator import Orchestrator
-from automata.services.plans import Plans
+from automata.services.plan_cache import PlanCache
 from automata.services.presence import Presence
 from automata.services.scheduler import Scheduler
-from automata.services.web import address, bind, serve_web
 from automata.services.worker import Worker
 from automata.settings import Settings
 from automata.steps.contract import StepType
@@ -55,7 +55,7 @@ Part = Callable[[asyncio.Event], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
-class Running:
+class RunningProcess:
     """What is up: `address` is where HTTP is answered, with the port that was bound when 0 was asked for."""
 
     address: str
@@ -70,11 +70,11 @@ async def serve(
     *,
     parts: Collection[str] = ALL,
     patient: bool = False,
-    on_ready: Callable[[Running], Awaitable[None]] | None = None,
+    on_ready: Callable[[RunningProcess], Awaitable[None]] | None = None,
     types: Mapping[str, StepType] | None = None,
     more: Mapping[str, Callable[[Database], Part]] | None = None,
     on_database: Callable[[Database], Awaitable[None]] | None = None,
-    helpers: Sequence[Helper] = (),
+    helpers: Sequence[ChildProcess] = (),
     until_eof: bool = False,
 ) -> None:
     """Run until SIGINT or SIGTERM, or with `until_eof` the end of stdin, then drain. `on_ready` is awaited once HTTP is
@@ -106,9 +106,9 @@ async def serve(
         _calm_collector()
         async with asyncio.TaskGroup() as group:
             # An API that is told to end takes no more runs; the others show their draining to whoever asks.
-            web = group.create_task(serve_web(app, listening, stop if API in parts else drained))
+            web = group.create_task(serve_http(app, listening, stop if API in parts else drained))
             if on_ready:
-                await on_ready(Running(address(settings.host, listening), db, broker))
+                await on_ready(RunningProcess(address(settings.host, listening), db, broker))
             if patient:
                 await _await_database(db, stop, health)
             if on_database and not stop.is_set():
@@ -130,7 +130,7 @@ def _loops(
     tracing: Tracing | None,
     stack: AsyncExitStack,
 ) -> dict[str, Part]:
-    plans = Plans(db)
+    plans = PlanCache(db)
     loops: dict[str, Part] = {}
     worker: Worker | None = None
     if SCHEDULER in parts:
@@ -147,7 +147,7 @@ def _loops(
         loops[WORKER] = worker.run
         loops[NOTIFIER] = Notifier(db, transport, secrets, settings).run
     if ORCHESTRATOR in parts:
-        orchestrator = Orchestrator(db, broker, plans, instant_rules(), settings, tracing, hands=worker)
+        orchestrator = Orchestrator(db, broker, plans, instant_rules(), settings, tracing, local_worker=worker)
         loops[ORCHESTRATOR] = orchestrator.run
         if worker:
             worker.join(orchestrator.finish)
@@ -202,7 +202,7 @@ async def _sleep(seconds: float, stop: asyncio.Event) -> None:
 
 
 def _stop_on_signals(
-    stop: asyncio.Event, broker: Broker, settings: Settings, helpers: Sequence[Helper], until_eof: bool
+    stop: asyncio.Event, broker: Broker, settings: Settings, helpers: Sequence[ChildProcess], until_eof: bool
 ) -> None:
     signals: list[int] = []
 
@@ -217,7 +217,7 @@ def _stop_on_signals(
     def drain() -> None:
         stop.set()
         for topic in (RUNS_PENDING, TASKS_READY, *(tasks_ready(lane) for lane in settings.queues)):
-            broker.ring(topic)  # loops that sleep look up
+            broker.notify(topic)  # loops that sleep look up
 
     def read() -> None:
         if not os.read(0, 1024):

@@ -48,7 +48,7 @@ class Retention:
         while after is not None and not stop.is_set():
             began = time.monotonic()
             try:
-                if (swept := await self.turn(epoch, after)) is None:
+                if (swept := await self.run_once(epoch, after)) is None:
                     return None
                 after, total = swept.after, total + swept.runs
             except AutomataError as error:
@@ -61,7 +61,7 @@ class Retention:
             RETENTION_LAST.set_to_current_time()
         return total
 
-    async def turn(self, epoch: int, after: UUID) -> Swept | None:
+    async def run_once(self, epoch: int, after: UUID) -> Swept | None:
         """One batch; None when another leads."""
         async with self._db.transaction() as conn:
             if not await holds(conn, self._role, epoch):

@@ -20,9 +20,9 @@ from uuid import UUID
 
 from automata.broker.contract import RUNS_PENDING, Broker
 from automata.errors import AutomataError
-from automata.services.firing import Decision, decide
+from automata.services.fire_decisions import FireDecision, decide
 from automata.services.leader import Leader, LostTerm
-from automata.services.plans import Compiled, Plans
+from automata.services.plan_cache import CompiledVersion, PlanCache
 from automata.services.retention import Retention
 from automata.settings import Settings
 from automata.store.codec import dumps
@@ -39,8 +39,8 @@ LOOK_SEC = 1.0  # a schedule that was made or changed is seen this soon; so is t
 BUSY_SEC = 0.05  # what is due is locked by an edit or a sync
 # A batch whose schedules all catch up is cut at the first of these: what is over stays due and comes next. The time
 # is far below leadership.PAUSE_SEC, after which the server ends a transaction that is only being thought about.
-MOST_RUNS = 2_000
-MOST_BYTES = 16 * 2**20
+MAX_RUNS = 2_000
+MAX_BYTES = 16 * 2**20
 DECIDE_SEC = 0.5
 
 Now = Callable[[], datetime]
@@ -49,7 +49,9 @@ Now = Callable[[], datetime]
 class Scheduler:
     """One of any number; the one that leads works, the others wait. `now` replaces the database's clock in tests."""
 
-    def __init__(self, db: Database, broker: Broker, plans: Plans, settings: Settings, now: Now | None = None) -> None:
+    def __init__(
+        self, db: Database, broker: Broker, plans: PlanCache, settings: Settings, now: Now | None = None
+    ) -> None:
         self._db = db
         self._broker = broker
         self._plans = plans
@@ -57,12 +59,12 @@ class Scheduler:
         self._now = now
         self._held: dict[UUID, float] = {}  # a fire waits for the run before it -> when to look again (monotonic)
         self._retention = Retention(db, ROLE, settings.retention_days)
-        self.leader = Leader(db.url, ROLE, self.office)
+        self.leader = Leader(db.url, ROLE, self.on_elected)
 
     async def run(self, stop: asyncio.Event) -> None:
         await self.leader.run(stop)
 
-    async def office(self, epoch: int, stop: asyncio.Event) -> None:
+    async def on_elected(self, epoch: int, stop: asyncio.Event) -> None:
         """Fire, and delete what is old beside it, until `stop`. Raises LostTerm when another leads."""
         beside = asyncio.create_task(self._retention.run(epoch, stop))
         try:
@@ -75,7 +77,7 @@ class Scheduler:
         while not stop.is_set():
             try:
                 if not (pause := await self._until_due()):
-                    pause = 0.0 if await self.turn(epoch) else BUSY_SEC
+                    pause = 0.0 if await self.run_once(epoch) else BUSY_SEC
             except AutomataError as error:
                 log.warning("scheduler: %s", error)
                 pause = LOOK_SEC
@@ -83,7 +85,7 @@ class Scheduler:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), pause)
 
-    async def turn(self, epoch: int) -> bool:
+    async def run_once(self, epoch: int) -> bool:
         """Decide about one batch; whether there was one. Raises LostTerm."""
         waiting = self._waiting()
         async with self._db.transaction() as conn:
@@ -111,7 +113,7 @@ class Scheduler:
         for run, one in fresh:
             if run.scheduled_for:
                 SCHEDULE_LATENESS.observe((one.created_at - run.scheduled_for).total_seconds())
-        self._broker.ring(RUNS_PENDING, [str(run.id) for run, _ in fresh])
+        self._broker.notify(RUNS_PENDING, [str(run.id) for run, _ in fresh])
 
     async def _until_due(self) -> float:
         """Seconds that may pass before a look is worth it; 0 when something is due."""
@@ -127,13 +129,13 @@ class Scheduler:
         return self._held
 
 
-def _decide(due: Sequence[Due], compiled: Mapping[UUID, Compiled]) -> list[Decision]:
+def _decide(due: Sequence[Due], compiled: Mapping[UUID, CompiledVersion]) -> list[FireDecision]:
     """Decisions about the first of `due`, up to MOST_RUNS, MOST_BYTES and DECIDE_SEC; at least about one."""
-    decisions: list[Decision] = []
+    decisions: list[FireDecision] = []
     count = size = 0
     until = time.monotonic() + DECIDE_SEC
     for one in due:
-        if decisions and (count >= MOST_RUNS or size >= MOST_BYTES or time.monotonic() > until):
+        if decisions and (count >= MAX_RUNS or size >= MAX_BYTES or time.monotonic() > until):
             break
         decisions.append(decision := decide(one, compiled))
         count += len(decision.runs)

@@ -9,11 +9,11 @@ from time import time
 from typing import Any
 from uuid import UUID
 
-from automata.services.plans import Compiled
+from automata.services.plan_cache import CompiledVersion
 from automata.steps.contract import HttpRequest, HttpResponse, Outcome, Transport
 from automata.store.queue import Loaded, NewRun
 from automata.store.tasks import Claim
-from automata.tracing import HEADER, Place, Tracing, attempt_place, run_place
+from automata.tracing import HEADER, SpanIds, Tracing, attempt_span, run_span
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class TracedTransport:
     """Sends on where a request comes from; a flow that writes the header itself is left alone."""
 
     transport: Transport
-    place: Place
+    place: SpanIds
 
     async def send(self, request: HttpRequest) -> HttpResponse:
         if request.header(HEADER) is None:
@@ -29,21 +29,23 @@ class TracedTransport:
         return await self.transport.send(request)
 
 
-def place_of(tracing: Tracing, claim: Claim) -> Place:
+def attempt_span_of(tracing: Tracing, claim: Claim) -> SpanIds:
     run = claim.run
-    return attempt_place(run_place(run.id, run.attempt, run.traceparent, tracing.ratio), claim.fence)
+    return attempt_span(run_span(run.id, run.attempt, run.traceparent, tracing.ratio), claim.fence)
 
 
-def child_of(tracing: Tracing, child: NewRun, parents: Mapping[UUID, Loaded]) -> NewRun:
+def with_parent_trace(tracing: Tracing, child: NewRun, parents: Mapping[UUID, Loaded]) -> NewRun:
     """A run that a run starts goes on in its trace."""
     if child.parent_run_id is None:
         return child
     parent = parents[child.parent_run_id]
-    header = run_place(parent.id, parent.attempt, parent.traceparent, tracing.ratio).header()
+    header = run_span(parent.id, parent.attempt, parent.traceparent, tracing.ratio).header()
     return replace(child, traceparent=header)
 
 
-def attempted(tracing: Tracing, claim: Claim, compiled: Compiled, outcome: Outcome, seconds: float) -> None:
+def send_attempt_span(
+    tracing: Tracing, claim: Claim, compiled: CompiledVersion, outcome: Outcome, seconds: float
+) -> None:
     now = time()
     step = compiled.plan.step(claim.step) if compiled.plan else None
     facts = {
@@ -53,17 +55,19 @@ def attempted(tracing: Tracing, claim: Claim, compiled: Compiled, outcome: Outco
         **_of_run(str(claim.run.id), compiled, claim.run.trigger),
     }
     error = outcome.failure.code if outcome.failure else None
-    tracing.ended(place_of(tracing, claim), f"step {claim.step}", now - seconds, now, facts, error)
+    tracing.ended(attempt_span_of(tracing, claim), f"step {claim.step}", now - seconds, now, facts, error)
 
 
-def run_ended(tracing: Tracing, run: Loaded, compiled: Compiled, status: str, began: datetime, error: Any) -> None:
+def send_run_span(
+    tracing: Tracing, run: Loaded, compiled: CompiledVersion, status: str, began: datetime, error: Any
+) -> None:
     facts = {"automata.run.status": status, **_of_run(str(run.id), compiled, run.trigger)}
-    place = run_place(run.id, run.attempt, run.traceparent, tracing.ratio)
+    place = run_span(run.id, run.attempt, run.traceparent, tracing.ratio)
     code = str((error or {}).get("code", "failed")) if status == "FAILED" else None
     tracing.ended(place, f"run {compiled.flow}", began, run.now, facts, code)
 
 
-def _of_run(id: str, compiled: Compiled, trigger: str) -> dict[str, Any]:
+def _of_run(id: str, compiled: CompiledVersion, trigger: str) -> dict[str, Any]:
     return {
         "automata.run": id,
         "automata.flow": compiled.flow,

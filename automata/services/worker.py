@@ -26,9 +26,9 @@ from automata.engine.retry import Failure, next_attempt_ms
 from automata.engine.states import TaskStatus
 from automata.errors import AutomataError, Unavailable
 from automata.flow.compile import Plan
-from automata.services import spans, tally
+from automata.services import spans, worker_metrics
 from automata.services.leases import Leases
-from automata.services.plans import Compiled, Plans
+from automata.services.plan_cache import CompiledVersion, PlanCache
 from automata.settings import Settings
 from automata.steps.contract import Outcome, StepContext, StepType, Transport
 from automata.steps.egress import HttpTransport
@@ -64,7 +64,7 @@ class Worker:
         self,
         db: Database,
         broker: Broker,
-        plans: Plans,
+        plans: PlanCache,
         types: Mapping[str, StepType],
         transport: HttpTransport,
         settings: Settings,
@@ -90,7 +90,7 @@ class Worker:
         self._handing_in = asyncio.Event()
         self._flushing = asyncio.Semaphore(HAND_IN_LOOPS)
         self._freed = asyncio.Event()
-        # What an orchestrator of this process may hand over (services/handover.py).
+        # What an orchestrator of this process may hand over (services/direct_dispatch.py).
         self._finish: Finish | None = None
         self._reserved = 0
         self._slots = asyncio.Semaphore(settings.concurrency)
@@ -128,7 +128,7 @@ class Worker:
     def lease_sec(self) -> float:
         return self._settings.lease_sec
 
-    def reserve(self, lane: str) -> UUID | None:
+    def reserve_slot(self, lane: str) -> UUID | None:
         """A slot and the fence for it; None when there is no slot, or older work of the lane waits for one."""
         if not self._taking or lane in self._behind or lane not in self._lanes:
             return None
@@ -138,7 +138,7 @@ class Worker:
         self._reserved += 1
         return new_fence()
 
-    async def caught_up(self, most_sec: float) -> None:
+    async def wait_for_backlog(self, most_sec: float) -> None:
         """Returns when few outcomes wait to be handed in, or after so many seconds."""
         until = time.monotonic() + most_sec
         while (left := until - time.monotonic()) > 0 and len(self._done) + self._handing > self._settings.batch:
@@ -146,20 +146,20 @@ class Worker:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._freed.wait(), left)
 
-    def give_back(self, slots: int) -> None:
+    def release_slots(self, slots: int) -> None:
         self._reserved -= slots
         self._freed.set()
 
-    def begin(self, claims: Sequence[tuple[Claim, Compiled]], asked: float) -> None:
+    def start_claims(self, claims: Sequence[tuple[Claim, CompiledVersion]], asked: float) -> None:
         """Run what was claimed since `asked` (monotonic), each in a slot that was reserved for it.
 
         A worker whose loops are gone renews no leases: it starts nothing, and these run out.
         """
         if self._open:
-            tally.claimed([claim for claim, _ in claims])
+            worker_metrics.count_claims([claim for claim, _ in claims])
             for claim, compiled in claims:
                 self._start(claim, compiled, asked)
-        self.give_back(len(claims))
+        self.release_slots(len(claims))
 
     def _free(self) -> int:
         """Tasks that may be taken on. While the database takes no outcomes they pile up here only so far.
@@ -171,7 +171,7 @@ class Worker:
         room = self._settings.concurrency + ahead - (len(self._held) - ended)
         return min(room, MOST_BATCHES * self._settings.batch - ended) - self._reserved
 
-    def _start(self, claim: Claim, compiled: Compiled, asked: float) -> None:
+    def _start(self, claim: Claim, compiled: CompiledVersion, asked: float) -> None:
         self._leases.hold(claim, asyncio.create_task(self._execute(claim, compiled)), asked)
 
     # -- claiming ------------------------------------------------------------------------------------------------
@@ -199,7 +199,7 @@ class Worker:
         async with self._db.connection() as conn:
             claims = await self._claim_from_lanes(conn, limit)
         if claims:
-            tally.claimed(claims)
+            worker_metrics.count_claims(claims)
             plans = await self._plans.get({claim.version_id for claim in claims})
             for claim in claims:
                 self._start(claim, plans[claim.version_id], asked)
@@ -225,7 +225,7 @@ class Worker:
 
     # -- executing -----------------------------------------------------------------------------------------------
 
-    async def _execute(self, claim: Claim, compiled: Compiled) -> None:
+    async def _execute(self, claim: Claim, compiled: CompiledVersion) -> None:
         said, began = AttemptLog(self._secrets.mask), time.monotonic()
         try:
             async with self._slots:
@@ -241,9 +241,9 @@ class Worker:
         if outcome.failure and policy:
             delay = next_attempt_ms(policy, claim.attempt - claim.earlier, outcome.failure, random.random)
         said.end(outcome.failure, delay)
-        tally.attempted(claim, compiled, outcome, delay, began)
+        worker_metrics.count_attempt(claim, compiled, outcome, delay, began)
         if self._tracing:
-            spans.attempted(self._tracing, claim, compiled, outcome, time.monotonic() - began)
+            spans.send_attempt_span(self._tracing, claim, compiled, outcome, time.monotonic() - began)
         if outcome.failure:
             _tell(claim, outcome.failure, delay)
         if said:
@@ -252,7 +252,7 @@ class Worker:
         self._handing_in.set()
         self._freed.set()
 
-    async def _outcome(self, claim: Claim, compiled: Compiled, said: AttemptLog) -> tuple[Outcome, Any]:
+    async def _outcome(self, claim: Claim, compiled: CompiledVersion, said: AttemptLog) -> tuple[Outcome, Any]:
         if compiled.plan is None:
             return Outcome(failure=Failure(str(compiled.error), "bad_version")), None
         step = compiled.plan.step(claim.step)
@@ -268,7 +268,7 @@ class Worker:
         if (egress := compiled.plan.egress) is not None:
             transport = self._transport.narrowed(egress.allow, egress.deny)
         if self._tracing:
-            transport = spans.TracedTransport(transport, spans.place_of(self._tracing, claim))
+            transport = spans.TracedTransport(transport, spans.attempt_span_of(self._tracing, claim))
         recorder = RecordingTransport(transport) if compiled.plan.recording else None
         call = StepContext(
             run_id=view.id,
@@ -360,7 +360,7 @@ class Worker:
                 accepted = await tasks.complete(conn, results) if results else set()
                 await also(conn)
             if accepted:
-                self._broker.ring(TASKS_COMPLETED)
+                self._broker.notify(TASKS_COMPLETED)
         for item in batch:
             self._kept.pop(item.fence, None)
             self._logs.pop(item.fence, None)
@@ -369,7 +369,7 @@ class Worker:
             RESULTS_LATE.inc(refused)
         if retries:
             for lane in self._lanes:
-                self._broker.ring(tasks_ready(lane))
+                self._broker.notify(tasks_ready(lane))
 
     async def _write_rest(self, batch: list[Result | Retry], retries: list[Retry], conn: Connection) -> None:
         """What belongs to outcomes beside the results."""
@@ -438,7 +438,7 @@ class Worker:
         self._logs.clear()
 
 
-def _view(claim: Claim, compiled: Compiled) -> RunView:
+def _view(claim: Claim, compiled: CompiledVersion) -> RunView:
     run = claim.run
     return RunView(
         id=str(run.id),

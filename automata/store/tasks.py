@@ -39,7 +39,7 @@ class Claim:
     """`losses`: how many workers were lost with this task. `reads`: step -> (status, outputs).
 
     `item`: (index, value) for a step of a `foreach`. `earlier`: how many of its attempts came before the run was
-    retried; the retry policy does not count them. `known`: see services/handover.py.
+    retried; the retry policy does not count them. `known`: see services/direct_dispatch.py.
     """
 
     run: RunInfo

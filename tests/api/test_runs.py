@@ -243,7 +243,7 @@ def test_waiting_for_a_run_ends_with_the_bell_of_its_end(use):
             await asyncio.sleep(0.005)
         await site.finish(run, outputs={"count": 2})
         began = asyncio.get_running_loop().time()
-        site.broker.ring(RUNS_FINISHED, [run["id"]])
+        site.broker.notify(RUNS_FINISHED, [run["id"]])
         answer = (await waiting).json()
         assert (answer["status"], answer["outputs"]) == ("SUCCEEDED", {"count": 2})
         assert asyncio.get_running_loop().time() - began < 0.9  # before the poll would have come
@@ -289,7 +289,7 @@ def test_a_start_that_waits_is_answered_with_the_ended_run(use):
             await asyncio.sleep(0.005)
         await site.finish(found[0], outputs={"count": 2})
         began = asyncio.get_running_loop().time()
-        site.broker.ring(RUNS_FINISHED, [found[0]["id"]])
+        site.broker.notify(RUNS_FINISHED, [found[0]["id"]])
         answer = await starting
         assert asyncio.get_running_loop().time() - began < 0.9  # before the poll would have come
         assert (answer.status_code, answer.headers["location"]) == (201, f"{V1}/runs/{found[0]['id']}")

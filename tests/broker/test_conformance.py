@@ -37,7 +37,7 @@ def test_a_ring_in_one_process_is_heard_in_another_with_its_ids(world: World, to
         here, there = world.process(), world.process()
         with there.listen(topic) as bell:
             await ready(here, there, bells=(bell,))
-            here.ring(topic, ["first", "second"])
+            here.notify(topic, ["first", "second"])
             assert await bell.wait(LONG)
             assert list(bell.ids) == ["first", "second"]
             bell.done()
@@ -51,7 +51,7 @@ def test_a_ring_without_ids_is_heard(world: World) -> None:
         here, there = world.process(), world.process()
         with there.listen(TASKS_READY) as bell:
             await ready(here, there, bells=(bell,))
-            here.ring(TASKS_READY)
+            here.notify(TASKS_READY)
             assert await bell.wait(LONG)
             assert list(bell.ids) == []
 
@@ -67,7 +67,7 @@ def test_finished_runs_are_heard_by_every_process_and_by_each_waiter_for_its_own
             two.listen(RUNS_FINISHED, id="b") as b_in_two,
         ):
             await ready(ringer, one, two)
-            ringer.ring(RUNS_FINISHED, ["a", "c"])
+            ringer.notify(RUNS_FINISHED, ["a", "c"])
             assert await a_in_one.wait(LONG)
             assert await a_in_two.wait(LONG)
             assert not await b_in_two.wait(SHORT)
@@ -81,7 +81,7 @@ def test_a_ring_wakes_at_least_one_of_several_processes(world: World) -> None:
         bells = tuple(other.listen(RUNS_PENDING) for other in others)
         await ready(ringer, *others, bells=bells)
         for _ in range(10):
-            ringer.ring(RUNS_PENDING, ["a"])
+            ringer.notify(RUNS_PENDING, ["a"])
             waits = [asyncio.create_task(bell.wait(LONG)) for bell in bells]
             done, rest = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
             assert any(task.result() for task in done)
@@ -98,7 +98,7 @@ def test_a_worker_of_one_lane_hears_nothing_of_another(world: World) -> None:
         here, there = world.process(), world.process()
         with there.listen(tasks_ready("gpu")) as gpu, there.listen(TASKS_READY) as default:
             await ready(here, there, bells=(gpu, default))
-            here.ring(tasks_ready("gpu"), ["a"])
+            here.notify(tasks_ready("gpu"), ["a"])
             assert await gpu.wait(LONG)
             assert not await default.wait(SHORT)
 
@@ -111,7 +111,7 @@ def test_one_listener_hears_all_topics_that_it_named(world: World) -> None:
         with there.listen(RUNS_PENDING, TASKS_COMPLETED) as bell:
             await ready(here, there, bells=(bell,))
             for topic in (TASKS_COMPLETED, RUNS_PENDING):
-                here.ring(topic, [topic])
+                here.notify(topic, [topic])
                 assert await bell.wait(LONG)
                 assert list(bell.ids) == [topic]
                 bell.done()
@@ -127,7 +127,7 @@ def test_a_large_batch_arrives_whole_in_as_many_messages_as_it_takes(world: Worl
         with there.listen(RUNS_PENDING) as bell:
             await ready(here, there, bells=(bell,))
             for start in range(0, len(ids), 500):
-                here.ring(RUNS_PENDING, ids[start : start + 500])
+                here.notify(RUNS_PENDING, ids[start : start + 500])
                 while not heard.issuperset(ids[start : start + 500]):
                     assert await bell.wait(LONG)
                     heard.update(bell.ids)
@@ -142,7 +142,7 @@ def test_what_one_process_heard_and_did_not_answer_is_heard_by_another(world: Wo
         ringer, dies, lives = world.process(), world.process(), world.process()
         with dies.listen(RUNS_PENDING) as dying:
             await ready(ringer, dies, bells=(dying,))
-            ringer.ring(RUNS_PENDING, ["a"])
+            ringer.notify(RUNS_PENDING, ["a"])
             assert await dying.wait(LONG)
             with lives.listen(RUNS_PENDING) as living:
                 await connected(lives)
@@ -158,7 +158,7 @@ def test_an_answered_ring_does_not_come_again(world: World) -> None:
         ringer, first, second = world.process(), world.process(), world.process()
         with first.listen(RUNS_PENDING) as bell:
             await ready(ringer, first, bells=(bell,))
-            ringer.ring(RUNS_PENDING, ["a"])
+            ringer.notify(RUNS_PENDING, ["a"])
             assert await bell.wait(LONG)
             bell.done()
         if world.kind != "local":
@@ -176,7 +176,7 @@ def test_the_same_ids_rung_again_are_merged(world: World) -> None:
         with there.listen(RUNS_PENDING) as bell:
             await ready(here, there, bells=(bell,))
             for _ in range(50):
-                here.ring(RUNS_PENDING, ["a", "b", "a"])
+                here.notify(RUNS_PENDING, ["a", "b", "a"])
             assert await bell.wait(LONG)
             seen = list(bell.ids)
             while await bell.wait(SHORT):
@@ -202,8 +202,8 @@ def test_a_ring_with_anything_in_it_neither_raises_nor_harms_the_next(world: Wor
         here, there = world.process(), world.process()
         with there.listen(TASKS_COMPLETED) as bell:
             await ready(here, there, bells=(bell,))
-            here.ring(topic, ids)
-            here.ring(TASKS_COMPLETED, ["good"])
+            here.notify(topic, ids)
+            here.notify(TASKS_COMPLETED, ["good"])
             assert await bell.wait(LONG)
             assert "good" in bell.ids
 
@@ -216,7 +216,7 @@ def test_ringing_never_blocks(world: World) -> None:
         ids = [str(uuid4()) for _ in range(500)]
         started = time.monotonic()
         for _ in range(200):  # 100,000 ids, before anything is connected
-            broker.ring(RUNS_PENDING, ids)
+            broker.notify(RUNS_PENDING, ids)
         assert time.monotonic() - started < 1.0
 
     world.play(scene)
@@ -230,7 +230,7 @@ def test_a_broker_is_closed_at_once_and_rings_after_that_are_harmless(world: Wor
         started = time.monotonic()
         await broker.close()
         assert time.monotonic() - started < 3.0
-        broker.ring(RUNS_PENDING, ["a"])
+        broker.notify(RUNS_PENDING, ["a"])
         bell.done()
         bell.close()
         await broker.close()
@@ -243,7 +243,7 @@ def test_what_was_rung_just_before_the_end_is_still_sent(world: World) -> None:
         here, there = world.process(), world.process()
         with there.listen(RUNS_PENDING) as bell:
             await ready(here, there, bells=(bell,))
-            here.ring(RUNS_PENDING, ["last"])
+            here.notify(RUNS_PENDING, ["last"])
             if world.kind != "local":
                 await here.close()
             assert await bell.wait(LONG)

@@ -20,8 +20,8 @@ def play(scene: Scene, broker: LocalBroker | None = None) -> None:
 def test_a_ring_before_the_wait_is_heard_and_rings_in_between_are_merged() -> None:
     async def scene(broker: LocalBroker) -> None:
         with broker.listen(RUNS_PENDING, TASKS_READY) as bell:
-            broker.ring(RUNS_PENDING, ["a", "b"])
-            broker.ring(TASKS_READY, ["b", "c"])
+            broker.notify(RUNS_PENDING, ["a", "b"])
+            broker.notify(TASKS_READY, ["b", "c"])
             assert await bell.wait(5)
             assert list(bell.ids) == ["a", "b", "c"]
             assert not await bell.wait(0.01)
@@ -34,9 +34,9 @@ def test_done_answers_for_what_rang_before_the_look_and_not_for_what_rang_during
 
     async def scene(broker: LocalBroker) -> None:
         with broker.listen(RUNS_PENDING) as bell:
-            broker.hand(RUNS_PENDING, ["before"], lambda committed: answers.append(("before", committed)))
+            broker.deliver(RUNS_PENDING, ["before"], lambda committed: answers.append(("before", committed)))
             assert await bell.wait(5)
-            broker.hand(RUNS_PENDING, ["during"], lambda committed: answers.append(("during", committed)))
+            broker.deliver(RUNS_PENDING, ["during"], lambda committed: answers.append(("during", committed)))
             assert answers == []
             bell.done()
             assert answers == [("before", True)]
@@ -53,11 +53,11 @@ def test_a_listener_that_leaves_gives_back_what_it_has_not_answered() -> None:
 
     async def scene(broker: LocalBroker) -> None:
         with broker.listen(RUNS_PENDING) as bell:
-            broker.hand(RUNS_PENDING, [], answers.append)
+            broker.deliver(RUNS_PENDING, [], answers.append)
             assert await bell.wait(5)
-            broker.hand(RUNS_PENDING, [], answers.append)
+            broker.deliver(RUNS_PENDING, [], answers.append)
         assert answers == [False, False]
-        broker.hand(RUNS_PENDING, [], answers.append)
+        broker.deliver(RUNS_PENDING, [], answers.append)
         assert answers == [False, False, False], "nobody hears it here"
 
     play(scene)
@@ -68,7 +68,7 @@ def test_of_several_listeners_one_that_commits_is_enough() -> None:
 
     async def scene(broker: LocalBroker) -> None:
         with broker.listen(RUNS_PENDING) as first, broker.listen(RUNS_PENDING) as second:
-            broker.hand(RUNS_PENDING, [], answers.append)
+            broker.deliver(RUNS_PENDING, [], answers.append)
             first.close()
             assert answers == []
             await second.wait(5)
@@ -86,7 +86,7 @@ def test_work_found_after_a_silent_wait_is_reported_as_unannounced(rings: bool, 
         with broker.listen(RUNS_PENDING) as bell:
             bell.done(found=True)  # the first look follows no wait: work that was there already
             if rings:
-                broker.ring(RUNS_PENDING)
+                broker.notify(RUNS_PENDING)
             await bell.wait(0.01)
             bell.done(found=found)
             bell.done(found=True)  # the same burst of work goes on; one silence is one report
@@ -98,9 +98,9 @@ def test_work_found_after_a_silent_wait_is_reported_as_unannounced(rings: bool, 
 def test_a_named_listener_hears_its_own_id_only() -> None:
     async def scene(broker: LocalBroker) -> None:
         with broker.listen(RUNS_FINISHED, id="mine") as bell:
-            broker.ring(RUNS_FINISHED, ["other"])
+            broker.notify(RUNS_FINISHED, ["other"])
             assert not await bell.wait(0.01)
-            broker.ring(RUNS_FINISHED, ["other", "mine"])
+            broker.notify(RUNS_FINISHED, ["other", "mine"])
             assert await bell.wait(5)
 
     play(scene)
@@ -110,7 +110,7 @@ def test_hints_are_bounded_and_rings_beyond_them_are_still_heard() -> None:
     async def scene(broker: LocalBroker) -> None:
         with broker.listen(RUNS_PENDING) as bell:
             for n in range(MAX_HINTS + 10):
-                broker.ring(RUNS_PENDING, [str(n)])
+                broker.notify(RUNS_PENDING, [str(n)])
             assert await bell.wait(5)
             assert len(bell.ids) == MAX_HINTS
 

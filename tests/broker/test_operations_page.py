@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from automata import telemetry
-from automata.broker import backoff, message, topology
+from automata.broker import backoff, notification, topology
 
 PAGE = (Path(__file__).parents[2] / "docs" / "operations.md").read_text(encoding="utf-8")
 
@@ -15,12 +15,12 @@ PAGE = (Path(__file__).parents[2] / "docs" / "operations.md").read_text(encoding
 @pytest.mark.parametrize(
     "sentence",
     [
-        f"tried again after {backoff.FIRST_SEC:g} to {backoff.LONGEST_SEC:g} s",
+        f"tried again after {backoff.FIRST_SEC:g} to {backoff.MAX_SEC:g} s",
         f"finds work by polling for {backoff.SILENT_SEC:g} s",
         f"came back more than {topology.DELIVERY_LIMIT} times",
         f"Work queues hold {topology.MAX_QUEUED:,} messages",
         f"holds {topology.MAX_DEAD:,} and drops the oldest",
-        f"at most {message.MAX_BYTES:,} bytes and {message.MAX_IDS} ids",
+        f"at most {notification.MAX_BYTES:,} bytes and {notification.MAX_IDS} ids",
         "RabbitMQ {}.{} or later".format(*topology.FIRST_WITH_QUORUM),
     ],
 )

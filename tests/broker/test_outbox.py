@@ -8,7 +8,7 @@ import pytest
 
 from automata import telemetry
 from automata.broker.contract import RUNS_PENDING, TASKS_READY
-from automata.broker.message import unpack
+from automata.broker.notification import decode
 from automata.broker.outbox import MAX_IDS_OF_TOPIC, MAX_IDS_WAITING, MAX_TOPICS, Outbox
 
 
@@ -22,7 +22,7 @@ async def taken(outbox: Outbox) -> dict[str, list[str]]:
     rings: dict[str, list[str]] = {}
     async with asyncio.timeout(5), outbox.taken() as packed:
         for _, body in packed:
-            topic, ids = unpack(body)
+            topic, ids = decode(body)
             rings.setdefault(topic, []).extend(ids)
     return rings
 

@@ -13,13 +13,13 @@ import pytest
 
 from automata import telemetry
 from automata.broker.contract import RUNS_PENDING
-from automata.broker.message import MAX_BYTES, pack
+from automata.broker.notification import MAX_BYTES, encode
 from automata.broker.postgres import PostgresBroker
 from automata.errors import Unavailable
 from automata.store import notify
 from automata.store.notify import CHANNEL, NotifyWire, open_wire
 from tests.broker.conftest import connected
-from tests.broker.test_message import HOSTILE
+from tests.broker.test_notification import HOSTILE
 from tests.promises.proxy import Proxy, postgres_target
 
 
@@ -59,7 +59,7 @@ def test_connections_that_were_cut_come_back_and_every_listener_looks_once(fresh
             assert await asyncio.to_thread(cut, fresh_database_url) == 2
             assert await bell.wait(30), "who was away cannot know what it missed"
             await connected(broker)
-            broker.ring(RUNS_PENDING, ["after"])
+            broker.notify(RUNS_PENDING, ["after"])
             while "after" not in bell.ids:
                 assert await bell.wait(10)
         await broker.close()
@@ -83,7 +83,7 @@ def test_a_route_that_swallows_everything_is_noticed_without_any_traffic(
                 await until(lambda: not deaf.state().connected)
                 proxy.swallow = False
                 await connected(deaf)
-                ringer.ring(RUNS_PENDING, ["after"])
+                ringer.notify(RUNS_PENDING, ["after"])
                 while "after" not in bell.ids:
                     assert await bell.wait(10)
             await asyncio.gather(ringer.close(), deaf.close())
@@ -97,7 +97,7 @@ def test_without_a_server_rings_are_dropped_counted_and_heard_in_their_own_proce
         labels = {"topic": RUNS_PENDING, "result": "dropped"}
         before = metric("automata_broker_rings_total", **labels)
         with broker.listen(RUNS_PENDING) as bell:
-            broker.ring(RUNS_PENDING, ["a", "b"])
+            broker.notify(RUNS_PENDING, ["a", "b"])
             assert await bell.wait(5)
             await until(lambda: "not connected yet" not in broker.state().detail)
         assert not broker.state().connected
@@ -125,7 +125,7 @@ def test_a_server_that_comes_late_is_found_and_hears_what_was_missed(fresh_datab
         with other.listen(RUNS_PENDING) as bell:
             await connected(other)
             assert await bell.wait(5)
-            late.ring(RUNS_PENDING, ["a"])
+            late.notify(RUNS_PENDING, ["a"])
             assert not await bell.wait(0.1)
             up.set()
             assert await bell.wait(10)
@@ -156,7 +156,7 @@ def test_a_stranger_on_the_channel_is_counted_and_harms_nothing(fresh_database_u
                 await conn.execute("SELECT pg_notify(%s, %s)", [CHANNEL, payload])
             await until(lambda: metric("automata_broker_poison_total", broker="postgres") == before + 1)
             assert not await bell.wait(0)
-            broker.ring(RUNS_PENDING, ["good"])
+            broker.notify(RUNS_PENDING, ["good"])
             assert await bell.wait(10)
         await broker.close()
 
@@ -165,7 +165,7 @@ def test_a_stranger_on_the_channel_is_counted_and_harms_nothing(fresh_database_u
 
 def test_the_largest_ring_fits_into_a_notification(database_url: str) -> None:
     ids = ["x" * 200] * 100
-    bodies = [body.decode() for body in pack(RUNS_PENDING, ids)]
+    bodies = [body.decode() for body in encode(RUNS_PENDING, ids)]
     assert MAX_BYTES - 210 < max(map(len, bodies)) <= MAX_BYTES
 
     async def scene() -> None:
@@ -191,7 +191,7 @@ def test_a_silent_ear_is_built_anew_when_work_is_found_that_nothing_announced(fr
             assert metric("automata_broker_rebuilds_total", broker="postgres", role="ear") == rebuilds + 1
             assert await bell.wait(10)
             await connected(deaf)
-            ringer.ring(RUNS_PENDING, [name := str(uuid4())])
+            ringer.notify(RUNS_PENDING, [name := str(uuid4())])
             while name not in bell.ids:
                 assert await bell.wait(10)
         await asyncio.gather(ringer.close(), deaf.close())

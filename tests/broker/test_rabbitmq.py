@@ -14,13 +14,13 @@ from aio_pika.exceptions import ChannelPreconditionFailed
 
 from automata.broker import topology
 from automata.broker.contract import RUNS_FINISHED, RUNS_PENDING, TASKS_COMPLETED, TASKS_READY, tasks_ready
-from automata.broker.message import MAX_IDS, pack
+from automata.broker.notification import MAX_IDS, encode
 from automata.broker.rabbitmq import addresses
 from automata.broker.topology import DEAD_LETTERS, RUNS, has_quorum_queues, work_arguments
 from automata.errors import Usage
 from tests.broker.conftest import connected
 from tests.broker.scene import LONG, brokers, heard, metric, raw, rings, run, until, waiting
-from tests.broker.test_message import HOSTILE
+from tests.broker.test_notification import HOSTILE
 
 # -- the topology ----------------------------------------------------------------------------------------------------
 
@@ -49,7 +49,7 @@ def test_a_ring_while_nobody_listens_waits_in_its_queue(amqp_url: str) -> None:
             with here.listen(TASKS_READY):
                 await connected(here)
             await connected(here)  # its consumer is gone again
-            here.ring(TASKS_READY, ["early"])
+            here.notify(TASKS_READY, ["early"])
             await until(lambda: rings("sent") > 0)
             with late.listen(TASKS_READY) as bell:
                 await heard(bell, "early")
@@ -63,7 +63,7 @@ def test_a_large_batch_becomes_messages_of_a_bounded_number_of_ids_each_for_one_
         async with brokers(amqp_url) as [broker]:
             await connected(broker)
             before = rings("sent", RUNS_PENDING)
-            broker.ring(RUNS_PENDING, [str(uuid4()) for _ in range(10 * MAX_IDS)])
+            broker.notify(RUNS_PENDING, [str(uuid4()) for _ in range(10 * MAX_IDS)])
             await until(lambda: rings("sent", RUNS_PENDING) >= before + 10)
             assert await waiting(amqp_url, RUNS_PENDING) == 10
 
@@ -74,11 +74,11 @@ def test_a_lane_gets_its_queue_when_a_worker_listens_and_rings_before_that_are_l
     async def scene() -> None:
         async with brokers(amqp_url, amqp_url) as [here, worker]:
             await connected(here)
-            here.ring(tasks_ready("gpu"), ["lost"])
+            here.notify(tasks_ready("gpu"), ["lost"])
             await asyncio.wait_for(here._outbox._sent.wait(), LONG)
             with worker.listen(tasks_ready("gpu")) as bell:
                 await connected(worker)
-                here.ring(tasks_ready("gpu"), ["found"])
+                here.notify(tasks_ready("gpu"), ["found"])
                 await heard(bell, "found")
                 assert "lost" not in bell.ids
 
@@ -94,7 +94,7 @@ def test_a_server_without_quorum_queues_gets_classic_ones_and_a_clear_word(
         async with brokers(amqp_url, amqp_url) as [here, there]:
             with there.listen(RUNS_PENDING) as bell:
                 await connected(here, there)
-                here.ring(RUNS_PENDING, ["a"])
+                here.notify(RUNS_PENDING, ["a"])
                 await heard(bell, "a")
                 bell.done()
         with pytest.raises(ChannelPreconditionFailed, match="x-queue-type"):
@@ -133,7 +133,7 @@ def test_a_queue_that_exists_with_other_limits_is_used_and_full_it_refuses_rings
             await connected(broker)
             sent, dropped = rings("sent"), rings("dropped")
             for _ in range(200):
-                broker.ring(TASKS_READY)
+                broker.notify(TASKS_READY)
                 await asyncio.wait_for(broker._outbox._sent.wait(), LONG)
                 if rings("dropped") > dropped:
                     break
@@ -150,7 +150,7 @@ def test_a_queue_that_exists_with_other_limits_is_used_and_full_it_refuses_rings
 
 
 def test_every_hostile_payload_ends_in_the_dead_letter_queue_is_counted_and_stops_nobody(amqp_url: str) -> None:
-    wrong_topic = next(pack(TASKS_READY, ["a"]))
+    wrong_topic = next(encode(TASKS_READY, ["a"]))
     bodies = [*HOSTILE.values(), wrong_topic, b"x" * 1_000_000]
 
     async def scene() -> None:
@@ -165,7 +165,7 @@ def test_every_hostile_payload_ends_in_the_dead_letter_queue_is_counted_and_stop
                         await exchange.publish(aio_pika.Message(body), RUNS_PENDING)
                 await until(lambda: metric("automata_broker_poison_total", broker="rabbitmq") == before + len(bodies))
                 assert not await bell.wait(0)
-                broker.ring(RUNS_PENDING, ["good"])
+                broker.notify(RUNS_PENDING, ["good"])
                 await heard(bell, "good")
                 bell.done()
         async with asyncio.timeout(LONG):
@@ -189,7 +189,7 @@ def test_a_hostile_payload_among_finished_runs_is_counted_and_stops_nobody(amqp_
                     for body in HOSTILE.values():
                         await exchange.publish(aio_pika.Message(body), RUNS_FINISHED)
                 await until(lambda: metric("automata_broker_poison_total", broker="rabbitmq") == before + len(HOSTILE))
-                broker.ring(RUNS_FINISHED, ["a"])
+                broker.notify(RUNS_FINISHED, ["a"])
                 assert await bell.wait(LONG)
 
     run(scene)
@@ -198,7 +198,7 @@ def test_a_hostile_payload_among_finished_runs_is_counted_and_stops_nobody(amqp_
 @pytest.mark.parametrize("change", ["duplicated", "reversed"])
 def test_duplicates_and_disorder_are_harmless(amqp_url: str, change: str) -> None:
     ids = [str(uuid4()) for _ in range(1000)]
-    bodies = list(pack(RUNS_PENDING, ids))
+    bodies = list(encode(RUNS_PENDING, ids))
     bodies = [*bodies, *bodies] if change == "duplicated" else bodies[::-1]
 
     async def scene() -> None:

@@ -38,19 +38,19 @@ def test_a_server_killed_and_started_again_is_found_and_has_kept_what_was_not_an
             with there.listen(RUNS_PENDING) as bell:
                 await connected(here, there)
                 await bell.wait(0)
-                here.ring(RUNS_PENDING, ["kept"])
+                here.notify(RUNS_PENDING, ["kept"])
                 await heard(bell, "kept")
                 await asyncio.to_thread(rabbit_node.kill)
                 await until(lambda: not here.state().connected and not there.state().connected)
                 dropped = rings("dropped", RUNS_PENDING)
-                here.ring(RUNS_PENDING, ["dropped", "too"])
+                here.notify(RUNS_PENDING, ["dropped", "too"])
                 assert rings("dropped", RUNS_PENDING) == dropped + 2
                 bell.done()  # too late: that answer has no connection any more
                 await asyncio.to_thread(rabbit_node.start)
                 await connected(here, there)
                 await heard(bell, "kept")
                 bell.done()
-                here.ring(RUNS_PENDING, ["after"])
+                here.notify(RUNS_PENDING, ["after"])
                 await heard(bell, "after")
 
     run(scene)
@@ -66,12 +66,12 @@ def test_a_server_short_of_memory_takes_no_rings_and_still_takes_answers(
         async with brokers(url, url) as [here, there]:
             with there.listen(RUNS_PENDING) as bell:
                 await connected(here, there)
-                here.ring(RUNS_PENDING, ["before"])
+                here.notify(RUNS_PENDING, ["before"])
                 await heard(bell, "before")
                 await asyncio.to_thread(rabbit_node.control, "set_vm_memory_high_watermark", "0.00001")
                 async with asyncio.timeout(LONG):
                     while here.state().connected:  # the server looks at its memory once a second
-                        here.ring(RUNS_PENDING, ["during"])
+                        here.notify(RUNS_PENDING, ["during"])
                         await asyncio.sleep(0.05)
                 bell.done()
                 assert there._hearing
@@ -81,7 +81,7 @@ def test_a_server_short_of_memory_takes_no_rings_and_still_takes_answers(
                 await asyncio.to_thread(rabbit_node.control, "set_vm_memory_high_watermark", "0.4")
                 assert await bell.wait(LONG)
                 await connected(here)
-                here.ring(RUNS_PENDING, ["after"])
+                here.notify(RUNS_PENDING, ["after"])
                 await heard(bell, "after")
                 assert "before" not in bell.ids
 
@@ -97,7 +97,7 @@ def test_a_worker_that_is_full_holds_one_ring_and_the_others_get_the_rest(amqp_u
                 bell.done()
                 names = [str(uuid4()) for _ in range(6)]
                 for name in names:
-                    here.ring(TASKS_READY, [name])
+                    here.notify(TASKS_READY, [name])
                     await asyncio.wait_for(here._outbox._sent.wait(), LONG)
                 seen: set[str] = set()
                 while len(seen) < len(names) - 1:
@@ -120,7 +120,7 @@ def test_a_server_that_is_absent_at_the_start_costs_nothing_and_is_found_when_it
     async def scene() -> None:
         async with brokers(url, url) as [here, there]:
             with there.listen(RUNS_PENDING) as bell, here.listen(RUNS_PENDING) as own:
-                here.ring(RUNS_PENDING, ["a"])
+                here.notify(RUNS_PENDING, ["a"])
                 assert await own.wait(LONG), "in its own process a ring is heard all the same"
                 await until(lambda: "not connected yet" not in here.state().detail)
                 assert not here.state().connected
@@ -149,7 +149,7 @@ def test_a_ring_whose_confirm_was_lost_is_published_again(proxied: tuple[Proxy, 
                 await connected(here, there)
                 proxy.lose_reply = lambda chunk: name.encode() in chunk and not proxy.lost
                 sent = rings("sent", RUNS_PENDING)
-                here.ring(RUNS_PENDING, [name])
+                here.notify(RUNS_PENDING, [name])
                 await heard(bell, name)
                 bell.done()
                 await heard(bell, name)
@@ -181,7 +181,7 @@ asyncio.run(main())
             process = await asyncio.create_subprocess_exec(*arguments, stdout=subprocess.PIPE)
             try:
                 assert process.stdout
-                here.ring(RUNS_PENDING, ["mine"])
+                here.notify(RUNS_PENDING, ["mine"])
                 assert await process.stdout.readline() == b"heard\n"
                 with other.listen(RUNS_PENDING) as bell:
                     await connected(other)
@@ -203,7 +203,7 @@ def test_what_comes_back_more_often_than_the_delivery_limit_ends_in_the_dead_let
     async def scene() -> None:
         async with brokers(amqp_url) as [broker]:
             await connected(broker)
-            broker.ring(RUNS_PENDING, ["poisonous"])
+            broker.notify(RUNS_PENDING, ["poisonous"])
             for _ in range(DELIVERY_LIMIT + 1):
                 with broker.listen(RUNS_PENDING) as bell:
                     await heard(bell, "poisonous")
@@ -232,7 +232,7 @@ def test_an_ear_whose_queue_was_deleted_is_built_anew(amqp_url: str) -> None:
                     await channel.queue_delete(RUNS_PENDING)
                 assert await bell.wait(LONG), "the ear that came back wakes its listeners"
                 await connected(there)
-                here.ring(RUNS_PENDING, ["after"])
+                here.notify(RUNS_PENDING, ["after"])
                 await heard(bell, "after")
 
     run(scene)
@@ -252,7 +252,7 @@ def test_an_ear_on_a_dead_route_is_thrown_away_when_polls_find_what_it_should_ha
                 await bell.wait(0)
                 bell.done(found=False)
                 proxy.swallow = True
-                here.ring(RUNS_PENDING, ["unheard"])
+                here.notify(RUNS_PENDING, ["unheard"])
                 assert not await bell.wait(SHORT)
                 rebuilds = metric("automata_broker_rebuilds_total", broker="rabbitmq", role="ear")
                 while metric("automata_broker_rebuilds_total", broker="rabbitmq", role="ear") == rebuilds:

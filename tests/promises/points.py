@@ -25,8 +25,8 @@ POINTS = {
     "claimed, not called": ("automata.services.worker", "execute_step", "before"),
     "called, not handed in": ("automata.services.worker", "execute_step", "after"),
     "accepted, not advanced": ("automata.store.tasks", "finish", "after"),
-    "handed over, not begun": ("automata.services.worker.Worker", "begin", "before"),
-    "committed, no bell": ("automata.broker.local.LocalBroker", "ring", "before"),
+    "handed over, not begun": ("automata.services.worker.Worker", "start_claims", "before"),
+    "committed, no bell": ("automata.broker.local.LocalBroker", "notify", "before"),
 }
 # The steps of a sync as reconcile.py names them, and what lies between the last of them and the next look.
 SYNC_POINTS = {

@@ -68,7 +68,7 @@ def test_duplicate_shuffled_and_false_wake_ups_change_nothing(fresh_database_url
         for _ in range(20):
             random.shuffle(ids)
             for topic in (RUNS_PENDING, TASKS_READY, TASKS_COMPLETED, RUNS_FINISHED):
-                broker.ring(topic, ids)
+                broker.notify(topic, ids)
             await asyncio.sleep(0.05)
         await broker.close()
 

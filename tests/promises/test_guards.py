@@ -60,7 +60,7 @@ GUARDS = [
         "automata/services/orchestrator.py",
         "for one in taken if one.status == TaskStatus.SUCCEEDED",
         "for one in results if one.status == TaskStatus.SUCCEEDED",
-        "tests/services/test_handover.py",
+        "tests/services/test_direct_dispatch.py",
     ),
     Guard(
         "fence of a renewal",

@@ -11,7 +11,7 @@ import psycopg
 from automata.broker.local import LocalBroker
 from automata.flow.model import Flow
 from automata.services.orchestrator import Orchestrator
-from automata.services.plans import Plans
+from automata.services.plan_cache import PlanCache
 from automata.settings import Settings
 from automata.steps.registry import instant_rules
 from automata.store.database import Database
@@ -37,14 +37,14 @@ def test_a_younger_run_does_not_overtake_one_that_another_orchestrator_has_in_ha
                 put = await put_api_flow(conn, Flow.from_spec(LIMITED), author="test")
                 new = [NewRun(put.flow.id, put.version.id, {}) for _ in range(2)]
                 first, second = sorted(made.id for made in await create_runs(conn, new))
-            orchestrator = Orchestrator(db, LocalBroker(), Plans(db), instant_rules(), Settings())
+            orchestrator = Orchestrator(db, LocalBroker(), PlanCache(db), instant_rules(), Settings())
             with psycopg.connect(fresh_database_url) as other:
                 other.execute("SELECT FROM task_queue WHERE run_id = %s FOR UPDATE", [first])
-                await orchestrator.turn()
+                await orchestrator.run_once()
                 assert holders(fresh_database_url) == [], f"{second} came too early"
             async with asyncio.timeout(20):
                 while not (there := holders(fresh_database_url)):  # noqa: ASYNC110 - each round is a turn
-                    await asyncio.sleep(await orchestrator.turn() / 10)
+                    await asyncio.sleep(await orchestrator.run_once() / 10)
             assert there == [first]
 
     asyncio.run(main())
@@ -61,7 +61,7 @@ def test_a_run_that_is_to_begin_later_holds_up_nobody(fresh_database_url: str) -
                     "UPDATE task_queue SET ready_at = now() + interval '1 hour' WHERE run_id = %s", [older.id]
                 )
                 (younger,) = await create_runs(conn, [NewRun(put.flow.id, put.version.id, {})])
-            await Orchestrator(db, LocalBroker(), Plans(db), instant_rules(), Settings()).turn()
+            await Orchestrator(db, LocalBroker(), PlanCache(db), instant_rules(), Settings()).run_once()
             assert holders(fresh_database_url) == [younger.id]
 
     asyncio.run(main())

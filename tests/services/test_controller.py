@@ -15,7 +15,7 @@ import psycopg
 import pytest
 
 from automata.errors import Usage
-from automata.services.controller import LONGEST_PAUSE_SEC, Controller, Pace
+from automata.services.controller import MAX_PAUSE_SEC, Controller, Pace
 from automata.settings import load
 from automata.store.database import Database
 from automata.sync.source import Source
@@ -65,9 +65,9 @@ def repo(tmp_path: Path) -> Path:
 
 def test_each_commit_becomes_current_by_the_next_look(fresh_database_url: str, repo: Path) -> None:
     async def test(controller: Controller) -> None:
-        assert await controller.turn() == INTERVAL
+        assert await controller.run_once() == INTERVAL
         commit(repo, "two", json.dumps(flow("two")))
-        assert await controller.turn() == INTERVAL
+        assert await controller.run_once() == INTERVAL
 
     with_controller(fresh_database_url, repo, test)
     assert sorted(rows(fresh_database_url, "SELECT name FROM flows")) == [("one",), ("two",)]
@@ -80,14 +80,14 @@ def test_a_commit_that_is_wrong_is_tried_once_and_the_next_one_goes_through(
         return rows(fresh_database_url, "SELECT status FROM sync_attempts ORDER BY id")
 
     async def test(controller: Controller) -> None:
-        await controller.turn()
+        await controller.run_once()
         bad = commit(repo, "one", '{"name": "one"}')
         for _ in range(3):
-            assert await controller.turn() == INTERVAL
+            assert await controller.run_once() == INTERVAL
         assert controller.stuck == bad
         assert [status for (status,) in attempts()].count("failed") == 1, "told once"
         commit(repo, "one", json.dumps(flow("one", 2)))
-        await controller.turn()
+        await controller.run_once()
         assert controller.stuck is None
 
     with_controller(fresh_database_url, repo, test)
@@ -105,10 +105,10 @@ def test_a_source_that_is_away_is_tried_again_with_longer_and_longer_pauses(
     async def test(controller: Controller) -> None:
         with monkeypatch.context() as patched:
             patched.setattr("automata.services.controller.sync_once", away)
-            pauses = [await controller.turn() for _ in range(12)]
+            pauses = [await controller.run_once() for _ in range(12)]
         assert pauses[:4] == [2, 4, 8, 16]
-        assert pauses[-1] == LONGEST_PAUSE_SEC
-        assert await controller.turn() == INTERVAL
+        assert pauses[-1] == MAX_PAUSE_SEC
+        assert await controller.run_once() == INTERVAL
         assert controller.failures == 0
 
     with_controller(fresh_database_url, repo, test)
@@ -120,7 +120,7 @@ def test_two_controllers_of_one_source_make_each_version_once(fresh_database_url
             crowd = [Controller(db, Source(str(repo), branch="main"), Pace(INTERVAL)) for _ in range(4)]
             for value in range(2, 6):
                 commit(repo, "one", json.dumps(flow("one", value)))
-                await asyncio.gather(*(one.turn() for one in crowd))
+                await asyncio.gather(*(one.run_once() for one in crowd))
 
     asyncio.run(main())
     assert rows(fresh_database_url, "SELECT count(*), max(number) FROM flow_versions") == [(4, 4)]

@@ -111,7 +111,7 @@ def follow(fresh_database_url: str, tmp_path: Path) -> Callable[[Test], None]:
             repo = make_repo(tmp_path / "repo", spec("one"), spec("two"))
             async with await Database.open(fresh_database_url) as db:
                 room = Room(db, repo)
-                assert await room.controller.turn() == PACE.interval_sec
+                assert await room.controller.run_once() == PACE.interval_sec
                 await test(room)
 
         asyncio.run(main())
@@ -124,7 +124,7 @@ def test_of_several_commits_between_two_looks_only_the_newest_is_tried(follow: C
         room.commit(one="not a flow")
         room.commit(one=7)
         newest = room.commit(one=8)
-        await room.controller.turn()
+        await room.controller.run_once()
         assert (await room.attempts())[1:] == [("synced", newest)]
         assert await room.current() == {"one": 2, "two": 1}
 
@@ -139,12 +139,12 @@ def test_a_branch_that_was_rewritten_is_planned_by_content(
 
     async def test(room: Room) -> None:
         room.commit(one="not a flow" if waits else 5)
-        await room.controller.turn()
+        await room.controller.run_once()
         before = await room.current()
         room.git("reset", "-q", "--hard", "HEAD~1")
         amended = room.commit("--amend", two=9)
         with caplog.at_level(logging.WARNING):
-            await room.controller.turn()
+            await room.controller.run_once()
         row = await room.row()
         assert (row.head_sha, row.seen_sha, room.controller.stuck) == (amended, amended, None)
         # What `one` was before is a version that is there already: no new one is made.
@@ -158,9 +158,9 @@ def test_a_branch_that_was_set_back_to_an_older_commit_is_followed(follow: Calla
     async def test(room: Room) -> None:
         first = (await room.row()).head_sha
         room.commit(one=2, three=1)
-        await room.controller.turn()
+        await room.controller.run_once()
         room.git("reset", "-q", "--hard", str(first))
-        await room.controller.turn()
+        await room.controller.run_once()
         assert (await room.row()).head_sha == first
         assert await room.current() == {"one": 1, "two": 1}
 
@@ -169,7 +169,7 @@ def test_a_branch_that_was_set_back_to_an_older_commit_is_followed(follow: Calla
 
 def test_a_hint_that_found_a_commit_makes_polls_rare_until_one_comes_without(follow: Callable[[Test], None]) -> None:
     async def test(room: Room) -> None:
-        turn = room.controller.turn
+        turn = room.controller.run_once
         await room.hint()
         assert await turn() == PACE.interval_sec, "it told of nothing new"
         room.commit(one=2)
@@ -182,7 +182,7 @@ def test_a_hint_that_found_a_commit_makes_polls_rare_until_one_comes_without(fol
         await room.hint()
         assert await turn() == PACE.hinted_sec
         again = Controller(room.db, room.source, PACE)
-        assert await again.turn() == PACE.interval_sec, "a hint from before its start is no news"
+        assert await again.run_once() == PACE.interval_sec, "a hint from before its start is no news"
 
     follow(test)
 
@@ -191,7 +191,7 @@ def test_who_asks_for_a_look_has_what_is_stuck_tried_again_and_makes_no_poll_rar
     follow: Callable[[Test], None],
 ) -> None:
     async def test(room: Room) -> None:
-        turn = room.controller.turn
+        turn = room.controller.run_once
         room.commit(one=2)
         await room.ask()
         assert await turn() == PACE.interval_sec, "no webhook announced it"
@@ -231,7 +231,7 @@ def test_what_was_changed_beside_git_is_reported_and_stays_without_the_policy(fo
     async def test(room: Room) -> None:
         assert (await room.condition("Drifted")).status == "False"
         await room.execute("UPDATE flows SET archived_at = now() WHERE name = 'one'")
-        await room.controller.turn()
+        await room.controller.run_once()
         found = await room.condition("Drifted")
         assert (found.status, found.message) == ("True", "one is archived.")
         assert await room.current() == {"two": 1}
@@ -243,10 +243,10 @@ def test_with_the_policy_it_is_put_back_and_recorded(follow: Callable[[Test], No
     async def test(room: Room) -> None:
         (room.repo / "automata.yaml").write_text("flows: [flows]\nsync: {heal: true}\n")
         room.commit(one=2)
-        await room.controller.turn()
+        await room.controller.run_once()
         await room.execute("UPDATE flows SET archived_at = now() WHERE name = 'one'")
         await room.execute("UPDATE flows SET name = 'other' WHERE name = 'two'")
-        await room.controller.turn()
+        await room.controller.run_once()
         assert await room.current() == {"one": 2, "two": 1}
         assert (await room.condition("Drifted")).status == "False"
         assert (await room.condition("Synced")).status == "True"
@@ -261,11 +261,11 @@ def test_what_somebody_else_owns_by_now_is_not_taken_back(
     async def test(room: Room) -> None:
         (room.repo / "automata.yaml").write_text("flows: [flows]\nsync: {heal: true}\n")
         room.commit(one=2)
-        await room.controller.turn()
+        await room.controller.run_once()
         await room.execute("UPDATE flows SET archived_at = now() WHERE name = 'one'")
         async with room.db.transaction() as conn:
             await put_api_flow(conn, Flow.from_spec(spec("one", 3)))
-        assert await room.controller.turn() == PACE.interval_sec
+        assert await room.controller.run_once() == PACE.interval_sec
         assert "cannot be put back" in caplog.text
         assert (await room.condition("Drifted")).message == "one is managed by the API."
         assert await room.current() == {"one": 3, "two": 1}
@@ -277,11 +277,11 @@ def test_a_pinned_environment_stays_and_shows_where_the_branch_is(follow: Callab
     async def test(room: Room) -> None:
         first = str((await room.row()).head_sha)
         room.commit(one=2)
-        await room.controller.turn()
+        await room.controller.run_once()
         async with room.db.transaction() as conn:
             await roll_back(conn, await lock_source(conn, (await room.row()).id), first, by="Ada", reason="wrong")
         ahead = room.commit(one=3, two=3)
-        await room.controller.turn()
+        await room.controller.run_once()
         row = await room.row()
         assert (row.head_sha, row.seen_sha) == (first, ahead)
         assert await room.current() == {"one": 1, "two": 1}
@@ -290,7 +290,7 @@ def test_a_pinned_environment_stays_and_shows_where_the_branch_is(follow: Callab
         assert (await room.attempts())[-1][0] == "rolled_back", "what is refused by a pin is no attempt"
         async with room.db.transaction() as conn:
             await release(conn, row)
-        await room.controller.turn()
+        await room.controller.run_once()
         assert (await room.row()).head_sha == ahead
         assert await room.current() == {"one": 3, "two": 2}
 
@@ -300,18 +300,18 @@ def test_a_pinned_environment_stays_and_shows_where_the_branch_is(follow: Callab
 def test_a_blocked_prune_waits_for_its_command_and_then_goes_on(follow: Callable[[Test], None]) -> None:
     async def test(room: Room) -> None:
         blocked = room.commit(one=None, two=None, three=1)
-        await room.controller.turn()
-        await room.controller.turn()
+        await room.controller.run_once()
+        await room.controller.run_once()
         found = await room.condition("PruneBlocked")
         assert (found.status, found.sha, room.controller.stuck) == ("True", blocked, blocked)
         assert await room.current() == {"one": 1, "two": 1}
         word = found.message.split("--confirm-deletes ")[1].split()[0]
         await sync_once(room.db, room.source, confirm=word)
         assert await room.current() == {"three": 1}
-        await room.controller.turn()
+        await room.controller.run_once()
         assert (room.controller.stuck, (await room.condition("PruneBlocked")).status) == (None, "False")
         room.commit(three=2)
-        await room.controller.turn()
+        await room.controller.run_once()
         assert await room.current() == {"three": 2}
 
     follow(test)
@@ -321,7 +321,7 @@ def test_a_rollback_while_a_sync_is_under_way_wins(follow: Callable[[Test], None
     async def test(room: Room) -> None:
         source = await room.row()
         room.commit(one=2)
-        await room.controller.turn()
+        await room.controller.run_once()
         room.commit(one=3)
 
         async def pin() -> None:

@@ -178,7 +178,7 @@ def test_a_retried_run_does_the_failed_items_alone_again(database_url: str) -> N
         assert sorted(before) == [f"load[{n}]" for n in range(5)]
         async with site.db.transaction() as conn:
             await retry_run(conn, run, "ada")
-        site.ring()
+        site.notify()
         await site.called("next")
         assert (await site.ended(run)).status is RunStatus.SUCCEEDED
         assert sorted(call.step for call in site.play.calls[5:]) == ["load[1]", "load[3]", "next"]
@@ -221,7 +221,7 @@ def test_a_cancelled_run_ends_while_items_wait(database_url: str) -> None:
         await site.called("load[0]")
         async with site.db.transaction() as conn:
             await request_cancel(conn, [run])
-        site.ring()
+        site.notify()
         assert (await site.ended(run)).status is RunStatus.CANCELLED
         assert (await site.states(run))["load"] == "CANCELLED"
 

@@ -17,7 +17,7 @@ import pytest
 from aiohttp import web
 
 from automata.api.app import create_app
-from automata.services.notifier import PAUSES, Notifier
+from automata.services.notifier import RETRY_PAUSES_SEC, Notifier
 from automata.settings import Settings
 from automata.steps.egress import EgressPolicy, HttpTransport
 from automata.steps.secrets import Secrets
@@ -80,8 +80,8 @@ class Post:
             rule = {"name": "ops", "on": list(on), "url": self.url, "secret": "KEY", **more}
             await store.replace_rules(conn, self.source, [rule])
 
-    async def turn(self) -> None:
-        while await self.notifier.turn():
+    async def run_once(self) -> None:
+        while await self.notifier.run_once():
             pass
 
     async def due(self) -> None:
@@ -130,7 +130,7 @@ def test_a_failed_run_and_its_dead_letter_are_told_with_what_one_needs_to_look(d
     async def scenario(post: Post) -> None:
         await post.rule("run.failed", "dead_letter")
         run = await failed_run(post.site)
-        await post.turn()
+        await post.run_once()
         told = {one["type"]: one["data"] for one in post.receiver.got}
         common = {"flow": "fails", "version": 1, "run_id": str(run), "step": "a"}
         error = {"code": "broken", "message": "it broke"}
@@ -138,7 +138,7 @@ def test_a_failed_run_and_its_dead_letter_are_told_with_what_one_needs_to_look(d
         letter = told["dead_letter"]
         assert letter == {**common, "error": error, "attempts": 1, "dead_letter": letter["dead_letter"]}
         assert {row.state for row in await post.rows()} == {"delivered"}
-        await post.turn()
+        await post.run_once()
         assert len(post.receiver.got) == 2, "once each"
 
     play(database_url, scenario)
@@ -160,7 +160,7 @@ def test_an_open_approval_is_told_masked_and_one_that_was_decided_meanwhile_is_n
         flow = await post.site.put("asks", APPROVE, inputs={"pin": {"secret": True}})
         run = await post.site.start(flow, pin=PIN)
         await until(lambda: post.site.value("SELECT about ->> 'run' FROM notification_events"))
-        await post.turn()
+        await post.run_once()
         (told,) = post.receiver.got
         assert told["data"]["prompt"] == "ship ***?"
         assert (told["data"]["run_id"], told["data"]["step"]) == (str(run), "ask")
@@ -168,7 +168,7 @@ def test_an_open_approval_is_told_masked_and_one_that_was_decided_meanwhile_is_n
         id = await until(lambda: post.site.value("SELECT about ->> 'run' FROM notification_events"))
         async with post.site.db.connection() as conn:
             await conn.execute("DELETE FROM task_queue WHERE run_id = %s", [id])
-        await post.turn()
+        await post.run_once()
         assert len(post.receiver.got) == 1
 
     play(database_url, scenario)
@@ -182,7 +182,7 @@ def test_a_blocked_sync_is_told_once_for_each_commit_and_reason(database_url: st
                 now = (await (await conn.execute("SELECT now()")).fetchone() or (None,))[0]
                 error = {"code": "invalid_flows", "message": "1 error in flows/a.yaml"}
                 await record_attempt(conn, post.source, "failed", sha=sha * 40, started_at=now, error=error)
-        await post.turn()
+        await post.run_once()
         assert sorted(one["data"]["sha"][0] for one in post.receiver.got) == ["a", "b"]
         assert post.receiver.got[0]["data"]["environment"] == "prod"
 
@@ -194,20 +194,20 @@ def test_a_receiver_that_is_away_is_tried_again_under_the_same_id_and_given_up_i
         await post.rule("run.failed")
         post.receiver.answers = [500, 204]
         await failed_run(post.site)
-        await post.turn()
+        await post.run_once()
         (row,) = await post.rows()
         assert (row.state, row.attempts, row.status, row.error) == ("pending", 1, 500, "the receiver answered 500")
         await post.due()
-        await post.turn()
+        await post.run_once()
         assert post.receiver.ids == [f"msg_{row.id}"] * 2
         assert [one.state for one in await post.rows()] == ["delivered"]
         post.receiver.answers = [503] * 20
         await failed_run(post.site)
-        for _ in range(len(PAUSES) + 3):
-            await post.turn()
+        for _ in range(len(RETRY_PAUSES_SEC) + 3):
+            await post.run_once()
             await post.due()
         newest = (await post.rows())[0]
-        assert (newest.state, newest.attempts) == ("failed", len(PAUSES) + 1)
+        assert (newest.state, newest.attempts) == ("failed", len(RETRY_PAUSES_SEC) + 1)
 
     play(database_url, scenario)
 
@@ -217,15 +217,15 @@ def test_a_sender_that_dies_in_the_middle_leaves_the_message_due_again(database_
         await post.rule("run.failed")
         post.receiver.slow = 3
         await failed_run(post.site)
-        dying = asyncio.create_task(post.turn())
+        dying = asyncio.create_task(post.run_once())
         await post.receiver.rang.wait()
         dying.cancel()
         await asyncio.gather(dying, return_exceptions=True)
         post.receiver.slow = 0
-        await post.turn()
+        await post.run_once()
         assert len(post.receiver.got) == 1, "it is still claimed"
         await post.due()
-        await post.turn()
+        await post.run_once()
         assert len(set(post.receiver.ids)) == 1
         assert len(post.receiver.ids) == 2
 
@@ -238,8 +238,8 @@ def test_two_notifiers_send_each_message_once(database_url: str) -> None:
         post.receiver.slow = 0.05
         for _ in range(10):
             await failed_run(post.site)
-        await asyncio.gather(post.turn(), post.turn(), post.turn())
-        await post.turn()
+        await asyncio.gather(post.run_once(), post.run_once(), post.run_once())
+        await post.run_once()
         assert len(post.receiver.ids) == len(set(post.receiver.ids)) == 10
 
     play(database_url, scenario)
@@ -257,7 +257,7 @@ def test_what_cannot_be_sent_says_why_and_keeps_nobody_else_waiting(database_url
     async def scenario(post: Post) -> None:
         await post.rule("run.failed", **rule)
         await failed_run(post.site)
-        await post.turn()
+        await post.run_once()
         (row,) = await post.rows()
         assert row.state == "pending"
         assert error in str(row.error)
@@ -278,12 +278,12 @@ def test_over_rest_rules_are_listed_tested_and_sent_again(database_url: str) -> 
             assert (await api.post("/notifications/test", json={"rule": "none"})).status_code == 404
             post.receiver.answers = [410]
             (made,) = (await api.post("/notifications/test", json={})).json()["items"]
-            await post.turn()
+            await post.run_once()
             shown = (await api.get(f"/notifications/{made['id']}")).json()
             assert (shown["state"], shown["status"], shown["kind"]) == ("failed", 410, "test")
             assert post.receiver.got[0]["type"] == "test"
             assert (await api.post(f"/notifications/{made['id']}/retry")).status_code == 200
-            await post.turn()
+            await post.run_once()
             listed = (await api.get("/notifications", params={"state": "delivered"})).json()["items"]
             assert [one["id"] for one in listed] == [made["id"]]
             again = await api.post(f"/notifications/{made['id']}/retry")
@@ -301,7 +301,7 @@ def test_old_messages_go_and_those_that_are_to_be_sent_stay(database_url: str) -
         post.receiver.answers = [204, 500]
         for _ in range(2):
             await failed_run(post.site)
-            await post.turn()
+            await post.run_once()
         async with post.site.db.connection() as conn:
             await conn.execute("UPDATE notifications SET created_at = now() - interval '31 days'")
             assert await store.forget_old(conn) == 1

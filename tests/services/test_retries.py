@@ -39,7 +39,7 @@ async def letters(site: Drive, run: UUID, state: Any = "open") -> list[DeadLette
 async def again(site: Drive, run: UUID) -> int:
     async with site.db.transaction() as conn:
         attempt = (await retry_run(conn, run, "ada")).attempt
-    site.ring()
+    site.notify()
     return attempt
 
 
@@ -47,7 +47,7 @@ async def letter_again(site: Drive, run: UUID, name: str) -> None:
     (letter,) = [one for one in await letters(site, run) if one.step == name]
     async with site.db.transaction() as conn:
         await retry_letter(conn, letter.id, "ada")
-    site.ring()
+    site.notify()
 
 
 def test_a_run_goes_on_at_the_step_that_failed_and_repeats_nothing_else(database_url: str) -> None:
@@ -255,7 +255,7 @@ def test_a_cancelled_run_goes_on_at_what_it_left_undone(database_url: str) -> No
         await site.called("b")
         async with site.db.connection() as conn:
             await request_cancel(conn, [run])
-        site.broker.ring(RUNS_PENDING)
+        site.broker.notify(RUNS_PENDING)
         assert (await site.ended(run)).status is RunStatus.CANCELLED
         hold.set()
         await again(site, run)
@@ -301,7 +301,7 @@ def test_of_many_that_retry_one_run_one_is_accepted(database_url: str) -> None:
         won = [one for one in outcomes if isinstance(one, str)]
         assert won == ["2"], outcomes
         assert {one.code for one in outcomes if isinstance(one, Conflict)} <= {"run_not_failed", "dead_letter_resolved"}
-        site.ring()
+        site.notify()
         await site.called("a", 2)
         hold.set()
         await site.ended(run)
@@ -364,7 +364,7 @@ def test_a_late_result_of_the_attempt_before_is_refused(database_url: str) -> No
         fence = await site.value("SELECT fence FROM task_queue WHERE run_id = %s AND step = 'a'", run)
         async with site.db.connection() as conn:
             await request_cancel(conn, [run])
-        site.broker.ring(RUNS_PENDING)
+        site.broker.notify(RUNS_PENDING)
         await site.ended(run)
         await again(site, run)
         await site.called("a", 2)

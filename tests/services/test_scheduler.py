@@ -13,9 +13,9 @@ import pytest
 
 from automata.broker.local import LocalBroker
 from automata.flow.model import Flow
-from automata.services.firing import jitter
+from automata.services.fire_decisions import jitter
 from automata.services.leader import LostTerm
-from automata.services.plans import Plans
+from automata.services.plan_cache import PlanCache
 from automata.services.scheduler import Scheduler
 from automata.settings import Settings
 from automata.store.database import Database
@@ -43,7 +43,7 @@ class Place:
         self.scheduler = self.another()
 
     def another(self) -> Scheduler:
-        return Scheduler(self.db, LocalBroker(), Plans(self.db), Settings())
+        return Scheduler(self.db, LocalBroker(), PlanCache(self.db), Settings())
 
     async def schedule(self, ago_sec: float = 0.0, **spec: Any) -> UUID:
         """A schedule whose first undecided fire time was `ago_sec` before now."""
@@ -98,8 +98,8 @@ def play(url: str, scenario: Scenario) -> None:
 def test_a_due_schedule_starts_one_run_for_its_fire_time_and_moves_on(database_url: str) -> None:
     async def scenario(place: Place) -> None:
         schedule = await place.schedule()
-        assert await place.scheduler.turn(place.epoch)
-        assert not await place.scheduler.turn(place.epoch)
+        assert await place.scheduler.run_once(place.epoch)
+        assert not await place.scheduler.run_once(place.epoch)
         (fire,) = await place.runs(schedule)
         assert fire.timestamp() % 60 == 0
         async with place.db.connection() as conn:
@@ -113,7 +113,7 @@ def test_two_schedulers_that_both_believe_they_lead_start_each_fire_once(databas
     async def scenario(place: Place) -> None:
         schedules = [await place.schedule() for _ in range(50)]
         crowd = [place.another() for _ in range(4)]
-        await asyncio.gather(*(one.turn(place.epoch) for one in crowd for _ in range(3)))
+        await asyncio.gather(*(one.run_once(place.epoch) for one in crowd for _ in range(3)))
         fires = [len(await place.runs(one)) for one in schedules]
         note({"schedule fires": 50, "duplicate fires": sum(fires) - 50})
         assert fires == [1] * 50
@@ -125,7 +125,7 @@ def test_a_leader_of_an_older_term_starts_nothing(database_url: str) -> None:
     async def scenario(place: Place) -> None:
         schedule = await place.schedule()
         with pytest.raises(LostTerm):
-            await place.scheduler.turn(place.epoch - 1)
+            await place.scheduler.run_once(place.epoch - 1)
         assert await place.runs(schedule) == []
 
     play(database_url, scenario)
@@ -134,10 +134,10 @@ def test_a_leader_of_an_older_term_starts_nothing(database_url: str) -> None:
 def test_a_fire_that_is_decided_twice_is_one_run(database_url: str) -> None:
     async def scenario(place: Place) -> None:
         schedule = await place.schedule()
-        await place.scheduler.turn(place.epoch)
+        await place.scheduler.run_once(place.epoch)
         async with place.db.transaction() as conn:
             await conn.execute("UPDATE schedules SET next_fire_at = last_fire_at")
-        await place.scheduler.turn(place.epoch)
+        await place.scheduler.run_once(place.epoch)
         assert len(await place.runs(schedule)) == 1
 
     play(database_url, scenario)
@@ -149,7 +149,7 @@ def test_what_was_missed_is_made_up_for_as_the_schedule_says(
 ) -> None:
     async def scenario(place: Place) -> None:
         schedule = await place.schedule(ago, catchup=catchup)
-        await place.scheduler.turn(place.epoch)
+        await place.scheduler.run_once(place.epoch)
         runs = await place.runs(schedule)
         assert len(runs) == count
         now = datetime.now(UTC)
@@ -161,7 +161,7 @@ def test_what_was_missed_is_made_up_for_as_the_schedule_says(
 def test_catching_up_makes_at_most_a_hundred_runs(database_url: str) -> None:
     async def scenario(place: Place) -> None:
         schedule = await place.schedule(86_400, catchup="all")
-        await place.scheduler.turn(place.epoch)
+        await place.scheduler.run_once(place.epoch)
         assert len(await place.runs(schedule)) == 100
 
     play(database_url, scenario)
@@ -170,7 +170,7 @@ def test_catching_up_makes_at_most_a_hundred_runs(database_url: str) -> None:
 def test_a_fire_older_than_the_starting_deadline_is_not_started(database_url: str) -> None:
     async def scenario(place: Place) -> None:
         schedule = await place.schedule(7200, interval_sec=7200, catchup="latest", starting_deadline_sec=0.001)
-        await place.scheduler.turn(place.epoch)
+        await place.scheduler.run_once(place.epoch)
         assert await place.runs(schedule) == []
 
     play(database_url, scenario)
@@ -179,13 +179,13 @@ def test_a_fire_older_than_the_starting_deadline_is_not_started(database_url: st
 def test_skip_starts_nothing_while_the_run_before_is_under_way(database_url: str) -> None:
     async def scenario(place: Place) -> None:
         schedule = await place.schedule(0, interval_sec=1, overlap="skip")
-        await place.scheduler.turn(place.epoch)
+        await place.scheduler.run_once(place.epoch)
         await _due_again(place, schedule)
-        await place.scheduler.turn(place.epoch)
+        await place.scheduler.run_once(place.epoch)
         assert len(await place.runs(schedule)) == 1
         await place.finish_all()
         await _due_again(place, schedule)
-        await place.scheduler.turn(place.epoch)
+        await place.scheduler.run_once(place.epoch)
         assert len(await place.runs(schedule)) == 2
 
     play(database_url, scenario)
@@ -194,14 +194,14 @@ def test_skip_starts_nothing_while_the_run_before_is_under_way(database_url: str
 def test_queue_holds_a_fire_until_the_run_before_has_ended(database_url: str) -> None:
     async def scenario(place: Place) -> None:
         schedule = await place.schedule(120, overlap="queue", catchup="all")
-        await place.scheduler.turn(place.epoch)
+        await place.scheduler.run_once(place.epoch)
         first = await place.runs(schedule)
         assert len(first) == 1
-        await place.another().turn(place.epoch)  # another process: it remembers nothing
+        await place.another().run_once(place.epoch)  # another process: it remembers nothing
         assert await place.runs(schedule) == first
         for count in (2, 3):
             await place.finish_all()
-            await place.another().turn(place.epoch)
+            await place.another().run_once(place.epoch)
             runs = await place.runs(schedule)
             assert len(runs) == count
             assert runs[-1] - runs[-2] == timedelta(minutes=1)
@@ -214,11 +214,11 @@ def test_a_paused_schedule_and_one_of_an_archived_flow_do_not_fire(database_url:
         paused = await place.schedule()
         async with place.db.transaction() as conn:
             await enable_schedule(conn, paused, False)
-        assert not await place.scheduler.turn(place.epoch)
+        assert not await place.scheduler.run_once(place.epoch)
         archived = await place.schedule()
         async with place.db.transaction() as conn:
             await archive_api_flow(conn, "timed")
-        assert not await place.scheduler.turn(place.epoch)
+        assert not await place.scheduler.run_once(place.epoch)
         assert await place.runs(paused) == await place.runs(archived) == []
 
     play(database_url, scenario)
@@ -228,7 +228,7 @@ def test_inputs_that_no_longer_fit_are_told_and_hold_up_nobody(database_url: str
     async def scenario(place: Place) -> None:
         broken = await place.schedule(inputs={"n": "many"})
         sound = await place.schedule()
-        await place.scheduler.turn(place.epoch)
+        await place.scheduler.run_once(place.epoch)
         assert (await place.runs(broken), len(await place.runs(sound))) == ([], 1)
         async with place.db.connection() as conn:
             rows = {row.id: row for row in (await list_schedules(conn)).items}
@@ -242,7 +242,7 @@ def test_inputs_that_no_longer_fit_are_told_and_hold_up_nobody(database_url: str
 def test_jitter_delays_the_start_and_not_the_fire_time(database_url: str) -> None:
     async def scenario(place: Place) -> None:
         schedule = await place.schedule(0, interval_sec=86_400, jitter_sec=86_400.0, catchup="latest")
-        await place.scheduler.turn(place.epoch)
+        await place.scheduler.run_once(place.epoch)
         (fire,) = await place.runs(schedule)
         async with place.db.connection() as conn:
             row = await (await conn.execute("SELECT ready_at FROM task_queue")).fetchone()
@@ -267,7 +267,7 @@ def test_a_batch_costs_the_same_statements_however_many_fires(database_url: str)
 
         psycopg.AsyncConnection.execute = counting  # type: ignore[method-assign]
         try:
-            assert await place.scheduler.turn(place.epoch)
+            assert await place.scheduler.run_once(place.epoch)
         finally:
             psycopg.AsyncConnection.execute = original  # type: ignore[method-assign]
         assert executed <= 6, executed

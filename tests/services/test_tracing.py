@@ -22,7 +22,7 @@ from automata.api.app import create_app
 from automata.errors import Usage
 from automata.settings import Settings, load
 from automata.steps.registry import load_types
-from automata.tracing import Tracing, attempt_place, open_tracing, run_place, well_formed
+from automata.tracing import Tracing, attempt_span, open_tracing, run_span, valid_traceparent
 from tests.drive import FLAKY, Drive, drive, step
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -227,19 +227,19 @@ def unused_tcp_port() -> int:
     ],
 )
 def test_a_header_that_is_none_is_as_if_not_sent(header: str | None, kept: str | None) -> None:
-    assert well_formed(header) == kept
+    assert valid_traceparent(header) == kept
 
 
 def test_processes_agree_on_spans_and_on_what_is_sampled_without_asking() -> None:
-    one, other = (run_place(RUN, 1, None, 0.5) for _ in range(2))
+    one, other = (run_span(RUN, 1, None, 0.5) for _ in range(2))
     assert one == other
-    assert attempt_place(one, RUN) == attempt_place(other, RUN)
-    assert run_place(RUN, 2, None, 0.5).span != one.span
-    sampled = [run_place(UUID(int=RUN.int ^ (n * 2_654_435_761 << 20)), 1, None, 0.25).sampled for n in range(2_000)]
+    assert attempt_span(one, RUN) == attempt_span(other, RUN)
+    assert run_span(RUN, 2, None, 0.5).span != one.span
+    sampled = [run_span(UUID(int=RUN.int ^ (n * 2_654_435_761 << 20)), 1, None, 0.25).sampled for n in range(2_000)]
     assert 400 < sum(sampled) < 600
-    assert not run_place(RUN, 1, None, 0).sampled
-    assert run_place(UUID(int=2**128 - 1), 1, None, 1).sampled
-    assert run_place(RUN, 1, SENT, 0).sampled, "who starts it decides"
+    assert not run_span(RUN, 1, None, 0).sampled
+    assert run_span(UUID(int=2**128 - 1), 1, None, 1).sampled
+    assert run_span(RUN, 1, SENT, 0).sampled, "who starts it decides"
 
 
 @pytest.mark.parametrize("value", ["1.5", "-1", "much"])

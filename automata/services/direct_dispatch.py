@@ -19,11 +19,11 @@ from types import TracebackType
 from typing import Protocol, Self
 from uuid import UUID
 
-from automata.services.plans import Compiled
+from automata.services.plan_cache import CompiledVersion
 from automata.store.tasks import Claim
 
 
-class Hands(Protocol):
+class LocalWorker(Protocol):
     """A worker as the orchestrator of its process sees it."""
 
     name: str
@@ -31,28 +31,28 @@ class Hands(Protocol):
     @property
     def lease_sec(self) -> float: ...
 
-    def reserve(self, lane: str) -> UUID | None:
+    def reserve_slot(self, lane: str) -> UUID | None:
         """A slot and the fence for it; None when there is no slot, or older work of the lane waits for one."""
         ...
 
-    async def caught_up(self, most_sec: float) -> None:
+    async def wait_for_backlog(self, most_sec: float) -> None:
         """Returns when few outcomes wait to be handed in, or after so many seconds."""
 
-    def give_back(self, slots: int) -> None: ...
+    def release_slots(self, slots: int) -> None: ...
 
-    def begin(self, claims: Sequence[tuple[Claim, Compiled]], asked: float) -> None:
+    def start_claims(self, claims: Sequence[tuple[Claim, CompiledVersion]], asked: float) -> None:
         """Run what was claimed since `asked` (monotonic), each in a slot that was reserved for it."""
         ...
 
 
-class Handover:
+class DirectDispatch:
     """What one batch hands over: leave the block after the commit."""
 
-    def __init__(self, hands: Hands | None) -> None:
+    def __init__(self, hands: LocalWorker | None) -> None:
         self._hands = hands
         self._asked = time.monotonic()
         self._taken = 0
-        self.claims: Sequence[tuple[Claim, Compiled]] = ()
+        self.claims: Sequence[tuple[Claim, CompiledVersion]] = ()
 
     @property
     def to(self) -> tuple[str, float]:
@@ -60,7 +60,7 @@ class Handover:
         return (self._hands.name, self._hands.lease_sec) if self._hands else ("", 0.0)
 
     def take(self, lane: str) -> UUID | None:
-        fence = self._hands.reserve(lane) if self._hands else None
+        fence = self._hands.reserve_slot(lane) if self._hands else None
         self._taken += fence is not None
         return fence
 
@@ -73,6 +73,6 @@ class Handover:
         if self._hands is None or not self._taken:
             return
         kept = self.claims if kind is None else ()
-        self._hands.give_back(self._taken - len(kept))
+        self._hands.release_slots(self._taken - len(kept))
         if kept:
-            self._hands.begin(kept, self._asked)
+            self._hands.start_claims(kept, self._asked)

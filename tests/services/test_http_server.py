@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from automata.errors import Usage
-from automata.services.web import address, bind
+from automata.services.http_server import address, bind
 
 
 def test_whoever_is_told_the_address_may_connect_before_the_server_runs() -> None:

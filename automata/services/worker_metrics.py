@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from functools import cache
 
-from automata.services.plans import Compiled
+from automata.services.plan_cache import CompiledVersion
 from automata.steps.contract import Outcome
 from automata.store.tasks import Claim
 from automata.telemetry import LEASES_LOST, STEP_ATTEMPTS, STEP_SECONDS
@@ -14,12 +14,14 @@ from automata.telemetry import LEASES_LOST, STEP_ATTEMPTS, STEP_SECONDS
 UNKNOWN = "unknown"  # a step of a version that does not compile, or of a type that is not installed: not a label's word
 
 
-def claimed(claims: Sequence[Claim]) -> None:
+def count_claims(claims: Sequence[Claim]) -> None:
     if lost := sum(1 for claim in claims if claim.losses):
         LEASES_LOST.inc(lost)
 
 
-def attempted(claim: Claim, compiled: Compiled, outcome: Outcome, delay_ms: int | None, began: float) -> None:
+def count_attempt(
+    claim: Claim, compiled: CompiledVersion, outcome: Outcome, delay_ms: int | None, began: float
+) -> None:
     """`began` is monotonic; `delay_ms` None: there is no further attempt."""
     code = outcome.failure.code if outcome.failure else None
     known = compiled.plan is not None and code != "unknown_type"

@@ -17,7 +17,7 @@ MAX_PLANS = 5_000
 
 
 @dataclass(frozen=True, slots=True)
-class Compiled:
+class CompiledVersion:
     """`plan` is None when a stored version cannot be executed here; `error` then says why."""
 
     flow: str
@@ -27,15 +27,15 @@ class Compiled:
     error: Invalid | None = None
 
 
-_GONE = Compiled("?", 0, {}, None, Invalid("its version is not in the database", code="bad_version"))
+_GONE = CompiledVersion("?", 0, {}, None, Invalid("its version is not in the database", code="bad_version"))
 
 
-class Plans:
+class PlanCache:
     def __init__(self, db: Database) -> None:
         self._db = db
-        self._known: dict[UUID, Compiled] = {}
+        self._known: dict[UUID, CompiledVersion] = {}
 
-    async def get(self, ids: Iterable[UUID]) -> Mapping[UUID, Compiled]:
+    async def get(self, ids: Iterable[UUID]) -> Mapping[UUID, CompiledVersion]:
         """All of `ids`; those not known yet are read in one query and compiled."""
         wanted = set(ids)
         if missing := wanted - self._known.keys():
@@ -47,9 +47,9 @@ class Plans:
         return {id: self._known.get(id, _GONE) for id in wanted}
 
 
-def _compile(row: VersionRow) -> Compiled:
+def _compile(row: VersionRow) -> CompiledVersion:
     try:
-        return Compiled(row.flow_name, row.number, row.variables, compile_flow(Flow.from_spec(row.spec)))
+        return CompiledVersion(row.flow_name, row.number, row.variables, compile_flow(Flow.from_spec(row.spec)))
     except (AutomataError, KeyError, TypeError, ValueError) as error:
         reason = Invalid(f"version {row.number} of {row.flow_name!r} cannot be executed: {error}", code="bad_version")
-        return Compiled(row.flow_name, row.number, row.variables, None, reason)
+        return CompiledVersion(row.flow_name, row.number, row.variables, None, reason)

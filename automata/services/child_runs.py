@@ -15,7 +15,7 @@ from uuid import UUID
 from automata.engine.decision import Child
 from automata.errors import Invalid
 from automata.flow.inputs import check_inputs
-from automata.services.plans import Plans
+from automata.services.plan_cache import PlanCache
 from automata.store.approvals import decisions
 from automata.store.database import Connection
 from automata.store.flows import FlowHead, flow_heads
@@ -25,7 +25,7 @@ MAX_DEPTH = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Resolved:
+class ResolvedChild:
     """What a child will be made of."""
 
     flow_id: UUID
@@ -45,7 +45,7 @@ class Resolved:
         )
 
 
-async def arrivals(conn: Connection, wakeups: Sequence[WakeUp]) -> dict[tuple[UUID, str], Any]:
+async def load_arrivals(conn: Connection, wakeups: Sequence[WakeUp]) -> dict[tuple[UUID, str], Any]:
     """What came for the steps whose rows were just taken, by (run, step); nothing for those that wait for time."""
     children = {UUID(one.reads[1]): one for one in wakeups if one.reads[:1] == [CHILD]}
     asked = [(one.run_id, one.step) for one in wakeups if one.reads[:1] == [APPROVAL]]
@@ -66,13 +66,13 @@ async def arrivals(conn: Connection, wakeups: Sequence[WakeUp]) -> dict[tuple[UU
     return found
 
 
-async def resolve(
-    conn: Connection, plans: Plans, asks: Sequence[tuple[Loaded, Child]]
-) -> dict[tuple[UUID, str], Resolved | Invalid]:
+async def resolve_children(
+    conn: Connection, plans: PlanCache, asks: Sequence[tuple[Loaded, Child]]
+) -> dict[tuple[UUID, str], ResolvedChild | Invalid]:
     """For each asked child what it is made of, or why it cannot be."""
     heads = await flow_heads(conn, {child.call.flow for _, child in asks})
     known = await plans.get({head.version_id for head in heads.values() if head.version_id})
-    answers: dict[tuple[UUID, str], Resolved | Invalid] = {}
+    answers: dict[tuple[UUID, str], ResolvedChild | Invalid] = {}
     for run, child in asks:
         head = heads.get(child.call.flow)
         try:
@@ -82,7 +82,7 @@ async def resolve(
     return answers
 
 
-def _resolved(run: Loaded, child: Child, head: FlowHead | None, known: Mapping[UUID, Any]) -> Resolved:
+def _resolved(run: Loaded, child: Child, head: FlowHead | None, known: Mapping[UUID, Any]) -> ResolvedChild:
     name = child.call.flow
     if run.depth + 1 > MAX_DEPTH:
         raise Invalid(f"Flows may call each other {MAX_DEPTH} deep, and this is deeper.", code="too_deep")
@@ -97,4 +97,4 @@ def _resolved(run: Loaded, child: Child, head: FlowHead | None, known: Mapping[U
         inputs = check_inputs(compiled.plan.inputs, child.call.inputs)
     except Invalid as error:
         raise Invalid(f"The flow `{name}` cannot be started: {error.message}", code="invalid_input") from error
-    return Resolved(head.id, head.version_id, inputs)
+    return ResolvedChild(head.id, head.version_id, inputs)

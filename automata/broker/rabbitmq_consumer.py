@@ -16,9 +16,9 @@ from typing import Any
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
 
 from automata.broker.contract import FANOUT, TASKS_READY
-from automata.broker.counted import heard, poison
 from automata.broker.local import LocalBroker
-from automata.broker.message import NotARing, Ring, unpack
+from automata.broker.metrics import count_heard, count_malformed
+from automata.broker.notification import MalformedNotification, Notification, decode
 from automata.broker.topology import Topology
 
 PREFETCH = 32  # messages of a topic that one process holds without having answered
@@ -27,13 +27,13 @@ PREFETCH_TASKS = 1
 STEP_SEC = 5.0
 
 
-class _Answer(Enum):
+class _Ack(Enum):
     COMMITTED = 1
     GIVEN_BACK = 2
     POISON = 3
 
 
-class RabbitEar:
+class RabbitConsumer:
     def __init__(
         self,
         hub: LocalBroker,
@@ -49,13 +49,13 @@ class RabbitEar:
         self._wanted = wanted
         self._on_ring = on_ring
         self._consumers: dict[str, tuple[AbstractQueue, str]] = {}
-        self._answers: list[tuple[AbstractIncomingMessage, _Answer]] = []
+        self._answers: list[tuple[AbstractIncomingMessage, _Ack]] = []
         self._stirred = asyncio.Event()
         self._all_sent = asyncio.Event()
         self._all_sent.set()
         self._cancelled = False
 
-    def stir(self) -> None:
+    def wake(self) -> None:
         self._stirred.set()
 
     def hears_all(self) -> bool:
@@ -108,32 +108,32 @@ class RabbitEar:
 
     async def _on_fanout(self, topic: str, message: AbstractIncomingMessage) -> None:
         if ring := self._read(topic, message):
-            self._hub.ring(topic, ring.ids)
+            self._hub.notify(topic, ring.ids)
 
     async def _on_work(self, topic: str, message: AbstractIncomingMessage) -> None:
         if ring := self._read(topic, message):
-            self._hub.hand(topic, ring.ids, partial(self._answered, message))
+            self._hub.deliver(topic, ring.ids, partial(self._answered, message))
         else:
-            self._settle(message, _Answer.POISON)
+            self._settle(message, _Ack.POISON)
 
-    def _read(self, topic: str, message: AbstractIncomingMessage) -> Ring | None:
+    def _read(self, topic: str, message: AbstractIncomingMessage) -> Notification | None:
         try:
-            ring = unpack(message.body)
+            ring = decode(message.body)
             if ring.topic != topic:
-                raise NotARing("a ring for another topic")
-        except NotARing as error:
-            poison("rabbitmq", error)
+                raise MalformedNotification("a ring for another topic")
+        except MalformedNotification as error:
+            count_malformed("rabbitmq", error)
             return None
-        heard(topic)
+        count_heard(topic)
         self._on_ring(topic)
         return ring
 
     # -- answering -----------------------------------------------------------------------------------------------
 
     def _answered(self, message: AbstractIncomingMessage, committed: bool) -> None:
-        self._settle(message, _Answer.COMMITTED if committed else _Answer.GIVEN_BACK)
+        self._settle(message, _Ack.COMMITTED if committed else _Ack.GIVEN_BACK)
 
-    def _settle(self, message: AbstractIncomingMessage, answer: _Answer) -> None:
+    def _settle(self, message: AbstractIncomingMessage, answer: _Ack) -> None:
         self._answers.append((message, answer))
         self._all_sent.clear()
         self._stirred.set()
@@ -142,11 +142,11 @@ class RabbitEar:
         answers, self._answers = self._answers, []
         for message, answer in answers:
             match answer:
-                case _Answer.COMMITTED:
+                case _Ack.COMMITTED:
                     await message.ack()
-                case _Answer.GIVEN_BACK:
+                case _Ack.GIVEN_BACK:
                     await message.nack(requeue=True)
-                case _Answer.POISON:
+                case _Ack.POISON:
                     await message.reject(requeue=False)  # the queue's dead-letter exchange takes it
         if not self._answers:
             self._all_sent.set()

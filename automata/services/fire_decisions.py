@@ -13,34 +13,34 @@ from automata.engine.schedule import Fires, next_times, plan_fires
 from automata.errors import Invalid
 from automata.flow.inputs import check_inputs
 from automata.flow.model import Schedule
-from automata.services.plans import Compiled
+from automata.services.plan_cache import CompiledVersion
 from automata.store.fires import Decided, Due
 from automata.store.queue import NewRun
 
 log = logging.getLogger(__name__)
 
 MOMENT = timedelta(microseconds=1)
-LONGEST_ERROR = 1000
+MAX_ERROR_CHARS = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class FireDecision:
     """`decided` None: the fire stays where it is, because the run before has not ended."""
 
     decided: Decided | None
     runs: tuple[NewRun, ...] = ()
 
 
-HELD = Decision(None)
+HELD = FireDecision(None)
 
 
-def decide(due: Due, compiled: Mapping[UUID, Compiled]) -> Decision:
+def decide(due: Due, compiled: Mapping[UUID, CompiledVersion]) -> FireDecision:
     """Never raises: what is wrong with a schedule is written beside it, and it goes on at its next fire time."""
     try:
         return _fire(due, due.schedule, compiled)
     except Exception as error:
         log.warning("schedule %s of flow %s starts nothing: %s", due.name, due.flow_id, error)
-        return Decision(Decided(due.id, _following(due), None, str(error)[:LONGEST_ERROR]))
+        return FireDecision(Decided(due.id, _following(due), None, str(error)[:MAX_ERROR_CHARS]))
 
 
 def jitter(schedule: UUID, moment: datetime, most_sec: float) -> timedelta:
@@ -51,7 +51,7 @@ def jitter(schedule: UUID, moment: datetime, most_sec: float) -> timedelta:
     return timedelta(seconds=most_sec * int.from_bytes(digest[:8]) / 2**64)
 
 
-def _fire(due: Due, schedule: Schedule, compiled: Mapping[UUID, Compiled]) -> Decision:
+def _fire(due: Due, schedule: Schedule, compiled: Mapping[UUID, CompiledVersion]) -> FireDecision:
     if schedule.overlap == "queue" and due.last_open:
         return HELD
     fires = _fires(due, schedule)
@@ -59,10 +59,10 @@ def _fire(due: Due, schedule: Schedule, compiled: Mapping[UUID, Compiled]) -> De
         # Of several that were missed the first starts, and is under way when the others' turn comes.
         fires = replace(fires, times=() if due.last_open else fires.times[:1])
     if not fires.times:
-        return Decision(Decided(due.id, fires.next_at))
+        return FireDecision(Decided(due.id, fires.next_at))
     inputs = _inputs(due, schedule, compiled)
     runs = tuple(_run(due, schedule, inputs, moment) for moment in fires.times)
-    return Decision(Decided(due.id, fires.next_at, fires.times[-1]), runs)
+    return FireDecision(Decided(due.id, fires.next_at, fires.times[-1]), runs)
 
 
 def _fires(due: Due, schedule: Schedule) -> Fires:
@@ -78,7 +78,7 @@ def _fires(due: Due, schedule: Schedule) -> Fires:
     return Fires(planned.times[:1], planned.times[1], planned.missed)
 
 
-def _inputs(due: Due, schedule: Schedule, compiled: Mapping[UUID, Compiled]) -> Mapping[str, object]:
+def _inputs(due: Due, schedule: Schedule, compiled: Mapping[UUID, CompiledVersion]) -> Mapping[str, object]:
     if due.version_id is None:
         raise Invalid("The flow has no version.", code="no_version")
     version = compiled[due.version_id]

@@ -15,30 +15,30 @@ from automata.engine.fairness import Shares
 from automata.engine.states import RunStatus, TaskStatus
 from automata.errors import Invalid
 from automata.flow.compile import Plan
-from automata.services.children import Resolved
-from automata.services.handover import Handover
-from automata.services.plans import Compiled
+from automata.services.child_runs import ResolvedChild
+from automata.services.direct_dispatch import DirectDispatch
+from automata.services.plan_cache import CompiledVersion
 from automata.store import queue
 from automata.store.codec import dumps, loads
 from automata.store.queue import Changes, Loaded, NewRun, WakeUp
 from automata.store.tasks import Claim, Result, RunInfo
 
-Known = Mapping[tuple[UUID, str], tuple[str, Any]]
+StepOutputs = Mapping[tuple[UUID, str], tuple[str, Any]]
 
-MOST_KNOWN = 100  # steps of a run whose picture is kept: a worker may hold a thousand of them
-_MOVING = frozenset({TaskStatus.QUEUED, TaskStatus.RUNNING})
+MAX_SNAPSHOT_STEPS = 100  # steps of a run whose picture is kept: a worker may hold a thousand of them
+_UNDER_WAY = frozenset({TaskStatus.QUEUED, TaskStatus.RUNNING})
 
 
 @dataclass(slots=True)
-class Turn:
+class RunAdvance:
     loaded: Loaded
-    compiled: Compiled
+    compiled: CompiledVersion
     view: RunView
     states: dict[str, StepState]
     fired: dict[str, Any]  # what arrived; None where only time passed
     wakeups: list[WakeUp]
     decision: Decision = field(default_factory=Decision)
-    answers: dict[str, Resolved | Invalid] = field(default_factory=dict)
+    answers: dict[str, ResolvedChild | Invalid] = field(default_factory=dict)
     slot: str | None = None  # of the flow's `concurrency`
     decided: bool = False
 
@@ -77,7 +77,7 @@ class Turn:
 
 
 @dataclass(slots=True)
-class Outcome(Changes):
+class BatchWrites(Changes):
     """What a batch writes, and what it does to runs that are not of the batch.
 
     `fresh`: JSON text of the outputs that the worker of this process hands in with the batch.
@@ -88,10 +88,10 @@ class Outcome(Changes):
     children: list[NewRun] = field(default_factory=list)
     orphans: list[UUID] = field(default_factory=list)
     freed: dict[UUID, str] = field(default_factory=dict)
-    ended: list[tuple[Turn, str, Any]] = field(default_factory=list)
-    handed: list[tuple[Turn, Start, UUID]] = field(default_factory=list)  # with the fence
+    ended: list[tuple[RunAdvance, str, Any]] = field(default_factory=list)
+    handed: list[tuple[RunAdvance, Start, UUID]] = field(default_factory=list)  # with the fence
 
-    def end(self, turn: Turn, status: RunStatus, outputs: Any, error: Any) -> None:
+    def end(self, turn: RunAdvance, status: RunStatus, outputs: Any, error: Any) -> None:
         run = turn.loaded
         self.finish.append((run.id, run.flow_id, status, run.began or run.now, outputs, error))
         self.ended.append((turn, status, error))
@@ -100,7 +100,7 @@ class Outcome(Changes):
         if turn.slot:
             self.freed[run.id] = turn.slot
 
-    def collect(self, turn: Turn, handover: Handover) -> None:
+    def collect(self, turn: RunAdvance, handover: DirectDispatch) -> None:
         """Take over what was decided about one run."""
         run, decision = turn.loaded, turn.decision
         for start in decision.start:
@@ -112,7 +112,7 @@ class Outcome(Changes):
                 self.enqueue.append((run.id, timer.step, queue.ADVANCE, timer.until, run.version_id, reads))
         for child in decision.call:
             made = turn.answers[child.step]
-            assert isinstance(made, Resolved)  # the engine calls what was answered so
+            assert isinstance(made, ResolvedChild)  # the engine calls what was answered so
             new = made.new_run(run, child.step)
             self.children.append(replace(new, head_start=self._head_start(new.flow_id)))
             waits, until = ("wait", FOREVER) if child.call.wait else ("nowait", None)
@@ -126,7 +126,7 @@ class Outcome(Changes):
     def _head_start(self, flow: UUID) -> float:
         return self.shares.head_start(flow, time.monotonic())
 
-    def _start(self, turn: Turn, start: Start, handover: Handover) -> None:
+    def _start(self, turn: RunAdvance, start: Start, handover: DirectDispatch) -> None:
         run, lane = turn.loaded, turn.plan.step(start.step).queue
         given = () if start.item is None else (queue.ITEM, dumps(start.item))
         reads = queue.SEPARATOR.join((*given, *start.reads))
@@ -148,12 +148,12 @@ class Outcome(Changes):
                 wanted |= {(turn.loaded.id, name): None for name in start.reads if name not in known}
         return list(wanted)
 
-    def claims(self, found: Known) -> list[tuple[Claim, Compiled]]:
+    def claims(self, found: StepOutputs) -> list[tuple[Claim, CompiledVersion]]:
         """What was handed over, as a claim would have found it."""
         return [(_claim(turn, start, fence, found), turn.compiled) for turn, start, fence in self.handed]
 
 
-def take_known(result: Result, now: datetime) -> Loaded | None:
+def take_snapshot(result: Result, now: datetime) -> Loaded | None:
     """The picture that came with accepted work, now that it has ended.
 
     It is used up: a transaction that fails is tried again without.
@@ -165,22 +165,24 @@ def take_known(result: Result, now: datetime) -> Loaded | None:
     return run
 
 
-def _picture(turn: Turn) -> Loaded | None:
+def _snapshot_of(turn: RunAdvance) -> Loaded | None:
     """What was loaded, as this turn leaves it; None unless the one step that it starts is all that moves."""
     run, decision = turn.loaded, turn.decision
-    if len(decision.start) != 1 or decision.wait or decision.call or len(turn.states) > MOST_KNOWN:
+    if len(decision.start) != 1 or decision.wait or decision.call or len(turn.states) > MAX_SNAPSHOT_STEPS:
         return None
     states = run.states
     for item in decision.settle:
         error = loads(dumps(item.error)) if item.status is TaskStatus.FAILED else None
         states[item.step] = (item.status, error, None)
-    if any(status in _MOVING for status, _, _ in states.values()):
+    if any(status in _UNDER_WAY for status, _, _ in states.values()):
         return None
     run.began = run.began or run.now
     return run
 
 
-def turn_of(run: Loaded, compiled: Compiled, wakeups: list[WakeUp], arrived: Mapping[tuple[UUID, str], Any]) -> Turn:
+def build_run_advance(
+    run: Loaded, compiled: CompiledVersion, wakeups: list[WakeUp], arrived: Mapping[tuple[UUID, str], Any]
+) -> RunAdvance:
     states = {step: _state(*state) for step, state in run.states.items()}
     fired: dict[str, Any] = {}
     for item in wakeups:
@@ -200,20 +202,20 @@ def turn_of(run: Loaded, compiled: Compiled, wakeups: list[WakeUp], arrived: Map
         cancelled=any(item.step == queue.CANCEL for item in wakeups),
         resumed=run.resumed,
     )
-    return Turn(run, compiled, view, states, fired, wakeups)
+    return RunAdvance(run, compiled, view, states, fired, wakeups)
 
 
 # One for all steps that stand so: most of them have nothing else to say.
-_PLAIN = {status.value: StepState(status) for status in TaskStatus}
+_PLAIN_STATES = {status.value: StepState(status) for status in TaskStatus}
 
 
 def _state(status: str, error: Any, since: datetime | None) -> StepState:
     if since is None and error is None:
-        return _PLAIN[status]
+        return _PLAIN_STATES[status]
     return StepState(TaskStatus(status), since, error=error)
 
 
-def _claim(turn: Turn, start: Start, fence: UUID, found: Known) -> Claim:
+def _claim(turn: RunAdvance, start: Start, fence: UUID, found: StepOutputs) -> Claim:
     run = turn.loaded
     reads: dict[str, tuple[str, Any]] = {}
     if start.reads:
@@ -234,7 +236,7 @@ def _claim(turn: Turn, start: Start, fence: UUID, found: Known) -> Claim:
         now=run.now,
         reads=reads,
         item=None if start.item is None else (start.item[0], loads(dumps(start.item[1]))),
-        known=_picture(turn),
+        known=_snapshot_of(turn),
     )
 
 

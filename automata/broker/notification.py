@@ -16,16 +16,16 @@ _TOPIC = re.compile(r"[a-z][A-Za-z0-9_.-]{0,199}\Z")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/-]{0,199}\Z")
 
 
-class Ring(NamedTuple):
+class Notification(NamedTuple):
     topic: str
     ids: tuple[str, ...]
 
 
-class NotARing(ValueError):
+class MalformedNotification(ValueError):
     """What came over the wire is no ring; its text says why, without quoting what came."""
 
 
-def pack(topic: str, ids: Sequence[str]) -> Iterator[bytes]:
+def encode(topic: str, ids: Sequence[str]) -> Iterator[bytes]:
     """One or more messages. A name that is no id is left out: listeners look into the database all the same."""
     if not _TOPIC.match(topic):
         return
@@ -44,24 +44,24 @@ def pack(topic: str, ids: Sequence[str]) -> Iterator[bytes]:
         yield _encode(topic, batch)
 
 
-def unpack(body: bytes) -> Ring:
+def decode(body: bytes) -> Notification:
     """Raises NotARing."""
     if len(body) > MAX_BYTES:
-        raise NotARing(f"{len(body)} bytes; {MAX_BYTES} are allowed")
+        raise MalformedNotification(f"{len(body)} bytes; {MAX_BYTES} are allowed")
     try:
         content = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise NotARing("not JSON") from error
+        raise MalformedNotification("not JSON") from error
     if not isinstance(content, dict) or set(content) != {"topic", "ids"}:
-        raise NotARing("not an object of topic and ids")
+        raise MalformedNotification("not an object of topic and ids")
     topic, ids = content["topic"], content["ids"]
     if not isinstance(topic, str) or not _TOPIC.match(topic):
-        raise NotARing("topic is not a name")
+        raise MalformedNotification("topic is not a name")
     if not isinstance(ids, list) or len(ids) > MAX_IDS:
-        raise NotARing(f"ids is not a list of at most {MAX_IDS}")
+        raise MalformedNotification(f"ids is not a list of at most {MAX_IDS}")
     if not all(isinstance(name, str) and _ID.match(name) for name in ids):
-        raise NotARing("an id is not an id")
-    return Ring(topic, tuple(ids))
+        raise MalformedNotification("an id is not an id")
+    return Notification(topic, tuple(ids))
 
 
 def _encode(topic: str, ids: Sequence[str]) -> bytes:

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 CLOSE_SEC = 2.0
 
 
-class Link:
+class PersistentConnection:
     def __init__(self, kind: str, role: str, serve: Callable[[], Awaitable[None]]) -> None:
         """`serve` connects, calls `up`, and goes on until the connection breaks; it cleans up when it is cancelled."""
         self.connected = False

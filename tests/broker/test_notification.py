@@ -10,38 +10,38 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from automata.broker.message import MAX_BYTES, MAX_IDS, NotARing, pack, unpack
+from automata.broker.notification import MAX_BYTES, MAX_IDS, MalformedNotification, decode, encode
 
 
 def test_a_large_batch_is_split_by_count_and_nothing_is_lost_or_reordered() -> None:
     ids = [str(uuid4()) for _ in range(10 * MAX_IDS + 1)]
-    bodies = list(pack("runs.pending", ids))
+    bodies = list(encode("runs.pending", ids))
     assert len(bodies) == 11
-    assert [name for body in bodies for name in unpack(body).ids] == ids
-    assert {unpack(body).topic for body in bodies} == {"runs.pending"}
+    assert [name for body in bodies for name in decode(body).ids] == ids
+    assert {decode(body).topic for body in bodies} == {"runs.pending"}
 
 
 def test_long_ids_are_split_by_bytes() -> None:
     ids = [f"{n:03}{'x' * 197}" for n in range(MAX_IDS)]
-    bodies = list(pack("runs.pending", ids))
+    bodies = list(encode("runs.pending", ids))
     assert len(bodies) > 1
     assert all(len(body) <= MAX_BYTES for body in bodies)
-    assert [name for body in bodies for name in unpack(body).ids] == ids
+    assert [name for body in bodies for name in decode(body).ids] == ids
 
 
 def test_a_ring_without_ids_is_one_message() -> None:
-    assert [unpack(body) for body in pack("tasks.ready.gpu", [])] == [("tasks.ready.gpu", ())]
+    assert [decode(body) for body in encode("tasks.ready.gpu", [])] == [("tasks.ready.gpu", ())]
 
 
 @pytest.mark.parametrize("name", ["", " ", "a b", "x" * 201, "a\n", "é", '"', "\x00"])
 def test_what_is_no_id_is_left_out_and_the_ring_still_rings(name: str) -> None:
-    assert [unpack(body).ids for body in pack("runs.pending", [name])] == [()]
-    assert [unpack(body).ids for body in pack("runs.pending", [name, "good"])] == [("good",)]
+    assert [decode(body).ids for body in encode("runs.pending", [name])] == [()]
+    assert [decode(body).ids for body in encode("runs.pending", [name, "good"])] == [("good",)]
 
 
 @pytest.mark.parametrize("topic", ["", "Runs", "a b", "x" * 201, "runs\n"])
 def test_what_is_no_topic_is_not_sent(topic: str) -> None:
-    assert list(pack(topic, ["a"])) == []
+    assert list(encode(topic, ["a"])) == []
 
 
 HOSTILE = {
@@ -70,8 +70,8 @@ HOSTILE = {
 
 @pytest.mark.parametrize("body", HOSTILE.values(), ids=HOSTILE.keys())
 def test_a_hostile_payload_is_refused_and_not_quoted(body: bytes) -> None:
-    with pytest.raises(NotARing) as refusal:
-        unpack(body)
+    with pytest.raises(MalformedNotification) as refusal:
+        decode(body)
     assert "DROP" not in str(refusal.value)
 
 
@@ -82,5 +82,5 @@ def test_a_hostile_payload_is_refused_and_not_quoted(body: bytes) -> None:
     ).map(lambda value: json.dumps(value).encode())
 )
 def test_no_bytes_make_the_reader_fail_in_another_way(body: bytes) -> None:
-    with pytest.raises(NotARing):
-        unpack(body)
+    with pytest.raises(MalformedNotification):
+        decode(body)

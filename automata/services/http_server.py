@@ -40,7 +40,7 @@ def address(host: str, listening: socket.socket) -> str:
     return f"http://{shown}:{listening.getsockname()[1]}"
 
 
-async def serve_web(app: Any, listening: socket.socket, until: asyncio.Event) -> None:
+async def serve_http(app: Any, listening: socket.socket, until: asyncio.Event) -> None:
     """Answer the requests of an application of automata.api until `until` is set, then finish those under way.
 
     Raises Unavailable if it ends before.

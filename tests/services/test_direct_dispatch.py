@@ -12,7 +12,7 @@ import pytest
 from automata.engine.states import TaskStatus
 from automata.errors import Unavailable
 from automata.services.orchestrator import Orchestrator
-from automata.services.plans import Plans
+from automata.services.plan_cache import PlanCache
 from automata.settings import Settings
 from automata.steps.registry import instant_rules
 from automata.store import queue, tasks
@@ -31,7 +31,7 @@ async def _nothing(_: Connection) -> None:
 
 
 def _orchestrator(it: Drive) -> Orchestrator:
-    return Orchestrator(it.db, it.broker, Plans(it.db), instant_rules(), Settings())
+    return Orchestrator(it.db, it.broker, PlanCache(it.db), instant_rules(), Settings())
 
 
 async def _claimed(it: Drive, lease_sec: float) -> dict[str, Claim]:
@@ -58,7 +58,7 @@ def test_a_late_result_is_read_by_no_step_though_its_batch_moves_the_run(databas
                 await tasks.complete(conn, [_by(good["a"], "second")])
             accepted = await orchestrator.finish([_by(late["a"], "late"), _by(good["b"], "second")], _nothing)
             assert accepted <= {(run, "b")}
-            it.ring()
+            it.notify()
             assert (await it.ended(run)).status == "SUCCEEDED"
             assert (await it.states(run))["c"] == "SUCCEEDED"
 
@@ -167,7 +167,7 @@ def test_a_cancel_between_two_steps_of_a_known_run_is_carried_out(database_url: 
             await it.called("b")
             async with it.db.transaction() as conn:
                 assert await queue.request_cancel(conn, [run]) == {run}
-            it.ring()
+            it.notify()
             assert (await it.ended(run)).status == "CANCELLED"
             hold.set()
             await asyncio.sleep(0.1)

@@ -24,14 +24,14 @@ from automata.settings import Settings
 from automata.telemetry import OTHERS
 
 STEADY_SEC = 60.0  # who lived as long is started again at once
-LONGEST_PAUSE_SEC = 30.0
+MAX_PAUSE_SEC = 30.0
 LOOK_SEC = 2.0  # between two looks at a helper's /readyz
 ASK_SEC = 2.0
 END_SEC = 15.0  # beyond what a drain may take
 _GIVEN = ("concurrency", "queues", "allow_loopback")  # the settings that the commands have flags for
 
 
-class Helper:
+class ChildProcess:
     def __init__(self, number: int, command: Sequence[str], env: Mapping[str, str], drain_sec: float) -> None:
         self.number = number
         self.name = f"process {number}"
@@ -71,7 +71,7 @@ class Helper:
                 task.cancel()
             await asyncio.gather(ending, following, stopping, return_exceptions=True)
         quick = time.monotonic() - began < STEADY_SEC
-        self._pause_sec = min(max(1.0, 2 * self._pause_sec), LONGEST_PAUSE_SEC) if quick else 0.0
+        self._pause_sec = min(max(1.0, 2 * self._pause_sec), MAX_PAUSE_SEC) if quick else 0.0
         raise Unavailable(f"{self.name} ended with {process.returncode}")
 
     def kill(self) -> None:
@@ -113,7 +113,7 @@ async def _trouble(http: aiohttp.ClientSession) -> str | None:
         return f"does not answer: {type(error).__name__}"
 
 
-def helpers(settings: Settings, database_url: str, *words: str) -> list[Helper]:
+def child_processes(settings: Settings, database_url: str, *words: str) -> list[ChildProcess]:
     """The second to the last of `settings.processes`; `words` are the command that each of them runs."""
     command = [sys.executable, "-m", "automata", *words, "--until-eof", "--host", "127.0.0.1", "--port", "0"]
     given = {name: getattr(settings, name) for name in _GIVEN}
@@ -121,7 +121,7 @@ def helpers(settings: Settings, database_url: str, *words: str) -> list[Helper]:
     # They answer on loopback alone, and the first process shows what they count to whom it may.
     env |= {"AUTOMATA_DATABASE_URL": database_url, "AUTOMATA_PROCESSES": "1", "AUTOMATA_METRICS": "everybody"}
     return [
-        Helper(number, [*command, "-o", "json"], {**os.environ, **env}, settings.drain_sec)
+        ChildProcess(number, [*command, "-o", "json"], {**os.environ, **env}, settings.drain_sec)
         for number in range(2, settings.processes + 1)
     ]
 

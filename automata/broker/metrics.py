@@ -6,7 +6,7 @@ import logging
 
 from automata import telemetry
 from automata.broker.contract import RUNS_FINISHED, RUNS_PENDING, TASKS_COMPLETED, TASKS_READY
-from automata.broker.message import NotARing
+from automata.broker.notification import MalformedNotification
 
 log = logging.getLogger(__name__)
 
@@ -25,10 +25,10 @@ def count(result: str, topic: str, number: int = 1) -> None:
     telemetry.BROKER_RINGS.labels(label(topic), result).inc(number)
 
 
-def heard(topic: str) -> None:
+def count_heard(topic: str) -> None:
     telemetry.BROKER_HEARD.labels(label(topic)).inc()
 
 
-def poison(kind: str, error: NotARing) -> None:
+def count_malformed(kind: str, error: MalformedNotification) -> None:
     telemetry.BROKER_POISON.labels(kind).inc()
     log.warning("broker: a message that is no ring was set aside: %s", error)
