@@ -156,8 +156,8 @@ async def drive(
         plans = PlanCache(db)
         every = {"play": play, **(types or {})}
         worker = Worker(db, broker, plans, every, transport, chosen, secrets=Secrets(secrets), tracing=tracing)
-        hands = worker if joined else None
-        orchestrator = Orchestrator(db, broker, plans, instant_rules(), chosen, tracing, hands)
+        local_worker = worker if joined else None
+        orchestrator = Orchestrator(db, broker, plans, instant_rules(), chosen, tracing, local_worker)
         if joined:
             worker.join(orchestrator.finish)
         loops = [

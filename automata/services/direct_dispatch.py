@@ -48,8 +48,8 @@ class LocalWorker(Protocol):
 class DirectDispatch:
     """What one batch hands over: leave the block after the commit."""
 
-    def __init__(self, hands: LocalWorker | None) -> None:
-        self._hands = hands
+    def __init__(self, local_worker: LocalWorker | None) -> None:
+        self._local_worker = local_worker
         self._asked = time.monotonic()
         self._taken = 0
         self.claims: Sequence[tuple[Claim, CompiledVersion]] = ()
@@ -57,10 +57,10 @@ class DirectDispatch:
     @property
     def to(self) -> tuple[str, float]:
         """Whose the claims are, and for how many seconds."""
-        return (self._hands.name, self._hands.lease_sec) if self._hands else ("", 0.0)
+        return (self._local_worker.name, self._local_worker.lease_sec) if self._local_worker else ("", 0.0)
 
     def take(self, lane: str) -> UUID | None:
-        fence = self._hands.reserve_slot(lane) if self._hands else None
+        fence = self._local_worker.reserve_slot(lane) if self._local_worker else None
         self._taken += fence is not None
         return fence
 
@@ -70,9 +70,9 @@ class DirectDispatch:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._hands is None or not self._taken:
+        if self._local_worker is None or not self._taken:
             return
         kept = self.claims if kind is None else ()
-        self._hands.release_slots(self._taken - len(kept))
+        self._local_worker.release_slots(self._taken - len(kept))
         if kept:
-            self._hands.start_claims(kept, self._asked)
+            self._local_worker.start_claims(kept, self._asked)

@@ -77,21 +77,21 @@ class Orchestrator:
         self._rules = rules
         self._settings = settings
         self._tracing = tracing
-        self._hands = local_worker
+        self._local_worker = local_worker
         self._shares = Shares()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set; an unreachable database is waited for."""
-        with self._broker.listen(RUNS_PENDING, TASKS_COMPLETED) as bell:
+        with self._broker.listen(RUNS_PENDING, TASKS_COMPLETED) as listener:
             while not stop.is_set():
                 try:
                     found, pause = await self._look()
-                    bell.done(found)
+                    listener.done(found)
                 except AutomataError as error:
                     log.warning("orchestrator: %s", error)
                     pause = 1.0
                 if pause and not stop.is_set():
-                    await bell.wait(pause)
+                    await listener.wait(pause)
 
     async def run_once(self) -> float:
         """Advance one batch; returns the seconds that may pass before the next one is worth taking."""
@@ -99,13 +99,13 @@ class Orchestrator:
 
     async def _look(self) -> tuple[bool, float]:
         """Advance one batch; whether there was any, and the seconds until the next one is worth taking."""
-        if self._hands:
-            await self._hands.wait_for_backlog(FINISH_FIRST_SEC)
-        with DirectDispatch(self._hands) as handover:
+        if self._local_worker:
+            await self._local_worker.wait_for_backlog(FINISH_FIRST_SEC)
+        with DirectDispatch(self._local_worker) as dispatch:
             async with self._db.transaction() as conn:
                 wakeups, busy = await queue.take(conn, self._settings.batch)
                 if wakeups:
-                    done = await self._advance_batch(conn, wakeups, handover)
+                    done = await self._advance_batch(conn, wakeups, dispatch)
         if not wakeups:
             return False, BUSY_PAUSE_SEC if busy else max(BUSY_PAUSE_SEC, await self._until_due())
         await self._follow(done)
@@ -117,7 +117,7 @@ class Orchestrator:
 
         Returns the accepted ones. Another orchestrator may have one of the runs in hand: it finds the wake-up.
         """
-        with DirectDispatch(self._hands) as handover:
+        with DirectDispatch(self._local_worker) as dispatch:
             async with self._db.transaction() as conn:
                 here = await tasks.finish(conn, results)
                 rest = [one for one in results if one.fence not in here]
@@ -128,7 +128,7 @@ class Orchestrator:
                 wakeups = [WakeUp(one.run_id, one.step, None, 0) for one in taken]
                 known = {run.id: run for one in taken if (run := take_snapshot(one, here[one.fence]))}
                 outputs = {(one.run_id, one.step): one.outputs for one in taken if one.status == TaskStatus.SUCCEEDED}
-                done = await self._advance_batch(conn, wakeups, handover, outputs, known)
+                done = await self._advance_batch(conn, wakeups, dispatch, outputs, known)
         await self._follow(done)
         if there:
             self._broker.notify(TASKS_COMPLETED)
@@ -144,15 +144,15 @@ class Orchestrator:
         if done.touched or done.freed:
             self._broker.notify(RUNS_PENDING, [str(id) for id in done.touched])
         if done.ended:
-            self._broker.notify(RUNS_FINISHED, [str(turn.loaded.id) for turn, _, _ in done.ended])
+            self._broker.notify(RUNS_FINISHED, [str(run_advance.snapshot.id) for run_advance, _, _ in done.ended])
             self._tell(done.ended)
 
     def _tell(self, ended: Sequence[tuple[RunAdvance, str, Any]]) -> None:
-        for turn, status, error in ended:
+        for run_advance, status, error in ended:
             RUNS_ENDED.labels(status).inc()
             if self._tracing:
-                run = turn.loaded
-                send_run_span(self._tracing, run, turn.compiled, status, run.resumed_at or run.created_at, error)
+                run = run_advance.snapshot
+                send_run_span(self._tracing, run, run_advance.compiled, status, run.resumed_at or run.created_at, error)
 
     async def _until_due(self) -> float:
         async with self._db.connection() as conn:
@@ -163,32 +163,42 @@ class Orchestrator:
         self,
         conn: AsyncConnection[Any],
         wakeups: Sequence[WakeUp],
-        handover: DirectDispatch,
+        dispatch: DirectDispatch,
         outputs: Mapping[tuple[UUID, str], str | None] | None = None,
         known: Mapping[UUID, Loaded] | None = None,
     ) -> _Done:
         by_run: defaultdict[UUID, list[WakeUp]] = defaultdict(list)
         for item in wakeups:
             by_run[item.run_id].append(item)
-        turns = await self._load(conn, by_run, known or {})
-        retried = [turn.loaded.id for turn in turns if turn.loaded.attempt > 1]
-        changes = BatchWrites(retried=retried, hand_to=handover.to, fresh=outputs or {}, shares=self._shares)
-        if limited := [turn for turn in turns if turn.compiled.plan and turn.compiled.plan.concurrency]:
+        run_advances = await self._load(conn, by_run, known or {})
+        retried = [run_advance.snapshot.id for run_advance in run_advances if run_advance.snapshot.attempt > 1]
+        changes = BatchWrites(retried=retried, hand_to=dispatch.to, fresh=outputs or {}, shares=self._shares)
+        if limited := [
+            run_advance
+            for run_advance in run_advances
+            if run_advance.compiled.plan and run_advance.compiled.plan.concurrency
+        ]:
             await self._admit(conn, limited, changes)
-        asking = [turn for turn in turns if not turn.decided and self._decide(turn, changes, handover)]
+        asking = [
+            run_advance
+            for run_advance in run_advances
+            if not run_advance.decided and self._decide(run_advance, changes, dispatch)
+        ]
         while asking:
             await self._fetch(conn, asking, changes)
-            asking = [turn for turn in asking if self._decide(turn, changes, handover)]
-        touched = await self._reach_others(conn, turns, changes)
-        await self._write(conn, changes, handover)
+            asking = [run_advance for run_advance in asking if self._decide(run_advance, changes, dispatch)]
+        touched = await self._reach_others(conn, run_advances, changes)
+        await self._write(conn, changes, dispatch)
         if changes.freed:
             await slots.give_up(conn, list(changes.freed))
-        if crashed := [item for turn in turns if turn.decision is _CRASHED for item in turn.wakeups]:
+        if crashed := [
+            item for run_advance in run_advances if run_advance.decision is _CRASHED for item in run_advance.wakeups
+        ]:
             await queue.postpone(conn, crashed)
         lanes = {row[2] for row in changes.enqueue} - {queue.ADVANCE}
         return _Done(changes.ended, lanes, touched, list(changes.freed.values()))
 
-    async def _write(self, conn: AsyncConnection[Any], changes: BatchWrites, handover: DirectDispatch) -> None:
+    async def _write(self, conn: AsyncConnection[Any], changes: BatchWrites, dispatch: DirectDispatch) -> None:
         unread = changes.unread()
         found = await self._outputs(conn, unread, changes) if unread else {}
         complete = await queue.apply(conn, changes)
@@ -196,7 +206,7 @@ class Orchestrator:
         if not complete:  # a row was there already: what is known of such a run is in doubt
             ours = await tasks.still_held(conn, [(row[0], row[1], row[5]) for row in changes.hand])
             claims = [(replace(claim, known=None), compiled) for claim, compiled in claims if claim.fence in ours]
-        handover.claims = claims
+        dispatch.claims = claims
 
     async def _outputs(
         self, conn: AsyncConnection[Any], wanted: Sequence[tuple[UUID, str]], changes: BatchWrites
@@ -212,39 +222,43 @@ class Orchestrator:
             found |= await queue.load_outputs(conn, unknown)
         return found
 
-    async def _admit(self, conn: AsyncConnection[Any], turns: Sequence[RunAdvance], changes: BatchWrites) -> None:
+    async def _admit(
+        self, conn: AsyncConnection[Any], run_advances: Sequence[RunAdvance], changes: BatchWrites
+    ) -> None:
         """Which of these runs may begin under their flows' `concurrency`; the others' turns are over."""
-        for turn in turns:
-            self._find_slot(turn, changes)
-        fresh = [turn for turn in turns if turn.slot and turn.is_new]
+        for run_advance in run_advances:
+            self._find_slot(run_advance, changes)
+        fresh = [run_advance for run_advance in run_advances if run_advance.slot and run_advance.is_new]
         if not fresh:
             return
-        verdicts = await admit(conn, [Candidate(turn.loaded, turn.plan, turn.slot or "") for turn in fresh])
-        for turn in fresh:
-            run = turn.loaded
-            if run.id in verdicts.early:
+        admissions = await admit(
+            conn, [Candidate(run_advance.snapshot, run_advance.plan, run_advance.slot or "") for run_advance in fresh]
+        )
+        for run_advance in fresh:
+            run = run_advance.snapshot
+            if run.id in admissions.early:
                 changes.enqueue.append((run.id, queue.CREATED, queue.ADVANCE, run.now + RETRY_SOON, run.version_id, ""))
-                turn.decided = True
-            elif slot := verdicts.waiting.get(run.id):
+                run_advance.decided = True
+            elif slot := admissions.waiting.get(run.id):
                 reads = queue.SEPARATOR.join((slots.SLOT, slot))
                 again = run.now + RECHECK
                 changes.enqueue.append((run.id, queue.CREATED, queue.ADVANCE, again, run.version_id, reads))
-                turn.decided = True
-            elif run.id in verdicts.skipped:
+                run_advance.decided = True
+            elif run.id in admissions.skipped:
                 reason = {"code": "concurrency_skipped", "message": "As many runs as its flow allows were under way."}
-                changes.end(turn, RunStatus.CANCELLED, None, reason)
-                turn.decided = True
-        changes.orphans += verdicts.to_cancel
+                changes.end(run_advance, RunStatus.CANCELLED, None, reason)
+                run_advance.decided = True
+        changes.orphans += admissions.to_cancel
 
-    def _find_slot(self, turn: RunAdvance, changes: BatchWrites) -> None:
-        context = {"inputs": turn.view.inputs, "vars": turn.view.vars}
+    def _find_slot(self, run_advance: RunAdvance, changes: BatchWrites) -> None:
+        context = {"inputs": run_advance.view.inputs, "vars": run_advance.view.vars}
         try:
-            turn.slot = slot_of(turn.plan, turn.loaded.flow_id, context)
+            run_advance.slot = slot_of(run_advance.plan, run_advance.snapshot.flow_id, context)
         except Invalid as error:
-            if turn.is_new:
+            if run_advance.is_new:
                 reason = {"code": "template_error", "message": f"concurrency: {error}"}
-                changes.end(turn, RunStatus.FAILED, None, reason)
-                turn.decided = True
+                changes.end(run_advance, RunStatus.FAILED, None, reason)
+                run_advance.decided = True
 
     async def _load(
         self, conn: AsyncConnection[Any], by_run: Mapping[UUID, list[WakeUp]], known: Mapping[UUID, Loaded]
@@ -258,13 +272,13 @@ class Orchestrator:
         return [build_run_advance(run, plans[run.version_id], by_run[run.id], arrived) for run in loaded]
 
     async def _reach_others(
-        self, conn: AsyncConnection[Any], turns: Sequence[RunAdvance], changes: BatchWrites
+        self, conn: AsyncConnection[Any], run_advances: Sequence[RunAdvance], changes: BatchWrites
     ) -> list[UUID]:
         """Write the children that steps start, cancel those that nobody waits for; in the parents' transaction."""
-        for turn in turns:
-            changes.orphans += turn.orphans()
+        for run_advance in run_advances:
+            changes.orphans += run_advance.orphans()
         if self._tracing:
-            runs = {turn.loaded.id: turn.loaded for turn in turns}
+            runs = {run_advance.snapshot.id: run_advance.snapshot for run_advance in run_advances}
             changes.children = [with_parent_trace(self._tracing, child, runs) for child in changes.children]
         if changes.children:
             await queue.create_runs(conn, changes.children)
@@ -272,52 +286,70 @@ class Orchestrator:
             await queue.request_cancel(conn, changes.orphans)
         return [run.id for run in changes.children] + changes.orphans + [run for run, _ in changes.wake]
 
-    def _decide(self, turn: RunAdvance, changes: BatchWrites, handover: DirectDispatch) -> bool:
+    def _decide(self, run_advance: RunAdvance, changes: BatchWrites, dispatch: DirectDispatch) -> bool:
         """Ask the engine; True when it must be asked again with more."""
-        if turn.compiled.plan is None:
-            error = {"code": "bad_version", "message": str(turn.compiled.error)}
-            changes.end(turn, RunStatus.FAILED, None, error)
+        if run_advance.compiled.plan is None:
+            error = {"code": "bad_version", "message": str(run_advance.compiled.error)}
+            changes.end(run_advance, RunStatus.FAILED, None, error)
             return False
         try:
             decision = advance(
-                turn.compiled.plan, turn.view, turn.states, turn.fired, turn.loaded.now, self._rules, turn.errors()
+                run_advance.compiled.plan,
+                run_advance.view,
+                run_advance.states,
+                run_advance.fired,
+                run_advance.snapshot.now,
+                self._rules,
+                run_advance.errors(),
             )
         except Exception as error:
-            log.exception("advance of run %s raised", turn.loaded.id)
-            turn.decision = self._give_up(turn, error, changes)
+            log.exception("advance of run %s raised", run_advance.snapshot.id)
+            run_advance.decision = self._give_up(run_advance, error, changes)
             return False
-        turn.decision = decision
+        run_advance.decision = decision
         if decision.needs or decision.asks or decision.drop:
             return True
-        changes.collect(turn, handover)
+        changes.collect(run_advance, dispatch)
         return False
 
-    def _give_up(self, turn: RunAdvance, error: Exception, changes: BatchWrites) -> Decision:
-        if max(item.losses for item in turn.wakeups) < MAX_LOSSES:
+    def _give_up(self, run_advance: RunAdvance, error: Exception, changes: BatchWrites) -> Decision:
+        if max(item.losses for item in run_advance.wakeups) < MAX_LOSSES:
             return _CRASHED
         reason = {"code": "engine_error", "message": f"{type(error).__name__}: {error}"}
-        changes.end(turn, RunStatus.FAILED, None, reason)
+        changes.end(run_advance, RunStatus.FAILED, None, reason)
         return Decision()
 
-    async def _fetch(self, conn: AsyncConnection[Any], turns: Sequence[RunAdvance], changes: BatchWrites) -> None:
+    async def _fetch(
+        self, conn: AsyncConnection[Any], run_advances: Sequence[RunAdvance], changes: BatchWrites
+    ) -> None:
         """Get what the engine asked for: outputs, and the truth about work that it wants back."""
-        if drops := [(turn.loaded.id, step, turn.view.cancelled) for turn in turns for step in turn.decision.drop]:
+        if drops := [
+            (run_advance.snapshot.id, step, run_advance.view.cancelled)
+            for run_advance in run_advances
+            for step in run_advance.decision.drop
+        ]:
             changes.orphans += await queue.drop(conn, drops)
-        if asks := [(turn.loaded, ask) for turn in turns for ask in turn.decision.asks]:
+        if asks := [(run_advance.snapshot, ask) for run_advance in run_advances for ask in run_advance.decision.asks]:
             answers = await resolve_children(conn, self._plans, asks)
-            for turn in turns:
-                turn.answers |= {ask.step: answers[turn.loaded.id, ask.step] for ask in turn.decision.asks}
-        wanted = [(turn.loaded.id, step) for turn in turns for step in {*turn.decision.needs, *turn.decision.drop}]
+            for run_advance in run_advances:
+                run_advance.answers |= {
+                    ask.step: answers[run_advance.snapshot.id, ask.step] for ask in run_advance.decision.asks
+                }
+        wanted = [
+            (run_advance.snapshot.id, step)
+            for run_advance in run_advances
+            for step in {*run_advance.decision.needs, *run_advance.decision.drop}
+        ]
         found = await self._outputs(conn, wanted, changes)
-        for turn in turns:
-            for step in turn.decision.needs:
-                status, outputs = found[turn.loaded.id, step]
-                turn.states[step] = StepState(TaskStatus(status), None, outputs, turn.states[step].error)
-            for step in turn.decision.drop:
-                if gone := found.get((turn.loaded.id, step)):
-                    turn.states[step] = StepState(TaskStatus(gone[0]))
+        for run_advance in run_advances:
+            for step in run_advance.decision.needs:
+                status, outputs = found[run_advance.snapshot.id, step]
+                run_advance.states[step] = StepState(TaskStatus(status), None, outputs, run_advance.states[step].error)
+            for step in run_advance.decision.drop:
+                if gone := found.get((run_advance.snapshot.id, step)):
+                    run_advance.states[step] = StepState(TaskStatus(gone[0]))
                 else:  # a worker was faster: it runs, and the run waits for it
-                    turn.states[step] = StepState(TaskStatus.RUNNING, turn.states[step].since)
+                    run_advance.states[step] = StepState(TaskStatus.RUNNING, run_advance.states[step].since)
 
 
 _CRASHED = Decision()

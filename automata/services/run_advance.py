@@ -31,7 +31,7 @@ _UNDER_WAY = frozenset({TaskStatus.QUEUED, TaskStatus.RUNNING})
 
 @dataclass(slots=True)
 class RunAdvance:
-    loaded: Loaded
+    snapshot: Loaded
     compiled: CompiledVersion
     view: RunView
     states: dict[str, StepState]
@@ -91,27 +91,27 @@ class BatchWrites(Changes):
     ended: list[tuple[RunAdvance, str, Any]] = field(default_factory=list)
     handed: list[tuple[RunAdvance, Start, UUID]] = field(default_factory=list)  # with the fence
 
-    def end(self, turn: RunAdvance, status: RunStatus, outputs: Any, error: Any) -> None:
-        run = turn.loaded
+    def end(self, run_advance: RunAdvance, status: RunStatus, outputs: Any, error: Any) -> None:
+        run = run_advance.snapshot
         self.finish.append((run.id, run.flow_id, status, run.began or run.now, outputs, error))
-        self.ended.append((turn, status, error))
+        self.ended.append((run_advance, status, error))
         if run.parent:
             self.wake.append(run.parent)
-        if turn.slot:
-            self.freed[run.id] = turn.slot
+        if run_advance.slot:
+            self.freed[run.id] = run_advance.slot
 
-    def collect(self, turn: RunAdvance, handover: DirectDispatch) -> None:
+    def collect(self, run_advance: RunAdvance, dispatch: DirectDispatch) -> None:
         """Take over what was decided about one run."""
-        run, decision = turn.loaded, turn.decision
+        run, decision = run_advance.snapshot, run_advance.decision
         for start in decision.start:
-            self._start(turn, start, handover)
+            self._start(run_advance, start, dispatch)
         if decision.wait:
-            known = {item.step: item.reads for item in turn.wakeups}
+            known = {item.step: item.reads for item in run_advance.wakeups}
             for timer in decision.wait:
                 reads = _reads_of(timer, known.get(timer.step, ()))
                 self.enqueue.append((run.id, timer.step, queue.ADVANCE, timer.until, run.version_id, reads))
         for child in decision.call:
-            made = turn.answers[child.step]
+            made = run_advance.answers[child.step]
             assert isinstance(made, ResolvedChild)  # the engine calls what was answered so
             new = made.new_run(run, child.step)
             self.children.append(replace(new, head_start=self._head_start(new.flow_id)))
@@ -121,36 +121,39 @@ class BatchWrites(Changes):
         for item in decision.settle:
             self.settle.append((run.id, item.step, item.status, item.since or run.now, item.outputs, item.error))
         if result := decision.result:
-            self.end(turn, result.status, result.outputs, result.error)
+            self.end(run_advance, result.status, result.outputs, result.error)
 
     def _head_start(self, flow: UUID) -> float:
         return self.shares.head_start(flow, time.monotonic())
 
-    def _start(self, turn: RunAdvance, start: Start, handover: DirectDispatch) -> None:
-        run, lane = turn.loaded, turn.plan.step(start.step).queue
+    def _start(self, run_advance: RunAdvance, start: Start, dispatch: DirectDispatch) -> None:
+        run, lane = run_advance.snapshot, run_advance.plan.step(start.step).queue
         given = () if start.item is None else (queue.ITEM, dumps(start.item))
         reads = queue.SEPARATOR.join((*given, *start.reads))
         # The attempts of a run that was retried count on from what the database knows.
-        fence = handover.take(lane) if run.attempt == 1 else None
+        fence = dispatch.take(lane) if run.attempt == 1 else None
         if fence is None:
             ready = run.now - timedelta(seconds=self._head_start(run.flow_id))
             self.enqueue.append((run.id, start.step, lane, ready, run.version_id, reads))
         else:
             self.hand.append((run.id, start.step, lane, run.version_id, reads, fence))
-            self.handed.append((turn, start, fence))
+            self.handed.append((run_advance, start, fence))
 
     def unread(self) -> list[tuple[UUID, str]]:
         """Steps that handed work reads and nobody here knows."""
         wanted: dict[tuple[UUID, str], None] = {}
-        for turn, start, _ in self.handed:
+        for run_advance, start, _ in self.handed:
             if start.reads:
-                known = turn.settled()
-                wanted |= {(turn.loaded.id, name): None for name in start.reads if name not in known}
+                known = run_advance.settled()
+                wanted |= {(run_advance.snapshot.id, name): None for name in start.reads if name not in known}
         return list(wanted)
 
     def claims(self, found: StepOutputs) -> list[tuple[Claim, CompiledVersion]]:
         """What was handed over, as a claim would have found it."""
-        return [(_claim(turn, start, fence, found), turn.compiled) for turn, start, fence in self.handed]
+        return [
+            (_claim(run_advance, start, fence, found), run_advance.compiled)
+            for run_advance, start, fence in self.handed
+        ]
 
 
 def take_snapshot(result: Result, now: datetime) -> Loaded | None:
@@ -165,10 +168,10 @@ def take_snapshot(result: Result, now: datetime) -> Loaded | None:
     return run
 
 
-def _snapshot_of(turn: RunAdvance) -> Loaded | None:
+def _snapshot_of(run_advance: RunAdvance) -> Loaded | None:
     """What was loaded, as this turn leaves it; None unless the one step that it starts is all that moves."""
-    run, decision = turn.loaded, turn.decision
-    if len(decision.start) != 1 or decision.wait or decision.call or len(turn.states) > MAX_SNAPSHOT_STEPS:
+    run, decision = run_advance.snapshot, run_advance.decision
+    if len(decision.start) != 1 or decision.wait or decision.call or len(run_advance.states) > MAX_SNAPSHOT_STEPS:
         return None
     states = run.states
     for item in decision.settle:
@@ -215,11 +218,11 @@ def _state(status: str, error: Any, since: datetime | None) -> StepState:
     return StepState(TaskStatus(status), since, error=error)
 
 
-def _claim(turn: RunAdvance, start: Start, fence: UUID, found: StepOutputs) -> Claim:
-    run = turn.loaded
+def _claim(run_advance: RunAdvance, start: Start, fence: UUID, found: StepOutputs) -> Claim:
+    run = run_advance.snapshot
     reads: dict[str, tuple[str, Any]] = {}
     if start.reads:
-        known = turn.settled()
+        known = run_advance.settled()
         for name in start.reads:
             if state := known.get(name) or found.get((run.id, name)):
                 reads[name] = state
@@ -236,7 +239,7 @@ def _claim(turn: RunAdvance, start: Start, fence: UUID, found: StepOutputs) -> C
         now=run.now,
         reads=reads,
         item=None if start.item is None else (start.item[0], loads(dumps(start.item[1]))),
-        known=_snapshot_of(turn),
+        known=_snapshot_of(run_advance),
     )
 
 

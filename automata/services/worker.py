@@ -177,7 +177,7 @@ class Worker:
     # -- claiming ------------------------------------------------------------------------------------------------
 
     async def _claim_loop(self, stop: asyncio.Event) -> None:
-        with self._broker.listen(*map(tasks_ready, self._lanes)) as bell:
+        with self._broker.listen(*map(tasks_ready, self._lanes)) as listener:
             while not stop.is_set():
                 free = self._free()
                 if free <= 0:
@@ -186,13 +186,13 @@ class Worker:
                     continue
                 try:
                     claimed = await self._claim(min(free, self._settings.batch))
-                    bell.done(found=claimed > 0)
+                    listener.done(found=claimed > 0)
                     pause = 0 if claimed else await self._until_due()
                 except AutomataError as error:
                     log.warning("worker: %s", error)
                     pause = 1.0
                 if pause and not stop.is_set():
-                    await bell.wait(pause)
+                    await listener.wait(pause)
 
     async def _claim(self, limit: int) -> int:
         asked = time.monotonic()

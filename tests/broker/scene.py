@@ -36,10 +36,10 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
-async def heard(bell: Listener, name: str) -> None:
+async def heard(listener: Listener, name: str) -> None:
     async with asyncio.timeout(LONG):
-        while name not in bell.ids:
-            await bell.wait(1)
+        while name not in listener.ids:
+            await listener.wait(1)
 
 
 @asynccontextmanager

@@ -26,22 +26,22 @@ SHORT = 0.3  # how long silence is listened to
 async def ready(*brokers: Broker, bells: tuple[Listener, ...] = ()) -> None:
     """Connected, and the ring that says so is over."""
     await connected(*brokers)
-    for bell in bells:
-        await bell.wait(0)
-        bell.done(False)
+    for listener in bells:
+        await listener.wait(0)
+        listener.done(False)
 
 
 @pytest.mark.parametrize("topic", [RUNS_PENDING, TASKS_READY, TASKS_COMPLETED, RUNS_FINISHED, tasks_ready("gpu.v2")])
 def test_a_ring_in_one_process_is_heard_in_another_with_its_ids(world: World, topic: str) -> None:
     async def scene(world: World) -> None:
         here, there = world.process(), world.process()
-        with there.listen(topic) as bell:
-            await ready(here, there, bells=(bell,))
+        with there.listen(topic) as listener:
+            await ready(here, there, bells=(listener,))
             here.notify(topic, ["first", "second"])
-            assert await bell.wait(LONG)
-            assert list(bell.ids) == ["first", "second"]
-            bell.done()
-            assert list(bell.ids) == []
+            assert await listener.wait(LONG)
+            assert list(listener.ids) == ["first", "second"]
+            listener.done()
+            assert list(listener.ids) == []
 
     world.play(scene)
 
@@ -49,11 +49,11 @@ def test_a_ring_in_one_process_is_heard_in_another_with_its_ids(world: World, to
 def test_a_ring_without_ids_is_heard(world: World) -> None:
     async def scene(world: World) -> None:
         here, there = world.process(), world.process()
-        with there.listen(TASKS_READY) as bell:
-            await ready(here, there, bells=(bell,))
+        with there.listen(TASKS_READY) as listener:
+            await ready(here, there, bells=(listener,))
             here.notify(TASKS_READY)
-            assert await bell.wait(LONG)
-            assert list(bell.ids) == []
+            assert await listener.wait(LONG)
+            assert list(listener.ids) == []
 
     world.play(scene)
 
@@ -82,13 +82,13 @@ def test_a_ring_wakes_at_least_one_of_several_processes(world: World) -> None:
         await ready(ringer, *others, bells=bells)
         for _ in range(10):
             ringer.notify(RUNS_PENDING, ["a"])
-            waits = [asyncio.create_task(bell.wait(LONG)) for bell in bells]
+            waits = [asyncio.create_task(listener.wait(LONG)) for listener in bells]
             done, rest = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
             assert any(task.result() for task in done)
             for task in rest:
                 task.cancel()
-            for bell in bells:
-                bell.done()
+            for listener in bells:
+                listener.done()
 
     world.play(scene)
 
@@ -108,13 +108,13 @@ def test_a_worker_of_one_lane_hears_nothing_of_another(world: World) -> None:
 def test_one_listener_hears_all_topics_that_it_named(world: World) -> None:
     async def scene(world: World) -> None:
         here, there = world.process(), world.process()
-        with there.listen(RUNS_PENDING, TASKS_COMPLETED) as bell:
-            await ready(here, there, bells=(bell,))
+        with there.listen(RUNS_PENDING, TASKS_COMPLETED) as listener:
+            await ready(here, there, bells=(listener,))
             for topic in (TASKS_COMPLETED, RUNS_PENDING):
                 here.notify(topic, [topic])
-                assert await bell.wait(LONG)
-                assert list(bell.ids) == [topic]
-                bell.done()
+                assert await listener.wait(LONG)
+                assert list(listener.ids) == [topic]
+                listener.done()
 
     world.play(scene)
 
@@ -124,14 +124,14 @@ def test_a_large_batch_arrives_whole_in_as_many_messages_as_it_takes(world: Worl
         here, there = world.process(), world.process()
         ids = [str(uuid4()) for _ in range(5_000)]
         heard: set[str] = set()
-        with there.listen(RUNS_PENDING) as bell:
-            await ready(here, there, bells=(bell,))
+        with there.listen(RUNS_PENDING) as listener:
+            await ready(here, there, bells=(listener,))
             for start in range(0, len(ids), 500):
                 here.notify(RUNS_PENDING, ids[start : start + 500])
                 while not heard.issuperset(ids[start : start + 500]):
-                    assert await bell.wait(LONG)
-                    heard.update(bell.ids)
-                    bell.done()
+                    assert await listener.wait(LONG)
+                    heard.update(listener.ids)
+                    listener.done()
         assert heard == set(ids)
 
     world.play(scene)
@@ -156,16 +156,16 @@ def test_what_one_process_heard_and_did_not_answer_is_heard_by_another(world: Wo
 def test_an_answered_ring_does_not_come_again(world: World) -> None:
     async def scene(world: World) -> None:
         ringer, first, second = world.process(), world.process(), world.process()
-        with first.listen(RUNS_PENDING) as bell:
-            await ready(ringer, first, bells=(bell,))
+        with first.listen(RUNS_PENDING) as listener:
+            await ready(ringer, first, bells=(listener,))
             ringer.notify(RUNS_PENDING, ["a"])
-            assert await bell.wait(LONG)
-            bell.done()
+            assert await listener.wait(LONG)
+            listener.done()
         if world.kind != "local":
             await first.close()
-        with second.listen(RUNS_PENDING) as bell:
-            await ready(second, bells=(bell,))
-            assert not await bell.wait(SHORT)
+        with second.listen(RUNS_PENDING) as listener:
+            await ready(second, bells=(listener,))
+            assert not await listener.wait(SHORT)
 
     world.play(scene)
 
@@ -173,14 +173,14 @@ def test_an_answered_ring_does_not_come_again(world: World) -> None:
 def test_the_same_ids_rung_again_are_merged(world: World) -> None:
     async def scene(world: World) -> None:
         here, there = world.process(), world.process()
-        with there.listen(RUNS_PENDING) as bell:
-            await ready(here, there, bells=(bell,))
+        with there.listen(RUNS_PENDING) as listener:
+            await ready(here, there, bells=(listener,))
             for _ in range(50):
                 here.notify(RUNS_PENDING, ["a", "b", "a"])
-            assert await bell.wait(LONG)
-            seen = list(bell.ids)
-            while await bell.wait(SHORT):
-                seen = list(bell.ids)
+            assert await listener.wait(LONG)
+            seen = list(listener.ids)
+            while await listener.wait(SHORT):
+                seen = list(listener.ids)
             assert seen == ["a", "b"]
 
     world.play(scene)
@@ -200,12 +200,12 @@ def test_the_same_ids_rung_again_are_merged(world: World) -> None:
 def test_a_ring_with_anything_in_it_neither_raises_nor_harms_the_next(world: World, topic: str, ids: list[str]) -> None:
     async def scene(world: World) -> None:
         here, there = world.process(), world.process()
-        with there.listen(TASKS_COMPLETED) as bell:
-            await ready(here, there, bells=(bell,))
+        with there.listen(TASKS_COMPLETED) as listener:
+            await ready(here, there, bells=(listener,))
             here.notify(topic, ids)
             here.notify(TASKS_COMPLETED, ["good"])
-            assert await bell.wait(LONG)
-            assert "good" in bell.ids
+            assert await listener.wait(LONG)
+            assert "good" in listener.ids
 
     world.play(scene)
 
@@ -225,14 +225,14 @@ def test_ringing_never_blocks(world: World) -> None:
 def test_a_broker_is_closed_at_once_and_rings_after_that_are_harmless(world: World) -> None:
     async def scene(world: World) -> None:
         broker = world.process()
-        bell = broker.listen(RUNS_PENDING)
+        listener = broker.listen(RUNS_PENDING)
         await connected(broker)
         started = time.monotonic()
         await broker.close()
         assert time.monotonic() - started < 3.0
         broker.notify(RUNS_PENDING, ["a"])
-        bell.done()
-        bell.close()
+        listener.done()
+        listener.close()
         await broker.close()
 
     world.play(scene)
@@ -241,12 +241,12 @@ def test_a_broker_is_closed_at_once_and_rings_after_that_are_harmless(world: Wor
 def test_what_was_rung_just_before_the_end_is_still_sent(world: World) -> None:
     async def scene(world: World) -> None:
         here, there = world.process(), world.process()
-        with there.listen(RUNS_PENDING) as bell:
-            await ready(here, there, bells=(bell,))
+        with there.listen(RUNS_PENDING) as listener:
+            await ready(here, there, bells=(listener,))
             here.notify(RUNS_PENDING, ["last"])
             if world.kind != "local":
                 await here.close()
-            assert await bell.wait(LONG)
-            assert list(bell.ids) == ["last"]
+            assert await listener.wait(LONG)
+            assert list(listener.ids) == ["last"]
 
     world.play(scene)

@@ -19,12 +19,12 @@ def play(scene: Scene, broker: LocalBroker | None = None) -> None:
 
 def test_a_ring_before_the_wait_is_heard_and_rings_in_between_are_merged() -> None:
     async def scene(broker: LocalBroker) -> None:
-        with broker.listen(RUNS_PENDING, TASKS_READY) as bell:
+        with broker.listen(RUNS_PENDING, TASKS_READY) as listener:
             broker.notify(RUNS_PENDING, ["a", "b"])
             broker.notify(TASKS_READY, ["b", "c"])
-            assert await bell.wait(5)
-            assert list(bell.ids) == ["a", "b", "c"]
-            assert not await bell.wait(0.01)
+            assert await listener.wait(5)
+            assert list(listener.ids) == ["a", "b", "c"]
+            assert not await listener.wait(0.01)
 
     play(scene)
 
@@ -33,16 +33,16 @@ def test_done_answers_for_what_rang_before_the_look_and_not_for_what_rang_during
     answers: list[tuple[str, bool]] = []
 
     async def scene(broker: LocalBroker) -> None:
-        with broker.listen(RUNS_PENDING) as bell:
+        with broker.listen(RUNS_PENDING) as listener:
             broker.deliver(RUNS_PENDING, ["before"], lambda committed: answers.append(("before", committed)))
-            assert await bell.wait(5)
+            assert await listener.wait(5)
             broker.deliver(RUNS_PENDING, ["during"], lambda committed: answers.append(("during", committed)))
             assert answers == []
-            bell.done()
+            listener.done()
             assert answers == [("before", True)]
-            assert list(bell.ids) == ["during"]
-            assert await bell.wait(5), "what rang during the look must start the next one at once"
-            bell.done()
+            assert list(listener.ids) == ["during"]
+            assert await listener.wait(5), "what rang during the look must start the next one at once"
+            listener.done()
         assert answers == [("before", True), ("during", True)]
 
     play(scene)
@@ -52,9 +52,9 @@ def test_a_listener_that_leaves_gives_back_what_it_has_not_answered() -> None:
     answers: list[bool] = []
 
     async def scene(broker: LocalBroker) -> None:
-        with broker.listen(RUNS_PENDING) as bell:
+        with broker.listen(RUNS_PENDING) as listener:
             broker.deliver(RUNS_PENDING, [], answers.append)
-            assert await bell.wait(5)
+            assert await listener.wait(5)
             broker.deliver(RUNS_PENDING, [], answers.append)
         assert answers == [False, False]
         broker.deliver(RUNS_PENDING, [], answers.append)
@@ -83,13 +83,13 @@ def test_work_found_after_a_silent_wait_is_reported_as_unannounced(rings: bool, 
     reports: list[object] = []
 
     async def scene(broker: LocalBroker) -> None:
-        with broker.listen(RUNS_PENDING) as bell:
-            bell.done(found=True)  # the first look follows no wait: work that was there already
+        with broker.listen(RUNS_PENDING) as listener:
+            listener.done(found=True)  # the first look follows no wait: work that was there already
             if rings:
                 broker.notify(RUNS_PENDING)
-            await bell.wait(0.01)
-            bell.done(found=found)
-            bell.done(found=True)  # the same burst of work goes on; one silence is one report
+            await listener.wait(0.01)
+            listener.done(found=found)
+            listener.done(found=True)  # the same burst of work goes on; one silence is one report
 
     play(scene, LocalBroker(reports.append))
     assert reports == [(RUNS_PENDING,)] * told
@@ -97,22 +97,22 @@ def test_work_found_after_a_silent_wait_is_reported_as_unannounced(rings: bool, 
 
 def test_a_named_listener_hears_its_own_id_only() -> None:
     async def scene(broker: LocalBroker) -> None:
-        with broker.listen(RUNS_FINISHED, id="mine") as bell:
+        with broker.listen(RUNS_FINISHED, id="mine") as listener:
             broker.notify(RUNS_FINISHED, ["other"])
-            assert not await bell.wait(0.01)
+            assert not await listener.wait(0.01)
             broker.notify(RUNS_FINISHED, ["other", "mine"])
-            assert await bell.wait(5)
+            assert await listener.wait(5)
 
     play(scene)
 
 
 def test_hints_are_bounded_and_rings_beyond_them_are_still_heard() -> None:
     async def scene(broker: LocalBroker) -> None:
-        with broker.listen(RUNS_PENDING) as bell:
+        with broker.listen(RUNS_PENDING) as listener:
             for n in range(MAX_HINTS + 10):
                 broker.notify(RUNS_PENDING, [str(n)])
-            assert await bell.wait(5)
-            assert len(bell.ids) == MAX_HINTS
+            assert await listener.wait(5)
+            assert len(listener.ids) == MAX_HINTS
 
     play(scene)
 

@@ -53,15 +53,15 @@ def run(scene: Callable[[], object]) -> None:
 def test_connections_that_were_cut_come_back_and_every_listener_looks_once(fresh_database_url: str) -> None:
     async def scene() -> None:
         broker = broker_on(fresh_database_url)
-        with broker.listen(RUNS_PENDING) as bell:
+        with broker.listen(RUNS_PENDING) as listener:
             await connected(broker)
-            assert await bell.wait(5)
+            assert await listener.wait(5)
             assert await asyncio.to_thread(cut, fresh_database_url) == 2
-            assert await bell.wait(30), "who was away cannot know what it missed"
+            assert await listener.wait(30), "who was away cannot know what it missed"
             await connected(broker)
             broker.notify(RUNS_PENDING, ["after"])
-            while "after" not in bell.ids:
-                assert await bell.wait(10)
+            while "after" not in listener.ids:
+                assert await listener.wait(10)
         await broker.close()
 
     run(scene)
@@ -77,15 +77,15 @@ def test_a_route_that_swallows_everything_is_noticed_without_any_traffic(
     async def scene() -> None:
         with Proxy(postgres_target(fresh_database_url)) as proxy:
             ringer, deaf = broker_on(fresh_database_url), broker_on(proxy.url(fresh_database_url))
-            with deaf.listen(RUNS_PENDING) as bell:
+            with deaf.listen(RUNS_PENDING) as listener:
                 await connected(ringer, deaf)
                 proxy.swallow = True
                 await until(lambda: not deaf.state().connected)
                 proxy.swallow = False
                 await connected(deaf)
                 ringer.notify(RUNS_PENDING, ["after"])
-                while "after" not in bell.ids:
-                    assert await bell.wait(10)
+                while "after" not in listener.ids:
+                    assert await listener.wait(10)
             await asyncio.gather(ringer.close(), deaf.close())
 
     run(scene)
@@ -96,9 +96,9 @@ def test_without_a_server_rings_are_dropped_counted_and_heard_in_their_own_proce
         broker = broker_on("postgresql://nobody@127.0.0.1:1/nothing")
         labels = {"topic": RUNS_PENDING, "result": "dropped"}
         before = metric("automata_broker_rings_total", **labels)
-        with broker.listen(RUNS_PENDING) as bell:
+        with broker.listen(RUNS_PENDING) as listener:
             broker.notify(RUNS_PENDING, ["a", "b"])
-            assert await bell.wait(5)
+            assert await listener.wait(5)
             await until(lambda: "not connected yet" not in broker.state().detail)
         assert not broker.state().connected
         assert "127.0.0.1" in broker.state().detail
@@ -122,13 +122,13 @@ def test_a_server_that_comes_late_is_found_and_hears_what_was_missed(fresh_datab
                 yield wire
 
         late, other = PostgresBroker(connect), broker_on(fresh_database_url)
-        with other.listen(RUNS_PENDING) as bell:
+        with other.listen(RUNS_PENDING) as listener:
             await connected(other)
-            assert await bell.wait(5)
+            assert await listener.wait(5)
             late.notify(RUNS_PENDING, ["a"])
-            assert not await bell.wait(0.1)
+            assert not await listener.wait(0.1)
             up.set()
-            assert await bell.wait(10)
+            assert await listener.wait(10)
         await asyncio.gather(late.close(), other.close())
 
     run(scene)
@@ -149,15 +149,15 @@ def test_a_stranger_on_the_channel_is_counted_and_harms_nothing(fresh_database_u
     async def scene() -> None:
         broker = broker_on(fresh_database_url)
         before = metric("automata_broker_poison_total", broker="postgres")
-        with broker.listen(RUNS_PENDING) as bell:
+        with broker.listen(RUNS_PENDING) as listener:
             await connected(broker)
-            assert await bell.wait(5)
+            assert await listener.wait(5)
             async with await psycopg.AsyncConnection.connect(fresh_database_url, autocommit=True) as conn:
                 await conn.execute("SELECT pg_notify(%s, %s)", [CHANNEL, payload])
             await until(lambda: metric("automata_broker_poison_total", broker="postgres") == before + 1)
-            assert not await bell.wait(0)
+            assert not await listener.wait(0)
             broker.notify(RUNS_PENDING, ["good"])
-            assert await bell.wait(10)
+            assert await listener.wait(10)
         await broker.close()
 
     run(scene)
@@ -181,19 +181,19 @@ def test_a_silent_ear_is_built_anew_when_work_is_found_that_nothing_announced(fr
         watchdog = deaf._watchdogs[RUNS_PENDING,]
         hours = iter([0.0, 16.0])
         watchdog._clock = lambda: next(hours)
-        with deaf.listen(RUNS_PENDING) as bell:
+        with deaf.listen(RUNS_PENDING) as listener:
             await connected(ringer, deaf)
-            assert await bell.wait(5)
+            assert await listener.wait(5)
             rebuilds = metric("automata_broker_rebuilds_total", broker="postgres", role="ear")
             for _ in range(2):
-                assert not await bell.wait(0.01)
-                bell.done(found=True)
+                assert not await listener.wait(0.01)
+                listener.done(found=True)
             assert metric("automata_broker_rebuilds_total", broker="postgres", role="ear") == rebuilds + 1
-            assert await bell.wait(10)
+            assert await listener.wait(10)
             await connected(deaf)
             ringer.notify(RUNS_PENDING, [name := str(uuid4())])
-            while name not in bell.ids:
-                assert await bell.wait(10)
+            while name not in listener.ids:
+                assert await listener.wait(10)
         await asyncio.gather(ringer.close(), deaf.close())
 
     run(scene)

@@ -51,9 +51,9 @@ def test_a_ring_while_nobody_listens_waits_in_its_queue(amqp_url: str) -> None:
             await connected(here)  # its consumer is gone again
             here.notify(TASKS_READY, ["early"])
             await until(lambda: rings("sent") > 0)
-            with late.listen(TASKS_READY) as bell:
-                await heard(bell, "early")
-                bell.done()
+            with late.listen(TASKS_READY) as listener:
+                await heard(listener, "early")
+                listener.done()
 
     run(scene)
 
@@ -76,11 +76,11 @@ def test_a_lane_gets_its_queue_when_a_worker_listens_and_rings_before_that_are_l
             await connected(here)
             here.notify(tasks_ready("gpu"), ["lost"])
             await asyncio.wait_for(here._outbox._sent.wait(), LONG)
-            with worker.listen(tasks_ready("gpu")) as bell:
+            with worker.listen(tasks_ready("gpu")) as listener:
                 await connected(worker)
                 here.notify(tasks_ready("gpu"), ["found"])
-                await heard(bell, "found")
-                assert "lost" not in bell.ids
+                await heard(listener, "found")
+                assert "lost" not in listener.ids
 
     run(scene)
 
@@ -92,11 +92,11 @@ def test_a_server_without_quorum_queues_gets_classic_ones_and_a_clear_word(
 
     async def scene() -> None:
         async with brokers(amqp_url, amqp_url) as [here, there]:
-            with there.listen(RUNS_PENDING) as bell:
+            with there.listen(RUNS_PENDING) as listener:
                 await connected(here, there)
                 here.notify(RUNS_PENDING, ["a"])
-                await heard(bell, "a")
-                bell.done()
+                await heard(listener, "a")
+                listener.done()
         with pytest.raises(ChannelPreconditionFailed, match="x-queue-type"):
             async with raw(amqp_url) as channel:
                 await channel.declare_queue(RUNS_PENDING, durable=True, arguments=work_arguments(RUNS_PENDING))
@@ -156,18 +156,18 @@ def test_every_hostile_payload_ends_in_the_dead_letter_queue_is_counted_and_stop
     async def scene() -> None:
         before = metric("automata_broker_poison_total", broker="rabbitmq")
         async with brokers(amqp_url) as [broker]:
-            with broker.listen(RUNS_PENDING) as bell:
+            with broker.listen(RUNS_PENDING) as listener:
                 await connected(broker)
-                await bell.wait(0)
+                await listener.wait(0)
                 async with raw(amqp_url) as channel:
                     exchange = await channel.get_exchange(RUNS)
                     for body in bodies:
                         await exchange.publish(aio_pika.Message(body), RUNS_PENDING)
                 await until(lambda: metric("automata_broker_poison_total", broker="rabbitmq") == before + len(bodies))
-                assert not await bell.wait(0)
+                assert not await listener.wait(0)
                 broker.notify(RUNS_PENDING, ["good"])
-                await heard(bell, "good")
-                bell.done()
+                await heard(listener, "good")
+                listener.done()
         async with asyncio.timeout(LONG):
             while await waiting(amqp_url, DEAD_LETTERS) < len(bodies):  # noqa: ASYNC110 - nothing tells
                 await asyncio.sleep(0.05)
@@ -182,7 +182,7 @@ def test_a_hostile_payload_among_finished_runs_is_counted_and_stops_nobody(amqp_
     async def scene() -> None:
         before = metric("automata_broker_poison_total", broker="rabbitmq")
         async with brokers(amqp_url) as [broker]:
-            with broker.listen(RUNS_FINISHED, id="a") as bell:
+            with broker.listen(RUNS_FINISHED, id="a") as listener:
                 await connected(broker)
                 async with raw(amqp_url) as channel:
                     exchange = await channel.get_exchange(RUNS)
@@ -190,7 +190,7 @@ def test_a_hostile_payload_among_finished_runs_is_counted_and_stops_nobody(amqp_
                         await exchange.publish(aio_pika.Message(body), RUNS_FINISHED)
                 await until(lambda: metric("automata_broker_poison_total", broker="rabbitmq") == before + len(HOSTILE))
                 broker.notify(RUNS_FINISHED, ["a"])
-                assert await bell.wait(LONG)
+                assert await listener.wait(LONG)
 
     run(scene)
 
@@ -203,7 +203,7 @@ def test_duplicates_and_disorder_are_harmless(amqp_url: str, change: str) -> Non
 
     async def scene() -> None:
         async with brokers(amqp_url) as [broker]:
-            with broker.listen(RUNS_PENDING) as bell:
+            with broker.listen(RUNS_PENDING) as listener:
                 await connected(broker)
                 async with raw(amqp_url) as channel:
                     exchange = await channel.get_exchange(RUNS)
@@ -211,9 +211,9 @@ def test_duplicates_and_disorder_are_harmless(amqp_url: str, change: str) -> Non
                         await exchange.publish(aio_pika.Message(body), RUNS_PENDING)
                 seen: set[str] = set()
                 while seen != set(ids):
-                    assert await bell.wait(LONG)
-                    seen |= set(bell.ids)
-                    bell.done()
+                    assert await listener.wait(LONG)
+                    seen |= set(listener.ids)
+                    listener.done()
         assert await waiting(amqp_url, RUNS_PENDING) <= len(bodies)
         assert await waiting(amqp_url, DEAD_LETTERS) == 0
 

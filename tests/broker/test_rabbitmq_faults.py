@@ -35,23 +35,23 @@ def test_a_server_killed_and_started_again_is_found_and_has_kept_what_was_not_an
 
     async def scene() -> None:
         async with brokers(url, url) as [here, there]:
-            with there.listen(RUNS_PENDING) as bell:
+            with there.listen(RUNS_PENDING) as listener:
                 await connected(here, there)
-                await bell.wait(0)
+                await listener.wait(0)
                 here.notify(RUNS_PENDING, ["kept"])
-                await heard(bell, "kept")
+                await heard(listener, "kept")
                 await asyncio.to_thread(rabbit_node.kill)
                 await until(lambda: not here.state().connected and not there.state().connected)
                 dropped = rings("dropped", RUNS_PENDING)
                 here.notify(RUNS_PENDING, ["dropped", "too"])
                 assert rings("dropped", RUNS_PENDING) == dropped + 2
-                bell.done()  # too late: that answer has no connection any more
+                listener.done()  # too late: that answer has no connection any more
                 await asyncio.to_thread(rabbit_node.start)
                 await connected(here, there)
-                await heard(bell, "kept")
-                bell.done()
+                await heard(listener, "kept")
+                listener.done()
                 here.notify(RUNS_PENDING, ["after"])
-                await heard(bell, "after")
+                await heard(listener, "after")
 
     run(scene)
 
@@ -64,26 +64,26 @@ def test_a_server_short_of_memory_takes_no_rings_and_still_takes_answers(
 
     async def scene() -> None:
         async with brokers(url, url) as [here, there]:
-            with there.listen(RUNS_PENDING) as bell:
+            with there.listen(RUNS_PENDING) as listener:
                 await connected(here, there)
                 here.notify(RUNS_PENDING, ["before"])
-                await heard(bell, "before")
+                await heard(listener, "before")
                 await asyncio.to_thread(rabbit_node.control, "set_vm_memory_high_watermark", "0.00001")
                 async with asyncio.timeout(LONG):
                     while here.state().connected:  # the server looks at its memory once a second
                         here.notify(RUNS_PENDING, ["during"])
                         await asyncio.sleep(0.05)
-                bell.done()
+                listener.done()
                 assert there._hearing
                 await asyncio.wait_for(there._hearing.all_sent(), LONG)
                 assert there._ear
                 assert there._ear.connected
                 await asyncio.to_thread(rabbit_node.control, "set_vm_memory_high_watermark", "0.4")
-                assert await bell.wait(LONG)
+                assert await listener.wait(LONG)
                 await connected(here)
                 here.notify(RUNS_PENDING, ["after"])
-                await heard(bell, "after")
-                assert "before" not in bell.ids
+                await heard(listener, "after")
+                assert "before" not in listener.ids
 
     run(scene)
 
@@ -91,19 +91,19 @@ def test_a_server_short_of_memory_takes_no_rings_and_still_takes_answers(
 def test_a_worker_that_is_full_holds_one_ring_and_the_others_get_the_rest(amqp_url: str) -> None:
     async def scene() -> None:
         async with brokers(amqp_url, amqp_url, amqp_url) as [here, full, idle]:
-            with full.listen(TASKS_READY) as busy, idle.listen(TASKS_READY) as bell:
+            with full.listen(TASKS_READY) as busy, idle.listen(TASKS_READY) as listener:
                 await connected(here, full, idle)
-                await bell.wait(0)
-                bell.done()
+                await listener.wait(0)
+                listener.done()
                 names = [str(uuid4()) for _ in range(6)]
                 for name in names:
                     here.notify(TASKS_READY, [name])
                     await asyncio.wait_for(here._outbox._sent.wait(), LONG)
                 seen: set[str] = set()
                 while len(seen) < len(names) - 1:
-                    assert await bell.wait(LONG)
-                    seen |= set(bell.ids)
-                    bell.done()
+                    assert await listener.wait(LONG)
+                    seen |= set(listener.ids)
+                    listener.done()
                 await busy.wait(LONG)
                 assert len(set(busy.ids)) == 1
                 assert seen | set(busy.ids) == set(names)
@@ -119,14 +119,14 @@ def test_a_server_that_is_absent_at_the_start_costs_nothing_and_is_found_when_it
 
     async def scene() -> None:
         async with brokers(url, url) as [here, there]:
-            with there.listen(RUNS_PENDING) as bell, here.listen(RUNS_PENDING) as own:
+            with there.listen(RUNS_PENDING) as listener, here.listen(RUNS_PENDING) as own:
                 here.notify(RUNS_PENDING, ["a"])
                 assert await own.wait(LONG), "in its own process a ring is heard all the same"
                 await until(lambda: "not connected yet" not in here.state().detail)
                 assert not here.state().connected
-                assert not await bell.wait(SHORT)
+                assert not await listener.wait(SHORT)
                 proxy.refuse = False
-                assert await bell.wait(LONG), "who was away cannot know what it missed"
+                assert await listener.wait(LONG), "who was away cannot know what it missed"
                 await connected(here, there)
 
     with caplog.at_level(logging.INFO):
@@ -145,15 +145,15 @@ def test_a_ring_whose_confirm_was_lost_is_published_again(proxied: tuple[Proxy, 
 
     async def scene() -> None:
         async with brokers(url, amqp_url) as [here, there]:
-            with there.listen(RUNS_PENDING) as bell:
+            with there.listen(RUNS_PENDING) as listener:
                 await connected(here, there)
                 proxy.lose_reply = lambda chunk: name.encode() in chunk and not proxy.lost
                 sent = rings("sent", RUNS_PENDING)
                 here.notify(RUNS_PENDING, [name])
-                await heard(bell, name)
-                bell.done()
-                await heard(bell, name)
-                bell.done()
+                await heard(listener, name)
+                listener.done()
+                await heard(listener, name)
+                listener.done()
                 await until(lambda: rings("sent", RUNS_PENDING) > sent)
                 assert proxy.lost == 1
                 assert rings("sent", RUNS_PENDING) == sent + 1, "only the confirmed one counts as sent"
@@ -183,13 +183,13 @@ asyncio.run(main())
                 assert process.stdout
                 here.notify(RUNS_PENDING, ["mine"])
                 assert await process.stdout.readline() == b"heard\n"
-                with other.listen(RUNS_PENDING) as bell:
+                with other.listen(RUNS_PENDING) as listener:
                     await connected(other)
-                    await bell.wait(0)
-                    assert not await bell.wait(SHORT), "it is the other's as long as that one lives"
+                    await listener.wait(0)
+                    assert not await listener.wait(SHORT), "it is the other's as long as that one lives"
                     process.kill()
-                    await heard(bell, "mine")
-                    bell.done()
+                    await heard(listener, "mine")
+                    listener.done()
             finally:
                 with suppress(ProcessLookupError):
                     process.kill()
@@ -205,8 +205,8 @@ def test_what_comes_back_more_often_than_the_delivery_limit_ends_in_the_dead_let
             await connected(broker)
             broker.notify(RUNS_PENDING, ["poisonous"])
             for _ in range(DELIVERY_LIMIT + 1):
-                with broker.listen(RUNS_PENDING) as bell:
-                    await heard(bell, "poisonous")
+                with broker.listen(RUNS_PENDING) as listener:
+                    await heard(listener, "poisonous")
             async with raw(amqp_url) as channel:
                 queue = await channel.get_queue(DEAD_LETTERS)
                 message = await queue.get(timeout=LONG, fail=False)
@@ -215,9 +215,9 @@ def test_what_comes_back_more_often_than_the_delivery_limit_ends_in_the_dead_let
                         message = await queue.get(fail=False)
                 assert b"poisonous" in message.body
                 assert message.routing_key == RUNS_PENDING
-            with broker.listen(RUNS_PENDING) as bell:
+            with broker.listen(RUNS_PENDING) as listener:
                 await connected(broker)
-                assert not await bell.wait(SHORT)
+                assert not await listener.wait(SHORT)
 
     run(scene)
 
@@ -225,15 +225,15 @@ def test_what_comes_back_more_often_than_the_delivery_limit_ends_in_the_dead_let
 def test_an_ear_whose_queue_was_deleted_is_built_anew(amqp_url: str) -> None:
     async def scene() -> None:
         async with brokers(amqp_url, amqp_url) as [here, there]:
-            with there.listen(RUNS_PENDING) as bell:
+            with there.listen(RUNS_PENDING) as listener:
                 await connected(here, there)
-                await bell.wait(0)
+                await listener.wait(0)
                 async with raw(amqp_url) as channel:
                     await channel.queue_delete(RUNS_PENDING)
-                assert await bell.wait(LONG), "the ear that came back wakes its listeners"
+                assert await listener.wait(LONG), "the ear that came back wakes its listeners"
                 await connected(there)
                 here.notify(RUNS_PENDING, ["after"])
-                await heard(bell, "after")
+                await heard(listener, "after")
 
     run(scene)
 
@@ -247,20 +247,20 @@ def test_an_ear_on_a_dead_route_is_thrown_away_when_polls_find_what_it_should_ha
         async with brokers(amqp_url, url) as [here, deaf]:
             hours = [0.0]
             deaf._watchdogs[RUNS_PENDING,]._clock = lambda: hours[0]
-            with deaf.listen(RUNS_PENDING) as bell:
+            with deaf.listen(RUNS_PENDING) as listener:
                 await connected(here, deaf)
-                await bell.wait(0)
-                bell.done(found=False)
+                await listener.wait(0)
+                listener.done(found=False)
                 proxy.swallow = True
                 here.notify(RUNS_PENDING, ["unheard"])
-                assert not await bell.wait(SHORT)
+                assert not await listener.wait(SHORT)
                 rebuilds = metric("automata_broker_rebuilds_total", broker="rabbitmq", role="ear")
                 while metric("automata_broker_rebuilds_total", broker="rabbitmq", role="ear") == rebuilds:
-                    assert not await bell.wait(0.01)
-                    bell.done(found=True)  # a poll found the work
+                    assert not await listener.wait(0.01)
+                    listener.done(found=True)  # a poll found the work
                     hours[0] += 2.0
                     assert hours[0] <= 30.0, "promised: within 30 s"
                 proxy.swallow = False
-                await heard(bell, "unheard")
+                await heard(listener, "unheard")
 
     run(scene)
