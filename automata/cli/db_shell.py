@@ -7,8 +7,8 @@ import signal
 import subprocess
 import sys
 
-from automata.cli.app import guarded
 from automata.cli.database import database
+from automata.cli.exits import guarded
 from automata.errors import Unavailable
 from automata.settings import load
 

@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from automata.cli.app import guarded
+from automata.cli.exits import guarded
 from automata.cli.output import say
 from automata.errors import Unavailable, Usage
 

@@ -19,6 +19,7 @@ from contextlib import suppress
 import aiohttp
 
 from automata.errors import Unavailable
+from automata.pausing import pause
 from automata.services.health import Health
 from automata.settings import Settings
 from automata.telemetry import OTHERS
@@ -44,8 +45,7 @@ class ChildProcess:
     async def run(self, health: Health, stop: asyncio.Event) -> None:
         """Keep the process until `stop`, then have it drain. Raises Unavailable when it ends before."""
         health.set(self.name, "is being started")
-        with suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), self._pause_sec)
+        await pause(self._pause_sec, stop)
         if stop.is_set():
             return
         began = time.monotonic()

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from automata.errors import AutomataError, Conflict, Unavailable
+from automata.pausing import pause
 from automata.proposals.forge import Forge, tell_sync
 from automata.settings import Settings
 from automata.store.database import Database
@@ -83,8 +84,8 @@ class Controller:
 
     async def run(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
-            pause = await self.run_once()
-            await self._rest(stop, pause * random.uniform(0.9, 1.0))  # noqa: S311 - jitter
+            seconds = await self.run_once()
+            await self._rest(stop, seconds * random.uniform(0.9, 1.0))  # noqa: S311 - jitter
 
     async def run_once(self) -> float:
         """One look; returns the seconds until the next. Raises nothing of ours: what failed is told and counted."""
@@ -187,9 +188,9 @@ class Controller:
     def _later(self, error: Unavailable) -> float:
         self.failures += 1
         SYNC_ATTEMPTS.labels(*self._labels, "unavailable").inc()
-        pause = min(FIRST_PAUSE_SEC * 2.0 ** min(self.failures - 1, 20), MAX_PAUSE_SEC)
-        log.warning("sync: %s; again in %.0f s", error, pause)
-        return pause
+        pause_sec = min(FIRST_PAUSE_SEC * 2.0 ** min(self.failures - 1, 20), MAX_PAUSE_SEC)
+        log.warning("sync: %s; again in %.0f s", error, pause_sec)
+        return pause_sec
 
     def _give_up(self, error: AutomataError) -> None:
         SYNC_ATTEMPTS.labels(*self._labels, "failed").inc()
@@ -215,8 +216,8 @@ class Controller:
         """Until it is time, or a hint came, or the process ends; drift is minded meanwhile."""
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), min(left, self._pace.poll_sec))
+            await pause(min(left, self._pace.poll_sec), stop)
+            if stop.is_set():
                 return
             with suppress(AutomataError):  # the next look tells it, in its time
                 row = await self._row()

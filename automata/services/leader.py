@@ -12,9 +12,9 @@ import logging
 import os
 import socket
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 
 from automata.errors import AutomataError
+from automata.pausing import pause
 from automata.store.leadership import Seat
 from automata.telemetry import LEADING
 
@@ -49,8 +49,7 @@ class Leader:
             finally:
                 self.epoch = None
                 LEADING.labels(self._role).set(0)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), ASK_SEC)
+            await pause(ASK_SEC, stop)
 
     async def _one_session(self, stop: asyncio.Event) -> None:
         seat = await Seat.open(self._url, self._role)
@@ -62,8 +61,7 @@ class Leader:
                     log.info("%s: leading, term %d", self._role, epoch)
                     await self._lead(seat, epoch, stop)
                     return
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(stop.wait(), ASK_SEC)
+                await pause(ASK_SEC, stop)
         finally:
             await seat.close()
 

@@ -11,11 +11,11 @@ import asyncio
 import logging
 import random
 import time
-from contextlib import suppress
 from typing import Any
 
 from automata.errors import AutomataError
 from automata.flow.timefilters import iso
+from automata.pausing import pause
 from automata.settings import Settings
 from automata.steps.contract import Transport, TransportError
 from automata.steps.masking import cut_message
@@ -41,7 +41,7 @@ class Notifier:
         self._db = db
         self._transport = transport
         self._secrets = secrets
-        self._pause = settings.poll_sec
+        self._pause_sec = settings.poll_sec
         self._forget_at = 0.0
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -53,8 +53,7 @@ class Notifier:
                 log.warning("notifications: %s", error)
                 busy = False
             if not busy:
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(stop.wait(), self._pause)
+                await pause(self._pause_sec, stop)
 
     async def run_once(self) -> bool:
         """Make messages of events, and send what is due; whether there was anything."""

@@ -14,6 +14,7 @@ from contextlib import suppress
 
 from automata import __version__
 from automata.errors import AutomataError
+from automata.pausing import pause
 from automata.settings import Settings
 from automata.store import presence
 from automata.store.database import Database
@@ -38,8 +39,7 @@ class Presence:
                 await self.beat()
             except AutomataError as error:
                 log.info("presence: %s", error)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), BEAT_SEC)
+            await pause(BEAT_SEC, stop)
         with suppress(AutomataError):
             async with self._db.connection() as conn:
                 await presence.leave(conn, self.id)

@@ -14,12 +14,12 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from datetime import datetime
 from uuid import UUID
 
 from automata.broker.contract import RUNS_PENDING, Broker
 from automata.errors import AutomataError
+from automata.pausing import pause
 from automata.services.fire_decisions import FireDecision, decide
 from automata.services.leader import Leader, LostTerm
 from automata.services.plan_cache import CompiledVersion, PlanCache
@@ -76,14 +76,13 @@ class Scheduler:
     async def _fire(self, epoch: int, stop: asyncio.Event) -> None:
         while not stop.is_set():
             try:
-                if not (pause := await self._until_due()):
-                    pause = 0.0 if await self.run_once(epoch) else BUSY_SEC
+                if not (pause_sec := await self._until_due()):
+                    pause_sec = 0.0 if await self.run_once(epoch) else BUSY_SEC
             except AutomataError as error:
                 log.warning("scheduler: %s", error)
-                pause = LOOK_SEC
-            if pause:
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(stop.wait(), pause)
+                pause_sec = LOOK_SEC
+            if pause_sec:
+                await pause(pause_sec, stop)
 
     async def run_once(self, epoch: int) -> bool:
         """Decide about one batch; whether there was one. Raises LostTerm."""

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from automata.cli.app import app, guarded
+from automata.cli.app import app
 from automata.cli.demo.children import Child
 from automata.cli.demo.example import make_repository
+from automata.cli.exits import guarded
 
 WIDE = {"name": "typed", "steps": [{"id": "a", "type": "transform", "config": {"mappings": {"all": "{{ inputs }}"}}}]}
 TYPED = WIDE | {

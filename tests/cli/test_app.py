@@ -18,7 +18,8 @@ import typer
 from typer.main import get_command
 
 from automata import __version__
-from automata.cli.app import app, guarded
+from automata.cli.app import app
+from automata.cli.exits import guarded
 from automata.errors import Conflict, Invalid, Missing, Refused, Unavailable, Usage
 
 ROOT = Path(__file__).parents[2]

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from automata.cli.app import app, guarded
+from automata.cli.app import app
+from automata.cli.exits import guarded
 
 Run = Callable[..., tuple[int, str, str]]
 FLOW = "name: orders\nsteps: [{id: a, type: transform, config: {mappings: {n: %d}}}]\n"

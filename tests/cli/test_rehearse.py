@@ -16,7 +16,8 @@ from xml.etree import ElementTree
 import psutil
 import pytest
 
-from automata.cli.app import app, guarded
+from automata.cli.app import app
+from automata.cli.exits import guarded
 
 Run = Callable[..., tuple[int, str, str]]
 

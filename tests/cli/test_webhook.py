@@ -13,7 +13,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from automata.cli.app import app, guarded
+from automata.cli.app import app
+from automata.cli.exits import guarded
 
 KEY = "a-canary-key-of-32-bytes-........"
 
