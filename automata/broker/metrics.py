@@ -21,7 +21,7 @@ def label(topic: str) -> str:
 
 
 def count(result: str, topic: str, number: int = 1) -> None:
-    """`sent` counts messages, `dropped` the ids (or bare rings) that no message carried."""
+    """`sent` counts messages, `dropped` the ids (or notifications without ids) that no message carried."""
     telemetry.BROKER_RINGS.labels(label(topic), result).inc(number)
 
 
@@ -31,4 +31,4 @@ def count_heard(topic: str) -> None:
 
 def count_malformed(kind: str, error: MalformedNotification) -> None:
     telemetry.BROKER_POISON.labels(kind).inc()
-    log.warning("broker: a message that is no ring was set aside: %s", error)
+    log.warning("broker: a message that is no notification was set aside: %s", error)

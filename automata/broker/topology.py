@@ -1,4 +1,4 @@
-"""What stands on a RabbitMQ server: three durable exchanges, a queue a topic, and one for dead letters.
+"""What is declared on a RabbitMQ server: three durable exchanges, a queue a topic, and one for dead letters.
 
 automata.runs   topic   runs.pending -> queue runs.pending;  runs.finished -> one exclusive queue a listening process
 automata.tasks  topic   tasks.ready[.LANE] -> queue of that name;  tasks.completed -> queue tasks.completed
@@ -21,13 +21,13 @@ log = logging.getLogger(__name__)
 
 RUNS, TASKS, DLQ = "automata.runs", "automata.tasks", "automata.dlq"
 DEAD_LETTERS = "dlq.tasks"
-STANDING = (RUNS_PENDING, TASKS_READY, TASKS_COMPLETED)
+DURABLE_TOPICS = (RUNS_PENDING, TASKS_READY, TASKS_COMPLETED)
 
 DELIVERY_LIMIT = 5
-# Bounded everywhere: what does not fit is refused to the ringer (work) or pushes out the oldest (the others).
+# Bounded everywhere: what does not fit is refused to the publisher (work) or pushes out the oldest (the others).
 MAX_QUEUED = 10_000
 MAX_DEAD = 10_000
-MAX_UNHEARD = 1_000
+MAX_UNREAD = 1_000
 LANE_EXPIRES_MS = 24 * 3600 * 1000  # a lane that no worker serves any more leaves no queue for ever
 
 FIRST_WITH_QUORUM = (3, 8)
@@ -45,7 +45,7 @@ def work_arguments(topic: str) -> dict[str, Any]:
         "x-max-length": MAX_QUEUED,
         "x-overflow": "reject-publish",
     }
-    return arguments if topic in STANDING else arguments | {"x-expires": LANE_EXPIRES_MS}
+    return arguments if topic in DURABLE_TOPICS else arguments | {"x-expires": LANE_EXPIRES_MS}
 
 
 _DEAD_ARGUMENTS = {"x-queue-type": "quorum", "x-max-length": MAX_DEAD}
@@ -65,15 +65,15 @@ class Topology:
             for name in (RUNS, TASKS, DLQ):
                 await channel.declare_exchange(name, aio_pika.ExchangeType.TOPIC, durable=True)
         await self._queue(DEAD_LETTERS, DLQ, "#", _DEAD_ARGUMENTS)
-        for topic in STANDING:
+        for topic in DURABLE_TOPICS:
             await self.declare_work(topic)
 
     async def declare_work(self, topic: str) -> None:
         await self._queue(topic, exchange_of(topic), topic, work_arguments(topic))
 
     async def declare_own(self, channel: AbstractChannel, topic: str) -> AbstractQueue:
-        """This connection's ear for what reaches every process; gone with the connection."""
-        queue = await channel.declare_queue(exclusive=True, auto_delete=True, arguments={"x-max-length": MAX_UNHEARD})
+        """This connection's own queue for what reaches every process; it goes with the connection."""
+        queue = await channel.declare_queue(exclusive=True, auto_delete=True, arguments={"x-max-length": MAX_UNREAD})
         await queue.bind(exchange_of(topic), topic)
         return queue
 
