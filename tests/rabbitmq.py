@@ -143,7 +143,7 @@ async def _empty(url: str) -> None:
     lanes = [f"{topology.TASKS_READY}.{lane}" for lane in TEST_LANES]
     connection = await aio_pika.connect(url, timeout=10)
     async with connection, connection.channel() as channel:
-        for queue in (*topology.STANDING, *lanes, topology.DEAD_LETTERS):
+        for queue in (*topology.DURABLE_TOPICS, *lanes, topology.DEAD_LETTERS):
             await channel.queue_delete(queue)
         for exchange in (topology.RUNS, topology.TASKS, topology.DLQ):
             await channel.exchange_delete(exchange)

@@ -3,12 +3,12 @@
 A notification may come twice, late, out of order or never: listeners also poll, so a lost one costs a poll interval.
 How a loop uses it:
 
-    with broker.listen(RUNS_PENDING) as bell:
+    with broker.listen(RUNS_PENDING) as listener:
         while not stop.is_set():
             found = await look_into_the_database()  # one or more committed transactions
-            bell.done(found)                        # only now may the broker forget its notifications
+            listener.done(found)                    # only now may the broker forget its notifications
             if not found:
-                await bell.wait(poll_sec)
+                await listener.wait(poll_sec)
 
 A loop that dies between a notification and `done` loses nothing: it goes to another process, or comes back.
 """

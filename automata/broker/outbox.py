@@ -33,7 +33,7 @@ class Outbox:
         self._sent.set()
 
     def put(self, topic: str, ids: Sequence[str], *, with_ids: bool = True) -> None:
-        """Never blocks. Ids beyond the limit, or all with `with_ids=False` (there is no connection), are dropped and counted.
+        """Never blocks. Ids beyond the limit are dropped and counted; with `with_ids=False` (no connection) all are.
 
         The topic itself stays: the first notification after a reconnect says "look", and for whom is in the database.
         """

@@ -1,14 +1,16 @@
 """Notifications of a fleet: RabbitMQ carries each to one process that serves the topic.
 
 Failure argument. PostgreSQL knows all that a notification could say, so whatever happens here costs at most a poll:
-- The server is away, slow or full: notifications are dropped, never waited for; both connections are built again with back-off.
-- A notification is lost between publishing and confirm: it is published again; twice is harmless, a look that finds nothing.
-- A process dies between receiving and committing: the unacknowledged message goes to another one, or comes back to it. What
-  takes down its process more than five times goes to dlq.tasks.
-- The consumer looks alive and receives nothing (a dead route, a consumer that the server forgot): polls find work
-  that nothing announced, the services say so, and the watchdog throws the connection away.
-Two connections, because a server that is short of memory stops reading from those that publish, and
-acknowledgements must still get through.
+- The server is away, slow or full: notifications are dropped, never waited for; both connections are made again with
+  back-off.
+- A notification is lost between publishing and confirm: it is published again; twice is harmless, a look that finds
+  nothing.
+- A process dies between receiving and committing: the unacknowledged message goes to another one, or comes back to it.
+  What takes down its process more than five times goes to dlq.tasks.
+- The consumer looks alive and receives nothing (a dead route, a consumer that the server forgot): polls find work that
+  nothing announced, the services say so, and the watchdog throws the connection away.
+Two connections, because a server that is short of memory stops reading from those that publish, and acknowledgements
+must still get through.
 """
 
 from __future__ import annotations
@@ -122,7 +124,9 @@ class RabbitBroker:
             async with self._outbox.taken() as messages:
                 for start in range(0, len(messages), IN_FLIGHT):
                     async with asyncio.timeout(SEND_SEC):
-                        await asyncio.gather(*(_publish(channel, message) for message in messages[start : start + IN_FLIGHT]))
+                        await asyncio.gather(
+                            *(_publish(channel, message) for message in messages[start : start + IN_FLIGHT])
+                        )
 
     # -- consuming -------------------------------------------------------------------------------------------------
 

@@ -26,7 +26,7 @@ def metric(name: str, **labels: str) -> float:
     return telemetry.REGISTRY.get_sample_value(name, labels) or 0.0
 
 
-def rings(result: str, topic: str = TASKS_READY) -> float:
+def notifications(result: str, topic: str = TASKS_READY) -> float:
     return metric("automata_broker_rings_total", topic=topic, result=result)
 
 

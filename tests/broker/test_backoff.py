@@ -35,7 +35,7 @@ class Hours:
 def test_an_ear_that_is_silent_while_polls_find_work_is_rebuilt_within_the_promise(poll_sec: float) -> None:
     hours = Hours()
     watchdog = Watchdog(hours)
-    watchdog.heard()
+    watchdog.notified()
     silent_from = hours.now
     while True:
         hours.now += poll_sec
@@ -50,7 +50,7 @@ def test_an_ear_that_hears_now_and_then_is_left_alone() -> None:
     for _ in range(1000):
         hours.now += 10
         assert not watchdog.unannounced()
-        watchdog.heard()
+        watchdog.notified()
 
 
 def test_single_finds_far_apart_are_no_silence() -> None:
@@ -71,8 +71,8 @@ def test_rebuilding_what_has_nothing_to_hear_becomes_rare() -> None:
             rebuilds.append(hours.now)
     assert len(rebuilds) < 20
     assert rebuilds[-1] - rebuilds[-2] >= 600
-    watchdog.heard()
+    watchdog.notified()
     hours.now += 2
     watchdog.unannounced()
     hours.now += 16
-    assert watchdog.unannounced(), "after a ring its patience is short again"
+    assert watchdog.unannounced(), "after a notification its patience is short again"

@@ -19,12 +19,12 @@ def dropped(topic: str = RUNS_PENDING) -> float:
 
 
 async def taken(outbox: Outbox) -> dict[str, list[str]]:
-    rings: dict[str, list[str]] = {}
+    notifications: dict[str, list[str]] = {}
     async with asyncio.timeout(5), outbox.taken() as packed:
         for _, body in packed:
             topic, ids = decode(body)
-            rings.setdefault(topic, []).extend(ids)
-    return rings
+            notifications.setdefault(topic, []).extend(ids)
+    return notifications
 
 
 def test_rings_are_merged_by_topic_until_they_are_taken() -> None:
@@ -41,7 +41,7 @@ def test_rings_are_merged_by_topic_until_they_are_taken() -> None:
     asyncio.run(scene())
 
 
-def test_ids_beyond_the_limit_are_dropped_and_counted_and_their_topic_still_rings() -> None:
+def test_ids_beyond_the_limit_are_dropped_and_counted_and_their_topic_is_still_notified() -> None:
     async def scene() -> None:
         outbox = Outbox()
         before = dropped()
@@ -51,9 +51,9 @@ def test_ids_beyond_the_limit_are_dropped_and_counted_and_their_topic_still_ring
         before = dropped("other")
         outbox.put("more", ["a"])
         assert dropped("other") - before == 1
-        rings = await taken(outbox)
-        assert sum(map(len, rings.values())) == MAX_IDS_WAITING
-        assert rings["more"] == []
+        notifications = await taken(outbox)
+        assert sum(map(len, notifications.values())) == MAX_IDS_WAITING
+        assert notifications["more"] == []
 
     asyncio.run(scene())
 
@@ -77,7 +77,7 @@ def test_what_a_wire_failed_to_send_waits_for_one_more_try_and_keeps_its_names_u
                     raise OSError("cut")
         assert await taken(outbox) == {RUNS_PENDING: ["a", "b"]}
         outbox.put(RUNS_PENDING, ["a", "b"])
-        outbox.forget_names()
+        outbox.forget_ids()
         assert dropped() - before == 2
         assert await taken(outbox) == {RUNS_PENDING: []}
 
@@ -89,7 +89,7 @@ def test_rings_while_the_wire_is_down_keep_their_topic_only() -> None:
         outbox = Outbox()
         before = dropped()
         for _ in range(100):
-            outbox.put(RUNS_PENDING, [str(n) for n in range(500)], names=False)
+            outbox.put(RUNS_PENDING, [str(n) for n in range(500)], with_ids=False)
         assert dropped() - before == 50_000
         assert await taken(outbox) == {RUNS_PENDING: []}
 

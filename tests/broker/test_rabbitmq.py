@@ -19,7 +19,7 @@ from automata.broker.rabbitmq import addresses
 from automata.broker.topology import DEAD_LETTERS, RUNS, has_quorum_queues, work_arguments
 from automata.errors import Usage
 from tests.broker.conftest import connected
-from tests.broker.scene import LONG, brokers, heard, metric, raw, rings, run, until, waiting
+from tests.broker.scene import LONG, brokers, heard, metric, notifications, raw, run, until, waiting
 from tests.broker.test_notification import HOSTILE
 
 # -- the topology ----------------------------------------------------------------------------------------------------
@@ -50,7 +50,7 @@ def test_a_ring_while_nobody_listens_waits_in_its_queue(amqp_url: str) -> None:
                 await connected(here)
             await connected(here)  # its consumer is gone again
             here.notify(TASKS_READY, ["early"])
-            await until(lambda: rings("sent") > 0)
+            await until(lambda: notifications("sent") > 0)
             with late.listen(TASKS_READY) as listener:
                 await heard(listener, "early")
                 listener.done()
@@ -62,9 +62,9 @@ def test_a_large_batch_becomes_messages_of_a_bounded_number_of_ids_each_for_one_
     async def scene() -> None:
         async with brokers(amqp_url) as [broker]:
             await connected(broker)
-            before = rings("sent", RUNS_PENDING)
+            before = notifications("sent", RUNS_PENDING)
             broker.notify(RUNS_PENDING, [str(uuid4()) for _ in range(10 * MAX_IDS)])
-            await until(lambda: rings("sent", RUNS_PENDING) >= before + 10)
+            await until(lambda: notifications("sent", RUNS_PENDING) >= before + 10)
             assert await waiting(amqp_url, RUNS_PENDING) == 10
 
     run(scene)
@@ -131,14 +131,14 @@ def test_a_queue_that_exists_with_other_limits_is_used_and_full_it_refuses_rings
             await channel.declare_queue(TASKS_READY, durable=True, arguments=small)
         async with brokers(amqp_url) as [broker]:
             await connected(broker)
-            sent, dropped = rings("sent"), rings("dropped")
+            sent, dropped = notifications("sent"), notifications("dropped")
             for _ in range(200):
                 broker.notify(TASKS_READY)
                 await asyncio.wait_for(broker._outbox._sent.wait(), LONG)
-                if rings("dropped") > dropped:
+                if notifications("dropped") > dropped:
                     break
-            assert rings("dropped") > dropped, "what the server does not confirm must not count as sent"
-            assert rings("sent") > sent
+            assert notifications("dropped") > dropped, "what the server does not confirm must not count as sent"
+            assert notifications("sent") > sent
             assert broker.state().connected, "a full queue is no reason to reconnect"
 
     with caplog.at_level(logging.WARNING):

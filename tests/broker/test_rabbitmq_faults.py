@@ -17,7 +17,7 @@ from automata.broker import rabbitmq
 from automata.broker.contract import RUNS_PENDING, TASKS_READY
 from automata.broker.topology import DEAD_LETTERS, DELIVERY_LIMIT
 from tests.broker.conftest import connected
-from tests.broker.scene import LONG, SHORT, brokers, heard, metric, raw, rings, run, until, waiting
+from tests.broker.scene import LONG, SHORT, brokers, heard, metric, notifications, raw, run, until, waiting
 from tests.promises.proxy import Proxy
 from tests.rabbitmq import Node
 
@@ -42,9 +42,9 @@ def test_a_server_killed_and_started_again_is_found_and_has_kept_what_was_not_an
                 await heard(listener, "kept")
                 await asyncio.to_thread(rabbit_node.kill)
                 await until(lambda: not here.state().connected and not there.state().connected)
-                dropped = rings("dropped", RUNS_PENDING)
+                dropped = notifications("dropped", RUNS_PENDING)
                 here.notify(RUNS_PENDING, ["dropped", "too"])
-                assert rings("dropped", RUNS_PENDING) == dropped + 2
+                assert notifications("dropped", RUNS_PENDING) == dropped + 2
                 listener.done()  # too late: that answer has no connection any more
                 await asyncio.to_thread(rabbit_node.start)
                 await connected(here, there)
@@ -74,10 +74,10 @@ def test_a_server_short_of_memory_takes_no_rings_and_still_takes_answers(
                         here.notify(RUNS_PENDING, ["during"])
                         await asyncio.sleep(0.05)
                 listener.done()
-                assert there._hearing
-                await asyncio.wait_for(there._hearing.all_sent(), LONG)
-                assert there._ear
-                assert there._ear.connected
+                assert there._consumer
+                await asyncio.wait_for(there._consumer.all_sent(), LONG)
+                assert there._consumer_connection
+                assert there._consumer_connection.connected
                 await asyncio.to_thread(rabbit_node.control, "set_vm_memory_high_watermark", "0.4")
                 assert await listener.wait(LONG)
                 await connected(here)
@@ -121,7 +121,7 @@ def test_a_server_that_is_absent_at_the_start_costs_nothing_and_is_found_when_it
         async with brokers(url, url) as [here, there]:
             with there.listen(RUNS_PENDING) as listener, here.listen(RUNS_PENDING) as own:
                 here.notify(RUNS_PENDING, ["a"])
-                assert await own.wait(LONG), "in its own process a ring is heard all the same"
+                assert await own.wait(LONG), "in its own process a notification arrives all the same"
                 await until(lambda: "not connected yet" not in here.state().detail)
                 assert not here.state().connected
                 assert not await listener.wait(SHORT)
@@ -148,15 +148,15 @@ def test_a_ring_whose_confirm_was_lost_is_published_again(proxied: tuple[Proxy, 
             with there.listen(RUNS_PENDING) as listener:
                 await connected(here, there)
                 proxy.lose_reply = lambda chunk: name.encode() in chunk and not proxy.lost
-                sent = rings("sent", RUNS_PENDING)
+                sent = notifications("sent", RUNS_PENDING)
                 here.notify(RUNS_PENDING, [name])
                 await heard(listener, name)
                 listener.done()
                 await heard(listener, name)
                 listener.done()
-                await until(lambda: rings("sent", RUNS_PENDING) > sent)
+                await until(lambda: notifications("sent", RUNS_PENDING) > sent)
                 assert proxy.lost == 1
-                assert rings("sent", RUNS_PENDING) == sent + 1, "only the confirmed one counts as sent"
+                assert notifications("sent", RUNS_PENDING) == sent + 1, "only the confirmed one counts as sent"
 
     run(scene)
 
@@ -166,9 +166,9 @@ def test_what_a_killed_process_had_heard_comes_to_another(amqp_url: str) -> None
 import asyncio, sys
 from automata.broker.rabbitmq import RabbitBroker
 async def main():
-    with RabbitBroker(sys.argv[1]).listen("runs.pending") as bell:
-        while "mine" not in bell.ids:
-            await bell.wait(60)
+    with RabbitBroker(sys.argv[1]).listen("runs.pending") as listener:
+        while "mine" not in listener.ids:
+            await listener.wait(60)
         print("heard", flush=True)
         await asyncio.sleep(60)
 asyncio.run(main())
@@ -230,7 +230,7 @@ def test_an_ear_whose_queue_was_deleted_is_built_anew(amqp_url: str) -> None:
                 await listener.wait(0)
                 async with raw(amqp_url) as channel:
                     await channel.queue_delete(RUNS_PENDING)
-                assert await listener.wait(LONG), "the ear that came back wakes its listeners"
+                assert await listener.wait(LONG), "the consumer that came back wakes its listeners"
                 await connected(there)
                 here.notify(RUNS_PENDING, ["after"])
                 await heard(listener, "after")

@@ -26,7 +26,7 @@ POINTS = {
     "called, not handed in": ("automata.services.executor", "execute_step", "after"),
     "accepted, not advanced": ("automata.store.tasks", "finish", "after"),
     "handed over, not begun": ("automata.services.worker.Worker", "start_claims", "before"),
-    "committed, no bell": ("automata.broker.local.LocalBroker", "notify", "before"),
+    "committed, not announced": ("automata.broker.local.LocalBroker", "notify", "before"),
 }
 # The steps of a sync as reconcile.py names them, and what lies between the last of them and the next look.
 SYNC_POINTS = {
