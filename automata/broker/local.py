@@ -125,8 +125,8 @@ class LocalBroker:
         unannounced: Callable[[Sequence[str]], None] | None = None,
         changed: Callable[[], None] | None = None,
     ) -> None:
-        """`unannounced(topics)` is called when a listener of these found work that no notification had announced, `changed`
-        when a topic may have got its first listener or lost its last one.
+        """`unannounced(topics)` is called when a listener of these found work that no notification had announced,
+        `changed` when a topic may have got its first listener or lost its last one.
         """
         self._topics: defaultdict[str, set[LocalListener]] = defaultdict(set)
         self._named: dict[tuple[str, str], set[LocalListener]] = {}
