@@ -46,7 +46,7 @@ _SAMPLED = 1
 
 @dataclass(frozen=True, slots=True)
 class SpanIds:
-    """Where a span is: its trace, its own id, that of the span above it (None: it is the root)."""
+    """The ids of a span: its trace, its own, its parent's (None: it is the root)."""
 
     trace: int
     span: int
@@ -54,18 +54,18 @@ class SpanIds:
     sampled: bool
 
     def header(self) -> str:
-        """What those who are called from inside of this span are sent."""
+        """The traceparent header of calls that are made inside of this span."""
         return f"00-{self.trace:032x}-{self.span:016x}-{int(self.sampled):02x}"
 
 
 def valid_traceparent(header: str | None) -> str | None:
     """The header if it is one of W3C Trace Context, cut to what is known of it; else None, as if none was sent."""
-    found = _HEADER.fullmatch(header.strip()) if header and len(header) <= _MAX_CHARS else None
-    if found is None or found[1] == "ff" or (found[1] == "00" and found[5]):
+    match = _HEADER.fullmatch(header.strip()) if header and len(header) <= _MAX_CHARS else None
+    if match is None or match[1] == "ff" or (match[1] == "00" and match[5]):
         return None
-    if not int(found[2], 16) or not int(found[3], 16):
+    if not int(match[2], 16) or not int(match[3], 16):
         return None
-    return f"00-{found[2]}-{found[3]}-{int(found[4], 16) & _SAMPLED:02x}"
+    return f"00-{match[2]}-{match[3]}-{int(match[4], 16) & _SAMPLED:02x}"
 
 
 def run_span(run: UUID, attempt: int, traceparent: str | None, ratio: float) -> SpanIds:
@@ -108,7 +108,7 @@ class Tracing:
 
     def ended(
         self,
-        place: SpanIds,
+        ids: SpanIds,
         name: str,
         began: datetime | float,
         end: datetime | float,
@@ -116,13 +116,13 @@ class Tracing:
         error: str | None = None,
     ) -> None:
         """Send a span that is over; `error` is a code, never a message: messages may hold what flows carry."""
-        if not place.sampled:
+        if not ids.sampled:
             return
         from opentelemetry.sdk.trace import ReadableSpan
         from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
         def context(span: int, remote: bool) -> SpanContext:
-            return SpanContext(place.trace, span, is_remote=remote, trace_flags=TraceFlags(_SAMPLED))
+            return SpanContext(ids.trace, span, is_remote=remote, trace_flags=TraceFlags(_SAMPLED))
 
         attributes = {key: value for key, value in facts.items() if value is not None}
         if error is not None:
@@ -130,8 +130,8 @@ class Tracing:
         self._out.on_end(
             ReadableSpan(
                 name=name,
-                context=context(place.span, False),
-                parent=context(place.parent, True) if place.parent is not None else None,
+                context=context(ids.span, False),
+                parent=context(ids.parent, True) if ids.parent is not None else None,
                 resource=self._resource,
                 attributes=attributes,
                 kind=SpanKind.INTERNAL,

@@ -1,8 +1,9 @@
 """Whether a run may begin under its flow's `concurrency`.
 
 Failure argument. A place is a row that is written in the transaction in which its run begins and deleted in the one
-in which it ends, so none leaks and none is given twice: both happen under the slot's lock. Who waits is woken after
-the commit of an end; if that wake-up is lost with its process, the waiting row's own time comes after RECHECK_SEC.
+in which it ends, so none leaks and none is given twice: both happen under the slot's lock. A run that waits is woken
+after the commit of an end; if that wake-up is lost with its process, the waiting row's own time comes after
+RECHECK_SEC.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Admissions:
+    """What becomes of candidates by run; `waiting` with its slot. The ones in none of these begin."""
+
     early: frozenset[UUID]
     waiting: dict[UUID, str]
     skipped: frozenset[UUID]
@@ -53,44 +56,44 @@ def slot_of(plan: Plan, flow_id: UUID, context: Mapping[str, Any]) -> str | None
     return f"{flow_id}:{text}"
 
 
-async def admit(conn: Connection, applicants: Sequence[Candidate]) -> Admissions:
-    """Give places to those who may begin now, the oldest first, and say what becomes of the rest.
+async def admit(conn: Connection, candidates: Sequence[Candidate]) -> Admissions:
+    """Give places to the runs that may begin now, the oldest first, and say what becomes of the rest.
 
-    `early` came before an older run that another orchestrator has in hand: they ask again in a moment, undecided.
+    `early` are ahead of an older run that another orchestrator has in hand: they ask again in a moment, undecided.
     """
-    early = await slots.overtaking(conn, {one.run.id: one.run.flow_id for one in applicants})
+    early = await slots.overtaking(conn, {candidate.run.id: candidate.run.flow_id for candidate in candidates})
     groups: defaultdict[str, list[Candidate]] = defaultdict(list)
-    for one in applicants:
-        if one.run.id not in early:
-            groups[one.slot].append(one)
+    for candidate in candidates:
+        if candidate.run.id not in early:
+            groups[candidate.slot].append(candidate)
     await slots.lock(conn, list(groups))
     admitted: dict[UUID, str] = {}
     waiting: dict[UUID, str] = {}
     skipped: set[UUID] = set()
     to_cancel: set[UUID] = set()
     for slot, group in groups.items():
-        group.sort(key=lambda one: one.run.id)
-        there = await slots.crowd(conn, slot, group[0].run.id)
-        taken = len(there.holders) + there.waiting
-        for one in group:
-            limits = one.plan.concurrency
+        group.sort(key=lambda candidate: candidate.run.id)
+        usage = await slots.crowd(conn, slot, group[0].run.id)
+        taken = len(usage.holders) + usage.waiting
+        for candidate in group:
+            limits = candidate.plan.concurrency
             assert limits is not None  # it has a slot
-            if one.run.id in there.holders or taken < limits.limit:
-                admitted[one.run.id] = slot
+            if candidate.run.id in usage.holders or taken < limits.limit:
+                admitted[candidate.run.id] = slot
                 taken += 1
             elif limits.policy == "skip":
-                skipped.add(one.run.id)
+                skipped.add(candidate.run.id)
             else:
-                waiting[one.run.id] = slot
+                waiting[candidate.run.id] = slot
                 if limits.policy == "cancel_running":
-                    to_cancel |= {*there.holders}
+                    to_cancel |= {*usage.holders}
     if admitted:
         await slots.hold(conn, admitted)
     return Admissions(frozenset(early), waiting, frozenset(skipped), tuple(to_cancel))
 
 
 async def wake_next(conn: Connection, freed: Sequence[str]) -> int:
-    """After runs with these slots have ended: wake as many as may follow. A transaction of its own."""
+    """After runs with these slots have ended: wake as many as may follow. Needs a transaction of its own."""
     counts = Counter(freed)
     await slots.lock(conn, list(counts))
     return sum([await slots.wake_next(conn, slot, counts[slot]) for slot in sorted(counts)])

@@ -1,8 +1,9 @@
-"""What a step may wait for besides time: the end of another run, and a person's word.
+"""What a step may wait for besides time: the end of a child run, and a person's decision.
 
 Failure argument. A child is written in the transaction that writes its parent's waiting row, under the lock of the
 parent's run: there is one for a step, or none. The child's end and the waking of its parent are one transaction too.
-The waiting row names the child, so nothing is searched for, and an early ring only makes the parent look once more.
+The waiting row names the child, so nothing is searched for, and an early notification only makes the parent look
+once more.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ MAX_DEPTH = 10
 
 @dataclass(frozen=True, slots=True)
 class ResolvedChild:
-    """What a child will be made of."""
+    """The flow, version and inputs of a child that can be started."""
 
     flow_id: UUID
     version_id: UUID
@@ -46,30 +47,30 @@ class ResolvedChild:
 
 
 async def load_arrivals(conn: Connection, wakeups: Sequence[WakeUp]) -> dict[tuple[UUID, str], Any]:
-    """What came for the steps whose rows were just taken, by (run, step); nothing for those that wait for time."""
-    children = {UUID(one.reads[1]): one for one in wakeups if one.reads[:1] == [CHILD]}
-    asked = [(one.run_id, one.step) for one in wakeups if one.reads[:1] == [APPROVAL]]
-    found: dict[tuple[UUID, str], Any] = {}
+    """What came for the steps of `wakeups`, by (run, step); nothing for those that wait for time."""
+    children = {UUID(wakeup.reads[1]): wakeup for wakeup in wakeups if wakeup.reads[:1] == [CHILD]}
+    approvals = [(wakeup.run_id, wakeup.step) for wakeup in wakeups if wakeup.reads[:1] == [APPROVAL]]
+    arrivals: dict[tuple[UUID, str], Any] = {}
     if children:
         results = await child_results(conn, list(children))
-        for id, one in children.items():
+        for id, wakeup in children.items():
             status, outputs, error = results.get(id, (None, None, None))
-            found[one.run_id, one.step] = {
+            arrivals[wakeup.run_id, wakeup.step] = {
                 "run_id": str(id),
-                "wait": one.reads[2] == "wait",
+                "wait": wakeup.reads[2] == "wait",
                 "status": status,
                 "outputs": outputs,
                 "error": error,
             }
-    if asked:
-        found |= await decisions(conn, asked)
-    return found
+    if approvals:
+        arrivals |= await decisions(conn, approvals)
+    return arrivals
 
 
 async def resolve_children(
     conn: Connection, plans: PlanCache, asks: Sequence[tuple[Loaded, Child]]
 ) -> dict[tuple[UUID, str], ResolvedChild | Invalid]:
-    """For each asked child what it is made of, or why it cannot be."""
+    """For each child that is asked for, by (run, step): what it is made of, or why it cannot be started."""
     heads = await flow_heads(conn, {child.call.flow for _, child in asks})
     known = await plans.get({head.version_id for head in heads.values() if head.version_id})
     answers: dict[tuple[UUID, str], ResolvedChild | Invalid] = {}

@@ -1,14 +1,14 @@
 """The sync controller: keeps the flows of one environment at the head of its branch.
 
 Failure argument. An attempt is all or nothing in itself (sync/reconcile.py), so the controller may be killed anywhere,
-and any number may run: whoever comes second finds nothing to do. What may pass by itself (a remote, the database) is
-tried again with back-off. What will not (a file that is wrong, a guard that refused) waits for another commit: the
-branch is looked at as before, but nothing is read, and nothing is recorded a second time. What stands in another
-flow's way may go without a commit, so that is tried again now and then.
+and any number may run: the second one finds nothing to do. What may pass by itself (a remote, the database) is
+tried again with back-off. What will not (a wrong file, a guard that refused) waits for another commit: the
+branch is looked at as before, but nothing is read, and nothing is recorded a second time. A conflict with another
+flow may go away without a commit, so that is tried again now and then.
 
 A webhook leaves a time in the source's row (store/hints.py). It is looked at every few seconds; one that is lost, or
 was never sent, costs a poll. Polls are far apart only while the last commit that was new had been announced by one.
-Whoever asks for a look leaves another time: it says nothing of webhooks, and has what is stuck tried again.
+A person who asks for a look leaves another time: it says nothing of webhooks, and what is stuck is tried again.
 """
 
 from __future__ import annotations
@@ -69,11 +69,11 @@ class Controller:
     def __init__(self, db: Database, source: Source, pace: Pace, forge: Forge | None = None) -> None:
         self._db = db
         self._forge = forge
-        self._told = ""
+        self._last_told = ""
         self._source = source.checked()
         self._pace = pace
         self._labels = (source_label(self._source), source.environment)
-        self._heard: _Times = (None, None)
+        self._known_times: _Times = (None, None)
         self._looked = False  # a hint from before the first look is nothing new
         self._retry_at = float("inf")  # of what is stuck
         self._drift_at = 0.0
@@ -83,28 +83,29 @@ class Controller:
         self.announced = False
 
     async def run(self, stop: asyncio.Event) -> None:
+        """Follow the branch until `stop`."""
         while not stop.is_set():
             seconds = await self.run_once()
-            await self._rest(stop, seconds * random.uniform(0.9, 1.0))  # noqa: S311 - jitter
+            await self._wait(stop, seconds * random.uniform(0.9, 1.0))  # noqa: S311 - jitter
 
     async def run_once(self) -> float:
-        """One look; returns the seconds until the next. Raises nothing of ours: what failed is told and counted."""
+        """One look; returns the seconds until the next. Raises no AutomataError: failures are logged and counted."""
         try:
             row = await self._row()
             times = _times(row)
             hinted, asked = (
-                self._looked and now not in (None, then) for now, then in zip(times, self._heard, strict=True)
+                self._looked and now not in (None, then) for now, then in zip(times, self._known_times, strict=True)
             )
-            self._heard, self._looked = times, True
+            self._known_times, self._looked = times, True
             if asked:
                 self._retry_at = 0.0
             await self._follow(row, hinted)
-            await self._mind_drift()
+            await self._check_drift()
         except Unavailable as error:
-            return self._later(error)
+            return self._back_off(error)
         except AutomataError as error:
             self._give_up(error)
-            await self._tell(self.stuck, error)
+            await self._tell_forge(self.stuck, error)
         self.failures = 0
         return self._pace.hinted_sec if self.announced else self._pace.interval_sec
 
@@ -112,7 +113,7 @@ class Controller:
         SYNC_PINNED.labels(*self._labels).set(bool(row and row.pinned_at))
         if row and row.pinned_at:
             self.stuck = None
-            await self._saw(row, await self._head(), hinted)
+            await self._record_head(row, await self._head(), hinted)
             SYNC_ATTEMPTS.labels(*self._labels, "pinned").inc()
             return
         if row and row.head_sha == self.stuck:
@@ -120,7 +121,7 @@ class Controller:
         if self.stuck and time.monotonic() < self._retry_at:
             sha = await self._head()
             if sha == self.stuck:
-                await self._saw(row, sha, hinted)
+                await self._record_head(row, sha, hinted)
                 return
         await self._sync(row, hinted)
 
@@ -129,7 +130,7 @@ class Controller:
         try:
             report = await sync_once(self._db, self._source)
         except AutomataError as error:
-            await self._saw(row, error.details.get("sha"), hinted)
+            await self._record_head(row, error.details.get("sha"), hinted)
             raise
         self.stuck = None
         SYNC_SECONDS.observe(time.monotonic() - began)
@@ -142,17 +143,19 @@ class Controller:
         if report.status == "synced":
             log.info("sync: %s", report.summary())
             self._drift_at = 0.0
-        await self._saw(row, report.sha, hinted, current=True)
-        await self._tell(report.sha)
+        await self._record_head(row, report.sha, hinted, current=True)
+        await self._tell_forge(report.sha)
 
-    async def _tell(self, sha: str | None, error: AutomataError | None = None) -> None:
+    async def _tell_forge(self, sha: str | None, error: AutomataError | None = None) -> None:
         """Tell the forge, once a commit and outcome."""
-        if self._forge and sha and self._told != f"{sha} {error}":
-            self._told = f"{sha} {error}"
+        if self._forge and sha and self._last_told != f"{sha} {error}":
+            self._last_told = f"{sha} {error}"
             await tell_sync(self._forge, sha, self._source.environment, error)
 
-    async def _saw(self, row: SourceRow | None, sha: str | None, hinted: bool, *, current: bool = False) -> None:
-        """Tell where the branch is; `row` is from before that was known, `current` says that the flows are there."""
+    async def _record_head(
+        self, row: SourceRow | None, sha: str | None, hinted: bool, *, current: bool = False
+    ) -> None:
+        """Write where the branch is; `row` was read before that was known, `current` says that the flows are there."""
         if sha is None:
             return
         if row is not None and row.seen_sha not in (None, sha):
@@ -167,25 +170,25 @@ class Controller:
             SYNC_PENDING.labels(*self._labels).set_to_current_time()
         self._behind = not current
 
-    async def _mind_drift(self) -> None:
+    async def _check_drift(self) -> None:
         if time.monotonic() < self._drift_at or (row := await self._row()) is None or row.head_sha is None:
             return
         self._drift_at = time.monotonic() + self._pace.drift_sec
-        found = await find_drift(self._db, row.id)
-        if found and row.heal:
+        differences = await find_drift(self._db, row.id)
+        if differences and row.heal:
             try:
-                found = await heal_drift(self._db, row.id)
+                differences = await heal_drift(self._db, row.id)
             except Conflict as error:
                 log.error("sync: what was changed beside Git cannot be put back: %s", error)
             else:
                 SYNC_ATTEMPTS.labels(*self._labels, "healed").inc()
-                log.warning("sync: put back what was changed beside Git: %s", _told(found))
-                found = []
-        elif found and len(found) != (row.drift or {}).get("count"):
-            log.warning("sync: changed beside Git: %s", _told(found))
-        SYNC_DRIFTED.labels(*self._labels).set(len(found))
+                log.warning("sync: put back what was changed beside Git: %s", _describe(differences))
+                differences = []
+        elif differences and len(differences) != (row.drift or {}).get("count"):
+            log.warning("sync: changed beside Git: %s", _describe(differences))
+        SYNC_DRIFTED.labels(*self._labels).set(len(differences))
 
-    def _later(self, error: Unavailable) -> float:
+    def _back_off(self, error: Unavailable) -> float:
         self.failures += 1
         SYNC_ATTEMPTS.labels(*self._labels, "unavailable").inc()
         pause_sec = min(FIRST_PAUSE_SEC * 2.0 ** min(self.failures - 1, 20), MAX_PAUSE_SEC)
@@ -198,7 +201,7 @@ class Controller:
         self.stuck = sha
         self._retry_at = time.monotonic() + MAX_PAUSE_SEC if isinstance(error, Conflict) else float("inf")
         if sha and sha == before:
-            return  # told already
+            return  # logged already
         log.error("sync: %s%s", error, "; waiting for another commit" if self.stuck else "")
         for finding in error.diagnostics:
             log.error("sync: %s", finding)
@@ -212,18 +215,18 @@ class Controller:
             rows = await list_sources(conn)
         return next((row for row in rows if (row.url, row.path, row.environment) == place), None)
 
-    async def _rest(self, stop: asyncio.Event, seconds: float) -> None:
-        """Until it is time, or a hint came, or the process ends; drift is minded meanwhile."""
+    async def _wait(self, stop: asyncio.Event, seconds: float) -> None:
+        """Wait until it is time, a hint comes or the process ends; drift is checked meanwhile."""
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
             await pause(min(left, self._pace.poll_sec), stop)
             if stop.is_set():
                 return
-            with suppress(AutomataError):  # the next look tells it, in its time
+            with suppress(AutomataError):  # the next look logs it, in its time
                 row = await self._row()
-                if row and _times(row) != self._heard:
+                if row and _times(row) != self._known_times:
                     return
-                await self._mind_drift()
+                await self._check_drift()
 
 
 def _times(row: SourceRow | None) -> _Times:
@@ -235,6 +238,6 @@ def source_label(source: Source) -> str:
     return f"{source.name}//{source.path}" if source.path else source.name
 
 
-def _told(found: list[Difference]) -> str:
-    more = f"; and {len(found) - _LOGGED} more" if len(found) > _LOGGED else ""
-    return "; ".join(one.message for one in found[:_LOGGED]) + more
+def _describe(differences: list[Difference]) -> str:
+    more = f"; and {len(differences) - _LOGGED} more" if len(differences) > _LOGGED else ""
+    return "; ".join(difference.message for difference in differences[:_LOGGED]) + more

@@ -1,4 +1,4 @@
-"""Where a process stands, said by its parts and read by /readyz."""
+"""How the parts of a process are; /readyz reads it."""
 
 from __future__ import annotations
 

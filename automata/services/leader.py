@@ -1,7 +1,7 @@
-"""Leads while it can: takes the seat, keeps it warm, runs the office, and lets go when either ends.
+"""The election: takes the leader's lock, keeps it alive, does the leader's work, and lets go when either ends.
 
 Failure argument. Being elected only saves work; what makes two leaders harmless is the term that each transaction of
-the office checks (store/leadership.py) and the unique key of what it writes. Fail-over: the server drops a silent
+the work checks (store/leadership.py) and the unique key of what it writes. Fail-over: the server drops a silent
 session after 10 s, a standby asks every 2 s.
 """
 
@@ -31,19 +31,20 @@ class LostTerm(Exception):
 
 
 class Leader:
-    """`run` until stop; `office` is awaited with the term's number and an event that says when to leave."""
+    """One of any number. `on_elected` does the work; it gets the term's number and the event that ends it."""
 
-    def __init__(self, database_url: str, role: str, office: OnElected) -> None:
+    def __init__(self, database_url: str, role: str, on_elected: OnElected) -> None:
         self.epoch: int | None = None
         self._url = database_url
         self._role = role
-        self._office = office
+        self._on_elected = on_elected
         self._holder = f"{socket.gethostname()}:{os.getpid()}"
 
     async def run(self, stop: asyncio.Event) -> None:
+        """Lead whenever that can be, until `stop`."""
         while not stop.is_set():
             try:
-                await self._one_session(stop)
+                await self._hold_session(stop)
             except (AutomataError, TimeoutError, LostTerm) as error:
                 log.warning("%s: not leading: %s", self._role, error or type(error).__name__)
             finally:
@@ -51,38 +52,38 @@ class Leader:
                 LEADING.labels(self._role).set(0)
             await pause(ASK_SEC, stop)
 
-    async def _one_session(self, stop: asyncio.Event) -> None:
-        seat = await Seat.open(self._url, self._role)
+    async def _hold_session(self, stop: asyncio.Event) -> None:
+        lock = await Seat.open(self._url, self._role)
         try:
             while not stop.is_set():
-                if (epoch := await seat.take(self._holder)) is not None:
+                if (epoch := await lock.take(self._holder)) is not None:
                     self.epoch = epoch
                     LEADING.labels(self._role).set(1)
                     log.info("%s: leading, term %d", self._role, epoch)
-                    await self._lead(seat, epoch, stop)
+                    await self._lead(lock, epoch, stop)
                     return
                 await pause(ASK_SEC, stop)
         finally:
-            await seat.close()
+            await lock.close()
 
-    async def _lead(self, seat: Seat, epoch: int, stop: asyncio.Event) -> None:
-        """Whichever ends first ends the other: a lost seat, a lost term, or the stop."""
-        office = asyncio.create_task(self._office_of(epoch, stop))
-        warm = asyncio.create_task(_keep_warm(seat))
+    async def _lead(self, lock: Seat, epoch: int, stop: asyncio.Event) -> None:
+        """The first to end ends the other: a lost lock, a lost term, or the stop."""
+        work = asyncio.create_task(self._work(epoch, stop))
+        keep_alive = asyncio.create_task(_keep_alive(lock))
         try:
-            done, _ = await asyncio.wait({office, warm}, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait({work, keep_alive}, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
         finally:
-            for task in (office, warm):
+            for task in (work, keep_alive):
                 task.cancel()
-            await asyncio.gather(office, warm, return_exceptions=True)
+            await asyncio.gather(work, keep_alive, return_exceptions=True)
 
-    async def _office_of(self, epoch: int, stop: asyncio.Event) -> None:
-        await self._office(epoch, stop)
+    async def _work(self, epoch: int, stop: asyncio.Event) -> None:
+        await self._on_elected(epoch, stop)
 
 
-async def _keep_warm(seat: Seat) -> None:
+async def _keep_alive(lock: Seat) -> None:
     while True:
         await asyncio.sleep(PING_SEC)
-        await seat.ping()
+        await lock.ping()

@@ -31,7 +31,7 @@ class HeldLease:
 
 
 class Leases:
-    """`held` by fence; whoever hands an outcome in takes it out."""
+    """`held` by fence; the completer takes a lease out when the outcome is committed."""
 
     def __init__(self, db: Database, settings: Settings) -> None:
         self.held: dict[UUID, HeldLease] = {}
@@ -65,7 +65,7 @@ class Leases:
             if fence in ours:
                 item.safe_until = self._safe_until(asked)
             elif fence in self.held:
-                item.call.cancel()  # cancelled, or someone else's by now
+                item.call.cancel()  # cancelled, or another worker's by now
 
     def _stop_unsafe(self) -> None:
         for item in list(self.held.values()):

@@ -1,8 +1,8 @@
-"""Tells people: makes messages of events and sends them, in every worker: there are the secrets and the vetted way out.
+"""The notifier: makes messages of events and sends them, in every worker, which has the secrets and the vetted way out.
 
 Failure argument in store/notifications.py: nothing is lost with a notifier, and any number may run. Runs never wait for
-it: it reads what their transactions left behind. A receiver that is away costs its own messages a wait, up to about two
-days, and nobody else's.
+it: it reads the events that their transactions wrote. A receiver that is away delays its own messages, up to about two
+days, and no others.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ FORGET_SEC = 3_600.0
 
 
 class Notifier:
+    """One of any number; messages are shared out by their claims."""
+
     def __init__(self, db: Database, transport: Transport, secrets: Secrets, settings: Settings) -> None:
         self._db = db
         self._transport = transport
@@ -45,6 +47,7 @@ class Notifier:
         self._forget_at = 0.0
 
     async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop`; an unreachable database is waited for."""
         while not stop.is_set():
             try:
                 busy = await self.run_once()
@@ -71,7 +74,7 @@ class Notifier:
         facts = event.facts
         if not facts or (event.kind == APPROVAL and not facts.get("waits")):
             return []
-        told = rules_for(
+        matching = rules_for(
             [(rule.source_id, rule.spec) for rule in rules],
             event.kind,
             facts.get("source_id"),
@@ -89,7 +92,7 @@ class Notifier:
                 secret=spec.get("secret"),
                 template=spec.get("template", "standard"),
             )
-            for source, spec in told
+            for source, spec in matching
         ]
 
     def _payload(self, event: Event) -> dict[str, Any]:
@@ -116,32 +119,34 @@ class Notifier:
             "data": {name: value for name, value in data.items() if value not in (None, {}, "")},
         }
 
-    async def _deliver(self, one: Claimed) -> None:
-        status, error, final = await self._send(one)
-        over = final or one.attempts > len(RETRY_PAUSES_SEC)
-        retry = None if over else RETRY_PAUSES_SEC[one.attempts - 1] * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
+    async def _deliver(self, message: Claimed) -> None:
+        status, error, final = await self._send(message)
+        over = final or message.attempts > len(RETRY_PAUSES_SEC)
+        retry = None if over else RETRY_PAUSES_SEC[message.attempts - 1] * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
         if error is not None:
             error = cut_message(error, self._secrets.mask)
-            log.warning("notification %s of %s: %s", one.id, one.rule, error)
+            log.warning("notification %s of %s: %s", message.id, message.rule, error)
         NOTIFICATIONS.labels("delivered" if error is None else "failed" if retry is None else "retried").inc()
         try:
             async with self._db.connection() as conn:
-                await store.report(conn, one, status=status, error=error, retry_sec=retry)
+                await store.report(conn, message, status=status, error=error, retry_sec=retry)
         except AutomataError as trouble:
-            log.warning("notification %s is sent again, its end could not be written: %s", one.id, trouble)
+            log.warning("notification %s is sent again, its end could not be written: %s", message.id, trouble)
 
-    async def _send(self, one: Claimed) -> tuple[int | None, str | None, bool]:
+    async def _send(self, message: Claimed) -> tuple[int | None, str | None, bool]:
         """(status, error, whether trying again is pointless)."""
         try:
             async with asyncio.timeout(SECRET_SEC):
-                named = [name for name in (one.secret, secret_of_url(one.url)) if name]
+                named = [name for name in (message.secret, secret_of_url(message.url)) if name]
                 known = await self._secrets.read(named)
             if missing := [name for name in named if name not in known]:
                 return None, f"the worker has no secret {missing[0]}", False
-            url = known[name] if (name := secret_of_url(one.url)) else one.url
-            body = body_of(one.template, one.payload)
-            key = known[one.secret] if one.secret else None
-            answer = await self._transport.send(request_of(url.strip(), body, f"msg_{one.id}", int(time.time()), key))
+            url = known[name] if (name := secret_of_url(message.url)) else message.url
+            body = body_of(message.template, message.payload)
+            key = known[message.secret] if message.secret else None
+            answer = await self._transport.send(
+                request_of(url.strip(), body, f"msg_{message.id}", int(time.time()), key)
+            )
         except TransportError as error:
             return None, error.message, False
         except TimeoutError:

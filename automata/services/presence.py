@@ -1,6 +1,6 @@
-"""Says that this process is up, so that workers can be counted and clocks compared.
+"""Writes that this process is up, so that workers can be counted and clocks compared.
 
-Nothing depends on it but people: work is given by leases, never by presence.
+Only people depend on it: work is shared out by leases, never by presence.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ BEAT_SEC = 10.0
 
 
 class Presence:
+    """One row of this process, renewed every BEAT_SEC, removed at the end."""
+
     def __init__(self, db: Database, parts: Collection[str], settings: Settings) -> None:
         self.id = new_id()
         self._db = db

@@ -55,13 +55,13 @@ def test_a_session_that_is_cut_ends_the_term(fresh_database_url: str) -> None:
     async def main() -> None:
         stop, ended = asyncio.Event(), asyncio.Event()
 
-        async def office(epoch: int, stop: asyncio.Event) -> None:
+        async def on_elected(epoch: int, stop: asyncio.Event) -> None:
             try:
                 await stop.wait()
             finally:
                 ended.set()
 
-        leader = Leader(fresh_database_url, "test", office)
+        leader = Leader(fresh_database_url, "test", on_elected)
         task = asyncio.create_task(leader.run(stop))
         await _wait_for_one([leader])
         with psycopg.connect(fresh_database_url, autocommit=True) as conn:
