@@ -18,11 +18,13 @@ class Backoff:
         self._chance = chance
 
     def next(self) -> float:
+        """Seconds until the next try."""
         full: float = min(MAX_SEC, FIRST_SEC * 2 ** min(self._tries, 10))
         self._tries += 1
         return full * (0.5 + self._chance() / 2)
 
     def reset(self) -> None:
+        """A try succeeded: begin again at FIRST_SEC."""
         self._tries = 0
 
 

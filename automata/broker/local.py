@@ -67,6 +67,7 @@ class LocalListener:
         self._notified.set()
 
     async def wait(self, timeout: float) -> bool:  # noqa: ASYNC109 - a poll interval, not a deadline
+        """See Listener.wait."""
         try:
             async with asyncio.timeout(timeout):
                 await self._notified.wait()
@@ -86,9 +87,11 @@ class LocalListener:
 
     @property
     def ids(self) -> Sequence[str]:
+        """See Listener.ids."""
         return tuple(self._pending.ids)
 
     def done(self, found: bool = True) -> None:
+        """See Listener.done."""
         self._pending.acknowledge(committed=True)
         self._pending = _Pending()
         self._take()
@@ -97,6 +100,7 @@ class LocalListener:
         self._silent = False
 
     def close(self) -> None:
+        """See Listener.close. The other listeners to its topics are notified instead."""
         for listeners in self._memberships:
             listeners.discard(self)
         if self._closed:
@@ -134,6 +138,7 @@ class LocalBroker:
         self._changed = changed
 
     def notify(self, topic: str, ids: Sequence[str] = ()) -> None:
+        """See Broker.notify."""
         for listener in self._topics[topic]:
             listener.receive(ids)
         if self._named:
@@ -157,6 +162,7 @@ class LocalBroker:
             listener.receive(ids, shared)
 
     def listen(self, *topics: str, id: str | None = None) -> LocalListener:
+        """See Broker.listen."""
         if id is None:
             unannounced = partial(self._unannounced, topics) if self._unannounced else None
             memberships = [self._topics[topic] for topic in topics]
@@ -177,9 +183,11 @@ class LocalBroker:
             self._named = {key: listeners for key, listeners in self._named.items() if listeners}
 
     def state(self) -> BrokerState:
+        """See Broker.state."""
         return BrokerState("local", True)
 
     async def close(self) -> None:
+        """See Broker.close."""
         self._topics.clear()
         self._named.clear()
 

@@ -26,9 +26,11 @@ def count(result: str, topic: str, number: int = 1) -> None:
 
 
 def count_heard(topic: str) -> None:
+    """A notification was received."""
     telemetry.BROKER_HEARD.labels(label(topic)).inc()
 
 
 def count_malformed(kind: str, error: MalformedNotification) -> None:
+    """A message was none; `kind` is the broker's."""
     telemetry.BROKER_POISON.labels(kind).inc()
     log.warning("broker: a message that is no notification was set aside: %s", error)

@@ -55,11 +55,13 @@ class PostgresBroker:
         self._consumer: PersistentConnection | None = None  # a process that only notifies needs none
 
     def notify(self, topic: str, ids: Sequence[str] = ()) -> None:
+        """See Broker.notify."""
         if not (self._publisher.connected and self._consumer and self._consumer.connected):
             self._hub.notify(topic, ids)  # what cannot come back over PostgreSQL reaches at least this process
         self._outbox.put(topic, ids, with_ids=self._publisher.connected)
 
     def listen(self, *topics: str, id: str | None = None) -> LocalListener:
+        """See Broker.listen."""
         if self._consumer is None:
             self._consumer = PersistentConnection("postgres", "ear", self._consume)
         return self._hub.listen(*topics, id=id)
@@ -68,10 +70,12 @@ class PostgresBroker:
         return [each for each in (self._publisher, self._consumer) if each]
 
     def state(self) -> BrokerState:
+        """See Broker.state."""
         broken = [each for each in self._connections() if not each.connected]
         return BrokerState("postgres", not broken, broken[0].detail if broken else "")
 
     async def close(self) -> None:
+        """See Broker.close."""
         await self._outbox.drain(CLOSE_SEC if self._publisher.connected else 0)
         await asyncio.gather(*(each.close() for each in self._connections()))
         await self._hub.close()

@@ -72,11 +72,13 @@ class RabbitBroker:
         self._fanout: set[str] = set()  # consumed for good once somebody listened: watchers come and go by the second
 
     def notify(self, topic: str, ids: Sequence[str] = ()) -> None:
+        """See Broker.notify."""
         if not (self._publisher.connected and self._consumer_connection and self._consumer_connection.connected):
             self._hub.notify(topic, ids)  # what may not come back over RabbitMQ reaches at least this process
         self._outbox.put(topic, ids, with_ids=self._publisher.connected)
 
     def listen(self, *topics: str, id: str | None = None) -> LocalListener:
+        """See Broker.listen."""
         listener = self._hub.listen(*topics, id=id)
         if not self._fanout.issuperset(fanout := FANOUT.intersection(topics)):
             self._fanout |= fanout
@@ -89,6 +91,7 @@ class RabbitBroker:
         return [each for each in (self._publisher, self._consumer_connection) if each]
 
     def state(self) -> BrokerState:
+        """See Broker.state."""
         if broken := [each for each in self._connections() if not each.connected]:
             return BrokerState("rabbitmq", False, broken[0].detail)
         if self._consumer and not self._consumer.consumes_all():
@@ -96,6 +99,7 @@ class RabbitBroker:
         return BrokerState("rabbitmq", True)
 
     async def close(self) -> None:
+        """See Broker.close."""
         await self._outbox.drain(CLOSE_SEC if self._publisher.connected else 0)
         if self._consumer:
             with suppress(TimeoutError):

@@ -34,10 +34,12 @@ FIRST_WITH_QUORUM = (3, 8)
 
 
 def exchange_of(topic: str) -> str:
+    """The exchange to which a topic's notifications are published."""
     return RUNS if topic.startswith("runs.") else TASKS
 
 
 def work_arguments(topic: str) -> dict[str, Any]:
+    """The arguments of a queue whose messages each wake one process."""
     arguments: dict[str, Any] = {
         "x-queue-type": "quorum",
         "x-delivery-limit": DELIVERY_LIMIT,
@@ -61,6 +63,7 @@ class Topology:
         self._quorum = has_quorum_queues(_server(connection))
 
     async def declare(self) -> None:
+        """Declare all that every process needs."""
         async with self._connection.channel() as channel:
             for name in (RUNS, TASKS, DLQ):
                 await channel.declare_exchange(name, aio_pika.ExchangeType.TOPIC, durable=True)
@@ -69,6 +72,7 @@ class Topology:
             await self.declare_work(topic)
 
     async def declare_work(self, topic: str) -> None:
+        """Declare the queue of a topic of which each message wakes one process."""
         await self._queue(topic, exchange_of(topic), topic, work_arguments(topic))
 
     async def declare_own(self, channel: AbstractChannel, topic: str) -> AbstractQueue:
@@ -78,6 +82,7 @@ class Topology:
         return queue
 
     async def count_dead(self) -> int:
+        """Messages in the queue of dead letters."""
         async with self._connection.channel() as channel:
             queue = await channel.declare_queue(DEAD_LETTERS, passive=True)
             return queue.declaration_result.message_count or 0

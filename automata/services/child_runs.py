@@ -34,6 +34,7 @@ class ResolvedChild:
     inputs: Mapping[str, Any]
 
     def new_run(self, parent: Loaded, step: str) -> NewRun:
+        """The child's run, one level deeper than `parent`."""
         return NewRun(
             self.flow_id,
             self.version_id,

@@ -52,6 +52,7 @@ class Pace:
 
     @classmethod
     def of(cls, settings: Settings) -> Pace:
+        """The pace that the settings say."""
         slow = max(settings.sync_interval_sec, settings.sync_hinted_interval_sec)
         return cls(settings.sync_interval_sec, slow, settings.sync_drift_interval_sec, settings.poll_sec)
 

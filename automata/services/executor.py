@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 MAX_LOSSES = 5  # workers that one task may take down before it is called poison
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class FinishedAttempt:
     """What an attempt leaves for the database: its verdict, and beside it its recording and its log, if it has any."""
 

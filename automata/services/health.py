@@ -12,7 +12,9 @@ class Health:
     parts: dict[str, str | None] = field(default_factory=dict)
 
     def set(self, part: str, trouble: str | None = None) -> None:
+        """`trouble` None: the part is well."""
         self.parts[part] = trouble
 
     def snapshot(self) -> dict[str, str | None]:
+        """A copy."""
         return dict(self.parts)

@@ -36,6 +36,7 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def address(host: str, listening: socket.socket) -> str:
+    """The URL of a bound socket, with its real port."""
     shown = f"[{host}]" if ":" in host else host
     return f"http://{shown}:{listening.getsockname()[1]}"
 

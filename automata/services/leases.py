@@ -24,6 +24,8 @@ STOP_BEFORE_LEASE_SEC = 5.0  # a call that could not be renewed ends this long b
 
 @dataclass(slots=True)
 class HeldLease:
+    """A claim that is being executed by `call`."""
+
     claim: Claim
     call: asyncio.Task[None]
     safe_until: float  # monotonic; the lease, less the margin
@@ -46,6 +48,7 @@ class Leases:
         return asked + self._settings.lease_sec - STOP_BEFORE_LEASE_SEC
 
     async def heartbeat(self) -> None:
+        """Renew all leases again and again; runs until it is cancelled."""
         while True:
             await asyncio.sleep(self._settings.heartbeat_sec * random.uniform(0.8, 1.0))  # noqa: S311 - jitter
             try:

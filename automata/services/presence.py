@@ -36,6 +36,7 @@ class Presence:
         self._name = f"{socket.gethostname()}:{os.getpid()}"
 
     async def run(self, stop: asyncio.Event) -> None:
+        """Renew the row until `stop`, then remove it."""
         while not stop.is_set():
             try:
                 await self.beat()

@@ -36,6 +36,7 @@ class Retention:
         self._batch = batch
 
     async def run(self, epoch: int, stop: asyncio.Event) -> None:
+        """Walk again and again until `stop`, or until another leads."""
         while self._days and not stop.is_set():
             if await self.walk(epoch, stop) is None:
                 return

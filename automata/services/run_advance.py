@@ -46,6 +46,7 @@ class RunAdvance:
 
     @property
     def plan(self) -> Plan:
+        """The compiled flow, where it can be executed."""
         assert self.compiled.plan is not None  # the caller has looked
         return self.compiled.plan
 
@@ -56,6 +57,7 @@ class RunAdvance:
         return queue.CREATED in steps and queue.CANCEL not in steps
 
     def errors(self) -> dict[str, Exception | None]:
+        """The answers as the engine takes them, by step: the error, or None where the child can be started."""
         return {step: answer if isinstance(answer, Invalid) else None for step, answer in self.answers.items()}
 
     def orphans(self) -> list[UUID]:
@@ -107,6 +109,7 @@ class BatchWrites(Changes):
     dispatched: list[tuple[RunAdvance, Start, UUID]] = field(default_factory=list)  # with the fence
 
     def end_run(self, run_advance: RunAdvance, status: RunStatus, outputs: Any, error: Any) -> None:
+        """The run is over: its result, the parent that waits for it, and the place that it frees."""
         run = run_advance.snapshot
         self.finish.append((run.id, run.flow_id, status, run.began or run.now, outputs, error))
         self.ended.append((run_advance, status, error))

@@ -24,6 +24,7 @@ class TracedTransport:
     span: SpanIds
 
     async def send(self, request: HttpRequest) -> HttpResponse:
+        """Send `request` with the header. Raises as the transport does."""
         if request.header(HEADER) is None:
             request = replace(request, headers=(*request.headers, (HEADER, self.span.header())))
         return await self.transport.send(request)
@@ -47,6 +48,7 @@ def with_parent_trace(tracing: Tracing, child: NewRun, parents: Mapping[UUID, Lo
 def send_attempt_span(
     tracing: Tracing, claim: Claim, compiled: CompiledVersion, outcome: Outcome, seconds: float
 ) -> None:
+    """The span of an attempt that took `seconds` and is over now."""
     now = time()
     step = compiled.plan.step(claim.step) if compiled.plan else None
     facts = {
@@ -62,6 +64,7 @@ def send_attempt_span(
 def send_run_span(
     tracing: Tracing, run: Loaded, compiled: CompiledVersion, status: str, began: datetime, error: Any
 ) -> None:
+    """The span of a run that ended; `error` is its JSON, if it has one."""
     facts = {"automata.run.status": status, **_of_run(str(run.id), compiled, run.trigger)}
     span = run_span(run.id, run.attempt, run.traceparent, tracing.ratio)
     code = str((error or {}).get("code", "failed")) if status == "FAILED" else None
