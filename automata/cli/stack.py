@@ -105,7 +105,7 @@ def keep(*, parts: bool) -> None:
 @contextmanager
 def _parts(urls: Mapping[str, str]) -> Iterator[Mapping[str, str]]:
     """A process a part, on ports of their own unless AUTOMATA_PORT names the API's, all ready."""
-    from automata.cli.demo.children import Child
+    from automata.cli.demo.child_process import Child
     from automata.cli.demo.fleet import wait_ready
     from automata.store.migrate import upgrade
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from automata.cli.app import app
-from automata.cli.demo.children import Child
+from automata.cli.demo.child_process import Child
 from automata.cli.demo.example import make_repository
 from automata.cli.exits import guarded
 

@@ -17,10 +17,10 @@ import httpx
 import psutil
 import pytest
 
-from automata.cli.demo.change import BOB, Told
+from automata.cli.demo.change import BOB, ChangeOutcome
 from automata.cli.demo.change import checks as change_checks
 from automata.cli.demo.shop import DECLINED, LABEL_FAILURES, ORDERS, PAGE
-from automata.cli.demo.story import checks, tell
+from automata.cli.demo.story import checks, print_outcome
 from tests.rabbitmq import find_server
 
 DEMO = [sys.executable, "-m", "automata", "demo"]
@@ -146,11 +146,11 @@ def test_a_demo_that_is_ended_at_any_moment_takes_everything_with_it(
     assert list(reachable.iterdir()) == []
 
 
-def told() -> Told:
+def told() -> ChangeOutcome:
     """What comes of the change when all is well."""
     run = {"id": "r5", "version": 2, "status": "SUCCEEDED", "outputs": {"imported": PAGE}}
     chain = {"origin": "proposal", "approvals": [{"by": BOB}], "check": {"passed": True}}
-    return Told(1, 5, run, chain)
+    return ChangeOutcome(1, 5, run, chain)
 
 
 CHANGED = {"imports": {"r1:save": PAGE, "r5:save": PAGE}}
@@ -215,7 +215,7 @@ def story() -> tuple[dict[str, Any], dict[str, Any]]:
 
 def test_the_demo_finds_nothing_to_complain_about_when_all_is_well() -> None:
     runs, ledger = story()
-    assert tell(checks(runs, ledger), ledger)
+    assert print_outcome(checks(runs, ledger), ledger)
 
 
 @pytest.mark.parametrize(
@@ -235,5 +235,5 @@ def test_the_demo_fails_when_the_shop_counted_anything_else(
     wrong: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     runs, ledger = story()
-    assert not tell(checks(runs, ledger | wrong), ledger | wrong)
+    assert not print_outcome(checks(runs, ledger | wrong), ledger | wrong)
     assert "MISMATCH" in capsys.readouterr().out

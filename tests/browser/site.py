@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from automata.cli.demo.children import Child
+from automata.cli.demo.child_process import Child
 from tests.browser.flows import flows
 from tests.git.conftest import GitRepo
 

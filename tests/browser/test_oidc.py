@@ -9,7 +9,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, expect
 
-from automata.cli.demo.children import Child
+from automata.cli.demo.child_process import Child
 from tests.browser.looks import look
 from tests.web.idp import CLIENT_ID, CLIENT_SECRET, Idp
 

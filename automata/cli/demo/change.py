@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 ADA, BOB = "Ada <ada@example.com>", "Bob <bob@example.com>"
 BRANCH = "count-orders"
 FLOW, CASES = "flows/sync-orders.json", "tests/sync-orders.test.yaml"
-SURE = "      status: SUCCEEDED\n"
-REFUSED, OWN = 1, 5  # exit codes: a check failed; a guard said no
+EXPECTED_STATUS = "      status: SUCCEEDED\n"
+CHECK_FAILED, REFUSED_BY_GUARD = 1, 5  # exit codes: a check failed; a guard said no
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class ChangeOutcome:
     """What came of the change: exit codes of what shall be refused, the run of the new version, and its provenance."""
 
     checked: int
@@ -43,7 +43,7 @@ class Told:
     chain: Mapping[str, Any]
 
 
-def change(program: Callable[..., Any], api: Api, repository: Path, place: Path) -> Told:
+def change(program: Callable[..., Any], api: Api, repository: Path, place: Path) -> ChangeOutcome:
     """Propose, be refused, correct, approve, apply, run. `program` is the whole command line.
 
     Raises Unavailable when a command ends as it should not.
@@ -65,27 +65,27 @@ def change(program: Callable[..., Any], api: Api, repository: Path, place: Path)
             "--as",
             ADA,
         )
-        checked = _run(program, "check", "--base", "main", "--head", BRANCH, "-j", "1", expect=REFUSED)
+        checked = _run(program, "check", "--base", "main", "--head", BRANCH, "-j", "1", expect=CHECK_FAILED)
         say("\n6. The corrected change passes, somebody else approves it, and the next run uses it")
         files = ("-f", f"{FLOW}=once.json", "-f", f"{CASES}=cases.yaml")
         words = "Send the orders once, and say how many"
         _run(program, "proposal", "update", BRANCH, *files, "-m", words, "--title", words, "--as", ADA)
         _run(program, "proposal", "submit", BRANCH, "--as", ADA)
-        own = _run(program, "proposal", "approve", BRANCH, "--as", ADA, expect=OWN)
+        own = _run(program, "proposal", "approve", BRANCH, "--as", ADA, expect=REFUSED_BY_GUARD)
         _run(program, "proposal", "approve", BRANCH, "-m", "as agreed with accounting", "--as", BOB)
         _run(program, "proposal", "apply", BRANCH, "--as", BOB)
         started = api.post("flows", "sync-orders", "runs", body={"inputs": {"source_id": "crm-1"}})
         run, tasks = follow(api, started["id"], progress(plain=False))
         console().print(tree(run, tasks))
         _run(program, "provenance", run["id"])
-        return Told(checked, own, run, api.get("runs", run["id"], "provenance"))
+        return ChangeOutcome(checked, own, run, api.get("runs", run["id"], "provenance"))
 
 
-def checks(told: Told, ledger: Mapping[str, Any]) -> Iterator[Check]:
+def checks(outcome: ChangeOutcome, ledger: Mapping[str, Any]) -> Iterator[Check]:
     """What the change should have come to, beside what the shop counted after it."""
-    run, chain = told.run, told.chain
-    yield Check("the check refused to send the orders twice", REFUSED, told.checked)
-    yield Check("nobody approves a change of their own", OWN, told.own)
+    run, chain = outcome.run, outcome.chain
+    yield Check("the check refused to send the orders twice", CHECK_FAILED, outcome.checked)
+    yield Check("nobody approves a change of their own", REFUSED_BY_GUARD, outcome.own)
     yield Check("the next run used the new version", (2, "SUCCEEDED"), (run["version"], run["status"]))
     yield Check("and says how many it sent", PAGE, (run["outputs"] or {}).get("imported"))
     sent = [count for key, count in ledger["imports"].items() if key.startswith(run["id"])]
@@ -108,7 +108,7 @@ def _edit(repository: Path, folder: Path) -> None:
     texts = {
         "twice.json": json.dumps({**spec, "steps": [*spec["steps"], again]}, indent=2),
         "once.json": json.dumps(count, indent=2),
-        "cases.yaml": cases.replace(SURE, f"{SURE}      outputs: {{imported: 2}}\n", 1),
+        "cases.yaml": cases.replace(EXPECTED_STATUS, f"{EXPECTED_STATUS}      outputs: {{imported: 2}}\n", 1),
     }
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")

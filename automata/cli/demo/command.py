@@ -19,7 +19,7 @@ from automata.cli.output import say
 from automata.errors import Usage
 
 if TYPE_CHECKING:
-    from automata.cli.demo.children import Child
+    from automata.cli.demo.child_process import Child
 
 READY_SEC = 90.0  # an initdb and the first start of PostgreSQL on a slow disk
 ANSWER_SEC = 10.0
@@ -43,7 +43,7 @@ def demo(
     runs claim. With --amqp it uses the RabbitMQ of AUTOMATA_AMQP_URL, else a node of its own.
     """
     began = time.monotonic()
-    signal.signal(signal.SIGTERM, _leave)
+    signal.signal(signal.SIGTERM, _interrupt)
     with _workspace(folder) as place:
         good = _perform(context.find_root().command, place, stay, amqp, began)
     if not good:
@@ -56,15 +56,15 @@ def _perform(program: Callable[..., Any], place: Path, stay: bool, amqp: bool, b
     from automata.cli.client import Api
     from automata.cli.demo import change
     from automata.cli.demo.example import make_bare_repository
-    from automata.cli.demo.story import checks, play, tell
+    from automata.cli.demo.story import checks, play, print_outcome
 
     with _shop(place) as shop:
         shop_url = shop.event(ANSWER_SEC)["url"]
-        _line("shop", f"CRM, ERP, shipping and bank on {shop_url}")
+        _say_line("shop", f"CRM, ERP, shipping and bank on {shop_url}")
         repository = place / "flows.git"
         commit = make_bare_repository(repository, shop_url)
-        _line("repository", f"{repository}, commit {commit[:12]}")
-        with _apart(place, repository) if amqp else _together(place, repository) as site:
+        _say_line("repository", f"{repository}, commit {commit[:12]}")
+        with _as_a_fleet(place, repository) if amqp else _in_one_process(place, repository) as site:
 
             def counted() -> dict[str, Any]:
                 # Straight, not through a proxy that the environment may name: the shop is on this machine.
@@ -73,20 +73,20 @@ def _perform(program: Callable[..., Any], place: Path, stay: bool, amqp: bool, b
             with Api(site.url) as api:
                 runs = play(api)
                 found = [*checks(runs, counted())]
-                told = change.change(program, api, repository, place)
+                outcome = change.change(program, api, repository, place)
             site.report()
             ledger = counted()
-            good = tell(iter([*found, *change.checks(told, ledger)]), ledger)
+            good = print_outcome(iter([*found, *change.checks(outcome, ledger)]), ledger)
             say(f"\n{'All as promised' if good else 'NOT as promised'}, after {time.monotonic() - began:.1f} s.")
             if stay:
-                _linger(site.url, repository)
+                _stay_up(site.url, repository)
             else:
                 say(f"The console was at {site.url} meanwhile. `automata demo --stay` keeps it up, with these runs.")
     return good
 
 
 def _shop(place: Path) -> Child:
-    from automata.cli.demo.children import Child
+    from automata.cli.demo.child_process import Child
 
     arguments = ["automata.cli.demo.shop", "--end-with-stdin"]
     return Child("shop", arguments, place / "shop.log", _environment())
@@ -101,25 +101,25 @@ class _Site:
 
 
 @contextmanager
-def _together(place: Path, repository: Path) -> Iterator[_Site]:
+def _in_one_process(place: Path, repository: Path) -> Iterator[_Site]:
     """All of it in one process."""
-    from automata.cli.demo.children import Child
+    from automata.cli.demo.child_process import Child
 
     options = ["--repo", str(repository), "--port", "0", "--data-dir", str(place / "data"), "--allow-loopback"]
     arguments = ["automata.cli.demo.server", "up", *options, "-o", "json"]
     with Child("server", arguments, place / "server.log", _environment()) as server:
         while (event := server.event(READY_SEC))["event"] != "ready":
-            _line(event["event"], event["message"])
-        _line(event["event"], event["message"])
+            _say_line(event["event"], event["message"])
+        _say_line(event["event"], event["message"])
         yield _Site(str(event["url"]), lambda: None)
 
 
 @contextmanager
-def _apart(place: Path, repository: Path) -> Iterator[_Site]:
+def _as_a_fleet(place: Path, repository: Path) -> Iterator[_Site]:
     """A process each, with RabbitMQ between them."""
     from automata.cli.demo.fleet import fleet, messages
 
-    with fleet(place, repository, _environment(), os.environ.get("AUTOMATA_AMQP_URL"), _line) as addresses:
+    with fleet(place, repository, _environment(), os.environ.get("AUTOMATA_AMQP_URL"), _say_line) as addresses:
         yield _Site(addresses[0], lambda: say(f"\n{messages(addresses)}"))
 
 
@@ -128,11 +128,11 @@ def _environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("AUTOMATA_")}
 
 
-def _line(name: str, words: Any) -> None:
+def _say_line(name: str, words: Any) -> None:
     say(f"{name:<13}{words}")
 
 
-def _linger(url: str, repository: Path) -> None:
+def _stay_up(url: str, repository: Path) -> None:
     try:
         say(f"\nStill running, until Ctrl-C. The console, with these runs in it:\n  {url}")
         say(f"Or on the command line:\n  export AUTOMATA_API_URL={url}\n  automata run list")
@@ -158,6 +158,6 @@ def _workspace(folder: Path | None) -> Iterator[Path]:
         yield Path(name)
 
 
-def _leave(number: int, frame: FrameType | None) -> None:
+def _interrupt(number: int, frame: FrameType | None) -> None:
     """SIGTERM ends the demo as Ctrl-C does: children first."""
     raise KeyboardInterrupt

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import httpx
 
-from automata.cli.demo.children import Child
+from automata.cli.demo.child_process import Child
 from automata.errors import Unavailable
 
 # Two of what works, one of what leads or answers: enough to see that it is a fleet.

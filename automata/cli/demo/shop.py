@@ -18,7 +18,7 @@ from uuid import uuid4
 
 from aiohttp import web
 
-from automata.cli.demo.children import end_with_stdin
+from automata.cli.demo.child_process import end_with_stdin
 
 ORDERS = 120
 PAGE = 40

@@ -86,7 +86,7 @@ def _output(runs: Runs, flow: str, name: str) -> Any:
     return (runs[flow]["outputs"] or {}).get(name)
 
 
-def tell(results: Iterator[Check], ledger: Mapping[str, Any], line: Callable[[str], None] = say) -> bool:
+def print_outcome(results: Iterator[Check], ledger: Mapping[str, Any], line: Callable[[str], None] = say) -> bool:
     """Print what the shop counted and each check; True when all hold."""
     line("\nWhat the shop itself counted")
     for run, count in ledger["imports"].items():
