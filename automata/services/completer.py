@@ -165,11 +165,12 @@ class Completer:
                 others = [result for result in results if result.fence not in ended_at]
                 left = await tasks.complete(conn, others) if others else set()
                 await _write_beside_results(conn, batch)
-                effects = await advancer.advance(conn, completed_batch(results, ended_at), dispatch)
+                completed = completed_batch(results, ended_at)
+                effects = await advancer.advance(conn, completed, dispatch)
         await advancer.announce(effects)
         if left:
             self._broker.notify(TASKS_COMPLETED)
-        return {(result.run_id, result.step) for result in results if result.fence in ended_at} | left
+        return {(wakeup.run_id, wakeup.step) for wakeup in completed.wakeups} | left
 
 
 async def _write_beside_results(conn: Connection, batch: Sequence[FinishedAttempt]) -> None:

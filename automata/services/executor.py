@@ -45,19 +45,6 @@ class FinishedAttempt:
     log: TaskLog | None = None
 
 
-@dataclass(slots=True)
-class _Attempt:
-    """An attempt that is being made. `retry` is None until it is known that the step can be executed here at all;
-    `recorder` is set once the call is prepared, where the flow records.
-    """
-
-    claim: Claim
-    compiled: CompiledVersion
-    log: AttemptLog
-    retry: RetryPolicy | None = None
-    recorder: RecordingTransport | None = None
-
-
 class Executor:
     """Runs attempts, any number side by side. `types` are the step types that are installed, by name."""
 
@@ -75,79 +62,78 @@ class Executor:
 
     async def run(self, claim: Claim, compiled: CompiledVersion) -> FinishedAttempt:
         """Make the attempt. Raises nothing but CancelledError: what goes wrong is in the verdict."""
-        began = time.monotonic()
-        attempt = _Attempt(claim, compiled, AttemptLog(self._secrets.mask))
-        outcome = await self._execute(attempt)
+        began, attempt_log = time.monotonic(), AttemptLog(self._secrets.mask)
+        outcome, policy, recording = await self._execute(claim, compiled, attempt_log)
         delay_ms = None
-        if outcome.failure and attempt.retry:
-            delay_ms = next_attempt_ms(attempt.retry, claim.attempt - claim.earlier, outcome.failure, random.random)
-        attempt.log.end(outcome.failure, delay_ms)
+        if outcome.failure and policy:
+            delay_ms = next_attempt_ms(policy, claim.attempt - claim.earlier, outcome.failure, random.random)
+        attempt_log.end(outcome.failure, delay_ms)
         worker_metrics.count_attempt(claim, compiled, outcome, delay_ms, began)
         if self._tracing:
             spans.send_attempt_span(self._tracing, claim, compiled, outcome, time.monotonic() - began)
         if outcome.failure:
             _log_failure(claim, outcome.failure, delay_ms)
-        return FinishedAttempt(_verdict(claim, outcome, delay_ms), self._recording(attempt), _task_log(attempt))
+        text = TaskLog(claim.run.id, claim.step, claim.attempt, attempt_log.text()) if attempt_log else None
+        return FinishedAttempt(_verdict(claim, outcome, delay_ms), recording, text)
 
-    async def _execute(self, attempt: _Attempt) -> Outcome:
-        claim, compiled = attempt.claim, attempt.compiled
+    async def _execute(
+        self, claim: Claim, compiled: CompiledVersion, attempt_log: AttemptLog
+    ) -> tuple[Outcome, RetryPolicy | None, Kept | None]:
+        """The outcome, the policy of its retries (None where the step cannot be executed here), and its recording."""
         if compiled.plan is None:
-            return Outcome(failure=Failure(str(compiled.error), "bad_version"))
+            return Outcome(failure=Failure(str(compiled.error), "bad_version")), None, None
         step = compiled.plan.step(claim.step)
         if claim.losses > MAX_LOSSES:
             reason = f"{claim.losses} workers were lost while they ran this step"
-            return Outcome(failure=Failure(reason, "worker_lost"))
+            return Outcome(failure=Failure(reason, "worker_lost")), None, None
         step_type = self._types.get(step.type)
         if step_type is None:
-            return Outcome(failure=Failure(f"step type {step.type!r} is not installed here", "unknown_type"))
-        attempt.retry = step.retry
+            reason = f"step type {step.type!r} is not installed here"
+            return Outcome(failure=Failure(reason, "unknown_type")), None, None
         view = _view(claim, compiled)
         context = task_context(compiled.plan, view, claim.step, claim.reads, claim.attempt, claim.now, claim.item)
-        call = self._step_context(attempt, compiled.plan, step)
         if step.reads_secrets:
             try:
                 context["secrets"] = await self._secrets.read(step.secrets)
             except AutomataError as error:
-                return Outcome(failure=Failure(str(error), error.code, retryable=True))
-        return await execute_step(step_type, step, context, call)
+                return Outcome(failure=Failure(str(error), error.code, retryable=True)), step.retry, None
+        transport = self._transport_of(claim, compiled.plan)
+        recorder = RecordingTransport(transport) if compiled.plan.recording else None
+        logged = LoggedTransport(recorder or transport, attempt_log, self._secrets.mask)
+        call = self._step_context(claim, view.id, step, logged, attempt_log)
+        outcome = await execute_step(step_type, step, context, call)
+        recording = self._recording(claim, compiled.plan, recorder) if recorder and recorder.seen else None
+        return outcome, step.retry, recording
 
-    def _step_context(self, attempt: _Attempt, plan: Plan, step: PlanStep) -> StepContext:
-        """What the step type gets: its identity, and a transport that narrows, traces, records and logs."""
-        claim, mask = attempt.claim, self._secrets.mask
+    def _transport_of(self, claim: Claim, plan: Plan) -> Transport:
+        """The way out, narrowed to what the flow allows, and traced."""
         transport: Transport = self._transport
         if (egress := plan.egress) is not None:
             transport = self._transport.narrowed(egress.allow, egress.deny)
         if self._tracing:
             transport = spans.TracedTransport(transport, spans.attempt_span_of(self._tracing, claim))
-        if plan.recording:
-            transport = attempt.recorder = RecordingTransport(transport)
-        run_id = str(claim.run.id)
+        return transport
+
+    def _step_context(
+        self, claim: Claim, run_id: str, step: PlanStep, transport: Transport, attempt_log: AttemptLog
+    ) -> StepContext:
         return StepContext(
             run_id=run_id,
             step=claim.step,
             attempt=claim.attempt,
             timeout_sec=step.timeout_sec,
             idempotency_key=f"{run_id}:{claim.step}",
-            transport=LoggedTransport(transport, attempt.log, mask),
-            log=attempt.log.say,
-            mask=mask,
+            transport=transport,
+            log=attempt_log.say,
+            mask=self._secrets.mask,
         )
 
-    def _recording(self, attempt: _Attempt) -> Kept | None:
+    def _recording(self, claim: Claim, plan: Plan, recorder: RecordingTransport) -> Kept:
         """The exchanges of a recorded attempt, with its secrets and its secret inputs masked."""
-        plan, run = attempt.compiled.plan, attempt.claim.run
-        if not attempt.recorder or not attempt.recorder.seen or plan is None:
-            return None
-        inputs = {name: run.inputs.get(name) for name, declared in plan.inputs.items() if declared.secret}
+        inputs = {name: claim.run.inputs.get(name) for name, declared in plan.inputs.items() if declared.secret}
         mask = self._secrets.mask_with(value for value in inputs.values() if isinstance(value, str))
         fields = plan.recording.fields if plan.recording else ()
-        exchanges = attempt.recorder.exchanges(mask, fields)
-        return Kept(run.id, attempt.claim.step, attempt.claim.attempt, exchanges)
-
-
-def _task_log(attempt: _Attempt) -> TaskLog | None:
-    claim = attempt.claim
-    return TaskLog(claim.run.id, claim.step, claim.attempt, attempt.log.text()) if attempt.log else None
+        return Kept(claim.run.id, claim.step, claim.attempt, recorder.exchanges(mask, fields))
 
 
 def _view(claim: Claim, compiled: CompiledVersion) -> RunView:
