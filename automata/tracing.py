@@ -22,7 +22,16 @@ from automata import __version__
 from automata.errors import Usage
 from automata.settings import Settings
 
-__all__ = ["HEADER", "INCOMING", "Place", "Tracing", "attempt_place", "open_tracing", "run_place", "well_formed"]
+__all__ = [
+    "HEADER",
+    "INCOMING",
+    "SpanIds",
+    "Tracing",
+    "attempt_span",
+    "open_tracing",
+    "run_span",
+    "valid_traceparent",
+]
 
 HEADER: Final = "traceparent"
 CLOSE_SEC: Final = 3.0
@@ -37,7 +46,7 @@ _SAMPLED = 1
 
 @dataclass(frozen=True, slots=True)
 class SpanIds:
-    """Where a span is: its trace, its own id, that of the span above it (None: it is the root)."""
+    """The ids of a span: its trace, its own, its parent's (None: it is the root)."""
 
     trace: int
     span: int
@@ -45,7 +54,7 @@ class SpanIds:
     sampled: bool
 
     def header(self) -> str:
-        """What those who are called from inside of this span are sent."""
+        """The traceparent header of calls that are made inside of this span."""
         return f"00-{self.trace:032x}-{self.span:016x}-{int(self.sampled):02x}"
 
 
@@ -56,7 +65,7 @@ def valid_traceparent(header: str | None) -> str | None:
         return None
     if not int(match[2], 16) or not int(match[3], 16):
         return None
-    return f"00-{found[2]}-{found[3]}-{int(found[4], 16) & _SAMPLED:02x}"
+    return f"00-{match[2]}-{match[3]}-{int(match[4], 16) & _SAMPLED:02x}"
 
 
 def run_span(run: UUID, attempt: int, traceparent: str | None, ratio: float) -> SpanIds:
@@ -99,7 +108,7 @@ class Tracing:
 
     def ended(
         self,
-        place: SpanIds,
+        ids: SpanIds,
         name: str,
         began: datetime | float,
         end: datetime | float,
@@ -107,13 +116,13 @@ class Tracing:
         error: str | None = None,
     ) -> None:
         """Send a span that is over; `error` is a code, never a message: messages may hold what flows carry."""
-        if not place.sampled:
+        if not ids.sampled:
             return
         from opentelemetry.sdk.trace import ReadableSpan
         from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
         def context(span: int, remote: bool) -> SpanContext:
-            return SpanContext(place.trace, span, is_remote=remote, trace_flags=TraceFlags(_SAMPLED))
+            return SpanContext(ids.trace, span, is_remote=remote, trace_flags=TraceFlags(_SAMPLED))
 
         attributes = {key: value for key, value in facts.items() if value is not None}
         if error is not None:
@@ -121,8 +130,8 @@ class Tracing:
         self._out.on_end(
             ReadableSpan(
                 name=name,
-                context=context(place.span, False),
-                parent=context(place.parent, True) if place.parent is not None else None,
+                context=context(ids.span, False),
+                parent=context(ids.parent, True) if ids.parent is not None else None,
                 resource=self._resource,
                 attributes=attributes,
                 kind=SpanKind.INTERNAL,

@@ -14,7 +14,8 @@ from typing import Any
 import uvloop
 
 from automata.api.app import create_app
-from automata.services.process import ALL, API, ORCHESTRATOR, WORKER, RunningProcess, serve
+from automata.cli.composition import ALL, API, ORCHESTRATOR, WORKER, compose
+from automata.services.process import RunningProcess, serve
 from automata.settings import Settings
 from automata.steps.contract import Outcome, StepContext
 
@@ -49,4 +50,5 @@ if __name__ == "__main__":
     settings = Settings(port=0, allow_loopback=True)
     types = {"noop": Noop(), "nap": Nap()}
     parts = {"first": {API, ORCHESTRATOR, WORKER}, "helper": {ORCHESTRATOR, WORKER}}.get("".join(sys.argv[2:]), ALL)
-    uvloop.run(serve(settings, sys.argv[1], create_app, parts=parts, on_ready=announce, types=types))
+    composition = compose(settings, parts, types=types, make_app=create_app)
+    uvloop.run(serve(settings, sys.argv[1], composition, on_ready=announce))

@@ -15,8 +15,10 @@ from automata.broker.contract import RUNS_PENDING, tasks_ready
 from automata.broker.local import LocalBroker
 from automata.engine.retry import Failure
 from automata.flow.model import Flow
+from automata.services.executor import Executor
 from automata.services.orchestrator import Orchestrator
 from automata.services.plan_cache import PlanCache
+from automata.services.run_advancer import RunAdvancer
 from automata.services.worker import Worker
 from automata.settings import Settings
 from automata.steps.contract import Outcome, StepContext
@@ -148,19 +150,17 @@ async def drive(
 ) -> AsyncIterator[Drive]:
     """Orchestrator and worker run until the block ends; `types` are more step types that the worker knows.
 
-    `joined`: they hand each other work as in one process; else they meet in the database alone.
+    `joined`: they dispatch to each other as in one process; else they meet in the database alone.
     """
     play, broker, stop = Play(), LocalBroker(), asyncio.Event()
     chosen = Settings(**{"poll_sec": 0.1, "heartbeat_sec": 1.0, **settings})
     transport = HttpTransport(EgressPolicy(allow_loopback=True))
     async with await Database.open(url, max_size=8) as db:
         plans = PlanCache(db)
-        every = {"play": play, **(types or {})}
-        worker = Worker(db, broker, plans, every, transport, chosen, secrets=Secrets(secrets), tracing=tracing)
-        local_worker = worker if joined else None
-        orchestrator = Orchestrator(db, broker, plans, instant_rules(), chosen, tracing, local_worker)
-        if joined:
-            worker.join(orchestrator.finish)
+        executor = Executor({"play": play, **(types or {})}, transport, Secrets(secrets), tracing)
+        advancer = RunAdvancer(db, broker, plans, instant_rules(), tracing)
+        worker = Worker(db, broker, plans, executor, chosen, advancer if joined else None)
+        orchestrator = Orchestrator(db, broker, advancer, chosen, worker if joined else None)
         loops = [
             asyncio.create_task(orchestrator.run(stop)),
             asyncio.create_task(worker.run(stop)),

@@ -1,4 +1,4 @@
-"""When a wire that broke is tried again, and when one that is silent is called broken."""
+"""When a broken connection is tried again, and when a silent one is called broken."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 FIRST_SEC = 0.2
-MAX_SEC = 5.0  # bells are missed meanwhile, so not longer than a poll or two
+MAX_SEC = 5.0  # notifications are lost meanwhile, so not longer than a poll or two
 
 
 class Backoff:
@@ -18,36 +18,40 @@ class Backoff:
         self._chance = chance
 
     def next(self) -> float:
+        """Seconds until the next try."""
         full: float = min(MAX_SEC, FIRST_SEC * 2 ** min(self._tries, 10))
         self._tries += 1
         return full * (0.5 + self._chance() / 2)
 
     def reset(self) -> None:
+        """A try succeeded: begin again at FIRST_SEC."""
         self._tries = 0
 
 
 # Promised: rebuilt within 30 s. 15 s of silence and two polls of at most 5 s.
 SILENT_SEC = 15.0
-# A ring that is not heard now and then is a lost race (timers and retries are due without any ring), not a dead wire.
+# A notification that is missed now and then is a lost race (timers and retries are due without any), not a dead
+# connection.
 PAUSE_SEC = 60.0
-MAX_PATIENCE_SEC = 600.0  # between rebuilds that changed nothing: then there was nothing to hear
+MAX_PATIENCE_SEC = 600.0  # between rebuilds that changed nothing: then there was nothing to receive
 
 
 class Watchdog:
-    """Told of every ring and of all work that none announced; says when the ear is to be built anew."""
+    """Counts notifications, and work that none announced; says when the consumer's connection shall be built again."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._patience = SILENT_SEC
-        self._since: float | None = None  # the first unannounced work since the last ring
+        self._since: float | None = None  # the first unannounced work since the last notification
         self._last = 0.0
 
-    def heard(self) -> None:
+    def notified(self) -> None:
+        """A notification came: the connection is alive."""
         self._since = None
         self._patience = SILENT_SEC
 
     def unannounced(self) -> bool:
-        """Work was found and nothing had rung. True: rebuild now."""
+        """Work was found and nothing had announced it. True: rebuild now."""
         now = self._clock()
         if self._since is None or now - self._last > PAUSE_SEC:
             self._since = now

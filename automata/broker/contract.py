@@ -1,16 +1,16 @@
-"""What a broker is: a bell. It carries ids, never facts; who hears it asks the database what is true.
+"""What a broker is: it carries notifications between processes. They name ids, never facts; the database knows those.
 
-A bell may ring twice, late, out of order or never: listeners also poll, so a lost ring costs one poll interval.
+A notification may come twice, late, out of order or never: listeners also poll, so a lost one costs a poll interval.
 How a loop uses it:
 
-    with broker.listen(RUNS_PENDING) as bell:
+    with broker.listen(RUNS_PENDING) as listener:
         while not stop.is_set():
             found = await look_into_the_database()  # one or more committed transactions
-            bell.done(found)                        # only now may the broker forget what it rang for
+            listener.done(found)                    # only now may the broker forget its notifications
             if not found:
-                await bell.wait(poll_sec)
+                await listener.wait(poll_sec)
 
-A loop that dies between the ring and `done` loses nothing: the ring goes to another process, or comes back.
+A loop that dies between a notification and `done` loses nothing: it goes to another process, or comes back.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ TASKS_READY = "tasks.ready"
 TASKS_COMPLETED = "tasks.completed"
 RUNS_FINISHED = "runs.finished"
 
-# A ring of these reaches every process that listens; a ring of any other topic wakes at least one of them.
+# A notification of these reaches every process that listens; one of any other topic wakes at least one of them.
 FANOUT = frozenset({RUNS_FINISHED})
 
-# A worker of one lane must not swallow the rings for another.
+# A worker of one lane must not swallow the notifications for another.
 _DEFAULT_LANE = "default"
 
 
@@ -47,27 +47,27 @@ class BrokerState:
 
 
 class Listener(Protocol):
-    """Hears every ring since it was made or since its last `wait` returned; rings in between are merged."""
+    """Receives every notification since it was made or since its last `wait` returned; those in between are merged."""
 
     async def wait(self, timeout: float) -> bool:  # noqa: ASYNC109 - a poll interval, not a deadline
-        """True as soon as the bell rang, False after `timeout` seconds."""
+        """True as soon as a notification comes, False after `timeout` seconds."""
         ...
 
     @property
     def ids(self) -> Sequence[str]:
-        """What the rings named that `done` has not answered yet, oldest first: hints, cut at MAX_HINTS."""
+        """The ids of notifications that `done` has not acknowledged yet, oldest first: hints, cut at MAX_HINTS."""
         ...
 
     def done(self, found: bool = True) -> None:
         """A look that began after `wait` returned (or after the last `done`) is over and its work is committed.
 
-        Never blocks. Say `found=False` when the look found nothing. Work found after a wait in which nothing rang is
-        what tells the broker that its wire may be dead; it then builds the wire anew.
+        Never blocks. Pass `found=False` when the look found nothing. Work that is found after a wait without any
+        notification is how the broker learns that its connection may be dead; it then builds a new one.
         """
         ...
 
     def close(self) -> None:
-        """What rang and was not answered with `done` goes back to the broker."""
+        """Notifications that `done` has not acknowledged go back to the broker."""
         ...
 
     def __enter__(self) -> Self: ...
@@ -78,16 +78,20 @@ class Listener(Protocol):
 
 
 class Broker(Protocol):
+    """One for a process. What it loses costs a poll, never work."""
+
     def notify(self, topic: str, ids: Sequence[str] = ()) -> None:
-        """Ring after the commit. Never blocks and never fails: the database already knows."""
+        """Call it after the commit. Never blocks and never fails: the database already knows."""
         ...
 
     def listen(self, *topics: str, id: str | None = None) -> Listener:
-        """Listen to topics; with `id` (fan-out topics only) just to rings that name it. Returns at once."""
+        """Listen to topics; with `id` (fan-out topics only) just to notifications that name it. Returns at once."""
         ...
 
-    def state(self) -> BrokerState: ...
+    def state(self) -> BrokerState:
+        """Whether the broker is connected, and if not, why."""
+        ...
 
     async def close(self) -> None:
-        """Rings that wait are sent within a second or dropped."""
+        """Notifications that wait are sent within a second or dropped."""
         ...

@@ -1,4 +1,4 @@
-"""The bell inside one process and one event loop; the other brokers end in it."""
+"""Notifications inside one process and one event loop; the other brokers end in it."""
 
 from __future__ import annotations
 
@@ -6,101 +6,111 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from types import TracebackType
 from typing import Self
 
 from automata.broker.contract import BrokerState
 
-MAX_HINTS = 1000  # ids that one listener remembers; what comes on top is rung for, but not named
+MAX_HINTS = 1000  # ids that one listener remembers; what comes on top wakes it, but is not named
 
-# Told once by each listener that heard: True when its look is committed, False when it leaves without one.
+# Called once by each listener that was notified: True when its look is committed, False when it leaves without one.
 Ack = Callable[[bool], None]
 
 
 @dataclass(slots=True)
 class _Pending:
-    ids: dict[str, None] = field(default_factory=dict)
-    pending_acks: list[Ack] = field(default_factory=list)
-    rang: bool = False
+    """Notifications that a listener has not acknowledged."""
 
-    def add(self, ids: Iterable[str], owed: Iterable[Ack]) -> None:
+    ids: dict[str, None] = field(default_factory=dict)
+    acks: list[Ack] = field(default_factory=list)
+    any: bool = False
+
+    def add(self, ids: Iterable[str], acks: Iterable[Ack]) -> None:
         for name in ids:
             if len(self.ids) >= MAX_HINTS:
                 break
             self.ids[name] = None
-        self.pending_acks += owed
-        self.rang = True
+        self.acks += acks
+        self.any = True
 
-    def answer(self, committed: bool) -> None:
-        owed, self.pending_acks = self.pending_acks, []
-        for tell in owed:
-            tell(committed)
+    def acknowledge(self, committed: bool) -> None:
+        acks, self.acks = self.acks, []
+        for ack in acks:
+            ack(committed)
 
 
 class LocalListener:
+    """Is in each of the sets that its broker notifies, until it is closed."""
+
     def __init__(
         self,
-        homes: list[set[LocalListener]],
+        memberships: list[set[LocalListener]],
         unannounced: Callable[[], None] | None = None,
         closed: Callable[[], None] | None = None,
     ) -> None:
-        """`unannounced` is called when a look found work although nothing had rung for it."""
-        self._rang = asyncio.Event()
-        self._silent = False  # the last wait ended without a ring
+        """`unannounced` is called when a look found work although no notification had come for it."""
+        self._notified = asyncio.Event()
+        self._silent = False  # the last wait ended without a notification
         self._unannounced = unannounced
         self._closed = closed
-        # A look answers for what rang before it began (`_hand`), not for what rings while it goes on (`_arrived`).
-        self._hand = _Pending()
+        # A look acknowledges what came before it began (`_pending`), not what comes while it goes on (`_arrived`).
+        self._pending = _Pending()
         self._arrived = _Pending()
-        self._homes = homes
-        for home in homes:
-            home.add(self)
+        self._memberships = memberships
+        for listeners in memberships:
+            listeners.add(self)
 
-    def receive(self, ids: Iterable[str] = (), answer: Ack | None = None) -> None:
-        self._arrived.add(ids, [answer] if answer else ())
-        self._rang.set()
+    def receive(self, ids: Iterable[str] = (), ack: Ack | None = None) -> None:
+        """A notification for this listener."""
+        self._arrived.add(ids, [ack] if ack else ())
+        self._notified.set()
 
     async def wait(self, timeout: float) -> bool:  # noqa: ASYNC109 - a poll interval, not a deadline
+        """See Listener.wait."""
         try:
             async with asyncio.timeout(timeout):
-                await self._rang.wait()
+                await self._notified.wait()
             self._silent = False
         except TimeoutError:
             self._silent = True
             return False
         finally:
             self._take()
-        self._rang.clear()
+        self._notified.clear()
         return True
 
     def _take(self) -> None:
         arrived, self._arrived = self._arrived, _Pending()
-        if arrived.rang:
-            self._hand.add(arrived.ids, arrived.pending_acks)
+        if arrived.any:
+            self._pending.add(arrived.ids, arrived.acks)
 
     @property
     def ids(self) -> Sequence[str]:
-        return tuple(self._hand.ids)
+        """See Listener.ids."""
+        return tuple(self._pending.ids)
 
     def done(self, found: bool = True) -> None:
-        self._hand.answer(committed=True)
-        self._hand = _Pending()
+        """See Listener.done."""
+        self._pending.acknowledge(committed=True)
+        self._pending = _Pending()
         self._take()
         if found and self._silent and self._unannounced:
             self._unannounced()
         self._silent = False
 
     def close(self) -> None:
-        for home in self._homes:
-            home.discard(self)
+        """See Listener.close. The other listeners to its topics are notified instead."""
+        for listeners in self._memberships:
+            listeners.discard(self)
         if self._closed:
             self._closed()
         self._take()
-        unanswered, self._hand = self._hand, _Pending()
-        unanswered.answer(committed=False)
-        if unanswered.rang:
-            for other in {listener for home in self._homes for listener in home}:
-                other.receive(unanswered.ids)
+        unacknowledged, self._pending = self._pending, _Pending()
+        unacknowledged.acknowledge(committed=False)
+        if unacknowledged.any:
+            for other in {listener for listeners in self._memberships for listener in listeners}:
+                other.receive(unacknowledged.ids)
 
     def __enter__(self) -> Self:
         return self
@@ -112,13 +122,15 @@ class LocalListener:
 
 
 class LocalBroker:
+    """Notifies the listeners of its own event loop."""
+
     def __init__(
         self,
         unannounced: Callable[[Sequence[str]], None] | None = None,
         changed: Callable[[], None] | None = None,
     ) -> None:
-        """`unannounced(topics)` is called when a listener of these found work that no ring had announced, `changed`
-        when a topic may have got its first listener or lost its last one.
+        """`unannounced(topics)` is called when a listener of these found work that no notification had announced,
+        `changed` when a topic may have got its first listener or lost its last one.
         """
         self._topics: defaultdict[str, set[LocalListener]] = defaultdict(set)
         self._named: dict[tuple[str, str], set[LocalListener]] = {}
@@ -126,6 +138,7 @@ class LocalBroker:
         self._changed = changed
 
     def notify(self, topic: str, ids: Sequence[str] = ()) -> None:
+        """See Broker.notify."""
         for listener in self._topics[topic]:
             listener.receive(ids)
         if self._named:
@@ -134,57 +147,60 @@ class LocalBroker:
                     listener.receive([name])
 
     def notify_all_topics(self) -> None:
-        """Every listener to whole topics looks once: rings may have been missed."""
+        """Every listener to whole topics looks once: notifications may have been missed."""
         for topic in self._topics:
             self.notify(topic)
 
-    def deliver(self, topic: str, ids: Sequence[str], answer: Ack) -> None:
-        """A ring that wants an answer: from every listener that hears it; False at once when nobody does."""
-        hearers = list(self._topics.get(topic, ()))
-        if not hearers:
-            answer(False)
+    def deliver(self, topic: str, ids: Sequence[str], ack: Ack) -> None:
+        """Notify, and call `ack` with how it ended; with False at once when nobody listens."""
+        listeners = list(self._topics.get(topic, ()))
+        if not listeners:
+            ack(False)
             return
-        told = _SharedAck(len(hearers), answer)
-        for listener in hearers:
-            listener.receive(ids, told)
+        shared = _SharedAck(len(listeners), ack)
+        for listener in listeners:
+            listener.receive(ids, shared)
 
     def listen(self, *topics: str, id: str | None = None) -> LocalListener:
+        """See Broker.listen."""
         if id is None:
-            report = self._unannounced
-            homes = [self._topics[topic] for topic in topics]
-            listener = LocalListener(homes, (lambda: report(topics)) if report else None, self._changed)
+            unannounced = partial(self._unannounced, topics) if self._unannounced else None
+            memberships = [self._topics[topic] for topic in topics]
+            listener = LocalListener(memberships, unannounced, self._changed)
             if self._changed:
                 self._changed()
             return listener
-        self._forget_the_silent()
+        self._drop_empty_sets()
         return LocalListener([self._named.setdefault((topic, id), set()) for topic in topics])
 
     def topics(self) -> set[str]:
         """Those that somebody listens to as a whole."""
         return {topic for topic, listeners in self._topics.items() if listeners}
 
-    def _forget_the_silent(self) -> None:
+    def _drop_empty_sets(self) -> None:
         # An id is listened to for seconds; its empty set is dropped when the table has grown, not at each close.
         if len(self._named) >= 1024:
-            self._named = {key: home for key, home in self._named.items() if home}
+            self._named = {key: listeners for key, listeners in self._named.items() if listeners}
 
     def state(self) -> BrokerState:
+        """See Broker.state."""
         return BrokerState("local", True)
 
     async def close(self) -> None:
+        """See Broker.close."""
         self._topics.clear()
         self._named.clear()
 
 
 class _SharedAck:
-    """One answer out of several listeners': the work is done when one of them has done it, given back when none did."""
+    """One acknowledgement from several listeners: work is done when one of them did it, given back when none did."""
 
-    def __init__(self, hearers: int, answer: Ack) -> None:
-        self._left = hearers
-        self._answer: Ack | None = answer
+    def __init__(self, listeners: int, ack: Ack) -> None:
+        self._left = listeners
+        self._ack: Ack | None = ack
 
     def __call__(self, committed: bool) -> None:
         self._left -= 1
-        if self._answer and (committed or not self._left):
-            self._answer(committed)
-            self._answer = None
+        if self._ack and (committed or not self._left):
+            self._ack(committed)
+            self._ack = None

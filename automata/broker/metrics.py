@@ -21,14 +21,16 @@ def label(topic: str) -> str:
 
 
 def count(result: str, topic: str, number: int = 1) -> None:
-    """`sent` counts messages, `dropped` the ids (or bare rings) that no message carried."""
+    """`sent` counts messages, `dropped` the ids (or notifications without ids) that no message carried."""
     telemetry.BROKER_WAKEUPS_SENT.labels(label(topic), result).inc(number)
 
 
 def count_heard(topic: str) -> None:
+    """A notification was received."""
     telemetry.BROKER_WAKEUPS_HEARD.labels(label(topic)).inc()
 
 
 def count_malformed(kind: str, error: MalformedNotification) -> None:
+    """A message was none; `kind` is the broker's."""
     telemetry.BROKER_POISON.labels(kind).inc()
-    log.warning("broker: a message that is no ring was set aside: %s", error)
+    log.warning("broker: a message that is no notification was set aside: %s", error)

@@ -1,4 +1,4 @@
-"""What goes over a wire: `{"topic": ..., "ids": [...]}`, small, and read as if a stranger had written it."""
+"""The message of a notification: `{"topic": ..., "ids": [...]}`, small, and read as if a stranger had written it."""
 
 from __future__ import annotations
 
@@ -10,19 +10,21 @@ import orjson
 
 # A batch of finished steps is 500 rows. 100 ids a message make several messages of it, so that several workers wake.
 MAX_IDS = 100
-MAX_BYTES = 7900  # NOTIFY takes less than 8000; one limit for both wires keeps one code path
+MAX_BYTES = 7900  # NOTIFY takes less than 8000; one limit for both brokers keeps one code path
 
 _TOPIC = re.compile(r"[a-z][A-Za-z0-9_.-]{0,199}\Z")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/-]{0,199}\Z")
 
 
 class Notification(NamedTuple):
+    """What listeners of a topic are told: there is work, perhaps for these ids."""
+
     topic: str
     ids: tuple[str, ...]
 
 
 class MalformedNotification(ValueError):
-    """What came over the wire is no ring; its text says why, without quoting what came."""
+    """What came is no notification; the text of the error says why, without quoting what came."""
 
 
 def encode(topic: str, ids: Sequence[str]) -> Iterator[bytes]:

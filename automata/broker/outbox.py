@@ -1,4 +1,4 @@
-"""Rings that wait for their wire: merged by topic, bounded, and thrown away rather than waited for."""
+"""Notifications that wait for their connection: merged by topic, bounded, and dropped rather than waited for."""
 
 from __future__ import annotations
 
@@ -10,17 +10,21 @@ from typing import NamedTuple
 from automata.broker.metrics import count
 from automata.broker.notification import encode
 
-MAX_IDS_WAITING = 10_000  # about 1 MB; a wire that is this far behind is as good as down
+MAX_IDS_WAITING = 10_000  # about 1 MB; a connection that is this far behind is as good as down
 MAX_IDS_OF_TOPIC = 5_000  # a flood on one topic leaves room for the others
 MAX_TOPICS = 1_000
 
 
 class EncodedNotification(NamedTuple):
+    """One message, ready to be sent."""
+
     topic: str
     body: bytes
 
 
 class Outbox:
+    """Filled by `put`, emptied through `taken`."""
+
     def __init__(self) -> None:
         self._topics: dict[str, dict[str, None]] = {}
         self._ids = 0
@@ -28,17 +32,17 @@ class Outbox:
         self._sent = asyncio.Event()
         self._sent.set()
 
-    def put(self, topic: str, ids: Sequence[str], *, names: bool = True) -> None:
-        """Never blocks. Ids beyond the limit, or all with `names=False` (the wire is down), are dropped and counted.
+    def put(self, topic: str, ids: Sequence[str], *, with_ids: bool = True) -> None:
+        """Never blocks. Ids beyond the limit are dropped and counted; with `with_ids=False` (no connection) all are.
 
-        The topic itself stays: the first ring through a wire that is back says "look", and for whom is in the database.
+        The topic itself stays: the first notification after a reconnect says "look", and for whom is in the database.
         """
         if topic not in self._topics and len(self._topics) >= MAX_TOPICS:
             count("dropped", topic, max(1, len(ids)))
             return
         waiting = self._topics.setdefault(topic, {})
         fresh = list(dict.fromkeys(name for name in ids if name not in waiting))
-        room = min(MAX_IDS_OF_TOPIC - len(waiting), MAX_IDS_WAITING - self._ids) if names else 0
+        room = min(MAX_IDS_OF_TOPIC - len(waiting), MAX_IDS_WAITING - self._ids) if with_ids else 0
         waiting.update(dict.fromkeys(fresh[:room]))
         self._ids += len(fresh[:room])
         if len(fresh) > room:
@@ -47,7 +51,7 @@ class Outbox:
         self._sent.clear()
 
     def forget_ids(self) -> None:
-        """The wire cannot be had: what waits is old by the time it is back."""
+        """There is no connection: the ids that wait are old by the time it is back."""
         for topic, waiting in self._topics.items():
             if waiting:
                 count("dropped", topic, len(waiting))
@@ -56,9 +60,9 @@ class Outbox:
 
     @asynccontextmanager
     async def taken(self) -> AsyncIterator[list[EncodedNotification]]:
-        """Waits for rings and hands all of them out; leaving the block without an exception means they are sent.
+        """Wait for notifications and yield all of them; leaving the block without an exception means they are sent.
 
-        An idle wire that was cut is noticed by the first ring through it, so what failed waits for one more try.
+        An idle connection that was cut is noticed by the first use, so what failed waits for one more try.
         """
         await self._filled.wait()
         self._filled.clear()

@@ -1,7 +1,7 @@
-"""One connection of a broker that is kept: built in the background, built again when it breaks or is called silent.
+"""One connection of a broker, made in the background, and made again when it breaks or is called silent.
 
 Failure argument. Whatever `serve` raises ends that connection and nothing else: the loop waits with back-off and serves
-anew. Nothing that a service awaits hangs on a link, so a server that is down, slow or lying costs polls, not work.
+again. Nothing that a service awaits depends on it, so a server that is down, slow or lying costs polls, not work.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ CLOSE_SEC = 2.0
 
 
 class PersistentConnection:
+    """Serves until it is closed. `connected` and `detail` say how it is."""
+
     def __init__(self, kind: str, role: str, serve: Callable[[], Awaitable[None]]) -> None:
         """`serve` connects, calls `up`, and goes on until the connection breaks; it cleans up when it is cancelled."""
         self.connected = False
@@ -35,6 +37,7 @@ class PersistentConnection:
         self._loop = asyncio.create_task(self._run(), name=self._name)
 
     def up(self) -> None:
+        """`serve` has connected."""
         self.connected = True
         self.detail = ""
         self._metric.set(1)
@@ -44,7 +47,7 @@ class PersistentConnection:
             self._lost_at = None
 
     def rebuild(self, reason: str) -> None:
-        """Throw the connection away and build it anew at once."""
+        """Throw the connection away and make another at once."""
         if self._serving and self.connected:
             log.warning("broker: %s is built anew: %s", self._name, reason)
             self._rebuilds.inc()
@@ -78,6 +81,7 @@ class PersistentConnection:
             await asyncio.wait([self._serving], timeout=CLOSE_SEC)
 
     async def close(self) -> None:
+        """End it within seconds."""
         self._loop.cancel()
         await asyncio.wait([self._loop], timeout=CLOSE_SEC + 1)
         self.connected = False

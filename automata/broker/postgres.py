@@ -1,9 +1,9 @@
-"""The bell between processes that have PostgreSQL and no RabbitMQ: NOTIFY rings, LISTEN hears.
+"""Notifications between processes that have PostgreSQL and no RabbitMQ: NOTIFY sends, LISTEN receives.
 
 Failure argument. A notification is sent on a connection of its own, after the transaction that it tells of, so neither
 can fail the other. PostgreSQL forgets notifications of sessions that are away, and its queue can fill up; both lose
-rings, and polls find the work. Every process hears every ring, so there is nothing to hand back: `done` only feeds the
-watchdog. An ear that came back wakes every listener, since it cannot know what it missed.
+some, and polls find the work. Every process receives every notification, so there is nothing to give back: `done` only
+feeds the watchdog. A consumer that reconnects wakes every listener, since it cannot know what it missed.
 """
 
 from __future__ import annotations
@@ -43,53 +43,62 @@ Connect = Callable[[], AbstractAsyncContextManager[Wire]]
 
 
 class PostgresBroker:
+    """LISTEN and NOTIFY, each on a connection of its own."""
+
     def __init__(self, connect: Connect) -> None:
         """Connects in the background; needs a running loop."""
         self._connect = connect
         self._hub = LocalBroker(self._on_unannounced)
         self._outbox = Outbox()
         self._watchdogs: defaultdict[tuple[str, ...], Watchdog] = defaultdict(Watchdog)
-        self._mouth = PersistentConnection("postgres", "mouth", self._speak)
-        self._ear: PersistentConnection | None = None  # a process that only rings needs none
+        self._publisher = PersistentConnection("postgres", "mouth", self._publish)
+        self._consumer: PersistentConnection | None = None  # a process that only notifies needs none
 
     def notify(self, topic: str, ids: Sequence[str] = ()) -> None:
-        if not (self._mouth.connected and self._ear and self._ear.connected):
-            self._hub.notify(topic, ids)  # what cannot come back over the wire is at least heard here
-        self._outbox.put(topic, ids, names=self._mouth.connected)
+        """See Broker.notify."""
+        if not (self._publisher.connected and self._consumer and self._consumer.connected):
+            self._hub.notify(topic, ids)  # what cannot come back over PostgreSQL reaches at least this process
+        self._outbox.put(topic, ids, with_ids=self._publisher.connected)
 
     def listen(self, *topics: str, id: str | None = None) -> LocalListener:
-        if self._ear is None:
-            self._ear = PersistentConnection("postgres", "ear", self._hear)
+        """See Broker.listen."""
+        if self._consumer is None:
+            self._consumer = PersistentConnection("postgres", "ear", self._consume)
         return self._hub.listen(*topics, id=id)
 
+    def _connections(self) -> list[PersistentConnection]:
+        return [each for each in (self._publisher, self._consumer) if each]
+
     def state(self) -> BrokerState:
-        broken = [link for link in (self._mouth, self._ear) if link and not link.connected]
+        """See Broker.state."""
+        broken = [each for each in self._connections() if not each.connected]
         return BrokerState("postgres", not broken, broken[0].detail if broken else "")
 
     async def close(self) -> None:
-        await self._outbox.drain(CLOSE_SEC if self._mouth.connected else 0)
-        await asyncio.gather(*(link.close() for link in (self._mouth, self._ear) if link))
+        """See Broker.close."""
+        await self._outbox.drain(CLOSE_SEC if self._publisher.connected else 0)
+        await asyncio.gather(*(each.close() for each in self._connections()))
         await self._hub.close()
 
-    async def _speak(self) -> None:
+    async def _publish(self) -> None:
         async with AsyncExitStack() as stack:
             try:
                 wire = await stack.enter_async_context(self._connect())
             except BaseException:
                 self._outbox.forget_ids()
                 raise
-            self._mouth.up()
+            self._publisher.up()
             while True:
-                async with self._outbox.taken() as rings:
-                    await wire.notify([ring.body.decode() for ring in rings])
-                    for ring in rings:
-                        count("sent", ring.topic)
+                async with self._outbox.taken() as notifications:
+                    await wire.notify([item.body.decode() for item in notifications])
+                    for item in notifications:
+                        count("sent", item.topic)
 
-    async def _hear(self) -> None:
+    async def _consume(self) -> None:
         async with self._connect() as wire:
             await wire.listen()
-            assert self._ear
-            self._ear.up()
+            assert self._consumer
+            self._consumer.up()
             self._hub.notify_all_topics()
             async with aclosing(wire.notifications()) as payloads:
                 async for payload in payloads:
@@ -97,16 +106,16 @@ class PostgresBroker:
 
     def _take(self, payload: str) -> None:
         try:
-            ring = decode(payload.encode())
+            notification = decode(payload.encode())
         except MalformedNotification as error:
             count_malformed("postgres", error)
             return
-        count_heard(ring.topic)
+        count_heard(notification.topic)
         for topics, watchdog in self._watchdogs.items():
-            if ring.topic in topics:
-                watchdog.heard()
-        self._hub.notify(ring.topic, ring.ids)
+            if notification.topic in topics:
+                watchdog.notified()
+        self._hub.notify(notification.topic, notification.ids)
 
     def _on_unannounced(self, topics: Sequence[str]) -> None:
-        if self._ear and self._watchdogs[tuple(topics)].unannounced():
-            self._ear.rebuild(f"work for {', '.join(topics)} was found and no ring was heard")
+        if self._consumer and self._watchdogs[tuple(topics)].unannounced():
+            self._consumer.rebuild(f"work for {', '.join(topics)} was found and no notification came")

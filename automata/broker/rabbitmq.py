@@ -1,14 +1,16 @@
-"""The bell of a fleet: RabbitMQ carries the rings, each to one process that serves the topic.
+"""Notifications of a fleet: RabbitMQ carries each to one process that serves the topic.
 
-Failure argument. PostgreSQL knows all that a ring could say, so whatever happens here costs at most a poll:
-- The server is away, slow or full: rings are dropped, never waited for; both connections are built again with back-off.
-- A ring is lost between publishing and confirm: it is published again; twice is harmless, a look that finds nothing.
-- A process dies between hearing and committing: the unanswered message goes to another one, or comes back to it. What
-  takes down its process more than five times goes to dlq.tasks.
-- The ear looks alive and hears nothing (a dead route, a consumer that the server forgot): polls find work that nobody
-  announced, the services say so, and the watchdog throws the connection away.
-Two connections, because a server that is short of memory stops reading from those that publish, and answers to
-messages must still get through.
+Failure argument. PostgreSQL knows all that a notification could say, so whatever happens here costs at most a poll:
+- The server is away, slow or full: notifications are dropped, never waited for; both connections are made again with
+  back-off.
+- A notification is lost between publishing and confirm: it is published again; twice is harmless, a look that finds
+  nothing.
+- A process dies between receiving and committing: the unacknowledged message goes to another one, or comes back to it.
+  What takes down its process more than five times goes to dlq.tasks.
+- The consumer looks alive and receives nothing (a dead route, a consumer that the server forgot): polls find work that
+  nothing announced, the services say so, and the watchdog throws the connection away.
+Two connections, because a server that is short of memory stops reading from those that publish, and acknowledgements
+must still get through.
 """
 
 from __future__ import annotations
@@ -53,6 +55,8 @@ for _name in ("aiormq", "aio_pika"):
 
 
 class RabbitBroker:
+    """One connection publishes, another consumes."""
+
     def __init__(self, url: str) -> None:
         """Connects in the background; needs a running loop. Raises Usage for what is no address.
 
@@ -62,43 +66,50 @@ class RabbitBroker:
         self._hub = LocalBroker(self._on_unannounced, self._on_change)
         self._outbox = Outbox()
         self._watchdogs: defaultdict[tuple[str, ...], Watchdog] = defaultdict(Watchdog)
-        self._mouth = PersistentConnection("rabbitmq", "mouth", self._speak)
-        self._ear: PersistentConnection | None = None  # a process that only rings needs none
-        self._hearing: RabbitConsumer | None = None
-        self._fanout: set[str] = set()  # heard for good once somebody listened: watchers come and go by the second
+        self._publisher = PersistentConnection("rabbitmq", "mouth", self._run_publisher)
+        self._consumer_connection: PersistentConnection | None = None  # a process that only notifies needs none
+        self._consumer: RabbitConsumer | None = None
+        self._fanout: set[str] = set()  # consumed for good once somebody listened: watchers come and go by the second
 
     def notify(self, topic: str, ids: Sequence[str] = ()) -> None:
-        if not (self._mouth.connected and self._ear and self._ear.connected):
-            self._hub.notify(topic, ids)  # what may not come back over the wire is at least heard here
-        self._outbox.put(topic, ids, names=self._mouth.connected)
+        """See Broker.notify."""
+        if not (self._publisher.connected and self._consumer_connection and self._consumer_connection.connected):
+            self._hub.notify(topic, ids)  # what may not come back over RabbitMQ reaches at least this process
+        self._outbox.put(topic, ids, with_ids=self._publisher.connected)
 
     def listen(self, *topics: str, id: str | None = None) -> LocalListener:
+        """See Broker.listen."""
         listener = self._hub.listen(*topics, id=id)
         if not self._fanout.issuperset(fanout := FANOUT.intersection(topics)):
             self._fanout |= fanout
             self._on_change()
-        if self._ear is None:
-            self._ear = PersistentConnection("rabbitmq", "ear", self._hear)
+        if self._consumer_connection is None:
+            self._consumer_connection = PersistentConnection("rabbitmq", "ear", self._run_consumer)
         return listener
 
+    def _connections(self) -> list[PersistentConnection]:
+        return [each for each in (self._publisher, self._consumer_connection) if each]
+
     def state(self) -> BrokerState:
-        if broken := [link for link in (self._mouth, self._ear) if link and not link.connected]:
+        """See Broker.state."""
+        if broken := [each for each in self._connections() if not each.connected]:
             return BrokerState("rabbitmq", False, broken[0].detail)
-        if self._hearing and not self._hearing.consumes_all():
+        if self._consumer and not self._consumer.consumes_all():
             return BrokerState("rabbitmq", False, "subscribing")
         return BrokerState("rabbitmq", True)
 
     async def close(self) -> None:
-        await self._outbox.drain(CLOSE_SEC if self._mouth.connected else 0)
-        if self._hearing:
+        """See Broker.close."""
+        await self._outbox.drain(CLOSE_SEC if self._publisher.connected else 0)
+        if self._consumer:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._hearing.all_sent(), CLOSE_SEC)
-        await asyncio.gather(*(link.close() for link in (self._mouth, self._ear) if link))
+                await asyncio.wait_for(self._consumer.all_sent(), CLOSE_SEC)
+        await asyncio.gather(*(each.close() for each in self._connections()))
         await self._hub.close()
 
-    # -- ringing -------------------------------------------------------------------------------------------------
+    # -- publishing -------------------------------------------------------------------------------------------------
 
-    async def _speak(self) -> None:
+    async def _run_publisher(self) -> None:
         async with AsyncExitStack() as stack:
             try:
                 connection, broken = await stack.enter_async_context(_connection(self._urls, "mouth"))
@@ -109,51 +120,53 @@ class RabbitBroker:
                 await Topology(connection).declare()
                 channel = await connection.channel(publisher_confirms=True)
             channel.close_callbacks.add(_breaker(broken))
-            self._mouth.up()
+            self._publisher.up()
             await _until_broken(broken, self._send_all(channel))
 
     async def _send_all(self, channel: AbstractChannel) -> None:
         while True:
-            async with self._outbox.taken() as rings:
-                for start in range(0, len(rings), IN_FLIGHT):
+            async with self._outbox.taken() as messages:
+                for start in range(0, len(messages), IN_FLIGHT):
                     async with asyncio.timeout(SEND_SEC):
-                        await asyncio.gather(*(_publish(channel, ring) for ring in rings[start : start + IN_FLIGHT]))
+                        await asyncio.gather(
+                            *(_publish(channel, message) for message in messages[start : start + IN_FLIGHT])
+                        )
 
-    # -- hearing -------------------------------------------------------------------------------------------------
+    # -- consuming -------------------------------------------------------------------------------------------------
 
-    async def _hear(self) -> None:
+    async def _run_consumer(self) -> None:
         async with _connection(self._urls, "ear") as (connection, broken):
             async with asyncio.timeout(CONNECT_SEC):
                 topology = Topology(connection)
                 await topology.declare()
                 channel = await connection.channel(publisher_confirms=False)
             channel.close_callbacks.add(_breaker(broken))
-            self._hearing = RabbitConsumer(self._hub, topology, channel, self._wanted, self._on_ring)
+            self._consumer = RabbitConsumer(self._hub, topology, channel, self._topics, self._on_notification)
             try:
-                await _until_broken(broken, self._hearing.run(self._on_heard_all), _count_dead(topology))
+                await _until_broken(broken, self._consumer.run(self._on_consuming_all), _count_dead(topology))
             finally:
-                self._hearing = None
+                self._consumer = None
 
-    def _wanted(self) -> set[str]:
+    def _topics(self) -> set[str]:
         return (self._hub.topics() - FANOUT) | self._fanout
 
-    def _on_heard_all(self) -> None:
-        assert self._ear
-        self._ear.up()
-        self._hub.notify_all_topics()  # nobody knows what rang meanwhile
+    def _on_consuming_all(self) -> None:
+        assert self._consumer_connection
+        self._consumer_connection.up()
+        self._hub.notify_all_topics()  # nobody knows what was missed meanwhile
 
     def _on_change(self) -> None:
-        if self._hearing:
-            self._hearing.wake()
+        if self._consumer:
+            self._consumer.wake()
 
-    def _on_ring(self, topic: str) -> None:
+    def _on_notification(self, topic: str) -> None:
         for topics, watchdog in self._watchdogs.items():
             if topic in topics:
-                watchdog.heard()
+                watchdog.notified()
 
     def _on_unannounced(self, topics: Sequence[str]) -> None:
-        if self._ear and self._watchdogs[tuple(topics)].unannounced():
-            self._ear.rebuild(f"work for {', '.join(topics)} was found and no ring was heard")
+        if self._consumer_connection and self._watchdogs[tuple(topics)].unannounced():
+            self._consumer_connection.rebuild(f"work for {', '.join(topics)} was found and no notification came")
 
 
 def addresses(urls: str) -> list[str]:
@@ -176,18 +189,18 @@ def _is_address(url: str) -> bool:
         return False
 
 
-async def _publish(channel: AbstractChannel, ring: EncodedNotification) -> None:
-    exchange = await channel.get_exchange(exchange_of(ring.topic), ensure=False)
+async def _publish(channel: AbstractChannel, notification: EncodedNotification) -> None:
+    exchange = await channel.get_exchange(exchange_of(notification.topic), ensure=False)
     message = aio_pika.Message(
-        ring.body, content_type="application/json", delivery_mode=aio_pika.DeliveryMode.PERSISTENT
+        notification.body, content_type="application/json", delivery_mode=aio_pika.DeliveryMode.PERSISTENT
     )
     try:
         # Not mandatory: a lane that no worker ever served has no queue, and nobody to wake.
-        await exchange.publish(message, ring.topic, mandatory=False)
+        await exchange.publish(message, notification.topic, mandatory=False)
     except DeliveryError:  # the queue is full: what wakes its readers is there already
-        count("dropped", ring.topic)
+        count("dropped", notification.topic)
     else:
-        count("sent", ring.topic)
+        count("sent", notification.topic)
 
 
 async def _count_dead(topology: Topology) -> None:

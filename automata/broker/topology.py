@@ -1,4 +1,4 @@
-"""What stands on a RabbitMQ server: three durable exchanges, a queue a topic, and one for dead letters.
+"""What is declared on a RabbitMQ server: three durable exchanges, a queue a topic, and one for dead letters.
 
 automata.runs   topic   runs.pending -> queue runs.pending;  runs.finished -> one exclusive queue a listening process
 automata.tasks  topic   tasks.ready[.LANE] -> queue of that name;  tasks.completed -> queue tasks.completed
@@ -24,7 +24,7 @@ DEAD_LETTERS = "dlq.tasks"
 DURABLE_TOPICS = (RUNS_PENDING, TASKS_READY, TASKS_COMPLETED)
 
 DELIVERY_LIMIT = 5
-# Bounded everywhere: what does not fit is refused to the ringer (work) or pushes out the oldest (the others).
+# Bounded everywhere: what does not fit is refused to the publisher (work) or pushes out the oldest (the others).
 MAX_QUEUED = 10_000
 MAX_DEAD = 10_000
 MAX_UNREAD = 1_000
@@ -34,10 +34,12 @@ FIRST_WITH_QUORUM = (3, 8)
 
 
 def exchange_of(topic: str) -> str:
+    """The exchange to which a topic's notifications are published."""
     return RUNS if topic.startswith("runs.") else TASKS
 
 
 def work_arguments(topic: str) -> dict[str, Any]:
+    """The arguments of a queue whose messages each wake one process."""
     arguments: dict[str, Any] = {
         "x-queue-type": "quorum",
         "x-delivery-limit": DELIVERY_LIMIT,
@@ -61,6 +63,7 @@ class Topology:
         self._quorum = has_quorum_queues(_server(connection))
 
     async def declare(self) -> None:
+        """Declare all that every process needs."""
         async with self._connection.channel() as channel:
             for name in (RUNS, TASKS, DLQ):
                 await channel.declare_exchange(name, aio_pika.ExchangeType.TOPIC, durable=True)
@@ -69,15 +72,17 @@ class Topology:
             await self.declare_work(topic)
 
     async def declare_work(self, topic: str) -> None:
+        """Declare the queue of a topic of which each message wakes one process."""
         await self._queue(topic, exchange_of(topic), topic, work_arguments(topic))
 
     async def declare_own(self, channel: AbstractChannel, topic: str) -> AbstractQueue:
-        """This connection's ear for what reaches every process; gone with the connection."""
+        """This connection's own queue for what reaches every process; it goes with the connection."""
         queue = await channel.declare_queue(exclusive=True, auto_delete=True, arguments={"x-max-length": MAX_UNREAD})
         await queue.bind(exchange_of(topic), topic)
         return queue
 
     async def count_dead(self) -> int:
+        """Messages in the queue of dead letters."""
         async with self._connection.channel() as channel:
             queue = await channel.declare_queue(DEAD_LETTERS, passive=True)
             return queue.declaration_result.message_count or 0

@@ -1,13 +1,11 @@
-"""The command line: which commands there are, and how every one of them ends.
+"""The command line: which commands there are.
 
 What a command needs is imported inside it: `automata --help` must not wait for a database driver.
 """
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Annotated
 
@@ -31,10 +29,11 @@ from automata.cli import (
 from automata.cli.check import check
 from automata.cli.demo.command import demo
 from automata.cli.doctor import doctor
+from automata.cli.exits import guarded
 from automata.cli.init import init
 from automata.cli.migrate import migrate
 from automata.cli.options import Output
-from automata.cli.output import Format, report, say, say_json
+from automata.cli.output import Format, say, say_json
 from automata.cli.plan import plan
 from automata.cli.provenance import provenance
 from automata.cli.rehearse import rehearse
@@ -42,10 +41,6 @@ from automata.cli.replay import record, replay
 from automata.cli.services import api, controller, orchestrator, scheduler, worker
 from automata.cli.up import up
 from automata.cli.validate import schema, validate
-from automata.errors import AutomataError, Usage
-
-INTERRUPTED = 130  # 128 + SIGINT, as shells count
-CLOSED_PIPE = 141  # 128 + SIGPIPE: `automata run list | head` is no error of anyone's
 
 app = typer.Typer(
     name="automata",
@@ -131,41 +126,3 @@ def main() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
         sys.stderr.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     sys.exit(guarded(lambda: app(standalone_mode=False)))
-
-
-def guarded(command: Callable[[], int | None]) -> int:
-    """Run `command` and turn however it ends into a word on stderr and an exit code."""
-    try:
-        code = command() or 0
-        sys.stdout.flush()
-        return code
-    except AutomataError as error:
-        report(error)
-        return error.exit_code
-    except (KeyboardInterrupt, typer.Abort):
-        return INTERRUPTED
-    except BrokenPipeError:
-        return _unread()
-    except SystemExit as ending:
-        # Typer makes a bare exit of a closed pipe.
-        if not isinstance(ending.__context__, BrokenPipeError):
-            raise
-        return _unread()
-    except typer.TyperException as error:
-        return _misused(error)
-
-
-def _unread() -> int:
-    # Python flushes stdout once more on its way out, and would complain that nobody reads it.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    return CLOSED_PIPE
-
-
-def _misused(error: typer.TyperException) -> int:
-    """A wrong flag or argument. Typer's own exit code is 2, which here means changes."""
-    message = error.format_message()
-    if message:  # without arguments, the help has been shown and there is nothing to add
-        context = getattr(error, "ctx", None)
-        message = message.replace("Value error, ", "").rstrip(".")  # pydantic's words, not ours
-        report(Usage(message, hint=f"See {context.command_path if context else 'automata'} --help"))
-    return Usage.exit_code

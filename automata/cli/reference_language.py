@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from automata.engine.schedule import MAX_FIRES
 from automata.flow import budget, textfilters, yaml12
 from automata.flow.expression import MAX_NODES_DEEP
 from automata.flow.filters import FILTER_NAMES, FUNCTION_NAMES, TEST_NAMES

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from automata.cli.bootstrap_token import BOOTSTRAP_NOTICE
+from automata.cli.composition import (
+    API,
+    CONTROLLER,
+    ORCHESTRATOR,
+    PARTS,
+    SCHEDULER,
+    WORKER,
+    compose,
+    runner,
+    show_admin_token,
+)
 from automata.cli.options import Output
 from automata.cli.output import Format, say, say_json
 from automata.errors import Usage
 from automata.settings import MAX_PROCESSES, load
 
 if TYPE_CHECKING:
-    from automata.project.source import Source
-    from automata.services.process import Part, RunningProcess
-    from automata.settings import Settings
-    from automata.store.database import Database
-
-PORTS = {"api": 8080, "scheduler": 8081, "worker": 8082, "orchestrator": 8083, "controller": 8084}
-MULTIPLE = ("worker", "orchestrator")  # what takes --processes
+    from automata.services.process import RunningProcess
 
 Host = Annotated[str | None, typer.Option("--host", help="Listen here.", show_default="127.0.0.1")]
 Port = Annotated[
@@ -41,12 +47,12 @@ UntilEof = Annotated[bool, typer.Option("--until-eof", hidden=True, help="Drain 
 
 def api(host: Host = None, port: Port = None, output: Output = Format.TABLE) -> None:
     """Run the REST API and the web console, on port 8080."""
-    _serve("api", output, host=host, port=port)
+    _run(API, output, host=host, port=port)
 
 
 def scheduler(host: Host = None, port: Port = None, output: Output = Format.TABLE) -> None:
     """Run a scheduler: of any number one leads and starts runs. Health and metrics on port 8081."""
-    _serve("scheduler", output, host=host, port=port)
+    _run(SCHEDULER, output, host=host, port=port)
 
 
 def orchestrator(
@@ -57,7 +63,7 @@ def orchestrator(
     output: Output = Format.TABLE,
 ) -> None:
     """Run an orchestrator: it decides what happens next in runs. Health and metrics on port 8083."""
-    _serve("orchestrator", output, host=host, port=port, processes=processes, until_eof=until_eof)
+    _run(ORCHESTRATOR, output, host=host, port=port, processes=processes, until_eof=until_eof)
 
 
 def worker(
@@ -84,8 +90,8 @@ def worker(
     output: Output = Format.TABLE,
 ) -> None:
     """Run a worker: it makes the calls of steps. Health and metrics on port 8082."""
-    _serve(
-        "worker",
+    _run(
+        WORKER,
         output,
         host=host,
         port=port,
@@ -93,7 +99,7 @@ def worker(
         queues=queues,
         allow_loopback=allow_loopback,
         processes=processes,
-        beside=("orchestrator",) if orchestrate else (),
+        beside=(ORCHESTRATOR,) if orchestrate else (),
         until_eof=until_eof,
     )
 
@@ -135,79 +141,58 @@ def controller(
         raise Usage("--source names its own repository, branch and folder: leave out --repo, --branch and --path.")
     flags: dict[str, Any] = {"repo": repo, "repo_path": path, "environment": env, "sync_interval_sec": interval_sec}
     flags["sources"] = sources or (() if repo else None)
-    _serve("controller", output, host=host, port=port, branch_of=branch or os.environ.get("AUTOMATA_BRANCH"), **flags)
+    branch = branch or os.environ.get("AUTOMATA_BRANCH")
+    _run(CONTROLLER, output, host=host, port=port, followed_branch=branch, **flags)
 
 
-def controllers_of(settings: Settings, branch: str | None) -> dict[str, Callable[[Database], Part]]:
-    """What makes the loop of each source, by the name that health shows. Raises Usage for a source that cannot be."""
-    from automata.project.source import source_of, sources_of
-    from automata.proposals.forges.factory import forge_of
-    from automata.services.controller import Controller, Pace, source_label
-
-    def loop(source: Source) -> Callable[[Database], Part]:
-        forge = forge_of(settings, source)
-        return lambda db: Controller(db, source, Pace.of(settings), forge).run
-
-    if not settings.sources:
-        return {"controller": loop(source_of(settings, branch))}
-    return {
-        f"controller of {source_label(source)} ({source.environment})": loop(source) for source in sources_of(settings)
-    }
-
-
-def _serve(
+def _run(
     part: str,
     output: Format,
     *,
     port: int | None,
-    branch_of: str | None = None,
+    followed_branch: str | None = None,
     beside: tuple[str, ...] = (),
     until_eof: bool = False,
     **flags: Any,
 ) -> None:
     """Run one part until SIGTERM or SIGINT. It waits for a database that is not there yet, or not migrated."""
-    from automata.api.app import create_health_app
-    from automata.cli.bootstrap_token import BOOTSTRAP_NOTICE, bootstrap_token
     from automata.cli.database import database
-    from automata.cli.up import runner
     from automata.services.child_processes import child_processes
     from automata.services.process import serve
     from automata.telemetry import configure_logs
-    from automata.web.app import create_site
 
     if port is None and "AUTOMATA_PORT" not in os.environ:
-        port = PORTS[part]
+        port = PARTS[part].port
     settings = load(port=port, **flags)
-    more = controllers_of(settings, branch_of) if part == "controller" else {}
+    composition = compose(settings, {part, *beside}, branch=followed_branch)
     configure_logs(settings.log_level, settings.log_format)
-
-    async def on_ready(running: RunningProcess) -> None:
-        if output is Format.JSON:
-            event = {"event": "ready", "message": f"{part} on {running.address}", "part": part, "url": running.address}
-            say_json(event, indent=None)
-        else:
-            say(f"{part} on {running.address}  (/healthz, /readyz, /metrics)")
-
-    async def on_database(db: Database) -> None:
-        if text := await bootstrap_token(db, settings):
-            event = {"event": "admin token", "message": BOOTSTRAP_NOTICE, "token": text}
-            say_json(event, indent=None) if output is Format.JSON else say(f"{BOOTSTRAP_NOTICE}\n{text}")
-
-    make_app = create_site if part == "api" else create_health_app
-    first = on_database if part == "api" else None
-    words = (part, *(["--orchestrate"] if beside else []))
+    command = (part, *(["--orchestrate"] if beside else []))
+    show_token = partial(show_admin_token, settings, partial(_show_token, output))
     with database(settings) as url, runner() as loop:
         loop.run(
             serve(
                 settings,
                 url,
-                make_app,
-                parts={part, *beside},
+                composition,
                 patient=True,
-                on_ready=on_ready,
-                more=more,
-                on_database=first,
-                helpers=child_processes(settings, url, *words) if part in MULTIPLE else (),
+                on_ready=partial(_show_ready, part, output),
+                on_database=show_token if part == API else None,
+                child_processes=child_processes(settings, url, *command) if PARTS[part].repeatable else (),
                 until_eof=until_eof,
             )
         )
+
+
+async def _show_ready(part: str, output: Format, running: RunningProcess) -> None:
+    if output is Format.JSON:
+        event = {"event": "ready", "message": f"{part} on {running.address}", "part": part, "url": running.address}
+        say_json(event, indent=None)
+    else:
+        say(f"{part} on {running.address}  (/healthz, /readyz, /metrics)")
+
+
+def _show_token(output: Format, token: str) -> None:
+    if output is Format.JSON:
+        say_json({"event": "admin token", "message": BOOTSTRAP_NOTICE, "token": token}, indent=None)
+    else:
+        say(f"{BOOTSTRAP_NOTICE}\n{token}")

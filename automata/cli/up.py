@@ -6,10 +6,13 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from automata.cli.bootstrap_token import BOOTSTRAP_NOTICE
+from automata.cli.composition import ALL, CONTROLLER, compose, runner, show_admin_token
 from automata.cli.options import Output
 from automata.cli.output import Format, report, say, say_json
 from automata.errors import Invalid, Missing, Refused, Unavailable, Usage
@@ -111,52 +114,53 @@ def _run(settings: Settings, branch: str | None, watch: bool, tell: Tell) -> Non
 
 
 async def _serve(settings: Settings, url: str, branch: str | None, watch: bool, tell: Tell) -> None:
-    from automata.cli.bootstrap_token import BOOTSTRAP_NOTICE, bootstrap_token
-    from automata.cli.services import controllers_of
     from automata.services.child_processes import child_processes
     from automata.services.process import serve
     from automata.store.database import Database
-    from automata.web.app import create_site
 
     source = _source(settings, branch, watch) if settings.repo else None
     if source:
-        db = await Database.open(url, max_size=1)
-        try:
+        async with await Database.open(url, max_size=1) as db:
             await _sync(db, source, tell)
-        finally:
-            await db.close()
     # What is watched on disk needs no controller; everything else is followed as commits come.
-    more = controllers_of(replace(settings, sources=()), branch) if source and not watch else {}
-    watching: list[asyncio.Task[None]] = []
-
-    async def on_ready(running: RunningProcess) -> None:
-        tell(
-            "ready",
-            f"{running.address}  (the console; REST under /api/v1, described by /openapi.json)",
-            url=running.address,
-        )
-        if source and watch:
-            watching.append(asyncio.create_task(_watch(running.db, source, tell)))
-
-    async def on_database(db: Database) -> None:
-        if text := await bootstrap_token(db, settings):
-            tell("admin token", f"{BOOTSTRAP_NOTICE}\n{text}", token=text)
-
+    parts = ALL | {CONTROLLER} if source and not watch else ALL
+    watching = _Watching(source if watch else None, tell)
     try:
         await serve(
             settings,
             url,
-            create_site,
-            on_ready=on_ready,
-            more=more,
-            on_database=on_database,
-            helpers=child_processes(settings, url, "worker", "--orchestrate"),
+            compose(replace(settings, sources=()), parts, branch=branch),
+            on_ready=watching.begin,
+            on_database=partial(show_admin_token, settings, partial(_tell_token, tell)),
+            child_processes=child_processes(settings, url, "worker", "--orchestrate"),
         )
     finally:
-        for task in watching:
-            task.cancel()
+        await watching.end()
+
+
+class _Watching:
+    """Syncs what changes on disk, from when the process is ready; does nothing where no source is watched."""
+
+    def __init__(self, source: Source | None, tell: Tell) -> None:
+        self._source = source
+        self._tell = tell
+        self._task: asyncio.Task[None] | None = None
+
+    async def begin(self, running: RunningProcess) -> None:
+        words = f"{running.address}  (the console; REST under /api/v1, described by /openapi.json)"
+        self._tell("ready", words, url=running.address)
+        if self._source:
+            self._task = asyncio.create_task(_watch(running.db, self._source, self._tell))
+
+    async def end(self) -> None:
+        if self._task:
+            self._task.cancel()
             with suppress(asyncio.CancelledError):
-                await task
+                await self._task
+
+
+def _tell_token(tell: Tell, token: str) -> None:
+    tell("admin token", f"{BOOTSTRAP_NOTICE}\n{token}", token=token)
 
 
 async def _sync(db: Database, source: Source, tell: Tell) -> None:
@@ -190,14 +194,6 @@ def _source(settings: Settings, branch: str | None, watch: bool) -> Source:
     from automata.project.source import source_of
 
     return replace(source_of(settings, branch), working_tree=watch)
-
-
-def runner() -> asyncio.Runner:
-    with suppress(ImportError):
-        import uvloop
-
-        return asyncio.Runner(loop_factory=uvloop.new_event_loop)
-    return asyncio.Runner()
 
 
 def _tell(event: str, words: str, **_: Any) -> None:

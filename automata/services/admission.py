@@ -1,8 +1,9 @@
 """Whether a run may begin under its flow's `concurrency`.
 
 Failure argument. A place is a row that is written in the transaction in which its run begins and deleted in the one
-in which it ends, so none leaks and none is given twice: both happen under the slot's lock. Who waits is woken after
-the commit of an end; if that wake-up is lost with its process, the waiting row's own time comes after RECHECK_SEC.
+in which it ends, so none leaks and none is given twice: both happen under the slot's lock. A run that waits is woken
+after the commit of an end; if that wake-up is lost with its process, the waiting row's own time comes after
+RECHECK_SEC.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Admissions:
+    """What becomes of candidates by run; `waiting` with its slot. The ones in none of these begin."""
+
     early: frozenset[UUID]
     waiting: dict[UUID, str]
     skipped: frozenset[UUID]
@@ -54,9 +57,9 @@ def slot_of(plan: ExecutionPlan, flow_id: UUID, context: Mapping[str, Any]) -> s
 
 
 async def admit(conn: Connection, candidates: Sequence[Candidate]) -> Admissions:
-    """Give places to those who may begin now, the oldest first, and say what becomes of the rest.
+    """Give places to the runs that may begin now, the oldest first, and say what becomes of the rest.
 
-    `early` came before an older run that another orchestrator has in hand: they ask again in a moment, undecided.
+    `early` are ahead of an older run that another orchestrator has in hand: they ask again in a moment, undecided.
     """
     early = await concurrency_slots.runs_overtaking(
         conn, {candidate.run.id: candidate.run.flow_id for candidate in candidates}
@@ -92,7 +95,7 @@ async def admit(conn: Connection, candidates: Sequence[Candidate]) -> Admissions
 
 
 async def wake_next(conn: Connection, freed: Sequence[str]) -> int:
-    """After runs with these slots have ended: wake as many as may follow. A transaction of its own."""
+    """After runs with these slots have ended: wake as many as may follow. Needs a transaction of its own."""
     counts = Counter(freed)
     await concurrency_slots.lock_slots(conn, list(counts))
     return sum([await concurrency_slots.wake_next_runs(conn, slot, counts[slot]) for slot in sorted(counts)])

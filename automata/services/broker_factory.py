@@ -1,4 +1,4 @@
-"""Which bell a process hangs up: RabbitMQ where it is configured, else PostgreSQL's, else its own loop's."""
+"""Which broker a process has: RabbitMQ where it is configured, the local one where it is alone, else PostgreSQL."""
 
 from __future__ import annotations
 

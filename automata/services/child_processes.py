@@ -1,8 +1,8 @@
 """More processes of one command (`--processes`): started, watched, started again, and ended with the first.
 
-Failure argument. The helpers are processes like any others and share nothing but the database, so one that dies costs
-its leases. Each lives as long as its stdin: the first process closes that to have it drain, and the kernel does so when
-the first process is killed, so nobody is left behind. Signals of a terminal do not reach them, and a signal that a
+Failure argument. Child processes share nothing but the database, so one that dies costs its leases. Each lives as long
+as its stdin: the first process closes that to have it drain, and the kernel does so when the first process is killed,
+so none is left behind. Signals of a terminal do not reach them, and a signal that a
 service manager sends to all of a group drains them once.
 """
 
@@ -19,19 +19,22 @@ from contextlib import suppress
 import aiohttp
 
 from automata.errors import Unavailable
+from automata.pausing import pause
 from automata.services.health import Health
 from automata.settings import Settings
 from automata.telemetry import CHILD_METRICS
 
-STEADY_SEC = 60.0  # who lived as long is started again at once
+STEADY_SEC = 60.0  # a process that lived as long is started again at once
 MAX_PAUSE_SEC = 30.0
-LOOK_SEC = 2.0  # between two looks at a helper's /readyz
+LOOK_SEC = 2.0  # between two looks at a child's /readyz
 ASK_SEC = 2.0
 END_SEC = 15.0  # beyond what a drain may take
 _FLAG_SETTINGS = ("concurrency", "queues", "allow_loopback")  # the settings that the commands have flags for
 
 
 class ChildProcess:
+    """One process beside the first; its `name` is that in health."""
+
     def __init__(self, number: int, command: Sequence[str], env: Mapping[str, str], drain_sec: float) -> None:
         self.number = number
         self.name = f"process {number}"
@@ -44,8 +47,7 @@ class ChildProcess:
     async def run(self, health: Health, stop: asyncio.Event) -> None:
         """Keep the process until `stop`, then have it drain. Raises Unavailable when it ends before."""
         health.set(self.name, "is being started")
-        with suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), self._pause_sec)
+        await pause(self._pause_sec, stop)
         if stop.is_set():
             return
         began = time.monotonic()
@@ -75,7 +77,7 @@ class ChildProcess:
         raise Unavailable(f"{self.name} ended with {process.returncode}")
 
     def kill(self) -> None:
-        """End the process where it stands."""
+        """End the process at once, without a drain."""
         if self._process and self._process.returncode is None:
             with suppress(ProcessLookupError):
                 self._process.kill()
@@ -87,7 +89,7 @@ class ChildProcess:
             await asyncio.wait_for(asyncio.shield(ending), self._patience_sec)
 
     async def _follow(self, process: asyncio.subprocess.Process, health: Health) -> None:
-        """Hear where the process answers, and look every now and then whether it is well."""
+        """Read where the process answers, then look now and then whether it is well."""
         assert process.stdout is not None
         while not (address := json.loads(await process.stdout.readline() or "{}").get("url", "")):
             if process.stdout.at_eof():
@@ -116,9 +118,8 @@ async def _problem_of(http: aiohttp.ClientSession) -> str | None:
 def child_processes(settings: Settings, database_url: str, *words: str) -> list[ChildProcess]:
     """The second to the last of `settings.processes`; `words` are the command that each of them runs."""
     command = [sys.executable, "-m", "automata", *words, "--until-eof", "--host", "127.0.0.1", "--port", "0"]
-    given = {name: getattr(settings, name) for name in _FLAG_SETTINGS}
-    env = {f"AUTOMATA_{name.upper()}": _text(value) for name, value in given.items()}
-    # They answer on loopback alone, and the first process shows what they count to whom it may.
+    env = {f"AUTOMATA_{name.upper()}": _text(getattr(settings, name)) for name in _FLAG_SETTINGS}
+    # They answer on loopback alone; the first process shows their metrics, and decides to whom.
     env |= {"AUTOMATA_DATABASE_URL": database_url, "AUTOMATA_PROCESSES": "1", "AUTOMATA_METRICS": "everybody"}
     return [
         ChildProcess(number, [*command, "-o", "json"], {**os.environ, **env}, settings.drain_sec)

@@ -1,8 +1,9 @@
-"""What a step may wait for besides time: the end of another run, and a person's word.
+"""What a step may wait for besides time: the end of a child run, and a person's decision.
 
 Failure argument. A child is written in the transaction that writes its parent's waiting row, under the lock of the
 parent's run: there is one for a step, or none. The child's end and the waking of its parent are one transaction too.
-The waiting row names the child, so nothing is searched for, and an early ring only makes the parent look once more.
+The waiting row names the child, so nothing is searched for, and an early notification only makes the parent look
+once more.
 """
 
 from __future__ import annotations
@@ -28,13 +29,14 @@ MAX_DEPTH = 10
 
 @dataclass(frozen=True, slots=True)
 class ResolvedChild:
-    """What a child will be made of."""
+    """The flow, version and inputs of a child that can be started."""
 
     flow_id: UUID
     version_id: UUID
     inputs: Mapping[str, Any]
 
     def new_run(self, parent: RunSnapshot, step: str) -> NewRun:
+        """The child's run, one level deeper than `parent`."""
         return NewRun(
             self.flow_id,
             self.version_id,
@@ -71,7 +73,7 @@ async def load_arrivals(conn: Connection, wakeups: Sequence[WakeUp]) -> dict[tup
 async def resolve_children(
     conn: Connection, plans: PlanCache, asks: Sequence[tuple[RunSnapshot, Child]]
 ) -> dict[tuple[UUID, str], ResolvedChild | Invalid]:
-    """For each asked child what it is made of, or why it cannot be."""
+    """For each child that is asked for, by (run, step): what it is made of, or why it cannot be started."""
     heads = await flow_targets(conn, {child.call.flow for _, child in asks})
     known = await plans.get({head.version_id for head in heads.values() if head.version_id})
     answers: dict[tuple[UUID, str], ResolvedChild | Invalid] = {}

@@ -1,10 +1,10 @@
 """The sync controller: keeps the flows of one environment at the head of its branch.
 
 Failure argument. An attempt is all or nothing in itself (sync/reconcile.py), so the controller may be killed anywhere,
-and any number may run: whoever comes second finds nothing to do. What may pass by itself (a remote, the database) is
-tried again with back-off. What will not (a file that is wrong, a guard that refused) waits for another commit: the
-branch is looked at as before, but nothing is read, and nothing is recorded a second time. What stands in another
-flow's way may go without a commit, so that is tried again now and then.
+and any number may run: the second one finds nothing to do. What may pass by itself (a remote, the database) is
+tried again with back-off. What will not (a wrong file, a guard that refused) waits for another commit: the
+branch is looked at as before, but nothing is read, and nothing is recorded a second time. A conflict with another
+flow may go away without a commit, so that is tried again now and then.
 
 A webhook leaves a time in the source's row (store/sync_hints.py), which is looked at every few seconds. A webhook that
 is lost, or was never sent, costs a poll. Polls are far apart only while a webhook announced the last new commit.
@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from automata.errors import AutomataError, Conflict, Unavailable
+from automata.pausing import pause
 from automata.project.manifest import environment_branches
 from automata.project.source import Source, head
 from automata.proposals.forges.contract import Forge
@@ -53,6 +54,7 @@ class Pace:
 
     @classmethod
     def of(cls, settings: Settings) -> Pace:
+        """The pace that the settings say."""
         slow = max(settings.sync_interval_sec, settings.sync_hinted_interval_sec)
         return cls(settings.sync_interval_sec, slow, settings.sync_drift_interval_sec, settings.poll_sec)
 
@@ -84,12 +86,13 @@ class Controller:
         self.announced = False
 
     async def run(self, stop: asyncio.Event) -> None:
+        """Follow the branch until `stop`."""
         while not stop.is_set():
-            pause = await self.run_once()
-            await self._wait(stop, pause * random.uniform(0.9, 1.0))  # noqa: S311 - jitter
+            seconds = await self.run_once()
+            await self._wait(stop, seconds * random.uniform(0.9, 1.0))  # noqa: S311 - jitter
 
     async def run_once(self) -> float:
-        """One look; returns the seconds until the next. Raises nothing of ours: what failed is told and counted."""
+        """One look; returns the seconds until the next. Raises no AutomataError: failures are logged and counted."""
         try:
             row = await self._row()
             times = _times(row)
@@ -155,7 +158,7 @@ class Controller:
     async def _record_head(
         self, row: SourceRow | None, sha: str | None, hinted: bool, *, current: bool = False
     ) -> None:
-        """Tell where the branch is; `row` is from before that was known, `current` says that the flows are there."""
+        """Write where the branch is; `row` was read before that was known, `current` says that the flows are there."""
         if sha is None:
             return
         if row is not None and row.seen_sha not in (None, sha):
@@ -191,9 +194,9 @@ class Controller:
     def _back_off(self, error: Unavailable) -> float:
         self.failures += 1
         SYNC_ATTEMPTS.labels(*self._labels, "unavailable").inc()
-        pause = min(FIRST_PAUSE_SEC * 2.0 ** min(self.failures - 1, 20), MAX_PAUSE_SEC)
-        log.warning("sync: %s; again in %.0f s", error, pause)
-        return pause
+        pause_sec = min(FIRST_PAUSE_SEC * 2.0 ** min(self.failures - 1, 20), MAX_PAUSE_SEC)
+        log.warning("sync: %s; again in %.0f s", error, pause_sec)
+        return pause_sec
 
     def _give_up(self, error: AutomataError) -> None:
         SYNC_ATTEMPTS.labels(*self._labels, "failed").inc()
@@ -201,7 +204,7 @@ class Controller:
         self.stuck = sha
         self._retry_at = time.monotonic() + MAX_PAUSE_SEC if isinstance(error, Conflict) else float("inf")
         if sha and sha == before:
-            return  # told already
+            return  # logged already
         log.error("sync: %s%s", error, "; waiting for another commit" if self.stuck else "")
         for finding in error.diagnostics:
             log.error("sync: %s", finding)
@@ -216,13 +219,13 @@ class Controller:
         return next((row for row in rows if (row.url, row.path, row.environment) == place), None)
 
     async def _wait(self, stop: asyncio.Event, seconds: float) -> None:
-        """Until it is time, or a hint came, or the process ends; drift is minded meanwhile."""
+        """Wait until it is time, a hint comes or the process ends; drift is checked meanwhile."""
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), min(left, self._pace.poll_sec))
+            await pause(min(left, self._pace.poll_sec), stop)
+            if stop.is_set():
                 return
-            with suppress(AutomataError):  # the next look tells it, in its time
+            with suppress(AutomataError):  # the next look logs it, in its time
                 row = await self._row()
                 if row and _times(row) != self._known_times:
                     return
@@ -239,5 +242,5 @@ def source_label(source: Source) -> str:
 
 
 def _describe(differences: list[Difference]) -> str:
-    more = f"; and {len(found) - _LOGGED} more" if len(differences) > _LOGGED else ""
-    return "; ".join(one.message for one in differences[:_LOGGED]) + more
+    more = f"; and {len(differences) - _LOGGED} more" if len(differences) > _LOGGED else ""
+    return "; ".join(difference.message for difference in differences[:_LOGGED]) + more

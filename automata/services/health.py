@@ -1,4 +1,4 @@
-"""Where a process stands, said by its parts and read by /readyz."""
+"""How the parts of a process are; /readyz reads it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ class Health:
     parts: dict[str, str | None] = field(default_factory=dict)
 
     def set(self, part: str, trouble: str | None = None) -> None:
+        """`trouble` None: the part is well."""
         self.parts[part] = trouble
 
     def snapshot(self) -> dict[str, str | None]:
+        """A copy."""
         return dict(self.parts)

@@ -1,4 +1,4 @@
-"""The HTTP side of a process: one socket, bound before anything else starts, and a server that is told when to end."""
+"""The HTTP server of a process: one socket, bound before anything else starts, and a server that ends on an event."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def bind(host: str, port: int) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
-        # Whoever is told the address may call at once: the kernel keeps the connection until we accept it.
+        # A client that knows the address may call at once: the kernel keeps the connection until we accept it.
         listening.listen(BACKLOG)
     except OSError as error:
         listening.close()
@@ -36,6 +36,7 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def address(host: str, listening: socket.socket) -> str:
+    """The URL of a bound socket, with its real port."""
     shown = f"[{host}]" if ":" in host else host
     return f"http://{shown}:{listening.getsockname()[1]}"
 

@@ -1,7 +1,7 @@
-"""Leads while it can: takes the seat, keeps it warm, runs the office, and lets go when either ends.
+"""The election: takes the leader's lock, keeps it alive, does the leader's work, and lets go when either ends.
 
 Failure argument. Being elected only saves work; what makes two leaders harmless is the term that each transaction of
-the office checks (store/leadership.py) and the unique key of what it writes. Fail-over: the server drops a silent
+the work checks (store/leadership.py) and the unique key of what it writes. Fail-over: the server drops a silent
 session after 10 s, a standby asks every 2 s.
 """
 
@@ -12,9 +12,9 @@ import logging
 import os
 import socket
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 
 from automata.errors import AutomataError
+from automata.pausing import pause
 from automata.store.leadership import LeaderLock
 from automata.telemetry import LEADING
 
@@ -31,7 +31,7 @@ class LostTerm(Exception):
 
 
 class Leader:
-    """`run` until stop; `office` is awaited with the term's number and an event that says when to leave."""
+    """One of any number. `on_elected` does the work; it gets the term's number and the event that ends it."""
 
     def __init__(self, database_url: str, role: str, on_elected: OnElected) -> None:
         self.epoch: int | None = None
@@ -41,6 +41,7 @@ class Leader:
         self._holder = f"{socket.gethostname()}:{os.getpid()}"
 
     async def run(self, stop: asyncio.Event) -> None:
+        """Lead whenever that can be, until `stop`."""
         while not stop.is_set():
             try:
                 await self._hold_session(stop)
@@ -49,8 +50,7 @@ class Leader:
             finally:
                 self.epoch = None
                 LEADING.labels(self._role).set(0)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), ASK_SEC)
+            await pause(ASK_SEC, stop)
 
     async def _hold_session(self, stop: asyncio.Event) -> None:
         lock = await LeaderLock.open(self._url, self._role)
@@ -62,23 +62,22 @@ class Leader:
                     log.info("%s: leading, term %d", self._role, epoch)
                     await self._lead(lock, epoch, stop)
                     return
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(stop.wait(), ASK_SEC)
+                await pause(ASK_SEC, stop)
         finally:
             await lock.close()
 
     async def _lead(self, lock: LeaderLock, epoch: int, stop: asyncio.Event) -> None:
-        """Whichever ends first ends the other: a lost seat, a lost term, or the stop."""
-        on_elected = asyncio.create_task(self._work(epoch, stop))
+        """The first to end ends the other: a lost lock, a lost term, or the stop."""
+        work = asyncio.create_task(self._work(epoch, stop))
         keep_alive = asyncio.create_task(_keep_alive(lock))
         try:
-            done, _ = await asyncio.wait({on_elected, keep_alive}, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait({work, keep_alive}, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
         finally:
-            for task in (on_elected, keep_alive):
+            for task in (work, keep_alive):
                 task.cancel()
-            await asyncio.gather(on_elected, keep_alive, return_exceptions=True)
+            await asyncio.gather(work, keep_alive, return_exceptions=True)
 
     async def _work(self, epoch: int, stop: asyncio.Event) -> None:
         await self._on_elected(epoch, stop)

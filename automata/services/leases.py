@@ -24,6 +24,8 @@ STOP_BEFORE_LEASE_SEC = 5.0  # a call that could not be renewed ends this long b
 
 @dataclass(slots=True)
 class HeldLease:
+    """A claim that is being executed by `call`."""
+
     claim: Claim
     call: asyncio.Task[None]
     safe_until: float  # monotonic; the lease, less the margin
@@ -31,7 +33,7 @@ class HeldLease:
 
 
 class Leases:
-    """`held` by fence; whoever hands an outcome in takes it out."""
+    """`held` by fence; the completer takes a lease out when the outcome is committed."""
 
     def __init__(self, db: Database, settings: Settings) -> None:
         self.held: dict[UUID, HeldLease] = {}
@@ -46,6 +48,7 @@ class Leases:
         return asked + self._settings.lease_sec - STOP_BEFORE_LEASE_SEC
 
     async def heartbeat(self) -> None:
+        """Renew all leases again and again; runs until it is cancelled."""
         while True:
             await asyncio.sleep(self._settings.heartbeat_sec * random.uniform(0.8, 1.0))  # noqa: S311 - jitter
             try:
@@ -65,7 +68,7 @@ class Leases:
             if fence in ours:
                 item.safe_until = self._safe_until(asked)
             elif fence in self.held:
-                item.call.cancel()  # cancelled, or someone else's by now
+                item.call.cancel()  # cancelled, or another worker's by now
 
     def _stop_unsafe(self) -> None:
         for item in list(self.held.values()):

@@ -1,8 +1,8 @@
-"""Tells people: makes messages of events and sends them, in every worker: there are the secrets and the vetted way out.
+"""The notifier: makes messages of events and sends them, in every worker, which has the secrets and the vetted way out.
 
 Failure argument in store/notifications.py: nothing is lost with a notifier, and any number may run. Runs never wait for
-it: it reads what their transactions left behind. A receiver that is away costs its own messages a wait, up to about two
-days, and nobody else's.
+it: it reads the events that their transactions wrote. A receiver that is away delays its own messages, up to about two
+days, and no others.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import asyncio
 import logging
 import random
 import time
-from contextlib import suppress
 from typing import Any
 
 from automata.errors import AutomataError
 from automata.flow.timefilters import iso
+from automata.pausing import pause
 from automata.settings import Settings
 from automata.steps.contract import Transport, TransportError
 from automata.steps.masking import cut_message
@@ -37,14 +37,17 @@ FORGET_SEC = 3_600.0
 
 
 class Notifier:
+    """One of any number; messages are shared out by their claims."""
+
     def __init__(self, db: Database, transport: Transport, secrets: Secrets, settings: Settings) -> None:
         self._db = db
         self._transport = transport
         self._secrets = secrets
-        self._pause = settings.poll_sec
+        self._pause_sec = settings.poll_sec
         self._forget_at = 0.0
 
     async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop`; an unreachable database is waited for."""
         while not stop.is_set():
             try:
                 busy = await self.run_once()
@@ -53,8 +56,7 @@ class Notifier:
                 log.warning("notifications: %s", error)
                 busy = False
             if not busy:
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(stop.wait(), self._pause)
+                await pause(self._pause_sec, stop)
 
     async def run_once(self) -> bool:
         """Make messages of events, and send what is due; whether there was anything."""
@@ -142,7 +144,9 @@ class Notifier:
             url = known[name] if (name := secret_of_url(message.url)) else message.url
             body = body_of(message.template, message.payload)
             key = known[message.secret] if message.secret else None
-            answer = await self._transport.send(request_of(url.strip(), body, f"msg_{one.id}", int(time.time()), key))
+            answer = await self._transport.send(
+                request_of(url.strip(), body, f"msg_{message.id}", int(time.time()), key)
+            )
         except TransportError as error:
             return None, error.message, False
         except TimeoutError:

@@ -32,12 +32,14 @@ _GONE = CompiledVersion("?", 0, {}, None, Invalid("its version is not in the dat
 
 
 class PlanCache:
+    """One for a process; bounded by MAX_PLANS."""
+
     def __init__(self, db: Database) -> None:
         self._db = db
         self._known: dict[UUID, CompiledVersion] = {}
 
     async def get(self, ids: Iterable[UUID]) -> Mapping[UUID, CompiledVersion]:
-        """All of `ids`; those not known yet are read in one query and compiled."""
+        """All of `ids`; those that are not cached yet are read in one query and compiled."""
         wanted = set(ids)
         if missing := wanted - self._known.keys():
             async with self._db.connection() as conn:

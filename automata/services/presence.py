@@ -1,6 +1,6 @@
-"""Says that this process is up, so that workers can be counted and clocks compared.
+"""Writes that this process is up, so that workers can be counted and clocks compared.
 
-Nothing depends on it but people: work is given by leases, never by presence.
+Only people depend on it: work is shared out by leases, never by presence.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from contextlib import suppress
 
 from automata import __version__
 from automata.errors import AutomataError
+from automata.pausing import pause
 from automata.settings import Settings
 from automata.store import processes
 from automata.store.database import Database
@@ -25,6 +26,8 @@ BEAT_SEC = 10.0
 
 
 class Presence:
+    """One row of this process, renewed every BEAT_SEC, removed at the end."""
+
     def __init__(self, db: Database, parts: Collection[str], settings: Settings) -> None:
         self.id = new_id()
         self._db = db
@@ -33,13 +36,13 @@ class Presence:
         self._name = f"{socket.gethostname()}:{os.getpid()}"
 
     async def run(self, stop: asyncio.Event) -> None:
+        """Renew the row until `stop`, then remove it."""
         while not stop.is_set():
             try:
                 await self.beat()
             except AutomataError as error:
                 log.info("presence: %s", error)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), BEAT_SEC)
+            await pause(BEAT_SEC, stop)
         with suppress(AutomataError):
             async with self._db.connection() as conn:
                 await processes.remove_process(conn, self.id)

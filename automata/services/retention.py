@@ -10,10 +10,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from contextlib import suppress
 from uuid import UUID
 
 from automata.errors import AutomataError
+from automata.pausing import pause
 from automata.store.database import Database
 from automata.store.leadership import is_leader
 from automata.store.retention import BEFORE_ALL, MAX_RUNS, PrunedBatch, prune_batch
@@ -36,10 +36,11 @@ class Retention:
         self._batch = batch
 
     async def run(self, epoch: int, stop: asyncio.Event) -> None:
+        """Walk again and again until `stop`, or until another leads."""
         while self._days and not stop.is_set():
             if await self.walk(epoch, stop) is None:
                 return
-            await _sleep(WALK_SEC, stop)
+            await pause(WALK_SEC, stop)
 
     async def walk(self, epoch: int, stop: asyncio.Event) -> int | None:
         """From the oldest run to the youngest that may go: how many went. None when another leads."""
@@ -54,7 +55,7 @@ class Retention:
             except AutomataError as error:
                 log.warning("retention: %s", error)
             if after is not None:
-                await _sleep(max(PAUSE_SEC, SHARE * (time.monotonic() - began)), stop)
+                await pause(max(PAUSE_SEC, SHARE * (time.monotonic() - began)), stop)
         if total:
             log.info("retention: deleted %d runs that ended more than %d days ago", total, self._days)
         if after is None:
@@ -70,8 +71,3 @@ class Retention:
         RETENTION_RUNS.inc(swept.runs)
         RETENTION_ROWS.inc(swept.rows)
         return swept
-
-
-async def _sleep(seconds: float, stop: asyncio.Event) -> None:
-    with suppress(TimeoutError):
-        await asyncio.wait_for(stop.wait(), seconds)

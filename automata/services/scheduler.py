@@ -4,8 +4,8 @@ Failure argument. One batch of schedules is one transaction: the runs of their f
 written together or not at all, so a scheduler that dies repeats a batch and loses none. The transaction begins by
 checking the leader's term; and should two decide about one fire all the same, the unique key (schedule, fire time)
 leaves one run. A leader that stops in the middle of a batch holds its rows until the server ends that transaction,
-which is sooner than it ends the seat. What is remembered between batches (which fires wait) only saves looking.
-Only the database's clock is asked.
+which is sooner than it ends the leader's session. What is remembered between batches (which fires wait) only saves
+looking. Only the database's clock is asked.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from datetime import datetime
 from uuid import UUID
 
 from automata.broker.contract import RUNS_PENDING, Broker
 from automata.errors import AutomataError
+from automata.pausing import pause
 from automata.services.fire_decisions import FireDecision, decide
 from automata.services.leader import Leader, LostTerm
 from automata.services.plan_cache import CompiledVersion, PlanCache
@@ -64,10 +64,11 @@ class Scheduler:
         self.leader = Leader(db.url, ROLE, self.on_elected)
 
     async def run(self, stop: asyncio.Event) -> None:
+        """Stand for election until `stop`."""
         await self.leader.run(stop)
 
     async def on_elected(self, epoch: int, stop: asyncio.Event) -> None:
-        """Fire, and delete what is old beside it, until `stop`. Raises LostTerm when another leads."""
+        """Fire schedules, and delete old runs beside that, until `stop`. Raises LostTerm when another leads."""
         beside = asyncio.create_task(self._retention.run(epoch, stop))
         try:
             await self._fire(epoch, stop)
@@ -78,14 +79,13 @@ class Scheduler:
     async def _fire(self, epoch: int, stop: asyncio.Event) -> None:
         while not stop.is_set():
             try:
-                if not (pause := await self._until_due()):
-                    pause = 0.0 if await self.run_once(epoch) else BUSY_SEC
+                if not (pause_sec := await self._until_due()):
+                    pause_sec = 0.0 if await self.run_once(epoch) else BUSY_SEC
             except AutomataError as error:
                 log.warning("scheduler: %s", error)
-                pause = LOOK_SEC
-            if pause:
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(stop.wait(), pause)
+                pause_sec = LOOK_SEC
+            if pause_sec:
+                await pause(pause_sec, stop)
 
     async def run_once(self, epoch: int) -> bool:
         """Decide about one batch; whether there was one. Raises LostTerm."""
@@ -96,27 +96,26 @@ class Scheduler:
             due = await take_due(conn, self._settings.batch, list(waiting), self._now and self._now())
             if not due:
                 return False
-            compiled = await self._plans.get({one.version_id for one in due if one.version_id})
+            compiled = await self._plans.get({schedule.version_id for schedule in due if schedule.version_id})
             decisions = _decide(due, compiled)
             runs = [run for decision in decisions for run in decision.runs]
-            made = await create_runs(conn, runs) if runs else []
+            created = await create_runs(conn, runs) if runs else []
             await record_decisions(conn, [decision.decided for decision in decisions if decision.decided])
         again = time.monotonic() + LOOK_SEC
-        self._waiting_fires |= {
-            one.id: again for one, decision in zip(due, decisions, strict=False) if not decision.decided
-        }
-        SCHEDULE_ERRORS.inc(sum(1 for one in decisions if one.decided and one.decided.error))
-        self._announce(runs, made)
+        undecided = [item.id for item, decision in zip(due, decisions, strict=False) if not decision.decided]
+        self._waiting_fires |= dict.fromkeys(undecided, again)
+        SCHEDULE_ERRORS.inc(sum(1 for item in decisions if item.decided and item.decided.error))
+        self._announce(runs, created)
         return True
 
-    def _announce(self, runs: Sequence[NewRun], made: Sequence[CreatedRun]) -> None:
-        fresh = [(run, one) for run, one in zip(runs, made, strict=True) if one.created]
+    def _announce(self, runs: Sequence[NewRun], created: Sequence[CreatedRun]) -> None:
+        fresh = [(run, row) for run, row in zip(runs, created, strict=True) if row.created]
         if not fresh:
             return
         SCHEDULE_FIRES.inc(len(fresh))
-        for run, one in fresh:
+        for run, row in fresh:
             if run.scheduled_for:
-                SCHEDULE_LATENESS.observe((one.created_at - run.scheduled_for).total_seconds())
+                SCHEDULE_LATENESS.observe((row.created_at - run.scheduled_for).total_seconds())
         self._broker.notify(RUNS_PENDING, [str(run.id) for run, _ in fresh])
 
     async def _until_due(self) -> float:
@@ -138,10 +137,10 @@ def _decide(due: Sequence[DueSchedule], compiled: Mapping[UUID, CompiledVersion]
     decisions: list[FireDecision] = []
     count = size = 0
     until = time.monotonic() + DECIDE_SEC
-    for one in due:
+    for schedule in due:
         if decisions and (count >= MAX_RUNS or size >= MAX_BYTES or time.monotonic() > until):
             break
-        decisions.append(decision := decide(one, compiled))
+        decisions.append(decision := decide(schedule, compiled))
         count += len(decision.runs)
         size += len(decision.runs) * len(dumps(decision.runs[0].inputs)) if decision.runs else 0
     return decisions

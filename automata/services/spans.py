@@ -1,4 +1,4 @@
-"""The spans of runs and of attempts of steps, and the header by which those who are called join in."""
+"""The spans of runs and of attempts of steps, and the header that hands the trace on to services that are called."""
 
 from __future__ import annotations
 
@@ -19,24 +19,26 @@ from automata.tracing import HEADER, SpanIds, Tracing, attempt_span, run_span
 
 @dataclass(frozen=True, slots=True)
 class TracedTransport:
-    """Sends on where a request comes from; a flow that writes the header itself is left alone."""
+    """Adds the trace's header to requests; a flow that writes the header itself is left alone."""
 
     transport: Transport
-    place: SpanIds
+    span: SpanIds
 
     async def send(self, request: HttpRequest) -> HttpResponse:
+        """Send `request` with the header. Raises as the transport does."""
         if request.header(HEADER) is None:
-            request = replace(request, headers=(*request.headers, (HEADER, self.place.header())))
+            request = replace(request, headers=(*request.headers, (HEADER, self.span.header())))
         return await self.transport.send(request)
 
 
 def attempt_span_of(tracing: Tracing, claim: Claim) -> SpanIds:
+    """The span of the attempt that was claimed."""
     run = claim.run
     return attempt_span(run_span(run.id, run.attempt, run.traceparent, tracing.ratio), claim.fence)
 
 
 def with_parent_trace(tracing: Tracing, child: NewRun, parents: Mapping[UUID, RunSnapshot]) -> NewRun:
-    """A run that a run starts goes on in its trace."""
+    """`child` as a run in the trace of its parent."""
     if child.parent_run_id is None:
         return child
     parent = parents[child.parent_run_id]
@@ -47,6 +49,7 @@ def with_parent_trace(tracing: Tracing, child: NewRun, parents: Mapping[UUID, Ru
 def send_attempt_span(
     tracing: Tracing, claim: Claim, compiled: CompiledVersion, outcome: Outcome, seconds: float
 ) -> None:
+    """The span of an attempt that took `seconds` and is over now."""
     now = time()
     step = compiled.plan.step(claim.step) if compiled.plan else None
     facts = {
@@ -62,10 +65,11 @@ def send_attempt_span(
 def send_run_span(
     tracing: Tracing, run: RunSnapshot, compiled: CompiledVersion, status: str, began: datetime, error: Any
 ) -> None:
+    """The span of a run that ended; `error` is its JSON, if it has one."""
     facts = {"automata.run.status": status, **_of_run(str(run.id), compiled, run.trigger)}
-    place = run_span(run.id, run.attempt, run.traceparent, tracing.ratio)
+    span = run_span(run.id, run.attempt, run.traceparent, tracing.ratio)
     code = str((error or {}).get("code", "failed")) if status == "FAILED" else None
-    tracing.ended(place, f"run {compiled.flow}", began, run.now, facts, code)
+    tracing.ended(span, f"run {compiled.flow}", began, run.now, facts, code)
 
 
 def _of_run(id: str, compiled: CompiledVersion, trigger: str) -> dict[str, Any]:

@@ -1,9 +1,9 @@
-"""The worker: claims tasks for its free slots, runs them, hands the outcomes in together.
+"""The worker: claims tasks for its free slots, has them executed, and drains when it is to end.
 
 Failure argument. A claim is committed before the call and the result after it, so a worker that dies leaves a lease
 that runs out, and the call is made again (at least once). A worker that cannot renew stops the call before the lease
-ends, and a result that comes late is refused by its fence (accepted exactly once). Outcomes that the database cannot
-take now are kept and offered again while their leases are renewed.
+ends, and a result that comes late is refused by its fence (accepted exactly once). What is claimed is executed by
+services/executor.py, its outcomes are committed by services/completer.py, and its leases renewed by services/leases.py.
 """
 
 from __future__ import annotations
@@ -11,107 +11,77 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import random
 import socket
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from functools import partial
-from typing import Any
 from uuid import UUID
 
-from automata.broker.contract import TASKS_COMPLETED, Broker, tasks_ready
-from automata.engine.advance import RunView, task_context
-from automata.engine.retry import Failure, next_attempt_ms
-from automata.engine.states import TaskStatus
-from automata.errors import AutomataError, Unavailable
-from automata.flow.plan import ExecutionPlan
-from automata.services import spans, worker_metrics
+from automata.broker.contract import Broker, tasks_ready
+from automata.errors import AutomataError
+from automata.services import worker_metrics
+from automata.services.completer import COMMIT_LOOPS, Completer
+from automata.services.executor import Executor
 from automata.services.leases import Leases
 from automata.services.plan_cache import CompiledVersion, PlanCache
+from automata.services.run_advancer import RunAdvancer
 from automata.settings import Settings
-from automata.steps.attempt_log import AttemptLog, LoggedTransport
-from automata.steps.contract import Outcome, StepContext, StepType, Transport
-from automata.steps.egress import HttpTransport
-from automata.steps.execute import error_of, execute_step
-from automata.steps.recording import RecordingTransport
-from automata.steps.secrets import Secrets
-from automata.store import recordings, task_logs, tasks
+from automata.store import tasks
 from automata.store.database import Connection, Database
 from automata.store.ids import new_fence
 from automata.store.queue import seconds_to_next_due
-from automata.store.recordings import Recording
-from automata.store.task_logs import TaskLog
-from automata.store.tasks import Claim, TaskResult, TaskRetry
-from automata.telemetry import RESULTS_LATE, SLOTS, SLOTS_BUSY
-from automata.tracing import Tracing
+from automata.store.tasks import Claim
+from automata.telemetry import SLOTS, SLOTS_BUSY
 
 log = logging.getLogger(__name__)
 
 BUSY_PAUSE_SEC = 0.005  # another worker is claiming the very rows that are ready
-MAX_LOSSES = 5  # workers that one task may take down before it is called poison
-OFFER_AGAIN_SEC = 0.5
-HAND_IN_LOOPS = 2  # one computes while the other waits for the disk
 QUICK_SEC = 0.02  # a call that others may wait for without anybody noticing
 PACE_SHARE = 0.05  # of the last call in the pace
-MAX_BATCHES = 4  # of outcomes that wait to be handed in
-
-
-Finish = Callable[[Sequence[TaskResult], Callable[[Connection], Awaitable[None]]], Awaitable[set[tuple[UUID, str]]]]
+MAX_PENDING_BATCHES = 4  # of outcomes that wait for their commit
 
 
 class Worker:
+    """One of any number; tasks are shared out by their claims.
+
+    `advancer` is that of the orchestrator in this process, if there is one: outcomes then advance their runs at once,
+    and what the runs start next comes back here without a claim (services/direct_dispatch.py).
+    """
+
     def __init__(
         self,
         db: Database,
         broker: Broker,
         plans: PlanCache,
-        types: Mapping[str, StepType],
-        transport: HttpTransport,
+        executor: Executor,
         settings: Settings,
-        *,
-        secrets: Secrets | None = None,
-        tracing: Tracing | None = None,
+        advancer: RunAdvancer | None = None,
     ) -> None:
         self.name = f"{socket.gethostname()}:{os.getpid()}"
         self._db = db
         self._broker = broker
         self._plans = plans
-        self._types = types
-        self._transport = transport
+        self._executor = executor
         self._settings = settings
         self._lanes = list(settings.queues)
-        self._secrets = secrets or Secrets()
-        self._tracing = tracing
         self._leases = Leases(db, settings)
         self._held = self._leases.held
-        self._done: list[TaskResult | TaskRetry] = []
-        self._kept: dict[UUID, Recording] = {}  # by fence: what a recorded attempt goes into the database with
-        self._logs: dict[UUID, TaskLog] = {}  # by fence: what an attempt said
-        self._handing_in = asyncio.Event()
-        self._flushing = asyncio.Semaphore(HAND_IN_LOOPS)
-        self._freed = asyncio.Event()
-        # What an orchestrator of this process may hand over (services/direct_dispatch.py).
-        self._finish: Finish | None = None
-        self._reserved = 0
+        self._completer = Completer(db, broker, self._leases, settings, advancer, local_worker=self)
+        self._freed = self._completer.room
+        self._reserved = 0  # slots for what is being decided by the orchestrator of this process
         self._slots = asyncio.Semaphore(settings.concurrency)
         self._pace_sec = 1.0  # what a call takes of late
-        self._handing = 0  # outcomes in batches that are being committed
-        self._behind = set(self._lanes)  # lanes where older work may wait in the database
-        self._taking = False  # new work, from the database and by hand
-        self._open = False  # somebody renews leases and hands outcomes in
+        self._lanes_with_backlog = set(self._lanes)  # older work may wait in the database
+        self._taking = False  # new work, from the database and from the orchestrator of this process
+        self._open = False  # leases are renewed and outcomes committed
         SLOTS.set(settings.concurrency)
-        SLOTS_BUSY.set_function(lambda: min(settings.concurrency, len(self._held) - len(self._done) - self._handing))
-
-    def join(self, finish: Finish) -> None:
-        """Hand outcomes in through the orchestrator of this process: accepted and advanced at once."""
-        self._finish = finish
+        SLOTS_BUSY.set_function(lambda: min(settings.concurrency, len(self._held) - self._completer.pending))
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop`, then drain: claim nothing, finish within `drain_sec`, give the rest back."""
         try:
             async with asyncio.TaskGroup() as group:
-                parts = (*[self._hand_in_loop] * HAND_IN_LOOPS, self._leases.heartbeat, self._leases.watch)
+                parts = (*[self._completer.commit_loop] * COMMIT_LOOPS, self._leases.heartbeat, self._leases.watch)
                 loops = [group.create_task(part()) for part in parts]
                 self._open = self._taking = True
                 await self._claim_loop(stop)
@@ -123,32 +93,34 @@ class Worker:
             self._open = self._taking = False
             self._abandon()
 
-    # -- what the orchestrator of this process hands over -----------------------------------------------------------
+    # -- what the orchestrator of this process dispatches --------------------------------------------------------
 
     @property
     def lease_sec(self) -> float:
+        """How long a claim is ours."""
         return self._settings.lease_sec
 
     def reserve_slot(self, lane: str) -> UUID | None:
         """A slot and the fence for it; None when there is no slot, or older work of the lane waits for one."""
-        if not self._taking or lane in self._behind or lane not in self._lanes:
+        if not self._taking or lane in self._lanes_with_backlog or lane not in self._lanes:
             return None
-        if self._free() <= 0:
-            self._behind.add(lane)
+        if self._free_slots() <= 0:
+            self._lanes_with_backlog.add(lane)
             return None
         self._reserved += 1
         return new_fence()
 
-    async def wait_for_backlog(self, most_sec: float) -> None:
-        """Returns when few outcomes wait to be handed in, or after so many seconds."""
-        until = time.monotonic() + most_sec
-        while (left := until - time.monotonic()) > 0 and len(self._done) + self._handing > self._settings.batch:
+    async def wait_for_backlog(self, max_sec: float) -> None:
+        """Return when few outcomes wait to be committed, or after `max_sec`."""
+        until = time.monotonic() + max_sec
+        while (left := until - time.monotonic()) > 0 and self._completer.pending > self._settings.batch:
             self._freed.clear()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._freed.wait(), left)
 
-    def release_slots(self, slots: int) -> None:
-        self._reserved -= slots
+    def release_slots(self, count: int) -> None:
+        """Give back slots that were reserved and are not used."""
+        self._reserved -= count
         self._freed.set()
 
     def start_claims(self, claims: Sequence[tuple[Claim, CompiledVersion]], asked: float) -> None:
@@ -162,25 +134,22 @@ class Worker:
                 self._start(claim, compiled, asked)
         self.release_slots(len(claims))
 
-    def _free(self) -> int:
+    def _free_slots(self) -> int:
         """Tasks that may be taken on. While the database takes no outcomes they pile up here only so far.
 
-        Quick calls have the next batch at hand, so that nobody waits for a slot that is free again before the commit.
+        Quick calls have the next batch at hand, so that no task waits for a slot that is free again before the commit.
         """
-        ended = len(self._done) + self._handing
+        ended = self._completer.pending
         ahead = self._settings.batch if self._pace_sec < QUICK_SEC else 0
         room = self._settings.concurrency + ahead - (len(self._held) - ended)
-        return min(room, MAX_BATCHES * self._settings.batch - ended) - self._reserved
-
-    def _start(self, claim: Claim, compiled: CompiledVersion, asked: float) -> None:
-        self._leases.hold(claim, asyncio.create_task(self._execute(claim, compiled)), asked)
+        return min(room, MAX_PENDING_BATCHES * self._settings.batch - ended) - self._reserved
 
     # -- claiming ------------------------------------------------------------------------------------------------
 
     async def _claim_loop(self, stop: asyncio.Event) -> None:
         with self._broker.listen(*map(tasks_ready, self._lanes)) as listener:
             while not stop.is_set():
-                free = self._free()
+                free = self._free_slots()
                 if free <= 0:
                     self._freed.clear()
                     await _either(self._freed, stop)
@@ -188,12 +157,12 @@ class Worker:
                 try:
                     claimed = await self._claim(min(free, self._settings.batch))
                     listener.done(found=claimed > 0)
-                    pause = 0 if claimed else await self._until_due()
+                    pause_sec = 0 if claimed else await self._until_due()
                 except AutomataError as error:
                     log.warning("worker: %s", error)
-                    pause = 1.0
-                if pause and not stop.is_set():
-                    await listener.wait(pause)
+                    pause_sec = 1.0
+                if pause_sec and not stop.is_set():
+                    await listener.wait(pause_sec)
 
     async def _claim(self, limit: int) -> int:
         asked = time.monotonic()
@@ -207,15 +176,18 @@ class Worker:
         return len(claims)
 
     async def _claim_from_lanes(self, conn: Connection, limit: int) -> list[Claim]:
-        """Lane by lane, so that each is walked in its own index order; whoever was first is last the next time."""
+        """Lane by lane, so that each is walked in its own index order; the first one is the last the next time."""
         claims: list[Claim] = []
         self._lanes.append(self._lanes.pop(0))
         for lane in self._lanes:
             if not (left := limit - len(claims)):
                 break
-            found = await tasks.claim(conn, lane, left, self._settings.lease_sec, self.name)
-            (self._behind.discard if len(found) < left else self._behind.add)(lane)
-            claims += found
+            of_lane = await tasks.claim(conn, lane, left, self._settings.lease_sec, self.name)
+            if len(of_lane) < left:
+                self._lanes_with_backlog.discard(lane)
+            else:
+                self._lanes_with_backlog.add(lane)
+            claims += of_lane
         return claims
 
     async def _until_due(self) -> float:
@@ -226,183 +198,20 @@ class Worker:
 
     # -- executing -----------------------------------------------------------------------------------------------
 
-    async def _execute(self, claim: Claim, compiled: CompiledVersion) -> None:
-        said, began = AttemptLog(self._secrets.mask), time.monotonic()
+    def _start(self, claim: Claim, compiled: CompiledVersion, asked: float) -> None:
+        self._leases.hold(claim, asyncio.create_task(self._attempt(claim, compiled)), asked)
+
+    async def _attempt(self, claim: Claim, compiled: CompiledVersion) -> None:
         try:
             async with self._slots:
                 began = time.monotonic()  # a call that waits for its slot is not slow
-                outcome, policy = await self._outcome(claim, compiled, said)
+                finished = await self._executor.run(claim, compiled)
                 self._pace_sec += (time.monotonic() - began - self._pace_sec) * PACE_SHARE
         except asyncio.CancelledError:
             self._held.pop(claim.fence, None)
-            self._kept.pop(claim.fence, None)
             self._freed.set()
             return
-        delay = None
-        if outcome.failure and policy:
-            delay = next_attempt_ms(policy, claim.attempt - claim.earlier, outcome.failure, random.random)
-        said.end(outcome.failure, delay)
-        worker_metrics.count_attempt(claim, compiled, outcome, delay, began)
-        if self._tracing:
-            spans.send_attempt_span(self._tracing, claim, compiled, outcome, time.monotonic() - began)
-        if outcome.failure:
-            _tell(claim, outcome.failure, delay)
-        if said:
-            self._logs[claim.fence] = TaskLog(claim.run.id, claim.step, claim.attempt, said.text())
-        self._done.append(_verdict(claim, outcome, delay))
-        self._handing_in.set()
-        self._freed.set()
-
-    async def _outcome(self, claim: Claim, compiled: CompiledVersion, said: AttemptLog) -> tuple[Outcome, Any]:
-        if compiled.plan is None:
-            return Outcome(failure=Failure(str(compiled.error), "bad_version")), None
-        step = compiled.plan.step(claim.step)
-        if claim.losses > MAX_LOSSES:
-            reason = f"{claim.losses} workers were lost while they ran this step"
-            return Outcome(failure=Failure(reason, "worker_lost")), None
-        step_type = self._types.get(step.type)
-        if step_type is None:
-            return Outcome(failure=Failure(f"step type {step.type!r} is not installed here", "unknown_type")), None
-        view = _view(claim, compiled)
-        context = task_context(compiled.plan, view, claim.step, claim.reads, claim.attempt, claim.now, claim.item)
-        transport: Transport = self._transport
-        if (egress := compiled.plan.egress) is not None:
-            transport = self._transport.narrowed(egress.allow, egress.deny)
-        if self._tracing:
-            transport = spans.TracedTransport(transport, spans.attempt_span_of(self._tracing, claim))
-        recorder = RecordingTransport(transport) if compiled.plan.recording else None
-        call = StepContext(
-            run_id=view.id,
-            step=claim.step,
-            attempt=claim.attempt,
-            timeout_sec=step.timeout_sec,
-            idempotency_key=f"{view.id}:{claim.step}",
-            transport=LoggedTransport(recorder or transport, said, self._secrets.mask),
-            log=said.say,
-            mask=self._secrets.mask,
-        )
-        if step.reads_secrets:
-            try:
-                context["secrets"] = await self._secrets.read(step.secrets)
-            except AutomataError as error:
-                return Outcome(failure=Failure(str(error), error.code, retryable=True)), step.retry
-        outcome = await execute_step(step_type, step, context, call)
-        if recorder and recorder.seen:
-            self._kept[claim.fence] = self._keep(claim, compiled.plan, recorder)
-        return outcome, step.retry
-
-    def _keep(self, claim: Claim, plan: ExecutionPlan, recorder: RecordingTransport) -> Recording:
-        inputs = {name: claim.run.inputs.get(name) for name, given in plan.inputs.items() if given.secret}
-        mask = self._secrets.mask_with(value for value in inputs.values() if isinstance(value, str))
-        fields = plan.recording.fields if plan.recording else ()
-        return Recording(claim.run.id, claim.step, claim.attempt, recorder.exchanges(mask, fields))
-
-    # -- handing in ----------------------------------------------------------------------------------------------
-
-    async def _hand_in_loop(self) -> None:
-        while True:
-            await self._handing_in.wait()
-            if len(self._done) <= max(1, self._settings.batch // HAND_IN_LOOPS):
-                self._handing_in.clear()
-            await self._flush()
-
-    async def _flush(self) -> None:
-        """While one batch is being committed the next one gathers: the batch size follows the load by itself."""
-        most = max(1, self._settings.batch // HAND_IN_LOOPS)
-        async with self._flushing:
-            while self._done:
-                batch, self._done = self._done[:most], self._done[most:]
-                self._handing += len(batch)
-                try:
-                    await self._hand_in(batch)
-                    self._handing -= len(batch)
-                except Unavailable as error:
-                    # The leases are renewed meanwhile, so offering the outcomes again is safe. A lost reply is safe
-                    # too: what was accepted has no fence any more.
-                    log.warning("worker: %d outcomes wait: %s", len(batch), error)
-                    self._handing -= len(batch)
-                    self._done[:0] = batch
-                    await asyncio.sleep(OFFER_AGAIN_SEC)
-
-    async def _hand_in(self, batch: list[TaskResult | TaskRetry]) -> None:
-        try:
-            await self._commit(batch)
-        except Unavailable:
-            raise
-        except AutomataError as error:
-            await self._hand_in_apart(batch, error)
-            return
-        for item in batch:
-            self._held.pop(item.fence, None)
-        self._freed.set()
-
-    async def _hand_in_apart(self, batch: list[TaskResult | TaskRetry], error: AutomataError) -> None:
-        """The database refuses something in the batch for good: find it by halves, and fail that step alone."""
-        if len(batch) > 1:
-            await self._hand_in(batch[: len(batch) // 2])
-            await self._hand_in(batch[len(batch) // 2 :])
-            return
-        item = batch[0]
-        self._kept.pop(item.fence, None)
-        self._logs.pop(item.fence, None)
-        reason = {"code": "not_storable", "message": f"the database refused the outcome: {error.message}"}
-        await self._commit([TaskResult(item.run_id, item.step, item.fence, TaskStatus.FAILED, None, reason)])
-        self._held.pop(item.fence, None)
-        self._freed.set()
-
-    async def _commit(self, batch: list[TaskResult | TaskRetry]) -> None:
-        results = [item for item in batch if isinstance(item, TaskResult)]
-        retries = [item for item in batch if isinstance(item, TaskRetry)]
-
-        also = partial(self._write_rest, batch, retries)
-        accepted = await self._advanced(results, also)
-        if accepted is None:
-            async with self._db.transaction() as conn:
-                accepted = await tasks.complete(conn, results) if results else set()
-                await also(conn)
-            if accepted:
-                self._broker.notify(TASKS_COMPLETED)
-        for item in batch:
-            self._kept.pop(item.fence, None)
-            self._logs.pop(item.fence, None)
-        if refused := len(results) - len(accepted):
-            log.info("worker: %d late results refused", refused)
-            RESULTS_LATE.inc(refused)
-        if retries:
-            for lane in self._lanes:
-                self._broker.notify(tasks_ready(lane))
-
-    async def _write_rest(
-        self, batch: list[TaskResult | TaskRetry], retries: list[TaskRetry], conn: Connection
-    ) -> None:
-        """What belongs to outcomes beside the results."""
-        if retries:
-            await tasks.retry(conn, retries)
-        if self._kept:
-            # Of a late result too: the call was made, and a replay may need its answer.
-            await recordings.save_recordings(
-                conn, [self._kept[item.fence] for item in batch if item.fence in self._kept]
-            )
-        if self._logs:
-            await task_logs.save_logs(conn, [self._logs[item.fence] for item in batch if item.fence in self._logs])
-
-    async def _advanced(
-        self, results: Sequence[TaskResult], also: Callable[[Connection], Awaitable[None]]
-    ) -> set[tuple[UUID, str]] | None:
-        """The accepted ones when the orchestrator of this process took them, and their runs a step further.
-
-        None when there is no such orchestrator, or the batch is too much for it: results must not wait for what else
-        may be wrong with a run.
-        """
-        if self._finish is None or not results:
-            return None
-        try:
-            return await self._finish(results, also)
-        except Unavailable:
-            raise
-        except Exception:
-            log.exception("worker: %d results are handed in without advancing their runs", len(results))
-            return None
+        self._completer.add(finished)
 
     # -- leaving -------------------------------------------------------------------------------------------------
 
@@ -412,20 +221,20 @@ class Worker:
             async with asyncio.timeout(self._settings.drain_sec):
                 while self._held or self._reserved:
                     self._freed.clear()
-                    if self._reserved:  # a batch that is being committed hands them over, or gives them back
+                    if self._reserved:  # a batch that is being committed uses them, or releases them
                         await self._freed.wait()
                         continue
-                    await asyncio.wait([item.call for item in self._held.values()])
-                    await self._flush()
+                    await asyncio.wait([lease.call for lease in self._held.values()])
+                    await self._completer.flush()
         if self._held:
             await self._release()
 
     async def _release(self) -> None:
-        rest = [item for item in self._held.values() if not item.call.done()]
-        for item in rest:
-            item.call.cancel()
-        if rest:
-            rows = [(item.claim.run.id, item.claim.step, item.claim.fence) for item in rest]
+        leases = [lease for lease in self._held.values() if not lease.call.done()]
+        for lease in leases:
+            lease.call.cancel()
+        if leases:
+            rows = [(lease.claim.run.id, lease.claim.step, lease.claim.fence) for lease in leases]
             try:
                 async with self._db.connection() as conn:
                     await tasks.release(conn, rows)
@@ -434,45 +243,10 @@ class Worker:
 
     def _abandon(self) -> None:
         """What is still under way when the loops are gone has nobody to renew its lease: end it."""
-        for item in self._held.values():
-            item.call.cancel()
+        for lease in self._held.values():
+            lease.call.cancel()
         self._held.clear()
-        self._done.clear()
-        self._handing = 0
-        self._kept.clear()
-        self._logs.clear()
-
-
-def _view(claim: Claim, compiled: CompiledVersion) -> RunView:
-    run = claim.run
-    return RunView(
-        id=str(run.id),
-        flow=compiled.flow,
-        version=compiled.number,
-        attempt=run.attempt,
-        trigger=run.trigger,
-        scheduled_for=run.scheduled_for,
-        created_at=run.created_at,
-        inputs=run.inputs,
-        vars=compiled.variables,
-        cancelled=False,
-    )
-
-
-def _verdict(claim: Claim, outcome: Outcome, delay_ms: int | None) -> TaskResult | TaskRetry:
-    if outcome.failure is None:
-        encoded = outcome.encoded.decode() if outcome.encoded else None
-        return TaskResult(claim.run.id, claim.step, claim.fence, TaskStatus.SUCCEEDED, encoded, None, claim.known)
-    error = error_of(claim.step, outcome)
-    if delay_ms is not None:
-        return TaskRetry(claim.run.id, claim.step, claim.fence, delay_ms, error)
-    return TaskResult(claim.run.id, claim.step, claim.fence, TaskStatus.FAILED, None, error, claim.known)
-
-
-def _tell(claim: Claim, failure: Failure, delay_ms: int | None) -> None:
-    level, what = (logging.WARNING, "for good") if delay_ms is None else (logging.INFO, f"again in {delay_ms} ms")
-    facts = {"run_id": str(claim.run.id), "step": claim.step, "attempt": claim.attempt, "code": failure.code}
-    log.log(level, "an attempt failed, %s: %s", what, failure.message, extra=facts)
+        self._completer.clear()
 
 
 async def _either(first: asyncio.Event, second: asyncio.Event) -> None:

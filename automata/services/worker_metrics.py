@@ -1,4 +1,4 @@
-"""What a worker counts: its attempts by step type and result, how long they took, leases that others lost."""
+"""What a worker counts: attempts by step type and result, how long they took, leases that other workers lost."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ UNKNOWN = "unknown"  # a step of a version that does not compile, or of a type t
 
 
 def count_claims(claims: Sequence[Claim]) -> None:
+    """A claim of a task that another worker had means a lease that was lost."""
     if lost := sum(1 for claim in claims if claim.losses):
         LEASES_LOST.inc(lost)
 

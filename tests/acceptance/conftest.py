@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from automata.cli.exits import guarded
 
 from automata.cli.app import app
 from automata.cli.demo.child_process import Child
 from automata.cli.demo.example import make_repository
+from automata.cli.exits import guarded
 
 WIDE = {"name": "typed", "steps": [{"id": "a", "type": "transform", "config": {"mappings": {"all": "{{ inputs }}"}}}]}
 TYPED = WIDE | {

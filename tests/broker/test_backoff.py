@@ -75,4 +75,4 @@ def test_rebuilding_what_has_nothing_to_hear_becomes_rare() -> None:
     hours.now += 2
     watchdog.unannounced()
     hours.now += 16
-    assert watchdog.unannounced(), "after a ring its patience is short again"
+    assert watchdog.unannounced(), "after a notification its patience is short again"

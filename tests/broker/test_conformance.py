@@ -19,12 +19,12 @@ from automata.broker.contract import (
 )
 from tests.broker.conftest import World, connected
 
-LONG = 20.0  # how long a wait may take that must end with a ring
+LONG = 20.0  # how long a wait may take that must end with a notification
 SHORT = 0.3  # how long silence is listened to
 
 
 async def ready(*brokers: Broker, bells: tuple[Listener, ...] = ()) -> None:
-    """Connected, and the ring that says so is over."""
+    """Connected, and the notification that says so is over."""
     await connected(*brokers)
     for listener in bells:
         await listener.wait(0)

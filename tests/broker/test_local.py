@@ -1,4 +1,4 @@
-"""The bell inside one process, and what a listener owes for what it heard."""
+"""Notifications inside one process, and what a listener acknowledges."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_a_ring_before_the_wait_is_heard_and_rings_in_between_are_merged() -> No
     play(scene)
 
 
-def test_done_answers_for_what_rang_before_the_look_and_not_for_what_rang_during_it() -> None:
+def test_done_acknowledges_what_came_before_the_look_and_not_what_came_during_it() -> None:
     answers: list[tuple[str, bool]] = []
 
     async def scene(broker: LocalBroker) -> None:
@@ -41,14 +41,14 @@ def test_done_answers_for_what_rang_before_the_look_and_not_for_what_rang_during
             listener.done()
             assert answers == [("before", True)]
             assert list(listener.ids) == ["during"]
-            assert await listener.wait(5), "what rang during the look must start the next one at once"
+            assert await listener.wait(5), "what came during the look must start the next one at once"
             listener.done()
         assert answers == [("before", True), ("during", True)]
 
     play(scene)
 
 
-def test_a_listener_that_leaves_gives_back_what_it_has_not_answered() -> None:
+def test_a_listener_that_leaves_gives_back_what_it_has_not_acknowledged() -> None:
     answers: list[bool] = []
 
     async def scene(broker: LocalBroker) -> None:
@@ -78,21 +78,21 @@ def test_of_several_listeners_one_that_commits_is_enough() -> None:
     play(scene)
 
 
-@pytest.mark.parametrize(("rings", "found", "told"), [(False, True, 1), (False, False, 0), (True, True, 0)])
-def test_work_found_after_a_silent_wait_is_reported_as_unannounced(rings: bool, found: bool, told: int) -> None:
+@pytest.mark.parametrize(("notified", "found", "reported"), [(False, True, 1), (False, False, 0), (True, True, 0)])
+def test_work_found_after_a_silent_wait_is_reported_as_unannounced(notified: bool, found: bool, reported: int) -> None:
     reports: list[object] = []
 
     async def scene(broker: LocalBroker) -> None:
         with broker.listen(RUNS_PENDING) as listener:
             listener.done(found=True)  # the first look follows no wait: work that was there already
-            if rings:
+            if notified:
                 broker.notify(RUNS_PENDING)
             await listener.wait(0.01)
             listener.done(found=found)
             listener.done(found=True)  # the same burst of work goes on; one silence is one report
 
     play(scene, LocalBroker(reports.append))
-    assert reports == [(RUNS_PENDING,)] * told
+    assert reports == [(RUNS_PENDING,)] * reported
 
 
 def test_a_named_listener_hears_its_own_id_only() -> None:

@@ -34,7 +34,7 @@ def test_a_ring_without_ids_is_one_message() -> None:
 
 
 @pytest.mark.parametrize("name", ["", " ", "a b", "x" * 201, "a\n", "é", '"', "\x00"])
-def test_what_is_no_id_is_left_out_and_the_ring_still_rings(name: str) -> None:
+def test_what_is_no_id_is_left_out_and_the_topic_is_still_notified(name: str) -> None:
     assert [decode(body).ids for body in encode("runs.pending", [name])] == [()]
     assert [decode(body).ids for body in encode("runs.pending", [name, "good"])] == [("good",)]
 

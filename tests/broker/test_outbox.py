@@ -41,7 +41,7 @@ def test_rings_are_merged_by_topic_until_they_are_taken() -> None:
     asyncio.run(scene())
 
 
-def test_ids_beyond_the_limit_are_dropped_and_counted_and_their_topic_still_rings() -> None:
+def test_ids_beyond_the_limit_are_dropped_and_counted_and_their_topic_is_still_notified() -> None:
     async def scene() -> None:
         outbox = Outbox()
         before = dropped()

@@ -121,7 +121,7 @@ def test_a_server_that_is_absent_at_the_start_costs_nothing_and_is_found_when_it
         async with brokers(url, url) as [here, there]:
             with there.listen(RUNS_PENDING) as listener, here.listen(RUNS_PENDING) as own:
                 here.notify(RUNS_PENDING, ["a"])
-                assert await own.wait(LONG), "in its own process a ring is heard all the same"
+                assert await own.wait(LONG), "in its own process a notification arrives all the same"
                 await until(lambda: "not connected yet" not in here.state().detail)
                 assert not here.state().connected
                 assert not await listener.wait(SHORT)
@@ -166,9 +166,9 @@ def test_what_a_killed_process_had_heard_comes_to_another(amqp_url: str) -> None
 import asyncio, sys
 from automata.broker.rabbitmq import RabbitBroker
 async def main():
-    with RabbitBroker(sys.argv[1]).listen("runs.pending") as bell:
-        while "mine" not in bell.ids:
-            await bell.wait(60)
+    with RabbitBroker(sys.argv[1]).listen("runs.pending") as listener:
+        while "mine" not in listener.ids:
+            await listener.wait(60)
         print("heard", flush=True)
         await asyncio.sleep(60)
 asyncio.run(main())
@@ -230,7 +230,7 @@ def test_an_ear_whose_queue_was_deleted_is_built_anew(amqp_url: str) -> None:
                 await listener.wait(0)
                 async with raw(amqp_url) as channel:
                     await channel.queue_delete(RUNS_PENDING)
-                assert await listener.wait(LONG), "the ear that came back wakes its listeners"
+                assert await listener.wait(LONG), "the consumer that came back wakes its listeners"
                 await connected(there)
                 here.notify(RUNS_PENDING, ["after"])
                 await heard(listener, "after")

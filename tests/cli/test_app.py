@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 import typer
-from automata.cli.exits import guarded
 from typer.main import get_command
 
 from automata import __version__
 from automata.cli.app import app
+from automata.cli.exits import guarded
 from automata.errors import Conflict, Invalid, Missing, Refused, Unavailable, Usage
 
 ROOT = Path(__file__).parents[2]

@@ -10,9 +10,9 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from automata.cli.exits import guarded
 
 from automata.cli.app import app
+from automata.cli.exits import guarded
 from automata.report.markdown import MARKER, MAX_CHARS, markdown
 from tests.cli.test_replay import DOUBLED, FLOW, git, recording
 

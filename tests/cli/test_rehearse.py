@@ -15,9 +15,9 @@ from xml.etree import ElementTree
 
 import psutil
 import pytest
-from automata.cli.exits import guarded
 
 from automata.cli.app import app
+from automata.cli.exits import guarded
 
 Run = Callable[..., tuple[int, str, str]]
 

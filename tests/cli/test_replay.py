@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from automata.cli.exits import guarded
 
 from automata.cli.app import app
+from automata.cli.exits import guarded
 
 Run = Callable[..., tuple[int, str, str]]
 RUN = "019b0c1e-7d3f-7c55-9a52-3f7f6a0a1c1{n}"

@@ -12,9 +12,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from automata.cli.exits import guarded
 
 from automata.cli.app import app
+from automata.cli.exits import guarded
 
 KEY = "a-canary-key-of-32-bytes-........"
 

@@ -18,11 +18,12 @@ import yaml
 from jsonschema import Draft202012Validator
 from typer.main import get_command
 
+from automata.cli import composition
 from automata.cli.app import app
-from automata.cli.services import PORTS
 from automata.settings import Settings
 from automata.store.tables import metadata
 
+PORTS = {name: part.port for name, part in composition.PARTS.items()}
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 BASE = DEPLOY / "kubernetes" / "base"

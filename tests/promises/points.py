@@ -22,11 +22,11 @@ POINTS = {
     "wake-ups taken": ("automata.store.queue", "take", "after"),
     "decided, not written": ("automata.store.queue", "apply", "before"),
     "written, not committed": ("automata.store.queue", "apply", "after"),
-    "claimed, not called": ("automata.services.worker", "execute_step", "before"),
-    "called, not handed in": ("automata.services.worker", "execute_step", "after"),
+    "claimed, not called": ("automata.services.executor", "execute_step", "before"),
+    "called, not handed in": ("automata.services.executor", "execute_step", "after"),
     "accepted, not advanced": ("automata.store.tasks", "finish", "after"),
-    "handed over, not begun": ("automata.services.worker.Worker", "begin", "before"),
-    "committed, no bell": ("automata.broker.local.LocalBroker", "ring", "before"),
+    "handed over, not begun": ("automata.services.worker.Worker", "start_claims", "before"),
+    "committed, not announced": ("automata.broker.local.LocalBroker", "notify", "before"),
 }
 # The steps of a sync as reconcile.py names them, and what lies between the last of them and the next look.
 SYNC_POINTS = {

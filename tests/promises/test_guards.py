@@ -57,9 +57,9 @@ GUARDS = [
     ),
     Guard(
         "only accepted outputs are read by other steps",
-        "automata/services/orchestrator.py",
-        "for one in taken if one.status == TaskStatus.SUCCEEDED",
-        "for one in results if one.status == TaskStatus.SUCCEEDED",
+        "automata/services/run_advancer.py",
+        "for item in accepted if item.status == TaskStatus.SUCCEEDED",
+        "for item in results if item.status == TaskStatus.SUCCEEDED",
         "tests/services/test_direct_dispatch.py",
     ),
     Guard(
@@ -134,9 +134,9 @@ GUARDS = [
     ),
     Guard(
         "the same idempotency key for every attempt",
-        "automata/services/worker.py",
-        'idempotency_key=f"{view.id}:{claim.step}"',
-        'idempotency_key=f"{view.id}:{claim.step}:{claim.fence}"',
+        "automata/services/executor.py",
+        'idempotency_key=f"{run_id}:{claim.step}"',
+        'idempotency_key=f"{run_id}:{claim.step}:{claim.fence}"',
         "tests/promises/test_kill_everything.py",
     ),
 ]

@@ -12,6 +12,7 @@ from automata.broker.local import LocalBroker
 from automata.flow.model import Flow
 from automata.services.orchestrator import Orchestrator
 from automata.services.plan_cache import PlanCache
+from automata.services.run_advancer import RunAdvancer
 from automata.settings import Settings
 from automata.steps.registry import instant_rules
 from automata.store.database import Database
@@ -23,6 +24,11 @@ LIMITED: dict[str, Any] = {
     "concurrency": {"limit": 1},
     "steps": [{"id": "d", "type": "delay", "config": {"duration_sec": 60}}],
 }
+
+
+def new_orchestrator(db: Database) -> Orchestrator:
+    broker = LocalBroker()
+    return Orchestrator(db, broker, RunAdvancer(db, broker, PlanCache(db), instant_rules()), Settings())
 
 
 def holders(url: str) -> list[UUID]:
@@ -37,7 +43,7 @@ def test_a_younger_run_does_not_overtake_one_that_another_orchestrator_has_in_ha
                 put = await put_api_flow(conn, Flow.from_spec(LIMITED), author="test")
                 new = [NewRun(put.flow.id, put.version.id, {}) for _ in range(2)]
                 first, second = sorted(made.id for made in await create_runs(conn, new))
-            orchestrator = Orchestrator(db, LocalBroker(), PlanCache(db), instant_rules(), Settings())
+            orchestrator = new_orchestrator(db)
             with psycopg.connect(fresh_database_url) as other:
                 other.execute("SELECT FROM task_queue WHERE run_id = %s FOR UPDATE", [first])
                 await orchestrator.run_once()
@@ -61,7 +67,7 @@ def test_a_run_that_is_to_begin_later_holds_up_nobody(fresh_database_url: str) -
                     "UPDATE task_queue SET ready_at = now() + interval '1 hour' WHERE run_id = %s", [older.id]
                 )
                 (younger,) = await create_runs(conn, [NewRun(put.flow.id, put.version.id, {})])
-            await Orchestrator(db, LocalBroker(), PlanCache(db), instant_rules(), Settings()).run_once()
+            await new_orchestrator(db).run_once()
             assert holders(fresh_database_url) == [younger.id]
 
     asyncio.run(main())

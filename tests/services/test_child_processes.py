@@ -65,11 +65,11 @@ def test_up_and_its_helper_share_the_work_and_a_second_signal_ends_both(fresh_da
         runs = [start(up, flow(quick.url)) for _ in range(12)]
         assert {run_of(up, run)["status"] for run in runs} == {"SUCCEEDED"}
         assert set(quick.by_key().values()) == {1}
-        with psycopg.connect(fresh_database_url) as conn:
-            assert conn.execute("SELECT count(DISTINCT worker) FROM tasks").fetchone() == (2,)
         for _ in range(4):
             start(up, flow(slow.url))
         until(lambda: len(slow.calls) == 4, "all slots are taken")
+        with psycopg.connect(fresh_database_url) as conn:
+            assert conn.execute("SELECT count(DISTINCT worker) FROM task_queue").fetchone() == (2,)
         up.signal(signal.SIGTERM)
         until(lambda: not answers(up), "it drains")
         assert helper.is_running()

@@ -11,12 +11,14 @@ import pytest
 
 from automata.engine.states import TaskStatus
 from automata.errors import Unavailable
-from automata.services.orchestrator import Orchestrator
+from automata.services.completer import Completer
+from automata.services.executor import FinishedAttempt
+from automata.services.leases import Leases
 from automata.services.plan_cache import PlanCache
+from automata.services.run_advancer import RunAdvancer
 from automata.settings import Settings
 from automata.steps.registry import instant_rules
 from automata.store import queue, tasks
-from automata.store.database import Connection
 from automata.store.queue import RunSnapshot, RunWrites
 from automata.store.tasks import Claim, TaskResult
 from tests.drive import BROKEN, Drive, drive, fan, step, transform
@@ -26,12 +28,9 @@ def _by(claim: Claim, who: str) -> TaskResult:
     return TaskResult(claim.run.id, claim.step, claim.fence, TaskStatus.SUCCEEDED, f'{{"by": "{who}"}}')
 
 
-async def _nothing(_: Connection) -> None:
-    pass
-
-
-def _orchestrator(it: Drive) -> Orchestrator:
-    return Orchestrator(it.db, it.broker, PlanCache(it.db), instant_rules(), Settings())
+def _completer(it: Drive) -> Completer:
+    settings, advancer = Settings(), RunAdvancer(it.db, it.broker, PlanCache(it.db), instant_rules())
+    return Completer(it.db, it.broker, Leases(it.db, settings), settings, advancer)
 
 
 async def _claimed(it: Drive, lease_sec: float) -> dict[str, Claim]:
@@ -53,10 +52,11 @@ def test_a_late_result_is_read_by_no_step_though_its_batch_moves_the_run(databas
             last = step("c", "a", "b", condition="{{ steps.a.outputs.by == 'second' }}")
             run = await it.start(await it.put("late", first, second, last))
             late, good = await _claimed(it, 0), await _claimed(it, 30)
-            orchestrator = _orchestrator(it)
+            completer = _completer(it)
             async with it.db.connection() as conn:
                 await tasks.complete(conn, [_by(good["a"], "second")])
-            accepted = await orchestrator.finish([_by(late["a"], "late"), _by(good["b"], "second")], _nothing)
+            results = [_by(late["a"], "late"), _by(good["b"], "second")]
+            accepted = await completer.commit([FinishedAttempt(result) for result in results])
             assert accepted <= {(run, "b")}
             it.notify()
             assert (await it.ended(run)).status == "SUCCEEDED"

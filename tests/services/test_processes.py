@@ -53,7 +53,7 @@ def test_three_processes_run_a_flow_together(fresh_database_url: str) -> None:
         began = time.monotonic()
         run = run_of(api, start(api, flow(ledger.url)))
         assert (run["status"], len(ledger.calls)) == ("SUCCEEDED", 1)
-        assert time.monotonic() - began < 2, "the bell between the processes was not heard"
+        assert time.monotonic() - began < 2, "the notification between the processes did not come"
 
 
 def test_a_drained_worker_finishes_what_it_has_and_takes_nothing_more(fresh_database_url: str) -> None:

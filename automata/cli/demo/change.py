@@ -8,15 +8,17 @@ from __future__ import annotations
 import json
 import os
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import chdir, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from automata.cli.client import Api
 from automata.cli.demo.shop import PAGE
 from automata.cli.demo.story import Check
+from automata.cli.exits import INTERRUPTED, guarded
 from automata.cli.output import console, say
 from automata.cli.run_view import follow, progress, tree
 from automata.errors import Unavailable
@@ -41,27 +43,41 @@ class ChangeOutcome:
     chain: Mapping[str, Any]
 
 
-def change(api: Api, repository: Path, place: Path) -> ChangeOutcome:
-    """Propose, be refused, correct, approve, apply, run. Raises Unavailable when a command ends as it should not."""
+def change(program: Callable[..., Any], api: Api, repository: Path, place: Path) -> ChangeOutcome:
+    """Propose, be refused, correct, approve, apply, run. `program` is the whole command line.
+
+    Raises Unavailable when a command ends as it should not.
+    """
     edits = place / "edits"
     edits.mkdir()
     _edit(repository, edits)
     with _settings(repository, place, api.url), chdir(edits):
         say("\n5. sync-orders: a change that sends every order twice is refused")
-        _run("proposal", "create", BRANCH, "-f", f"{FLOW}=twice.json", "-m", "Send the orders once more", "--as", ADA)
-        checked = _run("check", "--base", "main", "--head", BRANCH, "-j", "1", expect=CHECK_FAILED)
+        _run(
+            program,
+            "proposal",
+            "create",
+            BRANCH,
+            "-f",
+            f"{FLOW}=twice.json",
+            "-m",
+            "Send the orders once more",
+            "--as",
+            ADA,
+        )
+        checked = _run(program, "check", "--base", "main", "--head", BRANCH, "-j", "1", expect=CHECK_FAILED)
         say("\n6. The corrected change passes, somebody else approves it, and the next run uses it")
         files = ("-f", f"{FLOW}=once.json", "-f", f"{CASES}=cases.yaml")
         words = "Send the orders once, and say how many"
-        _run("proposal", "update", BRANCH, *files, "-m", words, "--title", words, "--as", ADA)
-        _run("proposal", "submit", BRANCH, "--as", ADA)
-        own = _run("proposal", "approve", BRANCH, "--as", ADA, expect=REFUSED_BY_GUARD)
-        _run("proposal", "approve", BRANCH, "-m", "as agreed with accounting", "--as", BOB)
-        _run("proposal", "apply", BRANCH, "--as", BOB)
+        _run(program, "proposal", "update", BRANCH, *files, "-m", words, "--title", words, "--as", ADA)
+        _run(program, "proposal", "submit", BRANCH, "--as", ADA)
+        own = _run(program, "proposal", "approve", BRANCH, "--as", ADA, expect=REFUSED_BY_GUARD)
+        _run(program, "proposal", "approve", BRANCH, "-m", "as agreed with accounting", "--as", BOB)
+        _run(program, "proposal", "apply", BRANCH, "--as", BOB)
         started = api.post("flows", "sync-orders", "runs", body={"inputs": {"source_id": "crm-1"}})
         run, tasks = follow(api, started["id"], progress(plain=False))
         console().print(tree(run, tasks))
-        _run("provenance", run["id"])
+        _run(program, "provenance", run["id"])
         return ChangeOutcome(checked, own, run, api.get("runs", run["id"], "provenance"))
 
 
@@ -105,13 +121,10 @@ def _content(files: CommitTree, path: str) -> str:
     return files.data(entry).decode()
 
 
-def _run(*words: str, expect: int = 0) -> int:
+def _run(program: Callable[..., Any], *words: str, expect: int = 0) -> int:
     """A command as it is typed, and what it says; its exit code. Raises Unavailable when that is not `expect`."""
-    from automata.cli.app import app
-    from automata.cli.exits import INTERRUPTED, guarded
-
     say(f"\n$ automata {shlex.join(words)}")
-    code = guarded(lambda: app(list(words), standalone_mode=False))
+    code = guarded(partial(program, list(words), standalone_mode=False))
     if code == INTERRUPTED:
         raise KeyboardInterrupt
     if code != expect:

@@ -26,6 +26,7 @@ ANSWER_SEC = 10.0
 
 
 def demo(
+    context: typer.Context,
     folder: Annotated[
         Path | None, typer.Option("--dir", help="Work in this new folder and keep it.", show_default=False)
     ] = None,
@@ -44,12 +45,12 @@ def demo(
     began = time.monotonic()
     signal.signal(signal.SIGTERM, _interrupt)
     with _workspace(folder) as place:
-        good = _perform(place, stay, amqp, began)
+        good = _perform(context.find_root().command, place, stay, amqp, began)
     if not good:
         raise typer.Exit(1)
 
 
-def _perform(place: Path, stay: bool, amqp: bool, began: float) -> bool:
+def _perform(program: Callable[..., Any], place: Path, stay: bool, amqp: bool, began: float) -> bool:
     import httpx
 
     from automata.cli.client import Api
@@ -72,7 +73,7 @@ def _perform(place: Path, stay: bool, amqp: bool, began: float) -> bool:
             with Api(site.url) as api:
                 runs = play(api)
                 found = [*checks(runs, counted())]
-                outcome = change.change(api, repository, place)
+                outcome = change.change(program, api, repository, place)
             site.report()
             ledger = counted()
             good = print_outcome(iter([*found, *change.checks(outcome, ledger)]), ledger)

@@ -77,6 +77,7 @@ def _synced(repository: Path, env: Mapping[str, str]) -> str:
 
 
 def wait_ready(part: str, address: str) -> None:
+    """Return when the process at `address` is ready. Raises Unavailable."""
     until = time.monotonic() + READY_SEC
     while (answer := httpx.get(f"{address}/readyz", trust_env=False)).status_code != 200:
         if time.monotonic() > until:

@@ -54,6 +54,7 @@ SHOP: web.AppKey[Shop] = web.AppKey("shop", Shop)
 
 
 def create_shop() -> web.Application:
+    """The shop's application."""
     app = web.Application(client_max_size=8 * 1024 * 1024)
     app[SHOP] = Shop()
     app.add_routes(
@@ -75,6 +76,7 @@ def create_shop() -> web.Application:
 
 
 async def ledger(request: web.Request) -> web.Response:
+    """All that was counted."""
     return web.json_response(request.app[SHOP].ledger())
 
 
@@ -90,6 +92,7 @@ async def orders(request: web.Request) -> web.Response:
 
 
 async def customers(request: web.Request) -> web.Response:
+    """Seven customers."""
     return web.json_response({"data": [{"id": f"c-{number}", "tier": "gold"} for number in range(1, 8)]})
 
 
@@ -103,10 +106,12 @@ async def import_orders(request: web.Request) -> web.Response:
 
 
 async def summary(request: web.Request) -> web.Response:
+    """How many orders were imported."""
     return web.json_response({"orders": request.app[SHOP].ledger()["orders"]})
 
 
 async def report(request: web.Request) -> web.Response:
+    """Takes a report with a title."""
     return await _store(request, request.app[SHOP].reports, "title")
 
 
@@ -124,6 +129,7 @@ async def label(request: web.Request) -> web.Response:
 
 
 async def invoice(request: web.Request) -> web.Response:
+    """One of three invoices."""
     number = request.match_info["id"]
     amount = {"i-1": 80, "i-2": 5_000, DECLINED: 120}.get(number)
     if amount is None:
@@ -132,6 +138,7 @@ async def invoice(request: web.Request) -> web.Response:
 
 
 async def pay(request: web.Request) -> web.Response:
+    """Takes a payment, but for the declined card."""
     body = await _json(request)
     if isinstance(body, dict) and body.get("invoice") == DECLINED:
         return _refuse(402, "the card was declined")
@@ -139,10 +146,12 @@ async def pay(request: web.Request) -> web.Response:
 
 
 async def review(request: web.Request) -> web.Response:
+    """Takes an invoice that somebody shall look at."""
     return await _store(request, request.app[SHOP].reviews, "invoice")
 
 
 async def alert(request: web.Request) -> web.Response:
+    """Takes an alert."""
     return await _store(request, request.app[SHOP].alerts, "text")
 
 

@@ -16,6 +16,8 @@ Runs = Mapping[str, Mapping[str, Any]]  # by flow: the run, with its tasks under
 
 @dataclass(frozen=True, slots=True)
 class Act:
+    """A run that the demo starts."""
+
     flow: str
     words: str
     inputs: Mapping[str, Any]
@@ -43,6 +45,7 @@ class Check:
 
     @property
     def holds(self) -> bool:
+        """Whether the shop counted what was claimed."""
         return bool(self.expected == self.found)
 
 

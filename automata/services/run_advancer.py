@@ -1,0 +1,283 @@
+"""Advances a batch of runs inside a transaction of its caller: asks the engine what happens next, and writes it down.
+
+The orchestrator calls it for wake-ups that it took from the queue, the completer of the same process for results that
+were accepted a moment ago. What others must learn of a batch is announced after the commit.
+
+Failure argument. All that a batch writes is in the one transaction, so a batch that dies did nothing. An announcement
+that is lost costs a poll. A run whose advance raises does not hold the others up: its wake-ups go back for later, and
+after `MAX_LOSSES` times the run fails with the reason, where a person can see it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from automata.broker.contract import RUNS_FINISHED, RUNS_PENDING, Broker, tasks_ready
+from automata.engine.advance import Decision, InstantRule, advance
+from automata.engine.fairness import Shares
+from automata.engine.states import RunStatus, TaskStatus
+from automata.errors import Invalid
+from automata.services.admission import RECHECK, RETRY_SOON, Admissions, Candidate, admit, slot_of, wake_next
+from automata.services.child_runs import load_arrivals, resolve_children
+from automata.services.direct_dispatch import DirectDispatch
+from automata.services.plan_cache import PlanCache
+from automata.services.run_advance import BatchWrites, RunAdvance, build_run_advance, take_snapshot
+from automata.services.spans import send_run_span, with_parent_trace
+from automata.store import concurrency_slots, queue, tasks
+from automata.store.database import Connection, Database
+from automata.store.json_codec import loads
+from automata.store.new_runs import create_runs
+from automata.store.queue import EnqueueRow, RunSnapshot, WakeUp
+from automata.store.sentinels import ADVANCE, CREATED
+from automata.store.tasks import TaskResult
+from automata.store.waiting import SlotWait, encode
+from automata.telemetry import RUNS_ENDED
+from automata.tracing import Tracing
+
+log = logging.getLogger(__name__)
+
+MAX_LOSSES = 5
+_CRASHED = Decision()  # of a run whose advance raised
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Wake-ups, with what is known of their runs: outputs (JSON text) by run and step, and whole runs by id."""
+
+    wakeups: Sequence[WakeUp]
+    outputs: Mapping[tuple[UUID, str], str | None] = field(default_factory=dict)
+    snapshots: Mapping[UUID, RunSnapshot] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class BatchEffects:
+    """What to announce of a batch: ended runs (status, error), lanes with work, runs to look at, slots with room."""
+
+    ended: list[tuple[RunAdvance, str, Any]]
+    lanes: set[str]
+    touched: list[UUID]
+    freed_slots: list[str]
+
+
+def completed_batch(results: Sequence[TaskResult], ended_at: Mapping[UUID, datetime]) -> Batch:
+    """The batch of those results that were accepted in this transaction; `ended_at`: when, by fence.
+
+    A late result is as good a text as an accepted one: only what was accepted may be read by others. The snapshots of
+    accepted results are used up: a transaction that is tried again loads the runs.
+    """
+    accepted = [result for result in results if result.fence in ended_at]
+    return Batch(
+        [WakeUp(item.run_id, item.step, None, 0) for item in accepted],
+        {(item.run_id, item.step): item.outputs for item in accepted if item.status == TaskStatus.SUCCEEDED},
+        {run.id: run for item in accepted if (run := take_snapshot(item, ended_at[item.fence]))},
+    )
+
+
+class RunAdvancer:
+    """One for a process: the orchestrator's and the completer's batches share its sense of fairness and its plans."""
+
+    def __init__(
+        self,
+        db: Database,
+        broker: Broker,
+        plans: PlanCache,
+        rules: Mapping[str, InstantRule],
+        tracing: Tracing | None = None,
+    ) -> None:
+        self._db = db
+        self._broker = broker
+        self._plans = plans
+        self._rules = rules
+        self._tracing = tracing
+        self._shares = Shares()
+
+    async def advance(self, conn: Connection, batch: Batch, dispatch: DirectDispatch) -> BatchEffects:
+        """Advance the runs of `batch` in the transaction of `conn`; the caller commits, then calls `announce`.
+
+        `dispatch` gets what starts and finds a slot in the worker of this process.
+        """
+        run_advances = await self._load(conn, batch)
+        retried = [run_advance.snapshot.id for run_advance in run_advances if run_advance.snapshot.attempt > 1]
+        writes = BatchWrites(
+            retried=retried, hand_to=dispatch.to, fresh_outputs=batch.outputs, shares=self._shares, dispatch=dispatch
+        )
+        await self._admit(conn, run_advances, writes)
+        undecided = [item for item in run_advances if not item.decided and self._decide(item, writes)]
+        while undecided:
+            await self._fetch(conn, undecided, writes)
+            undecided = [run_advance for run_advance in undecided if self._decide(run_advance, writes)]
+        touched = await self._reach_others(conn, run_advances, writes)
+        await self._write(conn, writes, dispatch)
+        if writes.freed_slots:
+            await concurrency_slots.free_slots(conn, list(writes.freed_slots))
+        if crashed := [wakeup for item in run_advances if item.decision is _CRASHED for wakeup in item.wakeups]:
+            await queue.postpone(conn, crashed)
+        lanes = {row.lane for row in writes.enqueue} - {ADVANCE}
+        return BatchEffects(writes.ended, lanes, touched, list(writes.freed_slots.values()))
+
+    async def announce(self, effects: BatchEffects) -> None:
+        """After the commit: wake everybody who has something to do now. Raises Unavailable."""
+        if effects.freed_slots:
+            async with self._db.transaction() as conn:
+                await wake_next(conn, effects.freed_slots)
+        for lane in effects.lanes:
+            self._broker.notify(tasks_ready(lane))
+        if effects.touched or effects.freed_slots:
+            self._broker.notify(RUNS_PENDING, [str(id) for id in effects.touched])
+        if effects.ended:
+            self._broker.notify(RUNS_FINISHED, [str(item.snapshot.id) for item, _, _ in effects.ended])
+            self._count_ended(effects.ended)
+
+    def _count_ended(self, ended: Sequence[tuple[RunAdvance, str, Any]]) -> None:
+        for run_advance, status, error in ended:
+            RUNS_ENDED.labels(status).inc()
+            if self._tracing:
+                run = run_advance.snapshot
+                began = run.resumed_at or run.created_at
+                send_run_span(self._tracing, run, run_advance.compiled, status, began, error)
+
+    # -- loading -------------------------------------------------------------------------------------------------
+
+    async def _load(self, conn: Connection, batch: Batch) -> list[RunAdvance]:
+        by_run: defaultdict[UUID, list[WakeUp]] = defaultdict(list)
+        for wakeup in batch.wakeups:
+            by_run[wakeup.run_id].append(wakeup)
+        runs = list(batch.snapshots.values())
+        if unknown := [id for id in by_run if id not in batch.snapshots]:
+            runs += await queue.load_snapshots(conn, unknown)
+        plans = await self._plans.get(run.version_id for run in runs)
+        waited = [wakeup for run in runs for wakeup in by_run[run.id] if wakeup.wait]
+        arrivals = await load_arrivals(conn, waited) if waited else {}
+        return [build_run_advance(run, plans[run.version_id], by_run[run.id], arrivals) for run in runs]
+
+    async def _outputs(
+        self, conn: Connection, wanted: Sequence[tuple[UUID, str]], writes: BatchWrites
+    ) -> dict[tuple[UUID, str], tuple[str, Any]]:
+        """(status, outputs) of steps; what a worker of this process has just brought is not asked for."""
+        fresh = writes.fresh_outputs
+        outputs: dict[tuple[UUID, str], tuple[str, Any]] = {
+            key: (TaskStatus.SUCCEEDED, None if (text := fresh[key]) is None else loads(text))
+            for key in wanted
+            if key in fresh
+        }
+        if unknown := [key for key in wanted if key not in fresh]:
+            outputs |= await queue.load_outputs(conn, unknown)
+        return outputs
+
+    async def _fetch(self, conn: Connection, run_advances: Sequence[RunAdvance], writes: BatchWrites) -> None:
+        """Get what the engine asked for: outputs, and the truth about work that it wants back."""
+        drops = [(item.snapshot.id, step, item.view.cancelled) for item in run_advances for step in item.decision.drop]
+        if drops:
+            writes.orphans += await queue.drop_tasks(conn, drops)
+        if asks := [(item.snapshot, ask) for item in run_advances for ask in item.decision.asks]:
+            answers = await resolve_children(conn, self._plans, asks)
+            for item in run_advances:
+                item.answers |= {ask.step: answers[item.snapshot.id, ask.step] for ask in item.decision.asks}
+        wanted = [
+            (item.snapshot.id, step) for item in run_advances for step in {*item.decision.needs, *item.decision.drop}
+        ]
+        outputs = await self._outputs(conn, wanted, writes)
+        for item in run_advances:
+            item.take_fetched(outputs)
+
+    # -- deciding ------------------------------------------------------------------------------------------------
+
+    async def _admit(self, conn: Connection, run_advances: Sequence[RunAdvance], writes: BatchWrites) -> None:
+        """Which of the runs may begin under their flows' `concurrency`; the others' advances are over."""
+        limited = [item for item in run_advances if item.compiled.plan and item.compiled.plan.concurrency]
+        for item in limited:
+            self._find_slot(item, writes)
+        beginning = [item for item in limited if item.slot and item.is_new]
+        if not beginning:
+            return
+        candidates = [Candidate(item.snapshot, item.plan, item.slot or "") for item in beginning]
+        admissions = await admit(conn, candidates)
+        for item in beginning:
+            item.decided = self._keep_out(item, admissions, writes)
+        writes.orphans += admissions.to_cancel
+
+    def _keep_out(self, run_advance: RunAdvance, admissions: Admissions, writes: BatchWrites) -> bool:
+        """Whether the run does not begin now; then it is written when it asks again, or that it is over."""
+        run = run_advance.snapshot
+        if run.id in admissions.early:
+            soon = run.now + RETRY_SOON
+            writes.enqueue.append(EnqueueRow(run.id, CREATED, ADVANCE, soon, run.version_id))
+        elif slot := admissions.waiting.get(run.id):
+            reads = encode(SlotWait(slot))
+            writes.enqueue.append(EnqueueRow(run.id, CREATED, ADVANCE, run.now + RECHECK, run.version_id, reads))
+        elif run.id in admissions.skipped:
+            reason = {"code": "concurrency_skipped", "message": "As many runs as its flow allows were under way."}
+            writes.end_run(run_advance, RunStatus.CANCELLED, None, reason)
+        else:
+            return False
+        return True
+
+    def _find_slot(self, run_advance: RunAdvance, writes: BatchWrites) -> None:
+        context = {"inputs": run_advance.view.inputs, "vars": run_advance.view.vars}
+        try:
+            run_advance.slot = slot_of(run_advance.plan, run_advance.snapshot.flow_id, context)
+        except Invalid as error:
+            if run_advance.is_new:
+                reason = {"code": "template_error", "message": f"concurrency: {error}"}
+                writes.end_run(run_advance, RunStatus.FAILED, None, reason)
+                run_advance.decided = True
+
+    def _decide(self, run_advance: RunAdvance, writes: BatchWrites) -> bool:
+        """Ask the engine; True when it must be asked again with more."""
+        plan, now = run_advance.compiled.plan, run_advance.snapshot.now
+        if plan is None:
+            error = {"code": "bad_version", "message": str(run_advance.compiled.error)}
+            writes.end_run(run_advance, RunStatus.FAILED, None, error)
+            return False
+        view, states, arrived = run_advance.view, run_advance.states, run_advance.arrived
+        try:
+            decision = advance(plan, view, states, arrived, now, self._rules, run_advance.errors())
+        except Exception as error:
+            log.exception("advance of run %s raised", run_advance.snapshot.id)
+            run_advance.decision = self._give_up(run_advance, error, writes)
+            return False
+        run_advance.decision = decision
+        if decision.needs or decision.asks or decision.drop:
+            return True
+        writes.add_decision(run_advance)
+        return False
+
+    def _give_up(self, run_advance: RunAdvance, error: Exception, writes: BatchWrites) -> Decision:
+        if max(wakeup.losses for wakeup in run_advance.wakeups) < MAX_LOSSES:
+            return _CRASHED
+        reason = {"code": "engine_error", "message": f"{type(error).__name__}: {error}"}
+        writes.end_run(run_advance, RunStatus.FAILED, None, reason)
+        return Decision()
+
+    # -- writing -------------------------------------------------------------------------------------------------
+
+    async def _reach_others(
+        self, conn: Connection, run_advances: Sequence[RunAdvance], writes: BatchWrites
+    ) -> list[UUID]:
+        """Write the children that steps start, cancel those that nobody waits for; in the parents' transaction."""
+        for run_advance in run_advances:
+            writes.orphans += run_advance.orphans()
+        if self._tracing:
+            parents = {item.snapshot.id: item.snapshot for item in run_advances}
+            writes.children = [with_parent_trace(self._tracing, child, parents) for child in writes.children]
+        if writes.children:
+            await create_runs(conn, writes.children)
+        if writes.orphans:
+            await queue.request_cancel(conn, writes.orphans)
+        return [run.id for run in writes.children] + writes.orphans + [run for run, _ in writes.wake]
+
+    async def _write(self, conn: Connection, writes: BatchWrites, dispatch: DirectDispatch) -> None:
+        unread = writes.unread()
+        outputs = await self._outputs(conn, unread, writes) if unread else {}
+        complete = await queue.apply_writes(conn, writes)
+        claims = writes.claims(outputs)
+        if not complete:  # a row was there already: what is known of such a run is in doubt
+            ours = await tasks.still_held(conn, [(row[0], row[1], row[5]) for row in writes.hand])
+            claims = [(replace(claim, known=None), compiled) for claim, compiled in claims if claim.fence in ours]
+        dispatch.claims = claims
