@@ -31,7 +31,7 @@ EXPORT_SEC: Final = 5.0
 INCOMING: ContextVar[str | None] = ContextVar("traceparent", default=None)
 
 _HEADER = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
-_MOST_CHARS = 512
+_MAX_CHARS = 512
 _SAMPLED = 1
 
 
@@ -51,7 +51,7 @@ class Place:
 
 def well_formed(header: str | None) -> str | None:
     """The header if it is one of W3C Trace Context, cut to what is known of it; else None, as if none was sent."""
-    found = _HEADER.fullmatch(header.strip()) if header and len(header) <= _MOST_CHARS else None
+    found = _HEADER.fullmatch(header.strip()) if header and len(header) <= _MAX_CHARS else None
     if found is None or found[1] == "ff" or (found[1] == "00" and found[5]):
         return None
     if not int(found[2], 16) or not int(found[3], 16):

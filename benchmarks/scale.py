@@ -25,8 +25,8 @@ DAY = 86_400
 PEAK = 4  # times the day's mean, in its busiest minutes
 KEPT_DAYS = 30
 CONNECTIONS = 10  # of a process: AUTOMATA_POOL_SIZE and two
-MOST_CONNECTIONS = 500  # of one PostgreSQL: each is a process of the server
-MOST_LOG = 150  # MB/s that its disk, its archive and a standby keep up with
+MAX_CONNECTIONS = 500  # of one PostgreSQL: each is a process of the server
+MAX_LOG = 150  # MB/s that its disk, its archive and a standby keep up with
 CORES = (2, 4, 8, 16, 32, 64)
 TIMES = (1, 10, 100, 1_000, 10_000)
 ONE_MACHINE = 8  # processors for PostgreSQL and services together
@@ -63,7 +63,7 @@ class Costs:
 
 def ceilings(costs: Costs, cores: int) -> dict[str, float]:
     """Steps a second that one PostgreSQL bears, by what it runs out of."""
-    most = MOST_CONNECTIONS // CONNECTIONS
+    most = MAX_CONNECTIONS // CONNECTIONS
     low, high = 0.0, BUSY * cores * 1e6 / costs.postgres(1)
     for _ in range(60):  # more steps need more processes, and these may make a step dearer
         middle = (low + high) / 2
@@ -71,7 +71,7 @@ def ceilings(costs: Costs, cores: int) -> dict[str, float]:
     return {
         "processors": low,
         "connections": most * BUSY * 1e6 / costs.services_us,
-        "log": MOST_LOG * 1e6 / costs.wal_bytes,
+        "log": MAX_LOG * 1e6 / costs.wal_bytes,
     }
 
 

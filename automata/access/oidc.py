@@ -25,7 +25,7 @@ from automata.settings import Settings
 from automata.steps.urls import redacted
 
 CALLBACK = "/sign-in/oidc/callback"
-LEAST_MIN, MOST_MIN = 5, int(LIVES.total_seconds()) // 60
+MIN_SESSION_MIN, MAX_SESSION_MIN = 5, int(LIVES.total_seconds()) // 60
 MAX_VALUES = 1_000  # of the claim; providers that know of more groups send none at all
 MAX_NAME_CHARS = 160  # of a person; Git takes 200
 SHOWN_VALUES = 20
@@ -86,8 +86,8 @@ def config_of(settings: Settings) -> ProviderConfig | None:
     public = _address("public_url", settings.public_url, "Browsers come back to it from the provider.")
     if not authenticates(settings):
         raise _wrong("oidc_issuer", "is set, but nobody has to say who they are", "Set AUTOMATA_AUTH=on.")
-    if not LEAST_MIN <= settings.oidc_session_min <= MOST_MIN:
-        raise _wrong("oidc_session_min", f"is not {LEAST_MIN} to {MOST_MIN}")
+    if not MIN_SESSION_MIN <= settings.oidc_session_min <= MAX_SESSION_MIN:
+        raise _wrong("oidc_session_min", f"is not {MIN_SESSION_MIN} to {MAX_SESSION_MIN}")
     if not _SHOWN_NAME.fullmatch(settings.oidc_name):
         raise _wrong("oidc_name", "is not 1 to 60 characters that a button can show")
     if not settings.oidc_claim:

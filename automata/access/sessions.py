@@ -29,7 +29,7 @@ from automata.store.database import Database
 from automata.store.sessions import SessionRow
 
 LIVES = timedelta(hours=12)
-LEAST_SECRET = 32  # characters of AUTOMATA_SESSION_SECRET
+MIN_SECRET_CHARS = 32  # characters of AUTOMATA_SESSION_SECRET
 _SECRET = "session"  # noqa: S105 - the name of the row that holds it
 
 
@@ -53,9 +53,9 @@ class Sessions:
     def __init__(
         self, db: Database, tokens: Tokens, secret: str = "", basis: bytes | None = None, *, hold_sec: float = HOLD_SEC
     ) -> None:
-        if secret and len(secret) < LEAST_SECRET:
+        if secret and len(secret) < MIN_SECRET_CHARS:
             raise Usage(
-                f"AUTOMATA_SESSION_SECRET has {len(secret)} characters; {LEAST_SECRET} are the least.",
+                f"AUTOMATA_SESSION_SECRET has {len(secret)} characters; {MIN_SECRET_CHARS} are the least.",
                 code="bad_setting",
                 hint="openssl rand -hex 32 makes one; without it Automata makes its own.",
             )

@@ -19,7 +19,7 @@ from automata.store.database import Connection, Database
 from automata.store.tokens import TokenRow
 
 DEFAULT_DAYS = 90
-MOST_DAYS = 366
+MAX_DAYS = 366
 MAX_LABELS = 10
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,99}")
 _MAIL = re.compile(r"[^\s<>\x00-\x1f\x7f]{1,200}")
@@ -42,8 +42,8 @@ class Wanted:
             )
         if self.mail and not _MAIL.fullmatch(self.mail):
             raise Invalid("That is no mail address.", code="bad_mail", pointer="/mail")
-        if not 1 <= self.days <= MOST_DAYS:
-            raise Invalid(f"A token is good for 1 to {MOST_DAYS} days.", code="bad_days", pointer="/days")
+        if not 1 <= self.days <= MAX_DAYS:
+            raise Invalid(f"A token is good for 1 to {MAX_DAYS} days.", code="bad_days", pointer="/days")
         if len(self.labels or {}) > MAX_LABELS:
             raise Invalid(f"At most {MAX_LABELS} labels limit a token.", code="too_many_labels", pointer="/labels")
         if self.role is Role.ADMIN and self.labels:

@@ -35,9 +35,9 @@ from automata.store.schedules import ScheduleRow, get_schedule
 from automata.telemetry import RUNS_CREATED
 
 # Ten years of a line that never matches take less than a tenth of a second to look through.
-LONGEST = timedelta(days=3660)
+MAX_PERIOD = timedelta(days=3660)
 MOMENT = timedelta(microseconds=1)
-MOST_BYTES = 16 * 2**20  # of inputs in one transaction
+MAX_BYTES = 16 * 2**20  # of inputs in one transaction
 
 router = APIRouter(prefix=f"{V1}/schedules", tags=["schedules"])
 
@@ -102,8 +102,8 @@ async def _asked(request: Request) -> BackfillRequest:
     asked = await read_model(request, BackfillRequest)
     if asked.until <= asked.since:
         raise BadBody("`to` must be after `from`.", pointer="/to")
-    if asked.until - asked.since > LONGEST:
-        raise BadBody(f"At most {LONGEST.days} days lie between `from` and `to`.", pointer="/to")
+    if asked.until - asked.since > MAX_PERIOD:
+        raise BadBody(f"At most {MAX_PERIOD.days} days lie between `from` and `to`.", pointer="/to")
     return asked
 
 
@@ -127,7 +127,7 @@ async def _start(
     desk: Desk, found: ScheduleRow, version: Version, inputs: Mapping[str, Any], fires: Sequence[datetime]
 ) -> int:
     """How many runs are new; each piece is written by one transaction."""
-    size = max(1, MOST_BYTES // max(1, len(dumps(inputs))))
+    size = max(1, MAX_BYTES // max(1, len(dumps(inputs))))
     created = 0
     for start in range(0, len(fires), size):
         runs = [_run(found, version, inputs, fire) for fire in fires[start : start + size]]

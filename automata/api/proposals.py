@@ -44,10 +44,10 @@ from automata.store.proposals import list_checks
 
 MAX_DIFF_CHARS = 1024 * 1024
 MAX_WAIT_SEC = 60
-MOST_NUMBER = 2**62  # within PostgreSQL's bigint
+MAX_NUMBER = 2**62  # within PostgreSQL's bigint
 
 router = APIRouter(prefix=V1, tags=["proposals"])
-Number = Annotated[int, Path(ge=1, le=MOST_NUMBER, description="The proposal's number.")]
+Number = Annotated[int, Path(ge=1, le=MAX_NUMBER, description="The proposal's number.")]
 Wait = Annotated[float, Query(ge=0, le=MAX_WAIT_SEC, description="Wait so long for it to end.")]
 READ, WRITE, DECIDE = needs(Role.VIEWER), needs(Role.AUTHOR), needs(Role.REVIEWER)
 ONE: dict[int | str, dict[str, Any]] = {200: {"model": ProposalAnswer}}
@@ -76,7 +76,7 @@ async def index(
 async def listed(request: Request, *, ended: bool, limit: int, cursor: str | None) -> tuple[list[Facts], str | None]:
     """A page of them, the newest first, and the cursor of the next."""
     after = cursor_of(cursor, 1, number=True)
-    before = min(int(decode(after, 1)[0]), MOST_NUMBER) if after else None
+    before = min(int(decode(after, 1)[0]), MAX_NUMBER) if after else None
     async with room(request).desk(actor_of(request), fresh=False) as desk:
         found = await desk.survey(ended=ended, before=before, limit=limit + 1)
     more = encode([str(found[limit - 1].row.number)]) if len(found) > limit else None

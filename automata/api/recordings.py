@@ -20,7 +20,7 @@ from automata.store.flows import find_flow
 from automata.store.recordings import RecordedRun, recorded_ids, recorded_run
 
 router = APIRouter(prefix=V1, tags=["runs"])
-MOST = 1_000
+MAX_RECORDINGS = 1_000
 
 
 @router.get(
@@ -50,7 +50,7 @@ async def show(request: Request, run_id: str) -> Response:
 async def index(
     request: Request,
     name: str,
-    last: Annotated[int, Query(ge=1, le=MOST, description="How many, newest first.")] = 20,
+    last: Annotated[int, Query(ge=1, le=MAX_RECORDINGS, description="How many, newest first.")] = 20,
 ) -> Response:
     """The newest runs of a flow that can be replayed."""
     async with Desk.of(request).db.connection() as conn:

@@ -7,18 +7,18 @@ import time
 from collections.abc import Callable
 
 FIRST_SEC = 0.2
-LONGEST_SEC = 5.0  # bells are missed meanwhile, so not longer than a poll or two
+MAX_SEC = 5.0  # bells are missed meanwhile, so not longer than a poll or two
 
 
 class Backoff:
-    """Doubles from FIRST_SEC to LONGEST_SEC; half of it is chance: a fleet does not return in one instant."""
+    """Doubles from FIRST_SEC to MAX_SEC; half of it is chance: a fleet does not return in one instant."""
 
     def __init__(self, chance: Callable[[], float] = random.random) -> None:
         self._tries = 0
         self._chance = chance
 
     def next(self) -> float:
-        full: float = min(LONGEST_SEC, FIRST_SEC * 2 ** min(self._tries, 10))
+        full: float = min(MAX_SEC, FIRST_SEC * 2 ** min(self._tries, 10))
         self._tries += 1
         return full * (0.5 + self._chance() / 2)
 

@@ -43,7 +43,7 @@ CONNECT_SEC = 5.0
 SEND_SEC = 5.0
 CLOSE_SEC = 1.0
 HEARTBEAT_SEC = 10  # the library calls a connection dead after three
-MOST_NODES = 16
+MAX_NODES = 16
 IN_FLIGHT = 64  # messages that wait for their confirm
 COUNT_DEAD_SEC = 30.0
 
@@ -159,7 +159,7 @@ class RabbitBroker:
 def addresses(urls: str) -> list[str]:
     """One for each node. Raises Usage for what is no AMQP address; the message shows neither user nor password."""
     found = [url.strip() for url in urls.split(",")]
-    if not all(_is_address(url) for url in found) or len(found) > MOST_NODES:
+    if not all(_is_address(url) for url in found) or len(found) > MAX_NODES:
         raise Usage(
             "AUTOMATA_AMQP_URL is no address of a RabbitMQ server.",
             code="bad_address",

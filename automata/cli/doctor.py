@@ -28,7 +28,7 @@ CONNECTIONS_FULL: Final = 0.8
 OLD_TRANSACTION_SEC: Final = 600.0
 FROZEN_AGE: Final = 1_500_000_000  # PostgreSQL refuses to write at about 2,100,000,000
 DISK_LOW, DISK_OUT = 2 * 2**30, 256 * 2**20
-MOST_SECRETS: Final = 200
+MAX_SECRETS: Final = 200
 MARKS: Final = {"ok": "green", "warning": "yellow", "failed": "bold red", "skipped": "dim"}
 
 State = Literal["ok", "warning", "failed", "skipped"]
@@ -203,7 +203,7 @@ async def _secrets(db: Database) -> list[Finding]:
     try:
         secrets = open_secrets()
         async with db.connection() as conn:
-            named = (await named_secrets(conn))[:MOST_SECRETS]
+            named = (await named_secrets(conn))[:MAX_SECRETS]
         try:
             known = await secrets.read(named)
         finally:

@@ -17,7 +17,7 @@ from automata.sync.source import Tree
 FOLDER = "tests/recordings"
 SUFFIX = ".json"
 LAST = 20
-MOST = 1_000
+MAX_RECORDINGS = 1_000
 
 
 def changed_flows(base: Known, head: Known) -> list[str]:

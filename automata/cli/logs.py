@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Json = Mapping[str, Any]
 
 FINAL = frozenset({"SUCCEEDED", "FAILED", "CANCELLED"})
-MOST = 100_000  # attempts; more is for programs, page by page
+MAX_ATTEMPTS = 100_000  # attempts; more is for programs, page by page
 POLL_SEC = 1.0
 STYLES = {"warning": "yellow", "error": "bold red"}
 
@@ -50,7 +50,7 @@ def _fresh(api: Api, run_id: str, step: str | None, seen: dict[tuple[str, int], 
     """Lines that were not shown yet, by their time."""
     path = ("runs", run_id, "logs") if step is None else ("runs", run_id, "tasks", step, "logs")
     lines = []
-    for item in api.items(*path, limit=MOST):
+    for item in api.items(*path, limit=MAX_ATTEMPTS):
         key = (item["step"], item["attempt"])
         fresh = item["lines"][seen.get(key, 0) :]
         seen[key] = len(item["lines"])

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from automata.engine.schedule import MOST_FIRES
+from automata.engine.schedule import MAX_FIRES
 from automata.flow import budget, textfilters, yaml12
 from automata.flow.expression import MAX_NODES_DEEP
 from automata.flow.filters import FILTER_NAMES, FUNCTION_NAMES, TEST_NAMES
@@ -168,7 +168,7 @@ def _limit_rows() -> Iterator[tuple[str, str, str]]:
     yield "an attempt", f"{MAX_TIMEOUT_SEC:,} seconds", "`timeout`"
     yield "redirects of a request", f"{MAX_REDIRECTS}", "`too_many_redirects`"
     yield "the value of a header", f"{MAX_HEADER_CHARS:,} characters", "`bad_config`"
-    yield "runs that a schedule catches up", f"{MOST_FIRES}", "the newest are taken"
+    yield "runs that a schedule catches up", f"{MAX_FIRES}", "the newest are taken"
 
 
 def _size(amount: int) -> str:

@@ -13,9 +13,9 @@ from automata.cli.client import Api, ApiUrl
 from automata.cli.output import Format, Output, console, say, say_json, table
 from automata.errors import Usage
 
-MOST_RUNS = 1000  # of one request
-MOST_BYTES = 1024 * 1024  # of one request's runs; the server takes 2 MiB unless it was told otherwise
-MOST_LINES = 1_000_000
+MAX_RUNS = 1000  # of one request
+MAX_BYTES = 1024 * 1024  # of one request's runs; the server takes 2 MiB unless it was told otherwise
+MAX_LINES = 1_000_000
 
 Row = tuple[int, dict[str, Any], int]  # number of the line, the run, its bytes
 
@@ -42,8 +42,8 @@ def batch(
     What cannot be started is listed by its line, and holds up no other. Exits 1 then.
     """
     rows = list(_read(file, flow, key))
-    if atomic and (len(rows) > MOST_RUNS or sum(size for _, _, size in rows) > MOST_BYTES):
-        raise Usage(f"--atomic is for up to {MOST_RUNS:,} runs and 1 MiB; the file has {len(rows):,} runs.")
+    if atomic and (len(rows) > MAX_RUNS or sum(size for _, _, size in rows) > MAX_BYTES):
+        raise Usage(f"--atomic is for up to {MAX_RUNS:,} runs and 1 MiB; the file has {len(rows):,} runs.")
     report: dict[str, Any] = {"created": 0, "existing": 0, "refused": 0, "items": []}
     with Api(api_url) as api:
         for part in _parts(rows):
@@ -66,8 +66,8 @@ def _read(file: str, flow: str | None, key: str | None) -> Iterator[Row]:
     except (OSError, UnicodeDecodeError) as error:
         raise Usage(f"{name} cannot be read: {error}") from error
     lines = text.split("\n")
-    if len(lines) > MOST_LINES:
-        raise Usage(f"{name} has more than {MOST_LINES:,} lines.", hint="Give it in parts.")
+    if len(lines) > MAX_LINES:
+        raise Usage(f"{name} has more than {MAX_LINES:,} lines.", hint="Give it in parts.")
     found = False
     for number, line in enumerate(lines, 1):
         if line.strip():
@@ -99,7 +99,7 @@ def _parts(rows: Sequence[Row]) -> Iterator[list[Row]]:
     part: list[Row] = []
     size = 0
     for row in rows:
-        if part and (len(part) == MOST_RUNS or size + row[2] > MOST_BYTES):
+        if part and (len(part) == MAX_RUNS or size + row[2] > MAX_BYTES):
             yield part
             part, size = [], 0
         part.append(row)

@@ -10,7 +10,7 @@ import typer
 
 from automata.cli.output import Format, Output, say, say_json
 from automata.errors import Usage
-from automata.settings import MOST_PROCESSES, load
+from automata.settings import MAX_PROCESSES, load
 
 if TYPE_CHECKING:
     from automata.services.process import Part, Running
@@ -30,7 +30,7 @@ Processes = Annotated[
     typer.Option(
         "--processes",
         min=1,
-        max=MOST_PROCESSES,
+        max=MAX_PROCESSES,
         help="As many processes on this machine; one that dies is started again.",
         show_default="1",
     ),

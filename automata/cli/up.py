@@ -12,7 +12,7 @@ import typer
 
 from automata.cli.output import Format, Output, report, say, say_json
 from automata.errors import Invalid, Missing, Refused, Unavailable, Usage
-from automata.settings import MOST_PROCESSES, Settings, load
+from automata.settings import MAX_PROCESSES, Settings, load
 
 if TYPE_CHECKING:
     from automata.services.process import Running
@@ -61,7 +61,7 @@ def up(
         typer.Option(
             "--processes",
             min=1,
-            max=MOST_PROCESSES,
+            max=MAX_PROCESSES,
             help="As many processes: the others help to run flows; one that dies is started again.",
             show_default="1",
         ),

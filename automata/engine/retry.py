@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from automata.flow.model import RetryPolicy
 
 # A year: later than any sane retry, and far from where adding it to a timestamp would overflow.
-LONGEST_DELAY_MS = 366 * 24 * 3600 * 1000
+MAX_DELAY_MS = 366 * 24 * 3600 * 1000
 # 2**40 ms is 34 years, so a higher power is over every cap; without the bound attempt 10,000 builds a huge integer.
-HIGHEST_POWER = 40
+MAX_POWER = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ def next_attempt_ms(policy: RetryPolicy, attempt: int, failure: Failure, random:
     """
     if attempt >= policy.max_attempts or not _worth_retrying(policy, failure):
         return None
-    cap = _clamp(policy.max_delay_ms, LONGEST_DELAY_MS)
+    cap = _clamp(policy.max_delay_ms, MAX_DELAY_MS)
     delay = _clamp(_backoff_ms(policy, max(attempt, 1)), cap)
     if policy.jitter == "full":
         delay = int(random() * delay)
@@ -47,7 +47,7 @@ def _backoff_ms(policy: RetryPolicy, attempt: int) -> int:
         return policy.initial_delay_ms
     if policy.backoff == "linear":
         return policy.initial_delay_ms * attempt
-    return int(policy.initial_delay_ms * 2 ** min(attempt - 1, HIGHEST_POWER))
+    return int(policy.initial_delay_ms * 2 ** min(attempt - 1, MAX_POWER))
 
 
 def _clamp(value: int, cap: int) -> int:

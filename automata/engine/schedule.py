@@ -21,16 +21,16 @@ from croniter import CroniterError, croniter
 from automata.errors import Invalid
 from automata.flow.model import Schedule
 
-MOST_FIRES = 100
+MAX_FIRES = 100
 # Older fires are only counted as missed, and not beyond this: an idle year of minutes is half a million of them.
-MOST_COUNTED = 1000
+MAX_COUNTED = 1000
 # `catchup: none` still starts a fire that a slow tick or a change of leader delivers late.
 ON_TIME_SEC = 60.0
 # 29 February is eight years apart around 2100; what has not come in nine years never comes.
 HORIZON = timedelta(days=9 * 366)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 END_OF_TIME = datetime(9990, 1, 1, tzinfo=UTC)
-SHORTEST_INTERVAL = timedelta(milliseconds=1)
+MIN_INTERVAL = timedelta(milliseconds=1)
 SECOND = timedelta(seconds=1)
 MINUTES_A_DAY = 24 * 60
 DAY = timedelta(days=1)
@@ -116,7 +116,7 @@ def parse_cron(text: str) -> Cron:
     )
 
 
-def due_times(spec: Schedule, after: datetime, until: datetime, limit: int = MOST_FIRES) -> list[datetime]:
+def due_times(spec: Schedule, after: datetime, until: datetime, limit: int = MAX_FIRES) -> list[datetime]:
     """The first `limit` fire times in (after, until], as UTC instants, oldest first."""
     return list(islice(_fires(spec, _utc(after), _utc(until)), limit))
 
@@ -142,7 +142,7 @@ def plan_fires(spec: Schedule, last: datetime, now: datetime) -> Fires:
 
 
 def _most(spec: Schedule) -> int:
-    return MOST_FIRES if spec.catchup == "all" else 1
+    return MAX_FIRES if spec.catchup == "all" else 1
 
 
 def _deadline_sec(spec: Schedule) -> float:
@@ -152,15 +152,15 @@ def _deadline_sec(spec: Schedule) -> float:
 
 
 def _newest(spec: Schedule, last: datetime, now: datetime) -> list[datetime]:
-    """The newest fires (at most MOST_COUNTED) in (last, now], gathered window by window from the end."""
-    window = DAY if spec.cron else min(_interval(spec) * MOST_COUNTED, HORIZON)
+    """The newest fires (at most MAX_COUNTED) in (last, now], gathered window by window from the end."""
+    window = DAY if spec.cron else min(_interval(spec) * MAX_COUNTED, HORIZON)
     last = max(last, now - HORIZON)
     found: deque[datetime] = deque()
-    while now > last and len(found) < MOST_COUNTED:
+    while now > last and len(found) < MAX_COUNTED:
         start = max(last, now - window)
         found.extendleft(reversed(due_times(spec, start, now, limit=MINUTES_A_DAY)))
         now = start
-    return list(found)[-MOST_COUNTED:]
+    return list(found)[-MAX_COUNTED:]
 
 
 def _fires(spec: Schedule, after: datetime, until: datetime) -> Iterator[datetime]:
@@ -258,7 +258,7 @@ def _wall(moment: datetime, offset: timedelta) -> datetime:
 
 def _interval(spec: Schedule) -> timedelta:
     seconds = spec.interval_sec or 0
-    if not SHORTEST_INTERVAL.total_seconds() <= seconds <= HORIZON.total_seconds():
+    if not MIN_INTERVAL.total_seconds() <= seconds <= HORIZON.total_seconds():
         raise Invalid(f"The schedule `{spec.name}` has neither a cron line nor a usable interval.", "bad_interval")
     return timedelta(seconds=seconds)
 

@@ -32,7 +32,7 @@ _KINDS: Mapping[str, Kind] = {
     GROUP: "group",
 }
 _NOTHING: frozenset[str] = frozenset()
-MOST_KEPT = 20_000  # steps of items that a plan remembers: each turn of a wide run asks for all of them
+MAX_ITEM_STEPS = 20_000  # steps of items that a plan remembers: each turn of a wide run asks for all of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ def item_name(step: str, index: int) -> str:
 class Plan:
     """`steps` is in an order that respects every dependency, parents before children, `on_failure` last.
 
-    Steps of items are not among them; `step` knows them too, and remembers the last `MOST_KEPT` or so.
+    Steps of items are not among them; `step` knows them too, and remembers the last `MAX_ITEM_STEPS` or so.
     """
 
     flow: str
@@ -121,7 +121,7 @@ class Plan:
         step = self.steps[parent[0] if parent else name]
         if step.each is None:
             raise KeyError(name)
-        if len(self._items) >= MOST_KEPT:
+        if len(self._items) >= MAX_ITEM_STEPS:
             self._items.clear()
         made = self._items[name] = replace(step.each.body, id=name)
         return made

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 _DAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
-_LONGEST_MONTH = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+_DAYS_OF_MONTH = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 _NICKNAMES = {
     "@yearly": "0 0 1 1 *",
     "@annually": "0 0 1 1 *",
@@ -88,5 +88,5 @@ def check_cron(text: str) -> None:
         hint = f"write `{nickname}`" if nickname else "minute, hour, day of the month, month, day of the week"
         raise CronError(f"a cron expression has five fields, not {len(parts)}", hint)
     _, _, days, months, _ = (field.values(part) for field, part in zip(_FIELDS, parts, strict=True))
-    if parts[4] == "*" and all(min(days) > _LONGEST_MONTH[month - 1] for month in months):
+    if parts[4] == "*" and all(min(days) > _DAYS_OF_MONTH[month - 1] for month in months):
         raise CronError("the expression never fires: no such month has that day")

@@ -11,7 +11,7 @@ from automata.errors import Diagnostic, Severity
 # A hostile file may hold thousands of misspelt names over thousands of candidates. Comparing two names costs
 # about 20 µs, so this many comparisons a file keep suggestions under half a second.
 COMPARISONS = 20_000
-LONGEST_NAME = 64
+MAX_NAME = 64
 
 
 class Positions(dict[str, tuple[int, int]]):
@@ -52,7 +52,7 @@ class Nearest:
     left: int = COMPARISONS
 
     def name(self, word: str, candidates: Iterable[str]) -> str | None:
-        if len(word) > LONGEST_NAME:
+        if len(word) > MAX_NAME:
             return None
         fitting = [name for name in candidates if abs(len(name) - len(word)) <= max(3, len(word) // 2)]
         self.left -= len(fitting)

@@ -15,7 +15,7 @@ from automata.flow.values import kind
 # Known directives only: a C library pads `%999999999d` to a gigabyte.
 _FORMAT = re.compile(r"(?:[^%]|%[aAbBdfHIjmMpSUVWyYGuzZ%])*")
 _ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(?:/[A-Za-z0-9_+-]+){0,3}")
-_LONGEST = 100
+_MAX_CHARS = 100
 
 
 def iso(moment: datetime) -> str:
@@ -34,8 +34,8 @@ def parse_time(budget: Budget, value: Any, format: Any = None) -> float:
 
 
 def _parsed(value: Any, format: str | None) -> datetime:
-    if type(value) is not str or len(value) > _LONGEST:
-        raise misfit(f"`parse_time` reads text of at most {_LONGEST} characters, this is {kind(value)}.")
+    if type(value) is not str or len(value) > _MAX_CHARS:
+        raise misfit(f"`parse_time` reads text of at most {_MAX_CHARS} characters, this is {kind(value)}.")
     try:
         moment = datetime.fromisoformat(value) if format is None else datetime.strptime(value, format)  # noqa: DTZ007
     except (ValueError, re.error):
@@ -70,14 +70,14 @@ def _moment(value: Any) -> datetime:
 
 
 def _checked(format: Any) -> str:
-    if type(format) is not str or len(format) > _LONGEST or not _FORMAT.fullmatch(format):
-        raise misfit(f"A time format is text of at most {_LONGEST} characters such as '%Y-%m-%d %H:%M:%S'.")
+    if type(format) is not str or len(format) > _MAX_CHARS or not _FORMAT.fullmatch(format):
+        raise misfit(f"A time format is text of at most {_MAX_CHARS} characters such as '%Y-%m-%d %H:%M:%S'.")
     return format
 
 
 def _zone(name: Any) -> ZoneInfo:
     try:
-        if type(name) is str and len(name) <= _LONGEST and _ZONE.fullmatch(name):
+        if type(name) is str and len(name) <= _MAX_CHARS and _ZONE.fullmatch(name):
             return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         pass

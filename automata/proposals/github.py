@@ -32,7 +32,7 @@ MAX_PAGES = 30  # of 100
 MAX_COMMITS = 250  # the most that a pull request lists
 TRIES = 4
 FIRST_PAUSE_SEC = 0.5
-LONGEST_PAUSE_SEC = 15.0  # a limit that lasts longer is told and not waited for
+MAX_PAUSE_SEC = 15.0  # a limit that lasts longer is told and not waited for
 MAX_COMMENT_CHARS = 65_536
 _REPO = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,38}/[A-Za-z0-9._-]{1,100}")
 _LOGIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,38}(\[bot\])?")
@@ -204,7 +204,7 @@ class GitHub:
                 return await self._once(method, url, body)
             except Unavailable as error:
                 wait = float(error.details.get("retry_after_sec", pause))
-                if not left or wait > LONGEST_PAUSE_SEC:
+                if not left or wait > MAX_PAUSE_SEC:
                     raise
             await self._sleep(wait)
             pause *= 2

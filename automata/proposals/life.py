@@ -102,7 +102,9 @@ class Reviewing:
 
     # -- looking ---------------------------------------------------------------------------------------------------
 
-    async def survey(self, *, ended: bool = False, before: int | None = None, limit: int = store.MOST) -> list[Facts]:
+    async def survey(
+        self, *, ended: bool = False, before: int | None = None, limit: int = store.MAX_PROPOSALS
+    ) -> list[Facts]:
         """Proposals, newest first; branches that change the project and were not seen before become drafts.
 
         `ended`: also those; `before`: with lower numbers than that.

@@ -36,7 +36,7 @@ from automata.telemetry import SYNC_ATTEMPTS, SYNC_DRIFTED, SYNC_LAST, SYNC_PEND
 log = logging.getLogger(__name__)
 
 FIRST_PAUSE_SEC = 2.0
-LONGEST_PAUSE_SEC = 600.0
+MAX_PAUSE_SEC = 600.0
 _LOGGED = 5
 
 
@@ -187,7 +187,7 @@ class Controller:
     def _later(self, error: Unavailable) -> float:
         self.failures += 1
         SYNC_ATTEMPTS.labels(*self._labels, "unavailable").inc()
-        pause = min(FIRST_PAUSE_SEC * 2.0 ** min(self.failures - 1, 20), LONGEST_PAUSE_SEC)
+        pause = min(FIRST_PAUSE_SEC * 2.0 ** min(self.failures - 1, 20), MAX_PAUSE_SEC)
         log.warning("sync: %s; again in %.0f s", error, pause)
         return pause
 
@@ -195,7 +195,7 @@ class Controller:
         SYNC_ATTEMPTS.labels(*self._labels, "failed").inc()
         sha, before = error.details.get("sha") or None, self.stuck
         self.stuck = sha
-        self._retry_at = time.monotonic() + LONGEST_PAUSE_SEC if isinstance(error, Conflict) else float("inf")
+        self._retry_at = time.monotonic() + MAX_PAUSE_SEC if isinstance(error, Conflict) else float("inf")
         if sha and sha == before:
             return  # told already
         log.error("sync: %s%s", error, "; waiting for another commit" if self.stuck else "")

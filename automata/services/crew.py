@@ -24,7 +24,7 @@ from automata.settings import Settings
 from automata.telemetry import OTHERS
 
 STEADY_SEC = 60.0  # who lived as long is started again at once
-LONGEST_PAUSE_SEC = 30.0
+MAX_PAUSE_SEC = 30.0
 LOOK_SEC = 2.0  # between two looks at a helper's /readyz
 ASK_SEC = 2.0
 END_SEC = 15.0  # beyond what a drain may take
@@ -71,7 +71,7 @@ class Helper:
                 task.cancel()
             await asyncio.gather(ending, following, stopping, return_exceptions=True)
         quick = time.monotonic() - began < STEADY_SEC
-        self._pause_sec = min(max(1.0, 2 * self._pause_sec), LONGEST_PAUSE_SEC) if quick else 0.0
+        self._pause_sec = min(max(1.0, 2 * self._pause_sec), MAX_PAUSE_SEC) if quick else 0.0
         raise Unavailable(f"{self.name} ended with {process.returncode}")
 
     def kill(self) -> None:

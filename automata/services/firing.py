@@ -20,7 +20,7 @@ from automata.store.queue import NewRun
 log = logging.getLogger(__name__)
 
 MOMENT = timedelta(microseconds=1)
-LONGEST_ERROR = 1000
+MAX_ERROR = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ def decide(due: Due, compiled: Mapping[UUID, Compiled]) -> Decision:
         return _fire(due, due.schedule, compiled)
     except Exception as error:
         log.warning("schedule %s of flow %s starts nothing: %s", due.name, due.flow_id, error)
-        return Decision(Decided(due.id, _following(due), None, str(error)[:LONGEST_ERROR]))
+        return Decision(Decided(due.id, _following(due), None, str(error)[:MAX_ERROR]))
 
 
 def jitter(schedule: UUID, moment: datetime, most_sec: float) -> timedelta:

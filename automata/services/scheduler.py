@@ -39,8 +39,8 @@ LOOK_SEC = 1.0  # a schedule that was made or changed is seen this soon; so is t
 BUSY_SEC = 0.05  # what is due is locked by an edit or a sync
 # A batch whose schedules all catch up is cut at the first of these: what is over stays due and comes next. The time
 # is far below leadership.PAUSE_SEC, after which the server ends a transaction that is only being thought about.
-MOST_RUNS = 2_000
-MOST_BYTES = 16 * 2**20
+MAX_RUNS = 2_000
+MAX_BYTES = 16 * 2**20
 DECIDE_SEC = 0.5
 
 Now = Callable[[], datetime]
@@ -128,12 +128,12 @@ class Scheduler:
 
 
 def _decide(due: Sequence[Due], compiled: Mapping[UUID, Compiled]) -> list[Decision]:
-    """Decisions about the first of `due`, up to MOST_RUNS, MOST_BYTES and DECIDE_SEC; at least about one."""
+    """Decisions about the first of `due`, up to MAX_RUNS, MAX_BYTES and DECIDE_SEC; at least about one."""
     decisions: list[Decision] = []
     count = size = 0
     until = time.monotonic() + DECIDE_SEC
     for one in due:
-        if decisions and (count >= MOST_RUNS or size >= MOST_BYTES or time.monotonic() > until):
+        if decisions and (count >= MAX_RUNS or size >= MAX_BYTES or time.monotonic() > until):
             break
         decisions.append(decision := decide(one, compiled))
         count += len(decision.runs)

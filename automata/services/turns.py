@@ -25,7 +25,7 @@ from automata.store.tasks import Claim, Result, RunInfo
 
 Known = Mapping[tuple[UUID, str], tuple[str, Any]]
 
-MOST_KNOWN = 100  # steps of a run whose picture is kept: a worker may hold a thousand of them
+MAX_KNOWN = 100  # steps of a run whose picture is kept: a worker may hold a thousand of them
 _MOVING = frozenset({TaskStatus.QUEUED, TaskStatus.RUNNING})
 
 
@@ -168,7 +168,7 @@ def take_known(result: Result, now: datetime) -> Loaded | None:
 def _picture(turn: Turn) -> Loaded | None:
     """What was loaded, as this turn leaves it; None unless the one step that it starts is all that moves."""
     run, decision = turn.loaded, turn.decision
-    if len(decision.start) != 1 or decision.wait or decision.call or len(turn.states) > MOST_KNOWN:
+    if len(decision.start) != 1 or decision.wait or decision.call or len(turn.states) > MAX_KNOWN:
         return None
     states = run.states
     for item in decision.settle:

@@ -53,7 +53,7 @@ OFFER_AGAIN_SEC = 0.5
 HAND_IN_LOOPS = 2  # one computes while the other waits for the disk
 QUICK_SEC = 0.02  # a call that others may wait for without anybody noticing
 PACE_SHARE = 0.05  # of the last call in the pace
-MOST_BATCHES = 4  # of outcomes that wait to be handed in
+MAX_BATCHES = 4  # of outcomes that wait to be handed in
 
 
 Finish = Callable[[Sequence[Result], Callable[[Connection], Awaitable[None]]], Awaitable[set[tuple[UUID, str]]]]
@@ -169,7 +169,7 @@ class Worker:
         ended = len(self._done) + self._handing
         ahead = self._settings.batch if self._pace_sec < QUICK_SEC else 0
         room = self._settings.concurrency + ahead - (len(self._held) - ended)
-        return min(room, MOST_BATCHES * self._settings.batch - ended) - self._reserved
+        return min(room, MAX_BATCHES * self._settings.batch - ended) - self._reserved
 
     def _start(self, claim: Claim, compiled: Compiled, asked: float) -> None:
         self._leases.hold(claim, asyncio.create_task(self._execute(claim, compiled)), asked)

@@ -16,8 +16,8 @@ from automata.steps.masking import Mask
 from automata.steps.urls import redacted
 
 EXCERPT_CHARS = 300
-LONGEST_SECRET = 8_192
-LONGEST_RETRY_AFTER = timedelta(days=366)
+MAX_SECRET_CHARS = 8_192
+MAX_RETRY_AFTER = timedelta(days=366)
 
 _CHARSET = re.compile(r"charset\s*=\s*[\"']?([A-Za-z0-9._:-]{1,40})", re.IGNORECASE)
 # Python's codec table also holds codecs that are no charsets (`unicode_escape`); a server may not pick those.
@@ -75,12 +75,12 @@ def retry_after_ms(response: HttpResponse, now: datetime) -> int | None:
     """`Retry-After` in milliseconds, 0 to a year; None without one. A date is read against the server's own `Date`."""
     text = (response.header("retry-after") or "").strip()
     if text.isascii() and text.isdigit():
-        delay = timedelta(seconds=min(int(text[:12]), LONGEST_RETRY_AFTER.total_seconds()))
+        delay = timedelta(seconds=min(int(text[:12]), MAX_RETRY_AFTER.total_seconds()))
     elif (at := _date(text)) is None:
         return None
     else:
         delay = at - (_date(response.header("date") or "") or now)
-    return int(max(timedelta(0), min(delay, LONGEST_RETRY_AFTER)).total_seconds() * 1000)
+    return int(max(timedelta(0), min(delay, MAX_RETRY_AFTER)).total_seconds() * 1000)
 
 
 def _date(text: str) -> datetime | None:
@@ -113,7 +113,7 @@ def _codec(content_type: str) -> str:
 
 def _excerpt(response: HttpResponse, mask: Mask) -> str:
     # No 10 MiB page is decoded to show 300 characters of it; the margin is for a secret that the cut would halve.
-    head = response.body[: EXCERPT_CHARS * 4 + LONGEST_SECRET]
+    head = response.body[: EXCERPT_CHARS * 4 + MAX_SECRET_CHARS]
     text = " ".join(mask(_text(head, response.header("content-type") or "")).split())
     if not text:
         return "."

@@ -23,7 +23,7 @@ from automata.store.pages import Page, bad_cursor, clamp, decode, page
 
 Connection = AsyncConnection[Any]
 
-MOST_BYTES = 16 * 1024  # of `before` and of `after`, each
+MAX_BYTES = 16 * 1024  # of `before` and of `after`, each
 SHOWN_CHARS = 2_000  # of what is larger
 MASKED = "***"
 _CREDENTIAL = re.compile(r"authorization|cookie|token|secret|password|signature|credential|api.?key", re.IGNORECASE)
@@ -165,12 +165,12 @@ async def forget(conn: Connection, before: datetime, who: str) -> int:
 
 
 def kept(value: Any) -> str | None:
-    """JSON text of at most MOST_BYTES; values under names of credentials are masked before anything is cut."""
+    """JSON text of at most MAX_BYTES; values under names of credentials are masked before anything is cut."""
     if value is None:
         return None
     text = dumps(_masked(value))
     data = text.encode()
-    if len(data) <= MOST_BYTES:
+    if len(data) <= MAX_BYTES:
         return text
     return dumps(
         {"cut": True, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest(), "begins": text[:SHOWN_CHARS]}

@@ -9,8 +9,8 @@ from automata.store.database import Connection
 from automata.store.presence import ALIVE_SEC
 
 # Counting is reading, so it ends somewhere: above this it does not matter how many more there are.
-MOST_COUNTED = 100_000
-MOST_QUEUES = 50
+MAX_COUNTED = 100_000
+MAX_QUEUES = 50
 TIMEOUT = "2s"
 
 
@@ -31,14 +31,14 @@ async def read_gauges(conn: Connection) -> Gauges:
     """`conn` is in a transaction. Raises Unavailable, also for a database that takes longer than TIMEOUT."""
     await conn.execute(f"SET LOCAL statement_timeout = '{TIMEOUT}'".encode())
     tasks, ages = await _queue(conn)
-    (letters, approvals, pending, overdue), *_ = await _rows(conn, _ODDS, {"most": MOST_COUNTED})
+    (letters, approvals, pending, overdue), *_ = await _rows(conn, _ODDS, {"most": MAX_COUNTED})
     parts = await _rows(conn, _PARTS, {"alive": ALIVE_SEC})
     return Gauges(tasks, ages, dict(parts), letters, approvals, pending, max(0.0, overdue))
 
 
 async def _queue(conn: Connection) -> tuple[dict[tuple[str, str], int], dict[str, float]]:
-    counted = await _rows(conn, _TASKS, {"most": MOST_COUNTED, "queues": MOST_QUEUES})
-    oldest = await _rows(conn, _OLDEST, {"queues": MOST_QUEUES})
+    counted = await _rows(conn, _TASKS, {"most": MAX_COUNTED, "queues": MAX_QUEUES})
+    oldest = await _rows(conn, _OLDEST, {"queues": MAX_QUEUES})
     return {(lane, state): count for lane, state, count in counted}, {lane: max(0.0, age) for lane, age in oldest}
 
 

@@ -17,7 +17,7 @@ from automata.store.runs import CLOCKS_APART, first_id
 
 Connection = AsyncConnection[Any]
 
-MOST_LETTERS = 10_000  # more are not counted: the page says "more than"
+MAX_LETTERS = 10_000  # more are not counted: the page says "more than"
 ACTIVE = "ACTIVE"
 
 
@@ -106,22 +106,22 @@ async def queue_depth(conn: Connection) -> list[Depth]:
 
 
 async def open_letters(conn: Connection) -> int:
-    """At most MOST_LETTERS + 1."""
+    """At most MAX_LETTERS + 1."""
     query = sql.SQL(
         "SELECT count(*) FROM (SELECT FROM dead_letters WHERE state = 'open' {mine} LIMIT %(most)s) AS found"
     ).format(mine=also("flow_id"))
-    cursor = await conn.execute(query, {"most": MOST_LETTERS + 1, "labels": limited_to()})
+    cursor = await conn.execute(query, {"most": MAX_LETTERS + 1, "labels": limited_to()})
     row = await cursor.fetchone()
     return int(row[0]) if row else 0
 
 
 async def open_approvals(conn: Connection) -> int:
-    """At most MOST_LETTERS + 1."""
+    """At most MAX_LETTERS + 1."""
     query = sql.SQL(
         "SELECT count(*) FROM (SELECT FROM task_queue WHERE lane = %(lane)s AND ready_at > now()"
         " AND reads[1] = %(kind)s {mine} LIMIT %(most)s) AS found"
     ).format(mine=_of_runs())
-    values = {"lane": ADVANCE, "kind": APPROVAL, "most": MOST_LETTERS + 1, "labels": limited_to()}
+    values = {"lane": ADVANCE, "kind": APPROVAL, "most": MAX_LETTERS + 1, "labels": limited_to()}
     cursor = await conn.execute(query, values)
     row = await cursor.fetchone()
     return int(row[0]) if row else 0

@@ -18,7 +18,7 @@ from automata.store.database import Connection
 State = Literal["DRAFT", "PENDING_REVIEW", "APPLIED", "REJECTED", "CLOSED"]
 OPEN: tuple[State, ...] = ("DRAFT", "PENDING_REVIEW")
 ENDED: tuple[State, ...] = ("APPLIED", "REJECTED", "CLOSED")
-MOST = 500
+MAX_PROPOSALS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +138,7 @@ async def open_proposal(
 
 
 async def list_proposals(
-    conn: Connection, source_id: UUID, *, ended: bool = False, before: int | None = None, limit: int = MOST
+    conn: Connection, source_id: UUID, *, ended: bool = False, before: int | None = None, limit: int = MAX_PROPOSALS
 ) -> list[ProposalRow]:
     """The newest first; only those that are open unless `ended`, and with a lower number than `before`."""
     async with conn.cursor(row_factory=class_row(ProposalRow)) as cursor:

@@ -15,7 +15,7 @@ from automata.store.database import Connection
 from automata.store.limits import also, limited_to
 from automata.store.queue import columns
 
-MOST_RUNS = 1_000
+MAX_RUNS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ async def recorded_ids(conn: Connection, flow_id: UUID, limit: int) -> list[tupl
 
     Looks at the newest 10,000 runs. Those that were retried are left out: they came to their ends in several goes.
     """
-    cursor = await conn.execute(_LAST, {"flow": flow_id, "limit": min(limit, MOST_RUNS), "window": WINDOW})
+    cursor = await conn.execute(_LAST, {"flow": flow_id, "limit": min(limit, MAX_RUNS), "window": WINDOW})
     return await cursor.fetchall()
 
 

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from automata.store.database import Connection
 
-MOST_QUEUED = 200  # rows of the queue that count; of a wider fan-out the ended steps tell enough
+MAX_QUEUED = 200  # rows of the queue that count; of a wider fan-out the ended steps tell enough
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,6 @@ async def signs(conn: Connection, ids: Sequence[UUID]) -> dict[UUID, Sign]:
         " CROSS JOIN LATERAL (SELECT md5(string_agg(concat_ws(' ', step, attempt, fence IS NULL), ',' ORDER BY step))"
         "   AS mark FROM (SELECT step, attempt, fence FROM task_queue WHERE task_queue.run_id = run.id"
         "     ORDER BY step LIMIT %s) AS first) AS queued",
-        [list(ids), MOST_QUEUED],
+        [list(ids), MAX_QUEUED],
     )
     return {id: Sign(mark, over) for id, mark, over in await cursor.fetchall()}

@@ -16,7 +16,7 @@ from automata.api.sync import sources
 from automata.store.database import Database
 from automata.store.limits import limited_to, under
 from automata.store.overview import (
-    MOST_LETTERS,
+    MAX_LETTERS,
     Depth,
     FlowFailures,
     count_flows,
@@ -37,7 +37,7 @@ FRESH_SEC, STALE_SEC = 5.0, 60.0  # of the counts: read again past the first, ne
 SPANS = {"1h": (60, 60), "24h": (3600, 24), "7d": (6 * 3600, 28)}  # seconds of a bucket, buckets
 SHOWN_FIRES, SHOWN_FAILING = 8, 8
 WORKER = "worker"  # among the parts of a process
-MOST_COUNTS = 300  # figures that are kept: of each span for each limit; of more askers the oldest are read again
+MAX_COUNTS = 300  # figures that are kept: of each span for each limit; of more askers the oldest are read again
 Span = Annotated[Literal["1h", "24h", "7d"], Query()]
 
 router = pages(limits=True)
@@ -45,7 +45,7 @@ router = pages(limits=True)
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What is counted for one span. `letters` and `approvals` are at most MOST_LETTERS + 1."""
+    """What is counted for one span. `letters` and `approvals` are at most MAX_LETTERS + 1."""
 
     since: datetime
     chart: Stack
@@ -69,7 +69,7 @@ class Counts:
         """Of the flows that whoever asks knows of. Raises Unavailable."""
         key = (span, limited_to())
         if key not in self._known:
-            while len(self._known) >= MOST_COUNTS:
+            while len(self._known) >= MAX_COUNTS:
                 del self._known[next(iter(self._known))]
             self._known[key] = Fresh(lambda: self._read(*key), FRESH_SEC, STALE_SEC)
         return await self._known[key].get()
@@ -125,7 +125,7 @@ async def _shown(request: Request, span: str) -> dict[str, Any]:
         "span": span,
         "spans": list(SPANS),
         "figures": figures,
-        "most_letters": MOST_LETTERS,
+        "most_letters": MAX_LETTERS,
         "fires": fires,
         "sources": synced,
         "processes": processes,

@@ -37,9 +37,9 @@ from automata.web.page import router as pages
 from automata.web.timeline import timeline
 from automata.web.watch import Watch
 
-MOST_TASKS = 300  # of a page; the API has all
-MOST_LOGS = 100
-MOST_APPROVALS = 20
+MAX_TASKS = 300  # of a page; the API has all
+MAX_LOGS = 100
+MAX_APPROVALS = 20
 MAX_DEPTH = 3
 
 router = pages(limits=True)
@@ -132,10 +132,10 @@ async def _done(request: Request, run_id: str, do: Callable[[Desk, UUID], Awaita
 
 async def _live(desk: Desk, id: UUID) -> dict[str, Any]:
     run = await run_of(desk, id)
-    tasks = await tasks_of(desk, id, outputs=False, most=MOST_TASKS)
+    tasks = await tasks_of(desk, id, outputs=False, most=MAX_TASKS)
     async with desk.db.connection() as conn:
         version_id = (await get_run(conn, id)).version_id
-        waiting = await list_open(conn, MOST_APPROVALS, id) if run["status"] not in RUN_FINAL else []
+        waiting = await list_open(conn, MAX_APPROVALS, id) if run["status"] not in RUN_FINAL else []
     parents = {task["step"]: task["parent"] for task in tasks}
     indents = {step: _depth(step, parents) for step in parents}
     now = datetime.now(UTC)
@@ -145,7 +145,7 @@ async def _live(desk: Desk, id: UUID) -> dict[str, Any]:
         "over": run["status"] in RUN_FINAL,
         "waiting": waiting,
         "tasks": tasks,
-        "more_tasks": len(tasks) >= MOST_TASKS,
+        "more_tasks": len(tasks) >= MAX_TASKS,
         "depths": indents,
         "states": {task["step"]: str(task["status"]) for task in tasks if item_of(task["step"]) is None},
         "timeline": timeline(tasks, run["started_at"] or run["created_at"], run["finished_at"] or now, indents),
@@ -173,7 +173,7 @@ async def _step(desk: Desk, id: UUID, step: str) -> dict[str, Any]:
         if not version.has(step):
             raise Missing(f"The flow of this run has no step {step[:100]!r}.", hint="The run's page has them all.")
         row = (await versions_by_id(conn, [run.version_id]))[0]
-        logs = await list_logs(conn, id, step=step, limit=MOST_LOGS)
+        logs = await list_logs(conn, id, step=step, limit=MAX_LOGS)
         exchanges = await exchanges_of(conn, id, step)
     tasks = await tasks_of(desk, id, step=step)
     mask = masker(version.secrets, run.inputs or {})

@@ -10,7 +10,7 @@ import pytest
 
 from automata.access.first import first_token
 from automata.access.tokens import Tokens
-from automata.store.audit import MASKED, MOST_BYTES, Actor, AuditFilter, Deed, list_audit, record
+from automata.store.audit import MASKED, MAX_BYTES, Actor, AuditFilter, Deed, list_audit, record
 from automata.store.database import Database
 
 ME = Actor("ada", "admin", address="cli")
@@ -107,10 +107,10 @@ def test_what_is_kept_is_masked_and_bounded(on):
     async def test(db):
         before = {"headers": {"Authorization": "Bearer s3cret"}, "list": [{"api_key": "s3cret", "ok": 1}]}
         async with db.transaction() as conn:
-            await record(conn, ME, Deed("flow.update", "flow/masked", before, {"text": "x" * 10 * MOST_BYTES}))
+            await record(conn, ME, Deed("flow.update", "flow/masked", before, {"text": "x" * 10 * MAX_BYTES}))
         row = await last(db, object="flow/masked")
         assert row.before == {"headers": {"Authorization": MASKED}, "list": [{"api_key": MASKED, "ok": 1}]}
         assert row.after["cut"] is True
-        assert len(str(row.after)) < MOST_BYTES
+        assert len(str(row.after)) < MAX_BYTES
 
     on(test)

@@ -7,7 +7,7 @@ import logging
 
 from fastapi import Request
 
-from automata.access.buckets import MOST, Buckets, neighbourhood
+from automata.access.buckets import MAX_BUCKETS, Buckets, neighbourhood
 from automata.access.secret import mint
 from tests.api.conftest import V1
 
@@ -61,7 +61,7 @@ def test_ten_thousand_guesses_leave_nothing_in_memory(use):
         for start in range(0, 10_000, 100):
             await asyncio.gather(*(guess(number) for number in range(start, start + 100)))
         assert (len(entrance.tokens._known), len(entrance.tokens._known._asking)) == (0, 0)
-        assert len(entrance.failures) == MOST
+        assert len(entrance.failures) == MAX_BUCKETS
 
     use(test, **ON)
 

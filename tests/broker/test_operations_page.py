@@ -15,7 +15,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "operations.md").read_text(encoding
 @pytest.mark.parametrize(
     "sentence",
     [
-        f"tried again after {backoff.FIRST_SEC:g} to {backoff.LONGEST_SEC:g} s",
+        f"tried again after {backoff.FIRST_SEC:g} to {backoff.MAX_SEC:g} s",
         f"finds work by polling for {backoff.SILENT_SEC:g} s",
         f"came back more than {topology.DELIVERY_LIMIT} times",
         f"Work queues hold {topology.MAX_QUEUED:,} messages",

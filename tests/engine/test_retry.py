@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from automata.engine.retry import LONGEST_DELAY_MS, Failure, next_attempt_ms
+from automata.engine.retry import MAX_DELAY_MS, Failure, next_attempt_ms
 from automata.flow.model import RetryPolicy
 
 NETWORK = Failure("connection reset", "network", retryable=True)
@@ -100,4 +100,4 @@ def test_no_number_breaks_the_arithmetic_or_leaves_the_caps(
         assert delay is None
     else:
         assert delay is not None
-        assert 0 <= delay <= min(max(chosen.max_delay_ms, 0), LONGEST_DELAY_MS)
+        assert 0 <= delay <= min(max(chosen.max_delay_ms, 0), MAX_DELAY_MS)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from automata.engine.schedule import MOST_FIRES, due_times, next_times, parse_cron, plan_fires
+from automata.engine.schedule import MAX_FIRES, due_times, next_times, parse_cron, plan_fires
 from automata.errors import Invalid
 from automata.flow.cron import CronError, check_cron
 from automata.flow.model import Schedule
@@ -235,7 +235,7 @@ def test_catch_up_is_never_more_than_a_hundred_and_takes_the_newest(spec: Schedu
     fires = plan_fires(spec, at("1970-01-02T00:00"), NOON)
     assert time.process_time() - started < 2
     step = fires.times[1] - fires.times[0]
-    assert len(fires.times) == MOST_FIRES
+    assert len(fires.times) == MAX_FIRES
     assert NOON - fires.times[-1] < step
     assert fires.times[0] == fires.times[-1] - 99 * step
     assert fires.missed > 100
@@ -259,4 +259,4 @@ def test_looking_often_or_seldom_starts_no_fire_twice(spec: Schedule, mode: str,
     assert all(middle < moment <= end for moment in two.times)
     if mode == "all":
         whole = plan_fires(spec, start, end)
-        assert whole.times == (one.times + two.times)[-MOST_FIRES:]
+        assert whole.times == (one.times + two.times)[-MAX_FIRES:]

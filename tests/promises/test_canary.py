@@ -36,7 +36,7 @@ from tests.rabbitmq import emptied, worker_url
 
 NAMES = ("ENV_KEY", "FILE_KEY", "VAULT_KEY", "HOOK_KEY", "TOLD_KEY")
 PARTS = ("controller", "scheduler", "orchestrator", "worker")
-MOST_PAGES = 120
+MAX_PAGES = 120
 
 
 def flows(url: str) -> dict[str, dict[str, Any]]:
@@ -169,7 +169,7 @@ def answers(client: httpx.Client, known: dict[str, list[str]]) -> Iterator[tuple
 def pages(client: httpx.Client, *first: str) -> Iterator[tuple[str, bytes]]:
     """What the console leads to."""
     wait, seen = ["/", *first], set()
-    while wait and len(seen) < MOST_PAGES:
+    while wait and len(seen) < MAX_PAGES:
         path = wait.pop(0)
         if path in seen or path.startswith(("/static", "/api")):
             continue

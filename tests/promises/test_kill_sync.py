@@ -27,7 +27,7 @@ from tests.promises.points import SYNC_POINTS, forked
 from tests.promises.processes import environment, make_repo, until
 
 FLOWS = 12
-LONGEST_SEC = 0.8  # about what a process takes until its first sync is over
+MAX_SEC = 0.8  # about what a process takes until its first sync is over
 # One statement sees one state of the database.
 CURRENT = """
 SELECT (SELECT max(head_sha) FROM sync_sources),
@@ -153,7 +153,7 @@ def test_a_controller_that_is_killed_at_any_step_leaves_the_old_set_or_the_new_o
     with witness.watching():
         for number, point in zip(range(rounds), itertools.cycle(points), strict=False):
             before, new = witness.current(), repository.commit(number)
-            killed(nursery, point, env, words, chance.uniform(0, LONGEST_SEC))
+            killed(nursery, point, env, words, chance.uniform(0, MAX_SEC))
             after = witness.current()
             assert after in (before, new), f"{point}: {after}, after {before} and before {new}"
             ends["new" if after == new else "old"] += 1

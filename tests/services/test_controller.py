@@ -15,7 +15,7 @@ import psycopg
 import pytest
 
 from automata.errors import Usage
-from automata.services.controller import LONGEST_PAUSE_SEC, Controller, Pace
+from automata.services.controller import MAX_PAUSE_SEC, Controller, Pace
 from automata.settings import load
 from automata.store.database import Database
 from automata.sync.source import Source
@@ -107,7 +107,7 @@ def test_a_source_that_is_away_is_tried_again_with_longer_and_longer_pauses(
             patched.setattr("automata.services.controller.sync_once", away)
             pauses = [await controller.turn() for _ in range(12)]
         assert pauses[:4] == [2, 4, 8, 16]
-        assert pauses[-1] == LONGEST_PAUSE_SEC
+        assert pauses[-1] == MAX_PAUSE_SEC
         assert await controller.turn() == INTERVAL
         assert controller.failures == 0
 
