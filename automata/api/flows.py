@@ -21,7 +21,7 @@ from automata.api.shapes import MAX_INT, FlowAnswer, Page, VersionAnswer, Versio
 from automata.api.wire import JSON_MEDIA, V1, Json, media_type, read_body
 from automata.errors import Conflict, Diagnostic, Invalid
 from automata.flow.check import Types
-from automata.flow.load import Loaded, validate_text
+from automata.flow.load import ParsedFlow, validate_text
 from automata.flow.model import Flow
 from automata.flow.schema import BUILTIN_TYPES
 from automata.steps.registry import load_types
@@ -225,7 +225,7 @@ async def check_text(request: Request, text: str) -> Sequence[Diagnostic]:
     return (await _loaded(request, text)).diagnostics
 
 
-async def _loaded(request: Request, text: bytes | str) -> Loaded:
+async def _loaded(request: Request, text: bytes | str) -> ParsedFlow:
     # In a thread: checking the largest flow takes a second or two, in which others want answers.
     async with Desk.of(request).checks:
         return await asyncio.to_thread(validate_text, text, "", plugin_types())

@@ -18,7 +18,7 @@ from automata.api.query import Cursor, Limit, page_of
 from automata.api.shapes import Listing, NotificationAnswer, NotificationTest, Page, RuleAnswer
 from automata.api.wire import V1, Json
 from automata.errors import Missing
-from automata.steps.notice import TEST, secret_of_url
+from automata.steps.notification_message import TEST, secret_of_url
 from automata.store import notifications as store
 from automata.store.audit import Deed, note
 from automata.store.flows import as_uuid

@@ -14,7 +14,7 @@ from automata.cli.output import colours
 from automata.errors import Diagnostic, Invalid, Usage
 
 if TYPE_CHECKING:
-    from automata.flow.load import Loaded
+    from automata.flow.load import ParsedFlow
     from automata.report.diagnostics import Format
 
 PROJECT = "automata.yaml"
@@ -144,18 +144,18 @@ def _read(file: Path) -> bytes:
 # --- what is wrong with them ---------------------------------------------------------------------------------------
 
 
-def _load(file: Path, types: Mapping[str, Mapping[str, Any]]) -> Loaded:
-    from automata.flow.load import Loaded, validate_text
+def _load(file: Path, types: Mapping[str, Mapping[str, Any]]) -> ParsedFlow:
+    from automata.flow.load import ParsedFlow, validate_text
 
     name = file.as_posix()
     try:
         return validate_text(_read(file), name, types)
     except Usage as error:
         unread = Diagnostic("AF017", error.message.removesuffix("."), name)
-        return Loaded(name, None, None, (unread,))
+        return ParsedFlow(name, None, None, (unread,))
 
 
-def _found(loaded: Sequence[Loaded]) -> Iterator[Diagnostic]:
+def _found(loaded: Sequence[ParsedFlow]) -> Iterator[Diagnostic]:
     from automata.flow.subflows import called_flows
     from automata.sync.plan import Desired, between_files
 

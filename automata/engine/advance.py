@@ -37,7 +37,7 @@ from automata.engine.decision import (
 from automata.engine.reading import NeedsError, Reading
 from automata.engine.states import RunStatus, TaskStatus
 from automata.errors import Invalid
-from automata.flow.compile import Plan, PlanStep, group_outputs, item_name
+from automata.flow.compile import ExecutionPlan, PlanStep, group_outputs, item_name
 from automata.flow.template import TemplateError
 
 __all__ = [
@@ -58,7 +58,7 @@ __all__ = [
 
 
 def advance(
-    plan: Plan,
+    plan: ExecutionPlan,
     run: RunView,
     states: Mapping[str, StepState],
     fired: Collection[str] | Mapping[str, Any],
@@ -79,7 +79,7 @@ def advance(
 class _Advance(Reading):
     def __init__(
         self,
-        plan: Plan,
+        plan: ExecutionPlan,
         run: RunView,
         states: Mapping[str, StepState],
         fired: Collection[str] | Mapping[str, Any],
@@ -102,7 +102,7 @@ class _Advance(Reading):
         self.fresh: list[PlanStep] = []
         self.opened: list[PlanStep] = []
         started = self.board.ended
-        self.going = {name: None for name in plan.eaches if name in started and name not in states}
+        self.going = {name: None for name in plan.foreach_ids if name in started and name not in states}
 
     def decide(self) -> Decision:
         if self.run.cancelled:
@@ -197,7 +197,7 @@ class _Advance(Reading):
             if step.parent is not None:
                 if board.over(step.parent):
                     over[step.parent] = None
-                elif steps[step.parent].each:
+                elif steps[step.parent].foreach:
                     self.going[step.parent] = None
             if board.status(step.id) is TaskStatus.FAILED:
                 board.spread(step.id)
@@ -223,7 +223,7 @@ class _Advance(Reading):
         if step.kind == "work":
             self.board.begin(step.id, _QUEUED)
             self.starts[step.id] = Start(step.id, self._reads(step), self._item(step))
-        elif step.each:
+        elif step.foreach:
             self._items(step)
             self.board.ended[step.id] = 0
             self.going[step.id] = None
@@ -289,7 +289,7 @@ class _Advance(Reading):
             self._settle(step, TaskStatus.FAILED, error=error, since=self._since(step))
         elif TaskStatus.CANCELLED in statuses:
             self._settle(step, TaskStatus.CANCELLED, since=self._since(step))
-        elif step.each:
+        elif step.foreach:
             self._settle(step, TaskStatus.SUCCEEDED, self._gathered(step), since=self._since(step))
         elif step.outputs is None:
             self._settle(step, TaskStatus.SUCCEEDED, since=self._since(step))
@@ -306,15 +306,15 @@ class _Advance(Reading):
         The list is not stored: it is made again from what it was made of, which does not change. With no limit all
         items begin at once, so while one of them moves there is nothing to do, and nothing to be read.
         """
-        board, each = self.board, step.each
+        board, each = self.board, step.foreach
         if each is None or step.id in board.states:
             return
         moving = board.moving(step.id)
-        if moving and each.most is None:
+        if moving and each.max_parallel is None:
             return
         items = self._items(step)
         begun = board.items.setdefault(step.id, {})
-        room = len(items) if each.most is None or each.body.kind == "instant" else each.most - moving
+        room = len(items) if each.max_parallel is None or each.body.kind == "instant" else each.max_parallel - moving
         for index in range(len(items)):
             if room <= 0:
                 break

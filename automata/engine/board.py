@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from automata.engine.decision import StepState
 from automata.engine.states import TaskStatus
-from automata.flow.compile import Plan, PlanStep, item_name, item_of
+from automata.flow.compile import ExecutionPlan, PlanStep, item_name, item_of
 
 RUN = ""
 
@@ -25,7 +25,7 @@ class _Steps(dict[str, PlanStep]):
 
     __slots__ = ("plan",)
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: ExecutionPlan) -> None:
         super().__init__(plan.steps)
         self.plan = plan
 
@@ -43,9 +43,9 @@ class Board:
 
     __slots__ = ("active", "ended", "failing", "items", "plan", "resumed", "settled", "states", "steps")
 
-    def __init__(self, plan: Plan, states: Mapping[str, StepState], resumed: Iterable[str] = ()) -> None:
+    def __init__(self, plan: ExecutionPlan, states: Mapping[str, StepState], resumed: Iterable[str] = ()) -> None:
         self.plan = plan
-        self.steps: Mapping[str, PlanStep] = _Steps(plan) if plan.eaches else plan.steps
+        self.steps: Mapping[str, PlanStep] = _Steps(plan) if plan.foreach_ids else plan.steps
         self.items: dict[str, dict[int, None]] = {}
         self.states = dict(states)
         self.active: dict[str, None] = {}
@@ -136,7 +136,7 @@ class Board:
 
         Of a `foreach` this cannot be said here: how many items it has is written nowhere but in its list.
         """
-        if self.steps[group].each:
+        if self.steps[group].foreach:
             return False
         return self.ended.get(group, -1) == len(self.steps[group].children) and group not in self.states
 
@@ -201,7 +201,7 @@ class Board:
 
     def children(self, group: PlanStep) -> Sequence[str]:
         """The steps of a group; of a `foreach` those of the items that were begun, in their order."""
-        if group.each is None:
+        if group.foreach is None:
             return group.children
         return [item_name(group.id, index) for index in sorted(self.items.get(group.id, ()))]
 

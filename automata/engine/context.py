@@ -9,21 +9,21 @@ from typing import Any
 from uuid import UUID, uuid5
 
 from automata.engine.decision import Error, RunView
-from automata.flow.compile import Plan, PlanStep, step_context
+from automata.flow.compile import ExecutionPlan, PlanStep, step_context
 from automata.flow.template import AMBIENT_KEY, Ambient
 from automata.flow.timefilters import iso
 
 # Any fixed value serves; it keeps these names apart from other people's version 5 UUIDs.
 NAMESPACE = UUID("5b0c3f6e-3d0a-5c55-9f0e-6b1d5d3f9a51")
 
-Known = Mapping[str, tuple[str, Any]]
+StepResults = Mapping[str, tuple[str, Any]]
 
 
 def task_context(
-    plan: Plan,
+    plan: ExecutionPlan,
     run: RunView,
     step: str,
-    reads: Known,
+    reads: StepResults,
     attempt: int,
     now: datetime,
     item: tuple[int, Any] | None = None,
@@ -75,14 +75,14 @@ def _uuids(prefix: str) -> Callable[[], str]:
 # --- failures ------------------------------------------------------------------------------------------------------
 
 
-def in_failure_handler(plan: Plan, step: PlanStep) -> bool:
+def in_failure_handler(plan: ExecutionPlan, step: PlanStep) -> bool:
     """Whether a step is `on_failure` or inside of it."""
     while step.parent is not None:
         step = plan.steps[step.parent]
     return step.id == plan.on_failure
 
 
-def first_failure(plan: Plan, failed: Iterable[str]) -> str | None:
+def first_failure(plan: ExecutionPlan, failed: Iterable[str]) -> str | None:
     """Of some FAILED steps the one that gives the run its error: the first in plan order that nothing contains."""
     names = set(failed)
     for name, step in plan.steps.items():

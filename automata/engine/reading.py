@@ -11,7 +11,7 @@ from automata.engine.context import add_failure, ambient, base_context, first_fa
 from automata.engine.decision import UNLOADED, Error, RunView, StepState
 from automata.engine.states import TaskStatus
 from automata.errors import Invalid
-from automata.flow.compile import Plan, PlanStep, item_of, step_context
+from automata.flow.compile import ExecutionPlan, PlanStep, item_of, step_context
 from automata.flow.model import MAX_ITEMS
 from automata.flow.template import AMBIENT_KEY
 
@@ -23,7 +23,7 @@ class NeedsError(Exception):
 class Reading:
     """`needs`: the steps whose outputs were asked for and are not there."""
 
-    def __init__(self, plan: Plan, run: RunView, states: Mapping[str, StepState], now: datetime) -> None:
+    def __init__(self, plan: ExecutionPlan, run: RunView, states: Mapping[str, StepState], now: datetime) -> None:
         self.plan = plan
         self.run = run
         self.now = now
@@ -89,9 +89,9 @@ class Reading:
     def _items(self, step: PlanStep) -> list[Any]:
         """Raises Invalid for what is no list, or one that is too long."""
         known = self._lists.get(step.id)
-        if known is None and step.each:
-            self._load(step.each.reads)
-            known = step.each.items.render(self._context(step, step.each.reads))
+        if known is None and step.foreach:
+            self._load(step.foreach.reads)
+            known = step.foreach.items.render(self._context(step, step.foreach.reads))
             if not isinstance(known, list):
                 raise Invalid(f"`foreach` gave {_kind(known)}, not a list.", code="foreach_not_a_list")
             if len(known) > MAX_ITEMS:

@@ -18,10 +18,10 @@ from automata.flow.outline import Node, Order, Outline
 from automata.flow.references import References
 from automata.flow.schema import BUILTIN_TYPES
 from automata.flow.shape import show
-from automata.flow.userschema import Problem, SchemaError, Work, compile_schema
+from automata.flow.userschema import Problem, SchemaBudget, SchemaError, compile_schema
 
 if TYPE_CHECKING:
-    from automata.flow.load import Loaded
+    from automata.flow.load import ParsedFlow
 
 Types = Mapping[str, Mapping[str, Any]]
 
@@ -29,7 +29,7 @@ Types = Mapping[str, Mapping[str, Any]]
 _WITHOUT_ATTEMPTS = ("delay", "transform", "flow", "approval", GROUP)
 
 
-def check_flow(loaded: Loaded, types: Types | None = None) -> tuple[Diagnostic, ...]:
+def check_flow(loaded: ParsedFlow, types: Types | None = None) -> tuple[Diagnostic, ...]:
     """What is wrong beyond the shape; also for files whose shape is wrong, as far as they can be read.
 
     `types` are plugin step types, each with the JSON Schema of its config.
@@ -84,16 +84,16 @@ def _check_types(outline: Outline, types: Types, findings: Findings) -> None:
             continue
         try:
             if node.type not in checkers:
-                checkers[node.type] = compile_schema(schemas[node.type], Work())
+                checkers[node.type] = compile_schema(schemas[node.type], SchemaBudget())
             _check_plugin_config(node, checkers[node.type], findings)
         except SchemaError as error:
             message = f"the schema of the step type `{node.type}` cannot be used: {error}"
             findings.add("AF034", message, f"{node.pointer}/type")
 
 
-def _check_plugin_config(node: Node, checker: Callable[[Any, Work], list[Problem]], findings: Findings) -> None:
+def _check_plugin_config(node: Node, checker: Callable[[Any, SchemaBudget], list[Problem]], findings: Findings) -> None:
     config = node.spec.get("config", {})
-    for problem in checker(config, Work()):
+    for problem in checker(config, SchemaBudget()):
         # What a template gives is known only at run time, so that it may stand for a value of any type.
         if not _is_template(_member(config, problem.pointer)):
             message = f"`config` of a `{node.type}` step: {problem.message}"

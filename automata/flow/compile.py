@@ -13,7 +13,7 @@ from typing import Any, Literal
 from automata.errors import Invalid
 from automata.flow.model import GROUP, Concurrency, Egress, Flow, Input, Recording, RetryPolicy, Step
 from automata.flow.template import (
-    Compiled,
+    CompiledTemplate,
     Reference,
     TemplateError,
     compile_condition,
@@ -51,31 +51,31 @@ class PlanStep:
     parent: str | None
     branches: tuple[tuple[str, Ids], ...]
     children: Ids
-    condition: Compiled | None
+    condition: CompiledTemplate | None
     condition_reads: frozenset[str]
-    config: Compiled
-    outputs: Compiled | None
+    config: CompiledTemplate
+    outputs: CompiledTemplate | None
     reads: frozenset[str]
     reads_secrets: bool
     retry: RetryPolicy
     timeout_sec: float
     continue_on_error: bool
     queue: str
-    each: Each | None = None
+    foreach: Foreach | None = None
     secrets: frozenset[str] | None = _NOTHING
 
 
 @dataclass(frozen=True, slots=True)
-class Each:
+class Foreach:
     """`foreach` of a step, which then is a group; its children are made when the list is known, one an item.
 
     `body`: what a child is like. `most`: so many at a time; None: all.
     """
 
-    items: Compiled
+    items: CompiledTemplate
     reads: frozenset[str]
     body: PlanStep
-    most: int | None
+    max_parallel: int | None
 
 
 def item_of(name: str) -> tuple[str, int] | None:
@@ -91,7 +91,7 @@ def item_name(step: str, index: int) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ExecutionPlan:
     """`steps` is in an order that respects every dependency, parents before children, `on_failure` last.
 
     Steps of items are not among them; `step` knows them too, and remembers the last `MAX_ITEM_STEPS` or so.
@@ -101,12 +101,12 @@ class Plan:
     steps: Mapping[str, PlanStep]
     roots: Ids
     short: Mapping[str, str]
-    outputs: Compiled | None
+    outputs: CompiledTemplate | None
     output_reads: frozenset[str]
     on_failure: str | None
     inputs: Mapping[str, Input]
     concurrency: Limits | None = None
-    eaches: Ids = ()
+    foreach_ids: Ids = ()
     recording: Recording | None = None
     egress: Egress | None = None
     _items: dict[str, PlanStep] = field(default_factory=dict, init=False, repr=False, compare=False)
@@ -119,11 +119,11 @@ class Plan:
     def _item(self, name: str) -> PlanStep:
         parent = item_of(name)
         step = self.steps[parent[0] if parent else name]
-        if step.each is None:
+        if step.foreach is None:
             raise KeyError(name)
         if len(self._items) >= MAX_ITEM_STEPS:
             self._items.clear()
-        made = self._items[name] = replace(step.each.body, id=name)
+        made = self._items[name] = replace(step.foreach.body, id=name)
         return made
 
 
@@ -132,11 +132,11 @@ class Limits:
     """`concurrency` of a flow; `key` None: one limit for all its runs."""
 
     limit: int
-    key: Compiled | None
+    key: CompiledTemplate | None
     policy: str
 
 
-def compile_flow(flow: Flow) -> Plan:
+def compile_flow(flow: Flow) -> ExecutionPlan:
     """Raises Invalid for a cycle or an unknown id, TemplateError for a template that does not compile."""
     return _Compiler(flow).plan()
 
@@ -172,7 +172,7 @@ class _Compiler:
         for full, placed in self.placed.items():
             placed.deps = tuple(self._deps(full, placed))
 
-    def plan(self) -> Plan:
+    def plan(self) -> ExecutionPlan:
         dependents: dict[str, list[str]] = {full: [] for full in self.placed}
         for full, placed in self.placed.items():
             for dep in placed.deps:
@@ -181,7 +181,7 @@ class _Compiler:
         steps = {full: self._step(full, tuple(dependents[full])) for full in order}
         outputs = self.flow.outputs
         compiled = None if outputs is None else _located("/outputs", lambda: compile_value(outputs))
-        return Plan(
+        return ExecutionPlan(
             flow=self.flow.name,
             steps=steps,
             roots=tuple(full for full in order if self._is_root(full)),
@@ -191,7 +191,7 @@ class _Compiler:
             on_failure=self.failure,
             inputs={given.name: given for given in self.flow.inputs},
             concurrency=_limits(self.flow.concurrency),
-            eaches=tuple(full for full, step in steps.items() if step.each),
+            foreach_ids=tuple(full for full, step in steps.items() if step.foreach),
             recording=self.flow.recording,
             egress=self.flow.egress,
         )
@@ -330,8 +330,8 @@ class _Compiler:
             whole = replace(step, condition=None, condition_reads=_NOTHING)
         else:
             body = replace(body, condition=None, condition_reads=_NOTHING)
-        each = Each(items, self._reads(items.references, step.id), body, most)
-        return replace(whole, kind="group", outputs=None, reads=each.reads, each=each)
+        each = Foreach(items, self._reads(items.references, step.id), body, most)
+        return replace(whole, kind="group", outputs=None, reads=each.reads, foreach=each)
 
     def _reads(self, references: Iterable[Reference], reader: str) -> frozenset[str]:
         reads = _NOTHING
@@ -364,9 +364,9 @@ def _secrets(used: Iterable[Reference]) -> frozenset[str] | None:
     return None if None in names else frozenset(str(name) for name in names)
 
 
-def _located(pointer: str, compile: Any) -> Compiled:
+def _located(pointer: str, compile: Any) -> CompiledTemplate:
     try:
-        compiled: Compiled = compile()
+        compiled: CompiledTemplate = compile()
     except TemplateError as error:
         error.pointer = pointer + (error.pointer or "")
         raise
@@ -376,7 +376,9 @@ def _located(pointer: str, compile: Any) -> Compiled:
 # --- the context of templates --------------------------------------------------------------------------------------
 
 
-def step_context(plan: Plan, reads: Iterable[str], states: Mapping[str, tuple[str, Any]]) -> dict[str, dict[str, Any]]:
+def step_context(
+    plan: ExecutionPlan, reads: Iterable[str], states: Mapping[str, tuple[str, Any]]
+) -> dict[str, dict[str, Any]]:
     """The `steps` of a template context, each step under its short and its full id.
 
     `states` gives (status, outputs) by full id. Only a step that SUCCEEDED has `outputs`; a step without a state
@@ -397,7 +399,7 @@ def step_context(plan: Plan, reads: Iterable[str], states: Mapping[str, tuple[st
     return context
 
 
-def group_outputs(plan: Plan, group: str, states: Mapping[str, tuple[str, Any]]) -> dict[str, dict[str, Any]]:
+def group_outputs(plan: ExecutionPlan, group: str, states: Mapping[str, tuple[str, Any]]) -> dict[str, dict[str, Any]]:
     """`{branch: {step: outputs}}` of a `parallel`; steps that did not succeed are left out."""
     made: dict[str, dict[str, Any]] = {}
     for branch, steps in plan.steps[group].branches:

@@ -13,7 +13,7 @@ from automata.flow.inputs import input_problems, value_problems
 from automata.flow.lexing import has_template
 from automata.flow.model import Input
 from automata.flow.schema import MAX_PATTERN
-from automata.flow.userschema import SchemaError, Work, compile_pattern, compile_schema
+from automata.flow.userschema import SchemaBudget, SchemaError, compile_pattern, compile_schema
 
 # For all inputs, schedules and webhooks of a file together: about half a second.
 FILE_WORK = 60_000
@@ -22,7 +22,7 @@ _TYPES = ("string", "integer", "number", "boolean", "object", "array")
 
 
 def check_declared(spec: Mapping[str, Any], findings: Findings) -> None:
-    work = Work(FILE_WORK)
+    work = SchemaBudget(FILE_WORK)
     inputs = _check_inputs(spec.get("inputs"), findings, work)
     names: set[str] = set()
     for pointer, schedule in _listed(spec, "schedules"):
@@ -43,7 +43,7 @@ def _listed(spec: Mapping[str, Any], key: str) -> Iterator[tuple[str, dict[str, 
             yield f"/{key}/{index}", item
 
 
-def _check_inputs(declared: Any, findings: Findings, work: Work) -> dict[str, Input] | None:
+def _check_inputs(declared: Any, findings: Findings, work: SchemaBudget) -> dict[str, Input] | None:
     """The inputs that schedules are checked against; None when one of them is not usable."""
     if declared is None:
         return {}
@@ -78,7 +78,7 @@ def _read_input(name: str, spec: Any) -> Input | None:
     )
 
 
-def _check_rules(one: Input, pointer: str, findings: Findings, work: Work) -> bool:
+def _check_rules(one: Input, pointer: str, findings: Findings, work: SchemaBudget) -> bool:
     """Whether pattern and schema can be used."""
     before = len(findings.found)
     if one.pattern is not None:
@@ -100,7 +100,7 @@ def _check_rules(one: Input, pointer: str, findings: Findings, work: Work) -> bo
     return len(findings.found) == before
 
 
-def _check_values(one: Input, pointer: str, findings: Findings, work: Work) -> None:
+def _check_values(one: Input, pointer: str, findings: Findings, work: SchemaBudget) -> None:
     bare = Input(one.name, one.type)
     for index, value in enumerate(one.enum or ()):
         for _, problem in value_problems(bare, value, work):
@@ -141,7 +141,7 @@ def _check_name(
 
 
 def _check_schedule_inputs(
-    schedule: Mapping[str, Any], pointer: str, inputs: dict[str, Input] | None, findings: Findings, work: Work
+    schedule: Mapping[str, Any], pointer: str, inputs: dict[str, Input] | None, findings: Findings, work: SchemaBudget
 ) -> None:
     given = schedule.get("inputs", {})
     if inputs is None or not isinstance(given, dict):
@@ -152,7 +152,7 @@ def _check_schedule_inputs(
 
 
 def _check_webhook_inputs(
-    webhook: Mapping[str, Any], pointer: str, inputs: dict[str, Input] | None, findings: Findings, work: Work
+    webhook: Mapping[str, Any], pointer: str, inputs: dict[str, Input] | None, findings: Findings, work: SchemaBudget
 ) -> None:
     """Names are checked, and values that hold no template: what a template gives is known only with a delivery."""
     given = webhook.get("inputs")

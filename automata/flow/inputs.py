@@ -13,7 +13,7 @@ from automata.errors import Diagnostic, Invalid
 from automata.flow.findings import Nearest, child
 from automata.flow.model import Input
 from automata.flow.shape import describe, is_kind
-from automata.flow.userschema import Problem, Work, compile_pattern, compile_schema, frozen
+from automata.flow.userschema import Problem, SchemaBudget, compile_pattern, compile_schema, frozen
 
 MAX_INPUT_BYTES = 1024 * 1024
 # Enough for every small request; a large one may cost in proportion to its size.
@@ -36,7 +36,7 @@ def check_inputs(inputs: Mapping[str, Input], given: Mapping[str, Any]) -> dict[
     secret input never stands in a message.
     """
     size = _measure(given)
-    found = list(input_problems(inputs, given, Work(BASE_WORK + size)))
+    found = list(input_problems(inputs, given, SchemaBudget(BASE_WORK + size)))
     if found:
         raise _invalid(found)
     return complete(inputs, given)
@@ -49,7 +49,7 @@ def complete(inputs: Mapping[str, Input], given: Mapping[str, Any]) -> dict[str,
 
 
 def input_problems(
-    inputs: Mapping[str, Input], given: Mapping[str, Any], work: Work, nearest: Nearest | None = None
+    inputs: Mapping[str, Input], given: Mapping[str, Any], work: SchemaBudget, nearest: Nearest | None = None
 ) -> Iterable[Diagnostic]:
     """One diagnostic a problem, pointers from `/inputs`."""
     nearest = nearest or Nearest()
@@ -66,7 +66,7 @@ def input_problems(
             yield _diagnostic("AF061", f"the input `{name}` is required", name, None)
 
 
-def value_problems(declared: Input, value: Any, work: Work) -> list[tuple[str, Problem]]:
+def value_problems(declared: Input, value: Any, work: SchemaBudget) -> list[tuple[str, Problem]]:
     """What is wrong with one value, each with its code; messages follow the name of the input."""
     if not _has_type(declared.type, value):
         wanted = f"must be {_NOUNS[declared.type]}"
@@ -80,7 +80,7 @@ def value_problems(declared: Input, value: Any, work: Work) -> list[tuple[str, P
     return []
 
 
-def _schema_problems(declared: Input, value: Any, work: Work) -> list[Problem]:
+def _schema_problems(declared: Input, value: Any, work: SchemaBudget) -> list[Problem]:
     problems = _checker(orjson.dumps(declared.schema, option=orjson.OPT_SORT_KEYS))(value, work)
     if declared.secret and problems:
         return [Problem("", "does not fit its schema")]
@@ -90,9 +90,9 @@ def _schema_problems(declared: Input, value: Any, work: Work) -> list[Problem]:
 
 
 @lru_cache(maxsize=256)
-def _checker(schema: bytes) -> Callable[[Any, Work], list[Problem]]:
+def _checker(schema: bytes) -> Callable[[Any, SchemaBudget], list[Problem]]:
     # Cached by content: compiling takes longer than checking. A stored schema was checked before it was stored.
-    return compile_schema(orjson.loads(schema), Work())
+    return compile_schema(orjson.loads(schema), SchemaBudget())
 
 
 def _enum_message(declared: Input, value: Any) -> str:

@@ -13,11 +13,11 @@ from automata.flow.schema import FLOW_SCHEMA, MAX_STEPS
 from automata.flow.shape import Shape
 from automata.flow.yaml12 import parse_yaml
 
-__all__ = ["Loaded", "Positions", "check_flow", "load_flow", "parse_yaml", "validate_text"]
+__all__ = ["ParsedFlow", "Positions", "check_flow", "load_flow", "parse_yaml", "validate_text"]
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class ParsedFlow:
     """What a file held. `flow` is None when anything is wrong; `spec` is what could be read of it.
 
     `positions` leads from a JSON pointer to (line, column) and answers `locate(pointer)` for parts that are missing.
@@ -35,7 +35,7 @@ class Loaded:
         return self.flow is not None
 
 
-def validate_text(text: bytes | str, file: str = "", types: Types | None = None) -> Loaded:
+def validate_text(text: bytes | str, file: str = "", types: Types | None = None) -> ParsedFlow:
     """All that can be said about one file; `flow` is None when any of it is an error. Never raises for the text."""
     loaded = load_flow(text, file)
     checked = check_flow(loaded, types)
@@ -46,16 +46,16 @@ def validate_text(text: bytes | str, file: str = "", types: Types | None = None)
     return replace(loaded, flow=loaded.flow if valid else None, diagnostics=found)
 
 
-def load_flow(text: bytes | str, file: str = "") -> Loaded:
+def load_flow(text: bytes | str, file: str = "") -> ParsedFlow:
     """Syntax and shape, all errors of both; never raises for what the text holds."""
     value, positions, wrong = parse_yaml(text, file)
     if value is None and wrong:
-        return Loaded(file, None, None, wrong, positions)
+        return ParsedFlow(file, None, None, wrong, positions)
     shape = _check_shape(value, file, positions, wrong)
     found = in_order([*wrong, *shape])
     spec = value if isinstance(value, dict) else None
     flow = Flow.from_spec(spec) if spec is not None and not found else None
-    return Loaded(file, flow, spec, found, positions)
+    return ParsedFlow(file, flow, spec, found, positions)
 
 
 def _check_shape(value: Any, file: str, positions: Positions, wrong: tuple[Diagnostic, ...]) -> list[Diagnostic]:

@@ -34,7 +34,7 @@ _ELSEWHERE = {
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class _TemplateSite:
     """Where a template stands: its step (None in the flow's own outputs) and the further names it may use."""
 
     node: Node | None
@@ -53,14 +53,14 @@ class References:
     def check(self) -> None:
         for node in self.outline.nodes:
             self._check_step(node)
-        self._check_tree(self.spec.get("outputs"), "/outputs", _Place(None, _ALWAYS))
+        self._check_tree(self.spec.get("outputs"), "/outputs", _TemplateSite(None, _ALWAYS))
         concurrency = self.spec.get("concurrency")
         key = concurrency.get("key") if isinstance(concurrency, dict) else None
-        self._check_tree(key, "/concurrency/key", _Place(None, frozenset({"inputs", "vars"})))
+        self._check_tree(key, "/concurrency/key", _TemplateSite(None, frozenset({"inputs", "vars"})))
         webhooks = self.spec.get("webhooks")
         for index, webhook in enumerate(webhooks if isinstance(webhooks, list) else ()):
             if isinstance(webhook, dict):
-                place = _Place(None, frozenset({"webhook", "vars"}))
+                place = _TemplateSite(None, frozenset({"webhook", "vars"}))
                 self._check_tree(webhook.get("inputs"), f"/webhooks/{index}/inputs", place)
 
     def _check_step(self, node: Node) -> None:
@@ -68,13 +68,13 @@ class References:
         secrets = {"secrets"} if node.type == "http" else set()
         outcome = "response" if node.type == "http" else "result"
         if "foreach" in node.spec:
-            self._check_bare(node, "foreach", _Place(node, roots))
+            self._check_bare(node, "foreach", _TemplateSite(node, roots))
             roots = roots | {"item", "index"}
-        self._check_bare(node, "condition", _Place(node, roots))
-        self._check_tree(node.spec.get("config"), f"{node.pointer}/config", _Place(node, roots | secrets))
-        self._check_tree(node.spec.get("outputs"), f"{node.pointer}/outputs", _Place(node, roots | {outcome}))
+        self._check_bare(node, "condition", _TemplateSite(node, roots))
+        self._check_tree(node.spec.get("config"), f"{node.pointer}/config", _TemplateSite(node, roots | secrets))
+        self._check_tree(node.spec.get("outputs"), f"{node.pointer}/outputs", _TemplateSite(node, roots | {outcome}))
 
-    def _check_bare(self, node: Node, key: str, place: _Place) -> None:
+    def _check_bare(self, node: Node, key: str, place: _TemplateSite) -> None:
         """A template that may be written as an expression without its braces."""
         text, pointer = node.spec.get(key), f"{node.pointer}/{key}"
         if not isinstance(text, str):
@@ -90,7 +90,7 @@ class References:
         for reference in references:
             self._check_reference(reference, pointer, place, shift)
 
-    def _check_tree(self, tree: Any, pointer: str, place: _Place) -> None:
+    def _check_tree(self, tree: Any, pointer: str, place: _TemplateSite) -> None:
         for text, where in _texts(tree, pointer):
             try:
                 references = compile_template(text).references
@@ -105,7 +105,7 @@ class References:
             error.code, _as_clause(error.message), pointer, error.position or 0, _as_clause(error.hint or "") or None
         )
 
-    def _check_reference(self, reference: Reference, pointer: str, place: _Place, shift: int) -> None:
+    def _check_reference(self, reference: Reference, pointer: str, place: _TemplateSite, shift: int) -> None:
         root, offset = reference.root, reference.offset - shift
         if root not in place.roots:
             hint = next((f"use `{name}`" for name in ("response", "result") if name in place.roots), None)
@@ -133,7 +133,7 @@ class References:
             hint = f"write `webhook.headers['{path[1].lower()}']`"
             self._add("AF111", "the names of `webhook.headers` are in lower case", pointer, offset, hint)
 
-    def _check_step_read(self, path: tuple[str, ...], pointer: str, offset: int, place: _Place) -> None:
+    def _check_step_read(self, path: tuple[str, ...], pointer: str, offset: int, place: _TemplateSite) -> None:
         node = self.outline.find(path[0])
         if node is None:
             names = [name for name in self.outline.names if ("." in name) == ("." in path[0])]

@@ -29,7 +29,7 @@ __all__ = [
     "TESTS",
     "Ambient",
     "Budget",
-    "Compiled",
+    "CompiledTemplate",
     "Reference",
     "Template",
     "TemplateError",
@@ -143,7 +143,7 @@ _remembered = lru_cache(maxsize=1024)(Template)
 Render = Callable[[Mapping[str, Any], Budget], Any]
 
 
-class Compiled:
+class CompiledTemplate:
     """A configuration tree: templates at any depth of objects and lists. Constant parts are shared, not copied."""
 
     __slots__ = ("_count", "_render", "_value", "references")
@@ -226,15 +226,15 @@ def _placed(error: TemplateError, key: Any) -> TemplateError:
     return error
 
 
-def compile_value(value: Any) -> Compiled:
+def compile_value(value: Any) -> CompiledTemplate:
     """Compile every template in a tree of JSON data; TemplateError has `pointer` and `position` of the first error."""
-    return Compiled(value)
+    return CompiledTemplate(value)
 
 
 # --- conditions ----------------------------------------------------------------------------------------------------
 
 
-class _Condition(Compiled):
+class _Condition(CompiledTemplate):
     """Renders to true or false. Text counts as it reads: `false` and nothing are false."""
 
     __slots__ = ()
@@ -244,7 +244,7 @@ class _Condition(Compiled):
         return value.strip().lower() not in ("", "false") if type(value) is str else bool(value)
 
 
-def compile_condition(condition: str | bool) -> Compiled:
+def compile_condition(condition: str | bool) -> CompiledTemplate:
     """A step's `condition`: true, false, a template, or a bare expression (`inputs.amount > 100`).
 
     A bare expression is compiled in braces: the offsets of its references count the three characters before it, the
@@ -255,12 +255,12 @@ def compile_condition(condition: str | bool) -> Compiled:
     return _bare(condition, _Condition, "A condition")
 
 
-def compile_foreach(items: Any) -> Compiled:
+def compile_foreach(items: Any) -> CompiledTemplate:
     """A step's `foreach`: a list with templates in it, a template, or a bare expression, as in a condition."""
-    return _bare(items, Compiled, "A `foreach`") if isinstance(items, str) else Compiled(items)
+    return _bare(items, CompiledTemplate, "A `foreach`") if isinstance(items, str) else CompiledTemplate(items)
 
 
-def _bare(text: str, kind: type[Compiled], what: str) -> Compiled:
+def _bare(text: str, kind: type[CompiledTemplate], what: str) -> CompiledTemplate:
     if has_template(text):
         return kind(text)
     if "}}" in text or "%}" in text:

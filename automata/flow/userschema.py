@@ -58,7 +58,7 @@ class Problem:
 
 
 @dataclass(slots=True)
-class Work:
+class SchemaBudget:
     """What may still be spent; one for all schemas that one file or one request makes us check."""
 
     left: int = MAX_WORK
@@ -73,7 +73,7 @@ class _SpentError(Exception):
     pass
 
 
-_work: ContextVar[Work] = ContextVar("work")
+_work: ContextVar[SchemaBudget] = ContextVar("work")
 
 
 @lru_cache(maxsize=512)
@@ -90,7 +90,7 @@ def compile_pattern(pattern: str) -> Any:
         raise SchemaError(f"`{pattern[:80]}` is not a regular expression of RE2: {text}") from None
 
 
-def compile_schema(schema: Mapping[str, Any], work: Work) -> Callable[[Any, Work], list[Problem]]:
+def compile_schema(schema: Mapping[str, Any], work: SchemaBudget) -> Callable[[Any, SchemaBudget], list[Problem]]:
     """A function from a value to its problems; raises SchemaError when the schema is not usable."""
     parts = list(_parts(schema, ""))
     try:
@@ -106,7 +106,7 @@ def compile_schema(schema: Mapping[str, Any], work: Work) -> Callable[[Any, Work
     return lambda value, work: _problems(validator, value, work)
 
 
-def _problems(validator: Any, value: Any, work: Work) -> list[Problem]:
+def _problems(validator: Any, value: Any, work: SchemaBudget) -> list[Problem]:
     token = _work.set(work)
     try:
         return [_problem(error) for error in islice(validator.iter_errors(value), MAX_PROBLEMS)]

@@ -12,7 +12,7 @@ from typing import Any
 from automata.errors import Diagnostic, Invalid
 from automata.flow.findings import Findings, Positions
 from automata.flow.shape import Shape
-from automata.flow.userschema import Work
+from automata.flow.userschema import SchemaBudget
 from automata.flow.yaml12 import parse_yaml
 from automata.sandbox.contract import MAX_WORK, Contract, asked, read_contract
 from automata.sandbox.matching import compile_request
@@ -82,7 +82,7 @@ class _Reader:
         self.read = read
         self.files: dict[str, bytes] = {}
         self.openapi: str | None = None
-        self.work = Work(MAX_WORK)
+        self.work = SchemaBudget(MAX_WORK)
         self.used: set[str] = set()
 
     def cases(self, value: Mapping[str, Any]) -> tuple[Case, ...]:

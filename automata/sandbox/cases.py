@@ -14,7 +14,7 @@ from uuid import UUID, uuid5
 from automata.engine.decision import RunView
 from automata.engine.retry import Failure
 from automata.errors import Invalid
-from automata.flow.compile import Plan, compile_flow
+from automata.flow.compile import ExecutionPlan, compile_flow
 from automata.flow.inputs import check_inputs
 from automata.flow.model import Flow
 from automata.sandbox.case import Case
@@ -64,9 +64,9 @@ class Flows:
 
     def __init__(self, known: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any]]]) -> None:
         self._known = known
-        self._plans: dict[str, Plan] = {}
+        self._plans: dict[str, ExecutionPlan] = {}
 
-    def plan(self, name: str) -> Plan | None:
+    def plan(self, name: str) -> ExecutionPlan | None:
         """Raises Invalid for a flow that does not compile."""
         if name not in self._plans and name in self._known:
             self._plans[name] = compile_flow(Flow.from_spec(_as_stored(self._known[name][0])))
@@ -113,7 +113,9 @@ def run_case(case: Case, flows: Flows) -> Result:
     return _result(case, tuple(problems), began, run, transport)
 
 
-async def _play(case: Case, plan: Plan, flows: Flows, inputs: Mapping[str, Any], transport: MockTransport) -> Rehearsal:
+async def _play(
+    case: Case, plan: ExecutionPlan, flows: Flows, inputs: Mapping[str, Any], transport: MockTransport
+) -> Rehearsal:
     clock = Clock(case.clock)
     view = RunView(
         id=str(uuid5(NAMESPACE, str(case.seed))),
@@ -150,7 +152,7 @@ def _mocks(case: Case) -> list[Any]:
     return [compile_mock(spec, number, case.files.__getitem__) for number, spec in enumerate(specs, 1)]
 
 
-def _given(case: Case, plan: Plan) -> dict[str, Outcome]:
+def _given(case: Case, plan: ExecutionPlan) -> dict[str, Outcome]:
     given = {}
     for spec in case.mocks:
         if "step" not in spec:

@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 import orjson
 
 from automata.errors import Invalid
-from automata.flow.userschema import SchemaError, Work, compile_pattern, compile_schema
+from automata.flow.userschema import SchemaBudget, SchemaError, compile_pattern, compile_schema
 from automata.flow.yaml12 import Room, parse_yaml
 
 ROOM = Room(bytes=1024 * 1024, nodes=100_000, words=True)
@@ -44,16 +44,16 @@ class Contract:
     """`breach` says what is wrong with an answer, None when nothing is."""
 
     document: Json
-    known: dict[str, Callable[[Any, Work], list[Any]]] = field(default_factory=dict)
+    known: dict[str, Callable[[Any, SchemaBudget], list[Any]]] = field(default_factory=dict)
 
-    def breach(self, method: str, path: str, answer: Answering, work: Work | None = None) -> str | None:
+    def breach(self, method: str, path: str, answer: Answering, work: SchemaBudget | None = None) -> str | None:
         """`work`: what checking may still cost; that of one answer when it is not given."""
         try:
-            return self._breach(method.lower(), path, answer, work or Work(MAX_WORK))
+            return self._breach(method.lower(), path, answer, work or SchemaBudget(MAX_WORK))
         except (SchemaError, RecursionError) as error:
             return f"the OpenAPI file cannot be used here: {error}"
 
-    def _breach(self, method: str, path: str, answer: Answering, work: Work) -> str | None:
+    def _breach(self, method: str, path: str, answer: Answering, work: SchemaBudget) -> str | None:
         template, item = self._path(path)
         if template is None:
             return f"the OpenAPI file has no path like `{path}`"
@@ -84,7 +84,7 @@ class Contract:
         urls = [one["url"] for one in servers if isinstance(one, dict) and isinstance(one.get("url"), str)]
         return [base for url in urls if (base := urlsplit(url.partition("{")[0]).path.rstrip("/"))]
 
-    def _body(self, content: Json, answer: Answering, method: str, work: Work) -> str | None:
+    def _body(self, content: Json, answer: Answering, method: str, work: SchemaBudget) -> str | None:
         if not content:
             return "it has a body, and the OpenAPI file promises none" if answer.body else None
         if method == "head" and not answer.body:
@@ -106,10 +106,10 @@ class Contract:
         problems = self._check(schema)(value, work)
         return "; ".join(f"the body at `{one.pointer or '/'}` {one.message}" for one in problems[:3]) or None
 
-    def _check(self, schema: Any) -> Callable[[Any, Work], list[Any]]:
+    def _check(self, schema: Any) -> Callable[[Any, SchemaBudget], list[Any]]:
         key = orjson.dumps(schema).decode()
         if key not in self.known:
-            self.known[key] = compile_schema(_Closure(self).of(schema), Work())
+            self.known[key] = compile_schema(_Closure(self).of(schema), SchemaBudget())
         return self.known[key]
 
     def _object(self, node: Any) -> Json:

@@ -18,7 +18,7 @@ from uuid import uuid5
 from automata.engine.decision import RunView
 from automata.engine.retry import Failure
 from automata.errors import Invalid
-from automata.flow.compile import Plan, item_of
+from automata.flow.compile import ExecutionPlan, item_of
 from automata.flow.inputs import check_inputs
 from automata.sandbox.answers import RecordedTransport, Request, exchanges_of
 from automata.sandbox.cases import NAMESPACE, Flows, types
@@ -148,7 +148,7 @@ def _play(recorded: Recorded, name: str, sides: Sides, flows: Flows, turn: int) 
     return Played(run, [*(one for one in sent if one.writes), *started], [one for one in sent if not one.writes])
 
 
-def _inputs(recorded: Recorded, plan: Plan, sides: Sides, flows: Flows) -> Mapping[str, Any]:
+def _inputs(recorded: Recorded, plan: ExecutionPlan, sides: Sides, flows: Flows) -> Mapping[str, Any]:
     """What the run was given; the branch may refuse it, or add defaults.
 
     A masked input need not be what its flow asks for: then nobody's refusal means anything.
@@ -171,14 +171,14 @@ def _variables(recorded: Recorded, name: str, sides: Sides, flows: Flows) -> Map
     return {**own, **kept}
 
 
-def _secrets(plan: Plan) -> set[str]:
+def _secrets(plan: ExecutionPlan) -> set[str]:
     """Each is `***`, which is what recordings have in the place of its value."""
-    steps = [*plan.steps.values(), *(step.each.body for step in plan.steps.values() if step.each)]
+    steps = [*plan.steps.values(), *(step.foreach.body for step in plan.steps.values() if step.foreach)]
     references = (one for step in steps for one in step.config.references)
     return {str(one.path[0]) for one in references if one.root == "secrets" and one.path}
 
 
-def _given(recorded: Recorded, plan: Plan) -> dict[str, Outcome]:
+def _given(recorded: Recorded, plan: ExecutionPlan) -> dict[str, Outcome]:
     """What people and other flows answered, and what step types came to that send nothing a transport could see."""
     sending = {one["step"] for one in recorded.exchanges}
     found = {step: _outcome(one) for step, one in recorded.given.items()}
@@ -192,10 +192,10 @@ def _given(recorded: Recorded, plan: Plan) -> dict[str, Outcome]:
     return found
 
 
-def _is_foreign(plan: Plan, name: str) -> bool:
+def _is_foreign(plan: ExecutionPlan, name: str) -> bool:
     item = item_of(name)
     step = plan.steps.get(item[0] if item else name)
-    kind = step.each.body.type if step and step.each and item else step.type if step else ""
+    kind = step.foreach.body.type if step and step.foreach and item else step.type if step else ""
     return bool(kind) and kind not in _BUILT_IN
 
 

@@ -19,7 +19,7 @@ from automata.engine.decision import FOREVER, Child, Decision, InstantRule, RunV
 from automata.engine.retry import Failure, next_attempt_ms
 from automata.engine.states import TaskStatus
 from automata.errors import Invalid
-from automata.flow.compile import Plan, item_of
+from automata.flow.compile import ExecutionPlan, item_of
 from automata.flow.inputs import check_inputs
 from automata.sandbox.clock import Clock, StalledError
 from automata.steps.contract import Outcome, StepContext, StepType, Transport
@@ -75,18 +75,18 @@ class Stage:
     random: Callable[[], float]
     secrets: Mapping[str, str] = field(default_factory=dict)
     given: Mapping[str, Outcome] = field(default_factory=dict)
-    flow: Callable[[str], Plan | None] = lambda name: None
+    flow: Callable[[str], ExecutionPlan | None] = lambda name: None
     depth: int = 0
     calls: list[tuple[str, str, Mapping[str, Any]]] = field(default_factory=list)
 
 
-async def rehearse(plan: Plan, stage: Stage) -> Rehearsal:
+async def rehearse(plan: ExecutionPlan, stage: Stage) -> Rehearsal:
     """Run to the end on the running (virtual) loop. Raises StalledError when the run can never end."""
     return await _Run(plan, stage).play()
 
 
 class _Run:
-    def __init__(self, plan: Plan, stage: Stage) -> None:
+    def __init__(self, plan: ExecutionPlan, stage: Stage) -> None:
         self.plan = plan
         self.stage = stage
         self.mask = masker(stage.secrets)
@@ -95,7 +95,7 @@ class _Run:
         self.order: list[str] = []
         self.tasks: dict[str, asyncio.Task[None]] = {}
         self.fired: dict[str, Any] = {}
-        self.children: dict[str, tuple[Plan, Mapping[str, Any]]] = {}
+        self.children: dict[str, tuple[ExecutionPlan, Mapping[str, Any]]] = {}
         self.changed = asyncio.Event()
 
     async def play(self) -> Rehearsal:

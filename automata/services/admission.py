@@ -15,7 +15,7 @@ from typing import Any
 from uuid import UUID
 
 from automata.errors import Invalid
-from automata.flow.compile import Plan
+from automata.flow.compile import ExecutionPlan
 from automata.store import slots
 from automata.store.database import Connection
 from automata.store.queue import Loaded
@@ -30,7 +30,7 @@ class Applicant:
     """A run that has not begun, and the slot that it needs a place of."""
 
     run: Loaded
-    plan: Plan
+    plan: ExecutionPlan
     slot: str
 
 
@@ -42,7 +42,7 @@ class Verdicts:
     to_cancel: tuple[UUID, ...]
 
 
-def slot_of(plan: Plan, flow_id: UUID, context: Mapping[str, Any]) -> str | None:
+def slot_of(plan: ExecutionPlan, flow_id: UUID, context: Mapping[str, Any]) -> str | None:
     """The slot of a run, None when its flow has no `concurrency`. Raises Invalid when its key cannot be computed."""
     if plan.concurrency is None:
         return None

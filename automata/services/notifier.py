@@ -19,7 +19,7 @@ from automata.flow.timefilters import iso
 from automata.settings import Settings
 from automata.steps.contract import Transport, TransportError
 from automata.steps.masking import cut_message
-from automata.steps.notice import APPROVAL, body_of, request_of, rules_for, secret_of_url
+from automata.steps.notification_message import APPROVAL, body_of, request_of, rules_for, secret_of_url
 from automata.steps.secrets import Secrets
 from automata.store import notifications as store
 from automata.store.database import Database

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from automata.errors import AutomataError, Invalid
-from automata.flow.compile import Plan, compile_flow
+from automata.flow.compile import ExecutionPlan, compile_flow
 from automata.flow.model import Flow
 from automata.store.database import Database
 from automata.store.flows import VersionRow, versions_by_id
@@ -23,7 +23,7 @@ class Compiled:
     flow: str
     number: int
     variables: Mapping[str, Any]
-    plan: Plan | None
+    plan: ExecutionPlan | None
     error: Invalid | None = None
 
 

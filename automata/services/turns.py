@@ -14,7 +14,7 @@ from automata.engine.decision import FOREVER, UNLOADED, Start
 from automata.engine.fairness import Shares
 from automata.engine.states import RunStatus, TaskStatus
 from automata.errors import Invalid
-from automata.flow.compile import Plan
+from automata.flow.compile import ExecutionPlan
 from automata.services.children import Resolved
 from automata.services.handover import Handover
 from automata.services.plans import Compiled
@@ -43,7 +43,7 @@ class Turn:
     decided: bool = False
 
     @property
-    def plan(self) -> Plan:
+    def plan(self) -> ExecutionPlan:
         assert self.compiled.plan is not None  # whoever asks has looked
         return self.compiled.plan
 

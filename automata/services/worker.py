@@ -25,16 +25,16 @@ from automata.engine.advance import RunView, task_context
 from automata.engine.retry import Failure, next_attempt_ms
 from automata.engine.states import TaskStatus
 from automata.errors import AutomataError, Unavailable
-from automata.flow.compile import Plan
+from automata.flow.compile import ExecutionPlan
 from automata.services import spans, tally
 from automata.services.leases import Leases
 from automata.services.plans import Compiled, Plans
 from automata.settings import Settings
+from automata.steps.attempt_log import AttemptLog, LoggedTransport
 from automata.steps.contract import Outcome, StepContext, StepType, Transport
 from automata.steps.egress import HttpTransport
 from automata.steps.execute import error_of, execute_step
 from automata.steps.recording import RecordingTransport
-from automata.steps.said import AttemptLog, LoggedTransport
 from automata.steps.secrets import Secrets
 from automata.store import recordings, tasklogs, tasks
 from automata.store.database import Connection, Database
@@ -290,7 +290,7 @@ class Worker:
             self._kept[claim.fence] = self._keep(claim, compiled.plan, recorder)
         return outcome, step.retry
 
-    def _keep(self, claim: Claim, plan: Plan, recorder: RecordingTransport) -> Kept:
+    def _keep(self, claim: Claim, plan: ExecutionPlan, recorder: RecordingTransport) -> Kept:
         inputs = {name: claim.run.inputs.get(name) for name, given in plan.inputs.items() if given.secret}
         mask = self._secrets.mask_with(value for value in inputs.values() if isinstance(value, str))
         fields = plan.recording.fields if plan.recording else ()

@@ -22,7 +22,7 @@ from typing import Any, Protocol
 from automata.errors import AutomataError, Unavailable, Usage
 from automata.steps.masking import Mask, masker, masker_of
 
-__all__ = ["FOLDER", "PREFIX", "LocalSecrets", "Provider", "Secrets", "load_secrets", "masker", "open_secrets"]
+__all__ = ["FOLDER", "PREFIX", "LocalSecrets", "SecretProvider", "Secrets", "load_secrets", "masker", "open_secrets"]
 
 PREFIX = "AUTOMATA_SECRET_"
 FOLDER = "AUTOMATA_SECRETS_DIR"
@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 Seen = tuple[int, int, int]  # modified, inode, size
 
 
-class Provider(Protocol):
+class SecretProvider(Protocol):
     """What a package may add under `automata.secrets`: a class that is made without arguments, or an object.
 
     `get` answers None for a name that the provider does not have. Unavailable means that trying again may help, any
@@ -121,7 +121,7 @@ def load_secrets(env: Mapping[str, str]) -> LocalSecrets:
 class Secrets:
     """All providers of a process. `mask` replaces every value that they ever gave."""
 
-    def __init__(self, local: Mapping[str, str] | None = None, more: Sequence[Provider] = ()) -> None:
+    def __init__(self, local: Mapping[str, str] | None = None, more: Sequence[SecretProvider] = ()) -> None:
         self._local = local if local is not None else {}
         self._more = tuple(more)
         self._known: dict[str, None] = {}
@@ -200,7 +200,7 @@ def open_secrets(env: Mapping[str, str] | None = None, found: Iterable[EntryPoin
     return secrets
 
 
-def _load(point: EntryPoint) -> Provider:
+def _load(point: EntryPoint) -> SecretProvider:
     try:
         loaded = point.load()
         provider: Any = loaded() if inspect.isclass(loaded) else loaded
@@ -213,7 +213,7 @@ def _load(point: EntryPoint) -> Provider:
             code="provider_broken",
             hint="Mend or uninstall the package that brings it.",
         )
-    made: Provider = provider
+    made: SecretProvider = provider
     return made
 
 
@@ -226,7 +226,7 @@ def _problem(provider: Any) -> str | None:
     return None
 
 
-def _failed(name: str, provider: Provider, why: str) -> Unavailable:
+def _failed(name: str, provider: SecretProvider, why: str) -> Unavailable:
     return Unavailable(f"The secret {name} could not be read from {provider.name}: {why}", code="secret_unavailable")
 
 

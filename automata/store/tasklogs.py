@@ -18,7 +18,7 @@ MAX_ATTEMPT = 2**31 - 1
 
 @dataclass(frozen=True, slots=True)
 class TaskLog:
-    """`lines` is a JSON list as text on its way in, and its value on its way out (automata/steps/said.py)."""
+    """`lines` is a JSON list as text on its way in, and its value on its way out (automata/steps/attempt_log.py)."""
 
     run_id: UUID
     step: str

@@ -12,7 +12,7 @@ from automata.flow.shape import Shape
 from automata.flow.yaml12 import parse_yaml
 from automata.git.names import check_branch, check_folder, nearest, shown
 from automata.git.tree import joined
-from automata.steps.notice import check_rule
+from automata.steps.notification_message import check_rule
 from automata.steps.policy import Rule
 from automata.sync.shapes import ENVIRONMENT_SCHEMA, PROJECT_SCHEMA
 from automata.sync.source import Tree

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from automata.flow.configs import Schema, closed, number
-from automata.steps.notice import EVENTS, TEMPLATES
+from automata.steps.notification_message import EVENTS, TEMPLATES
 
 CHECKS = ("validate", "plan", "test", "replay")
 MAX_FOLDERS = 20

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from automata.engine.advance import UNLOADED, RunResult, RunView, StepState, advance
 from automata.engine.states import TASK_FINAL, TASK_TRANSITIONS, RunStatus, TaskStatus
-from automata.flow.compile import Plan, compile_flow
+from automata.flow.compile import ExecutionPlan, compile_flow
 from automata.flow.model import Flow
 from automata.steps.registry import instant_rules
 
@@ -29,7 +29,7 @@ SUCCEEDED, FAILED, SKIPPED, CANCELLED = (
 class World:
     """The store and the workers, as simple as can be: final rows, queue rows, and a result."""
 
-    plan: Plan
+    plan: ExecutionPlan
     rows: dict[str, tuple[TaskStatus, Any, Any]] = field(default_factory=dict)
     queue: dict[str, str] = field(default_factory=dict)  # step -> queued | running | timer
     result: RunResult | None = None
@@ -167,7 +167,7 @@ def test_every_order_of_events_ends_in_a_lawful_state(spec: dict[str, Any], data
     _check_lawful(plan, world, cancelled)
 
 
-def _check_lawful(plan: Plan, world: World, cancelled: bool) -> None:
+def _check_lawful(plan: ExecutionPlan, world: World, cancelled: bool) -> None:
     status = {name: row[0] for name, row in world.rows.items()}
     proper = [name for name in plan.steps if name != plan.on_failure]
     assert all(status.get(name) in TASK_FINAL for name in proper), "a step was left without a final state"
@@ -186,7 +186,7 @@ def _check_lawful(plan: Plan, world: World, cancelled: bool) -> None:
         _check_step(plan, status, name, bool(fatal))
 
 
-def _check_step(plan: Plan, status: dict[str, TaskStatus], name: str, run_failed: bool) -> None:
+def _check_step(plan: ExecutionPlan, status: dict[str, TaskStatus], name: str, run_failed: bool) -> None:
     step = plan.steps[name]
     if step.parent and status[step.parent] is SKIPPED:
         assert status[name] is SKIPPED, "what stands inside of a skipped group is skipped"
@@ -202,7 +202,7 @@ def _check_step(plan: Plan, status: dict[str, TaskStatus], name: str, run_failed
         assert lost or all(status[one] is CANCELLED for one in step.children)
 
 
-def _around(plan: Plan, name: str) -> list[str]:
+def _around(plan: ExecutionPlan, name: str) -> list[str]:
     scopes = []
     while (parent := plan.steps[name].parent) is not None:
         scopes.append(parent)

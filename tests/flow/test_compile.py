@@ -9,7 +9,7 @@ import pytest
 
 from automata.engine.states import TaskStatus
 from automata.errors import Invalid
-from automata.flow.compile import Plan, compile_flow, group_outputs, step_context
+from automata.flow.compile import ExecutionPlan, compile_flow, group_outputs, step_context
 from automata.flow.model import Flow
 from automata.flow.template import TemplateError
 
@@ -23,7 +23,7 @@ def fan(id: str, branches: dict[str, list[dict[str, Any]]], *after: str, **rest:
     return step(id, *after, type="parallel", branches=parts, **rest)
 
 
-def plan(*steps: dict[str, Any], **rest: Any) -> Plan:
+def plan(*steps: dict[str, Any], **rest: Any) -> ExecutionPlan:
     return compile_flow(Flow.from_spec({"name": "f", "steps": list(steps), **rest}))
 
 

@@ -10,7 +10,7 @@ import pytest
 from automata.errors import Invalid
 from automata.flow.inputs import MAX_INPUT_BYTES, check_inputs
 from automata.flow.model import Flow, Input
-from automata.flow.userschema import Work, compile_schema
+from automata.flow.userschema import SchemaBudget, compile_schema
 
 
 def declare(**inputs: Any) -> dict[str, Input]:
@@ -215,6 +215,6 @@ def test_a_schema_that_asks_for_too_much_work_is_an_error_not_a_pass() -> None:
     ],
 )
 def test_our_own_keywords_mean_what_json_schema_says(schema: Any, good: Any, bad: Any) -> None:
-    check = compile_schema(schema if isinstance(schema, dict) else {"allOf": [schema]}, Work())
-    assert check(good, Work()) == []
-    assert bad is None or check(bad, Work()) != []
+    check = compile_schema(schema if isinstance(schema, dict) else {"allOf": [schema]}, SchemaBudget())
+    assert check(good, SchemaBudget()) == []
+    assert bad is None or check(bad, SchemaBudget()) != []

@@ -11,8 +11,8 @@ import pytest
 
 from automata.api.app import create_app
 from automata.settings import Settings
+from automata.steps.attempt_log import MAX_BYTES, MAX_LINES, AttemptLog, LoggedTransport
 from automata.steps.contract import HttpRequest, HttpResponse, Outcome, StepContext, TransportError
-from automata.steps.said import MAX_BYTES, MAX_LINES, AttemptLog, LoggedTransport
 from automata.store.tasklogs import TaskLog, keep, list_logs
 from tests.drive import FLAKY, Drive, drive, step
 from tests.services.test_recordings import HTTP, Shop

@@ -1,4 +1,4 @@
-"""What one attempt says while it runs: its requests, its end, and what its step type tells. Masked, then bounded.
+"""The log of one attempt: its requests, its end, and the lines of its step type. Masked, then bounded.
 
 A line is `{"at": RFC 3339, "level": info|warning|error, "message": text}`, of a request with `request`: {method, url,
 status, ms, bytes}, where no answer came `error` in place of `status` and `bytes`.

@@ -11,7 +11,16 @@ from typing import Any
 import pytest
 
 from automata.errors import Usage
-from automata.steps.notice import EVENTS, body_of, check_rule, request_of, rules_for, secret_of_url, signature, wants
+from automata.steps.notification_message import (
+    EVENTS,
+    body_of,
+    check_rule,
+    request_of,
+    rules_for,
+    secret_of_url,
+    signature,
+    wants,
+)
 
 RULE: dict[str, Any] = {"name": "a", "on": ["run.failed"], "url": "https://a.test/x", "secret": "KEY"}
 
