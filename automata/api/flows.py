@@ -23,7 +23,7 @@ from automata.errors import Conflict, Diagnostic, Invalid
 from automata.flow.check import Types
 from automata.flow.load import ParsedFlow, validate_text
 from automata.flow.model import Flow
-from automata.flow.schema import BUILTIN_TYPES
+from automata.flow.steptypes import BUILTIN_TYPES
 from automata.steps.registry import load_types
 from automata.store.audit import Deed, note
 from automata.store.flows import (

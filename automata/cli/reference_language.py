@@ -15,6 +15,7 @@ from automata.flow.inputs import MAX_INPUT_BYTES
 from automata.flow.lexing import MAX_BRACKETS
 from automata.flow.model import MAX_ITEMS
 from automata.flow.schema import FLOW_SCHEMA, MAX_BRANCHES, MAX_MEMBERS, MAX_STEPS, MAX_TIMEOUT_SEC
+from automata.flow.steptypes import STEP_TYPES, StepKind
 from automata.flow.template import MAX_TEMPLATE
 from automata.steps.execute import MAX_OUTPUT_BYTES
 from automata.steps.http_redirect import MAX_REDIRECTS
@@ -41,6 +42,12 @@ _PARTS = {
     "steps": "a list of [steps](#steps)",
     "webhook": "[webhooks](#webhooks)",
 }
+_RUNNERS: Mapping[StepKind, str] = {
+    "work": "a worker",
+    "instant": "the orchestrator, at once",
+    "timer": "a time or an event; no worker is held",
+    "group": "the steps inside it",
+}
 _UNITS = ((1 << 20, "MiB"), (1 << 10, "KiB"))
 
 
@@ -57,6 +64,7 @@ def tables() -> dict[str, str]:
     made = {name: _keys(schema) for name, schema in {"flow": FLOW_SCHEMA, **keys}.items()}
     return {
         **made,
+        "step_types": _step_types(),
         "limits": _limits(),
         "filters": _names(FILTER_NAMES),
         "tests": _names(TEST_NAMES),
@@ -66,6 +74,11 @@ def tables() -> dict[str, str]:
 
 def _names(names: frozenset[str]) -> str:
     return ", ".join(f"`{name}`" for name in sorted(names))
+
+
+def _step_types() -> str:
+    rows = [f"| [`{row.name}`](#{row.name}) | {row.summary} | {_RUNNERS[row.kind]} |" for row in STEP_TYPES.values()]
+    return "\n".join(["| type | | brought to its end by |", "|---|---|---|", *rows])
 
 
 # --- keys ----------------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from automata.flow.steptypes import STEP_TYPES
 from automata.flow.template import TemplateError, compile_value
 
 Class = Literal["breaking", "security", "behaviour", "neutral"]
@@ -130,9 +131,10 @@ def _hosts(spec: Spec, variables: Spec) -> dict[str, tuple[set[str], set[str]]]:
     found: dict[str, tuple[set[str], set[str]]] = {}
     for full, step in walk(spec):
         config = step.get("config")
-        if step.get("type") != "http" or not isinstance(config, Mapping):
+        row = STEP_TYPES.get(str(step.get("type")))
+        if row is None or row.address_key is None or not isinstance(config, Mapping):
             continue
-        steps, secrets = found.setdefault(_host(config.get("url"), variables), (set(), set()))
+        steps, secrets = found.setdefault(_host(config.get(row.address_key), variables), (set(), set()))
         steps.add(full)
         secrets |= _secrets(config)
     return found

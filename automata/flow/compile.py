@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
 from automata.errors import Invalid
-from automata.flow.model import GROUP, Concurrency, Egress, Flow, Input, Recording, RetryPolicy, Step
+from automata.flow.model import Concurrency, Egress, Flow, Input, Recording, RetryPolicy, Step
+from automata.flow.steptypes import StepKind, kind_of
 from automata.flow.template import (
     CompiledTemplate,
     Reference,
@@ -21,16 +22,8 @@ from automata.flow.template import (
     compile_value,
 )
 
-Kind = Literal["work", "instant", "timer", "group"]
 Ids = tuple[str, ...]
 
-_KINDS: Mapping[str, Kind] = {
-    "transform": "instant",
-    "delay": "timer",
-    "flow": "timer",
-    "approval": "timer",
-    GROUP: "group",
-}
 _NOTHING: frozenset[str] = frozenset()
 MAX_ITEM_STEPS = 20_000  # steps of items that a plan remembers: each turn of a wide run asks for all of them
 
@@ -45,7 +38,7 @@ class PlanStep:
     id: str
     short: str
     type: str
-    kind: Kind
+    kind: StepKind
     deps: Ids
     dependents: Ids
     parent: str | None
@@ -298,7 +291,7 @@ class _Compiler:
             id=full,
             short=step.id,
             type=step.type,
-            kind=_KINDS.get(step.type, "work"),
+            kind=kind_of(step.type),
             deps=placed.deps,
             dependents=dependents,
             parent=placed.parent,

@@ -8,12 +8,12 @@ from typing import Any
 
 from automata.flow.findings import Findings, child
 from automata.flow.lexing import has_template
-from automata.flow.model import GROUP
-from automata.flow.outline import DEFAULT_OUTPUTS, Node, Order, Outline
+from automata.flow.outline import Node, Order, Outline
+from automata.flow.steptypes import STEP_TYPES, kind_of
 from automata.flow.template import Reference, TemplateError, compile_condition, compile_foreach, compile_template
 
 RUN_FIELDS = ("id", "flow", "version", "attempt", "trigger", "scheduled_for", "created_at")
-RESPONSE_FIELDS = (*DEFAULT_OUTPUTS["http"], "status")
+RESPONSE_FIELDS = (*(STEP_TYPES["http"].outputs or ()), "status")
 WEBHOOK_FIELDS = ("body", "headers", "query", "delivery", "received_at")
 STEP_FIELDS = ("outputs", "status")
 
@@ -65,8 +65,9 @@ class References:
 
     def _check_step(self, node: Node) -> None:
         roots = _ALWAYS | ({"error", "failed_step"} if node.failure else set())
-        secrets = {"secrets"} if node.type == "http" else set()
-        outcome = "response" if node.type == "http" else "result"
+        row = STEP_TYPES.get(node.type)
+        secrets = {"secrets"} if row is not None and row.reads_secrets else set()
+        outcome = "result" if row is None else row.scope
         if "foreach" in node.spec:
             self._check_bare(node, "foreach", _TemplateSite(node, roots))
             roots = roots | {"item", "index"}
@@ -180,7 +181,7 @@ class References:
         if path[0] not in names:
             hint = self.findings.nearest.hint(path[0], names)
             self._add("AF106", f"the step `{node.short}` has no output `{path[0]}`", pointer, offset, hint)
-        elif node.type == GROUP and node.spec.get("outputs") is None:
+        elif kind_of(node.type) == "group" and node.spec.get("outputs") is None:
             self._check_branch(node, path, pointer, offset)
 
     def _check_branch(self, node: Node, path: tuple[str, ...], pointer: str, offset: int) -> None:

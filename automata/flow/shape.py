@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
-from automata.flow.configs import Schema
 from automata.flow.findings import Findings, child
+from automata.flow.schema_parts import Schema
 
 _KINDS: dict[str, tuple[type, ...]] = {
     "string": (str,),

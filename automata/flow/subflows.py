@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from automata.flow.lexing import has_template
+from automata.flow.steptypes import STEP_TYPES
 
 
 def called_flows(spec: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -25,9 +26,11 @@ def _calls(steps: Any, pointer: str) -> Iterator[tuple[str, str]]:
 
 def _call(step: Mapping[str, Any], pointer: str) -> Iterator[tuple[str, str]]:
     config = step.get("config")
-    name = config.get("flow") if step.get("type") == "flow" and isinstance(config, dict) else None
+    row = STEP_TYPES.get(str(step.get("type")))
+    key = None if row is None else row.flow_key
+    name = config.get(key) if key and isinstance(config, dict) else None
     if isinstance(name, str) and not has_template(name):
-        yield name, f"{pointer}/config/flow"
+        yield name, f"{pointer}/config/{key}"
     for index, branch in enumerate(step.get("branches") or ()):
         if isinstance(branch, dict):
             yield from _calls(branch.get("steps"), f"{pointer}/branches/{index}/steps")

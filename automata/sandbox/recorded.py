@@ -13,8 +13,8 @@ from typing import Any
 import orjson
 
 from automata.errors import Diagnostic
-from automata.flow.configs import Schema, closed
 from automata.flow.findings import Findings, Positions
+from automata.flow.schema_parts import Schema, closed
 from automata.flow.shape import Shape
 
 FORMAT = 1

@@ -9,7 +9,7 @@ import json
 import sys
 from pathlib import Path
 
-from automata.flow.configs import METHODS, Schema, closed, ref
+from automata.flow.schema_parts import METHODS, Schema, closed, ref
 
 MAX_CASES = 1_000
 MAX_MOCKS = 500

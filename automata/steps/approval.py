@@ -8,17 +8,11 @@ from typing import Any
 
 from automata.engine.decision import FOREVER, Done, WaitUntil
 from automata.errors import Invalid
-from automata.flow.configs import CONFIG_SCHEMAS, MAX_DELAY_SEC
-from automata.steps.contract import Scope
+from automata.flow.steptypes import MAX_DELAY_SEC
 
 
 class ApprovalStep:
     """Outputs `approved`, `by`, `comment`. A refusal is a success with `approved: false`: conditions branch on it."""
-
-    name = "approval"
-    kind = "timer"
-    scope: Scope = "result"
-    config_schema: Mapping[str, Any] = CONFIG_SCHEMAS["approval"]
 
     def begin(self, config: Mapping[str, Any], now: datetime) -> WaitUntil:
         prompt, seconds = str(config.get("prompt") or ""), config.get("expires_sec")

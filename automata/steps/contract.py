@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from automata.engine.retry import Failure
-from automata.flow.configs import DEFAULT_RESPONSE_BYTES
-
-Scope = Literal["response", "result"]
+from automata.flow.steptypes import DEFAULT_RESPONSE_BYTES, OutputScope
 
 DEFAULT_MAX_BYTES = DEFAULT_RESPONSE_BYTES
 
@@ -123,7 +121,7 @@ class StepInfo(Protocol):
     @property
     def kind(self) -> str: ...
     @property
-    def scope(self) -> Scope: ...
+    def scope(self) -> OutputScope: ...
     @property
     def config_schema(self) -> Mapping[str, Any]: ...
 

@@ -9,20 +9,13 @@ from typing import Any, NoReturn
 
 from automata.engine.decision import Done, WaitUntil
 from automata.errors import Invalid
-from automata.flow.configs import CONFIG_SCHEMAS
-from automata.steps.contract import Scope
-
-# Ten years: past any business process, and far from where adding it to a date overflows.
-MAX_DELAY_SEC = 10 * 366 * 86_400
+from automata.flow.steptypes import MAX_DELAY_SEC
 
 _KEYS = ("duration_sec", "duration_ms", "until")
 
 
 class DelayStep:
-    name = "delay"
-    kind = "timer"
-    scope: Scope = "result"
-    config_schema: Mapping[str, Any] = CONFIG_SCHEMAS["delay"]
+    """Outputs `slept_ms`."""
 
     def begin(self, config: Mapping[str, Any], now: datetime) -> WaitUntil:
         """When the step is over, never before `now`. Raises Invalid `bad_config`."""

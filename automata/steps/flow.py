@@ -9,19 +9,12 @@ from typing import Any
 
 from automata.engine.decision import FOREVER, Call, Done, WaitUntil
 from automata.errors import Invalid
-from automata.flow.configs import CONFIG_SCHEMAS
-from automata.steps.contract import Scope
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 
 
 class FlowStep:
     """Outputs are those of the child, and `run_id`; with `wait: false` only that."""
-
-    name = "flow"
-    kind = "timer"
-    scope: Scope = "result"
-    config_schema: Mapping[str, Any] = CONFIG_SCHEMAS["flow"]
 
     def begin(self, config: Mapping[str, Any], now: datetime) -> Call:
         flow, inputs, wait = config.get("flow"), config.get("inputs"), config.get("wait", True)

@@ -11,12 +11,12 @@ from typing import Any
 
 from automata.engine.decision import InstantRule
 from automata.engine.retry import Failure
+from automata.flow.steptypes import STEP_TYPES, OutputScope
 from automata.steps.approval import ApprovalStep
-from automata.steps.contract import Outcome, Scope, StepContext, StepInfo, StepType
+from automata.steps.contract import Outcome, StepContext, StepInfo, StepType
 from automata.steps.delay import DelayStep
 from automata.steps.flow import FlowStep
 from automata.steps.http import HttpStep
-from automata.steps.parallel import ParallelStep
 from automata.steps.transform import TransformStep
 
 GROUP_NAME = "automata.steps"
@@ -24,12 +24,21 @@ GROUP_NAME = "automata.steps"
 _NAME = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
 _log = logging.getLogger(__name__)
 
+# The code of each row of STEP_TYPES: what workers run, and what the engine asks. A `parallel` has none of its own.
+_WORKERS: Mapping[str, StepType] = {"http": HttpStep()}
+_RULES: Mapping[str, InstantRule] = {
+    "delay": DelayStep(),
+    "transform": TransformStep(),
+    "flow": FlowStep(),
+    "approval": ApprovalStep(),
+}
+
 
 class BrokenType:
     """Stands in for a plugin that could not be loaded: its steps fail and say why, everything else runs."""
 
     kind = "work"
-    scope: Scope = "result"
+    scope: OutputScope = "result"
     config_schema: Mapping[str, Any] = {}
 
     def __init__(self, name: str, reason: str) -> None:
@@ -42,8 +51,8 @@ class BrokenType:
 
 def load_types(found: Iterable[EntryPoint] | None = None) -> Mapping[str, StepType]:
     """What a worker runs, by type name. `found` replaces the installed entry points. Never raises for a plugin."""
-    types: dict[str, StepType] = {"http": HttpStep()}
-    taken = set(_builtins())
+    types = dict(_WORKERS)
+    taken = set(STEP_TYPES)
     for point in entry_points(group=GROUP_NAME) if found is None else found:
         if point.name in taken:
             _log.warning("step type %s of %s is ignored: the name is taken", point.name, point.value)
@@ -55,24 +64,12 @@ def load_types(found: Iterable[EntryPoint] | None = None) -> Mapping[str, StepTy
 
 def catalogue(found: Iterable[EntryPoint] | None = None) -> Mapping[str, StepInfo]:
     """Every type that a flow may name, with its schema; for validation and for documentation."""
-    return {**_builtins(), **load_types(found)}
-
-
-def _builtins() -> dict[str, StepInfo]:
-    kinds: tuple[StepInfo, ...] = (
-        HttpStep(),
-        DelayStep(),
-        TransformStep(),
-        FlowStep(),
-        ApprovalStep(),
-        ParallelStep(),
-    )
-    return {kind.name: kind for kind in kinds}
+    return {**STEP_TYPES, **load_types(found)}
 
 
 def instant_rules() -> Mapping[str, InstantRule]:
     """What the engine decides without a worker, by type name."""
-    return {"transform": TransformStep(), "delay": DelayStep(), "flow": FlowStep(), "approval": ApprovalStep()}
+    return _RULES
 
 
 def _load(point: EntryPoint) -> StepType:

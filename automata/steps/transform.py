@@ -8,15 +8,10 @@ from typing import Any
 
 from automata.engine.decision import Done
 from automata.errors import Invalid
-from automata.flow.configs import CONFIG_SCHEMAS
-from automata.steps.contract import Scope
 
 
 class TransformStep:
-    name = "transform"
-    kind = "instant"
-    scope: Scope = "result"
-    config_schema: Mapping[str, Any] = CONFIG_SCHEMAS["transform"]
+    """Outputs the mappings."""
 
     def begin(self, config: Mapping[str, Any], now: datetime) -> Done:
         """Raises Invalid `bad_config` when `mappings` is no object."""

@@ -14,7 +14,7 @@ from automata.errors import Diagnostic, Invalid
 from automata.flow.findings import Findings
 from automata.flow.load import validate_text
 from automata.flow.model import canonical_json, content_hash
-from automata.flow.schema import BUILTIN_TYPES
+from automata.flow.steptypes import BUILTIN_TYPES
 from automata.flow.subflows import called_flows
 from automata.git.names import shown
 from automata.git.tree import Entry, joined

@@ -9,7 +9,7 @@ import json
 import sys
 from pathlib import Path
 
-from automata.flow.configs import Schema, closed, number
+from automata.flow.schema_parts import Schema, closed, number
 from automata.steps.notification_message import EVENTS, TEMPLATES
 
 CHECKS = ("validate", "plan", "test", "replay")
