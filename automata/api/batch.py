@@ -20,6 +20,7 @@ from automata.api.problem import errors_of
 from automata.api.runs import version_of
 from automata.api.shapes import RunBatch, RunBatchAnswer, RunOfBatch
 from automata.api.wire import V1, Json
+from automata.engine.states import Trigger
 from automata.errors import AutomataError, Diagnostic, Invalid, Unavailable
 from automata.flow.inputs import check_inputs
 from automata.store.audit import no_entry
@@ -95,7 +96,7 @@ def _run_of(one: RunOfBatch, found: Found | AutomataError, by: str | None) -> Ne
         inputs = check_inputs(version.inputs, one.inputs)
     except Invalid as error:
         return error
-    return NewRun(flow.id, version.id, inputs, "api", idempotency_key=one.idempotency_key, created_by=by)
+    return NewRun(flow.id, version.id, inputs, Trigger.API, idempotency_key=one.idempotency_key, created_by=by)
 
 
 def _none_started(refused: Mapping[int, AutomataError]) -> Invalid:

@@ -26,6 +26,7 @@ from automata.api.shapes import BackfillAnswer, BackfillRequest, CreatedAnswer
 from automata.api.wire import V1, Json
 from automata.broker.contract import RUNS_PENDING
 from automata.engine.schedule import due_times
+from automata.engine.states import Trigger
 from automata.flow.inputs import check_inputs
 from automata.store.audit import Deed, no_entry, note
 from automata.store.codec import dumps
@@ -62,14 +63,14 @@ async def fire_now(desk: Desk, schedule_id: str, *, key: str | None = None) -> C
         found = await get_schedule(conn, schedule_id_of(schedule_id))
     version, inputs = await _ready(desk, found)
     created_by = f"schedule {found.name}"
-    run = NewRun(found.flow_id, version.id, inputs, "manual", idempotency_key=key, created_by=created_by)
+    run = NewRun(found.flow_id, version.id, inputs, Trigger.MANUAL, idempotency_key=key, created_by=created_by)
     async with desk.db.transaction() as conn:
         (made,) = await create_runs(conn, [run])
         if made.created:
             await note(conn, Deed("schedule.trigger", f"schedule/{found.id}", None, {"run": str(made.id)}))
     no_entry()
     if made.created:
-        RUNS_CREATED.labels("manual").inc()
+        RUNS_CREATED.labels(Trigger.MANUAL).inc()
         desk.broker.ring(RUNS_PENDING, [str(made.id)])
     return made
 
@@ -136,7 +137,7 @@ async def _start(
             new = [str(run.id) for run in made if run.created]
             await note(conn, Deed("schedule.backfill", f"schedule/{found.id}", None, {"runs": new}))
         if new:
-            RUNS_CREATED.labels("backfill").inc(len(new))
+            RUNS_CREATED.labels(Trigger.BACKFILL).inc(len(new))
             desk.broker.ring(RUNS_PENDING, new)
         created += len(new)
     return created
@@ -145,5 +146,11 @@ async def _start(
 def _run(found: ScheduleRow, version: Version, inputs: Mapping[str, Any], fire: datetime) -> NewRun:
     created_by = f"schedule {found.name}"
     return NewRun(
-        found.flow_id, version.id, inputs, "backfill", schedule_id=found.id, scheduled_for=fire, created_by=created_by
+        found.flow_id,
+        version.id,
+        inputs,
+        Trigger.BACKFILL,
+        schedule_id=found.id,
+        scheduled_for=fire,
+        created_by=created_by,
     )

@@ -32,6 +32,7 @@ from automata.api.idempotency import OF_HOOKS
 from automata.api.refusals import BadBody, Malformed, Unsigned, WrongMedia
 from automata.api.shapes import CreatedAnswer
 from automata.api.wire import JSON_MEDIA, V1, Json, media_type, parse_json, read_body
+from automata.engine.states import Trigger
 from automata.errors import Conflict, Invalid
 from automata.flow.inputs import check_inputs
 from automata.flow.model import Webhook
@@ -190,7 +191,7 @@ async def _run(
         door.flow_id,
         version.id,
         check_inputs(version.inputs, given),
-        "webhook",
+        Trigger.WEBHOOK,
         idempotency_key=key,
         created_by=f"webhook {webhook.name}",
     )

@@ -22,7 +22,7 @@ from automata.api.idempotency import KEY_PARAMETER, idempotency_key
 from automata.api.known import Version, current_version
 from automata.api.masking import mask_inputs, masker
 from automata.api.openapi import request_body
-from automata.api.query import Cursor, FlowKey, Limit, Moment, Word, cursor_of, page_of
+from automata.api.query import Cursor, FlowKey, Limit, Moment, StartedBy, cursor_of, page_of
 from automata.api.shapes import (
     Page,
     RerunRequest,
@@ -33,7 +33,7 @@ from automata.api.shapes import (
 )
 from automata.api.wire import V1, Json
 from automata.broker.contract import RUNS_FINISHED, RUNS_PENDING, Listener
-from automata.engine.states import RUN_FINAL, RunStatus
+from automata.engine.states import RUN_FINAL, RunStatus, Trigger
 from automata.errors import Busy, Conflict, Missing
 from automata.flow.inputs import check_inputs
 from automata.store.audit import Deed, no_entry, note
@@ -73,7 +73,7 @@ async def index(
     request: Request,
     flow: FlowKey = None,
     status: Annotated[RunStatus | None, Query()] = None,
-    trigger: Word = None,
+    trigger: StartedBy = None,
     since: Moment = None,
     until: Moment = None,
     limit: Limit = 50,
@@ -180,7 +180,7 @@ async def start(
     *,
     key: str | None = None,
     by: str | None = None,
-    trigger: str = "api",
+    trigger: Trigger = Trigger.API,
     id: UUID | None = None,
 ) -> Started:
     """Start a run of a flow, by its current version for None. Raises Missing, Conflict, Invalid, Busy."""
@@ -202,7 +202,7 @@ async def start_again(
     number = {"same": origin.version, "latest": None}.get(str(which), which)
     version = await version_of(desk, flow, int(number) if number is not None else None)
     inputs = check_inputs(version.inputs, origin.inputs or {})
-    run = NewRun(flow.id, version.id, inputs, "rerun", idempotency_key=key, rerun_of=origin.id, created_by=by)
+    run = NewRun(flow.id, version.id, inputs, Trigger.RERUN, idempotency_key=key, rerun_of=origin.id, created_by=by)
     no_entry()
     return Started(run, await desk.intake.create(run), flow, version)
 

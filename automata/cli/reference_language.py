@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from automata.engine.schedule import MAX_FIRES
+from automata.engine.states import TRIGGER_MEANINGS, Trigger
 from automata.flow import budget, textfilters, yaml12
 from automata.flow.expression import MAX_NODES_DEEP
 from automata.flow.filters import FILTER_NAMES, FUNCTION_NAMES, TEST_NAMES
@@ -65,6 +66,7 @@ def tables() -> dict[str, str]:
     return {
         **made,
         "step_types": _step_types(),
+        "triggers": _triggers(),
         "limits": _limits(),
         "filters": _names(FILTER_NAMES),
         "tests": _names(TEST_NAMES),
@@ -74,6 +76,11 @@ def tables() -> dict[str, str]:
 
 def _names(names: frozenset[str]) -> str:
     return ", ".join(f"`{name}`" for name in sorted(names))
+
+
+def _triggers() -> str:
+    rows = [f"| `{trigger}` | {TRIGGER_MEANINGS[trigger]} |" for trigger in Trigger]
+    return "\n".join(["| trigger | what started the run |", "|---|---|", *rows])
 
 
 def _step_types() -> str:

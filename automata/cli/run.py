@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from automata.cli.bulk import All, Deed, DryRun, Flow, Since, Until, Yes, meant, run_bulk, tell
+from automata.cli.bulk import All, Deed, DryRun, Flow, Since, StartedBy, Until, Yes, meant, run_bulk, tell
 from automata.cli.client import Api, ApiUrl
 from automata.cli.logs import logs
 from automata.cli.output import Format, Output, compact, emit, facts, moment, say, say_json, status, table, took
@@ -65,7 +65,7 @@ def list_(
     state: Annotated[
         str | None, typer.Option("--status", help="PENDING, RUNNING, SUCCEEDED, FAILED or CANCELLED.")
     ] = None,
-    trigger: Annotated[str | None, typer.Option("--trigger", help="api, cli, schedule ...")] = None,
+    trigger: StartedBy = None,
     limit: Limit = 50,
     output: Output = Format.TABLE,
     api_url: ApiUrl = None,
@@ -111,7 +111,7 @@ def cancel(
     run_ids: Annotated[list[str] | None, typer.Argument(metavar="[RUN]...", help="Runs.", show_default=False)] = None,
     flow: Flow = None,
     state: Annotated[str | None, typer.Option("--status", help="Only PENDING or only RUNNING ones.")] = None,
-    trigger: Annotated[str | None, typer.Option("--trigger", help="Only those started so: api, cli ...")] = None,
+    trigger: StartedBy = None,
     since: Since = None,
     until: Until = None,
     all_: All = False,
@@ -143,7 +143,7 @@ def retry(
     run_id: Annotated[str | None, typer.Argument(metavar="[RUN]", help="A run's id.", show_default=False)] = None,
     flow: Flow = None,
     state: Annotated[str | None, typer.Option("--status", help="CANCELLED ones instead of FAILED ones.")] = None,
-    trigger: Annotated[str | None, typer.Option("--trigger", help="Only those started so: api, cli ...")] = None,
+    trigger: StartedBy = None,
     since: Since = None,
     until: Until = None,
     all_: All = False,

@@ -1,7 +1,8 @@
-"""The states of a run and of a task, and the one transition table. docs/concepts.md draws it."""
+"""The states of a run and of a task, what starts runs, and the one transition table. docs/concepts.md draws it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 
 
@@ -23,6 +24,29 @@ class TaskStatus(StrEnum):
     SKIPPED = "SKIPPED"
     CANCELLED = "CANCELLED"
 
+
+class Trigger(StrEnum):
+    """What started a run. Filters, help and docs list these, in this order."""
+
+    API = "api"
+    SCHEDULE = "schedule"
+    WEBHOOK = "webhook"
+    MANUAL = "manual"
+    BACKFILL = "backfill"
+    RERUN = "rerun"
+    FLOW = "flow"
+
+
+TRIGGER_WORDS = ", ".join(Trigger)
+TRIGGER_MEANINGS: Mapping[Trigger, str] = {
+    Trigger.API: "a request to the API, which is what `automata run start` and the console send too",
+    Trigger.SCHEDULE: "a schedule of the flow, at its fire time",
+    Trigger.WEBHOOK: "a delivery to a webhook of the flow",
+    Trigger.MANUAL: "somebody who did not wait for a schedule (`automata schedule trigger`)",
+    Trigger.BACKFILL: "`automata backfill`, for a fire time that had passed",
+    Trigger.RERUN: "a rerun of another run, with its inputs",
+    Trigger.FLOW: "a `flow` step of another run",
+}
 
 RUN_FINAL = frozenset({RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.CANCELLED})
 TASK_FINAL = frozenset({TaskStatus.SUCCEEDED, TaskStatus.FAILED, TaskStatus.SKIPPED, TaskStatus.CANCELLED})

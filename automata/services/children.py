@@ -13,6 +13,7 @@ from typing import Any
 from uuid import UUID
 
 from automata.engine.decision import Child
+from automata.engine.states import Trigger
 from automata.errors import Invalid
 from automata.flow.inputs import check_inputs
 from automata.services.plans import Plans
@@ -37,7 +38,7 @@ class Resolved:
             self.flow_id,
             self.version_id,
             self.inputs,
-            "flow",
+            Trigger.FLOW,
             created_by=f"run {parent.id}",
             parent_run_id=parent.id,
             parent_step=step,

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from automata.engine.schedule import Fires, next_times, plan_fires
+from automata.engine.states import Trigger
 from automata.errors import Invalid
 from automata.flow.inputs import check_inputs
 from automata.flow.model import Schedule
@@ -94,7 +95,7 @@ def _run(due: Due, schedule: Schedule, inputs: Mapping[str, object], moment: dat
         due.flow_id,
         due.version_id,
         inputs,
-        "schedule",
+        Trigger.SCHEDULE,
         schedule_id=due.id,
         scheduled_for=moment,
         created_by=f"schedule {due.name}",

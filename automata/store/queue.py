@@ -19,6 +19,7 @@ import uuid_utils.compat
 from psycopg import AsyncConnection
 
 from automata.engine.fairness import HEAD_START_SEC
+from automata.engine.states import Trigger
 from automata.errors import Conflict
 from automata.store.codec import dumps, dumps_or_none
 from automata.store.limits import own_runs
@@ -48,7 +49,7 @@ class NewRun:
     flow_id: UUID
     version_id: UUID
     inputs: Mapping[str, Any]
-    trigger: str = "api"
+    trigger: Trigger = Trigger.API
     id: UUID = field(default_factory=new_id)
     idempotency_key: str | None = None
     schedule_id: UUID | None = None

@@ -12,11 +12,11 @@ from automata.access.principal import Role
 from automata.api.auth import needs, who
 from automata.api.desk import Desk
 from automata.api.many import end_many, end_these, go_on_many, go_on_these
-from automata.api.query import Cursor, FlowKey, Limit, Word, cursor_of
+from automata.api.query import Cursor, FlowKey, Limit, StartedBy, cursor_of
 from automata.api.refusals import BadBody
 from automata.api.runs import run_id_of
 from automata.api.shapes import MAX_BULK
-from automata.engine.states import RUN_FINAL, RunStatus
+from automata.engine.states import RUN_FINAL, RunStatus, Trigger
 from automata.errors import Missing
 from automata.store.pages import Page
 from automata.store.runs import RunFilter, RunRow, count_chosen, list_runs, seen
@@ -25,8 +25,6 @@ from automata.web.forms import read_form
 from automata.web.page import lead_to, render
 from automata.web.page import router as pages
 from automata.web.query import Blank, Moment, link, paging
-
-TRIGGERS = ("api", "schedule", "webhook", "manual", "backfill", "rerun", "flow")
 
 Deed = Literal["cancel", "retry"]
 FIT: dict[Deed, frozenset[RunStatus]] = {
@@ -44,7 +42,7 @@ MEANS: dict[Deed, str] = {
 def _filter(
     flow: FlowKey = None,
     status: Annotated[RunStatus | None, Blank, Query()] = None,
-    trigger: Word = None,
+    trigger: StartedBy = None,
     since: Moment = None,
     until: Moment = None,
 ) -> RunFilter:
@@ -86,7 +84,7 @@ async def index(
         trouble=trouble,
         statuses=list(RunStatus),
         final=RUN_FINAL,
-        triggers=TRIGGERS,
+        triggers=list(Trigger),
         **paging("/runs", filters, limit, cursor, found.next),
     )
 
