@@ -6,20 +6,18 @@ They work on the spec as written, so that a misspelt key in one step does not hi
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from automata.errors import Diagnostic
 from automata.flow.declared import check_declared
 from automata.flow.findings import Findings, in_order
 from automata.flow.lexing import has_template
 from automata.flow.outline import Node, Order, Outline
+from automata.flow.parsed import ParsedFlow
 from automata.flow.references import References
 from automata.flow.shape import show
 from automata.flow.steptypes import BUILTIN_TYPES, STEP_TYPES, kind_of
 from automata.flow.userschema import Problem, SchemaBudget, SchemaError, compile_schema
-
-if TYPE_CHECKING:
-    from automata.flow.load import ParsedFlow
 
 Types = Mapping[str, Mapping[str, Any]]
 

@@ -2,37 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from automata.errors import Diagnostic
 from automata.flow.check import Types, check_flow
 from automata.flow.findings import Findings, Positions, in_order
 from automata.flow.model import Flow
+from automata.flow.parsed import ParsedFlow
 from automata.flow.schema import FLOW_SCHEMA, MAX_STEPS
 from automata.flow.shape import Shape
 from automata.flow.yaml12 import parse_yaml
 
 __all__ = ["ParsedFlow", "Positions", "check_flow", "load_flow", "parse_yaml", "validate_text"]
-
-
-@dataclass(frozen=True, slots=True)
-class ParsedFlow:
-    """What a file held. `flow` is None when anything is wrong; `spec` is what could be read of it.
-
-    `positions` leads from a JSON pointer to (line, column) and answers `locate(pointer)` for parts that are missing.
-    """
-
-    file: str
-    flow: Flow | None
-    spec: dict[str, Any] | None
-    diagnostics: tuple[Diagnostic, ...]
-    positions: Positions = field(default_factory=Positions, repr=False)
-
-    @property
-    def ok(self) -> bool:
-        """Warnings do not count."""
-        return self.flow is not None
 
 
 def validate_text(text: bytes | str, file: str = "", types: Types | None = None) -> ParsedFlow:
