@@ -10,8 +10,8 @@ from uuid import UUID
 
 from automata.api.line import Line
 from automata.errors import Conflict, Missing
-from automata.flow.compile import item_of
 from automata.flow.model import Flow, Input
+from automata.flow.plan import item_of
 from automata.store.database import Connection, Database
 from automata.store.doors import Door, doors
 from automata.store.flows import FlowRow, VersionRow, find_flow, get_version, versions_by_id

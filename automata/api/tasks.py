@@ -20,7 +20,7 @@ from automata.api.runs import run_id_of
 from automata.api.shapes import Listing, TaskAnswer
 from automata.api.wire import V1, Json
 from automata.engine.states import RUN_FINAL, TaskStatus
-from automata.flow.compile import item_of
+from automata.flow.plan import item_of
 from automata.flow.steptypes import GROUP
 from automata.store.runs import TaskAttemptRow, TaskRow, get_run, list_attempts, list_tasks
 

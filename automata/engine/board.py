@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from automata.engine.decision import StepState
 from automata.engine.states import TaskStatus
-from automata.flow.compile import ExecutionPlan, PlanStep, item_name, item_of
+from automata.flow.plan import ExecutionPlan, PlanStep, item_name, item_of
 
 RUN = ""
 

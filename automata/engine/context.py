@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID, uuid5
 
 from automata.engine.decision import Error, RunView
-from automata.flow.compile import ExecutionPlan, PlanStep, step_context
+from automata.flow.plan import ExecutionPlan, PlanStep, step_context
 from automata.flow.template import AMBIENT_KEY, Ambient
 from automata.flow.timefilters import iso
 

@@ -11,8 +11,8 @@ from automata.engine.context import add_failure, ambient, base_context, first_fa
 from automata.engine.decision import UNLOADED, Error, RunView, StepState
 from automata.engine.states import TaskStatus
 from automata.errors import Invalid
-from automata.flow.compile import ExecutionPlan, PlanStep, item_of, step_context
 from automata.flow.model import MAX_ITEMS
+from automata.flow.plan import ExecutionPlan, PlanStep, item_of, step_context
 from automata.flow.template import AMBIENT_KEY
 
 

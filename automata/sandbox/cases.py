@@ -14,9 +14,10 @@ from uuid import UUID, uuid5
 from automata.engine.decision import RunView
 from automata.engine.retry import Failure
 from automata.errors import Invalid
-from automata.flow.compile import ExecutionPlan, compile_flow
+from automata.flow.compile import compile_flow
 from automata.flow.inputs import check_inputs
 from automata.flow.model import Flow
+from automata.flow.plan import ExecutionPlan
 from automata.flow.steptypes import STEP_TYPES
 from automata.sandbox.case import Case
 from automata.sandbox.clock import Clock, StalledError, run_virtually

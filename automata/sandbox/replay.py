@@ -18,8 +18,8 @@ from uuid import uuid5
 from automata.engine.decision import RunView
 from automata.engine.retry import Failure
 from automata.errors import Invalid
-from automata.flow.compile import ExecutionPlan, item_of
 from automata.flow.inputs import check_inputs
+from automata.flow.plan import ExecutionPlan, item_of
 from automata.flow.steptypes import STEP_TYPES
 from automata.sandbox.answers import RecordedTransport, Request, exchanges_of
 from automata.sandbox.cases import NAMESPACE, Flows, types

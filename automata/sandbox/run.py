@@ -19,8 +19,8 @@ from automata.engine.decision import FOREVER, Child, Decision, InstantRule, RunV
 from automata.engine.retry import Failure, next_attempt_ms
 from automata.engine.states import TaskStatus, Trigger
 from automata.errors import Invalid
-from automata.flow.compile import ExecutionPlan, item_of
 from automata.flow.inputs import check_inputs
+from automata.flow.plan import ExecutionPlan, item_of
 from automata.sandbox.clock import Clock, StalledError
 from automata.steps.contract import Outcome, StepContext, StepType, Transport
 from automata.steps.execute import error_of, execute_step

@@ -15,7 +15,7 @@ from typing import Any
 from uuid import UUID
 
 from automata.errors import Invalid
-from automata.flow.compile import ExecutionPlan
+from automata.flow.plan import ExecutionPlan
 from automata.store import slots
 from automata.store.database import Connection
 from automata.store.queue import Loaded

@@ -8,8 +8,9 @@ from typing import Any
 from uuid import UUID
 
 from automata.errors import AutomataError, Invalid
-from automata.flow.compile import ExecutionPlan, compile_flow
+from automata.flow.compile import compile_flow
 from automata.flow.model import Flow
+from automata.flow.plan import ExecutionPlan
 from automata.store.database import Database
 from automata.store.flows import VersionRow, versions_by_id
 

@@ -14,7 +14,7 @@ from automata.engine.decision import FOREVER, UNLOADED, Start
 from automata.engine.fairness import Shares
 from automata.engine.states import RunStatus, TaskStatus
 from automata.errors import Invalid
-from automata.flow.compile import ExecutionPlan
+from automata.flow.plan import ExecutionPlan
 from automata.services.children import Resolved
 from automata.services.handover import Handover
 from automata.services.plans import Compiled

@@ -25,7 +25,7 @@ from automata.engine.advance import RunView, task_context
 from automata.engine.retry import Failure, next_attempt_ms
 from automata.engine.states import TaskStatus
 from automata.errors import AutomataError, Unavailable
-from automata.flow.compile import ExecutionPlan
+from automata.flow.plan import ExecutionPlan
 from automata.services import spans, tally
 from automata.services.leases import Leases
 from automata.services.plans import Compiled, Plans

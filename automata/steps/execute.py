@@ -15,7 +15,7 @@ from automata.steps.contract import HttpRequest, HttpResponse, Outcome, StepCont
 from automata.steps.masking import Mask, cut_message, describe_request, mask_tree
 
 if TYPE_CHECKING:
-    from automata.flow.compile import PlanStep
+    from automata.flow.plan import PlanStep
 
 MAX_OUTPUT_BYTES = 16 * 1024 * 1024
 

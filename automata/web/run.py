@@ -21,8 +21,9 @@ from automata.api.tasks import tasks_of
 from automata.engine.states import RUN_FINAL
 from automata.errors import Conflict, Invalid, Missing
 from automata.flow.changes import walk
-from automata.flow.compile import compile_flow, item_of
+from automata.flow.compile import compile_flow
 from automata.flow.model import Flow
+from automata.flow.plan import item_of
 from automata.store.approvals import list_open
 from automata.store.flows import VersionRow, versions_by_id
 from automata.store.provenance import origins

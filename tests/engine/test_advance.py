@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from automata.engine.advance import UNLOADED, RunResult, RunView, StepState, advance
 from automata.engine.states import TASK_FINAL, TASK_TRANSITIONS, RunStatus, TaskStatus
-from automata.flow.compile import ExecutionPlan, compile_flow
+from automata.flow.compile import compile_flow
 from automata.flow.model import Flow
+from automata.flow.plan import ExecutionPlan
 from automata.steps.registry import instant_rules
 
 NOW = datetime(2026, 1, 5, 9, tzinfo=UTC)
