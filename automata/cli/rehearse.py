@@ -144,7 +144,7 @@ def _watch(asked: _Asked) -> None:
 
 def _record(made: Mapping[str, Any], file: Path) -> None:
     """Write mocks for the requests that none answered, or say that there were none."""
-    from automata.flow.yaml12 import to_yaml
+    from automata.flow.yamldump import to_yaml
     from automata.sandbox.skeleton import skeletons
 
     mocks = skeletons(one for case in made["cases"] for one in case["unmatched"])

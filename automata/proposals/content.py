@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from automata.errors import Invalid, Missing
-from automata.flow.yaml12 import to_yaml
+from automata.flow.yamldump import to_yaml
 from automata.git.mirror import Mirror
 from automata.git.names import check_folder, shown
 from automata.git.tree import CommitTree, joined

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from automata.flow.yaml12 import parse_yaml, to_yaml
+from automata.flow.yaml12 import parse_yaml
+from automata.flow.yamldump import to_yaml
 from automata.sandbox.case import read_cases
 from automata.sandbox.skeleton import MAX_MOCKS, skeletons
 
