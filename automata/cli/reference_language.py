@@ -16,7 +16,7 @@ from automata.flow.inputs import MAX_INPUT_BYTES
 from automata.flow.lexing import MAX_BRACKETS
 from automata.flow.model import MAX_ITEMS
 from automata.flow.schema import FLOW_SCHEMA, MAX_BRANCHES, MAX_MEMBERS, MAX_STEPS, MAX_TIMEOUT_SEC
-from automata.flow.steptypes import STEP_TYPES, StepKind
+from automata.flow.steptypes import STEP_TYPES, StepKind, StepTypeRow
 from automata.flow.template import MAX_TEMPLATE
 from automata.steps.execute import MAX_OUTPUT_BYTES
 from automata.steps.http_redirect import MAX_REDIRECTS
@@ -84,8 +84,15 @@ def _triggers() -> str:
 
 
 def _step_types() -> str:
-    rows = [f"| [`{row.name}`](#{row.name}) | {row.summary} | {_RUNNERS[row.kind]} |" for row in STEP_TYPES.values()]
-    return "\n".join(["| type | | brought to its end by |", "|---|---|---|", *rows])
+    rows = [
+        f"| [`{row.name}`](#{row.name}) | {row.summary} | {_RUNNERS[row.kind]} | {_example(row)} |"
+        for row in STEP_TYPES.values()
+    ]
+    return "\n".join(["| type | | brought to its end by | at the least |", "|---|---|---|---|", *rows])
+
+
+def _example(row: StepTypeRow) -> str:
+    return ", ".join(f"`{key}: {json.dumps(value)}`" for key, value in row.example.items())
 
 
 # --- keys ----------------------------------------------------------------------------------------------------------

@@ -51,16 +51,18 @@ DEFAULT_RESPONSE_BYTES = 10 * 1024 * 1024
 class StepTypeRow:
     """One built-in type. It is a `StepInfo` (automata/steps/contract.py) too, so the catalogue lists the rows.
 
-    `summary`: one sentence for the docs. `outputs`: the names that a step without `outputs` gives, None when they are
-    known only when it runs. `outputs_key`, `address_key`, `flow_key`: the key of `config` whose names are the outputs,
-    that holds the address of a request, and that names another flow. `external`: its result comes from a service, a
-    person or another flow, so that a mock or a recording may give it. `reads_secrets`: its config may.
+    `summary`: one sentence for the docs. `example`: the least that a step has besides `id` and `type`. `outputs`: the
+    names that a step without `outputs` gives, None when they are known only when it runs. `outputs_key`, `address_key`,
+    `flow_key`: the key of `config` whose names are the outputs, that holds the address of a request, and that names
+    another flow. `external`: its result comes from a service, a person or another flow, so that a mock or a recording
+    may give it. `reads_secrets`: its config may.
     """
 
     name: str
     kind: StepKind
     config_schema: Schema
     summary: str
+    example: Mapping[str, Any]
     outputs: tuple[str, ...] | None = None
     scope: OutputScope = "result"
     external: bool = False
@@ -214,6 +216,7 @@ _ROWS = (
         kind="work",
         config_schema=HTTP_CONFIG,
         summary="Sends a request, and reads the answer.",
+        example={"config": {"url": "https://crm.example.com/orders"}},
         outputs=("status_code", "headers", "body"),
         scope="response",
         external=True,
@@ -226,6 +229,7 @@ _ROWS = (
         kind="timer",
         config_schema=DELAY_CONFIG,
         summary="Waits so long, or until a time.",
+        example={"config": {"duration_sec": 60}},
         outputs=("slept_ms",),
         check_config=_check_until,
     ),
@@ -234,6 +238,7 @@ _ROWS = (
         kind="instant",
         config_schema=TRANSFORM_CONFIG,
         summary="Makes values of values.",
+        example={"config": {"mappings": {"answer": 42}}},
         outputs_key="mappings",
     ),
     StepTypeRow(
@@ -241,12 +246,16 @@ _ROWS = (
         kind="group",
         config_schema=GROUP_CONFIG,
         summary="Runs branches side by side.",
+        example={
+            "branches": [{"id": "left", "steps": [{"id": "nap", "type": "delay", "config": {"duration_sec": 1}}]}]
+        },
     ),
     StepTypeRow(
         name="flow",
         kind="timer",
         config_schema=FLOW_CONFIG,
         summary="Runs another flow.",
+        example={"config": {"flow": "send-report"}},
         external=True,
         flow_key="flow",
     ),
@@ -255,6 +264,7 @@ _ROWS = (
         kind="timer",
         config_schema=APPROVAL_CONFIG,
         summary="Waits for the decision of a person.",
+        example={},
         outputs=("approved", "by", "comment"),
         external=True,
     ),
