@@ -63,6 +63,7 @@ def base_context(run: RunView) -> dict[str, Any]:
 
 
 def ambient(run: str, step: str, attempt: int, now: datetime) -> Ambient:
+    """What `now()` and `uuid()` answer in the templates of one attempt of a step."""
     return Ambient(lambda: now, _uuids(f"{run}:{step}:{attempt}"))
 
 
@@ -99,5 +100,6 @@ def shaped_error(error: Any, step: str) -> dict[str, Any]:
 
 
 def add_failure(context: dict[str, Any], error: Error) -> None:
+    """Add `error` and `failed_step`, which only `on_failure` and the steps inside it read."""
     context["error"] = error
     context["failed_step"] = error["step"]

@@ -226,6 +226,7 @@ _QUEUED = StepState(TaskStatus.QUEUED)
 
 
 def error_of(error: Exception, step: str | None) -> dict[str, Any]:
+    """The error of a step or of a run: {code, message, step}. `step` is None for the run's own outputs."""
     code = "step_crashed"
     if isinstance(error, TemplateError):
         code = "template_error"

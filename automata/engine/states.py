@@ -1,4 +1,4 @@
-"""The states of a run and of a task, what starts runs, and the one transition table. docs/concepts.md draws it."""
+"""The states of a run and of a task, and the one transition table. docs/concepts.md draws it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from enum import StrEnum
 
 
 class RunStatus(StrEnum):
+    """The states of a run; RUN_TRANSITIONS says which follows which."""
+
     PENDING = "PENDING"
     RUNNING = "RUNNING"
     SUCCEEDED = "SUCCEEDED"
@@ -23,6 +25,26 @@ class TaskStatus(StrEnum):
     FAILED = "FAILED"
     SKIPPED = "SKIPPED"
     CANCELLED = "CANCELLED"
+
+
+RUN_FINAL = frozenset({RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.CANCELLED})
+TASK_FINAL = frozenset({TaskStatus.SUCCEEDED, TaskStatus.FAILED, TaskStatus.SKIPPED, TaskStatus.CANCELLED})
+
+# None stands for "no row yet": a step that nothing has decided about.
+TASK_TRANSITIONS: dict[TaskStatus | None, frozenset[TaskStatus]] = {
+    None: frozenset(TaskStatus),
+    TaskStatus.QUEUED: frozenset({TaskStatus.RUNNING, TaskStatus.CANCELLED}),
+    TaskStatus.RUNNING: frozenset({TaskStatus.QUEUED, TaskStatus.SUCCEEDED, TaskStatus.FAILED, TaskStatus.CANCELLED}),
+} | {final: frozenset() for final in TASK_FINAL}
+
+RUN_TRANSITIONS: dict[RunStatus, frozenset[RunStatus]] = {
+    RunStatus.PENDING: frozenset({RunStatus.RUNNING}) | RUN_FINAL,
+    RunStatus.RUNNING: RUN_FINAL,
+    RunStatus.SUCCEEDED: frozenset(),
+    # A retry: what failed or was cancelled begins again, as if nothing had been decided about it yet.
+    RunStatus.FAILED: frozenset({RunStatus.PENDING}),
+    RunStatus.CANCELLED: frozenset({RunStatus.PENDING}),
+}
 
 
 class Trigger(StrEnum):
@@ -46,23 +68,4 @@ TRIGGER_MEANINGS: Mapping[Trigger, str] = {
     Trigger.BACKFILL: "`automata backfill`, for a fire time that had passed",
     Trigger.RERUN: "a rerun of another run, with its inputs",
     Trigger.FLOW: "a `flow` step of another run",
-}
-
-RUN_FINAL = frozenset({RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.CANCELLED})
-TASK_FINAL = frozenset({TaskStatus.SUCCEEDED, TaskStatus.FAILED, TaskStatus.SKIPPED, TaskStatus.CANCELLED})
-
-# None stands for "no row yet": a step that nothing has decided about.
-TASK_TRANSITIONS: dict[TaskStatus | None, frozenset[TaskStatus]] = {
-    None: frozenset(TaskStatus),
-    TaskStatus.QUEUED: frozenset({TaskStatus.RUNNING, TaskStatus.CANCELLED}),
-    TaskStatus.RUNNING: frozenset({TaskStatus.QUEUED, TaskStatus.SUCCEEDED, TaskStatus.FAILED, TaskStatus.CANCELLED}),
-} | {final: frozenset() for final in TASK_FINAL}
-
-RUN_TRANSITIONS: dict[RunStatus, frozenset[RunStatus]] = {
-    RunStatus.PENDING: frozenset({RunStatus.RUNNING}) | RUN_FINAL,
-    RunStatus.RUNNING: RUN_FINAL,
-    RunStatus.SUCCEEDED: frozenset(),
-    # A retry: what failed or was cancelled begins again, as if nothing had been decided about it yet.
-    RunStatus.FAILED: frozenset({RunStatus.PENDING}),
-    RunStatus.CANCELLED: frozenset({RunStatus.PENDING}),
 }

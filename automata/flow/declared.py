@@ -22,6 +22,7 @@ _TYPES = ("string", "integer", "number", "boolean", "object", "array")
 
 
 def check_declared(spec: Mapping[str, Any], findings: Findings) -> None:
+    """Check the inputs, schedules and webhooks that a spec declares; adds to `findings`."""
     work = SchemaBudget(FILE_WORK)
     inputs = _check_inputs(spec.get("inputs"), findings, work)
     names: set[str] = set()

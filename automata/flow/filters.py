@@ -104,6 +104,7 @@ def _false(budget: Budget, value: Any) -> bool:
 
 
 def truthy(budget: Budget, value: Any) -> bool:
+    """The test that `select` and `reject` make when they name none."""
     return bool(value)
 
 

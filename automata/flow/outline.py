@@ -30,6 +30,7 @@ class Node:
 
     @property
     def type(self) -> str:
+        """The type as written; "" when it is no text."""
         kind = self.spec.get("type")
         return kind if isinstance(kind, str) else ""
 

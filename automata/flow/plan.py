@@ -71,6 +71,7 @@ def item_of(name: str) -> tuple[str, int] | None:
 
 
 def item_name(step: str, index: int) -> str:
+    """The full id of a step of an item, as `load[3]`; `item_of` takes it apart."""
     return f"{step}[{index}]"
 
 

@@ -42,6 +42,8 @@ class _TemplateSite:
 
 
 class References:
+    """Checks what the templates of a flow read: names, steps upstream, outputs, inputs."""
+
     def __init__(self, spec: Mapping[str, Any], outline: Outline, order: Order, findings: Findings) -> None:
         self.spec = spec
         self.outline = outline
@@ -51,6 +53,7 @@ class References:
         self.inputs = list(inputs) if isinstance(inputs, dict) else None
 
     def check(self) -> None:
+        """Look at every template; adds to `findings`."""
         for node in self.outline.nodes:
             self._check_step(node)
         self._check_tree(self.spec.get("outputs"), "/outputs", _TemplateSite(None, _ALWAYS))

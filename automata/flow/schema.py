@@ -346,10 +346,12 @@ def _to_draft_07(node: Any) -> Any:
 
 
 def schema_text(draft: str, schema: Schema = FLOW_SCHEMA) -> str:
+    """A schema as the text of a file, in one of `DRAFTS`."""
     return json.dumps(in_draft(schema, draft), indent=2, ensure_ascii=False) + "\n"
 
 
 def write(folder: Path) -> None:
+    """Write the flow schema in every draft into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     for draft, name in FILES.items():
         (folder / name).write_text(schema_text(draft), encoding="utf-8")

@@ -73,6 +73,7 @@ def _ticked(names: list[str]) -> list[str]:
 
 
 def listed(names: list[str], last: str = "or") -> str:
+    """Words as a phrase, with `last` before the last of them."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} {last} {names[-1]}"
 
 
@@ -91,6 +92,7 @@ class Shape:
         self.add = findings.add
 
     def check(self, value: Any, schema: Schema, pointer: str = "") -> None:
+        """Hold a value to a schema; adds to `findings`."""
         kinds = schema.get("type")
         if kinds is not None:
             kinds = [kinds] if isinstance(kinds, str) else kinds

@@ -15,6 +15,7 @@ class ApprovalStep:
     """Outputs `approved`, `by`, `comment`. A refusal is a success with `approved: false`: conditions branch on it."""
 
     def begin(self, config: Mapping[str, Any], now: datetime) -> WaitUntil:
+        """Wait for `expires_sec`, or for ever. Raises Invalid `bad_config`."""
         prompt, seconds = str(config.get("prompt") or ""), config.get("expires_sec")
         if seconds is None:
             return WaitUntil(FOREVER, prompt)

@@ -93,6 +93,7 @@ class LoggedTransport:
         self._mask = mask
 
     async def send(self, request: HttpRequest) -> HttpResponse:
+        """Send, and log what came of it. Raises what the transport raises."""
         began = time.monotonic()
         try:
             response = await self._transport.send(request)

@@ -58,10 +58,13 @@ class TransportError(Exception):
         self.retryable = retryable
 
     def failure(self) -> Failure:
+        """The same as the failure of an attempt."""
         return Failure(message=self.message, code=self.code, retryable=self.retryable)
 
 
 class Transport(Protocol):
+    """Sends requests: the real one, a mock, or a wrapper of one."""
+
     async def send(self, request: HttpRequest) -> HttpResponse:
         """Send one hop. Raises TransportError."""
 
@@ -134,5 +137,6 @@ class StepType(StepInfo, Protocol):
 
 
 def first_header(headers: tuple[tuple[str, str], ...], name: str) -> str | None:
+    """The first value under `name`, whatever its case; None when there is none."""
     wanted = name.lower()
     return next((value for key, value in headers if key.lower() == wanted), None)

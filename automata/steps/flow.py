@@ -17,6 +17,7 @@ class FlowStep:
     """Outputs are those of the child, and `run_id`; with `wait: false` only that."""
 
     def begin(self, config: Mapping[str, Any], now: datetime) -> Call:
+        """Ask for the run. Raises Invalid `bad_config`."""
         flow, inputs, wait = config.get("flow"), config.get("inputs"), config.get("wait", True)
         if not isinstance(flow, str) or not _NAME.fullmatch(flow):
             raise Invalid(f"`flow` must be the name of a flow; it is {ascii(flow)[:60]}.", code="bad_config")

@@ -25,6 +25,7 @@ class HttpStep:
     config_schema: Mapping[str, Any] = _ROW.config_schema
 
     async def execute(self, config: Mapping[str, Any], ctx: StepContext) -> Outcome:
+        """One request with its redirects, judged by `ok_status`. Everything expected is in the Outcome."""
         try:
             ok_status = parse_ok_status(config)
             request = build_request(config, ctx.timeout_sec, ctx.idempotency_key)

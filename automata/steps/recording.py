@@ -43,6 +43,7 @@ class RecordingTransport:
         self.lost = 0
 
     async def send(self, request: HttpRequest) -> HttpResponse:
+        """Send, and keep the exchange. Raises what the transport raises."""
         began = time.monotonic()
         answer: HttpResponse | TransportError | None = None
         try:

@@ -46,6 +46,7 @@ class BrokenType:
         self.reason = reason
 
     async def execute(self, config: Mapping[str, Any], ctx: StepContext) -> Outcome:
+        """Fails with `plugin_broken` and the reason."""
         return Outcome(failure=Failure(message=self.reason, code="plugin_broken"))
 
 

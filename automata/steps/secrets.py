@@ -142,6 +142,7 @@ class Secrets:
         return found
 
     def mask(self, text: str) -> str:
+        """The mask over all values that were read so far."""
         return self._mask(text)
 
     def mask_with(self, more: Iterable[str]) -> Mask:
@@ -160,6 +161,7 @@ class Secrets:
         self._mask = masker_of(self._known)
 
     async def close(self) -> None:
+        """Close the providers."""
         for provider in self._more:
             await provider.close()
 

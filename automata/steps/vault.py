@@ -121,6 +121,7 @@ class Vault:
         )
 
     async def close(self) -> None:
+        """Close the connections; the object is of no use afterwards."""
         session, self._session = self._session, None
         if session is not None:
             await session.close()
