@@ -202,9 +202,9 @@ class _Advance(Moves):
     def _retract(self) -> None:
         """What this very call was about to start is as if it had never been asked for."""
         board, steps = self.board, self.board.steps
-        for made in (self.starts, self.waits, self.calls):
-            for name in [name for name in made if board.blocked(steps[name])]:
-                del made[name]
+        for started in (self.starts, self.waits, self.calls):
+            for name in [name for name in started if board.blocked(steps[name])]:
+                del started[name]
                 board.retract(name)
 
     def _held(self) -> set[str]:

@@ -30,8 +30,8 @@ class _Steps(dict[str, PlanStep]):
         self.plan = plan
 
     def __missing__(self, name: str) -> PlanStep:
-        made = self[name] = self.plan.step(name)
-        return made
+        step = self[name] = self.plan.step(name)
+        return step
 
 
 class Board:

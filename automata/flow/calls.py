@@ -135,19 +135,19 @@ def _apply(compiler: Compiler, tool: Tool, operands: Sequence[nodes.Node], node:
 
 
 def _default(compiler: Compiler, node: nodes.Filter) -> Expr:
-    given = {"default_value": None, "boolean": None} | {pair.key: pair.value for pair in node.kwargs}
-    given |= dict(zip(given, node.args, strict=False))
-    if len(given) > 2 or len(node.args) > 2 or given["default_value"] is None or node.node is None:
+    options = {"default_value": None, "boolean": None} | {pair.key: pair.value for pair in node.kwargs}
+    options |= dict(zip(options, node.args, strict=False))
+    if len(options) > 2 or len(node.args) > 2 or options["default_value"] is None or node.node is None:
         raise compiler.error("AF209", "`default` takes a value, and `true` to replace empty values too.", node)
-    value, fallback = compiler.lenient(node.node), compiler.compile(given["default_value"])
-    empty_too = None if given["boolean"] is None else compiler.compile(given["boolean"])
+    value, fallback = compiler.lenient(node.node), compiler.compile(options["default_value"])
+    empty_too = None if options["boolean"] is None else compiler.compile(options["boolean"])
 
     def choose(scope: Scope) -> Any:
         try:
-            found = value(scope)
+            present = value(scope)
         except AbsentError:
             return fallback(scope)
-        return fallback(scope) if empty_too is not None and not found and empty_too(scope) else found
+        return fallback(scope) if empty_too is not None and not present and empty_too(scope) else present
 
     return choose
 
@@ -173,14 +173,14 @@ def _coalesce(compiler: Compiler, operands: Sequence[nodes.Node], node: Called) 
 def _presence(compiler: Compiler, node: nodes.Test) -> Expr:
     if node.args or node.kwargs:
         raise compiler.error("AF209", f"`is {node.name}` takes no arguments.", node)
-    value, wanted = compiler.lenient(node.node), node.name == "defined"
+    value, defined = compiler.lenient(node.node), node.name == "defined"
 
     def check(scope: Scope) -> bool:
         try:
             value(scope)
         except AbsentError:
-            return not wanted
-        return wanted
+            return not defined
+        return defined
 
     return check
 
@@ -238,19 +238,19 @@ def _filter_mapper(compiler: Compiler, node: nodes.Filter, options: Mapping[str,
     parts = [compiler.compile(part) for part in node.args[1:]]
 
     def change(scope: Scope, items: Any) -> list[Any]:
-        given = [part(scope) for part in parts]
+        arguments = [part(scope) for part in parts]
         named = {key: part(scope) for key, part in options.items()}
-        return [tool.call(scope.budget, item, *given, **named) for item in items]
+        return [tool.call(scope.budget, item, *arguments, **named) for item in items]
 
     return change
 
 
 def _selector(compiler: Compiler, node: nodes.Filter) -> Change:
-    wanted, at = node.name.startswith("select"), int(node.name.endswith("attr"))
+    keeps, at = node.name.startswith("select"), int(node.name.endswith("attr"))
     if node.kwargs or len(node.args) < at:
         raise compiler.error("AF209", f"`{node.name}` takes {'an attribute, ' * at}a test and its arguments.", node)
     attribute = compiler.compile(node.args[0]) if at else None
-    choose = _presence_choice(node, at, wanted) or _test_choice(compiler, node, at, wanted)
+    choose = _presence_choice(node, at, keeps) or _test_choice(compiler, node, at, keeps)
 
     def change(scope: Scope, items: Any) -> list[Any]:
         read = _same if attribute is None else reader(attribute(scope))
@@ -262,16 +262,16 @@ def _selector(compiler: Compiler, node: nodes.Filter) -> Change:
 Choice = Callable[[Scope, Any, Callable[[Any], Any]], list[Any]]
 
 
-def _presence_choice(node: nodes.Filter, at: int, wanted: bool) -> Choice | None:
+def _presence_choice(node: nodes.Filter, at: int, keeps: bool) -> Choice | None:
     """`selectattr('id', 'defined')`: the one test that an absent attribute passes or fails instead of breaking."""
     named = node.args[at] if len(node.args) == at + 1 else None
     if not isinstance(named, nodes.Const) or named.value not in ("defined", "undefined"):
         return None
-    expected = wanted == (named.value == "defined")
+    expected = keeps == (named.value == "defined")
     return lambda scope, items, read: [item for item in items if _has(read, item) == expected]
 
 
-def _test_choice(compiler: Compiler, node: nodes.Filter, at: int, wanted: bool) -> Choice:
+def _test_choice(compiler: Compiler, node: nodes.Filter, at: int, keeps: bool) -> Choice:
     call: Callable[..., Any] = truthy
     parts: list[Expr] = []
     if len(node.args) > at:
@@ -280,8 +280,8 @@ def _test_choice(compiler: Compiler, node: nodes.Filter, at: int, wanted: bool) 
         call, parts = tool.call, [compiler.compile(part) for part in node.args[at + 1 :]]
 
     def choose(scope: Scope, items: Any, read: Callable[[Any], Any]) -> list[Any]:
-        given, budget = [part(scope) for part in parts], scope.budget
-        return [item for item in items if call(budget, read(item), *given) == wanted]
+        arguments, budget = [part(scope) for part in parts], scope.budget
+        return [item for item in items if call(budget, read(item), *arguments) == keeps]
 
     return choose
 

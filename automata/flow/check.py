@@ -40,8 +40,8 @@ def check_flow(loaded: ParsedFlow, types: Types | None = None) -> tuple[Diagnost
         _check_attempts(node, findings)
     References(loaded.spec, outline, order, findings).check()
     check_declared(loaded.spec, findings)
-    known = {(one.pointer, one.code) for one in loaded.diagnostics}
-    return in_order([one for one in findings.found if (one.pointer, one.code) not in known])
+    known = {(finding.pointer, finding.code) for finding in loaded.diagnostics}
+    return in_order([finding for finding in findings.found if (finding.pointer, finding.code) not in known])
 
 
 def _check_ids(outline: Outline, findings: Findings) -> None:

@@ -31,10 +31,10 @@ def compile_flow(flow: Flow) -> ExecutionPlan:
     return _Compiler(flow).plan()
 
 
-def _limits(given: Concurrency | None) -> Limits | None:
-    if given is None:
+def _limits(concurrency: Concurrency | None) -> Limits | None:
+    if concurrency is None:
         return None
-    return Limits(given.limit, compile_value(given.key) if given.key else None, given.policy)
+    return Limits(concurrency.limit, compile_value(concurrency.key) if concurrency.key else None, concurrency.policy)
 
 
 @dataclass(slots=True)
@@ -79,7 +79,7 @@ class _Compiler:
             outputs=compiled,
             output_reads=_NOTHING if compiled is None else self._reads(compiled.references, "outputs"),
             on_failure=self.failure,
-            inputs={given.name: given for given in self.flow.inputs},
+            inputs={declared.name: declared for declared in self.flow.inputs},
             concurrency=_limits(self.flow.concurrency),
             foreach_ids=tuple(full for full, step in steps.items() if step.foreach),
             recording=self.flow.recording,
@@ -178,13 +178,13 @@ class _Compiler:
         step = placed.step
         config = _located(f"/{full}/config", lambda: compile_value(step.config))
         outputs = None if step.outputs is None else _located(f"/{full}/outputs", lambda: compile_value(step.outputs))
-        given = step.condition
-        condition = None if given is None else _located(f"/{full}/condition", lambda: compile_condition(given))
+        text = step.condition
+        condition = None if text is None else _located(f"/{full}/condition", lambda: compile_condition(text))
         used = config.references + (outputs.references if outputs else ())
         reads = self._reads(used, full)
         if outputs is not None and placed.branches:
             reads |= self._inside(full)
-        made = PlanStep(
+        plan_step = PlanStep(
             id=full,
             short=step.id,
             type=step.type,
@@ -206,7 +206,7 @@ class _Compiler:
             continue_on_error=step.continue_on_error,
             queue=step.queue,
         )
-        return made if step.foreach is None else self._each(made, step.foreach, step.max_parallel)
+        return plan_step if step.foreach is None else self._each(plan_step, step.foreach, step.max_parallel)
 
     def _each(self, step: PlanStep, foreach: Any, most: int | None) -> PlanStep:
         """The group that stands for the step; what a condition says of the items is asked for each of them."""
@@ -229,8 +229,8 @@ class _Compiler:
             if reference.root == "steps":
                 full = self._resolve(reference.path[0], reader)
                 status_only = reference.path[1:2] == ("status",)
-                found = frozenset((full,)) if status_only else self._read_of(full)
-                reads = reads | found if reads else found
+                full_ids = frozenset((full,)) if status_only else self._read_of(full)
+                reads = reads | full_ids if reads else full_ids
         return reads
 
     def _read_of(self, full: str) -> frozenset[str]:

@@ -210,13 +210,13 @@ class ExpressionCompiler:
         pairs = [(self.compile(pair.key), self.compile(pair.value)) for pair in node.items]
 
         def build(scope: Scope) -> dict[str, Any]:
-            made = {}
+            result = {}
             for key, value in pairs:
                 name = key(scope)
                 if type(name) is not str:
                     raise misfit(f"A key of an object is a string, not {kind(name)}.")
-                made[name] = value(scope)
-            return made
+                result[name] = value(scope)
+            return result
 
         return self.guard("{}", node.lineno, build)
 

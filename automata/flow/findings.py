@@ -98,6 +98,10 @@ class Findings:
         return in_order(self.found)
 
 
-def in_order(found: Sequence[Diagnostic]) -> tuple[Diagnostic, ...]:
+def in_order(findings: Sequence[Diagnostic]) -> tuple[Diagnostic, ...]:
     """Each finding once, by line, column, code and message."""
-    return tuple(sorted(dict.fromkeys(found), key=lambda one: (one.line, one.column, one.code, one.message)))
+    return tuple(
+        sorted(
+            dict.fromkeys(findings), key=lambda finding: (finding.line, finding.column, finding.code, finding.message)
+        )
+    )

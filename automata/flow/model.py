@@ -204,7 +204,9 @@ def canonical_json(value: Any) -> str:
 
 def webhooks_of(listed: Any) -> tuple[Webhook, ...]:
     """The `webhooks` of a stored spec; None when it has none."""
-    return tuple(Webhook(**{name: one[name] for name in Webhook.__slots__ if name in one}) for one in listed or ())
+    return tuple(
+        Webhook(**{name: webhook[name] for name in Webhook.__slots__ if name in webhook}) for webhook in listed or ()
+    )
 
 
 def content_hash(spec: Mapping[str, Any], variables: Mapping[str, Any] | None = None) -> str:

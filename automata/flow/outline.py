@@ -114,8 +114,8 @@ class Outline:
         for node in self.nodes:
             self.names.setdefault(node.full, node.index)
         for node in self.nodes:
-            wanted = node.spec.get("depends_on")
-            for position, name in enumerate(wanted if isinstance(wanted, list) else ()):
+            depends_on = node.spec.get("depends_on")
+            for position, name in enumerate(depends_on if isinstance(depends_on, list) else ()):
                 if isinstance(name, str):
                     pointer = f"{node.pointer}/depends_on/{position}"
                     node.depends_on.append((name, pointer))

@@ -98,8 +98,8 @@ class ExecutionPlan:
 
     def step(self, name: str) -> PlanStep:
         """Any step by its full id. Raises KeyError."""
-        found = self.steps.get(name) or self._items.get(name)
-        return found if found is not None else self._item(name)
+        plan_step = self.steps.get(name) or self._items.get(name)
+        return plan_step if plan_step is not None else self._item(name)
 
     def _item(self, name: str) -> PlanStep:
         parent = item_of(name)
@@ -108,8 +108,8 @@ class ExecutionPlan:
             raise KeyError(name)
         if len(self._items) >= MAX_ITEM_STEPS:
             self._items.clear()
-        made = self._items[name] = replace(step.foreach.body, id=name)
-        return made
+        plan_step = self._items[name] = replace(step.foreach.body, id=name)
+        return plan_step
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,13 +149,13 @@ def step_context(
 
 def group_outputs(plan: ExecutionPlan, group: str, states: Mapping[str, tuple[str, Any]]) -> dict[str, dict[str, Any]]:
     """`{branch: {step: outputs}}` of a `parallel`; steps that did not succeed are left out."""
-    made: dict[str, dict[str, Any]] = {}
+    outputs_by_branch: dict[str, dict[str, Any]] = {}
     for branch, steps in plan.steps[group].branches:
-        kept = made[branch] = {}
+        kept = outputs_by_branch[branch] = {}
         for full in steps:
             status, outputs = states.get(full, ("", None))
             if status == "SUCCEEDED":
                 step = plan.steps[full]
                 derived = step.branches and step.outputs is None
                 kept[step.short] = group_outputs(plan, full, states) if derived else outputs
-    return made
+    return outputs_by_branch

@@ -111,5 +111,5 @@ class LoggedTransport:
     def _tell(self, request: HttpRequest, began: float, level: Level, what: str, facts: dict[str, Any]) -> None:
         took = round((time.monotonic() - began) * 1000, 1)
         url = self._mask(redacted(request.url))
-        told = {"method": request.method, "url": url, "ms": took, **facts}
-        self._log.add(level, f"{request.method} {url}: {what} in {took:g} ms", request=told)
+        facts_of_request = {"method": request.method, "url": url, "ms": took, **facts}
+        self._log.add(level, f"{request.method} {url}: {what} in {took:g} ms", request=facts_of_request)

@@ -138,5 +138,5 @@ class StepType(StepInfo, Protocol):
 
 def first_header(headers: tuple[tuple[str, str], ...], name: str) -> str | None:
     """The first value under `name`, whatever its case; None when there is none."""
-    wanted = name.lower()
-    return next((value for key, value in headers if key.lower() == wanted), None)
+    folded = name.lower()
+    return next((value for key, value in headers if key.lower() == folded), None)

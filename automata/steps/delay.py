@@ -19,10 +19,10 @@ class DelayStep:
 
     def begin(self, config: Mapping[str, Any], now: datetime) -> WaitUntil:
         """When the step is over, never before `now`. Raises Invalid `bad_config`."""
-        given = {key: value for key, value in config.items() if value is not None}
-        if len(given) != 1 or (key := next(iter(given))) not in _KEYS:
+        settings = {key: value for key, value in config.items() if value is not None}
+        if len(settings) != 1 or (key := next(iter(settings))) not in _KEYS:
             _bad("A delay takes exactly one of `duration_sec`, `duration_ms` and `until`.")
-        seconds = _remaining(given[key], now) if key == "until" else _duration(key, given[key])
+        seconds = _remaining(settings[key], now) if key == "until" else _duration(key, settings[key])
         if seconds > MAX_DELAY_SEC:
             _bad(f"`{key}` is more than {MAX_DELAY_SEC // 86_400} days ahead, the longest delay there is.")
         return WaitUntil(now + timedelta(seconds=seconds))

@@ -50,11 +50,11 @@ class BrokenType:
         return Outcome(failure=Failure(message=self.reason, code="plugin_broken"))
 
 
-def load_types(found: Iterable[EntryPoint] | None = None) -> Mapping[str, StepType]:
-    """What a worker runs, by type name. `found` replaces the installed entry points. Never raises for a plugin."""
+def load_types(points: Iterable[EntryPoint] | None = None) -> Mapping[str, StepType]:
+    """What a worker runs, by type name. `points` replaces the installed entry points. Never raises for a plugin."""
     types = dict(_WORKERS)
     taken = set(STEP_TYPES)
-    for point in entry_points(group=GROUP_NAME) if found is None else found:
+    for point in entry_points(group=GROUP_NAME) if points is None else points:
         if point.name in taken:
             _log.warning("step type %s of %s is ignored: the name is taken", point.name, point.value)
             continue
@@ -63,9 +63,9 @@ def load_types(found: Iterable[EntryPoint] | None = None) -> Mapping[str, StepTy
     return types
 
 
-def catalogue(found: Iterable[EntryPoint] | None = None) -> Mapping[str, StepInfo]:
+def catalogue(points: Iterable[EntryPoint] | None = None) -> Mapping[str, StepInfo]:
     """Every type that a flow may name, with its schema; for validation and for documentation."""
-    return {**STEP_TYPES, **load_types(found)}
+    return {**STEP_TYPES, **load_types(points)}
 
 
 def instant_rules() -> Mapping[str, InstantRule]:
