@@ -16,7 +16,7 @@ from typing import Generic, TypeVar
 Answer = TypeVar("Answer")
 
 HOLD_SEC = 5.0
-MOST = 10_000
+MAX_ENTRIES = 10_000
 
 
 class SingleFlightCache(Generic[Answer]):
@@ -27,7 +27,7 @@ class SingleFlightCache(Generic[Answer]):
         ask: Callable[[bytes], Awaitable[tuple[Answer, float] | None]],
         *,
         hold_sec: float = HOLD_SEC,
-        most: int = MOST,
+        most: int = MAX_ENTRIES,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._ask = ask

@@ -6,14 +6,14 @@ import ipaddress
 import time
 from collections.abc import Callable
 
-MAX_KEYS = 10_000  # buckets; the one that was touched least lately goes first, and is full again by then
+MAX_BUCKETS = 10_000  # buckets; the one that was touched least lately goes first, and is full again by then
 
 
 class RateLimiter:
     """`per_sec` drops run into each bucket, which holds `burst`; 0 a second: nothing is limited."""
 
     def __init__(
-        self, per_sec: float, burst: float, most: int = MAX_KEYS, clock: Callable[[], float] = time.monotonic
+        self, per_sec: float, burst: float, most: int = MAX_BUCKETS, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._per_sec = per_sec
         self._burst = max(1.0, burst)

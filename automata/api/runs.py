@@ -18,14 +18,14 @@ from automata.access.principal import Role
 from automata.api.schemas.pages import Page
 from automata.api.schemas.runs import RerunRequest, RetryRequest, RunAnswer, RunRequest, RunSummary
 from automata.broker.contract import RUNS_FINISHED, RUNS_PENDING, Listener
-from automata.engine.states import RUN_FINAL, RunStatus
+from automata.engine.states import RUN_FINAL, RunStatus, Trigger
 from automata.errors import Busy, Conflict, Missing
 from automata.flow.inputs import check_inputs
 from automata.http.authorization import attribution, needs
 from automata.http.bodies import V1, Json, read_model
 from automata.http.idempotency import KEY_PARAMETER, idempotency_key
 from automata.http.openapi import request_body
-from automata.http.query import Cursor, FlowKey, Limit, Moment, Word, check_cursor, page_of
+from automata.http.query import Cursor, FlowKey, Limit, Moment, StartedBy, check_cursor, page_of
 from automata.operations.context import AppContext
 from automata.operations.lookups import Version, current_version
 from automata.operations.masking import mask_inputs, masker
@@ -68,7 +68,7 @@ async def index(
     request: Request,
     flow: FlowKey = None,
     status: Annotated[RunStatus | None, Query()] = None,
-    trigger: Word = None,
+    trigger: StartedBy = None,
     since: Moment = None,
     until: Moment = None,
     limit: Limit = 50,
@@ -175,7 +175,7 @@ async def start(
     *,
     key: str | None = None,
     by: str | None = None,
-    trigger: str = "api",
+    trigger: Trigger = Trigger.API,
     id: UUID | None = None,
 ) -> Started:
     """Start a run of a flow, by its current version for None. Raises Missing, Conflict, Invalid, Busy."""
@@ -197,7 +197,7 @@ async def start_again(
     number = {"same": origin.version, "latest": None}.get(str(which), which)
     version = await version_of(context, flow, int(number) if number is not None else None)
     inputs = check_inputs(version.inputs, origin.inputs or {})
-    run = NewRun(flow.id, version.id, inputs, "rerun", idempotency_key=key, rerun_of=origin.id, created_by=by)
+    run = NewRun(flow.id, version.id, inputs, Trigger.RERUN, idempotency_key=key, rerun_of=origin.id, created_by=by)
     skip_audit()
     return Started(run, await context.run_creator.create(run), flow, version)
 

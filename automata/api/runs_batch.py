@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from automata.access.principal import Role
 from automata.api.schemas.runs_batch import RunBatch, RunBatchAnswer, RunOfBatch
+from automata.engine.states import Trigger
 from automata.errors import AutomataError, Diagnostic, Invalid, Unavailable
 from automata.flow.inputs import check_inputs
 from automata.http.authorization import attribution, needs
@@ -94,7 +95,7 @@ def _run_of(one: RunOfBatch, found: Found | AutomataError, by: str | None) -> Ne
         inputs = check_inputs(version.inputs, one.inputs)
     except Invalid as error:
         return error
-    return NewRun(flow.id, version.id, inputs, "api", idempotency_key=one.idempotency_key, created_by=by)
+    return NewRun(flow.id, version.id, inputs, Trigger.API, idempotency_key=one.idempotency_key, created_by=by)
 
 
 def _none_started(refused: Mapping[int, AutomataError]) -> Invalid:

@@ -18,6 +18,7 @@ from automata.api.schemas.runs import CreatedAnswer
 from automata.api.schemas.schedules import BackfillAnswer, BackfillRequest
 from automata.broker.contract import RUNS_PENDING
 from automata.engine.schedule import due_times
+from automata.engine.states import Trigger
 from automata.flow.inputs import check_inputs
 from automata.http.authorization import needs
 from automata.http.bodies import V1, Json, read_model
@@ -35,7 +36,7 @@ from automata.store.schedules import ScheduleRow, get_schedule
 from automata.telemetry import RUNS_CREATED
 
 # Ten years of a line that never matches take less than a tenth of a second to look through.
-LONGEST = timedelta(days=3660)
+MAX_PERIOD = timedelta(days=3660)
 MOMENT = timedelta(microseconds=1)
 MAX_BYTES = 16 * 2**20  # of inputs in one transaction
 
@@ -62,7 +63,7 @@ async def fire_now(context: AppContext, schedule_id: str, *, key: str | None = N
         found = await get_schedule(conn, parse_schedule_id(schedule_id))
     version, inputs = await _ready(context, found)
     created_by = f"schedule {found.name}"
-    run = NewRun(found.flow_id, version.id, inputs, "manual", idempotency_key=key, created_by=created_by)
+    run = NewRun(found.flow_id, version.id, inputs, Trigger.MANUAL, idempotency_key=key, created_by=created_by)
     async with context.db.transaction() as conn:
         (made,) = await create_runs(conn, [run])
         if made.created:
@@ -71,7 +72,7 @@ async def fire_now(context: AppContext, schedule_id: str, *, key: str | None = N
             )
     skip_audit()
     if made.created:
-        RUNS_CREATED.labels("manual").inc()
+        RUNS_CREATED.labels(Trigger.MANUAL).inc()
         context.broker.notify(RUNS_PENDING, [str(made.id)])
     return made
 
@@ -104,8 +105,8 @@ async def _asked(request: Request) -> BackfillRequest:
     asked = await read_model(request, BackfillRequest)
     if asked.until <= asked.since:
         raise BadBody("`to` must be after `from`.", pointer="/to")
-    if asked.until - asked.since > LONGEST:
-        raise BadBody(f"At most {LONGEST.days} days lie between `from` and `to`.", pointer="/to")
+    if asked.until - asked.since > MAX_PERIOD:
+        raise BadBody(f"At most {MAX_PERIOD.days} days lie between `from` and `to`.", pointer="/to")
     return asked
 
 
@@ -138,7 +139,7 @@ async def _start(
             new = [str(run.id) for run in made if run.created]
             await record_change(conn, AuditEvent("schedule.backfill", f"schedule/{found.id}", None, {"runs": new}))
         if new:
-            RUNS_CREATED.labels("backfill").inc(len(new))
+            RUNS_CREATED.labels(Trigger.BACKFILL).inc(len(new))
             context.broker.notify(RUNS_PENDING, new)
         created += len(new)
     return created
@@ -147,5 +148,11 @@ async def _start(
 def _run(found: ScheduleRow, version: Version, inputs: Mapping[str, Any], fire: datetime) -> NewRun:
     created_by = f"schedule {found.name}"
     return NewRun(
-        found.flow_id, version.id, inputs, "backfill", schedule_id=found.id, scheduled_for=fire, created_by=created_by
+        found.flow_id,
+        version.id,
+        inputs,
+        Trigger.BACKFILL,
+        schedule_id=found.id,
+        scheduled_for=fire,
+        created_by=created_by,
     )

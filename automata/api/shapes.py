@@ -11,7 +11,7 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictBool, StringConstraints
 
-from automata.engine.states import RunStatus, TaskStatus
+from automata.engine.states import TRIGGER_WORDS, RunStatus, TaskStatus
 from automata.http.query import Instant
 
 MAX_INT = 2**31 - 1  # PostgreSQL's integer, and every version's number
@@ -101,12 +101,12 @@ class BulkLetters(BulkRequest):
 
 class BulkCancel(BulkRequest):
     status: Literal["PENDING", "RUNNING"] | None = None
-    trigger: Text | None = None
+    trigger: Text | None = Field(None, description=f"One of {TRIGGER_WORDS}.")
 
 
 class BulkRetry(BulkRequest):
     status: Literal["FAILED", "CANCELLED"] | None = Field(None, description="How they ended; FAILED when not given.")
-    trigger: Text | None = None
+    trigger: Text | None = Field(None, description=f"One of {TRIGGER_WORDS}.")
     by: By = None
 
 

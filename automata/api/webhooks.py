@@ -27,6 +27,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from automata.api.schemas.runs import CreatedAnswer
+from automata.engine.states import Trigger
 from automata.errors import Conflict, Invalid
 from automata.flow.inputs import check_inputs
 from automata.flow.model import Webhook
@@ -194,7 +195,7 @@ async def _run(
         door.flow_id,
         version.id,
         check_inputs(version.inputs, given),
-        "webhook",
+        Trigger.WEBHOOK,
         idempotency_key=key,
         created_by=f"webhook {webhook.name}",
     )

@@ -11,7 +11,7 @@ MAX_SEC = 5.0  # notifications are lost meanwhile, so not longer than a poll or 
 
 
 class Backoff:
-    """Doubles from FIRST_SEC to LONGEST_SEC; half of it is chance: a fleet does not return in one instant."""
+    """Doubles from FIRST_SEC to MAX_SEC; half of it is chance: a fleet does not return in one instant."""
 
     def __init__(self, chance: Callable[[], float] = random.random) -> None:
         self._tries = 0

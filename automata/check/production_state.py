@@ -10,7 +10,7 @@ from automata.check.contents import FlowSpecs
 from automata.cli.client import Api
 from automata.errors import Usage
 
-MOST = 100_000  # flows; a list that never ends is not one of ours
+MAX_FLOWS = 100_000  # flows; a list that never ends is not one of ours
 NEVER = "nothing synced yet"
 
 
@@ -26,7 +26,7 @@ class ProductionState:
 def read_production_state(api: Api, environment: str, source: str | None = None) -> ProductionState:
     """What is current in an environment. `source` names one where several repositories feed it. Raises Usage."""
     chosen = _choose(api.get("sync")["items"], environment, source)
-    items = list(api.items("sync", chosen["id"], "flows", limit=MOST))
+    items = list(api.items("sync", chosen["id"], "flows", limit=MAX_FLOWS))
     return ProductionState(
         commit=chosen["head_sha"] or NEVER,
         known={one["name"]: (one["spec"], one["variables"]) for one in items},

@@ -17,7 +17,7 @@ from automata.sandbox.recorded import Recorded, of_document, read_recording
 FOLDER = "tests/recordings"
 SUFFIX = ".json"
 LAST = 20
-MOST = 1_000
+MAX_RECORDINGS = 1_000
 
 
 def changed_flows(base: FlowSpecs, head: FlowSpecs) -> list[str]:

@@ -14,11 +14,13 @@ import typer
 
 from automata.cli.client import Api
 from automata.cli.output import Format, console, emit, say, say_json, table
+from automata.engine.states import TRIGGER_WORDS
 from automata.errors import Usage
 
 BATCH = 200  # one request, so one transaction
 
 Flow = Annotated[str | None, typer.Option("--flow", help="Only of this flow.")]
+StartedBy = Annotated[str | None, typer.Option("--trigger", help=f"Only those started so: {TRIGGER_WORDS}.")]
 Since = Annotated[str | None, typer.Option("--since", help="Not before this moment, like 2026-01-01T00:00:00Z.")]
 Until = Annotated[str | None, typer.Option("--until", help="Before this moment.")]
 All = Annotated[bool, typer.Option("--all", help="All of them; excludes the filters.")]

@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from automata.engine.schedule import MAX_FIRES
+from automata.engine.states import TRIGGER_MEANINGS, Trigger
 from automata.flow import budget, textfilters, yaml12
 from automata.flow.expression import MAX_NODES_DEEP
 from automata.flow.filters import FILTER_NAMES, FUNCTION_NAMES, TEST_NAMES
@@ -14,6 +16,7 @@ from automata.flow.inputs import MAX_INPUT_BYTES
 from automata.flow.lexing import MAX_BRACKETS
 from automata.flow.model import MAX_ITEMS
 from automata.flow.schema import FLOW_SCHEMA, MAX_BRANCHES, MAX_MEMBERS, MAX_STEPS, MAX_TIMEOUT_SEC
+from automata.flow.steptypes import STEP_TYPES, StepKind, StepTypeRow
 from automata.flow.template import MAX_TEMPLATE
 from automata.steps.execute import MAX_OUTPUT_BYTES
 from automata.steps.http_redirect import MAX_REDIRECTS
@@ -40,6 +43,12 @@ _PARTS = {
     "steps": "a list of [steps](#steps)",
     "webhook": "[webhooks](#webhooks)",
 }
+_RUNNERS: Mapping[StepKind, str] = {
+    "work": "a worker",
+    "instant": "the orchestrator, at once",
+    "timer": "a time or an event; no worker is held",
+    "group": "the steps inside it",
+}
 _UNITS = ((1 << 20, "MiB"), (1 << 10, "KiB"))
 
 
@@ -56,6 +65,8 @@ def tables() -> dict[str, str]:
     made = {name: _keys(schema) for name, schema in {"flow": FLOW_SCHEMA, **keys}.items()}
     return {
         **made,
+        "step_types": _step_types(),
+        "triggers": _triggers(),
         "limits": _limits(),
         "filters": _names(FILTER_NAMES),
         "tests": _names(TEST_NAMES),
@@ -65,6 +76,23 @@ def tables() -> dict[str, str]:
 
 def _names(names: frozenset[str]) -> str:
     return ", ".join(f"`{name}`" for name in sorted(names))
+
+
+def _triggers() -> str:
+    rows = [f"| `{trigger}` | {TRIGGER_MEANINGS[trigger]} |" for trigger in Trigger]
+    return "\n".join(["| trigger | what started the run |", "|---|---|", *rows])
+
+
+def _step_types() -> str:
+    rows = [
+        f"| [`{row.name}`](#{row.name}) | {row.summary} | {_RUNNERS[row.kind]} | {_example(row)} |"
+        for row in STEP_TYPES.values()
+    ]
+    return "\n".join(["| type | | brought to its end by | at the least |", "|---|---|---|---|", *rows])
+
+
+def _example(row: StepTypeRow) -> str:
+    return ", ".join(f"`{key}: {json.dumps(value)}`" for key, value in row.example.items())
 
 
 # --- keys ----------------------------------------------------------------------------------------------------------
@@ -167,7 +195,7 @@ def _limit_rows() -> Iterator[tuple[str, str, str]]:
     yield "an attempt", f"{MAX_TIMEOUT_SEC:,} seconds", "`timeout`"
     yield "redirects of a request", f"{MAX_REDIRECTS}", "`too_many_redirects`"
     yield "the value of a header", f"{MAX_HEADER_CHARS:,} characters", "`bad_config`"
-    yield "runs that a schedule catches up", f"{MOST_FIRES}", "the newest are taken"
+    yield "runs that a schedule catches up", f"{MAX_FIRES}", "the newest are taken"
 
 
 def _size(amount: int) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from automata.cli.bulk import BulkAction, names_single_items, print_bulk, run_bulk
+from automata.cli.bulk import BulkAction, StartedBy, names_single_items, print_bulk, run_bulk
 from automata.cli.client import Api
 from automata.cli.logs import logs
 from automata.cli.options import All, ApiUrl, DryRun, OfFlow, Output, Since, Until, Yes
@@ -66,7 +66,7 @@ def list_(
     state: Annotated[
         str | None, typer.Option("--status", help="PENDING, RUNNING, SUCCEEDED, FAILED or CANCELLED.")
     ] = None,
-    trigger: Annotated[str | None, typer.Option("--trigger", help="api, cli, schedule ...")] = None,
+    trigger: StartedBy = None,
     limit: Limit = 50,
     output: Output = Format.TABLE,
     api_url: ApiUrl = None,
@@ -112,7 +112,7 @@ def cancel(
     run_ids: Annotated[list[str] | None, typer.Argument(metavar="[RUN]...", help="Runs.", show_default=False)] = None,
     flow: OfFlow = None,
     state: Annotated[str | None, typer.Option("--status", help="Only PENDING or only RUNNING ones.")] = None,
-    trigger: Annotated[str | None, typer.Option("--trigger", help="Only those started so: api, cli ...")] = None,
+    trigger: StartedBy = None,
     since: Since = None,
     until: Until = None,
     all_: All = False,
@@ -144,7 +144,7 @@ def retry(
     run_id: Annotated[str | None, typer.Argument(metavar="[RUN]", help="A run's id.", show_default=False)] = None,
     flow: OfFlow = None,
     state: Annotated[str | None, typer.Option("--status", help="CANCELLED ones instead of FAILED ones.")] = None,
-    trigger: Annotated[str | None, typer.Option("--trigger", help="Only those started so: api, cli ...")] = None,
+    trigger: StartedBy = None,
     since: Since = None,
     until: Until = None,
     all_: All = False,

@@ -44,7 +44,7 @@ def batch(
     """
     rows = list(_read(file, flow, key))
     if atomic and (len(rows) > MAX_RUNS or sum(size for _, _, size in rows) > MAX_BYTES):
-        raise Usage(f"--atomic is for up to {MOST_RUNS:,} runs and 1 MiB; the file has {len(rows):,} runs.")
+        raise Usage(f"--atomic is for up to {MAX_RUNS:,} runs and 1 MiB; the file has {len(rows):,} runs.")
     report: dict[str, Any] = {"created": 0, "existing": 0, "refused": 0, "items": []}
     with Api(api_url) as api:
         for part in _parts(rows):
@@ -68,7 +68,7 @@ def _read(file: str, flow: str | None, key: str | None) -> Iterator[Row]:
         raise Usage(f"{name} cannot be read: {error}") from error
     lines = text.split("\n")
     if len(lines) > MAX_LINES:
-        raise Usage(f"{name} has more than {MOST_LINES:,} lines.", hint="Give it in parts.")
+        raise Usage(f"{name} has more than {MAX_LINES:,} lines.", hint="Give it in parts.")
     found = False
     for number, line in enumerate(lines, 1):
         if line.strip():

@@ -30,8 +30,8 @@ class _Steps(dict[str, PlanStep]):
         self.plan = plan
 
     def __missing__(self, name: str) -> PlanStep:
-        made = self[name] = self.plan.step(name)
-        return made
+        step = self[name] = self.plan.step(name)
+        return step
 
 
 class Board:
@@ -92,6 +92,7 @@ class Board:
     # --- changes ---------------------------------------------------------------------------------------------------
 
     def settle(self, step: PlanStep, state: StepState) -> None:
+        """Give a step its final state, and count it for its group."""
         self.states[step.id] = state
         self.active.pop(step.id, None)
         self.settled += step.id in self.plan.steps
@@ -101,12 +102,14 @@ class Board:
             self.ended[step.parent] = self.ended.get(step.parent, 0) + 1
 
     def begin(self, name: str, state: StepState) -> None:
+        """Note that a step is queued or runs."""
         self.states[name] = state
         self.active[name] = None
         if item := item_of(name):
             self.items.setdefault(item[0], {})[item[1]] = None
 
     def retract(self, name: str) -> None:
+        """Take back a `begin` of this very call."""
         del self.states[name]
         del self.active[name]
         if item := item_of(name):
@@ -125,10 +128,12 @@ class Board:
     # --- questions -------------------------------------------------------------------------------------------------
 
     def status(self, name: str) -> TaskStatus | None:
+        """None for a step that nothing was decided about."""
         state = self.states.get(name)
         return None if state is None else state.status
 
     def final(self, name: str) -> bool:
+        """Whether a step is settled."""
         return name in self.states and name not in self.active
 
     def over(self, group: str) -> bool:

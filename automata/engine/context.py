@@ -40,8 +40,8 @@ def task_context(
         context["index"], context["item"] = item
     if in_failure_handler(plan, plan.step(step)):
         failed = first_failure(plan, (name for name, (status, _) in reads.items() if status == "FAILED"))
-        given = reads[failed][1] if failed else None
-        add_failure(context, shaped_error(given, failed or ""))
+        error = reads[failed][1] if failed else None
+        add_failure(context, shaped_error(error, failed or ""))
     return context
 
 
@@ -63,6 +63,7 @@ def base_context(run: RunView) -> dict[str, Any]:
 
 
 def ambient(run: str, step: str, attempt: int, now: datetime) -> Ambient:
+    """What `now()` and `uuid()` answer in the templates of one attempt of a step."""
     return Ambient(lambda: now, _uuids(f"{run}:{step}:{attempt}"))
 
 
@@ -93,11 +94,12 @@ def first_failure(plan: ExecutionPlan, failed: Iterable[str]) -> str | None:
 
 def shaped_error(error: Any, step: str) -> dict[str, Any]:
     """An error in its one shape; what a worker wrote may lack the step, and may have more."""
-    given = dict(error) if isinstance(error, Mapping) else {}
+    fields = dict(error) if isinstance(error, Mapping) else {}
     defaults = {"code": "failed", "message": f"The step `{step}` failed.", "step": step}
-    return defaults | {key: value for key, value in given.items() if value is not None}
+    return defaults | {key: value for key, value in fields.items() if value is not None}
 
 
 def add_failure(context: dict[str, Any], error: Error) -> None:
+    """Add `error` and `failed_step`, which only `on_failure` and the steps inside it read."""
     context["error"] = error
     context["failed_step"] = error["step"]

@@ -55,6 +55,8 @@ class RunView:
 
 @dataclass(frozen=True, slots=True)
 class Done:
+    """The step is over; `result` is what its outputs are made of."""
+
     result: Any
 
 
@@ -134,6 +136,8 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
+    """How the run ended. `error` of a FAILED one: {code, message, step}."""
+
     status: RunStatus
     outputs: Any = None
     error: Error | None = None

@@ -76,9 +76,9 @@ class Reading:
 
     def _first_failed(self) -> str:
         failed = (name for name, state in self.board.states.items() if state.status is TaskStatus.FAILED)
-        found = first_failure(self.plan, failed)
-        assert found is not None, "a run fails by a step"
-        return found
+        first = first_failure(self.plan, failed)
+        assert first is not None, "a run fails by a step"
+        return first
 
     def _failure(self) -> Error:
         name = self._first_failed()
@@ -101,8 +101,11 @@ class Reading:
 
     def _item(self, step: PlanStep) -> tuple[int, Any] | None:
         """(index, value) of a step of an item."""
-        found = item_of(step.id)
-        return None if found is None else (found[1], self._items(self.board.steps[found[0]])[found[1]])
+        name = item_of(step.id)
+        if name is None:
+            return None
+        parent, index = name
+        return index, self._items(self.board.steps[parent])[index]
 
 
 def _kind(value: Any) -> str:

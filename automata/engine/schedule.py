@@ -152,7 +152,7 @@ def _deadline_sec(spec: Schedule) -> float:
 
 
 def _newest(spec: Schedule, last: datetime, now: datetime) -> list[datetime]:
-    """The newest fires (at most MOST_COUNTED) in (last, now], gathered window by window from the end."""
+    """The newest fires (at most MAX_COUNTED) in (last, now], gathered window by window from the end."""
     window = DAY if spec.cron else min(_interval(spec) * MAX_COUNTED, HORIZON)
     last = max(last, now - HORIZON)
     found: deque[datetime] = deque()

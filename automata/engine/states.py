@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 
 
 class RunStatus(StrEnum):
+    """The states of a run; RUN_TRANSITIONS says which follows which."""
+
     PENDING = "PENDING"
     RUNNING = "RUNNING"
     SUCCEEDED = "SUCCEEDED"
@@ -50,4 +53,28 @@ RUN_TRANSITIONS: dict[RunStatus, frozenset[RunStatus]] = {
     # A retry: what failed or was cancelled begins again, as if nothing had been decided about it yet.
     RunStatus.FAILED: frozenset({RunStatus.PENDING}),
     RunStatus.CANCELLED: frozenset({RunStatus.PENDING}),
+}
+
+
+class Trigger(StrEnum):
+    """What started a run. Filters, help and docs list these, in this order."""
+
+    API = "api"
+    SCHEDULE = "schedule"
+    WEBHOOK = "webhook"
+    MANUAL = "manual"
+    BACKFILL = "backfill"
+    RERUN = "rerun"
+    FLOW = "flow"
+
+
+TRIGGER_WORDS = ", ".join(Trigger)
+TRIGGER_MEANINGS: Mapping[Trigger, str] = {
+    Trigger.API: "a request to the API, which is what `automata run start` and the console send too",
+    Trigger.SCHEDULE: "a schedule of the flow, at its fire time",
+    Trigger.WEBHOOK: "a delivery to a webhook of the flow",
+    Trigger.MANUAL: "somebody who did not wait for a schedule (`automata schedule trigger`)",
+    Trigger.BACKFILL: "`automata backfill`, for a fire time that had passed",
+    Trigger.RERUN: "a rerun of another run, with its inputs",
+    Trigger.FLOW: "a `flow` step of another run",
 }

@@ -72,6 +72,7 @@ def misfit(message: str, hint: str | None = None) -> TemplateError:
 
 
 def exceeded(message: str) -> TemplateError:
+    """The error of a render that would go over a bound."""
     return TemplateError(message, code="AF212", budget=True)
 
 
@@ -123,6 +124,7 @@ class Budget:
             raise exceeded(f"The template uses more than {MAX_PATTERNS} different regular expressions.")
 
     def pay(self, units: int) -> None:
+        """Take so many units of work. Raises TemplateError when none are left."""
         self.work -= units
         if self.work < 0:
             raise self.spent()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from jinja2 import nodes
 
-from automata.flow.budget import AbsentError, misfit
+from automata.flow.budget import AbsentError, TemplateError, misfit
 from automata.flow.filters import (
     AMBIENT,
     FILTER_NAMES,
@@ -27,11 +27,25 @@ from automata.flow.listfilters import reader, walk
 from automata.flow.scope import AMBIENT_KEY, Ambient, Expr, Scope
 from automata.flow.timefilters import iso
 
-if TYPE_CHECKING:
-    from automata.flow.expression import ExpressionCompiler
-
 Called = nodes.Filter | nodes.Test | nodes.Call
 Change = Callable[[Scope, Any], list[Any]]
+
+
+class Compiler(Protocol):
+    """What a call needs of the compiler of the expression it is in (automata/flow/expression.py).
+
+    `cost` counts the nodes of the expression; `builds` says that it may build a value larger than the data.
+    """
+
+    cost: int
+    builds: bool
+
+    def compile(self, node: nodes.Node) -> Expr: ...
+    def lenient(self, node: nodes.Node) -> Expr: ...
+    def slot(self, name: str) -> int | None: ...
+    def error(self, code: str, message: str, node: nodes.Node, hint: str | None = None) -> TemplateError: ...
+    def guard(self, name: str, position: int, run: Expr) -> Expr: ...
+
 
 # What a call costs in nodes: the dearest ones (hashes, times) take a few microseconds.
 CALL_NODES = 8
@@ -39,7 +53,8 @@ CALL_NODES = 8
 _HANDING_ON = frozenset({"default", "d", "coalesce", "first", "last", "min", "max"})
 
 
-def compile_filter(compiler: ExpressionCompiler, node: nodes.Filter) -> Expr:
+def compile_filter(compiler: Compiler, node: nodes.Filter) -> Expr:
+    """`value | name(...)`. Raises TemplateError for an unknown name or arguments that do not fit."""
     _check_name(compiler, "filter", "AF205", node.name, FILTER_NAMES, node)
     if node.node is None:
         raise compiler.error("AF203", "A filter needs a value before it.", node)
@@ -53,14 +68,16 @@ def compile_filter(compiler: ExpressionCompiler, node: nodes.Filter) -> Expr:
     return _apply(compiler, FILTERS[node.name], [node.node, *node.args], node)
 
 
-def compile_test(compiler: ExpressionCompiler, node: nodes.Test) -> Expr:
+def compile_test(compiler: Compiler, node: nodes.Test) -> Expr:
+    """`value is name(...)`. Raises TemplateError for an unknown name or arguments that do not fit."""
     _check_name(compiler, "test", "AF206", node.name, TEST_NAMES, node)
     if node.name in PRESENCE:
         return _presence(compiler, node)
     return _apply(compiler, TESTS[node.name], [node.node, *node.args], node)
 
 
-def compile_call(compiler: ExpressionCompiler, node: nodes.Call) -> Expr:
+def compile_call(compiler: Compiler, node: nodes.Call) -> Expr:
+    """`name(...)`. Raises TemplateError for what is no function, or arguments that do not fit."""
     name = _callee(compiler, node)
     _check_name(compiler, "function", "AF207", name, FUNCTION_NAMES, node)
     if name == "coalesce":
@@ -71,7 +88,7 @@ def compile_call(compiler: ExpressionCompiler, node: nodes.Call) -> Expr:
     return _apply(compiler, FUNCTIONS[name], node.args, node)
 
 
-def _callee(compiler: ExpressionCompiler, node: nodes.Call) -> str:
+def _callee(compiler: Compiler, node: nodes.Call) -> str:
     callee = node.node
     if isinstance(callee, nodes.Name) and compiler.slot(callee.name) is None:
         return callee.name
@@ -81,9 +98,7 @@ def _callee(compiler: ExpressionCompiler, node: nodes.Call) -> str:
     raise compiler.error("AF203", "Only the functions of the template language can be called.", node, hint)
 
 
-def _check_name(
-    compiler: ExpressionCompiler, what: str, code: str, name: str, known: frozenset[str], node: Called
-) -> None:
+def _check_name(compiler: Compiler, what: str, code: str, name: str, known: frozenset[str], node: Called) -> None:
     compiler.cost += CALL_NODES
     if name not in known:
         hint = nearest(name, known)
@@ -94,13 +109,13 @@ def _check_name(
         raise compiler.error("AF203", "`*` and `**` are not part of the template language.", node)
 
 
-def _check_arguments(compiler: ExpressionCompiler, tool: Tool, count: int, named: Sequence[str], node: Called) -> None:
+def _check_arguments(compiler: Compiler, tool: Tool, count: int, named: Sequence[str], node: Called) -> None:
     problem = tool.mismatch(count, named)
     if problem is not None:
         raise compiler.error("AF209", f"`{tool.name}` is called wrongly: {problem}.", node)
 
 
-def _apply(compiler: ExpressionCompiler, tool: Tool, operands: Sequence[nodes.Node], node: Called) -> Expr:
+def _apply(compiler: Compiler, tool: Tool, operands: Sequence[nodes.Node], node: Called) -> Expr:
     _check_arguments(compiler, tool, len(operands), [str(pair.key) for pair in node.kwargs], node)
     function = tool.call
     parts = [compiler.compile(operand) for operand in operands]
@@ -119,25 +134,25 @@ def _apply(compiler: ExpressionCompiler, tool: Tool, operands: Sequence[nodes.No
 # --- what may be undefined -----------------------------------------------------------------------------------------
 
 
-def _default(compiler: ExpressionCompiler, node: nodes.Filter) -> Expr:
-    given = {"default_value": None, "boolean": None} | {pair.key: pair.value for pair in node.kwargs}
-    given |= dict(zip(given, node.args, strict=False))
-    if len(given) > 2 or len(node.args) > 2 or given["default_value"] is None or node.node is None:
+def _default(compiler: Compiler, node: nodes.Filter) -> Expr:
+    options = {"default_value": None, "boolean": None} | {pair.key: pair.value for pair in node.kwargs}
+    options |= dict(zip(options, node.args, strict=False))
+    if len(options) > 2 or len(node.args) > 2 or options["default_value"] is None or node.node is None:
         raise compiler.error("AF209", "`default` takes a value, and `true` to replace empty values too.", node)
-    value, fallback = compiler.lenient(node.node), compiler.compile(given["default_value"])
-    empty_too = None if given["boolean"] is None else compiler.compile(given["boolean"])
+    value, fallback = compiler.lenient(node.node), compiler.compile(options["default_value"])
+    empty_too = None if options["boolean"] is None else compiler.compile(options["boolean"])
 
     def choose(scope: Scope) -> Any:
         try:
-            found = value(scope)
+            present = value(scope)
         except AbsentError:
             return fallback(scope)
-        return fallback(scope) if empty_too is not None and not found and empty_too(scope) else found
+        return fallback(scope) if empty_too is not None and not present and empty_too(scope) else present
 
     return choose
 
 
-def _coalesce(compiler: ExpressionCompiler, operands: Sequence[nodes.Node], node: Called) -> Expr:
+def _coalesce(compiler: Compiler, operands: Sequence[nodes.Node], node: Called) -> Expr:
     if node.kwargs or not operands:
         raise compiler.error("AF209", "`coalesce` takes one value or more.", node)
     parts = [compiler.lenient(operand) for operand in operands]
@@ -155,22 +170,22 @@ def _coalesce(compiler: ExpressionCompiler, operands: Sequence[nodes.Node], node
     return choose
 
 
-def _presence(compiler: ExpressionCompiler, node: nodes.Test) -> Expr:
+def _presence(compiler: Compiler, node: nodes.Test) -> Expr:
     if node.args or node.kwargs:
         raise compiler.error("AF209", f"`is {node.name}` takes no arguments.", node)
-    value, wanted = compiler.lenient(node.node), node.name == "defined"
+    value, defined = compiler.lenient(node.node), node.name == "defined"
 
     def check(scope: Scope) -> bool:
         try:
             value(scope)
         except AbsentError:
-            return not wanted
-        return wanted
+            return not defined
+        return defined
 
     return check
 
 
-def _ambient(compiler: ExpressionCompiler, name: str, node: nodes.Call) -> Expr:
+def _ambient(compiler: Compiler, name: str, node: nodes.Call) -> Expr:
     if node.args or node.kwargs:
         raise compiler.error("AF209", f"`{name}()` takes no arguments.", node)
 
@@ -186,7 +201,7 @@ def _ambient(compiler: ExpressionCompiler, name: str, node: nodes.Call) -> Expr:
 # --- map, select, reject -------------------------------------------------------------------------------------------
 
 
-def _over_list(compiler: ExpressionCompiler, node: nodes.Filter) -> Expr:
+def _over_list(compiler: Compiler, node: nodes.Filter) -> Expr:
     assert node.node is not None
     source = compiler.compile(node.node)
     change = _mapper(compiler, node) if node.name == "map" else _selector(compiler, node)
@@ -199,7 +214,7 @@ def _over_list(compiler: ExpressionCompiler, node: nodes.Filter) -> Expr:
     return compiler.guard(node.name, node.lineno, run)
 
 
-def _mapper(compiler: ExpressionCompiler, node: nodes.Filter) -> Change:
+def _mapper(compiler: Compiler, node: nodes.Filter) -> Change:
     options = {str(pair.key): compiler.compile(pair.value) for pair in node.kwargs}
     if "attribute" not in options:
         return _filter_mapper(compiler, node, options)
@@ -217,25 +232,25 @@ def _mapper(compiler: ExpressionCompiler, node: nodes.Filter) -> Change:
     return change
 
 
-def _filter_mapper(compiler: ExpressionCompiler, node: nodes.Filter, options: Mapping[str, Expr]) -> Change:
+def _filter_mapper(compiler: Compiler, node: nodes.Filter, options: Mapping[str, Expr]) -> Change:
     tool = _named_tool(compiler, node, 0, FILTERS, "filter", "AF205")
     _check_arguments(compiler, tool, len(node.args), list(options), node)
     parts = [compiler.compile(part) for part in node.args[1:]]
 
     def change(scope: Scope, items: Any) -> list[Any]:
-        given = [part(scope) for part in parts]
+        arguments = [part(scope) for part in parts]
         named = {key: part(scope) for key, part in options.items()}
-        return [tool.call(scope.budget, item, *given, **named) for item in items]
+        return [tool.call(scope.budget, item, *arguments, **named) for item in items]
 
     return change
 
 
-def _selector(compiler: ExpressionCompiler, node: nodes.Filter) -> Change:
-    wanted, at = node.name.startswith("select"), int(node.name.endswith("attr"))
+def _selector(compiler: Compiler, node: nodes.Filter) -> Change:
+    keeps, at = node.name.startswith("select"), int(node.name.endswith("attr"))
     if node.kwargs or len(node.args) < at:
         raise compiler.error("AF209", f"`{node.name}` takes {'an attribute, ' * at}a test and its arguments.", node)
     attribute = compiler.compile(node.args[0]) if at else None
-    choose = _presence_choice(node, at, wanted) or _test_choice(compiler, node, at, wanted)
+    choose = _presence_choice(node, at, keeps) or _test_choice(compiler, node, at, keeps)
 
     def change(scope: Scope, items: Any) -> list[Any]:
         read = _same if attribute is None else reader(attribute(scope))
@@ -247,16 +262,16 @@ def _selector(compiler: ExpressionCompiler, node: nodes.Filter) -> Change:
 Choice = Callable[[Scope, Any, Callable[[Any], Any]], list[Any]]
 
 
-def _presence_choice(node: nodes.Filter, at: int, wanted: bool) -> Choice | None:
+def _presence_choice(node: nodes.Filter, at: int, keeps: bool) -> Choice | None:
     """`selectattr('id', 'defined')`: the one test that an absent attribute passes or fails instead of breaking."""
     named = node.args[at] if len(node.args) == at + 1 else None
     if not isinstance(named, nodes.Const) or named.value not in ("defined", "undefined"):
         return None
-    expected = wanted == (named.value == "defined")
+    expected = keeps == (named.value == "defined")
     return lambda scope, items, read: [item for item in items if _has(read, item) == expected]
 
 
-def _test_choice(compiler: ExpressionCompiler, node: nodes.Filter, at: int, wanted: bool) -> Choice:
+def _test_choice(compiler: Compiler, node: nodes.Filter, at: int, keeps: bool) -> Choice:
     call: Callable[..., Any] = truthy
     parts: list[Expr] = []
     if len(node.args) > at:
@@ -265,14 +280,14 @@ def _test_choice(compiler: ExpressionCompiler, node: nodes.Filter, at: int, want
         call, parts = tool.call, [compiler.compile(part) for part in node.args[at + 1 :]]
 
     def choose(scope: Scope, items: Any, read: Callable[[Any], Any]) -> list[Any]:
-        given, budget = [part(scope) for part in parts], scope.budget
-        return [item for item in items if call(budget, read(item), *given) == wanted]
+        arguments, budget = [part(scope) for part in parts], scope.budget
+        return [item for item in items if call(budget, read(item), *arguments) == keeps]
 
     return choose
 
 
 def _named_tool(
-    compiler: ExpressionCompiler, node: nodes.Filter, at: int, tools: Mapping[str, Tool], what: str, code: str
+    compiler: Compiler, node: nodes.Filter, at: int, tools: Mapping[str, Tool], what: str, code: str
 ) -> Tool:
     named = node.args[at] if len(node.args) > at else None
     if not isinstance(named, nodes.Const) or not isinstance(named.value, str):

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from automata.flow.steptypes import STEP_TYPES
 from automata.flow.template import TemplateError, compile_value
 
 Class = Literal["breaking", "security", "behaviour", "neutral"]
@@ -45,14 +46,14 @@ def changes(before: Spec | None, after: Spec | None, variables: tuple[Spec, Spec
     if before == after and variables[0] == variables[1]:
         return []
     if before is None:
-        found = [Change("behaviour", "", "the flow is new"), *_reach(_NOTHING, after or {}, ({}, variables[1]))]
+        differences = [Change("behaviour", "", "the flow is new"), *_reach(_NOTHING, after or {}, ({}, variables[1]))]
     elif after is None:
-        found = [Change("breaking", "", "the flow is gone: its schedules stop, and what calls it fails")]
+        differences = [Change("breaking", "", "the flow is gone: its schedules stop, and what calls it fails")]
     else:
-        found = [*_interface(before, after), *_reach(before, after, variables), *_parts(before, after)]
-        found += [*_variables(*variables), *_unmasked(before.get("recording"), after.get("recording"))]
-        found += _egress(before.get("egress") or {}, after.get("egress") or {})
-    return sorted(found, key=lambda one: CLASSES.index(one.kind))
+        differences = [*_interface(before, after), *_reach(before, after, variables), *_parts(before, after)]
+        differences += [*_variables(*variables), *_unmasked(before.get("recording"), after.get("recording"))]
+        differences += _egress(before.get("egress") or {}, after.get("egress") or {})
+    return sorted(differences, key=lambda change: CLASSES.index(change.kind))
 
 
 # --- the interface -------------------------------------------------------------------------------------------------
@@ -127,15 +128,16 @@ def _reach(before: Spec, after: Spec, variables: tuple[Spec, Spec]) -> Iterator[
 
 def _hosts(spec: Spec, variables: Spec) -> dict[str, tuple[set[str], set[str]]]:
     """Host -> (steps, secrets) of the requests. What only a run can tell is the host `a computed host`."""
-    found: dict[str, tuple[set[str], set[str]]] = {}
+    hosts: dict[str, tuple[set[str], set[str]]] = {}
     for full, step in walk(spec):
         config = step.get("config")
-        if step.get("type") != "http" or not isinstance(config, Mapping):
+        row = STEP_TYPES.get(str(step.get("type")))
+        if row is None or row.address_key is None or not isinstance(config, Mapping):
             continue
-        steps, secrets = found.setdefault(_host(config.get("url"), variables), (set(), set()))
+        steps, secrets = hosts.setdefault(_host(config.get(row.address_key), variables), (set(), set()))
         steps.add(full)
         secrets |= _secrets(config)
-    return found
+    return hosts
 
 
 def _host(url: Any, variables: Spec) -> str:
@@ -169,7 +171,7 @@ def _secrets(tree: Any) -> set[str]:
         references = compile_value(tree).references
     except TemplateError:
         return set()
-    return {one.path[0] if one.path else "(all)" for one in references if one.root == "secrets"}
+    return {reference.path[0] if reference.path else "(all)" for reference in references if reference.root == "secrets"}
 
 
 # --- what runs -----------------------------------------------------------------------------------------------------
@@ -192,8 +194,8 @@ def _walk(steps: Any, prefix: str) -> Iterator[tuple[str, Spec]]:
 
 def _egress(before: Spec, after: Spec) -> Iterator[Change]:
     """An environment's lists: what may be called that could not be is security; an empty `allow` allows all."""
-    allowed, allows = (set(one.get("allow", ())) for one in (before, after))
-    denied, denies = (set(one.get("deny", ())) for one in (before, after))
+    allowed, allows = (set(lists.get("allow", ())) for lists in (before, after))
+    denied, denies = (set(lists.get("deny", ())) for lists in (before, after))
     if allowed and not allows:
         yield Change(
             "security", "egress.allow", "every host may be called, where a list said which", sorted(allowed), None
@@ -267,7 +269,7 @@ def _members(path: str, label: str, old: Spec, new: Spec) -> Iterator[Change]:
 
 def _named(key: str, old: Any, new: Any) -> Iterator[Change]:
     noun = key.removesuffix("s")
-    before, after = ({one["name"]: one for one in many} for many in (old, new))
+    before, after = ({entry["name"]: entry for entry in many} for many in (old, new))
     for name in sorted(before.keys() | after.keys()):
         if before.get(name) != after.get(name):
             verb = "is new" if name not in before else "is gone" if name not in after else "differs"

@@ -6,26 +6,20 @@ They work on the spec as written, so that a misspelt key in one step does not hi
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from automata.errors import Diagnostic
 from automata.flow.declared import check_declared
-from automata.flow.findings import Findings, child, in_order
+from automata.flow.findings import Findings, in_order
 from automata.flow.lexing import has_template
 from automata.flow.outline import Node, Order, Outline
+from automata.flow.parsed import ParsedFlow
 from automata.flow.references import References
 from automata.flow.shape import show
-from automata.flow.steptypes import BUILTIN_TYPES, GROUP
+from automata.flow.steptypes import BUILTIN_TYPES, STEP_TYPES, kind_of
 from automata.flow.userschema import Problem, SchemaBudget, SchemaError, compile_schema
 
-if TYPE_CHECKING:
-    from automata.flow.load import ParsedFlow
-
 Types = Mapping[str, Mapping[str, Any]]
-
-# The orchestrator decides these on the spot: there is no attempt that could be repeated or take too long.
-_WITHOUT_ATTEMPTS = ("delay", "transform", "flow", "approval", GROUP)
 
 
 def check_flow(loaded: ParsedFlow, types: Types | None = None) -> tuple[Diagnostic, ...]:
@@ -46,8 +40,8 @@ def check_flow(loaded: ParsedFlow, types: Types | None = None) -> tuple[Diagnost
         _check_attempts(node, findings)
     References(loaded.spec, outline, order, findings).check()
     check_declared(loaded.spec, findings)
-    known = {(one.pointer, one.code) for one in loaded.diagnostics}
-    return in_order([one for one in findings.found if (one.pointer, one.code) not in known])
+    known = {(finding.pointer, finding.code) for finding in loaded.diagnostics}
+    return in_order([finding for finding in findings.found if (finding.pointer, finding.code) not in known])
 
 
 def _check_ids(outline: Outline, findings: Findings) -> None:
@@ -136,36 +130,16 @@ def _check_config(node: Node, findings: Findings) -> None:
     config = node.spec.get("config")
     if not isinstance(config, dict):
         return
-    pointer = f"{node.pointer}/config"
-    if node.type == "http":
-        _check_ok_status(config.get("ok_status"), f"{pointer}/ok_status", findings)
-    elif node.type == "delay":
-        _check_until(config.get("until"), f"{pointer}/until", findings)
-
-
-def _check_ok_status(value: Any, pointer: str, findings: Findings) -> None:
-    for index, part in enumerate(value if isinstance(value, list) else [value]):
-        low, dash, high = part.partition("-") if isinstance(part, str) else ("", "", "")
-        if dash and low.isdecimal() and high.isdecimal() and int(low) > int(high):
-            place = child(pointer, index) if isinstance(value, list) else pointer
-            findings.add("AF030", f"the range `{part}` runs backwards", place, f"write `{high}-{low}`")
-
-
-def _check_until(value: Any, pointer: str, findings: Findings) -> None:
-    if not isinstance(value, str) or not value or _is_template(value):
-        return
-    try:
-        datetime.fromisoformat(value.strip())
-    except ValueError:
-        hint = "write it like `2026-01-05T09:00:00Z`"
-        findings.add("AF035", f"`until` must be a time or a template, not {show(value)}", pointer, hint)
+    row = STEP_TYPES.get(node.type)
+    if row is not None and row.check_config is not None:
+        row.check_config(config, f"{node.pointer}/config", findings)
 
 
 def _check_attempts(node: Node, findings: Findings) -> None:
     if "max_parallel" in node.spec and "foreach" not in node.spec:
         message = "`max_parallel` has no effect without `foreach`"
         findings.add("AF032", message, f"{node.pointer}/max_parallel", name=True, severity="warning")
-    if node.type in _WITHOUT_ATTEMPTS:
+    if kind_of(node.type) != "work":
         for key in ("retry", "timeout_sec", "queue"):
             if key in node.spec:
                 message = f"`{key}` has no effect on a `{node.type}` step"

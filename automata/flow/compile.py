@@ -1,4 +1,4 @@
-"""Flow -> Plan: every step flattened under its full id, what waits for what, and which outputs each template reads.
+"""Flow -> ExecutionPlan: flattens the steps, orders them, and finds which outputs each template reads.
 
 The flow was checked before; here a contradiction (a cycle, an unknown id) raises Invalid instead of looping.
 """
@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any
 
 from automata.errors import Invalid
-from automata.flow.model import Concurrency, Egress, Flow, Input, Recording, RetryPolicy, Step
-from automata.flow.steptypes import GROUP
+from automata.flow.model import Concurrency, Flow, Step
+from automata.flow.plan import ExecutionPlan, Foreach, Ids, Limits, PlanStep
+from automata.flow.steptypes import kind_of
 from automata.flow.template import (
     CompiledTemplate,
     Reference,
@@ -22,119 +23,7 @@ from automata.flow.template import (
     compile_value,
 )
 
-Kind = Literal["work", "instant", "timer", "group"]
-Ids = tuple[str, ...]
-
-_KINDS: Mapping[str, Kind] = {
-    "transform": "instant",
-    "delay": "timer",
-    "flow": "timer",
-    "approval": "timer",
-    GROUP: "group",
-}
 _NOTHING: frozenset[str] = frozenset()
-MAX_ITEM_STEPS = 20_000  # steps of items that a plan remembers: each turn of a wide run asks for all of them
-
-
-@dataclass(frozen=True, slots=True)
-class PlanStep:
-    """One step; all ids are full ids. `deps` must be settled and the parent running before it may start.
-
-    `secrets` are the names that its templates read, None when one of them is computed or all are read.
-    """
-
-    id: str
-    short: str
-    type: str
-    kind: Kind
-    deps: Ids
-    dependents: Ids
-    parent: str | None
-    branches: tuple[tuple[str, Ids], ...]
-    children: Ids
-    condition: CompiledTemplate | None
-    condition_reads: frozenset[str]
-    config: CompiledTemplate
-    outputs: CompiledTemplate | None
-    reads: frozenset[str]
-    reads_secrets: bool
-    retry: RetryPolicy
-    timeout_sec: float
-    continue_on_error: bool
-    queue: str
-    foreach: Foreach | None = None
-    secrets: frozenset[str] | None = _NOTHING
-
-
-@dataclass(frozen=True, slots=True)
-class Foreach:
-    """`foreach` of a step, which then is a group; its children are made when the list is known, one an item.
-
-    `body`: what a child is like. `most`: so many at a time; None: all.
-    """
-
-    items: CompiledTemplate
-    reads: frozenset[str]
-    body: PlanStep
-    max_parallel: int | None
-
-
-def item_of(name: str) -> tuple[str, int] | None:
-    """`load[3]` -> (`load`, 3), None for what is not a step of an item."""
-    if name[-1:] != "]":
-        return None
-    step, _, index = name[:-1].rpartition("[")
-    return step, int(index)
-
-
-def item_name(step: str, index: int) -> str:
-    return f"{step}[{index}]"
-
-
-@dataclass(frozen=True, slots=True)
-class ExecutionPlan:
-    """`steps` is in an order that respects every dependency, parents before children, `on_failure` last.
-
-    Steps of items are not among them; `step` knows them too, and remembers the last `MOST_KEPT` or so.
-    """
-
-    flow: str
-    steps: Mapping[str, PlanStep]
-    roots: Ids
-    short: Mapping[str, str]
-    outputs: CompiledTemplate | None
-    output_reads: frozenset[str]
-    on_failure: str | None
-    inputs: Mapping[str, Input]
-    concurrency: Limits | None = None
-    foreach_ids: Ids = ()
-    recording: Recording | None = None
-    egress: Egress | None = None
-    _items: dict[str, PlanStep] = field(default_factory=dict, init=False, repr=False, compare=False)
-
-    def step(self, name: str) -> PlanStep:
-        """Any step by its full id. Raises KeyError."""
-        found = self.steps.get(name) or self._items.get(name)
-        return found if found is not None else self._item(name)
-
-    def _item(self, name: str) -> PlanStep:
-        parent = item_of(name)
-        step = self.steps[parent[0] if parent else name]
-        if step.foreach is None:
-            raise KeyError(name)
-        if len(self._items) >= MAX_ITEM_STEPS:
-            self._items.clear()
-        made = self._items[name] = replace(step.foreach.body, id=name)
-        return made
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """`concurrency` of a flow; `key` None: one limit for all its runs."""
-
-    limit: int
-    key: CompiledTemplate | None
-    policy: str
 
 
 def compile_flow(flow: Flow) -> ExecutionPlan:
@@ -142,10 +31,10 @@ def compile_flow(flow: Flow) -> ExecutionPlan:
     return _Compiler(flow).plan()
 
 
-def _limits(given: Concurrency | None) -> Limits | None:
-    if given is None:
+def _limits(concurrency: Concurrency | None) -> Limits | None:
+    if concurrency is None:
         return None
-    return Limits(given.limit, compile_value(given.key) if given.key else None, given.policy)
+    return Limits(concurrency.limit, compile_value(concurrency.key) if concurrency.key else None, concurrency.policy)
 
 
 @dataclass(slots=True)
@@ -190,7 +79,7 @@ class _Compiler:
             outputs=compiled,
             output_reads=_NOTHING if compiled is None else self._reads(compiled.references, "outputs"),
             on_failure=self.failure,
-            inputs={given.name: given for given in self.flow.inputs},
+            inputs={declared.name: declared for declared in self.flow.inputs},
             concurrency=_limits(self.flow.concurrency),
             foreach_ids=tuple(full for full, step in steps.items() if step.foreach),
             recording=self.flow.recording,
@@ -289,17 +178,17 @@ class _Compiler:
         step = placed.step
         config = _located(f"/{full}/config", lambda: compile_value(step.config))
         outputs = None if step.outputs is None else _located(f"/{full}/outputs", lambda: compile_value(step.outputs))
-        given = step.condition
-        condition = None if given is None else _located(f"/{full}/condition", lambda: compile_condition(given))
+        text = step.condition
+        condition = None if text is None else _located(f"/{full}/condition", lambda: compile_condition(text))
         used = config.references + (outputs.references if outputs else ())
         reads = self._reads(used, full)
         if outputs is not None and placed.branches:
             reads |= self._inside(full)
-        made = PlanStep(
+        plan_step = PlanStep(
             id=full,
             short=step.id,
             type=step.type,
-            kind=_KINDS.get(step.type, "work"),
+            kind=kind_of(step.type),
             deps=placed.deps,
             dependents=dependents,
             parent=placed.parent,
@@ -317,7 +206,7 @@ class _Compiler:
             continue_on_error=step.continue_on_error,
             queue=step.queue,
         )
-        return made if step.foreach is None else self._each(made, step.foreach, step.max_parallel)
+        return plan_step if step.foreach is None else self._each(plan_step, step.foreach, step.max_parallel)
 
     def _each(self, step: PlanStep, foreach: Any, most: int | None) -> PlanStep:
         """The group that stands for the step; what a condition says of the items is asked for each of them."""
@@ -340,8 +229,8 @@ class _Compiler:
             if reference.root == "steps":
                 full = self._resolve(reference.path[0], reader)
                 status_only = reference.path[1:2] == ("status",)
-                found = frozenset((full,)) if status_only else self._read_of(full)
-                reads = reads | found if reads else found
+                full_ids = frozenset((full,)) if status_only else self._read_of(full)
+                reads = reads | full_ids if reads else full_ids
         return reads
 
     def _read_of(self, full: str) -> frozenset[str]:
@@ -372,43 +261,3 @@ def _located(pointer: str, compile: Any) -> CompiledTemplate:
         error.pointer = pointer + (error.pointer or "")
         raise
     return compiled
-
-
-# --- the context of templates --------------------------------------------------------------------------------------
-
-
-def step_context(
-    plan: ExecutionPlan, reads: Iterable[str], states: Mapping[str, tuple[str, Any]]
-) -> dict[str, dict[str, Any]]:
-    """The `steps` of a template context, each step under its short and its full id.
-
-    `states` gives (status, outputs) by full id. Only a step that SUCCEEDED has `outputs`; a step without a state
-    has no entry, so that reading it is undefined.
-    """
-    context: dict[str, dict[str, Any]] = {}
-    for full in reads:
-        state = states.get(full)
-        if state is None:
-            continue
-        status, outputs = state
-        entry: dict[str, Any] = {"status": str(status)}
-        if status == "SUCCEEDED":
-            step = plan.steps[full]
-            derived = step.branches and step.outputs is None
-            entry["outputs"] = group_outputs(plan, full, states) if derived else outputs
-        context[full] = context[plan.steps[full].short] = entry
-    return context
-
-
-def group_outputs(plan: ExecutionPlan, group: str, states: Mapping[str, tuple[str, Any]]) -> dict[str, dict[str, Any]]:
-    """`{branch: {step: outputs}}` of a `parallel`; steps that did not succeed are left out."""
-    made: dict[str, dict[str, Any]] = {}
-    for branch, steps in plan.steps[group].branches:
-        kept = made[branch] = {}
-        for full in steps:
-            status, outputs = states.get(full, ("", None))
-            if status == "SUCCEEDED":
-                step = plan.steps[full]
-                derived = step.branches and step.outputs is None
-                kept[step.short] = group_outputs(plan, full, states) if derived else outputs
-    return made

@@ -22,6 +22,7 @@ _TYPES = ("string", "integer", "number", "boolean", "object", "array")
 
 
 def check_declared(spec: Mapping[str, Any], findings: Findings) -> None:
+    """Check the inputs, schedules and webhooks that a spec declares; adds to `findings`."""
     work = SchemaBudget(FILE_WORK)
     inputs = _check_inputs(spec.get("inputs"), findings, work)
     names: set[str] = set()
@@ -50,13 +51,13 @@ def _check_inputs(declared: Any, findings: Findings, work: SchemaBudget) -> dict
     if not isinstance(declared, dict):
         return None
     inputs: dict[str, Input] = {}
-    before = sum(one.severity == "error" for one in findings.found)
+    before = sum(finding.severity == "error" for finding in findings.found)
     for name, spec in declared.items():
         pointer = child("/inputs", name)
         if (read := _read_input(name, spec)) and _check_rules(read, pointer, findings, work):
             _check_values(read, pointer, findings, work)
             inputs[name] = read
-    usable = len(inputs) == len(declared) and before == sum(one.severity == "error" for one in findings.found)
+    usable = len(inputs) == len(declared) and before == sum(finding.severity == "error" for finding in findings.found)
     return inputs if usable else None
 
 
@@ -78,43 +79,43 @@ def _read_input(name: str, spec: Any) -> Input | None:
     )
 
 
-def _check_rules(one: Input, pointer: str, findings: Findings, work: SchemaBudget) -> bool:
+def _check_rules(declared: Input, pointer: str, findings: Findings, work: SchemaBudget) -> bool:
     """Whether pattern and schema can be used."""
     before = len(findings.found)
-    if one.pattern is not None:
-        if one.type != "string":
-            message = f"`pattern` is for inputs of type string, not {one.type}"
+    if declared.pattern is not None:
+        if declared.type != "string":
+            message = f"`pattern` is for inputs of type string, not {declared.type}"
             findings.add("AF043", message, f"{pointer}/pattern", name=True)
         try:
-            compile_pattern(one.pattern)
+            compile_pattern(declared.pattern)
         except SchemaError as error:
             findings.add("AF041", f"`pattern`: {error}", f"{pointer}/pattern")
-    if one.schema is not None:
-        if one.type not in ("object", "array"):
-            message = f"`schema` is for inputs of type object or array, not {one.type}"
+    if declared.schema is not None:
+        if declared.type not in ("object", "array"):
+            message = f"`schema` is for inputs of type object or array, not {declared.type}"
             findings.add("AF043", message, f"{pointer}/schema", "use `enum` or `pattern`", name=True)
         try:
-            compile_schema(one.schema, work)
+            compile_schema(declared.schema, work)
         except SchemaError as error:
             findings.add("AF042", f"`schema`: {error}", f"{pointer}/schema{error.pointer}")
     return len(findings.found) == before
 
 
-def _check_values(one: Input, pointer: str, findings: Findings, work: SchemaBudget) -> None:
-    bare = Input(one.name, one.type)
-    for index, value in enumerate(one.enum or ()):
+def _check_values(declared: Input, pointer: str, findings: Findings, work: SchemaBudget) -> None:
+    bare = Input(declared.name, declared.type)
+    for index, value in enumerate(declared.enum or ()):
         for _, problem in value_problems(bare, value, work):
             findings.add("AF045", f"a value of `enum` {problem.message}", f"{pointer}/enum/{index}")
-    if not one.has_default:
+    if not declared.has_default:
         return
     place = f"{pointer}/default"
-    for _, problem in value_problems(one, one.default, work):
+    for _, problem in value_problems(declared, declared.default, work):
         findings.add("AF040", f"`default` {problem.message}", f"{place}{problem.pointer}")
-    if one.required:
-        message = f"`{one.name}` has a default, so that `required` has no effect"
+    if declared.required:
+        message = f"`{declared.name}` has a default, so that `required` has no effect"
         findings.add("AF044", message, f"{pointer}/required", name=True, severity="warning")
-    if one.secret:
-        message = f"the default of the secret `{one.name}` stands in the repository for everyone to read"
+    if declared.secret:
+        message = f"the default of the secret `{declared.name}` stands in the repository for everyone to read"
         findings.add("AF046", message, place, name=True, severity="warning")
 
 
@@ -143,10 +144,10 @@ def _check_name(
 def _check_schedule_inputs(
     schedule: Mapping[str, Any], pointer: str, inputs: dict[str, Input] | None, findings: Findings, work: SchemaBudget
 ) -> None:
-    given = schedule.get("inputs", {})
-    if inputs is None or not isinstance(given, dict):
+    values = schedule.get("inputs", {})
+    if inputs is None or not isinstance(values, dict):
         return
-    for problem in input_problems(inputs, given, work, findings.nearest):
+    for problem in input_problems(inputs, values, work, findings.nearest):
         where = pointer + problem.pointer
         findings.add("AF052", f"in this schedule {problem.message}", where, problem.suggestion, name=True)
 
@@ -155,12 +156,12 @@ def _check_webhook_inputs(
     webhook: Mapping[str, Any], pointer: str, inputs: dict[str, Input] | None, findings: Findings, work: SchemaBudget
 ) -> None:
     """Names are checked, and values that hold no template: what a template gives is known only with a delivery."""
-    given = webhook.get("inputs")
-    if inputs is None or not isinstance(given, dict):
+    values = webhook.get("inputs")
+    if inputs is None or not isinstance(values, dict):
         return
-    fitting = {name: _ANYTHING if _templated(given.get(name)) else one for name, one in inputs.items()}
-    values = {name: {} if _templated(value) else value for name, value in given.items()}
-    for problem in input_problems(fitting, values, work, findings.nearest):
+    fitting = {name: _ANYTHING if _templated(values.get(name)) else declared for name, declared in inputs.items()}
+    constants = {name: {} if _templated(value) else value for name, value in values.items()}
+    for problem in input_problems(fitting, constants, work, findings.nearest):
         where = pointer + problem.pointer
         findings.add("AF054", f"in this webhook {problem.message}", where, problem.suggestion, name=True)
 

@@ -50,6 +50,7 @@ class ExpressionCompiler:
     # --- walking the tree ------------------------------------------------------------------------------------------
 
     def compile(self, node: nodes.Node) -> Expr:
+        """One node of Jinja's tree as a function of a Scope. Raises TemplateError for what is not of the language."""
         method = _METHODS.get(type(node))
         if method is None:
             raise self.error("AF203", f"`{type(node).__name__.lower()}` is not part of the template language.", node)
@@ -59,6 +60,7 @@ class ExpressionCompiler:
 
     @contextmanager
     def deeper(self, node: nodes.Node) -> Iterator[None]:
+        """Bound how deep nodes nest. Raises TemplateError beyond MAX_NODES_DEEP."""
         self._depth += 1
         if self._depth > MAX_NODES_DEEP:
             raise self.error("AF202", f"The template is nested more than {MAX_NODES_DEEP} levels deep.", node)
@@ -66,6 +68,7 @@ class ExpressionCompiler:
         self._depth -= 1
 
     def error(self, code: str, message: str, node: nodes.Node, hint: str | None = None) -> TemplateError:
+        """An error with the place of a node; the caller raises it."""
         return self.source.error(message, node.lineno, code, hint)
 
     def lenient(self, node: nodes.Node) -> Expr:
@@ -82,6 +85,7 @@ class ExpressionCompiler:
     # --- names and paths -------------------------------------------------------------------------------------------
 
     def slot(self, name: str) -> int | None:
+        """Where the value of a loop variable or of `set` is at run time; None for another name."""
         for names in reversed(self.names):
             if name in names:
                 self.used.add(names[name])
@@ -89,6 +93,7 @@ class ExpressionCompiler:
         return None
 
     def path(self, node: nodes.Node) -> Expr:
+        """`name.key[0]`: a name of the context or a variable, and the way into it."""
         keys: list[Any] = []
         base = node
         while (key := constant_key(base)) is not None:
@@ -189,30 +194,34 @@ class ExpressionCompiler:
     # --- literals and operators ------------------------------------------------------------------------------------
 
     def constant(self, node: nodes.Const) -> Expr:
+        """A literal."""
         value = node.value
         return lambda scope: value
 
     def array(self, node: nodes.List | nodes.Tuple) -> Expr:
+        """`[a, b]`."""
         self.builds = True
         parts = self._all(node.items)
         return lambda scope: [part(scope) for part in parts]
 
     def mapping(self, node: nodes.Dict) -> Expr:
+        """`{'a': b}`; keys must come out as strings."""
         self.builds = True
         pairs = [(self.compile(pair.key), self.compile(pair.value)) for pair in node.items]
 
         def build(scope: Scope) -> dict[str, Any]:
-            made = {}
+            result = {}
             for key, value in pairs:
                 name = key(scope)
                 if type(name) is not str:
                     raise misfit(f"A key of an object is a string, not {kind(name)}.")
-                made[name] = value(scope)
-            return made
+                result[name] = value(scope)
+            return result
 
         return self.guard("{}", node.lineno, build)
 
     def binary(self, node: nodes.BinExpr) -> Expr:
+        """Arithmetic of two values."""
         self.builds = True
         operation = OPERATIONS[type(node).__name__]
         left, right = self.compile(node.left), self.compile(node.right)
@@ -220,18 +229,22 @@ class ExpressionCompiler:
         return self.guard(symbol, node.lineno, lambda scope: operation(scope.budget, left(scope), right(scope)))
 
     def both(self, node: nodes.And) -> Expr:
+        """`a and b`; like Python's, it gives one of the two."""
         left, right = self.compile(node.left), self.compile(node.right)
         return lambda scope: left(scope) and right(scope)
 
     def either(self, node: nodes.Or) -> Expr:
+        """`a or b`; like Python's, it gives one of the two."""
         left, right = self.compile(node.left), self.compile(node.right)
         return lambda scope: left(scope) or right(scope)
 
     def negation(self, node: nodes.Not) -> Expr:
+        """`not a`."""
         operand = self.compile(node.node)
         return lambda scope: not operand(scope)
 
     def sign(self, node: nodes.UnaryExpr) -> Expr:
+        """`-a` and `+a`, of numbers alone."""
         operand, negative = self.compile(node.node), isinstance(node, nodes.Neg)
 
         def apply(scope: Scope) -> Any:
@@ -243,6 +256,7 @@ class ExpressionCompiler:
         return self.guard("-", node.lineno, apply)
 
     def concat(self, node: nodes.Concat) -> Expr:
+        """`a ~ b`, as text."""
         parts = self._all(node.nodes)
 
         def join(scope: Scope) -> str:
@@ -253,6 +267,7 @@ class ExpressionCompiler:
         return self.guard("~", node.lineno, join)
 
     def compare(self, node: nodes.Compare) -> Expr:
+        """`a < b <= c`: each pair must hold."""
         first = self.compile(node.expr)
         rest = [(operand.op, self.compile(operand.expr)) for operand in node.ops]
 
@@ -268,6 +283,7 @@ class ExpressionCompiler:
         return self.guard(rest[0][0], node.lineno, check)
 
     def conditional(self, node: nodes.CondExpr) -> Expr:
+        """`a if b else c`; without `else` the value may be absent."""
         test, yes = self.compile(node.test), self.compile(node.expr1)
         if node.expr2 is not None:
             no = self.compile(node.expr2)

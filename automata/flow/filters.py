@@ -42,8 +42,8 @@ def _tools(calls: Mapping[str, Callable[..., Any]]) -> dict[str, Tool]:
 
 def nearest(name: str, names: Iterable[str]) -> str | None:
     """A hint for a misspelt name, or None when nothing is near."""
-    found = difflib.get_close_matches(name, list(names), n=1, cutoff=0.6)
-    return f"Did you mean `{found[0]}`?" if found else None
+    close = difflib.get_close_matches(name, list(names), n=1, cutoff=0.6)
+    return f"Did you mean `{close[0]}`?" if close else None
 
 
 # --- tests ---------------------------------------------------------------------------------------------------------
@@ -104,6 +104,7 @@ def _false(budget: Budget, value: Any) -> bool:
 
 
 def truthy(budget: Budget, value: Any) -> bool:
+    """The test that `select` and `reject` make when they name none."""
     return bool(value)
 
 

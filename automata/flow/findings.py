@@ -52,6 +52,7 @@ class Nearest:
     left: int = COMPARISONS
 
     def name(self, word: str, candidates: Iterable[str]) -> str | None:
+        """The candidate that is spelt most like `word`; None when none is near."""
         if len(word) > MAX_NAME:
             return None
         fitting = [name for name in candidates if abs(len(name) - len(word)) <= max(3, len(word) // 2)]
@@ -70,6 +71,8 @@ class Nearest:
 
 @dataclass(slots=True)
 class Findings:
+    """Collects what is wrong with one file, each with its place."""
+
     file: str
     positions: Positions
     nearest: Nearest = field(default_factory=Nearest)
@@ -95,5 +98,10 @@ class Findings:
         return in_order(self.found)
 
 
-def in_order(found: Sequence[Diagnostic]) -> tuple[Diagnostic, ...]:
-    return tuple(sorted(dict.fromkeys(found), key=lambda one: (one.line, one.column, one.code, one.message)))
+def in_order(findings: Sequence[Diagnostic]) -> tuple[Diagnostic, ...]:
+    """Each finding once, by line, column, code and message."""
+    return tuple(
+        sorted(
+            dict.fromkeys(findings), key=lambda finding: (finding.line, finding.column, finding.code, finding.message)
+        )
+    )

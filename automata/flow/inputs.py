@@ -29,37 +29,37 @@ _NOUNS = {
 }
 
 
-def check_inputs(inputs: Mapping[str, Input], given: Mapping[str, Any]) -> dict[str, Any]:
+def check_inputs(inputs: Mapping[str, Input], values: Mapping[str, Any]) -> dict[str, Any]:
     """The inputs of a run with defaults applied.
 
     Raises Invalid (`invalid_input`, 422) with one diagnostic a problem; `pointer` is `/inputs/NAME`. A value of a
     secret input never stands in a message.
     """
-    size = _measure(given)
-    found = list(input_problems(inputs, given, SchemaBudget(BASE_WORK + size)))
-    if found:
-        raise _invalid(found)
-    return complete(inputs, given)
+    size = _measure(values)
+    problems = list(input_problems(inputs, values, SchemaBudget(BASE_WORK + size)))
+    if problems:
+        raise _invalid(problems)
+    return complete(inputs, values)
 
 
-def complete(inputs: Mapping[str, Input], given: Mapping[str, Any]) -> dict[str, Any]:
+def complete(inputs: Mapping[str, Input], values: Mapping[str, Any]) -> dict[str, Any]:
     """Defaults laid under the given values; an optional input without either stays absent."""
-    values = {name: declared.default for name, declared in inputs.items() if declared.has_default}
-    return {**values, **{name: _as_declared(inputs[name], value) for name, value in given.items()}}
+    defaults = {name: declared.default for name, declared in inputs.items() if declared.has_default}
+    return {**defaults, **{name: _as_declared(inputs[name], value) for name, value in values.items()}}
 
 
 def input_problems(
-    inputs: Mapping[str, Input], given: Mapping[str, Any], work: SchemaBudget, nearest: Nearest | None = None
+    inputs: Mapping[str, Input], values: Mapping[str, Any], work: SchemaBudget, nearest: Nearest | None = None
 ) -> Iterable[Diagnostic]:
     """One diagnostic a problem, pointers from `/inputs`."""
     nearest = nearest or Nearest()
-    for name in given:
+    for name in values:
         if name not in inputs:
             hint = nearest.hint(name, inputs) or ("the flow has no inputs" if not inputs else None)
             yield _diagnostic("AF060", f"the flow declares no input `{name[:100]}`", name, hint)
     for name, declared in inputs.items():
-        if name in given:
-            for code, problem in value_problems(declared, given[name], work):
+        if name in values:
+            for code, problem in value_problems(declared, values[name], work):
                 message = f"the input `{name}` {problem.message}"
                 yield _diagnostic(code, message, name, None, problem.pointer)
         elif declared.required and not declared.has_default:
@@ -69,9 +69,9 @@ def input_problems(
 def value_problems(declared: Input, value: Any, work: SchemaBudget) -> list[tuple[str, Problem]]:
     """What is wrong with one value, each with its code; messages follow the name of the input."""
     if not _has_type(declared.type, value):
-        wanted = f"must be {_NOUNS[declared.type]}"
-        return [("AF062", Problem("", wanted if declared.secret else f"{wanted}, not {describe(value)}"))]
-    if declared.enum is not None and frozen(value) not in {frozen(one) for one in declared.enum}:
+        message = f"must be {_NOUNS[declared.type]}"
+        return [("AF062", Problem("", message if declared.secret else f"{message}, not {describe(value)}"))]
+    if declared.enum is not None and frozen(value) not in {frozen(allowed) for allowed in declared.enum}:
         return [("AF063", Problem("", _enum_message(declared, value)))]
     if declared.pattern is not None and isinstance(value, str) and not compile_pattern(declared.pattern).search(value):
         return [("AF064", Problem("", f"does not match the pattern `{declared.pattern}`"))]
@@ -85,7 +85,8 @@ def _schema_problems(declared: Input, value: Any, work: SchemaBudget) -> list[Pr
     if declared.secret and problems:
         return [Problem("", "does not fit its schema")]
     return [
-        Problem(one.pointer, f"{one.message} (at `{one.pointer}`)" if one.pointer else one.message) for one in problems
+        Problem(problem.pointer, f"{problem.message} (at `{problem.pointer}`)" if problem.pointer else problem.message)
+        for problem in problems
     ]
 
 
@@ -96,8 +97,8 @@ def _checker(schema: bytes) -> Callable[[Any, SchemaBudget], list[Problem]]:
 
 
 def _enum_message(declared: Input, value: Any) -> str:
-    allowed = [str(one) for one in declared.enum or ()]
-    message = f"must be one of {', '.join(f'`{one}`' for one in allowed[:20])}"
+    allowed = [str(name) for name in declared.enum or ()]
+    message = f"must be one of {', '.join(f'`{name}`' for name in allowed[:20])}"
     if declared.secret:
         return "is not one of its allowed values"
     near = Nearest().hint(value, allowed) if isinstance(value, str) else None
@@ -135,12 +136,12 @@ def _refuse(word: str) -> Any:
     raise ValueError(f"{word} is not JSON")
 
 
-def _measure(given: Mapping[str, Any]) -> int:
+def _measure(values: Mapping[str, Any]) -> int:
     """The size in bytes; refuses what JSON and the database cannot hold."""
     try:
         # Each codec refuses what the other lets pass: NaN and deep nesting, lone surrogates and huge numbers.
-        json.dumps(given, allow_nan=False)
-        size = len(orjson.dumps(given))
+        json.dumps(values, allow_nan=False)
+        size = len(orjson.dumps(values))
     except (TypeError, ValueError, RecursionError) as error:
         raise Invalid(f"The inputs cannot be read as JSON: {str(error)[:100]}.", code="invalid_input") from None
     if size > MAX_INPUT_BYTES:
@@ -153,8 +154,8 @@ def _diagnostic(code: str, message: str, name: str, hint: str | None, below: str
     return Diagnostic(code, message, pointer=child("/inputs", name) + below, suggestion=hint)
 
 
-def _invalid(found: list[Diagnostic]) -> Invalid:
-    first = found[0]
-    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+def _invalid(problems: list[Diagnostic]) -> Invalid:
+    first = problems[0]
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     message = f"{first.message[:1].upper()}{first.message[1:]}{more}."
-    return Invalid(message, code="invalid_input", hint=first.suggestion, pointer=first.pointer, diagnostics=found)
+    return Invalid(message, code="invalid_input", hint=first.suggestion, pointer=first.pointer, diagnostics=problems)

@@ -69,6 +69,7 @@ class Source:
         return part if len(part) <= 120 else part[:117] + "..."
 
     def error(self, message: str, position: int, code: str = "AF200", hint: str | None = None) -> TemplateError:
+        """An error at an offset of the text; the caller raises it."""
         # A name may be as long as the template.
         message = message if len(message) <= 400 else f"{message[:300]} ... {message[-50:]}"
         return TemplateError(message, code=code, hint=hint, position=position)

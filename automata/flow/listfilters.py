@@ -60,6 +60,7 @@ def _sorting(budget: Budget, items: Iterable[Any], attribute: Any, case_sensitiv
 def sort(
     budget: Budget, value: Any, reverse: bool = False, case_sensitive: bool = False, attribute: Any = None
 ) -> list[Any]:
+    """`list | sort(reverse, case_sensitive, attribute)`."""
     items = list(walk(budget, value))
     keys = _sorting(budget, items, attribute, case_sensitive)
     order = sorted(range(len(items)), key=keys.__getitem__, reverse=bool(reverse))
@@ -67,10 +68,12 @@ def sort(
 
 
 def minimum(budget: Budget, value: Any, case_sensitive: bool = False, attribute: Any = None) -> Any:
+    """`list | min(attribute)`."""
     return _extreme(budget, value, case_sensitive, attribute, min)
 
 
 def maximum(budget: Budget, value: Any, case_sensitive: bool = False, attribute: Any = None) -> Any:
+    """`list | max(attribute)`."""
     return _extreme(budget, value, case_sensitive, attribute, max)
 
 
@@ -95,6 +98,7 @@ def _identity(budget: Budget, value: Any, case_sensitive: bool) -> Any:
 
 
 def unique(budget: Budget, value: Any, case_sensitive: bool = False, attribute: Any = None) -> list[Any]:
+    """`list | unique(attribute)`: the first of equal items stays."""
     read = _same if attribute is None else reader(attribute)
     chosen: dict[Any, Any] = {}
     for item in walk(budget, value):
@@ -126,6 +130,7 @@ def groupby(budget: Budget, value: Any, attribute: Any, default: Any = None, cas
 
 
 def total(budget: Budget, value: Any, attribute: Any = None, start: Any = 0) -> Any:
+    """`list | sum(attribute, start)`."""
     read = _same if attribute is None else reader(attribute)
     for item in walk(budget, value):
         number = read(item)
@@ -136,26 +141,31 @@ def total(budget: Budget, value: Any, attribute: Any = None, start: Any = 0) -> 
 
 
 def length(budget: Budget, value: Any) -> int:
+    """`value | length`."""
     return len(listing(value))
 
 
 def first(budget: Budget, value: Any) -> Any:
+    """`value | first`. Raises AbsentError when there is none."""
     for item in listing(value):
         return item
     raise AbsentError("the first item of an empty list")
 
 
 def last(budget: Budget, value: Any) -> Any:
+    """`value | last`. Raises AbsentError when there is none."""
     for item in reversed(listing(value)):
         return item
     raise AbsentError("the last item of an empty list")
 
 
 def as_list(budget: Budget, value: Any) -> list[Any]:
+    """`value | list`."""
     return list(walk(budget, value))
 
 
 def reverse(budget: Budget, value: Any) -> Any:
+    """`value | reverse`, of a list or a text."""
     if type(value) is str:
         budget.make(len(value))
         return value[::-1]
@@ -168,16 +178,19 @@ def items(budget: Budget, value: Any) -> list[Any]:
 
 
 def keys(budget: Budget, value: Any) -> list[Any]:
+    """`object | keys`."""
     return list(_object(budget, value))
 
 
 def values(budget: Budget, value: Any) -> list[Any]:
+    """`object | values`."""
     return list(_object(budget, value).values())
 
 
 def dictsort(
     budget: Budget, value: Any, case_sensitive: bool = False, by: str = "key", reverse: bool = False
 ) -> list[Any]:
+    """`object | dictsort(case_sensitive, by, reverse)`: pairs, by key or by value."""
     if by not in ("key", "value"):
         raise misfit("`dictsort` sorts by 'key' or by 'value'.")
     pairs = [[key, part] for key, part in _object(budget, value, turns=0).items()]
@@ -235,6 +248,7 @@ def slices(budget: Budget, value: Any, slices: int, fill_with: Any = None) -> li
 
 
 def absolute(budget: Budget, value: Any) -> Any:
+    """`number | abs`."""
     return abs(_number(value))
 
 

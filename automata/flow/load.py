@@ -2,37 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from automata.errors import Diagnostic
 from automata.flow.check import Types, check_flow
 from automata.flow.findings import Findings, Positions, in_order
 from automata.flow.model import Flow
+from automata.flow.parsed import ParsedFlow
 from automata.flow.schema import FLOW_SCHEMA, MAX_STEPS
 from automata.flow.shape import Shape
 from automata.flow.yaml12 import parse_yaml
 
-__all__ = ["Loaded", "Positions", "check_flow", "load_flow", "parse_yaml", "validate_text"]
-
-
-@dataclass(frozen=True, slots=True)
-class ParsedFlow:
-    """What a file held. `flow` is None when anything is wrong; `spec` is what could be read of it.
-
-    `positions` leads from a JSON pointer to (line, column) and answers `locate(pointer)` for parts that are missing.
-    """
-
-    file: str
-    flow: Flow | None
-    spec: dict[str, Any] | None
-    diagnostics: tuple[Diagnostic, ...]
-    positions: Positions = field(default_factory=Positions, repr=False)
-
-    @property
-    def ok(self) -> bool:
-        """Warnings do not count."""
-        return self.flow is not None
+__all__ = ["ParsedFlow", "Positions", "check_flow", "load_flow", "parse_yaml", "validate_text"]
 
 
 def validate_text(text: bytes | str, file: str = "", types: Types | None = None) -> ParsedFlow:
@@ -41,9 +23,9 @@ def validate_text(text: bytes | str, file: str = "", types: Types | None = None)
     checked = check_flow(loaded, types)
     if not checked:
         return loaded
-    valid = all(one.severity == "warning" for one in checked)
-    found = in_order([*loaded.diagnostics, *checked])
-    return replace(loaded, flow=loaded.flow if valid else None, diagnostics=found)
+    valid = all(finding.severity == "warning" for finding in checked)
+    diagnostics = in_order([*loaded.diagnostics, *checked])
+    return replace(loaded, flow=loaded.flow if valid else None, diagnostics=diagnostics)
 
 
 def load_flow(text: bytes | str, file: str = "") -> ParsedFlow:
@@ -52,10 +34,10 @@ def load_flow(text: bytes | str, file: str = "") -> ParsedFlow:
     if value is None and wrong:
         return ParsedFlow(file, None, None, wrong, positions)
     shape = _check_shape(value, file, positions, wrong)
-    found = in_order([*wrong, *shape])
+    diagnostics = in_order([*wrong, *shape])
     spec = value if isinstance(value, dict) else None
-    flow = Flow.from_spec(spec) if spec is not None and not found else None
-    return ParsedFlow(file, flow, spec, found, positions)
+    flow = Flow.from_spec(spec) if spec is not None and not diagnostics else None
+    return ParsedFlow(file, flow, spec, diagnostics, positions)
 
 
 def _check_shape(value: Any, file: str, positions: Positions, wrong: tuple[Diagnostic, ...]) -> list[Diagnostic]:
@@ -65,8 +47,8 @@ def _check_shape(value: Any, file: str, positions: Positions, wrong: tuple[Diagn
     if count > MAX_STEPS:
         findings.add("AF016", f"the flow has {count:,} steps; at most {MAX_STEPS:,} are allowed", "/steps", name=True)
     # A value that could not be read stands in as null or 0, and its shape says nothing.
-    unread = {one.pointer for one in wrong if one.pointer}
-    return [one for one in findings.found if one.pointer not in unread]
+    unread = {finding.pointer for finding in wrong if finding.pointer}
+    return [finding for finding in findings.found if finding.pointer not in unread]
 
 
 def _count_steps(node: Any) -> int:

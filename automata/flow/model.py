@@ -43,6 +43,8 @@ class RetryPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Input:
+    """One declared input. `has_default` tells a default of null from none."""
+
     name: str
     type: InputType = "string"
     required: bool = False
@@ -83,6 +85,8 @@ class Webhook:
 
 @dataclass(frozen=True, slots=True)
 class Branch:
+    """A branch of a `parallel`; its steps run one after another."""
+
     id: str
     steps: tuple[Step, ...]
 
@@ -139,11 +143,14 @@ class Egress:
 
     @classmethod
     def from_spec(cls, spec: Any) -> Egress | None:
+        """None for a version without lists of its own."""
         return cls(tuple(spec.get("allow", ())), tuple(spec.get("deny", ()))) if isinstance(spec, Mapping) else None
 
 
 @dataclass(frozen=True, slots=True)
 class Flow:
+    """A flow as declared. `spec` is what it was built from."""
+
     name: str
     steps: tuple[Step, ...]
     description: str = ""
@@ -197,7 +204,9 @@ def canonical_json(value: Any) -> str:
 
 def webhooks_of(listed: Any) -> tuple[Webhook, ...]:
     """The `webhooks` of a stored spec; None when it has none."""
-    return tuple(Webhook(**{name: one[name] for name in Webhook.__slots__ if name in one}) for one in listed or ())
+    return tuple(
+        Webhook(**{name: webhook[name] for name in Webhook.__slots__ if name in webhook}) for webhook in listed or ()
+    )
 
 
 def content_hash(spec: Mapping[str, Any], variables: Mapping[str, Any] | None = None) -> str:

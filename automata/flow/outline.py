@@ -8,13 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from automata.flow.findings import child
-from automata.flow.steptypes import GROUP
-
-DEFAULT_OUTPUTS: Mapping[str, tuple[str, ...]] = {
-    "http": ("status_code", "headers", "body"),
-    "delay": ("slept_ms",),
-    "approval": ("approved", "by", "comment"),
-}
+from automata.flow.steptypes import STEP_TYPES
 
 
 @dataclass(slots=True)
@@ -36,6 +30,7 @@ class Node:
 
     @property
     def type(self) -> str:
+        """The type as written; "" when it is no text."""
         kind = self.spec.get("type")
         return kind if isinstance(kind, str) else ""
 
@@ -70,11 +65,16 @@ class Outline:
         declared = node.spec.get("outputs")
         if declared is not None:
             return list(declared) if isinstance(declared, dict) else None
-        if node.type == "transform":
-            config = node.spec.get("config")
-            mappings = config.get("mappings") if isinstance(config, dict) else None
-            return list(mappings) if isinstance(mappings, dict) else None
-        return list(node.branches) if node.type == GROUP else DEFAULT_OUTPUTS.get(node.type)
+        row = STEP_TYPES.get(node.type)
+        if row is None:
+            return None
+        if row.kind == "group":
+            return list(node.branches)
+        if row.outputs_key is None:
+            return row.outputs
+        config = node.spec.get("config")
+        values = config.get(row.outputs_key) if isinstance(config, dict) else None
+        return list(values) if isinstance(values, dict) else None
 
     def _add_steps(self, steps: Any, pointer: str, prefix: str, parent: int | None) -> dict[str, int]:
         members: dict[str, int] = {}
@@ -114,8 +114,8 @@ class Outline:
         for node in self.nodes:
             self.names.setdefault(node.full, node.index)
         for node in self.nodes:
-            wanted = node.spec.get("depends_on")
-            for position, name in enumerate(wanted if isinstance(wanted, list) else ()):
+            depends_on = node.spec.get("depends_on")
+            for position, name in enumerate(depends_on if isinstance(depends_on, list) else ()):
                 if isinstance(name, str):
                     pointer = f"{node.pointer}/depends_on/{position}"
                     node.depends_on.append((name, pointer))

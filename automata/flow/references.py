@@ -8,12 +8,12 @@ from typing import Any
 
 from automata.flow.findings import Findings, child
 from automata.flow.lexing import has_template
-from automata.flow.outline import DEFAULT_OUTPUTS, Node, Order, Outline
-from automata.flow.steptypes import GROUP
+from automata.flow.outline import Node, Order, Outline
+from automata.flow.steptypes import STEP_TYPES, kind_of
 from automata.flow.template import Reference, TemplateError, compile_condition, compile_foreach, compile_template
 
 RUN_FIELDS = ("id", "flow", "version", "attempt", "trigger", "scheduled_for", "created_at")
-RESPONSE_FIELDS = (*DEFAULT_OUTPUTS["http"], "status")
+RESPONSE_FIELDS = (*(STEP_TYPES["http"].outputs or ()), "status")
 WEBHOOK_FIELDS = ("body", "headers", "query", "delivery", "received_at")
 STEP_FIELDS = ("outputs", "status")
 
@@ -42,6 +42,8 @@ class _TemplateSite:
 
 
 class References:
+    """Checks what the templates of a flow read: names, steps upstream, outputs, inputs."""
+
     def __init__(self, spec: Mapping[str, Any], outline: Outline, order: Order, findings: Findings) -> None:
         self.spec = spec
         self.outline = outline
@@ -51,6 +53,7 @@ class References:
         self.inputs = list(inputs) if isinstance(inputs, dict) else None
 
     def check(self) -> None:
+        """Look at every template; adds to `findings`."""
         for node in self.outline.nodes:
             self._check_step(node)
         self._check_tree(self.spec.get("outputs"), "/outputs", _TemplateSite(None, _ALWAYS))
@@ -65,8 +68,9 @@ class References:
 
     def _check_step(self, node: Node) -> None:
         roots = _ALWAYS | ({"error", "failed_step"} if node.failure else set())
-        secrets = {"secrets"} if node.type == "http" else set()
-        outcome = "response" if node.type == "http" else "result"
+        row = STEP_TYPES.get(node.type)
+        secrets = {"secrets"} if row is not None and row.reads_secrets else set()
+        outcome = "result" if row is None else row.scope
         if "foreach" in node.spec:
             self._check_bare(node, "foreach", _TemplateSite(node, roots))
             roots = roots | {"item", "index"}
@@ -180,7 +184,7 @@ class References:
         if path[0] not in names:
             hint = self.findings.nearest.hint(path[0], names)
             self._add("AF106", f"the step `{node.short}` has no output `{path[0]}`", pointer, offset, hint)
-        elif node.type == GROUP and node.spec.get("outputs") is None:
+        elif kind_of(node.type) == "group" and node.spec.get("outputs") is None:
             self._check_branch(node, path, pointer, offset)
 
     def _check_branch(self, node: Node, path: tuple[str, ...], pointer: str, offset: int) -> None:

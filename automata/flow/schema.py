@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from automata.flow.model import DEFAULT_QUEUE, MAX_ITEMS, RETRIED_STATUS
-from automata.flow.schema_parts import CONFIG_SCHEMAS, STATUS, Schema, closed, flag, number, one_of, ref, text
-from automata.flow.steptypes import GROUP
+from automata.flow.schema_parts import STATUS, Schema, closed, flag, number, one_of, ref, text
+from automata.flow.steptypes import BUILTIN_TYPES, STEP_TYPES, StepTypeRow
 
 MAX_STEPS = 1_000
 MAX_INPUTS = 100
@@ -33,8 +33,6 @@ WORD_PATTERN = "^[A-Za-z_][A-Za-z0-9_]{0,127}$"
 TITLE_PATTERN = "^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 QUEUE_PATTERN = "^[a-z0-9][a-z0-9._-]{0,62}$"
 
-BUILTIN_TYPES = tuple(CONFIG_SCHEMAS)
-
 DRAFTS = {
     "2020-12": "https://json-schema.org/draft/2020-12/schema",
     "07": "http://json-schema.org/draft-07/schema#",
@@ -42,9 +40,19 @@ DRAFTS = {
 FILES = {"2020-12": "flow.schema.json", "07": "flow.draft-07.schema.json"}
 
 
-def _when_type(name: str, then: Schema, otherwise: Schema | None = None) -> Schema:
-    rule: Schema = {"if": {"properties": {"type": {"const": name}}, "required": ["type"]}, "then": then}
-    return rule | ({"else": otherwise} if otherwise else {})
+def _rule_of_type(row: StepTypeRow) -> Schema:
+    """What the type of a step says of its other keys."""
+    then: Schema = {"properties": {"config": ref(f"{row.name}_config")}}
+    if row.needs_config:
+        then["required"] = ["config"]
+    rule: Schema = {"if": {"properties": {"type": {"const": row.name}}, "required": ["type"]}, "then": then}
+    if row.kind != "group":
+        return rule
+    title = f"not for `{row.name}` steps: put a `flow` step in its place"
+    then["properties"]["foreach"] = {"not": {}, "title": title}
+    then["required"] = ["branches"]
+    branches = {"not": {}, "title": f"a key of `{row.name}` steps only"}
+    return rule | {"else": {"properties": {"branches": branches}}}
 
 
 _TIMEOUT: Schema = {
@@ -215,22 +223,7 @@ _STEP = closed(
     },
     ("id", "type"),
     allOf=[
-        _when_type("http", {"properties": {"config": ref("http_config")}, "required": ["config"]}),
-        _when_type("delay", {"properties": {"config": ref("delay_config")}, "required": ["config"]}),
-        _when_type("flow", {"properties": {"config": ref("flow_config")}, "required": ["config"]}),
-        _when_type("approval", {"properties": {"config": ref("approval_config")}}),
-        _when_type("transform", {"properties": {"config": ref("transform_config")}, "required": ["config"]}),
-        _when_type(
-            GROUP,
-            {
-                "properties": {
-                    "config": ref("parallel_config"),
-                    "foreach": {"not": {}, "title": "not for `parallel` steps: put a `flow` step in its place"},
-                },
-                "required": ["branches"],
-            },
-            {"properties": {"branches": {"not": {}, "title": "a key of `parallel` steps only"}}},
-        ),
+        *(_rule_of_type(row) for row in STEP_TYPES.values()),
     ],
     title="step",
 )
@@ -327,7 +320,7 @@ FLOW_SCHEMA: Schema = {
         "steps": {"type": "array", "items": ref("step"), "minItems": 1},
         "branch": _BRANCH,
         "step": _STEP,
-        **{f"{name}_config": schema for name, schema in CONFIG_SCHEMAS.items()},
+        **{f"{name}_config": row.config_schema for name, row in STEP_TYPES.items()},
     },
 }
 
@@ -353,10 +346,12 @@ def _to_draft_07(node: Any) -> Any:
 
 
 def schema_text(draft: str, schema: Schema = FLOW_SCHEMA) -> str:
+    """A schema as the text of a file, in one of `DRAFTS`."""
     return json.dumps(in_draft(schema, draft), indent=2, ensure_ascii=False) + "\n"
 
 
 def write(folder: Path) -> None:
+    """Write the flow schema in every draft into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     for draft, name in FILES.items():
         (folder / name).write_text(schema_text(draft), encoding="utf-8")

@@ -88,6 +88,8 @@ def absence(value: Any, path: Sequence[Any], start: int, position: int) -> Absen
 
 
 def root_path(path: tuple[Any, ...], position: int) -> Expr:
+    """Reads a path that begins at a name of the context."""
+
     def load(scope: Scope) -> Any:
         value: Any = scope.context
         try:
@@ -101,6 +103,7 @@ def root_path(path: tuple[Any, ...], position: int) -> Expr:
 
 
 def slot_path(slot: int, path: list[Any], position: int) -> Expr:
+    """Reads a path that begins at a variable of the template."""
     keys = path[1:]
     if not keys:
         return lambda scope: scope.locals[slot]
@@ -118,6 +121,8 @@ def slot_path(slot: int, path: list[Any], position: int) -> Expr:
 
 
 def walk_on(base: Expr, keys: list[Any], position: int) -> Expr:
+    """Reads a path that begins at the value of an expression."""
+
     def load(scope: Scope) -> Any:
         value = base(scope)
         for key in keys:

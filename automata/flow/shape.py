@@ -73,6 +73,7 @@ def _ticked(names: list[str]) -> list[str]:
 
 
 def listed(names: list[str], last: str = "or") -> str:
+    """Words as a phrase, with `last` before the last of them."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} {last} {names[-1]}"
 
 
@@ -91,12 +92,13 @@ class Shape:
         self.add = findings.add
 
     def check(self, value: Any, schema: Schema, pointer: str = "") -> None:
+        """Hold a value to a schema; adds to `findings`."""
         kinds = schema.get("type")
         if kinds is not None:
             kinds = [kinds] if isinstance(kinds, str) else kinds
             if not any(is_kind(value, kind) for kind in kinds):
-                wanted = schema.get("title") or listed([_NOUNS[kind] for kind in kinds])
-                self._mistyped(value, wanted, kinds, pointer)
+                expected = schema.get("title") or listed([_NOUNS[kind] for kind in kinds])
+                self._mistyped(value, expected, kinds, pointer)
                 return
         for keyword, argument in schema.items():
             if rule := _RULES.get(keyword):
@@ -104,16 +106,16 @@ class Shape:
 
     def _probe(self, value: Any, schema: Schema, pointer: str) -> list[Any]:
         """What would be found, without keeping it."""
-        found = self.findings.found
-        before = len(found)
+        findings = self.findings.found
+        before = len(findings)
         self.check(value, schema, pointer)
-        problems = found[before:]
-        del found[before:]
+        problems = findings[before:]
+        del findings[before:]
         return problems
 
-    def _mistyped(self, value: Any, wanted: str, kinds: list[str], pointer: str) -> None:
+    def _mistyped(self, value: Any, expected: str, kinds: list[str], pointer: str) -> None:
         if not pointer:
-            wanted = "a mapping"
+            expected = "a mapping"
         hint = None
         if "string" in kinds and isinstance(value, int | float):
             hint = f'quote it: `"{json.dumps(value)}"`'
@@ -121,7 +123,7 @@ class Shape:
             hint = f"write {show('[' + value + ']')}"
         elif isinstance(value, str) and _unquoted_fits(value, kinds):
             hint = "remove the quotes"
-        self.add("AF022", f"{label(pointer)} must be {wanted}, not {describe(value)}", pointer, hint)
+        self.add("AF022", f"{label(pointer)} must be {expected}, not {describe(value)}", pointer, hint)
 
     def _ref(self, value: Any, target: str, _: Schema, pointer: str) -> None:
         self.check(value, self.definitions[target.rpartition("/")[2]], pointer)
@@ -135,8 +137,8 @@ class Shape:
 
     def _pattern(self, value: Any, pattern: str, schema: Schema, pointer: str) -> None:
         if isinstance(value, str) and not _regex(pattern).search(value):
-            wanted = schema.get("title", f"text that matches `{pattern}`")
-            self.add("AF024", f"{label(pointer)} must be {wanted}, not {show(value)}", pointer)
+            expected = schema.get("title", f"text that matches `{pattern}`")
+            self.add("AF024", f"{label(pointer)} must be {expected}, not {show(value)}", pointer)
 
     def _least(self, value: Any, least: float, schema: Schema, pointer: str) -> None:
         if is_kind(value, "number") and value < least:

@@ -29,7 +29,7 @@ __all__ = [
     "TESTS",
     "Ambient",
     "Budget",
-    "Compiled",
+    "CompiledTemplate",
     "Reference",
     "Template",
     "TemplateError",

@@ -58,12 +58,14 @@ def _title(text: str) -> str:
 
 
 def trim(budget: Budget, value: Any, chars: str | None = None) -> str:
+    """`text | trim(chars)`."""
     text = _read(budget, value)
     budget.make(len(text))
     return text.strip(None if chars is None else _read(budget, chars))
 
 
 def string(budget: Budget, value: Any) -> str:
+    """`value | string`."""
     text = text_of(budget, value)
     if text is not value:
         budget.make(len(text))
@@ -71,6 +73,7 @@ def string(budget: Budget, value: Any) -> str:
 
 
 def replace(budget: Budget, value: Any, old: Any, new: Any, count: int | None = None) -> str:
+    """`text | replace(old, new, count)`."""
     text, old, new = _read(budget, value), _read(budget, old), _read(budget, new)
     limit = -1 if count is None else _whole(count, "count", 0, MAX_TEXT)
     found = text.count(old)
@@ -80,6 +83,7 @@ def replace(budget: Budget, value: Any, old: Any, new: Any, count: int | None = 
 
 
 def join(budget: Budget, value: Any, d: Any = "", attribute: Any = None) -> str:
+    """`list | join(separator, attribute)`."""
     read = None if attribute is None else reader(attribute)
     parts, separator = [], _read(budget, d)
     size = 0
@@ -115,6 +119,7 @@ def _charge_pieces(budget: Budget, text: str, separator: str | None, limit: int)
 
 
 def wordcount(budget: Budget, value: Any) -> int:
+    """`text | wordcount`."""
     count = 0
     for _ in _WORDS.finditer(_read(budget, value)):
         budget.turn()
@@ -136,6 +141,7 @@ def truncate(
 
 
 def indent(budget: Budget, value: Any, width: int = 4, first: bool = False, blank: bool = False) -> str:
+    """`text | indent(width, first, blank)`."""
     text = _read(budget, value)
     pad = " " * _whole(width, "width", 0, 1000)
     lines = text.count("\n") + 1
@@ -146,6 +152,7 @@ def indent(budget: Budget, value: Any, width: int = 4, first: bool = False, blan
 
 
 def center(budget: Budget, value: Any, width: int = 80) -> str:
+    """`text | center(width)`."""
     text = _read(budget, value)
     size = _whole(width, "width", 0, MAX_TEXT)
     budget.make(max(size, len(text)))
@@ -200,6 +207,7 @@ def _pair(budget: Budget, item: Any) -> tuple[str, str]:
 
 
 def b64encode(budget: Budget, value: Any) -> str:
+    """`text | b64encode`, of its UTF-8 bytes."""
     data = _read(budget, value).encode()
     budget.make(len(data) // 3 * 4 + 4)
     return base64.b64encode(data).decode()
@@ -216,6 +224,7 @@ def b64decode(budget: Budget, value: Any) -> str:
 
 
 def sha256(budget: Budget, value: Any) -> str:
+    """`text | sha256`, as 64 hex digits."""
     data = _read(budget, value).encode()
     budget.make(len(data) + 64)
     return hashlib.sha256(data).hexdigest()

@@ -64,6 +64,7 @@ class SchemaBudget:
     left: int = MAX_WORK
 
     def spend(self, amount: int) -> None:
+        """Take so many units of work; the check ends, with a problem that says so, when none are left."""
         self.left -= amount
         if self.left < 0:
             raise _SpentError

@@ -169,6 +169,7 @@ def listing(value: Any) -> Any:
 
 
 def equal(budget: Budget, left: Any, right: Any) -> bool:
+    """`a == b`, at a cost that grows with the values."""
     if type(left) in SCALARS and type(right) in SCALARS:
         if type(left) is str and len(left) > _SHORT and type(right) is str and len(left) == len(right):
             budget.scan(len(left))
@@ -256,6 +257,7 @@ def multiply(budget: Budget, left: Any, right: Any) -> Any:
 
 
 def power(budget: Budget, left: Any, right: Any) -> Any:
+    """`a ** b`, within the bounds of numbers."""
     _numbers("**", left, right)
     if type(left) is not float and type(right) is not float and right > 0:
         _check_bits(_bits(left) * right)

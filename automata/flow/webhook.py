@@ -53,22 +53,23 @@ def secrets_in(value: str) -> list[str]:
     return [line.strip() for line in value.splitlines() if line.strip()]
 
 
-def unfit(found: Sequence[str]) -> str | None:
+def unfit(secrets: Sequence[str]) -> str | None:
     """Why these secrets sign nothing, to be put after their name; None when they do."""
-    if not found:
+    if not secrets:
         return "is not set"
-    if len(found) > MAX_SECRETS:
-        return f"has {len(found)} lines, of which it may have {MAX_SECRETS}"
-    if any(len(one.encode(errors="surrogateescape")) < MIN_SECRET_BYTES for one in found):
+    if len(secrets) > MAX_SECRETS:
+        return f"has {len(secrets)} lines, of which it may have {MAX_SECRETS}"
+    if any(len(secret.encode(errors="surrogateescape")) < MIN_SECRET_BYTES for secret in secrets):
         return f"is shorter than {MIN_SECRET_BYTES} bytes"
     return None
 
 
-def matches(secrets: Sequence[str], given: str, timestamp: str, delivery: str, body: bytes) -> bool:
-    """Whether `given` is the signature by one of `secrets`; takes as long whichever it is, or none."""
-    wanted = given.encode(errors="replace")
-    made = [signature(secret, timestamp, delivery, body).encode() for secret in secrets]
-    fits = [hmac.compare_digest(one, wanted) for one in made]  # all of them, before any is looked at
+def matches(secrets: Sequence[str], sent: str, timestamp: str, delivery: str, body: bytes) -> bool:
+    """Whether `sent` is the signature by one of `secrets`; takes as long whichever it is, or none."""
+    expected = sent.encode(errors="replace")
+    signatures = [signature(secret, timestamp, delivery, body).encode() for secret in secrets]
+    # All of them are compared before any result is looked at.
+    fits = [hmac.compare_digest(candidate, expected) for candidate in signatures]
     return any(fits)
 
 
@@ -92,10 +93,10 @@ def webhook_inputs(webhook: Webhook, delivery: Delivery, variables: Mapping[str,
         AMBIENT_KEY: Ambient(lambda: delivery.received, lambda: uuid),
     }
     try:
-        made: dict[str, Any] = compile_value(webhook.inputs).render(context)
+        inputs: dict[str, Any] = compile_value(webhook.inputs).render(context)
     except TemplateError as error:
         raise _unmade(error) from error
-    return made
+    return inputs
 
 
 def _body_as_inputs(body: Any) -> dict[str, Any]:
@@ -115,5 +116,5 @@ def _unmade(error: TemplateError) -> Invalid:
     pointer = f"/inputs{error.pointer or ''}"
     name = pointer.split("/")[2].replace("~1", "/").replace("~0", "~") if error.pointer else ""
     message = f"The input `{name}` cannot be made from this delivery: {error.message}"
-    found = Diagnostic(error.code, message, pointer=pointer, suggestion=error.hint)
-    return Invalid(message, code="invalid_input", hint=error.hint, pointer=pointer, diagnostics=[found])
+    diagnostic = Diagnostic(error.code, message, pointer=pointer, suggestion=error.hint)
+    return Invalid(message, code="invalid_input", hint=error.hint, pointer=pointer, diagnostics=[diagnostic])

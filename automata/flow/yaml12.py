@@ -297,20 +297,6 @@ def _short(text: str) -> str:
     return text if len(text) <= 40 else text[:37] + "…"
 
 
-def to_yaml(value: Any) -> str:
-    """JSON data as YAML that `parse_yaml` reads back, in the order of its keys and without anchors."""
-    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
-
-
-class _Dumper(yaml.SafeDumper):
-    def ignore_aliases(self, data: Any) -> bool:
-        return True
-
-
-def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    # PyYAML quotes what YAML 1.1 takes for something else; `0o17` and `1e3` are numbers only in 1.2.
-    number = any(rule.match(text) for rule in (_INT, _BASED, _FLOAT, _NOT_FINITE))
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="'" if number else None)
-
-
-_Dumper.add_representer(str, _text)
+def is_number(text: str) -> bool:
+    """Whether YAML 1.2 reads a plain scalar as a number."""
+    return any(rule.match(text) for rule in (_INT, _BASED, _FLOAT, _NOT_FINITE))

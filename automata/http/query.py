@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from fastapi import Query
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator
 
+from automata.engine.states import TRIGGER_WORDS
 from automata.errors import Invalid
 from automata.store.pagination import DEFAULT_LIMIT, MAX_LIMIT, Page, decode
 
@@ -42,6 +43,7 @@ Cursor = Annotated[
     Query(max_length=600, pattern=r"^[A-Za-z0-9_-]*$", description="`next_cursor` of the page before."),
 ]
 Word = Annotated[str | None, Query(max_length=100, pattern=_PLAIN)]
+StartedBy = Annotated[str | None, Query(max_length=100, pattern=_PLAIN, description=f"One of {TRIGGER_WORDS}.")]
 Labels = Annotated[list[str] | None, Query(max_length=MAX_LABELS, description="`name=value`; all must match.")]
 Instant = Annotated[AwareDatetime, BeforeValidator(check_written_out), AfterValidator(check_year)]
 Moment = Annotated[Instant | None, Query()]

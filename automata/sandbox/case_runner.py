@@ -18,6 +18,7 @@ from automata.flow.compile import compile_flow
 from automata.flow.inputs import check_inputs
 from automata.flow.model import Flow
 from automata.flow.plan import ExecutionPlan
+from automata.flow.steptypes import STEP_TYPES
 from automata.sandbox.case_file import Case
 from automata.sandbox.clock import Clock, StalledError, run_virtually
 from automata.sandbox.expectations import Mismatch, mismatches
@@ -33,7 +34,6 @@ from automata.steps.secrets import masker
 NAMESPACE = UUID("0f7f2f62-9a53-5a0c-8c64-2f1df1d7a6c1")
 MAX_SHOWN_REQUESTS = 200
 MAX_SHOWN_CHARS = 4096  # of what was expected, and of what was there
-_DECIDED_HERE = frozenset({"transform", "delay", "parallel"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +161,8 @@ def _given(case: Case, plan: ExecutionPlan) -> dict[str, Outcome]:
         step = plan.short.get(spec["step"], spec["step"])
         if step not in plan.steps:
             raise Invalid(f"A mock gives a result to the step `{spec['step']}`, which the flow does not have.")
-        if plan.steps[step].type in _DECIDED_HERE:
+        row = STEP_TYPES.get(plan.steps[step].type)
+        if row is not None and not row.external:
             raise Invalid(f"The step `{spec['step']}` calls nothing, so it cannot be given a result.")
         given[step] = _outcome(spec)
     return given

@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 
+from automata.engine.states import Trigger
 from automata.errors import Diagnostic
 from automata.flow.findings import Findings, Positions
 from automata.flow.schema_parts import Schema, closed
@@ -133,7 +134,7 @@ def of_document(value: Mapping[str, Any], file: str) -> Recorded:
         file=file,
         flow=value["flow"],
         id=run["id"],
-        trigger=run.get("trigger", "api"),
+        trigger=run.get("trigger", Trigger.API),
         scheduled_for=_time(due) if due else None,
         created_at=_time(run["created_at"]),
         inputs=value["inputs"],

@@ -17,7 +17,7 @@ from uuid import UUID, uuid5
 from automata.engine.advance import advance, task_context
 from automata.engine.decision import FOREVER, Child, Decision, InstantRule, RunView, Start, StepState, Timer
 from automata.engine.retry import Failure, next_attempt_ms
-from automata.engine.states import TaskStatus
+from automata.engine.states import TaskStatus, Trigger
 from automata.errors import Invalid
 from automata.flow.inputs import check_inputs
 from automata.flow.plan import ExecutionPlan, item_of
@@ -280,7 +280,7 @@ class _Run:
         given = self._given(child.step)
         if given is None:
             plan, inputs = self.children[child.step]
-            view = replace(self.setup.view, id=id, flow=plan.flow, inputs=inputs, trigger="flow")
+            view = replace(self.setup.view, id=id, flow=plan.flow, inputs=inputs, trigger=Trigger.FLOW)
             made = await rehearse(plan, replace(self.setup, view=view, given={}, depth=self.setup.depth + 1))
             arrived |= {"status": made.status, "outputs": made.outputs, "error": made.error}
         elif given.failure is None:

@@ -20,6 +20,7 @@ from automata.engine.retry import Failure
 from automata.errors import Invalid
 from automata.flow.inputs import check_inputs
 from automata.flow.plan import ExecutionPlan, item_of
+from automata.flow.steptypes import STEP_TYPES
 from automata.sandbox.answers import RecordedTransport, Request, exchanges_of
 from automata.sandbox.case_runner import NAMESPACE, Flows, types
 from automata.sandbox.clock import Clock, StalledError, run_virtually
@@ -34,7 +35,6 @@ from automata.steps.registry import instant_rules
 # Enough to show in a time to the minute, and too little to make it another day in most runs.
 LATER = timedelta(seconds=61, microseconds=137)
 REPLAY_SEC = 30.0  # of real time, for three rehearsals
-_BUILT_IN = frozenset({"http", "transform", "delay", "parallel", "flow", "approval"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +196,7 @@ def _is_foreign(plan: ExecutionPlan, name: str) -> bool:
     item = item_of(name)
     step = plan.steps.get(item[0] if item else name)
     kind = step.foreach.body.type if step and step.foreach and item else step.type if step else ""
-    return bool(kind) and kind not in _BUILT_IN
+    return bool(kind) and kind not in STEP_TYPES
 
 
 def _outcome(one: Mapping[str, Any]) -> Outcome:

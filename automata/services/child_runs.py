@@ -14,6 +14,7 @@ from typing import Any
 from uuid import UUID
 
 from automata.engine.decision import Child
+from automata.engine.states import Trigger
 from automata.errors import Invalid
 from automata.flow.inputs import check_inputs
 from automata.services.plan_cache import PlanCache
@@ -41,7 +42,7 @@ class ResolvedChild:
             self.flow_id,
             self.version_id,
             self.inputs,
-            "flow",
+            Trigger.FLOW,
             created_by=f"run {parent.id}",
             parent_run_id=parent.id,
             parent_step=step,

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from automata.engine.schedule import Fires, next_times, plan_fires
+from automata.engine.states import Trigger
 from automata.errors import Invalid
 from automata.flow.inputs import check_inputs
 from automata.flow.model import Schedule
@@ -20,7 +21,7 @@ from automata.store.new_runs import NewRun
 log = logging.getLogger(__name__)
 
 MOMENT = timedelta(microseconds=1)
-MAX_ERROR_CHARS = 1000
+MAX_ERROR = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ def decide(due: DueSchedule, compiled: Mapping[UUID, CompiledVersion]) -> FireDe
         return _fire(due, due.schedule, compiled)
     except Exception as error:
         log.warning("schedule %s of flow %s starts nothing: %s", due.name, due.flow_id, error)
-        return FireDecision(ScheduleDecision(due.id, _following(due), None, str(error)[:MAX_ERROR_CHARS]))
+        return FireDecision(ScheduleDecision(due.id, _following(due), None, str(error)[:MAX_ERROR]))
 
 
 def jitter(schedule: UUID, moment: datetime, most_sec: float) -> timedelta:
@@ -94,7 +95,7 @@ def _run(due: DueSchedule, schedule: Schedule, inputs: Mapping[str, object], mom
         due.flow_id,
         due.version_id,
         inputs,
-        "schedule",
+        Trigger.SCHEDULE,
         schedule_id=due.id,
         scheduled_for=moment,
         created_by=f"schedule {due.name}",

@@ -133,7 +133,7 @@ class Scheduler:
 
 
 def _decide(due: Sequence[DueSchedule], compiled: Mapping[UUID, CompiledVersion]) -> list[FireDecision]:
-    """Decisions about the first of `due`, up to MOST_RUNS, MOST_BYTES and DECIDE_SEC; at least about one."""
+    """Decisions about the first of `due`, up to MAX_RUNS, MAX_BYTES and DECIDE_SEC; at least about one."""
     decisions: list[FireDecision] = []
     count = size = 0
     until = time.monotonic() + DECIDE_SEC

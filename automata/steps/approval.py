@@ -9,19 +9,14 @@ from typing import Any
 from automata.engine.decision import FOREVER, Done, WaitUntil
 from automata.engine.states import WaitKind
 from automata.errors import Invalid
-from automata.flow.schema_parts import CONFIG_SCHEMAS
-from automata.flow.steptypes import MAX_DELAY_SEC, OutputScope
+from automata.flow.steptypes import MAX_DELAY_SEC
 
 
 class ApprovalStep:
     """Outputs `approved`, `by`, `comment`. A refusal is a success with `approved: false`: conditions branch on it."""
 
-    name = "approval"
-    kind = "timer"
-    scope: OutputScope = "result"
-    config_schema: Mapping[str, Any] = CONFIG_SCHEMAS["approval"]
-
     def begin(self, config: Mapping[str, Any], now: datetime) -> WaitUntil:
+        """Wait for `expires_sec`, or for ever. Raises Invalid `bad_config`."""
         prompt, seconds = str(config.get("prompt") or ""), config.get("expires_sec")
         if seconds is None:
             return WaitUntil(FOREVER, WaitKind.APPROVAL, prompt)

@@ -1,4 +1,4 @@
-"""What one attempt says while it runs: its requests, its end, and what its step type tells. Masked, then bounded.
+"""The log of one attempt: its requests, its end, and the lines of its step type. Masked, then bounded.
 
 A line is `{"at": RFC 3339, "level": info|warning|error, "message": text}`, of a request with `request`: {method, url,
 status, ms, bytes}, where no answer came `error` in place of `status` and `bytes`.
@@ -93,6 +93,7 @@ class LoggedTransport:
         self._mask = mask
 
     async def send(self, request: HttpRequest) -> HttpResponse:
+        """Send, and log what came of it. Raises what the transport raises."""
         began = time.monotonic()
         try:
             response = await self._transport.send(request)
@@ -110,5 +111,5 @@ class LoggedTransport:
     def _tell(self, request: HttpRequest, began: float, level: Level, what: str, facts: dict[str, Any]) -> None:
         took = round((time.monotonic() - began) * 1000, 1)
         url = self._mask(redacted(request.url))
-        told = {"method": request.method, "url": url, "ms": took, **facts}
-        self._log.add(level, f"{request.method} {url}: {what} in {took:g} ms", request=told)
+        facts_of_request = {"method": request.method, "url": url, "ms": took, **facts}
+        self._log.add(level, f"{request.method} {url}: {what} in {took:g} ms", request=facts_of_request)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from automata.engine.retry import Failure
-from automata.flow.steptypes import DEFAULT_RESPONSE_BYTES
-
-Scope = Literal["response", "result"]
+from automata.flow.steptypes import DEFAULT_RESPONSE_BYTES, OutputScope
 
 DEFAULT_MAX_BYTES = DEFAULT_RESPONSE_BYTES
 
@@ -60,10 +58,13 @@ class TransportError(Exception):
         self.retryable = retryable
 
     def failure(self) -> Failure:
+        """The same as the failure of an attempt."""
         return Failure(message=self.message, code=self.code, retryable=self.retryable)
 
 
 class Transport(Protocol):
+    """Sends requests: the real one, a mock, or a wrapper of one."""
+
     async def send(self, request: HttpRequest) -> HttpResponse:
         """Send one hop. Raises TransportError."""
 
@@ -123,7 +124,7 @@ class StepInfo(Protocol):
     @property
     def kind(self) -> str: ...
     @property
-    def scope(self) -> Scope: ...
+    def scope(self) -> OutputScope: ...
     @property
     def config_schema(self) -> Mapping[str, Any]: ...
 
@@ -136,5 +137,6 @@ class StepType(StepInfo, Protocol):
 
 
 def first_header(headers: tuple[tuple[str, str], ...], name: str) -> str | None:
-    wanted = name.lower()
-    return next((value for key, value in headers if key.lower() == wanted), None)
+    """The first value under `name`, whatever its case; None when there is none."""
+    folded = name.lower()
+    return next((value for key, value in headers if key.lower() == folded), None)

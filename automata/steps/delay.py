@@ -9,27 +9,20 @@ from typing import Any, NoReturn
 
 from automata.engine.decision import Done, WaitUntil
 from automata.errors import Invalid
-from automata.flow.schema_parts import CONFIG_SCHEMAS
-from automata.flow.steptypes import OutputScope
-
-# Ten years: past any business process, and far from where adding it to a date overflows.
-MAX_DELAY_SEC = 10 * 366 * 86_400
+from automata.flow.steptypes import MAX_DELAY_SEC
 
 _KEYS = ("duration_sec", "duration_ms", "until")
 
 
 class DelayStep:
-    name = "delay"
-    kind = "timer"
-    scope: OutputScope = "result"
-    config_schema: Mapping[str, Any] = CONFIG_SCHEMAS["delay"]
+    """Outputs `slept_ms`."""
 
     def begin(self, config: Mapping[str, Any], now: datetime) -> WaitUntil:
         """When the step is over, never before `now`. Raises Invalid `bad_config`."""
-        given = {key: value for key, value in config.items() if value is not None}
-        if len(given) != 1 or (key := next(iter(given))) not in _KEYS:
+        settings = {key: value for key, value in config.items() if value is not None}
+        if len(settings) != 1 or (key := next(iter(settings))) not in _KEYS:
             _bad("A delay takes exactly one of `duration_sec`, `duration_ms` and `until`.")
-        seconds = _remaining(given[key], now) if key == "until" else _duration(key, given[key])
+        seconds = _remaining(settings[key], now) if key == "until" else _duration(key, settings[key])
         if seconds > MAX_DELAY_SEC:
             _bad(f"`{key}` is more than {MAX_DELAY_SEC // 86_400} days ahead, the longest delay there is.")
         return WaitUntil(now + timedelta(seconds=seconds))

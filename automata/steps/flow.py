@@ -10,8 +10,6 @@ from typing import Any
 from automata.engine.decision import FOREVER, Call, Done, WaitUntil
 from automata.engine.states import WaitKind
 from automata.errors import Invalid
-from automata.flow.schema_parts import CONFIG_SCHEMAS
-from automata.flow.steptypes import OutputScope
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 
@@ -19,12 +17,8 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 class FlowStep:
     """Outputs are those of the child, and `run_id`; with `wait: false` only that."""
 
-    name = "flow"
-    kind = "timer"
-    scope: OutputScope = "result"
-    config_schema: Mapping[str, Any] = CONFIG_SCHEMAS["flow"]
-
     def begin(self, config: Mapping[str, Any], now: datetime) -> Call:
+        """Ask for the run. Raises Invalid `bad_config`."""
         flow, inputs, wait = config.get("flow"), config.get("inputs"), config.get("wait", True)
         if not isinstance(flow, str) or not _NAME.fullmatch(flow):
             raise Invalid(f"`flow` must be the name of a flow; it is {ascii(flow)[:60]}.", code="bad_config")

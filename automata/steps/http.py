@@ -7,23 +7,25 @@ from typing import Any
 
 from automata.engine.retry import Failure
 from automata.errors import Invalid
-from automata.flow.schema_parts import CONFIG_SCHEMAS
-from automata.flow.steptypes import OutputScope
+from automata.flow.steptypes import STEP_TYPES
 from automata.steps.contract import HttpResponse, Outcome, StepContext, TransportError
 from automata.steps.http_redirect import follow
 from automata.steps.http_request import build_request, parse_ok_status
 from automata.steps.http_response import UnreadableBody, failure_of, view
 
+_ROW = STEP_TYPES["http"]
+
 
 class HttpStep:
     """Outputs `status_code`, `headers`, `body`; templates see them, and `status`, under `response`."""
 
-    name = "http"
-    kind = "work"
-    scope: OutputScope = "response"
-    config_schema: Mapping[str, Any] = CONFIG_SCHEMAS["http"]
+    name = _ROW.name
+    kind = _ROW.kind
+    scope = _ROW.scope
+    config_schema: Mapping[str, Any] = _ROW.config_schema
 
     async def execute(self, config: Mapping[str, Any], ctx: StepContext) -> Outcome:
+        """One request with its redirects, judged by `ok_status`. Everything expected is in the Outcome."""
         try:
             ok_status = parse_ok_status(config)
             request = build_request(config, ctx.timeout_sec, ctx.idempotency_key)

@@ -13,6 +13,7 @@ from yarl import URL
 
 from automata import __version__
 from automata.errors import Invalid
+from automata.flow.steptypes import MAX_RESPONSE_BYTES
 from automata.steps.contract import DEFAULT_MAX_BYTES, HttpRequest
 from automata.steps.urls import parse_url
 
@@ -21,7 +22,6 @@ KEYS = (
     "max_response_bytes",
 )  # fmt: skip
 IDEMPOTENCY_KEY = "Idempotency-Key"
-MAX_RESPONSE_BYTES = 100 * 1024 * 1024
 MAX_HEADER_CHARS = 8_192
 
 # They steer the connection or the framing, which belong to the transport: a flow that sets them smuggles requests.

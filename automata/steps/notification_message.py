@@ -44,8 +44,8 @@ def check_rule(rule: Mapping[str, Any]) -> list[str]:
     """The secrets that a rule names. Raises Usage for one that could never be sent."""
     named = [rule["secret"]] if rule.get("secret") else []
     url = rule["url"]
-    if found := _SECRET_URL.fullmatch(url):
-        named.append(found[1])
+    if match := _SECRET_URL.fullmatch(url):
+        named.append(match[1])
     elif "{{" in url or "{%" in url:
         raise Usage("`url` is an address, or `{{ secrets.NAME }}` alone.")
     else:
@@ -68,14 +68,14 @@ def wants(rule: Mapping[str, Any], kind: str, flow: str | None, labels: Mapping[
     globs = rule.get("flows")
     if globs and not any(fnmatchcase(flow or "", glob) for glob in globs):
         return False
-    wanted = rule.get("labels") or {}
-    return all(labels.get(name) == value for name, value in wanted.items())
+    labels_asked = rule.get("labels") or {}
+    return all(labels.get(name) == value for name, value in labels_asked.items())
 
 
 def secret_of_url(url: str) -> str | None:
     """The name of the secret that is the address, None for one that is written out."""
-    found = _SECRET_URL.fullmatch(url)
-    return found[1] if found else None
+    match = _SECRET_URL.fullmatch(url)
+    return match[1] if match else None
 
 
 def body_of(template: str, payload: Mapping[str, Any]) -> bytes:
@@ -130,8 +130,8 @@ def _slack(payload: Mapping[str, Any]) -> str:
     words = _WORDS.get(payload["type"], payload["type"])
     lines = [words.format_map(_Blank(data))]
     error = payload["data"].get("error") or {}
-    told = (error.get("message"), payload["data"].get("prompt"))
-    lines += ["> " + _escaped(" ".join(str(text).split()))[:MAX_TEXT_CHARS] for text in told if text]
+    texts = (error.get("message"), payload["data"].get("prompt"))
+    lines += ["> " + _escaped(" ".join(str(text).split()))[:MAX_TEXT_CHARS] for text in texts if text]
     if run := data.get("run_id"):
         lines.append(f"run `{run}`, version {data.get('version', '?')}, {data.get('environment', '')}".rstrip(", "))
     return "\n".join(lines)
@@ -151,4 +151,4 @@ def rules_for(
     rules: Sequence[tuple[Any, Mapping[str, Any]]], kind: str, source: Any, flow: str | None, labels: Mapping[str, str]
 ) -> list[tuple[Any, Mapping[str, Any]]]:
     """Those of (source, rule) that are told: of the source itself, or of all sources for a flow that has none."""
-    return [one for one in rules if (source is None or one[0] == source) and wants(one[1], kind, flow, labels)]
+    return [rule for rule in rules if (source is None or rule[0] == source) and wants(rule[1], kind, flow, labels)]

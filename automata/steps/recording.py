@@ -43,6 +43,7 @@ class RecordingTransport:
         self.lost = 0
 
     async def send(self, request: HttpRequest) -> HttpResponse:
+        """Send, and keep the exchange. Raises what the transport raises."""
         began = time.monotonic()
         answer: HttpResponse | TransportError | None = None
         try:
@@ -61,10 +62,10 @@ class RecordingTransport:
     def exchanges(self, mask: Mask, fields: Iterable[str] = ()) -> str:
         """The JSON text of what was seen. `mask` blanks known secrets, `fields` are names to blank beside our own."""
         blank = _Blank(mask, fields)
-        made = [blank.exchange(*one) for one in self.seen]
-        if self.lost or sum(map(_size, made)) > MAX_ATTEMPT_BYTES:
-            made = [_cut(one) for one in made[:MAX_EXCHANGES]]
-        return orjson.dumps(made).decode()
+        exchanges = [blank.exchange(*exchange) for exchange in self.seen]
+        if self.lost or sum(map(_size, exchanges)) > MAX_ATTEMPT_BYTES:
+            exchanges = [_cut(exchange) for exchange in exchanges[:MAX_EXCHANGES]]
+        return orjson.dumps(exchanges).decode()
 
 
 class _Blank:
@@ -75,21 +76,21 @@ class _Blank:
     def exchange(
         self, request: HttpRequest, answer: HttpResponse | TransportError | None, took_ms: float
     ) -> dict[str, Any]:
-        asked = {
+        sent = {
             "method": request.method,
             "url": self._url(request.url),
             "headers": self._headers(request.headers),
             "body": self._body(request.body, request.headers),
         }
-        told: dict[str, Any] = {"request": asked, "took_ms": round(took_ms, 1)}
+        record: dict[str, Any] = {"request": sent, "took_ms": round(took_ms, 1)}
         if isinstance(answer, HttpResponse):
             body = self._body(answer.body, answer.headers)
-            return told | {
+            return record | {
                 "response": {"status": answer.status, "headers": self._headers(answer.headers), "body": body}
             }
         code, message = (answer.code, answer.message) if answer else ("timeout", "no answer came in time")
         retryable = answer.retryable if answer else True
-        return told | {"fault": {"code": code, "message": self._mask(message), "retryable": retryable}}
+        return record | {"fault": {"code": code, "message": self._mask(message), "retryable": retryable}}
 
     def _is_secret(self, name: str) -> bool:
         return name.lower() in self._fields or _CREDENTIAL.fullmatch(name) is not None

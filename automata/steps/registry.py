@@ -11,19 +11,27 @@ from typing import Any
 
 from automata.engine.decision import InstantRule
 from automata.engine.retry import Failure
-from automata.flow.steptypes import OutputScope
+from automata.flow.steptypes import STEP_TYPES, OutputScope
 from automata.steps.approval import ApprovalStep
 from automata.steps.contract import Outcome, StepContext, StepInfo, StepType
 from automata.steps.delay import DelayStep
 from automata.steps.flow import FlowStep
 from automata.steps.http import HttpStep
-from automata.steps.parallel import ParallelStep
 from automata.steps.transform import TransformStep
 
 GROUP_NAME = "automata.steps"
 
 _NAME = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
 _log = logging.getLogger(__name__)
+
+# The code of each row of STEP_TYPES: what workers run, and what the engine asks. A `parallel` has none of its own.
+_WORKERS: Mapping[str, StepType] = {"http": HttpStep()}
+_RULES: Mapping[str, InstantRule] = {
+    "delay": DelayStep(),
+    "transform": TransformStep(),
+    "flow": FlowStep(),
+    "approval": ApprovalStep(),
+}
 
 
 class BrokenType:
@@ -38,14 +46,15 @@ class BrokenType:
         self.reason = reason
 
     async def execute(self, config: Mapping[str, Any], ctx: StepContext) -> Outcome:
+        """Fails with `plugin_broken` and the reason."""
         return Outcome(failure=Failure(message=self.reason, code="plugin_broken"))
 
 
-def load_types(found: Iterable[EntryPoint] | None = None) -> Mapping[str, StepType]:
-    """What a worker runs, by type name. `found` replaces the installed entry points. Never raises for a plugin."""
-    types: dict[str, StepType] = {"http": HttpStep()}
-    taken = set(_builtins())
-    for point in entry_points(group=GROUP_NAME) if found is None else found:
+def load_types(points: Iterable[EntryPoint] | None = None) -> Mapping[str, StepType]:
+    """What a worker runs, by type name. `points` replaces the installed entry points. Never raises for a plugin."""
+    types = dict(_WORKERS)
+    taken = set(STEP_TYPES)
+    for point in entry_points(group=GROUP_NAME) if points is None else points:
         if point.name in taken:
             _log.warning("step type %s of %s is ignored: the name is taken", point.name, point.value)
             continue
@@ -54,26 +63,14 @@ def load_types(found: Iterable[EntryPoint] | None = None) -> Mapping[str, StepTy
     return types
 
 
-def catalogue(found: Iterable[EntryPoint] | None = None) -> Mapping[str, StepInfo]:
+def catalogue(points: Iterable[EntryPoint] | None = None) -> Mapping[str, StepInfo]:
     """Every type that a flow may name, with its schema; for validation and for documentation."""
-    return {**_builtins(), **load_types(found)}
-
-
-def _builtins() -> dict[str, StepInfo]:
-    kinds: tuple[StepInfo, ...] = (
-        HttpStep(),
-        DelayStep(),
-        TransformStep(),
-        FlowStep(),
-        ApprovalStep(),
-        ParallelStep(),
-    )
-    return {kind.name: kind for kind in kinds}
+    return {**STEP_TYPES, **load_types(points)}
 
 
 def instant_rules() -> Mapping[str, InstantRule]:
     """What the engine decides without a worker, by type name."""
-    return {"transform": TransformStep(), "delay": DelayStep(), "flow": FlowStep(), "approval": ApprovalStep()}
+    return _RULES
 
 
 def _load(point: EntryPoint) -> StepType:

@@ -22,7 +22,7 @@ from typing import Any, Protocol
 from automata.errors import AutomataError, Unavailable, Usage
 from automata.steps.masking import Mask, masker, masker_of
 
-__all__ = ["FOLDER", "PREFIX", "LocalSecrets", "Provider", "Secrets", "load_secrets", "masker", "open_secrets"]
+__all__ = ["FOLDER", "PREFIX", "LocalSecrets", "SecretProvider", "Secrets", "load_secrets", "masker", "open_secrets"]
 
 PREFIX = "AUTOMATA_SECRET_"
 FOLDER = "AUTOMATA_SECRETS_DIR"
@@ -133,15 +133,16 @@ class Secrets:
 
         Raises Unavailable (`secret_unavailable`) that names secret and provider, never a value.
         """
-        wanted = list(self._local) if names is None else [name for name in names if NAME.fullmatch(name)]
-        found = {}
-        for name in wanted:
+        known_names = list(self._local) if names is None else [name for name in names if NAME.fullmatch(name)]
+        values = {}
+        for name in known_names:
             if (value := await self._one(name)) is not None:
-                found[name] = value
-        self.hide(found.values())
-        return found
+                values[name] = value
+        self.hide(values.values())
+        return values
 
     def mask(self, text: str) -> str:
+        """The mask over all values that were read so far."""
         return self._mask(text)
 
     def mask_with(self, more: Iterable[str]) -> Mask:
@@ -160,6 +161,7 @@ class Secrets:
         self._mask = masker_of(self._known)
 
     async def close(self) -> None:
+        """Close the providers."""
         for provider in self._more:
             await provider.close()
 
@@ -184,15 +186,15 @@ class Secrets:
         return None
 
 
-def open_secrets(env: Mapping[str, str] | None = None, found: Iterable[EntryPoint] | None = None) -> Secrets:
-    """What this process may read. `found` replaces the installed entry points. Raises Usage for a setting or plugin
+def open_secrets(env: Mapping[str, str] | None = None, points: Iterable[EntryPoint] | None = None) -> Secrets:
+    """What this process may read. `points` replaces the installed entry points. Raises Usage for a setting or plugin
     that is wrong: a worker without its secrets would fail every step that needs one.
     """
     from automata.steps.vault import vault_of
 
     env = os.environ if env is None else env
     vault = vault_of(env)
-    plugins = [_load(point) for point in (entry_points(group=GROUP_NAME) if found is None else found)]
+    plugins = [_load(point) for point in (entry_points(group=GROUP_NAME) if points is None else points)]
     secrets = Secrets(load_secrets(env), [*([vault] if vault else []), *plugins])
     if vault:
         vault.on_credential = lambda value: secrets.hide([value])

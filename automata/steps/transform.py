@@ -8,15 +8,10 @@ from typing import Any
 
 from automata.engine.decision import Done
 from automata.errors import Invalid
-from automata.flow.schema_parts import CONFIG_SCHEMAS
-from automata.flow.steptypes import OutputScope
 
 
 class TransformStep:
-    name = "transform"
-    kind = "instant"
-    scope: OutputScope = "result"
-    config_schema: Mapping[str, Any] = CONFIG_SCHEMAS["transform"]
+    """Outputs the mappings."""
 
     def begin(self, config: Mapping[str, Any], now: datetime) -> Done:
         """Raises Invalid `bad_config` when `mappings` is no object."""

@@ -58,17 +58,17 @@ class VaultConfig:
 
 def config_of(env: Mapping[str, str]) -> VaultConfig | None:
     """From AUTOMATA_VAULT_*; None without AUTOMATA_VAULT_ADDR. Raises Usage for what cannot work."""
-    given = {key.removeprefix(PREFIX).lower(): value.strip() for key, value in env.items() if key.startswith(PREFIX)}
-    given = {name: value for name, value in given.items() if value}
-    if "addr" not in given:
-        if given:
+    settings = {key.removeprefix(PREFIX).lower(): value.strip() for key, value in env.items() if key.startswith(PREFIX)}
+    settings = {name: value for name, value in settings.items() if value}
+    if "addr" not in settings:
+        if settings:
             raise _wrong("ADDR", "is not set, but other settings of Vault are")
         return None
-    unknown = sorted(set(given) - set(VaultConfig.__slots__) - {"auth"})
+    unknown = sorted(set(settings) - set(VaultConfig.__slots__) - {"auth"})
     if unknown:
         raise _wrong(unknown[0].upper(), "is no setting of Vault")
-    values: dict[str, Any] = {"method": given.pop("auth", "token"), **given, "addr": given["addr"].rstrip("/")}
-    values |= {name: _seconds(name, given[name]) for name in ("cache_sec", "stale_sec") if name in given}
+    values: dict[str, Any] = {"method": settings.pop("auth", "token"), **settings, "addr": settings["addr"].rstrip("/")}
+    values |= {name: _seconds(name, settings[name]) for name in ("cache_sec", "stale_sec") if name in settings}
     config = VaultConfig(**values)
     _check(config)
     return config
@@ -121,6 +121,7 @@ class Vault:
         )
 
     async def close(self) -> None:
+        """Close the connections; the object is of no use afterwards."""
         session, self._session = self._session, None
         if session is not None:
             await session.close()

@@ -167,7 +167,7 @@ async def delete_before(conn: Connection, before: datetime, who: str) -> int:
 
 
 def bounded_json(value: Any) -> str | None:
-    """JSON text of at most MOST_BYTES; values under names of credentials are masked before anything is cut."""
+    """JSON text of at most MAX_BYTES; values under names of credentials are masked before anything is cut."""
     if value is None:
         return None
     text = dumps(_masked(value))

@@ -18,6 +18,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import args_row
 
 from automata.engine.fairness import HEAD_START_SEC
+from automata.engine.states import Trigger
 from automata.errors import Conflict
 from automata.store.arrays import array_params
 from automata.store.ids import new_id
@@ -34,7 +35,7 @@ class NewRun:
     flow_id: UUID
     version_id: UUID
     inputs: Mapping[str, Any]
-    trigger: str = "api"
+    trigger: Trigger = Trigger.API
     id: UUID = field(default_factory=new_id)
     idempotency_key: str | None = None
     schedule_id: UUID | None = None

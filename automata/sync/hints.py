@@ -24,7 +24,7 @@ LAB_DELIVERIES = ("Idempotency-Key", "X-Gitlab-Event-UUID")
 _PUSHES = {HUB_EVENT: "push", LAB_EVENT: "Push Hook"}
 _HEADS = "refs/heads/"
 _URLS = ("clone_url", "ssh_url", "git_url", "html_url", "git_http_url", "git_ssh_url", "web_url", "homepage", "url")
-_MAX_URL_CHARS = 2_048
+_MAX_URL = 2_048
 
 Scheme = Literal["automata", "github", "gitlab"]
 Header = Callable[[str], str | None]  # the value of a header that is there once
@@ -129,7 +129,7 @@ def _bytes(text: str) -> bytes:
 
 def _urls(part: Any) -> list[str]:
     found = [part] if isinstance(part, str) else [part.get(name) for name in _URLS] if isinstance(part, Mapping) else []
-    return [url for url in found if isinstance(url, str) and 0 < len(url) <= _MAX_URL_CHARS]
+    return [url for url in found if isinstance(url, str) and 0 < len(url) <= _MAX_URL]
 
 
 def _place(url: str) -> tuple[str, str] | None:

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-import yaml
 from markupsafe import Markup, escape
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import JsonLexer, YamlLexer
 
+from automata.flow.yamldump import to_readable_yaml
 from automata.http.bodies import encode
 
 MAX_COLOURED = 64 * 1024  # characters; a larger text is shown plain, since colouring it would take the page's time
@@ -22,23 +22,6 @@ MAX_VALUE_COLOURED = 8 * 1024
 _FORMATTER: HtmlFormatter[str] = HtmlFormatter(nowrap=True)
 
 
-class _Dumper(yaml.SafeDumper):
-    """Flow files as people write them: long texts as blocks, lists indented below their key."""
-
-    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
-        super().increase_indent(flow, False)
-
-    def ignore_aliases(self, data: Any) -> bool:
-        return True
-
-
-def _text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
-
-
-_Dumper.add_representer(str, _text)
-
-
 def spec_yaml(spec: Mapping[str, Any]) -> str:
     """A version's spec as YAML, in the order it was written in; comments are not part of a version."""
     return _yaml(encode(spec))
@@ -46,8 +29,7 @@ def spec_yaml(spec: Mapping[str, Any]) -> str:
 
 @lru_cache(maxsize=64)
 def _yaml(spec: bytes) -> str:
-    dumper = _Dumper if len(spec) < MAX_COLOURED else yaml.CSafeDumper
-    return yaml.dump(json.loads(spec), Dumper=dumper, sort_keys=False, allow_unicode=True, width=110)
+    return to_readable_yaml(json.loads(spec), fast=len(spec) >= MAX_COLOURED)
 
 
 @lru_cache(maxsize=64)

@@ -45,7 +45,7 @@ router = pages(limits=True)
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What is counted for one span. `letters` and `approvals` are at most MOST_LETTERS + 1."""
+    """What is counted for one span. `letters` and `approvals` are at most MAX_LETTERS + 1."""
 
     since: datetime
     chart: Stack

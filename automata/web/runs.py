@@ -9,11 +9,11 @@ from fastapi import Depends, Query, Request
 from starlette.responses import Response
 
 from automata.access.principal import Role
-from automata.engine.states import RUN_FINAL, RunStatus
+from automata.engine.states import RUN_FINAL, RunStatus, Trigger
 from automata.errors import Missing
 from automata.http.authorization import current_principal, needs
 from automata.http.errors import BadBody
-from automata.http.query import Cursor, FlowKey, Limit, Word, check_cursor
+from automata.http.query import Cursor, FlowKey, Limit, StartedBy, check_cursor
 from automata.operations.bulk import MAX_BULK
 from automata.operations.context import AppContext
 from automata.operations.runs import parse_run_id
@@ -25,8 +25,6 @@ from automata.web.forms import read_form
 from automata.web.page import redirect_with_message, render
 from automata.web.page import router as pages
 from automata.web.query import Blank, Moment, link, paging
-
-TRIGGERS = ("api", "schedule", "webhook", "manual", "backfill", "rerun", "flow")
 
 Deed = Literal["cancel", "retry"]
 FIT: dict[Deed, frozenset[RunStatus]] = {
@@ -44,7 +42,7 @@ MEANS: dict[Deed, str] = {
 def _filter(
     flow: FlowKey = None,
     status: Annotated[RunStatus | None, Blank, Query()] = None,
-    trigger: Word = None,
+    trigger: StartedBy = None,
     since: Moment = None,
     until: Moment = None,
 ) -> RunFilter:
@@ -86,7 +84,7 @@ async def index(
         trouble=trouble,
         statuses=list(RunStatus),
         final=RUN_FINAL,
-        triggers=TRIGGERS,
+        triggers=list(Trigger),
         **paging("/runs", filters, limit, cursor, found.next),
     )
 

@@ -24,7 +24,7 @@ from automata.store.visibility import viewer_labels, visible_runs
 
 TURN_SEC = 1.0  # of the reader
 MAX_STREAMS = 200  # of one process
-MAX_STREAM_SEC = 600.0
+MAX_SEC = 600.0
 SILENCE_SEC = 15.0  # proxies cut what says nothing
 CHANGED, OVER, BREATH = b"event: changed\ndata:\n\n", b"event: over\ndata:\n\n", b": still here\n\n"
 
@@ -75,7 +75,7 @@ class Watch:
                 self._known.pop(run, None)
 
     async def _tell(self, run: UUID, event: asyncio.Event) -> AsyncIterator[bytes]:
-        until, seen = monotonic() + MAX_STREAM_SEC, None
+        until, seen = monotonic() + MAX_SEC, None
         yield b"retry: 2000\n\n"
         while monotonic() < until and not self._stopping.is_set():
             event.clear()

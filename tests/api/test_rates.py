@@ -7,7 +7,7 @@ import logging
 
 from fastapi import Request
 
-from automata.access.rate_limiter import MAX_KEYS, RateLimiter, client_key
+from automata.access.rate_limiter import MAX_BUCKETS, RateLimiter, client_key
 from automata.access.token_text import new_token_text
 from tests.api.conftest import V1
 
@@ -61,7 +61,7 @@ def test_ten_thousand_guesses_leave_nothing_in_memory(use):
         for start in range(0, 10_000, 100):
             await asyncio.gather(*(guess(number) for number in range(start, start + 100)))
         assert (len(entrance.tokens._known), len(entrance.tokens._known._asking)) == (0, 0)
-        assert len(entrance.failures) == MAX_KEYS
+        assert len(entrance.failures) == MAX_BUCKETS
 
     use(test, **ON)
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from automata.flow.plan import ExecutionPlan
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,6 +13,7 @@ from automata.engine.advance import UNLOADED, RunResult, RunView, StepState, adv
 from automata.engine.states import TASK_FINAL, TASK_TRANSITIONS, RunStatus, TaskStatus
 from automata.flow.compile import compile_flow
 from automata.flow.model import Flow
+from automata.flow.plan import ExecutionPlan
 from automata.steps.registry import instant_rules
 
 NOW = datetime(2026, 1, 5, 9, tzinfo=UTC)

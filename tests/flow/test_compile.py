@@ -6,12 +6,12 @@ import time
 from typing import Any
 
 import pytest
-from automata.flow.plan import ExecutionPlan, group_outputs, step_context
 
 from automata.engine.states import TaskStatus
 from automata.errors import Invalid
 from automata.flow.compile import compile_flow
 from automata.flow.model import Flow
+from automata.flow.plan import ExecutionPlan, group_outputs, step_context
 from automata.flow.template import TemplateError
 
 

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from automata.flow.yamldump import to_yaml
 
 from automata.flow.load import load_flow, parse_yaml, validate_text
 from automata.flow.yaml12 import MAX_NESTING, MAX_NODES
+from automata.flow.yamldump import to_yaml
 
 FOUNDING = """{ "name": "sync-orders",
   "inputs": {"source_id": {"type": "string", "required": true}},

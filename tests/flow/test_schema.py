@@ -8,14 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from automata.flow.steptypes import BUILTIN_TYPES
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft7Validator, Draft202012Validator
 
 from automata.flow.findings import Findings, Positions
 from automata.flow.schema import DRAFTS, FILES, FLOW_SCHEMA, in_draft, schema_text
-from automata.flow.schema_parts import CONFIG_SCHEMAS
 from automata.flow.shape import KEYWORDS, Shape
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
@@ -127,11 +125,6 @@ def test_draft_07_has_nothing_that_it_would_ignore() -> None:
             check(item)
 
     check(in_draft(FLOW_SCHEMA, "07"))
-
-
-def test_every_builtin_type_has_a_config_in_the_schema() -> None:
-    assert set(BUILTIN_TYPES) == set(CONFIG_SCHEMAS) == {"http", "delay", "transform", "parallel", "flow", "approval"}
-    assert {f"{name}_config" for name in BUILTIN_TYPES} <= set(FLOW_SCHEMA["$defs"])
 
 
 def test_every_key_of_the_language_is_described_for_editors() -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from automata.flow.yamldump import to_yaml
 
 from automata.flow.yaml12 import parse_yaml
+from automata.flow.yamldump import to_yaml
 from automata.sandbox.case_file import read_cases
 from automata.sandbox.skeleton import MAX_MOCKS, skeletons
 

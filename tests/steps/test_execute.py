@@ -9,11 +9,11 @@ from typing import Any
 
 import orjson
 import pytest
-from automata.flow.plan import PlanStep
 
 from automata.engine.retry import Failure
 from automata.flow.compile import compile_flow
 from automata.flow.model import Flow
+from automata.flow.plan import PlanStep
 from automata.steps.contract import HttpRequest, HttpResponse, Outcome, StepContext
 from automata.steps.execute import MAX_OUTPUT_BYTES, execute_step
 from automata.steps.http import HttpStep

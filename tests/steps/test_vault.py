@@ -226,7 +226,7 @@ def test_a_vault_that_is_away_fails_a_step_in_words_and_for_now() -> None:
             "AUTOMATA_VAULT_TOKEN": TOKEN,
             "AUTOMATA_SECRET_HERE": "abcd",
         }
-        secrets = open_secrets(env, found=())
+        secrets = open_secrets(env, points=())
         try:
             assert await secrets.read(frozenset({"HERE"})) == {"HERE": "abcd"}, "the environment needs no Vault"
             with pytest.raises(Unavailable, match="AWAY could not be read from Vault") as caught:

@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import pytest
 
+from automata.engine.states import Trigger
 from automata.store.processes import record_heartbeat
 from automata.store.sync import ensure_source
 from tests.web.conftest import Site, Use, read
@@ -33,7 +34,9 @@ def test_runs_are_filtered_by_the_address(use: Use) -> None:
         ):
             page = read(await site.http.get(f"/runs{query}"))
             assert {link.removeprefix("/runs/") for link in page.links() if len(link) == 42} == shown, query
-        page = read(await site.http.get("/runs?flow=orders"))
+        answer = await site.http.get("/runs?flow=orders")
+        assert all(f"<option>{trigger}</option>" in answer.text for trigger in Trigger)
+        page = read(answer)
         assert f"broken {HOSTILE}" in page.text
         assert page.all("input", name="flow")[0]["value"] == "orders"
 
