@@ -22,12 +22,12 @@ from rich.console import Console
 from rich.table import Table
 
 from automata.git.create import create_repository
+from automata.project.source import Source
 from automata.sandbox.case import read_cases
 from automata.sandbox.cases import Flows, run_case
 from automata.store.database import Database
 from automata.store.embedded import start_embedded
 from automata.sync.reconcile import sync_once
-from automata.sync.source import Source
 from benchmarks.__main__ import DATA, _fresh_database
 
 BOUNDS_SEC = {

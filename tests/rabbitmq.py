@@ -1,6 +1,6 @@
 """A real RabbitMQ for tests: the one of AUTOMATA_TEST_AMQP_URL, else nodes of our own that nothing outlives.
 
-Nodes are those of automata/broker/rabbit_node.py; their session is the test session. A machine without rabbitmq-server
+Nodes are those of automata/cli/rabbitmq_node.py; their session is the test session. A machine without rabbitmq-server
 gets it from its packages where that needs no question (root, apt); elsewhere the tests fail and say what is missing.
 """
 
@@ -18,7 +18,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from automata.broker.rabbit_node import MISSING, RabbitNode, environment_of, installed_server, server_user
+from automata.cli.rabbitmq_node import MISSING, RabbitNode, environment_of, installed_server, server_user
 
 ROOT = Path(__file__).parents[1]
 INSTALL_SEC = 420

@@ -49,7 +49,7 @@ from automata.api.keyring import Keyring
 from automata.api.known import Doors, Heads, Versions
 from automata.api.traced import Traced
 from automata.broker.contract import Broker
-from automata.proposals.room import Proposals
+from automata.proposals.service import ProposalService
 from automata.settings import Settings
 from automata.steps.secrets import load_secrets
 from automata.store.database import Database
@@ -131,7 +131,7 @@ def _app(
         health=health_of,
         doors=Doors(db),
         keyring=Keyring(secrets),
-        proposals=Proposals(db, settings),
+        proposals=ProposalService(db, settings),
         entrance=Entrance.of(db, settings, provider),
     )
     app.include_router(health.router)

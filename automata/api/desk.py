@@ -15,7 +15,7 @@ from automata.api.intake import Intake
 from automata.api.keyring import Keyring
 from automata.api.known import Doors, Heads, Versions
 from automata.broker.contract import Broker
-from automata.proposals.room import Proposals
+from automata.proposals.service import ProposalService
 from automata.settings import Settings
 from automata.store.database import Database
 
@@ -36,7 +36,7 @@ class Desk:
     health: Callable[[], Mapping[str, Any]]
     doors: Doors
     keyring: Keyring
-    proposals: Proposals
+    proposals: ProposalService
     entrance: Entrance
     gauges: SystemGauges | None = None  # of a process that serves the API
     stopping: asyncio.Event = field(default_factory=asyncio.Event)

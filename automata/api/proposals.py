@@ -36,8 +36,8 @@ from automata.api.refusals import BadBody
 from automata.api.shapes import Listing, Page
 from automata.api.wire import V1, Json
 from automata.flow.model import canonical_json
-from automata.proposals.facts import Facts
-from automata.proposals.room import Proposals
+from automata.proposals.service import ProposalService
+from automata.proposals.status import ProposalStatus
 from automata.proposals.view import history
 from automata.store.pages import decode, encode
 from automata.store.proposals import list_checks
@@ -54,7 +54,7 @@ ONE: dict[int | str, dict[str, Any]] = {200: {"model": ProposalAnswer}}
 MADE: dict[int | str, dict[str, Any]] = {201: {"model": ProposalAnswer}}
 
 
-def room(request: Request) -> Proposals:
+def room(request: Request) -> ProposalService:
     return Desk.of(request).proposals
 
 
@@ -73,7 +73,9 @@ async def index(
     return Json({"items": [room(request).summary(one) for one in found], "next_cursor": more})
 
 
-async def listed(request: Request, *, ended: bool, limit: int, cursor: str | None) -> tuple[list[Facts], str | None]:
+async def listed(
+    request: Request, *, ended: bool, limit: int, cursor: str | None
+) -> tuple[list[ProposalStatus], str | None]:
     """A page of them, the newest first, and the cursor of the next."""
     after = cursor_of(cursor, 1, number=True)
     before = min(int(decode(after, 1)[0]), MOST_NUMBER) if after else None
@@ -237,18 +239,18 @@ async def apply(request: Request, number: Number, wait_sec: Wait = 20) -> Respon
     return Json({**room(request).detail(facts), "sync": synced.to_json()})
 
 
-def _worked(request: Request, facts: Facts) -> Response:
+def _worked(request: Request, facts: ProposalStatus) -> Response:
     told = room(request).detail(facts)
     return Json(told, 202 if told["checks"] == "running" else 200, headers=_location(facts))
 
 
-def _made(request: Request, facts: Facts) -> Response:
+def _made(request: Request, facts: ProposalStatus) -> Response:
     return Json(room(request).detail(facts), 201, headers=_location(facts))
 
 
-def _answer(request: Request, facts: Facts) -> Response:
+def _answer(request: Request, facts: ProposalStatus) -> Response:
     return Json(room(request).detail(facts))
 
 
-def _location(facts: Facts) -> dict[str, str]:
+def _location(facts: ProposalStatus) -> dict[str, str]:
     return {"Location": f"{V1}/proposals/{facts.row.number}"}

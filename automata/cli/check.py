@@ -16,8 +16,9 @@ from automata.errors import AutomataError, Diagnostic, Invalid
 from automata.settings import load
 
 if TYPE_CHECKING:
-    from automata.cli.cases import Found, Known, Place
-    from automata.sync.source import Tree
+    from automata.check.contents import FlowSpecs, ProjectContents
+    from automata.project.local import LocalProject
+    from automata.project.tree import Tree
 
 MAX_JOBS = 64
 DIRTY = "-dirty"
@@ -55,22 +56,24 @@ def check(
     Exit code 1 when a stage fails that the project requires (`checks.required` of automata.yaml on the base; validate
     and test when it says nothing). Nothing is sent, and no secret is needed.
     """
-    from automata.cli.cases import find_place
-    from automata.cli.targets import targets_of, write
+    from automata.cli.report_outputs import parse_outputs, write_report
+    from automata.project.local import find_local_project
     from automata.report.check import FORMATS, render_check
 
-    targets = targets_of(formats or [], FORMATS)
-    place = find_place(load(repo=repo, repo_path=path, environment=env))
+    targets = parse_outputs(formats or [], FORMATS)
+    place = find_local_project(load(repo=repo, repo_path=path, environment=env))
     report = check_of(place, base, head, jobs or os.cpu_count() or 1, allow_empty=allow_empty)
-    write(targets, lambda form, colour: render_check(report, form, colour=colour), colours())
+    write_report(targets, lambda form, colour: render_check(report, form, colour=colour), colours())
     if not report["ok"]:
         raise typer.Exit(Invalid.exit_code)
 
 
-def check_of(place: Place, base: str, head: str | None, jobs: int, *, allow_empty: bool = False) -> dict[str, Any]:
+def check_of(
+    place: LocalProject, base: str, head: str | None, jobs: int, *, allow_empty: bool = False
+) -> dict[str, Any]:
     """The report. Raises Missing, Usage; what is wrong with the change itself is in the report."""
+    from automata.project.manifest import read_project
     from automata.report.check import REQUIRED, check_report
-    from automata.sync.project import read_project
 
     began = time.monotonic()
     after = place.at(head) if head else place.now()
@@ -83,7 +86,7 @@ def check_of(place: Place, base: str, head: str | None, jobs: int, *, allow_empt
     return check_report(run.stages, before.commit, after.commit, place.environment, required, took)
 
 
-def _fork(place: Place, base: str, head: str) -> str:
+def _fork(place: LocalProject, base: str, head: str) -> str:
     """Where the branch left the base: what others merged since is not this change's doing."""
     return place.mirror.merge_base(base, head.removesuffix(DIRTY)) or base
 
@@ -93,16 +96,16 @@ Made = tuple[str, dict[str, Any] | None, str]  # state, report, summary
 
 @dataclass(slots=True)
 class _Check:
-    place: Place
+    place: LocalProject
     before: Tree
     after: Tree
     jobs: int
     required: Sequence[str]
     allow_empty: bool
     stages: list[dict[str, Any]] = field(default_factory=list)
-    found: Found | None = None
-    then: Found | None = None
-    base: Known = field(default_factory=dict)
+    found: ProjectContents | None = None
+    then: ProjectContents | None = None
+    base: FlowSpecs = field(default_factory=dict)
 
     def all(self) -> None:
         for name, part in (
@@ -130,10 +133,10 @@ class _Check:
         self.stages.append(stage(name, state, name in self.required, report, took, summary))
 
     def _validate(self) -> Made:
-        from automata.cli.cases import gather
+        from automata.check.contents import read_contents
         from automata.report.diagnostics import Report, plural
 
-        found = gather(self.after, self.place.environment)
+        found = read_contents(self.after, self.place.environment)
         report = Report(len(found.known), tuple(one for one in found.diagnostics if one.file in found.paths.values()))
         self.found, self.then = found, self._base(found)
         self.base = self.then.known
@@ -141,14 +144,14 @@ class _Check:
         summary = plural(len(found.known), "flow") + (f", {plural(warnings, 'warning')}" if warnings else "")
         return "passed", report.as_json(), summary
 
-    def _base(self, found: Found) -> Found:
+    def _base(self, found: ProjectContents) -> ProjectContents:
         """The flows of the base; none when they are not valid, for then this change is what mends them."""
-        from automata.cli.cases import Found, listed
+        from automata.check.contents import ProjectContents, list_contents
 
         try:
-            return listed(self.before, self.place.environment, like=found)
+            return list_contents(self.before, self.place.environment, like=found)
         except Invalid:
-            return Found()
+            return ProjectContents()
 
     def _plan(self) -> Made:
         from automata.report.plan import plan_report, plan_summary
@@ -161,7 +164,7 @@ class _Check:
         return "failed" if orphans else "passed", report, plan_summary(report)
 
     def _test(self) -> Made:
-        from automata.cli.cases import touched
+        from automata.check.contents import touched_cases
         from automata.report.diagnostics import plural
         from automata.report.tests import tests_report
         from automata.sandbox.pool import run_cases
@@ -170,7 +173,7 @@ class _Check:
         assert self.then is not None
         began = time.monotonic()
         now = self.found
-        cases = touched(now.cases, now, self.then)
+        cases = touched_cases(now.cases, now, self.then)
         results = [asdict(one) for one in run_cases(cases, now.known, self.jobs)]
         wrong = [one for one in now.diagnostics if one.file not in now.paths.values()]
         report = tests_report(results, wrong, now.files, time.monotonic() - began)
@@ -185,7 +188,7 @@ class _Check:
         return "passed", report, summary
 
     def _replay(self) -> Made:
-        from automata.cli.evidence import changed_flows, from_trees, policy_of
+        from automata.check.recordings import changed_flows, from_trees, policy_of
         from automata.report.replay import replay_report, replay_summary
         from automata.sandbox.replay import replay_all
 

@@ -248,11 +248,10 @@ async def _broker(settings: Settings) -> list[Finding]:
 async def _git(settings: Settings) -> list[Finding]:
     if not settings.repo:
         return [Finding("git", "skipped", "no source", "AUTOMATA_REPO names the flows repository to check.")]
-    from automata.sync.reconcile import stages_of
-    from automata.sync.source import head, source_of
+    from automata.project.source import head, source_of
 
     source = source_of(settings, os.environ.get("AUTOMATA_BRANCH"))
-    commit = await asyncio.to_thread(head, source, stages_of)
+    commit = await asyncio.to_thread(head, source)
     return [Finding("git", "ok", f"{source.name} at {commit[:12]} for {settings.environment}")]
 
 

@@ -16,9 +16,9 @@ def init(
     output: Output = Format.TABLE,
 ) -> None:
     """Make a flows repository with two example flows, their tests, two environments and a workflow for CI."""
-    from automata.sync.init import create
+    from automata.project.starter import create_starter
 
-    created = create(folder)
+    created = create_starter(folder)
     if output is Format.JSON:
         say_json({"path": str(created.path), "commit": created.commit, "files": list(created.files)})
         return

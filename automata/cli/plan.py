@@ -56,9 +56,10 @@ def plan(
     Flows are compared by name and steps by id, so moving a file or writing steps in another order is no change. With
     --live it also says which unfinished runs, open dead letters and schedules a changed flow has.
     """
-    from automata.cli.cases import find_place, flows_of
-    from automata.cli.live import Live, read_live
-    from automata.cli.targets import Target, targets_of, write
+    from automata.check.contents import read_flows
+    from automata.check.production_state import ProductionState, read_production_state
+    from automata.cli.report_outputs import ReportOutput, parse_outputs, write_report
+    from automata.project.local import find_local_project
     from automata.report.plan import FORMATS, plan_report, render_plan
 
     if (base is None) is not live:
@@ -68,17 +69,17 @@ def plan(
         )
     if source and not live:
         raise Usage("--source goes with --live.")
-    targets = targets_of(formats or [], FORMATS) + ([Target("json", out)] if out else [])
-    place = find_place(load(repo=repo, repo_path=path, environment=env))
+    targets = parse_outputs(formats or [], FORMATS) + ([ReportOutput("json", out)] if out else [])
+    place = find_local_project(load(repo=repo, repo_path=path, environment=env))
     after = place.at(head) if head else place.now()
-    known = flows_of(after, place.environment)
+    known = read_flows(after, place.environment)
     if live:
         with Api(api_url) as api:
-            now = read_live(api, place.environment, source)
+            now = read_production_state(api, place.environment, source)
     else:
         before = place.at(base or "")
-        now = Live(before.commit, flows_of(before, place.environment))
+        now = ProductionState(before.commit, read_flows(before, place.environment))
     report = plan_report(now.known, known, now.commit, after.commit, datetime.now(UTC), now.hanging if live else None)
-    write(targets, lambda form, colour: render_plan(report, form, colour=colour), colours())
+    write_report(targets, lambda form, colour: render_plan(report, form, colour=colour), colours())
     if detailed_exitcode and report["flows"]:
         raise typer.Exit(CHANGED)

@@ -17,8 +17,8 @@ from automata.settings import load
 
 if TYPE_CHECKING:
     from automata.git.branches import Person
-    from automata.proposals.facts import Facts
-    from automata.proposals.life import Reviewing
+    from automata.proposals.lifecycle import ProposalSession
+    from automata.proposals.status import ProposalStatus
 
 app = typer.Typer(no_args_is_help=True, help="Propose changes on branches, review them, and merge what was proved.")
 
@@ -226,16 +226,16 @@ def _on(
     path: str | None,
     env: str | None,
     actor: str | None,
-    work: Callable[[Reviewing], Awaitable[T]],
+    work: Callable[[ProposalSession], Awaitable[T]],
 ) -> T:
     """Do something with the proposals of a repository, on its database."""
     from automata.cli.database import database
-    from automata.proposals.forge import forge_of, page_of
-    from automata.proposals.life import Reviewing
+    from automata.project.source import source_of
+    from automata.proposals.forges.factory import forge_of, page_of
+    from automata.proposals.lifecycle import ProposalSession
     from automata.store.audit import Actor, act
     from automata.store.database import Database
     from automata.store.migrate import upgrade
-    from automata.sync.source import source_of
 
     settings = load(repo=repo, repo_path=path, environment=env)
     source = source_of(settings, None)
@@ -245,7 +245,7 @@ def _on(
         act(Actor(str(who), "admin", address="cli"))
         async with await Database.open(url, max_size=3) as db:
             forge = forge_of(settings, source)
-            return await work(await Reviewing.open(db, source, who, forge=forge, page=page_of(settings)))
+            return await work(await ProposalSession.open(db, source, who, forge=forge, page=page_of(settings)))
 
     with database(settings) as url:
         if not settings.database_url:
@@ -273,13 +273,13 @@ def _files(files: list[str] | None, gone: list[str] | None) -> dict[str, bytes |
 # --- what is shown -------------------------------------------------------------------------------------------------
 
 
-def _json(one: Facts) -> dict[str, Any]:
+def _json(one: ProposalStatus) -> dict[str, Any]:
     from automata.proposals.view import summary
 
     return summary(one)
 
 
-def _table(found: list[Facts]) -> Any:
+def _table(found: list[ProposalStatus]) -> Any:
     rows = (
         (str(one.row.number), one.row.branch, one.state, "; ".join(one.conditions), one.row.title, one.row.author)
         for one in found
@@ -287,7 +287,7 @@ def _table(found: list[Facts]) -> Any:
     return table("NUMBER", "BRANCH", "STATE", "CONDITIONS", "TITLE", "AUTHOR", rows=rows)
 
 
-def _card(one: Facts) -> Any:
+def _card(one: ProposalStatus) -> Any:
     row = one.row
     return facts(
         [
@@ -304,7 +304,7 @@ def _card(one: Facts) -> Any:
     )
 
 
-def _tell(one: Facts, verb: str, output: Format) -> None:
+def _tell(one: ProposalStatus, verb: str, output: Format) -> None:
     if output is Format.JSON:
         say_json(_json(one))
         return

@@ -10,9 +10,9 @@ from automata.cli.reference_language import language_page
 from automata.cli.reference_rest import rest_page
 from automata.errors import Conflict, Invalid, Missing, Refused, Unavailable, Usage
 from automata.flow.codes import CODES as FLOW_CODES
+from automata.project.codes import CODES as PROJECT_CODES
 from automata.sandbox.codes import CODES as TEST_CODES
 from automata.steps.codes import CODES as STEP_CODES
-from automata.sync.codes import CODES as PROJECT_CODES
 
 _HEAD = """# Errors
 

@@ -18,7 +18,7 @@ from automata.errors import AutomataError, Invalid, Usage
 from automata.settings import Settings, load
 
 if TYPE_CHECKING:
-    from automata.cli.targets import Target
+    from automata.cli.report_outputs import ReportOutput
     from automata.sandbox.case import Case
     from automata.sandbox.cases import Result
 
@@ -64,7 +64,7 @@ def rehearse(
 
     The files on disk count, committed or not. Nothing leaves the machine: the network is denied, and time is virtual.
     """
-    from automata.cli.targets import targets_of
+    from automata.cli.report_outputs import parse_outputs
     from automata.report.tests import FORMATS
 
     if changed != (base is not None):
@@ -76,7 +76,7 @@ def rehearse(
         select=tuple(select or ()),
         base=base,
         jobs=jobs or os.cpu_count() or 1,
-        targets=targets_of(formats or [], FORMATS),
+        targets=parse_outputs(formats or [], FORMATS),
         allow_empty=allow_empty,
     )
     if watch:
@@ -95,25 +95,26 @@ class _Asked:
     select: Sequence[str]
     base: str | None
     jobs: int
-    targets: Sequence[Target]
+    targets: Sequence[ReportOutput]
     allow_empty: bool
 
 
 def _once(asked: _Asked) -> dict[str, Any]:
     """Run and tell. Raises Invalid when there was nothing to run."""
-    from automata.cli.cases import find_place, gather, listed, selected, touched
-    from automata.cli.targets import write
+    from automata.check.contents import list_contents, read_contents, select_cases, touched_cases
+    from automata.cli.report_outputs import write_report
+    from automata.project.local import find_local_project
     from automata.report.tests import render_tests, tests_report
 
     began = time.monotonic()
-    place = find_place(asked.settings)
-    found = gather(place.now(), place.environment)
-    cases = selected(found, asked.select)
+    place = find_local_project(asked.settings)
+    found = read_contents(place.now(), place.environment)
+    cases = select_cases(found, asked.select)
     if asked.base is not None:
-        cases = touched(cases, found, listed(place.at(asked.base), place.environment, like=found))
+        cases = touched_cases(cases, found, list_contents(place.at(asked.base), place.environment, like=found))
     results = [asdict(one) for one in _run(cases, found.known, asked.jobs)]
     made = tests_report(results, found.diagnostics, found.files, time.monotonic() - began)
-    write(asked.targets, lambda form, colour: render_tests(made, form, colour=colour), colours())
+    write_report(asked.targets, lambda form, colour: render_tests(made, form, colour=colour), colours())
     if not cases and not asked.allow_empty and not found.diagnostics:
         raise Invalid("No case was selected." if found.cases else "There are no cases.", code="no_cases", hint=_EMPTY)
     return made
@@ -121,10 +122,10 @@ def _once(asked: _Asked) -> dict[str, Any]:
 
 def _watch(asked: _Asked) -> None:
     """Again whenever a file changes, until Ctrl-C; what is wrong is told and waited for."""
-    from automata.cli.cases import find_place
-    from automata.sync.source import watch
+    from automata.project.local import find_local_project
+    from automata.project.source import watch
 
-    place = find_place(asked.settings)
+    place = find_local_project(asked.settings)
 
     async def follow() -> None:
         changes = watch(place.source)

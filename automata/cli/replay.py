@@ -16,7 +16,7 @@ from automata.errors import Invalid, Usage
 from automata.settings import load
 
 if TYPE_CHECKING:
-    from automata.cli.cases import Place
+    from automata.project.local import LocalProject
     from automata.sandbox.recorded import Recorded
 
 MAX_JOBS = 64
@@ -97,20 +97,20 @@ def replay(
     Nothing is sent. Exit code 1 when status, outputs or a request that writes differ, when a write was never
     recorded, or when there is no evidence. Compared are flows that changed, unless some are named.
     """
-    from automata.cli.cases import find_place
-    from automata.cli.targets import targets_of, write
+    from automata.cli.report_outputs import parse_outputs, write_report
+    from automata.project.local import find_local_project
     from automata.report.replay import FORMATS, render_replay
 
-    targets = targets_of(formats or [], FORMATS)
-    place = find_place(load(repo=repo, repo_path=path, environment=env))
+    targets = parse_outputs(formats or [], FORMATS)
+    place = find_local_project(load(repo=repo, repo_path=path, environment=env))
     report = replay_of(place, base, head, flows, last, jobs, Api(api_url) if online else None)
-    write(targets, lambda form, colour: render_replay(report, form, colour=colour), colours())
+    write_report(targets, lambda form, colour: render_replay(report, form, colour=colour), colours())
     if not report["ok"] and not (allow_empty and not report["summary"]["recorded"]):
         raise typer.Exit(Invalid.exit_code)
 
 
 def replay_of(
-    place: Place,
+    place: LocalProject,
     base: str,
     head: str | None,
     flows: list[str] | None = None,
@@ -119,13 +119,13 @@ def replay_of(
     api: Api | None = None,
 ) -> dict[str, Any]:
     """The report. `api`: where runs come from instead of the repository; it is closed here."""
-    from automata.cli.cases import flows_of
-    from automata.cli.evidence import changed_flows, from_api, from_trees, policy_of
+    from automata.check.contents import read_flows
+    from automata.check.recordings import changed_flows, from_api, from_trees, policy_of
     from automata.report.replay import replay_report
     from automata.sandbox.replay import replay_all
 
     before, after = place.at(base), place.at(head) if head else place.now()
-    known = [flows_of(tree, place.environment) for tree in (before, after)]
+    known = [read_flows(tree, place.environment) for tree in (before, after)]
     chosen = changed_flows(*known) if not flows else _known(flows, known[0])
     most, tolerance = policy_of(before)
     recorded: list[Recorded]

@@ -13,10 +13,10 @@ from automata.errors import Usage
 from automata.settings import MOST_PROCESSES, load
 
 if TYPE_CHECKING:
+    from automata.project.source import Source
     from automata.services.process import Part, Running
     from automata.settings import Settings
     from automata.store.database import Database
-    from automata.sync.source import Source
 
 PORTS = {"api": 8080, "scheduler": 8081, "worker": 8082, "orchestrator": 8083, "controller": 8084}
 MULTIPLE = ("worker", "orchestrator")  # what takes --processes
@@ -139,9 +139,9 @@ def controller(
 
 def controllers_of(settings: Settings, branch: str | None) -> dict[str, Callable[[Database], Part]]:
     """What makes the loop of each source, by the name that health shows. Raises Usage for a source that cannot be."""
-    from automata.proposals.forge import forge_of
+    from automata.project.source import source_of, sources_of
+    from automata.proposals.forges.factory import forge_of
     from automata.services.controller import Controller, Pace, source_label
-    from automata.sync.source import source_of, sources_of
 
     def loop(source: Source) -> Callable[[Database], Part]:
         forge = forge_of(settings, source)

@@ -84,7 +84,7 @@ def down() -> None:
 
 def keep(*, parts: bool) -> None:
     """What the keeper does: both nodes, and the parts on them, until SIGTERM."""
-    from automata.broker.rabbit_node import RabbitNode
+    from automata.cli.rabbitmq_node import RabbitNode
     from automata.store.embedded import start_embedded
 
     stop = []

@@ -19,8 +19,8 @@ from automata.settings import Settings, load
 if TYPE_CHECKING:
     from rich.console import Group
 
+    from automata.project.source import Source
     from automata.sync.report import SyncReport
-    from automata.sync.source import Source
 
 _VERBS = {
     "create": "create",
@@ -77,7 +77,7 @@ def sync(
     if context.invoked_subcommand:
         _refuse_options(context)
         return
-    from automata.sync.source import source_of
+    from automata.project.source import source_of
 
     settings = load(repo=repo, repo_path=path, environment=env)
     source = source_of(settings, branch)

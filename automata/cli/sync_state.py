@@ -173,9 +173,9 @@ def _status(source: Json) -> list[Any]:
 
 
 def _what(attempt: Json) -> str | None:
-    from automata.sync.report import outcome
+    from automata.sync.report import attempt_summary
 
-    return outcome(attempt) or None
+    return attempt_summary(attempt) or None
 
 
 def _short(sha: str | None) -> str | None:

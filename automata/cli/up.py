@@ -15,9 +15,9 @@ from automata.errors import Invalid, Missing, Refused, Unavailable, Usage
 from automata.settings import MOST_PROCESSES, Settings, load
 
 if TYPE_CHECKING:
+    from automata.project.source import Source
     from automata.services.process import Running
     from automata.store.database import Database
-    from automata.sync.source import Source
 
 Tell = Callable[..., None]
 
@@ -174,7 +174,7 @@ async def _sync(db: Database, source: Source, tell: Tell) -> None:
 
 
 async def _watch(db: Database, source: Source, tell: Tell) -> None:
-    from automata.sync.source import watch
+    from automata.project.source import watch
 
     tell("watching", source.name)
     async for _ in watch(source):
@@ -186,7 +186,7 @@ async def _watch(db: Database, source: Source, tell: Tell) -> None:
 
 
 def _source(settings: Settings, branch: str | None, watch: bool) -> Source:
-    from automata.sync.source import source_of
+    from automata.project.source import source_of
 
     return replace(source_of(settings, branch), working_tree=watch)
 

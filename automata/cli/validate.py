@@ -47,16 +47,16 @@ def validate(
     allow_empty: Annotated[bool, typer.Option("--allow-empty", help="No files are not a failure.")] = False,
 ) -> None:
     """Check flow files: syntax, shape, references, templates, schedules. Exit code 1 when one of them is wrong."""
-    from automata.cli.targets import targets_of, write
+    from automata.cli.report_outputs import parse_outputs, write_report
     from automata.report.diagnostics import Report, render
 
-    targets = targets_of(formats or [], FORMATS)
+    targets = parse_outputs(formats or [], FORMATS)
     files = list(dict.fromkeys(_files(paths)))
     types = _types()
     loaded = [_load(file, types) for file in _watched(files)]
     report = Report(len(files), tuple(_found(loaded)))
     made = report.as_json()
-    write(targets, lambda form, colour: render(made, form, _source, colour=colour), colours())
+    write_report(targets, lambda form, colour: render(made, form, _source, colour=colour), colours())
     if not files and not allow_empty:
         where = ", ".join(path.as_posix() for path in paths or [Path(DEFAULT_FOLDER)])
         raise Invalid(f"There are no flow files in {where}.", code="no_flows", hint="--allow-empty accepts that.")
@@ -70,7 +70,7 @@ def schema(
 ) -> None:
     """Print the JSON Schema of a flow file, for editors and other programs."""
     from automata.flow.schema import FLOW_SCHEMA, schema_text
-    from automata.sync.shapes import ENVIRONMENT_SCHEMA, PROJECT_SCHEMA
+    from automata.project.schemas import ENVIRONMENT_SCHEMA, PROJECT_SCHEMA
 
     schemas = {Kind.FLOW: FLOW_SCHEMA, Kind.PROJECT: PROJECT_SCHEMA, Kind.ENVIRONMENT: ENVIRONMENT_SCHEMA}
     typer.echo(schema_text(draft.value, schemas[kind]), nl=False)
@@ -109,8 +109,8 @@ def _flow_folders(file: Path) -> list[str]:
     from automata.flow.shape import Shape
     from automata.flow.yaml12 import parse_yaml
     from automata.git.names import check_folder
-    from automata.sync.project import EMPTY_FILE
-    from automata.sync.shapes import PROJECT_SCHEMA
+    from automata.project.manifest import EMPTY_FILE
+    from automata.project.schemas import PROJECT_SCHEMA
 
     value, positions, problems = parse_yaml(_read(file), file.as_posix())
     findings = Findings(file.as_posix(), positions, found=[one for one in problems if one.code != EMPTY_FILE])
@@ -157,13 +157,13 @@ def _load(file: Path, types: Mapping[str, Mapping[str, Any]]) -> Loaded:
 
 def _found(loaded: Sequence[Loaded]) -> Iterator[Diagnostic]:
     from automata.flow.subflows import called_flows
-    from automata.sync.plan import Desired, between_files
+    from automata.project.crosscheck import RepositoryFlow, cross_check
 
     here = {one.flow.name for one in loaded if one.flow}
     # Flows that were not looked at may be there all the same: only what is here can be told.
     calls = {one.file: [call for call in called_flows(one.flow.spec) if call[0] in here] for one in loaded if one.flow}
     named = [
-        Desired(
+        RepositoryFlow(
             name=one.flow.name,
             path=one.file,
             content_hash="",
@@ -178,7 +178,7 @@ def _found(loaded: Sequence[Loaded]) -> Iterator[Diagnostic]:
         if one.flow
     ]
     between: dict[str, list[Diagnostic]] = {}
-    for finding in between_files(named):
+    for finding in cross_check(named):
         between.setdefault(finding.file, []).append(finding)
     for one in loaded:
         yield from one.diagnostics

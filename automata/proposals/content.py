@@ -12,9 +12,9 @@ from automata.flow.yaml12 import to_yaml
 from automata.git.mirror import Mirror
 from automata.git.names import check_folder, shown
 from automata.git.tree import CommitTree, joined
-from automata.sync.desired import list_files, validate
-from automata.sync.project import read_project
-from automata.sync.source import Source
+from automata.project.flows import list_files, validate
+from automata.project.manifest import read_project
+from automata.project.source import Source
 
 MAX_FILES = 100  # side by side; more are named in the diff
 MAX_CHARS = 4 * 1024 * 1024  # of all of them together

@@ -7,14 +7,14 @@ import re
 from automata.errors import Conflict, Invalid, Missing, Refused, Usage
 from automata.git.branches import Person
 from automata.git.names import deceiving, shown
-from automata.proposals.facts import Facts
+from automata.proposals.status import ProposalStatus
 from automata.store import proposals as store
 
 MAX_TITLE_CHARS = 200
 MAX_COMMENT_CHARS = 4_000
 
 
-def expect_head(facts: Facts, head: str | None) -> None:
+def expect_head(facts: ProposalStatus, head: str | None) -> None:
     if head is None:
         return
     if not re.fullmatch(r"[0-9a-f]{7,40}", head):
@@ -27,7 +27,7 @@ def expect_head(facts: Facts, head: str | None) -> None:
         )
 
 
-def refuse_trouble(facts: Facts) -> None:
+def refuse_trouble(facts: ProposalStatus) -> None:
     if facts.merge.conflicts:
         raise _conflicted(facts)
     for trouble in (facts.trouble, facts.base.trouble):
@@ -48,7 +48,7 @@ def title_of(text: str) -> str:
     return text
 
 
-def _conflicted(facts: Facts) -> Conflict:
+def _conflicted(facts: ProposalStatus) -> Conflict:
     return Conflict(
         f"It conflicts with {facts.base.branch} in {', '.join(facts.merge.conflicts)}.",
         code="conflicted",
@@ -57,7 +57,7 @@ def _conflicted(facts: Facts) -> Conflict:
     )
 
 
-def still_open(facts: Facts, *, there: bool = True) -> Facts:
+def still_open(facts: ProposalStatus, *, there: bool = True) -> ProposalStatus:
     """`facts`, when it has not ended and, if it must be `there`, its branch is."""
     if facts.row.state not in store.OPEN:
         raise Conflict(f"The proposal {facts.row.number} is {facts.row.state}.", code="proposal_ended")
@@ -70,7 +70,7 @@ def still_open(facts: Facts, *, there: bool = True) -> Facts:
     return facts
 
 
-def refuse_draft(facts: Facts) -> None:
+def refuse_draft(facts: ProposalStatus) -> None:
     if facts.row.state != "PENDING_REVIEW":
         raise Conflict(
             "It is a draft: nobody has asked for a review.",
@@ -79,7 +79,7 @@ def refuse_draft(facts: Facts) -> None:
         )
 
 
-def refuse_writer(facts: Facts, actor: Person) -> None:
+def refuse_writer(facts: ProposalStatus, actor: Person) -> None:
     if actor.key in facts.writers:
         raise Refused(
             "Who wrote, committed or co-authored a part of it, or made the proposal, cannot approve it.",
@@ -87,7 +87,7 @@ def refuse_writer(facts: Facts, actor: Person) -> None:
         )
 
 
-def refuse_unapproved(facts: Facts) -> None:
+def refuse_unapproved(facts: ProposalStatus) -> None:
     refuse_draft(facts)
     asked, given = facts.base.approvals, len(facts.approvers)
     if given < asked:

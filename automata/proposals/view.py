@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from automata.proposals.facts import Facts
+from automata.proposals.status import ProposalStatus
 from automata.report.check import part
 from automata.report.tests import differing_steps
 from automata.store.proposals import CheckRow, ReviewRow
 
 
-def summary(one: Facts) -> dict[str, Any]:
+def summary(one: ProposalStatus) -> dict[str, Any]:
     row = one.row
     return {
         "number": row.number,
@@ -36,7 +36,7 @@ def summary(one: Facts) -> dict[str, Any]:
     }
 
 
-def detail(one: Facts) -> dict[str, Any]:
+def detail(one: ProposalStatus) -> dict[str, Any]:
     """With the files, what was said of exactly this, and what the newest check showed (`sandbox_result`)."""
     return {
         **summary(one),

@@ -22,15 +22,16 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from automata.errors import AutomataError, Conflict, Unavailable
-from automata.proposals.forge import Forge, tell_sync
+from automata.project.source import Source, head
+from automata.proposals.forges.contract import Forge
+from automata.proposals.forges.policy import tell_sync
 from automata.settings import Settings
 from automata.store.database import Database
 from automata.store.hints import saw
 from automata.store.sets import Difference
 from automata.store.sync import SourceRow, list_sources
 from automata.sync.drift import find_drift, heal_drift
-from automata.sync.reconcile import stages_of, sync_once
-from automata.sync.source import Source, head
+from automata.sync.reconcile import sync_once
 from automata.telemetry import SYNC_ATTEMPTS, SYNC_DRIFTED, SYNC_LAST, SYNC_PENDING, SYNC_PINNED, SYNC_SECONDS
 
 log = logging.getLogger(__name__)
@@ -203,7 +204,7 @@ class Controller:
             log.error("sync: %s", finding)
 
     async def _head(self) -> str:
-        return await asyncio.to_thread(head, self._source, stages_of)
+        return await asyncio.to_thread(head, self._source)
 
     async def _row(self) -> SourceRow | None:
         place = (self._source.name, self._source.path, self._source.environment)

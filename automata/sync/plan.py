@@ -5,32 +5,18 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
-from automata.errors import Conflict, Diagnostic, Refused
-from automata.flow.subflows import circles
+from automata.errors import Conflict, Refused
 from automata.git.names import shown
-from automata.sync.project import Policy
+from automata.project.crosscheck import RepositoryFlow
+from automata.project.manifest import Policy
 
-Kind = Literal["create", "update", "rename", "unarchive", "archive", "unchanged", "kept"]
-KINDS: tuple[Kind, ...] = ("create", "update", "rename", "unarchive", "archive", "unchanged", "kept")
+ActionKind = Literal["create", "update", "rename", "unarchive", "archive", "unchanged", "kept"]
+ACTION_KINDS: tuple[ActionKind, ...] = ("create", "update", "rename", "unarchive", "archive", "unchanged", "kept")
 _LISTED = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Desired:
-    """One flow of the repository; `content_hash` covers its spec and the variables that it reads."""
-
-    name: str
-    path: str
-    content_hash: str
-    renamed_from: str | None = None
-    places: Mapping[str, tuple[int, int]] = field(
-        default_factory=dict, compare=False
-    )  # of /name, /renamed_from and the calls
-    calls: tuple[tuple[str, str], ...] = field(default=(), compare=False)  # (flow, pointer) of its `flow` steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +33,7 @@ class Current:
 class Action:
     """What happens to one flow; `previous` is its old name when it is renamed."""
 
-    kind: Kind
+    kind: ActionKind
     name: str
     path: str = ""
     previous: str | None = None
@@ -57,14 +43,14 @@ class Action:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class SyncPlan:
     actions: tuple[Action, ...]
     managed: int  # active flows of this source before
 
     @property
     def counts(self) -> dict[str, int]:
         found = Counter(action.kind for action in self.actions)
-        return {kind: found[kind] for kind in KINDS}
+        return {kind: found[kind] for kind in ACTION_KINDS}
 
     @property
     def changes(self) -> tuple[Action, ...]:
@@ -75,8 +61,8 @@ class Plan:
         return sorted(action.name for action in self.actions if action.kind == "archive")
 
 
-def make_plan(desired: Sequence[Desired], current: Mapping[str, Current], policy: Policy) -> Plan:
-    """Order: by name, what leaves last. `desired` passed `between_files`. Raises Conflict (code `name_taken`)."""
+def make_plan(desired: Sequence[RepositoryFlow], current: Mapping[str, Current], policy: Policy) -> SyncPlan:
+    """Order: by name, what leaves last. `desired` passed `cross_check`. Raises Conflict (code `name_taken`)."""
     wanted = {flow.name: flow for flow in desired}
     renames = _renames(wanted, current)
     _refuse_taken(wanted, current)
@@ -86,46 +72,10 @@ def make_plan(desired: Sequence[Desired], current: Mapping[str, Current], policy
         for flow in current.values()
         if not flow.owner and not flow.archived and flow.name not in wanted and flow.name not in renames.values()
     )
-    leaving: Kind = "kept" if policy.prune == "never" else "archive"
+    leaving: ActionKind = "kept" if policy.prune == "never" else "archive"
     actions += [Action(leaving, name) for name in gone]
     managed = sum(not flow.owner and not flow.archived for flow in current.values())
-    return Plan(tuple(actions), managed)
-
-
-def between_files(desired: Sequence[Desired]) -> list[Diagnostic]:
-    """What is wrong between files, in the words of `flow.check.check_together`; AF305 for two heirs of one flow."""
-    first: dict[str, Desired] = {}
-    heirs: dict[str, Desired] = {}
-    found = []
-    for flow in desired:
-        other = first.setdefault(flow.name, flow)
-        if other is not flow:
-            found.append(
-                _finding("AF114", flow, "/name", f"`{flow.name}` is already the name of the flow in {other.path}")
-            )
-    for flow in desired:
-        old = flow.renamed_from
-        if old is not None and old in first:
-            found.append(
-                _finding("AF115", flow, "/renamed_from", f"`{old}` is still the name of the flow in {first[old].path}")
-            )
-        elif old is not None and (heir := heirs.setdefault(old, flow)) is not flow:
-            found.append(_finding("AF305", flow, "/renamed_from", f"{heir.path} is renamed from `{old}` already"))
-    return found + list(_wrong_calls(first))
-
-
-def _wrong_calls(flows: Mapping[str, Desired]) -> Iterator[Diagnostic]:
-    """AF331 for flows that call each other in a circle; AF330, a warning, for a flow that is not in the repository."""
-    for flow in flows.values():
-        for name, pointer in flow.calls:
-            if name not in flows:
-                message = f"there is no flow `{name}` in this repository"
-                yield replace(_finding("AF330", flow, pointer, message), severity="warning")
-    for circle in circles({flow.name: [name for name, _ in flow.calls] for flow in flows.values()}):
-        flow, following = flows[circle[0]], circle[1 % len(circle)]
-        pointer = next(pointer for name, pointer in flow.calls if name == following)
-        drawn = " → ".join(f"`{name}`" for name in (*circle, circle[0]))
-        yield _finding("AF331", flow, pointer, f"these flows call each other without end: {drawn}")
+    return SyncPlan(tuple(actions), managed)
 
 
 def confirmation(sha: str, names: Iterable[str]) -> str:
@@ -134,7 +84,7 @@ def confirmation(sha: str, names: Iterable[str]) -> str:
 
 
 def guard(
-    plan: Plan, policy: Policy, sha: str, confirm: str | None, *, missing: Sequence[str] = (), empty: bool
+    plan: SyncPlan, policy: Policy, sha: str, confirm: str | None, *, missing: Sequence[str] = (), empty: bool
 ) -> None:
     """Refuse (code `prune_blocked`) what looks like an accident, unless `confirm` names this commit and list.
 
@@ -159,7 +109,7 @@ def guard(
     )
 
 
-def _reason(plan: Plan, policy: Policy, missing: Sequence[str], empty: bool) -> str:
+def _reason(plan: SyncPlan, policy: Policy, missing: Sequence[str], empty: bool) -> str:
     names = plan.archives
     if missing:
         return f"the folder {', '.join(map(shown, missing))} is missing"
@@ -180,7 +130,7 @@ def share(managed: int, percent: float) -> int:
     return math.ceil(managed * percent / 100)
 
 
-def _renames(wanted: Mapping[str, Desired], current: Mapping[str, Current]) -> dict[str, str]:
+def _renames(wanted: Mapping[str, RepositoryFlow], current: Mapping[str, Current]) -> dict[str, str]:
     """New name to old name, for flows that are new under this name and ours under the other."""
     return {
         flow.name: old
@@ -192,12 +142,7 @@ def _renames(wanted: Mapping[str, Desired], current: Mapping[str, Current]) -> d
     }
 
 
-def _finding(code: str, flow: Desired, pointer: str, message: str) -> Diagnostic:
-    line, column = flow.places.get(pointer, (0, 0))
-    return Diagnostic(code, message, flow.path, line, column, pointer)
-
-
-def _refuse_taken(wanted: Mapping[str, Desired], current: Mapping[str, Current]) -> None:
+def _refuse_taken(wanted: Mapping[str, RepositoryFlow], current: Mapping[str, Current]) -> None:
     taken = [flow for flow in current.values() if flow.owner and not flow.archived and flow.name in wanted]
     if not taken:
         return
@@ -210,7 +155,7 @@ def _refuse_taken(wanted: Mapping[str, Desired], current: Mapping[str, Current])
     )
 
 
-def _action(flow: Desired, current: Mapping[str, Current], renames: Mapping[str, str]) -> Action:
+def _action(flow: RepositoryFlow, current: Mapping[str, Current], renames: Mapping[str, str]) -> Action:
     if flow.name in renames:
         return Action("rename", flow.name, flow.path, renames[flow.name])
     stored = current.get(flow.name)

@@ -30,22 +30,22 @@ from automata.git.history import Provenance
 from automata.git.mirror import Mirror
 from automata.git.tree import joined
 from automata.git.working import NO_COMMIT
-from automata.store import sync as store
-from automata.store.database import Connection, Database
-from automata.store.sync import CurrentFlow, DesiredFlow, SourceRow
-from automata.sync.desired import (
-    Files,
-    Wanted,
+from automata.project.flows import (
+    ProjectFiles,
+    ProjectFlows,
     list_files,
     missing_folders,
     refuse_errors,
     refuse_missing,
     validate,
 )
-from automata.sync.plan import Action, Current, Plan, guard, make_plan
-from automata.sync.project import read_project
-from automata.sync.report import Outcome, SyncReport, error_record, plan_record, short
-from automata.sync.source import Source, Tree, choose_branch, confirm_command, look
+from automata.project.source import Source, choose_branch, confirm_command, look
+from automata.project.tree import Tree
+from automata.store import sync as store
+from automata.store.database import Connection, Database
+from automata.store.sync import CurrentFlow, DesiredFlow, SourceRow
+from automata.sync.plan import Action, Current, SyncPlan, guard, make_plan
+from automata.sync.report import SyncReport, SyncStatus, error_record, plan_record, short
 
 STEPS = ("fetch", "resolve", "read", "validate", "plan", "guard", "apply", "record")
 # Two syncs that keep overtaking each other are a misconfiguration, not a race.
@@ -105,7 +105,7 @@ class _Attempt:
         self.step = STEPS[0]
         self.branch = source.branch or ""
         self.sha: str | None = None
-        self.plan: Plan | None = None
+        self.plan: SyncPlan | None = None
         self.row: SourceRow | None = None
         self.started_at: datetime | None = None
         self.began = time.monotonic()
@@ -168,12 +168,12 @@ class _Attempt:
             tree = look(mirror, self.source, "")
             self.branch = mirror.head_branch() or NO_COMMIT
         else:
-            self.branch = choose_branch(mirror, self.source, stages_of)
+            self.branch = choose_branch(mirror, self.source)
             self.sha = mirror.resolve(self.branch)
             tree = look(mirror, self.source, self.sha)
         return tree
 
-    def _validate(self, tree: Tree, files: Files) -> Wanted:
+    def _validate(self, tree: Tree, files: ProjectFiles) -> ProjectFlows:
         if files.missing and not files.entries and (self.row is None or self.row.head_sha is None):
             refuse_errors(files.diagnostics)
             refuse_missing(files)
@@ -181,7 +181,7 @@ class _Attempt:
         wanted.diagnostics += missing_folders(files)
         return wanted
 
-    async def _plan(self, files: Files, wanted: Wanted) -> list[CurrentFlow]:
+    async def _plan(self, files: ProjectFiles, wanted: ProjectFlows) -> list[CurrentFlow]:
         self._enter("plan")
         async with self.db.connection() as conn:
             state = await self._load(conn, wanted)
@@ -192,7 +192,7 @@ class _Attempt:
         guard(self.plan, policy, self.sha or "", self.confirm, missing=files.missing, empty=not wanted.flows)
         return state
 
-    async def _load(self, conn: Connection, wanted: Wanted) -> list[CurrentFlow]:
+    async def _load(self, conn: Connection, wanted: ProjectFlows) -> list[CurrentFlow]:
         names = [flow.name for flow in wanted.flows]
         return await store.load_state(conn, self.row.id if self.row else _NOBODY, names)
 
@@ -201,8 +201,8 @@ class _Attempt:
         tree: Tree,
         desired: Sequence[DesiredFlow] = (),
         planned_on: list[CurrentFlow] | None = None,
-        files: Files | None = None,
-    ) -> Outcome:
+        files: ProjectFiles | None = None,
+    ) -> SyncStatus:
         """Write what changed; without a plan (the files did not move) only the head and the time of the attempt."""
         assert self.row is not None
         assert self.started_at is not None
@@ -254,7 +254,7 @@ class _Attempt:
                 error=error_record(error, self.step),
             )
 
-    def _report(self, status: Outcome, wanted: Wanted | None, rewritten: bool) -> SyncReport:
+    def _report(self, status: SyncStatus, wanted: ProjectFlows | None, rewritten: bool) -> SyncReport:
         return SyncReport(
             status=status,
             sha=self.sha or "",
@@ -286,7 +286,9 @@ def _pinned(row: SourceRow) -> Refused:
     )
 
 
-def _versions(plan: Plan, tree: Tree, files: Files, wanted: Wanted, known: Callable[[str], bool]) -> list[DesiredFlow]:
+def _versions(
+    plan: SyncPlan, tree: Tree, files: ProjectFiles, wanted: ProjectFlows, known: Callable[[str], bool]
+) -> list[DesiredFlow]:
     """What the changed flows say, and who said it. `known`: whether a commit was part of the last sync."""
     changed = [action for action in plan.changes if action.kind != "archive"]
     blobs = {action.path: files.entries[action.path].blob for action in changed}
@@ -312,7 +314,9 @@ def _versions(plan: Plan, tree: Tree, files: Files, wanted: Wanted, known: Calla
     return [version(action) for action in changed]
 
 
-def _origins(tree: Tree, files: Files, blobs: dict[str, str], known: Callable[[str], bool]) -> dict[str, Provenance]:
+def _origins(
+    tree: Tree, files: ProjectFiles, blobs: dict[str, str], known: Callable[[str], bool]
+) -> dict[str, Provenance]:
     """The commit that each version comes from: the file's, or that of the variables when only they have moved since."""
     folders = [joined(files.folder, folder) for folder in files.project.flows]
     origin = tree.provenance(blobs, folders)
@@ -335,10 +339,6 @@ def _contains(mirror: Mirror, head: str | None, commit: str) -> bool:
 def _is_rewritten(mirror: Mirror, before: str | None, after: str) -> bool:
     known = before is not None and len(before) == len(after) == 40
     return known and mirror.rewritten(before or "", after)
-
-
-def stages_of(tree: Tree) -> dict[str, str | None]:
-    return {name: stage.branch for name, stage in read_project(tree)[0].stages.items()}
 
 
 async def _now(conn: Connection) -> datetime:

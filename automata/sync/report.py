@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from automata.errors import AutomataError, Diagnostic, Unavailable
-from automata.sync.plan import Action, Plan
+from automata.sync.plan import Action, SyncPlan
 
 # What is kept of one attempt: enough to see what happened, not a second copy of a large commit.
 KEPT_ACTIONS = 200
@@ -25,7 +25,7 @@ _VERBS = {
 }
 
 
-Outcome = Literal["synced", "unchanged", "planned"]
+SyncStatus = Literal["synced", "unchanged", "planned"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +35,12 @@ class SyncReport:
     `status` is `planned` for a dry run. `plan` is None when nothing had to be read, because nothing moved.
     """
 
-    status: Outcome
+    status: SyncStatus
     sha: str
     source: str
     branch: str
     environment: str
-    plan: Plan | None = None
+    plan: SyncPlan | None = None
     diagnostics: Sequence[Diagnostic] = ()
     rewritten: bool = False
     duration_ms: int = 0
@@ -85,7 +85,7 @@ def short(sha: str) -> str:
     return commit[:12] + dash + rest
 
 
-def plan_record(plan: Plan) -> dict[str, Any]:
+def plan_record(plan: SyncPlan) -> dict[str, Any]:
     """The `plan` of an attempt: what changed, not what stayed."""
     changes = plan.changes
     return {
@@ -95,7 +95,7 @@ def plan_record(plan: Plan) -> dict[str, Any]:
     }
 
 
-def outcome(attempt: Mapping[str, Any]) -> str:
+def attempt_summary(attempt: Mapping[str, Any]) -> str:
     """What came of an attempt, from its `status`, `plan` and `error`, in one line; empty when nothing did."""
     error, plan = attempt["error"], attempt["plan"]
     if error:

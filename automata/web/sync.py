@@ -15,7 +15,7 @@ from automata.api.desk import Desk
 from automata.api.shapes import RollbackRequest
 from automata.api.sync import drift_of, follow_again, look_now, roll_back_to, source_of, sources
 from automata.errors import Conflict, Invalid
-from automata.sync.report import outcome
+from automata.sync.report import attempt_summary
 from automata.web.forms import read_form
 from automata.web.page import lead_to, render
 from automata.web.page import router as pages
@@ -96,4 +96,4 @@ async def _done(request: Request, source_id: str, do: Callable[[Desk, Mapping[st
 
 
 def _attempts(source: Mapping[str, Any]) -> list[tuple[Any, str]]:
-    return [(one, outcome(one)) for one in source["attempts"]]
+    return [(one, attempt_summary(one)) for one in source["attempts"]]

@@ -17,7 +17,7 @@ from automata.cli.app import app
 from automata.report.markdown import MARKER
 
 ROOT = Path(__file__).parents[2]
-STARTER = ROOT / "automata/sync/starter/dot-github/workflows"
+STARTER = ROOT / "automata/project/starter_files/dot-github/workflows"
 EXAMPLE = ROOT / "flows-example/.github/workflows"
 ACTION = ROOT / ".github/actions/check/action.yml"
 GITLAB = ROOT / "deploy/ci/gitlab.yml"

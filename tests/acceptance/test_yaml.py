@@ -18,9 +18,9 @@ from automata.flow.findings import Findings
 from automata.flow.load import load_flow, parse_yaml, validate_text
 from automata.flow.model import canonical_json
 from automata.flow.shape import Shape
+from automata.project.schemas import ENVIRONMENT_SCHEMA, PROJECT_SCHEMA
 from automata.sandbox.case import read_cases
 from automata.sandbox.schema import TEST_SCHEMA
-from automata.sync.shapes import ENVIRONMENT_SCHEMA, PROJECT_SCHEMA
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(

@@ -11,10 +11,10 @@ import pytest
 
 from automata.errors import Busy, Conflict, Unavailable
 from automata.git.branches import Person
-from automata.proposals import room
-from automata.proposals.room import Fetching
+from automata.project.source import Source
+from automata.proposals import service
+from automata.proposals.service import SharedFetch
 from automata.sync.reconcile import sync_once
-from automata.sync.source import Source
 from tests.api.conftest import V1, Site
 from tests.proposals.repo import Repo, text
 
@@ -255,7 +255,7 @@ def test_who_may_do_what_and_that_a_known_person_is_nobody_else(on: Use) -> None
 def test_a_check_runs_behind_the_request_once_and_few_at_a_time(on: Use) -> None:
     async def scenario(site: Site) -> None:
         site.desk.proposals.checker = gate = Gate()
-        numbers = [(await made(site, f"b{index}"))["number"] for index in range(room.MAX_CHECKS + 1)]
+        numbers = [(await made(site, f"b{index}"))["number"] for index in range(service.MAX_CHECKS + 1)]
         for number in (*numbers[:-1], numbers[0]):
             assert (await post(site, number, "sandbox", 202))["checks"] == "running"
         refused = await site.http.post(f"{URL}/{numbers[-1]}/sandbox")
@@ -265,7 +265,7 @@ def test_a_check_runs_behind_the_request_once_and_few_at_a_time(on: Use) -> None
         gate.open.set()
         for number in numbers[:-1]:
             assert (await settled(site, number))["checks"] == "passed"
-        assert gate.asked == room.MAX_CHECKS
+        assert gate.asked == service.MAX_CHECKS
 
     on(scenario)
 
@@ -366,7 +366,7 @@ def test_one_fetch_serves_all_that_waited_for_it_and_lookers_take_what_is_fresh(
             loop.call_soon_threadsafe(first_begun.set)
             asyncio.run_coroutine_threadsafe(go.wait(), loop).result()
 
-        fetching, source = Fetching(fetch), Source(str(repo.bare))
+        fetching, source = SharedFetch(fetch), Source(str(repo.bare))
         first = asyncio.create_task(fetching(source, 0))
         await first_begun.wait()
         others = [asyncio.create_task(fetching(source, 0)) for _ in range(20)]
@@ -381,7 +381,7 @@ def test_one_fetch_serves_all_that_waited_for_it_and_lookers_take_what_is_fresh(
             begun.append(0)
             raise Unavailable("away")
 
-        failing = Fetching(fails)
+        failing = SharedFetch(fails)
         for _ in range(2):
             with pytest.raises(Unavailable):
                 await failing(source, 5)
@@ -391,7 +391,7 @@ def test_one_fetch_serves_all_that_waited_for_it_and_lookers_take_what_is_fresh(
 
 
 def test_who_waits_in_line_is_bounded(on: Use, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "MAX_WAITING", 0)
+    monkeypatch.setattr(service, "MAX_WAITING", 0)
 
     async def scenario(site: Site) -> None:
         answer = await site.http.get(URL)

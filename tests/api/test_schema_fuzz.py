@@ -18,7 +18,7 @@ from typing import Any
 import httpx
 import pytest
 
-from automata.sync.init import create
+from automata.project.starter import create_starter
 from tests.promises.processes import automata_up, environment
 
 SECONDS = int(os.environ.get("AUTOMATA_FUZZ_SEC", "0"))  # a pass; 0: EXAMPLES of each operation
@@ -40,7 +40,7 @@ _FEW = ["--max-examples", str(EXAMPLES), "--phases", "fuzzing"]
 @pytest.fixture(scope="module")
 def address(make_database: Callable[[], str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     repo = tmp_path_factory.mktemp("fuzz") / "flows"
-    create(repo)
+    create_starter(repo)
     with automata_up(repo, environment(make_database())) as (_, url):
         yield url
 

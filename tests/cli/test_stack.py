@@ -16,8 +16,8 @@ import httpx
 import psycopg
 import pytest
 
-from automata.broker.rabbit_node import speaks_amqp
-from automata.sync.init import create
+from automata.cli.rabbitmq_node import speaks_amqp
+from automata.project.starter import create_starter
 from tests.rabbitmq import find_server
 
 ROOT = Path(__file__).parents[2]
@@ -97,7 +97,7 @@ def test_private_nodes_come_up_answer_and_go(place: Path, stack: Stack) -> None:
 
 @pytest.mark.timeout(180)
 def test_everything_comes_up_on_private_nodes_and_serves_the_flows(place: Path, stack: Stack) -> None:
-    create(place / "flows")
+    create_starter(place / "flows")
     up = stack("up", AUTOMATA_PORT="0", AUTOMATA_REPO=str(place / "flows"))
     assert up.returncode == 0, up.stderr
     url = state_of(place)["AUTOMATA_API_URL"]

@@ -18,7 +18,7 @@ from typing import Self
 
 import psycopg
 
-from automata.broker.rabbit_node import Ports, RabbitNode, environment_of, server_user, speaks_amqp
+from automata.cli.rabbitmq_node import Ports, RabbitNode, environment_of, server_user, speaks_amqp
 from automata.store import migrate
 from automata.store.embedded_host import find_host
 from tests.promises.processes import until

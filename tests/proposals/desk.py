@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from automata.git.branches import Person
-from automata.proposals.life import Reviewing
+from automata.project.source import Source
+from automata.proposals.lifecycle import ProposalSession
 from automata.store.database import Database
 from automata.store.provenance import Origin, origins
-from automata.sync.source import Source
 from tests.proposals.repo import Repo
 
 ADA = Person("Ada", "ada@example.com")
@@ -35,10 +35,10 @@ class Site:
         self.db, self.repo, self.checker = db, repo, checker
         self.source = Source(str(repo.bare), mirrors=repo.bare.parent / "mirrors")
 
-    async def desk(self, actor: Person = BOB) -> Reviewing:
-        return await Reviewing.open(self.db, self.source, actor, self.checker)
+    async def desk(self, actor: Person = BOB) -> ProposalSession:
+        return await ProposalSession.open(self.db, self.source, actor, self.checker)
 
-    async def approved(self, branch: str) -> Reviewing:
+    async def approved(self, branch: str) -> ProposalSession:
         desk = await self.desk()
         await desk.submit(branch)
         await desk.sandbox(branch)

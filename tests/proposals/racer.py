@@ -9,9 +9,9 @@ from typing import Any
 
 from automata.errors import AutomataError
 from automata.git.branches import Person
-from automata.proposals.life import Reviewing
+from automata.project.source import Source
+from automata.proposals.lifecycle import ProposalSession
 from automata.store.database import Database
-from automata.sync.source import Source
 
 
 async def passes(*_: Any) -> dict[str, Any]:
@@ -26,7 +26,7 @@ async def main(url: str, repository: str, mirrors: str) -> None:
         sys.stdout.flush()
         while branch := sys.stdin.readline().strip():
             try:
-                desk = await Reviewing.open(db, source, Person("Ada", "ada@example.com"), passes)
+                desk = await ProposalSession.open(db, source, Person("Ada", "ada@example.com"), passes)
                 await desk.apply(branch)
                 said = "applied"
             except AutomataError as error:

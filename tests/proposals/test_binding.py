@@ -14,8 +14,8 @@ import pytest
 from automata.errors import Conflict, Refused, Unavailable, Usage
 from automata.git import branches
 from automata.git.branches import Person
-from automata.proposals import life, rehearsal
-from automata.proposals.rehearsal import rehearse
+from automata.proposals import check_process, lifecycle
+from automata.proposals.check_process import run_check
 from tests.proposals.desk import ADA, BOB, EVE, Site, Use
 from tests.proposals.repo import POLICY, Repo, text
 
@@ -190,13 +190,13 @@ def test_who_says_no_before_the_branch_moves_stops_it(use: Use, repo: Repo, monk
         repo.push("fix", {"flows/orders.yaml": text("orders", 2)}, "main")
         desk = await site.approved("fix")
         start = desk.base.sha
-        applied = life.Reviewing._applied
+        applied = lifecycle.ProposalSession._applied
 
         async def late(self: Any, *given: Any) -> Any:
             await (await site.desk(EVE)).review("fix", approve=False, comment="no")
             return await applied(self, *given)
 
-        monkeypatch.setattr(life.Reviewing, "_applied", late)
+        monkeypatch.setattr(lifecycle.ProposalSession, "_applied", late)
         with pytest.raises(Conflict) as told:
             await desk.apply("fix")
         assert told.value.code == "proposal_ended"
@@ -220,7 +220,7 @@ def test_who_says_no_while_the_branch_moves_is_too_late(use: Use, repo: Repo, mo
             asyncio.run_coroutine_threadsafe(no(), loop).result(20)
             branches.move(*given)
 
-        monkeypatch.setattr(life, "move", slow)
+        monkeypatch.setattr(lifecycle, "move", slow)
         one, _ = await desk.apply("fix")
         assert (one.state, one.row.ended_by) == ("APPLIED", "Bob <bob@example.com>")
 
@@ -262,7 +262,7 @@ def forge(monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str, Any]], None]:
     """Let the child be one that says what it likes."""
 
     def say(told: dict[str, Any]) -> None:
-        monkeypatch.setattr(rehearsal, "_COMMAND", (sys.executable, "-c", FORGE, json.dumps(told)))
+        monkeypatch.setattr(check_process, "_COMMAND", (sys.executable, "-c", FORGE, json.dumps(told)))
 
     return say
 
@@ -272,7 +272,7 @@ def test_a_report_that_a_child_made_up_counts_for_nothing(repo: Repo, forge: Cal
     base = repo.git("rev-parse", "main")
 
     def ask() -> dict[str, Any]:
-        return asyncio.run(rehearse(Path(repo.bare), "", "prod", base, head))
+        return asyncio.run(run_check(Path(repo.bare), "", "prod", base, head))
 
     for told in FORGED.values():
         forge(told)

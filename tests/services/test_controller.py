@@ -15,10 +15,10 @@ import psycopg
 import pytest
 
 from automata.errors import Usage
+from automata.project.source import Source
 from automata.services.controller import LONGEST_PAUSE_SEC, Controller, Pace
 from automata.settings import load
 from automata.store.database import Database
-from automata.sync.source import Source
 from tests.promises.fleet import Member, fleet
 from tests.promises.processes import environment, make_repo, until
 

@@ -15,6 +15,7 @@ import pytest
 
 from automata.errors import Refused
 from automata.flow.model import Flow
+from automata.project.source import Source
 from automata.services.controller import Controller, Pace
 from automata.store.database import Database
 from automata.store.flows import put_api_flow
@@ -23,7 +24,6 @@ from automata.store.pins import release, roll_back
 from automata.store.sync import AttemptRow, SourceRow, list_attempts, list_sources, lock_source
 from automata.sync.conditions import conditions
 from automata.sync.reconcile import sync_once
-from automata.sync.source import Source
 from tests.promises.processes import make_repo
 
 PACE = Pace(60, 600, 0, 0.02)

@@ -5,26 +5,29 @@ from __future__ import annotations
 import pytest
 
 from automata.errors import Conflict, Refused
-from automata.sync.plan import Current, Desired, Plan, between_files, confirmation, guard, make_plan, share
-from automata.sync.project import Policy
+from automata.project.crosscheck import RepositoryFlow, cross_check
+from automata.project.manifest import Policy
+from automata.sync.plan import Current, SyncPlan, confirmation, guard, make_plan, share
 
 SHA = "a" * 40
 USUAL = Policy()
 
 
-def wanted(name: str, content: str = "1", renamed_from: str | None = None) -> Desired:
-    return Desired(name, f"flows/{name}.yaml", content, renamed_from, {"/name": (1, 7), "/renamed_from": (2, 15)})
+def wanted(name: str, content: str = "1", renamed_from: str | None = None) -> RepositoryFlow:
+    return RepositoryFlow(
+        name, f"flows/{name}.yaml", content, renamed_from, {"/name": (1, 7), "/renamed_from": (2, 15)}
+    )
 
 
 def stored(*flows: Current) -> dict[str, Current]:
     return {flow.name: flow for flow in flows}
 
 
-def plan(desired: list[Desired], current: dict[str, Current], policy: Policy = USUAL) -> Plan:
+def plan(desired: list[RepositoryFlow], current: dict[str, Current], policy: Policy = USUAL) -> SyncPlan:
     return make_plan(desired, current, policy)
 
 
-def kinds(made: Plan) -> dict[str, str]:
+def kinds(made: SyncPlan) -> dict[str, str]:
     return {action.name: action.kind for action in made.actions}
 
 
@@ -83,20 +86,22 @@ def test_flows_of_other_owners_are_never_archived() -> None:
 
 
 def test_what_is_wrong_between_files_names_both() -> None:
-    found = between_files([wanted("a"), Desired("a", "flows/b.yaml", "2", places={"/name": (3, 9)})])
+    found = cross_check([wanted("a"), RepositoryFlow("a", "flows/b.yaml", "2", places={"/name": (3, 9)})])
     assert [(item.code, item.file, item.line, item.column) for item in found] == [("AF114", "flows/b.yaml", 3, 9)]
     assert "flows/a.yaml" in found[0].message
-    assert [item.code for item in between_files([wanted("a"), wanted("b", renamed_from="a")])] == ["AF115"]
-    heirs = between_files([wanted("a", renamed_from="x"), wanted("b", renamed_from="x")])
+    assert [item.code for item in cross_check([wanted("a"), wanted("b", renamed_from="a")])] == ["AF115"]
+    heirs = cross_check([wanted("a", renamed_from="x"), wanted("b", renamed_from="x")])
     assert [(item.code, item.file) for item in heirs] == [("AF305", "flows/b.yaml")]
 
 
-def leaving(number: int, of: int) -> Plan:
+def leaving(number: int, of: int) -> SyncPlan:
     current = stored(*(Current(f"f{index:03d}", "1") for index in range(of)))
     return plan([wanted(f"f{index:03d}") for index in range(number, of)], current)
 
 
-def refused(made: Plan, policy: Policy = USUAL, confirm: str | None = None, *, missing: tuple[str, ...] = ()) -> bool:
+def refused(
+    made: SyncPlan, policy: Policy = USUAL, confirm: str | None = None, *, missing: tuple[str, ...] = ()
+) -> bool:
     try:
         guard(made, policy, SHA, confirm, missing=missing, empty=len(made.archives) == made.managed)
     except Refused:

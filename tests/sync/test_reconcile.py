@@ -16,12 +16,13 @@ from psycopg.rows import dict_row
 from automata.errors import AutomataError, Conflict, Invalid, Missing, Refused, Unavailable, Usage
 from automata.flow.model import Flow
 from automata.git.mirror import Mirror
+from automata.project import flows as reader
+from automata.project.source import Source
 from automata.store.database import Database
 from automata.store.flows import put_api_flow
-from automata.sync import desired, reconcile
+from automata.sync import reconcile
 from automata.sync.reconcile import STEPS, sync_once
 from automata.sync.report import SyncReport
-from automata.sync.source import Source
 
 
 class Place:
@@ -580,14 +581,14 @@ def test_after_one_change_of_many_only_that_file_is_parsed(
     place: Place, flow: Callable[..., str], flows: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parsed: list[str] = []
-    original = desired.validate_text
+    original = reader.validate_text
 
     def count(text: Any, file: str, *more: Any) -> Any:
         parsed.append(file)
         return original(text, file, *more)
 
     place.repo.commit(flows(50, f"unique {time.monotonic_ns()}"))
-    monkeypatch.setattr(desired, "validate_text", count)
+    monkeypatch.setattr(reader, "validate_text", count)
     place.sync()
     assert len(parsed) == 50
     parsed.clear()
@@ -596,14 +597,14 @@ def test_after_one_change_of_many_only_that_file_is_parsed(
     assert parsed == ["flows/flow-31.yaml"]
 
 
-def test_memory_forgets_the_oldest_first() -> None:
-    memory = desired.Memory(room=2)
-    checked = desired.Checked(None, ())
+def test_the_cache_forgets_the_oldest_first() -> None:
+    cache = reader.ValidationCache(room=2)
+    checked = reader.CheckedFile(None, ())
     for name in ("a", "b"):
-        memory.put((name, "", ""), checked)
-    assert memory.get(("a", "", "")) is checked
-    memory.put(("c", "", ""), checked)
-    assert [memory.get((name, "", "")) is not None for name in ("a", "b", "c")] == [True, False, True]
+        cache.put((name, "", ""), checked)
+    assert cache.get(("a", "", "")) is checked
+    cache.put(("c", "", ""), checked)
+    assert [cache.get((name, "", "")) is not None for name in ("a", "b", "c")] == [True, False, True]
 
 
 def test_no_transaction_is_open_while_git_is_read(

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from automata.project.source import Source
 from automata.sync.reconcile import sync_once
-from automata.sync.source import Source
 from tests.proposals.repo import Repo
 from tests.web.conftest import Reader, Site, Use, read
 

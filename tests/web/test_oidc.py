@@ -28,9 +28,9 @@ from automata.access.provider import MAX_BYTES, Provider, provider_of
 from automata.api.entrance import COOKIE, Entrance
 from automata.errors import Usage
 from automata.git.branches import Person
+from automata.project.source import Source
 from automata.settings import Settings, load
 from automata.sync.reconcile import sync_once
-from automata.sync.source import Source
 from automata.web.oidc import COOKIE as PENDING
 from tests.proposals.repo import Repo, text
 from tests.web.conftest import Site, Use, read

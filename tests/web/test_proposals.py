@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from automata.project.source import Source
 from automata.sync.reconcile import sync_once
-from automata.sync.source import Source
 from automata.web.sides import MAX_LINES, Line, Row, rows
 from tests.proposals.repo import Repo, text
 from tests.web.conftest import Reader, Site, Use, read

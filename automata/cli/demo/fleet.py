@@ -28,7 +28,7 @@ def fleet(
     place: Path, repository: Path, env: Mapping[str, str], amqp_url: str | None, tell: Tell
 ) -> Iterator[list[str]]:
     """Where each of PARTS is, once all are ready. Raises Unavailable."""
-    from automata.broker.rabbit_node import RabbitNode
+    from automata.cli.rabbitmq_node import RabbitNode
     from automata.store.embedded import start_embedded
     from automata.store.migrate import upgrade
 

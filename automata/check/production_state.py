@@ -2,32 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
-from automata.cli.cases import Known
-from automata.cli.client import Api
+from automata.check.contents import FlowSpecs
 from automata.errors import Usage
 
 MOST = 100_000  # flows; a list that never ends is not one of ours
 NEVER = "nothing synced yet"
 
 
+class ProductionApi(Protocol):
+    """The REST API of an installation, as far as a check reads it. Raises Missing, Refused, Unavailable."""
+
+    def get(self, *path: str, **query: Any) -> Any:
+        """The JSON at a path such as `("flows", "a", "recordings")`."""
+        ...
+
+    def items(self, *path: str, limit: int, **query: Any) -> Iterator[Any]:
+        """At most `limit` items of a list, over all its pages."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
-class Live:
+class ProductionState:
     """`known`: flows by name; `hanging`: {active_runs, dead_letters, schedules} by flow; `commit`: of the last sync."""
 
     commit: str
-    known: Known = field(default_factory=dict)
+    known: FlowSpecs = field(default_factory=dict)
     hanging: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
-def read_live(api: Api, environment: str, source: str | None = None) -> Live:
+def read_production_state(api: ProductionApi, environment: str, source: str | None = None) -> ProductionState:
     """What is current in an environment. `source` names one where several repositories feed it. Raises Usage."""
     chosen = _choose(api.get("sync")["items"], environment, source)
     items = list(api.items("sync", chosen["id"], "flows", limit=MOST))
-    return Live(
+    return ProductionState(
         commit=chosen["head_sha"] or NEVER,
         known={one["name"]: (one["spec"], one["variables"]) for one in items},
         hanging={one["name"]: {name: one[name] for name in HANGING} for one in items},

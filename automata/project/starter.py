@@ -14,7 +14,7 @@ _HIDDEN = "dot-"  # `.github` is kept as `dot-github`: here it must not be one o
 
 
 @dataclass(frozen=True, slots=True)
-class Created:
+class StarterProject:
     """A new repository: its folder, its first commit and the files in it, in order."""
 
     path: Path
@@ -22,7 +22,7 @@ class Created:
     files: tuple[str, ...]
 
 
-def create(folder: Path) -> Created:
+def create_starter(folder: Path) -> StarterProject:
     """Make `folder` a flows repository on branch main. Raises Usage (code `not_empty`) when something is in it."""
     folder = folder.expanduser().absolute()
     try:
@@ -33,10 +33,10 @@ def create(folder: Path) -> Created:
                 hint="Name a new one: `automata init` never writes over anything.",
             )
         folder.mkdir(parents=True, exist_ok=True)
-        written = tuple(sorted(_copy(files("automata.sync") / "starter", folder, "")))
+        written = tuple(sorted(_copy(files("automata.project") / "starter_files", folder, "")))
     except OSError as error:
         raise Unavailable(f"{folder} could not be written: {error.strerror}.", code="unwritable") from error
-    return Created(folder, create_repository(folder, "Start with two example flows"), written)
+    return StarterProject(folder, create_repository(folder, "Start with two example flows"), written)
 
 
 def _copy(source: Traversable, target: Path, prefix: str) -> list[str]:

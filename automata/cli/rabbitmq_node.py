@@ -82,8 +82,9 @@ class RabbitNode:
         """Raises Unavailable with the end of the log when the node does not come up."""
         server = find_server()
         with (self.home / "out.log").open("ab") as log:
+            # -P: beside this file there is a `token.py`, which is not the standard library's.
             self._guard = subprocess.Popen(  # noqa: S603 - this module, no shell
-                [sys.executable, __file__, str(server), str(self.home), str(self.session)],
+                [sys.executable, "-P", __file__, str(server), str(self.home), str(self.session)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

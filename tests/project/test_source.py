@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from automata.errors import Usage
-from automata.sync.source import Source, watch
+from automata.project.source import Source, watch
 
 
 def test_a_source_is_known_by_its_address_without_credentials(tmp_path: Path) -> None:

@@ -13,15 +13,16 @@ import pytest
 from aiohttp import web
 
 from automata.errors import Conflict, Missing, Refused, Unavailable, Usage
-from automata.proposals.forge import CHECK, forge_of, tell_check, tell_sync
-from automata.proposals.github import MAX_ANSWER_BYTES, GitHub
-from automata.proposals.life import Reviewing
+from automata.project.source import Source
+from automata.proposals.forges.factory import forge_of
+from automata.proposals.forges.github import MAX_ANSWER_BYTES, GitHub
+from automata.proposals.forges.policy import CHECK, tell_check, tell_sync
+from automata.proposals.lifecycle import ProposalSession
 from automata.report.markdown import MARKER
 from automata.services.controller import Controller, Pace
 from automata.settings import Settings
-from automata.sync.source import Source
 from tests.proposals.desk import ADA, Site, Use
-from tests.proposals.github_double import NAME, OWNER, TOKEN, GitHubDouble
+from tests.proposals.forges.github_double import NAME, OWNER, TOKEN, GitHubDouble
 from tests.proposals.repo import Repo, text
 
 REPO = f"{OWNER}/{NAME}"
@@ -57,7 +58,7 @@ def limited(status: int, **headers: str) -> web.Response:
 def test_a_proposal_is_a_pull_request_that_others_approve_and_github_merges(use: Use, repo: Repo) -> None:
     async def scenario(site: Site) -> None:
         async with forge(repo) as (double, github, _):
-            desk = await Reviewing.open(
+            desk = await ProposalSession.open(
                 site.db, site.source, ADA, site.checker, forge=github, page="https://a.example/p/"
             )
             await desk.create("fix", {"flows/orders.yaml": text("orders", 2).encode()}, "Fix the orders", None)
@@ -97,7 +98,7 @@ def test_a_proposal_is_a_pull_request_that_others_approve_and_github_merges(use:
 def test_who_has_no_say_on_github(use: Use, repo: Repo) -> None:
     async def scenario(site: Site) -> None:
         async with forge(repo) as (double, github, _):
-            desk = await Reviewing.open(site.db, site.source, ADA, site.checker, forge=github)
+            desk = await ProposalSession.open(site.db, site.source, ADA, site.checker, forge=github)
             repo.push("fix", {"flows/orders.yaml": text("orders", 2)}, "main")  # by ada@example.com
             number = double.opened("fix", login="carol")
             await desk.submit("fix")
@@ -130,7 +131,7 @@ def test_who_has_no_say_on_github(use: Use, repo: Repo) -> None:
 def test_a_co_author_by_the_mail_that_github_gives_has_no_say(use: Use, repo: Repo) -> None:
     async def scenario(site: Site) -> None:
         async with forge(repo) as (double, github, _):
-            desk = await Reviewing.open(site.db, site.source, ADA, site.checker, forge=github)
+            desk = await ProposalSession.open(site.db, site.source, ADA, site.checker, forge=github)
             repo.push("fix", {"flows/orders.yaml": text("orders", 2)}, "main")
             repo.git("commit", "-q", "--amend", "-m", "x\n\nCo-authored-by: Bob <12+Bob@users.noreply.github.com>")
             repo.git("push", "-q", "--force", str(repo.bare), "fix")
@@ -146,7 +147,7 @@ def test_a_co_author_by_the_mail_that_github_gives_has_no_say(use: Use, repo: Re
 def test_a_push_behind_the_check_is_not_merged(use: Use, repo: Repo) -> None:
     async def scenario(site: Site) -> None:
         async with forge(repo) as (double, github, _):
-            desk = await Reviewing.open(site.db, site.source, ADA, site.checker, forge=github)
+            desk = await ProposalSession.open(site.db, site.source, ADA, site.checker, forge=github)
             repo.push("fix", {"flows/orders.yaml": text("orders", 2)}, "main")
             double.review(double.opened("fix"), "bob")
             await desk.sandbox("fix")
@@ -168,7 +169,7 @@ def test_a_push_behind_the_check_is_not_merged(use: Use, repo: Repo) -> None:
 def test_what_came_into_the_base_beside_it_takes_the_check_from_the_merge(use: Use, repo: Repo) -> None:
     async def scenario(site: Site) -> None:
         async with forge(repo) as (double, github, _):
-            desk = await Reviewing.open(site.db, site.source, ADA, site.checker, forge=github)
+            desk = await ProposalSession.open(site.db, site.source, ADA, site.checker, forge=github)
             repo.push("fix", {"flows/orders.yaml": text("orders", 2)}, "main")
             double.review(double.opened("fix"), "bob")
             await desk.sandbox("fix")
@@ -190,7 +191,7 @@ def test_what_came_into_the_base_beside_it_takes_the_check_from_the_merge(use: U
 def test_a_closed_proposal_closes_its_pull_request(use: Use, repo: Repo) -> None:
     async def scenario(site: Site) -> None:
         async with forge(repo) as (double, github, _):
-            desk = await Reviewing.open(site.db, site.source, ADA, site.checker, forge=github)
+            desk = await ProposalSession.open(site.db, site.source, ADA, site.checker, forge=github)
             repo.push("fix", {"flows/orders.yaml": text("orders", 2)}, "main")
             await desk.submit("fix")
             assert (await desk.close("fix")).state == "CLOSED"
@@ -202,7 +203,7 @@ def test_a_closed_proposal_closes_its_pull_request(use: Use, repo: Repo) -> None
 def test_a_github_that_is_away_costs_no_check(use: Use, repo: Repo) -> None:
     async def scenario(site: Site) -> None:
         async with forge(repo) as (double, github, _):
-            desk = await Reviewing.open(site.db, site.source, ADA, site.checker, forge=github)
+            desk = await ProposalSession.open(site.db, site.source, ADA, site.checker, forge=github)
             repo.push("fix", {"flows/orders.yaml": text("orders", 2)}, "main")
             for _ in range(4):
                 double.fail("POST", "/statuses/", web.json_response({"message": "oops"}, status=502))

@@ -8,7 +8,7 @@ from typing import Any
 
 from automata.flow.findings import Findings, child
 from automata.flow.template import TemplateError, compile_condition, compile_value
-from automata.sync.project import Environment
+from automata.project.manifest import Environment
 
 _PARTS = ("steps", "on_failure", "outputs", "concurrency", "webhooks")
 _ROOTS = ("vars", "secrets")

@@ -20,17 +20,17 @@ from uuid import UUID
 
 from automata.errors import AutomataError, Busy, Conflict, Unavailable
 from automata.git.branches import Person
-from automata.proposals import rehearsal
+from automata.project.source import Source, source_of
+from automata.proposals import check_process
 from automata.proposals.content import file_of, path_of, refuse_outside, written
-from automata.proposals.facts import Facts
-from automata.proposals.forge import forge_of, page_of
-from automata.proposals.life import Checker, Reviewing
+from automata.proposals.forges.factory import forge_of, page_of
+from automata.proposals.lifecycle import Checker, ProposalSession
+from automata.proposals.status import ProposalStatus
 from automata.proposals.view import detail, summary
 from automata.settings import Settings
 from automata.store.audit import no_entry
 from automata.store.database import Database
 from automata.sync.report import SyncReport
-from automata.sync.source import Source, source_of
 
 READ_AGE_SEC = 5.0  # how old what was fetched may be for whoever only looks
 MAX_AT_ONCE = 3  # requests that read Git: each holds a thread of the few that the process has
@@ -41,7 +41,7 @@ MAX_REMEMBERED = 200  # plans, and checks that broke off
 log = logging.getLogger(__name__)
 
 
-class Fetching:
+class SharedFetch:
     """One fetch at a time; whoever waits for one that began after they came takes its result."""
 
     def __init__(self, fetch: Callable[[Source], None] | None = None) -> None:
@@ -67,7 +67,7 @@ class Fetching:
 
 
 @dataclass(slots=True)
-class Work:
+class BackgroundJob:
     """A check, or an apply that may need one, behind the request that asked for it."""
 
     kind: str
@@ -75,22 +75,22 @@ class Work:
 
 
 @dataclass(slots=True)
-class Proposals:
+class ProposalService:
     """`checker` and `planner` make reports; tests may give their own."""
 
     db: Database
     settings: Settings
-    checker: Checker = rehearsal.rehearse
-    planner: Callable[..., Awaitable[dict[str, Any]]] = rehearsal.plan
-    fetching: Fetching = field(default_factory=Fetching)
+    checker: Checker = check_process.run_check
+    planner: Callable[..., Awaitable[dict[str, Any]]] = check_process.run_plan
+    fetching: SharedFetch = field(default_factory=SharedFetch)
     _seats: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_AT_ONCE))
     _waiting: int = 0
-    _work: dict[UUID, Work] = field(default_factory=dict)
+    _work: dict[UUID, BackgroundJob] = field(default_factory=dict)
     _broken: dict[UUID, AutomataError] = field(default_factory=dict)
     _plans: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
 
     @asynccontextmanager
-    async def desk(self, actor: Person, *, fresh: bool = True) -> AsyncIterator[Reviewing]:
+    async def desk(self, actor: Person, *, fresh: bool = True) -> AsyncIterator[ProposalSession]:
         """What one request does its work with. Raises Usage (`no_repository`), Busy, Unavailable, Missing."""
         source = source_of(self.settings)
         if self._waiting >= MAX_WAITING:
@@ -99,7 +99,7 @@ class Proposals:
         try:
             await self.fetching(source, 0.0 if fresh else READ_AGE_SEC)
             async with self._seats:
-                yield await Reviewing.open(
+                yield await ProposalSession.open(
                     self.db,
                     source,
                     actor,
@@ -115,7 +115,7 @@ class Proposals:
 
     async def create(
         self, actor: Person, branch: str, files: Mapping[str, str | None], message: str, title: str | None
-    ) -> Facts:
+    ) -> ProposalStatus:
         """See Reviewing.create; only files of the project."""
         async with self.desk(actor) as desk:
             refuse_outside(desk.source, files)
@@ -123,7 +123,7 @@ class Proposals:
 
     async def update(
         self, actor: Person, key: str, files: Mapping[str, str | None], message: str | None, title: str | None
-    ) -> Facts:
+    ) -> ProposalStatus:
         """See Reviewing.update; only files of the project."""
         async with self.desk(actor) as desk:
             refuse_outside(desk.source, files)
@@ -139,7 +139,7 @@ class Proposals:
         title: str | None,
         path: str | None,
         content: str | Mapping[str, Any],
-    ) -> Facts:
+    ) -> ProposalStatus:
         """A proposal that changes one flow, whose text or spec `content` is, where the base has it or at `path`."""
         async with self.desk(actor) as desk:
             if path is None:
@@ -155,17 +155,17 @@ class Proposals:
 
     # -- looking ---------------------------------------------------------------------------------------------------
 
-    def summary(self, facts: Facts) -> dict[str, Any]:
+    def summary(self, facts: ProposalStatus) -> dict[str, Any]:
         """As data; `checks` is `running` while this process checks it."""
         return {**summary(facts), "checks": self._checks(facts)}
 
-    def detail(self, facts: Facts) -> dict[str, Any]:
+    def detail(self, facts: ProposalStatus) -> dict[str, Any]:
         """As data; `trouble` is why the last check or apply behind a request came to nothing, as far as known here."""
         error = self._broken.get(facts.row.id)
         trouble = error and {"code": error.code, "message": error.message, "hint": error.hint}
         return {**detail(facts), "checks": self._checks(facts), "trouble": trouble}
 
-    def _checks(self, facts: Facts) -> str:
+    def _checks(self, facts: ProposalStatus) -> str:
         return "running" if facts.row.id in self._work else facts.checks
 
     async def plan(self, key: str, actor: Person) -> dict[str, Any]:
@@ -182,7 +182,7 @@ class Proposals:
 
     # -- what takes its time ---------------------------------------------------------------------------------------
 
-    async def check(self, key: str, actor: Person, wait_sec: float = 0) -> Facts:
+    async def check(self, key: str, actor: Person, wait_sec: float = 0) -> ProposalStatus:
         """Check it behind the request; the facts after `wait_sec`, or as soon as it ended. Raises Busy, Conflict.
 
         One that is being checked already is not checked twice.
@@ -201,7 +201,7 @@ class Proposals:
 
     async def apply(
         self, key: str, actor: Person, wait_sec: float, *, head: str | None = None
-    ) -> tuple[Facts, SyncReport | None]:
+    ) -> tuple[ProposalStatus, SyncReport | None]:
         """Merge and sync it; no report: that is still under way after `wait_sec`, for it has to be checked first.
 
         `head` is what was looked at: see Reviewing.review.
@@ -212,10 +212,10 @@ class Proposals:
         work = self._start("apply", facts.row.id, lambda: desk.apply(str(facts.row.number), head=head))
         if not await _ended(work, wait_sec):
             return facts, None
-        applied: tuple[Facts, SyncReport] = work.task.result()
+        applied: tuple[ProposalStatus, SyncReport] = work.task.result()
         return applied
 
-    def _start(self, kind: str, id: UUID, act: Callable[[], Awaitable[Any]]) -> Work:
+    def _start(self, kind: str, id: UUID, act: Callable[[], Awaitable[Any]]) -> BackgroundJob:
         if under_way := self._work.get(id):
             what = "checked" if under_way.kind == "check" else "applied"
             raise Conflict(f"It is being {what} at this moment.", code="under_way", hint="Wait until that has ended.")
@@ -227,7 +227,7 @@ class Proposals:
                 details={"retry_after_sec": 10},
             )
         self._broken.pop(id, None)
-        self._work[id] = Work(kind, asyncio.create_task(self._run(id, act)))
+        self._work[id] = BackgroundJob(kind, asyncio.create_task(self._run(id, act)))
         return self._work[id]
 
     async def _run(self, id: UUID, act: Callable[[], Awaitable[Any]]) -> Any:
@@ -245,7 +245,7 @@ class Proposals:
             del self._work[id]
 
 
-async def _ended(work: Work, wait_sec: float) -> bool:
+async def _ended(work: BackgroundJob, wait_sec: float) -> bool:
     work.task.add_done_callback(lambda task: task.cancelled() or task.exception())  # heard, also when nobody waits
     await asyncio.wait({work.task}, timeout=wait_sec)
     return work.task.done()

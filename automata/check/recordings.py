@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from automata.cli.cases import Known
-from automata.cli.client import Api
+from automata.check.contents import FlowSpecs
+from automata.check.production_state import ProductionApi
 from automata.errors import Diagnostic, Invalid, Missing
 from automata.git.tree import joined
+from automata.project.manifest import read_project
+from automata.project.tree import Tree
 from automata.sandbox.compare import Tolerance, check_tolerance
 from automata.sandbox.recorded import Recorded, of_document, read_recording
-from automata.sync.project import read_project
-from automata.sync.source import Tree
 
 FOLDER = "tests/recordings"
 SUFFIX = ".json"
@@ -20,7 +20,7 @@ LAST = 20
 MOST = 1_000
 
 
-def changed_flows(base: Known, head: Known) -> list[str]:
+def changed_flows(base: FlowSpecs, head: FlowSpecs) -> list[str]:
     """Flows of the base that differ on the branch, in what they do or in their variables. New ones have no past."""
     return sorted(name for name in base if head.get(name) != base[name])
 
@@ -58,7 +58,7 @@ def from_trees(trees: Sequence[Tree], flows: Iterable[str], last: int) -> list[R
     return _newest(found.values(), flows, last)
 
 
-def from_api(api: Api, flows: Iterable[str], last: int) -> list[Recorded]:
+def from_api(api: ProductionApi, flows: Iterable[str], last: int) -> list[Recorded]:
     """The same from the database. A flow that production does not have has no runs."""
     found = []
     for flow in flows:
@@ -70,7 +70,7 @@ def from_api(api: Api, flows: Iterable[str], last: int) -> list[Recorded]:
     return found
 
 
-def _from_run(api: Api, run: str) -> Recorded:
+def _from_run(api: ProductionApi, run: str) -> Recorded:
     document: dict[str, Any] = api.get("runs", run, "recording")
     return of_document(document, f"run {run}")
 

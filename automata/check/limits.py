@@ -1,4 +1,4 @@
-"""`python -m automata.proposals.limited …` is `automata …` with limits: what it runs was written by a stranger."""
+"""`python -m automata.check.limits …` is `automata …` with limits: what it runs was written by a stranger."""
 
 from __future__ import annotations
 

@@ -18,18 +18,18 @@ from automata.flow.schema import BUILTIN_TYPES
 from automata.flow.subflows import called_flows
 from automata.git.names import shown
 from automata.git.tree import Entry, joined
+from automata.project.crosscheck import RepositoryFlow, cross_check
+from automata.project.manifest import Environment, Project, read_environment, read_project
+from automata.project.tree import Tree
+from automata.project.variables import resolve, uses
 from automata.steps.registry import catalogue
-from automata.sync.plan import Desired, between_files
-from automata.sync.project import Environment, Project, read_environment, read_project
-from automata.sync.source import Tree
-from automata.sync.variables import resolve, uses
 
 REMEMBERED = 20_000
 _LISTED = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Content:
+class FlowContent:
     """What a version keeps: the flow's spec and the variables that it reads."""
 
     spec: Mapping[str, Any]
@@ -37,15 +37,15 @@ class Content:
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
+class CheckedFile:
     """One file after validation; `flow` is None when it is invalid."""
 
-    flow: Desired | None
+    flow: RepositoryFlow | None
     diagnostics: tuple[Diagnostic, ...]
 
 
 @dataclass(slots=True)
-class Files:
+class ProjectFiles:
     """The files to validate, the flow folders that are missing, and what was refused on the way."""
 
     folder: str
@@ -56,50 +56,50 @@ class Files:
     diagnostics: list[Diagnostic] = field(default_factory=list)
 
 
-class Memory:
+class ValidationCache:
     """What validation found, by (blob, path, environment). Facts that never change: dropped only for room."""
 
     def __init__(self, room: int = REMEMBERED) -> None:
         self._room = room
-        self._known: OrderedDict[tuple[str, str, str], Checked] = OrderedDict()
+        self._known: OrderedDict[tuple[str, str, str], CheckedFile] = OrderedDict()
         self._lock = Lock()
 
-    def get(self, key: tuple[str, str, str]) -> Checked | None:
+    def get(self, key: tuple[str, str, str]) -> CheckedFile | None:
         with self._lock:
             if key in self._known:
                 self._known.move_to_end(key)
             return self._known.get(key)
 
-    def put(self, key: tuple[str, str, str], checked: Checked) -> None:
+    def put(self, key: tuple[str, str, str], checked: CheckedFile) -> None:
         with self._lock:
             self._known[key] = checked
             while len(self._known) > self._room:
                 self._known.popitem(last=False)
 
 
-MEMORY = Memory()
+VALIDATED = ValidationCache()
 
 
 @dataclass(slots=True)
-class Wanted:
+class ProjectFlows:
     """All valid flows of a tree in order of path, and how to get at what they say."""
 
-    flows: list[Desired] = field(default_factory=list)
+    flows: list[RepositoryFlow] = field(default_factory=list)
     diagnostics: list[Diagnostic] = field(default_factory=list)  # warnings
-    fresh: dict[str, Content] = field(default_factory=dict)  # by path: what was parsed just now
+    fresh: dict[str, FlowContent] = field(default_factory=dict)  # by path: what was parsed just now
 
-    def content(self, path: str, tree: Tree, files: Files) -> Content:
+    def content(self, path: str, tree: Tree, files: ProjectFiles) -> FlowContent:
         """The content of one flow; read and parsed again when only its hash was remembered."""
         if path not in self.fresh:
             _, self.fresh[path] = _check(tree, files.entries[path], files.environment)
         return self.fresh[path]
 
 
-def list_files(tree: Tree, environment: str) -> Files:
+def list_files(tree: Tree, environment: str) -> ProjectFiles:
     """The project, its environment and its flow files. Raises Usage for an unknown environment."""
     project, problems = read_project(tree)
     stage, more = read_environment(tree, project, environment)
-    files = Files(tree.folder, project, stage, diagnostics=[*problems, *more])
+    files = ProjectFiles(tree.folder, project, stage, diagnostics=[*problems, *more])
     for folder in project.flows:
         path = joined(tree.folder, folder)
         listing = tree.list(path)
@@ -111,9 +111,9 @@ def list_files(tree: Tree, environment: str) -> Files:
     return files
 
 
-def validate(tree: Tree, files: Files, memory: Memory = MEMORY) -> Wanted:
+def validate(tree: Tree, files: ProjectFiles, memory: ValidationCache = VALIDATED) -> ProjectFlows:
     """Validate every file. Raises Invalid (code `invalid_flows`) with the findings of all of them."""
-    wanted = Wanted()
+    wanted = ProjectFlows()
     found = list(files.diagnostics)
     print_of = fingerprint(files.environment)
     for path, entry in files.entries.items():
@@ -126,7 +126,7 @@ def validate(tree: Tree, files: Files, memory: Memory = MEMORY) -> Wanted:
         found += checked.diagnostics
         if checked.flow:
             wanted.flows.append(checked.flow)
-    found += between_files(wanted.flows)
+    found += cross_check(wanted.flows)
     refuse_errors(found)
     wanted.diagnostics = found
     return wanted
@@ -148,7 +148,7 @@ def refuse_errors(found: Iterable[Diagnostic]) -> None:
     )
 
 
-def refuse_missing(files: Files) -> None:
+def refuse_missing(files: ProjectFiles) -> None:
     """Raise Invalid (code `folder_missing`) when a first sync finds no flow folder: the address is what is wrong."""
     names = ", ".join(map(shown, files.missing))
     named = files.project.file
@@ -159,7 +159,7 @@ def refuse_missing(files: Files) -> None:
     )
 
 
-def missing_folders(files: Files) -> list[Diagnostic]:
+def missing_folders(files: ProjectFiles) -> list[Diagnostic]:
     """A warning (AF304) for each flow folder that the project names and the tree lacks."""
     findings = Findings(files.project.file, files.project.positions)
     for index, folder in enumerate(files.project.flows):
@@ -182,16 +182,16 @@ def _plugin_types() -> dict[str, Mapping[str, Any]]:
     return {name: kind.config_schema for name, kind in catalogue().items() if name not in BUILTIN_TYPES}
 
 
-def _check(tree: Tree, entry: Entry, environment: Environment) -> tuple[Checked, Content]:
+def _check(tree: Tree, entry: Entry, environment: Environment) -> tuple[CheckedFile, FlowContent]:
     loaded = validate_text(tree.data(entry), entry.path, _plugin_types())
     if loaded.flow is None or loaded.spec is None:
-        return Checked(None, loaded.diagnostics), Content({}, {})
+        return CheckedFile(None, loaded.diagnostics), FlowContent({}, {})
     findings = Findings(entry.path, loaded.positions, found=list(loaded.diagnostics))
     variables = resolve(uses(loaded.spec), environment, findings)
-    content = Content(_confined(_recorded(loaded.spec, environment), environment), variables)
+    content = FlowContent(_confined(_recorded(loaded.spec, environment), environment), variables)
     calls = tuple(called_flows(loaded.spec))
     places = ("/name", "/renamed_from", *(pointer for _, pointer in calls))
-    flow = Desired(
+    flow = RepositoryFlow(
         name=loaded.flow.name,
         path=entry.path,
         content_hash=content_hash(content.spec, variables),
@@ -199,7 +199,7 @@ def _check(tree: Tree, entry: Entry, environment: Environment) -> tuple[Checked,
         places={pointer: loaded.positions.locate(pointer) for pointer in places},
         calls=calls,
     )
-    return Checked(flow, findings.done()), content
+    return CheckedFile(flow, findings.done()), content
 
 
 def _recorded(spec: Mapping[str, Any], environment: Environment) -> Mapping[str, Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from automata.broker import rabbit_node
+from automata.cli import rabbitmq_node
 from automata.errors import Unavailable
 from tests import rabbitmq
 from tests.rabbitmq import Node, NoRabbit
@@ -30,13 +30,13 @@ def test_a_node_ends_with_its_session_even_when_that_is_killed(tmp_path: Path) -
     with subprocess.Popen([sys.executable, "-c", SESSION, str(home)], stdout=subprocess.PIPE, text=True) as session:
         assert session.stdout
         port = int(session.stdout.readline())
-        _until(lambda: rabbit_node.listens(port))
+        _until(lambda: rabbitmq_node.listens(port))
         session.kill()
-    _until(lambda: not rabbit_node.listens(port) and not home.exists())
+    _until(lambda: not rabbitmq_node.listens(port) and not home.exists())
 
 
 def test_a_node_that_cannot_start_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rabbit_node, "find_server", lambda: Path("/bin/false"))
+    monkeypatch.setattr(rabbitmq_node, "find_server", lambda: Path("/bin/false"))
     node = Node(tmp_path / "node")
     (node.home / "out.log").write_text("no Erlang here\n")
     with pytest.raises(Unavailable, match=r"did not start. Its last words:\nno Erlang here"), node:
@@ -51,9 +51,9 @@ def test_a_machine_without_a_server_and_without_root_fails_with_what_to_do(monke
 
 
 def test_the_product_says_what_to_install_where_there_is_no_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rabbit_node, "installed_server", lambda: None)
+    monkeypatch.setattr(rabbitmq_node, "installed_server", lambda: None)
     with pytest.raises(Unavailable) as error:
-        rabbit_node.find_server()
+        rabbitmq_node.find_server()
     assert "apt-get install rabbitmq-server" in str(error.value.hint)
 
 

@@ -24,10 +24,10 @@ from automata.git.branches import (
     writers,
 )
 from automata.git.mirror import Mirror
+from automata.project.flows import list_files, validate
+from automata.project.manifest import FILE, environment_branches, read_project
+from automata.project.source import Source, choose_branch
 from automata.store.proposals import Binding, CheckRow, ProposalRow, ReviewRow
-from automata.sync.desired import list_files, validate
-from automata.sync.project import FILE, read_project
-from automata.sync.source import Source, choose_branch
 
 Checks = Literal["pending", "passed", "failed", "stale"]
 State = Literal["DRAFT", "PENDING_REVIEW", "APPROVED", "APPLIED", "REJECTED", "CLOSED"]
@@ -52,7 +52,7 @@ class Base:
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class ProposalStatus:
     """`head` "": the branch is gone. `merged`: the base holds it. `behind`: the base moved since it branched off.
 
     `writers` are the keys of all who had a hand in it. `trouble` is why it can be neither approved nor merged.
@@ -108,15 +108,13 @@ class Facts:
 
 def find_base(mirror: Mirror, source: Source) -> Base:
     """Raises Missing when the environment's branch is gone."""
-    from automata.sync.reconcile import stages_of
-
-    branch = choose_branch(mirror, source, stages_of)
+    branch = choose_branch(mirror, source)
     sha = mirror.resolve(branch)
     tree = mirror.tree(sha, source.path)
     project, found = read_project(tree)
     told = [dict(project.checks), list(project.masked), project.policy.prune]
     digest = hashlib.sha256(canonical_json(told).encode()).hexdigest()
-    stages = {name for name in stages_of(tree).values() if name}
+    stages = {name for name in environment_branches(tree).values() if name}
     trouble = None
     if any(one.severity == "error" for one in found):
         # Its defaults would ask for less than it did before somebody broke it.
@@ -137,14 +135,14 @@ def changes_project(mirror: Mirror, source: Source, base: Base, head: str) -> tu
     return tuple(sorted(path for path in changed_paths(mirror, fork, head) if path.startswith(prefix)))
 
 
-def find_facts(
+def find_status(
     mirror: Mirror,
     source: Source,
     base: Base,
     row: ProposalRow,
     checks: Sequence[CheckRow],
     reviews: Sequence[ReviewRow],
-) -> Facts:
+) -> ProposalStatus:
     """`checks` and `reviews` newest first, as the store lists them."""
     try:
         head = mirror.resolve(row.branch)
@@ -171,7 +169,7 @@ def _of_open(
     head: str,
     checks: Sequence[CheckRow],
     reviews: Sequence[ReviewRow],
-) -> Facts:
+) -> ProposalStatus:
     fork = mirror.merge_base(base.sha, head)
     if fork is None:
         raise Refused(f"It has no history in common with {base.branch}.", code="unrelated_history")
@@ -188,7 +186,7 @@ def _of_open(
         state = "passed" if newest.passed else "failed"
     elif checks:
         state = "stale"
-    return Facts(
+    return ProposalStatus(
         row=row,
         base=base,
         head=head,
@@ -203,12 +201,14 @@ def _of_open(
     )
 
 
-def _ended(row: ProposalRow, base: Base, head: str, checks: Sequence[CheckRow], reviews: Sequence[ReviewRow]) -> Facts:
+def _ended(
+    row: ProposalRow, base: Base, head: str, checks: Sequence[CheckRow], reviews: Sequence[ReviewRow]
+) -> ProposalStatus:
     """What it was applied on, and for the rest what was said last."""
     check = next((one for one in checks if one.id == row.check_id), checks[0] if checks else None)
     state: Checks = "passed" if check and check.id == row.check_id and check.passed else "pending"
     counted = tuple(one for one in reviews if one.id in row.review_ids)
-    return Facts(row, base, head, Merge(""), False, False, (), check, state, counted)
+    return ProposalStatus(row, base, head, Merge(""), False, False, (), check, state, counted)
 
 
 class _Holding:

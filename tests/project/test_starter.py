@@ -14,8 +14,8 @@ from automata.errors import Usage
 from automata.flow.compile import compile_flow
 from automata.flow.load import validate_text
 from automata.git.mirror import Mirror
-from automata.sync.desired import list_files, validate
-from automata.sync.init import create
+from automata.project.flows import list_files, validate
+from automata.project.starter import create_starter
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for level in levels:
         pygit2.settings.search_path[level] = str(tmp_path / "no-config")
     try:
-        create(tmp_path / "new")
+        create_starter(tmp_path / "new")
     finally:
         for level, path in before.items():
             pygit2.settings.search_path[level] = path
@@ -92,10 +92,10 @@ def assert_fits(case: dict[str, Any], flow: Any, steps: set[str]) -> None:
 
 def test_an_existing_empty_folder_is_used_and_a_full_one_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    assert create(tmp_path / "empty").files
+    assert create_starter(tmp_path / "empty").files
     with pytest.raises(Usage) as caught:
-        create(tmp_path / "empty")
+        create_starter(tmp_path / "empty")
     assert (caught.value.code, caught.value.exit_code) == ("not_empty", 3)
     (tmp_path / "file").write_text("")
     with pytest.raises(Usage):
-        create(tmp_path / "file")
+        create_starter(tmp_path / "file")

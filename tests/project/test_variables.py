@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from automata.flow.findings import Findings, Positions
-from automata.sync.project import Environment
-from automata.sync.variables import resolve, uses
+from automata.project.manifest import Environment
+from automata.project.variables import resolve, uses
 
 
 def spec(value: Any, **step: Any) -> dict[str, Any]:

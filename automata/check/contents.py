@@ -2,60 +2,30 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from automata.errors import Diagnostic, Missing, Usage
+from automata.errors import Diagnostic, Missing
 from automata.flow.subflows import called_flows
-from automata.git.mirror import Mirror
 from automata.git.tree import joined
-from automata.git.working import WorkingTree
+from automata.project.flows import fingerprint, list_files, validate
+from automata.project.tree import Tree
 from automata.sandbox.case import SUFFIXES, Case, read_cases
-from automata.settings import Settings
-from automata.sync.desired import fingerprint, list_files, validate
-from automata.sync.source import Source, Tree, source_of
 
 FOLDER = "tests"
-PROJECT = "automata.yaml"
-_SHA = re.compile(r"[0-9a-f]{40}")
 
-Known = dict[str, tuple[Mapping[str, Any], Mapping[str, Any]]]
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A project in a repository on this disk."""
-
-    mirror: Mirror
-    source: Source
-
-    @property
-    def folder(self) -> str:
-        return self.source.path
-
-    @property
-    def environment(self) -> str:
-        return self.source.environment
-
-    def now(self) -> Tree:
-        return WorkingTree(self.mirror, self.folder)
-
-    def at(self, revision: str) -> Tree:
-        """`revision` is a branch or a full SHA. Raises Missing."""
-        sha = revision if _SHA.fullmatch(revision) else self.mirror.resolve(revision)
-        return self.mirror.tree(sha, self.folder)
+FlowSpecs = dict[str, tuple[Mapping[str, Any], Mapping[str, Any]]]
 
 
 @dataclass(slots=True)
-class Found:
+class ProjectContents:
     """What a tree holds. `known`: flows by name, with their variables. `blobs`: what was read, by path."""
 
     cases: list[Case] = field(default_factory=list)
-    known: Known = field(default_factory=dict)
+    known: FlowSpecs = field(default_factory=dict)
     paths: dict[str, str] = field(default_factory=dict)  # of the flows, by name
     blobs: dict[str, str] = field(default_factory=dict)
     files: int = 0
@@ -63,38 +33,12 @@ class Found:
     print_of: str = ""  # of the environment: the same file in the same environment says the same
 
 
-def find_place(settings: Settings) -> Place:
-    """The project that settings name, else the one around this folder. Raises Usage."""
-    source = source_of(settings, None) if settings.repo else _around(settings)
-    if not Path(source.url).expanduser().is_dir():
-        raise Usage(
-            f"{source.name} is not a folder on this machine.",
-            code="not_local",
-            hint="Cases are run on files: clone the repository first.",
-        )
-    return Place(source.open(), source)
-
-
-def _around(settings: Settings) -> Source:
-    here = Path.cwd()
-    for folder in (here, *here.parents):
-        if (folder / ".git").exists():
-            project = here
-            while project != folder and not (project / PROJECT).is_file():
-                project = project.parent
-            path = project.relative_to(folder).as_posix()
-            return replace(source_of(replace(settings, repo=str(folder)), None), path="" if path == "." else path)
-    raise Usage(
-        "This folder is in no Git repository.", code="no_repository", hint="Name one with --repo, or run git init."
-    )
-
-
-def flows_of(tree: Tree, environment: str, like: Found | None = None) -> Known:
+def read_flows(tree: Tree, environment: str, like: ProjectContents | None = None) -> FlowSpecs:
     """The flows of a tree by name. Raises Invalid when one is not valid. `like`: see `gather`."""
     return _flows(tree, environment, like).known
 
 
-def gather(tree: Tree, environment: str, like: Found | None = None) -> Found:
+def read_contents(tree: Tree, environment: str, like: ProjectContents | None = None) -> ProjectContents:
     """Flows and cases of a tree; what is wrong with test files is among the diagnostics.
 
     `like` is another commit's: a flow whose file is the same there is not read again. Raises Invalid when the flows
@@ -118,7 +62,7 @@ def gather(tree: Tree, environment: str, like: Found | None = None) -> Found:
     return found
 
 
-def listed(tree: Tree, environment: str, like: Found | None = None) -> Found:
+def list_contents(tree: Tree, environment: str, like: ProjectContents | None = None) -> ProjectContents:
     """Like `gather`, but cases are not read: enough to tell what differs from another commit."""
     found = _flows(tree, environment, like)
     listing = tree.list(joined(tree.folder, FOLDER))
@@ -126,11 +70,11 @@ def listed(tree: Tree, environment: str, like: Found | None = None) -> Found:
     return found
 
 
-def _flows(tree: Tree, environment: str, like: Found | None) -> Found:
+def _flows(tree: Tree, environment: str, like: ProjectContents | None) -> ProjectContents:
     files = list_files(tree, environment)
     wanted = validate(tree, files)
-    found = Found(diagnostics=list(wanted.diagnostics), print_of=fingerprint(files.environment))
-    same = like if like and like.print_of == found.print_of else Found()
+    found = ProjectContents(diagnostics=list(wanted.diagnostics), print_of=fingerprint(files.environment))
+    same = like if like and like.print_of == found.print_of else ProjectContents()
     for flow in wanted.flows:
         blob = files.entries[flow.path].blob
         if same.blobs.get(flow.path) == blob and flow.name in same.known:
@@ -143,7 +87,7 @@ def _flows(tree: Tree, environment: str, like: Found | None) -> Found:
     return found
 
 
-def _no_flow(path: str, flow: str, found: Found) -> Diagnostic:
+def _no_flow(path: str, flow: str, found: ProjectContents) -> Diagnostic:
     from automata.flow.findings import Nearest
 
     hint = Nearest().hint(flow, list(found.known))
@@ -153,7 +97,7 @@ def _no_flow(path: str, flow: str, found: Found) -> Diagnostic:
 class _Reader:
     """Files of a tree by their path from its root, each read once."""
 
-    def __init__(self, tree: Tree, found: Found) -> None:
+    def __init__(self, tree: Tree, found: ProjectContents) -> None:
         self.tree = tree
         self.found = found
 
@@ -166,7 +110,7 @@ class _Reader:
         return self.tree.data(entry)
 
 
-def selected(found: Found, words: Sequence[str]) -> list[Case]:
+def select_cases(found: ProjectContents, words: Sequence[str]) -> list[Case]:
     """Cases of a flow, a file, or with an id (`FILE::NAME`); `*` and `?` match. Raises Missing for what is nothing."""
     if not words:
         return list(found.cases)
@@ -183,7 +127,7 @@ def _names(case: Case) -> Iterable[str]:
     return (case.flow, case.file, Path(case.file).name, case.name, case.id)
 
 
-def touched(cases: Sequence[Case], now: Found, before: Found) -> list[Case]:
+def touched_cases(cases: Sequence[Case], now: ProjectContents, before: ProjectContents) -> list[Case]:
     """Cases whose flow, one that it calls, test file or shared files differ; a flow differs by its variables too."""
     flows = {name for name in now.known if now.known[name] != before.known.get(name)}
     while more := {name for name in now.known.keys() - flows if flows & _calls(now, name)}:
@@ -192,5 +136,5 @@ def touched(cases: Sequence[Case], now: Found, before: Found) -> list[Case]:
     return [case for case in cases if case.flow in flows or case.file in files or files & set(case.read)]
 
 
-def _calls(found: Found, name: str) -> set[str]:
+def _calls(found: ProjectContents, name: str) -> set[str]:
     return {call for call, _ in called_flows(found.known[name][0])}

@@ -1,6 +1,6 @@
 """The shape of `automata.yaml` and of an environment's file, as JSON Schemas that validation and editors share.
 
-`python -m automata.sync.shapes [FOLDER]` writes them into `schemas/`.
+`python -m automata.project.schemas [FOLDER]` writes them into `schemas/`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 from automata.flow.configs import Schema, closed, number
 from automata.steps.notice import EVENTS, TEMPLATES
 
-CHECKS = ("validate", "plan", "test", "replay")
+CHECK_STAGES = ("validate", "plan", "test", "replay")
 MAX_FOLDERS = 20
 MAX_STAGES = 50
 MAX_VARIABLES = 500
@@ -134,7 +134,7 @@ PROJECT_SCHEMA: Schema = {
             ),
             "checks": closed(
                 {
-                    "required": {"type": "array", "items": {"enum": list(CHECKS)}, "uniqueItems": True},
+                    "required": {"type": "array", "items": {"enum": list(CHECK_STAGES)}, "uniqueItems": True},
                     "replay": closed(
                         {
                             "last": number(1, 1000, "How many recorded runs of a flow are replayed.", "integer"),

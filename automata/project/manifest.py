@@ -12,10 +12,10 @@ from automata.flow.shape import Shape
 from automata.flow.yaml12 import parse_yaml
 from automata.git.names import check_branch, check_folder, nearest, shown
 from automata.git.tree import joined
+from automata.project.schemas import ENVIRONMENT_SCHEMA, PROJECT_SCHEMA
+from automata.project.tree import Tree
 from automata.steps.notice import check_rule
 from automata.steps.policy import Rule
-from automata.sync.shapes import ENVIRONMENT_SCHEMA, PROJECT_SCHEMA
-from automata.sync.source import Tree
 
 FILE = "automata.yaml"
 EMPTY_FILE = "AF011"
@@ -36,7 +36,7 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class EnvironmentEntry:
     """One environment as the project names it; what it does not name is None."""
 
     name: str
@@ -50,7 +50,7 @@ class Project:
 
     file: str = ""
     flows: tuple[str, ...] = ("flows",)
-    stages: Mapping[str, Stage] = field(default_factory=dict)
+    stages: Mapping[str, EnvironmentEntry] = field(default_factory=dict)
     policy: Policy = Policy()
     checks: Mapping[str, Any] = field(default_factory=dict)
     masked: tuple[str, ...] = ()
@@ -125,6 +125,11 @@ def read_environment(tree: Tree, project: Project, name: str) -> tuple[Environme
     return made, list(findings.done())
 
 
+def environment_branches(tree: Tree) -> dict[str, str | None]:
+    """The branch of each environment that the project names; None where it names none."""
+    return {name: entry.branch for name, entry in read_project(tree)[0].stages.items()}
+
+
 def _read(tree: Tree, path: str, schema: dict[str, Any]) -> tuple[dict[str, Any] | None, Findings]:
     """The value of a file that has the right shape; None when it is absent or wrong (then the findings say why)."""
     entry, listing = tree.find(path)
@@ -156,12 +161,12 @@ def _folders(folders: Sequence[str], findings: Findings) -> tuple[str, ...]:
     return tuple(kept)
 
 
-def _stages(stages: Mapping[str, Mapping[str, str]], findings: Findings) -> dict[str, Stage]:
+def _stages(stages: Mapping[str, Mapping[str, str]], findings: Findings) -> dict[str, EnvironmentEntry]:
     found = {}
     for name, entry in stages.items():
         pointer = child("/environments", name)
         branch, file = entry.get("branch"), entry.get("file")
-        found[name] = Stage(
+        found[name] = EnvironmentEntry(
             name,
             branch and _checked(check_branch, branch, f"{pointer}/branch", findings),
             file and _checked(check_folder, file, f"{pointer}/file", findings),

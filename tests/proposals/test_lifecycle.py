@@ -14,13 +14,13 @@ import pytest
 
 from automata.errors import Conflict, Invalid, Missing, Refused, Unavailable, Usage
 from automata.git.branches import Person
-from automata.proposals import life
-from automata.proposals.life import Reviewing
-from automata.proposals.rehearsal import rehearse, run
+from automata.project.source import Source
+from automata.proposals import lifecycle
+from automata.proposals.check_process import run, run_check
+from automata.proposals.lifecycle import ProposalSession
 from automata.store import proposals as store
 from automata.store.database import Database
 from automata.sync.reconcile import sync_once
-from automata.sync.source import Source
 from tests.git.served import TOKEN, USER, serving
 from tests.proposals.desk import ADA, BOB, EVE, Site, Use
 from tests.proposals.repo import POLICY, Repo, text
@@ -209,7 +209,7 @@ def test_an_apply_that_died_behind_its_move_is_finished_by_who_looks_next(
             raise ZeroDivisionError
 
         with monkeypatch.context() as patched:
-            patched.setattr(life.Reviewing, "_record", dies)
+            patched.setattr(lifecycle.ProposalSession, "_record", dies)
             with pytest.raises(ZeroDivisionError):
                 await desk.apply("fix")
         assert await site.value("SELECT state FROM proposals") == "PENDING_REVIEW"
@@ -277,7 +277,7 @@ def test_what_is_gone_is_said(use: Use, repo: Repo) -> None:
         repo.git("--git-dir", str(repo.bare), "symbolic-ref", "HEAD", "refs/heads/next")
         repo.git("push", "-q", str(repo.bare), ":main")
         with pytest.raises(Missing):
-            await Reviewing.open(site.db, Source(str(repo.bare), branch="main"), BOB)
+            await ProposalSession.open(site.db, Source(str(repo.bare), branch="main"), BOB)
 
     use(scenario)
 
@@ -335,7 +335,7 @@ def _race(repo: Repo, url: str, source: Source, racers: list[Any], number: int) 
 
     async def submit() -> None:
         async with await Database.open(url, max_size=1) as db:
-            desk = await Reviewing.open(db, source, BOB)
+            desk = await ProposalSession.open(db, source, BOB)
             for branch in branches:
                 await desk.submit(branch)
 
@@ -363,7 +363,7 @@ def test_the_real_check_of_a_merge_runs_apart_and_refuses_what_is_wrong(use: Cal
         assert not refused.passed
         assert refused.report["failed"] == ["validate"]
 
-    use(scenario, rehearse)
+    use(scenario, run_check)
 
 
 def test_a_check_that_hangs_or_breaks_off_says_nothing_about_the_proposal(tmp_path: Path) -> None:
@@ -371,7 +371,7 @@ def test_a_check_that_hangs_or_breaks_off_says_nothing_about_the_proposal(tmp_pa
         with pytest.raises(Unavailable, match=r"within 0\.3 s"):
             await run((sys.executable, "-c", "import time; time.sleep(60)"), str(tmp_path), 0.3)
         with pytest.raises(Unavailable, match="broke off"):
-            await rehearse(tmp_path / "none", "", "prod", "a" * 40, "b" * 40)
+            await run_check(tmp_path / "none", "", "prod", "a" * 40, "b" * 40)
 
     asyncio.run(scenario())
 

@@ -20,18 +20,18 @@ import orjson
 
 from automata.errors import Unavailable
 from automata.git.mirror import Mirror
+from automata.project.manifest import read_project
 from automata.report.check import REQUIRED, STAGES
-from automata.sync.project import read_project
 
 SECONDS = 600.0
 MAX_REPORT_BYTES = 64 * 1024 * 1024
-_COMMAND = (sys.executable, "-m", "automata.proposals.limited")
+_COMMAND = (sys.executable, "-m", "automata.check.limits")
 PLAN_SECONDS = 60.0
 # All that a check needs to know of the world. No AUTOMATA_*, no credential, no agent's socket.
 _PASSED_ON = ("PATH", "PYTHONPATH", "VIRTUAL_ENV", "LANG", "LC_ALL", "TZ")
 
 
-async def rehearse(
+async def run_check(
     repository: Path, folder: str, environment: str, base: str, head: str, *, seconds: float = SECONDS
 ) -> dict[str, Any]:
     """The report of `automata check` on `head` (a full SHA) against `base`, policy being the base's.
@@ -45,7 +45,7 @@ async def rehearse(
     return report
 
 
-async def plan(repository: Path, folder: str, environment: str, base: str, head: str) -> dict[str, Any]:
+async def run_plan(repository: Path, folder: str, environment: str, base: str, head: str) -> dict[str, Any]:
     """The report of `automata plan`: what `head` means to `base`. Raises Unavailable, also for what is not valid."""
     return await _child("plan", repository, folder, environment, base, head, PLAN_SECONDS)
 

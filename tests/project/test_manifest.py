@@ -11,9 +11,9 @@ import pytest
 
 from automata.errors import Usage
 from automata.git.mirror import Mirror
-from automata.sync.codes import CODES
-from automata.sync.project import Policy, Project, read_environment, read_project
-from automata.sync.shapes import ENVIRONMENT_SCHEMA, FILES, PROJECT_SCHEMA, schema_text
+from automata.project.codes import CODES
+from automata.project.manifest import Policy, Project, read_environment, read_project
+from automata.project.schemas import ENVIRONMENT_SCHEMA, FILES, PROJECT_SCHEMA, schema_text
 
 ROOT = Path(__file__).parents[2]
 
@@ -154,7 +154,7 @@ def test_the_published_schemas_are_those_of_the_code(name: str) -> None:
 def test_the_starting_repository_fits_the_schemas() -> None:
     import yaml
 
-    starter = ROOT / "automata" / "sync" / "starter"
+    starter = ROOT / "automata" / "project" / "starter_files"
     jsonschema.validate(yaml.safe_load((starter / "automata.yaml").read_text()), PROJECT_SCHEMA)
     for name in ("prod", "dev"):
         jsonschema.validate(yaml.safe_load((starter / f"environments/{name}.yaml").read_text()), ENVIRONMENT_SCHEMA)
@@ -163,6 +163,6 @@ def test_the_starting_repository_fits_the_schemas() -> None:
 def test_every_code_that_these_rooms_use_is_listed() -> None:
     import re
 
-    text = "".join(file.read_text() for room in ("sync", "git") for file in (ROOT / "automata" / room).glob("*.py"))
+    text = "".join(file.read_text() for room in ("project", "git") for file in (ROOT / "automata" / room).glob("*.py"))
     assert set(re.findall(r'"(AF3\d\d)"', text)) == set(CODES)
     assert json.dumps(CODES).isascii()

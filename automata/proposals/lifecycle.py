@@ -32,9 +32,11 @@ from automata.git.branches import (
 )
 from automata.git.mirror import Mirror
 from automata.git.names import shown
+from automata.project.source import Source
+from automata.proposals.check_process import run_check
 from automata.proposals.content import Pair, pairs
-from automata.proposals.facts import Base, Facts, changes_project, find_base, find_facts
-from automata.proposals.forge import Forge, must_pull, pull_text, refuse_on_forge, tell_check, with_reviews
+from automata.proposals.forges.contract import Forge
+from automata.proposals.forges.policy import must_pull, pull_text, refuse_on_forge, tell_check, with_reviews
 from automata.proposals.refusals import (
     check_comment,
     expect_head,
@@ -46,7 +48,7 @@ from automata.proposals.refusals import (
     still_open,
     title_of,
 )
-from automata.proposals.rehearsal import rehearse
+from automata.proposals.status import Base, ProposalStatus, changes_project, find_base, find_status
 from automata.store import proposals as store
 from automata.store.audit import Deed, note
 from automata.store.database import Connection, Database
@@ -54,7 +56,6 @@ from automata.store.proposals import Applied, CheckRow, ProposalRow, ReviewRow
 from automata.store.sync import SourceRow, ensure_source
 from automata.sync.reconcile import sync_once
 from automata.sync.report import SyncReport
-from automata.sync.source import Source
 
 MAX_BRANCHES = 500
 
@@ -65,7 +66,7 @@ Checker = Callable[..., Awaitable[dict[str, Any]]]
 
 
 @dataclass(slots=True)
-class Reviewing:
+class ProposalSession:
     """The proposals of one source, and who asks. `open` makes one."""
 
     db: Database
@@ -74,7 +75,7 @@ class Reviewing:
     mirror: Mirror
     base: Base
     row: SourceRow
-    checker: Checker = rehearse
+    checker: Checker = run_check
     forge: Forge | None = None
     page: str = ""  # where the console shows a proposal: `https://…/proposals/`
 
@@ -84,12 +85,12 @@ class Reviewing:
         db: Database,
         source: Source,
         actor: Person,
-        checker: Checker = rehearse,
+        checker: Checker = run_check,
         *,
         fetched: bool = False,
         forge: Forge | None = None,
         page: str = "",
-    ) -> Reviewing:
+    ) -> ProposalSession:
         """Fetches, unless the caller did. Raises Missing, Usage, Unavailable."""
         source = source.checked()
         mirror = await asyncio.to_thread(source.open if fetched else lambda: _fetched(source))
@@ -102,7 +103,9 @@ class Reviewing:
 
     # -- looking ---------------------------------------------------------------------------------------------------
 
-    async def survey(self, *, ended: bool = False, before: int | None = None, limit: int = store.MOST) -> list[Facts]:
+    async def survey(
+        self, *, ended: bool = False, before: int | None = None, limit: int = store.MOST
+    ) -> list[ProposalStatus]:
         """Proposals, newest first; branches that change the project and were not seen before become drafts.
 
         `ended`: also those; `before`: with lower numbers than that.
@@ -115,7 +118,7 @@ class Reviewing:
             rows = await store.list_proposals(conn, self.row.id, ended=ended, before=before, limit=limit)
         return [await self._facts(row) for row in rows]
 
-    async def find(self, key: str) -> Facts:
+    async def find(self, key: str) -> ProposalStatus:
         """One proposal by its number or branch, with what was said of it on the forge.
 
         Raises Missing, and Unavailable for a branch that cannot be read, or a forge that does not answer.
@@ -174,16 +177,18 @@ class Reviewing:
                 log.info("the branch %s is no proposal: %s", shown(branch), error)
         return found
 
-    async def _facts(self, row: ProposalRow) -> Facts:
+    async def _facts(self, row: ProposalRow) -> ProposalStatus:
         async with self.db.connection() as conn:
             checks = await store.list_checks(conn, row.id)
             reviews = await store.list_reviews(conn, row.id)
-        facts = await asyncio.to_thread(find_facts, self.mirror, self.source, self.base, row, checks, reviews)
+        facts = await asyncio.to_thread(find_status, self.mirror, self.source, self.base, row, checks, reviews)
         if facts.merged and row.state in store.OPEN:
             return await self._merged(facts, checks, reviews)
         return facts
 
-    async def _merged(self, facts: Facts, checks: Sequence[CheckRow], reviews: Sequence[ReviewRow]) -> Facts:
+    async def _merged(
+        self, facts: ProposalStatus, checks: Sequence[CheckRow], reviews: Sequence[ReviewRow]
+    ) -> ProposalStatus:
         """The base holds it already: by somebody's own merge, or by an apply that died behind its move.
 
         Only what was said of exactly this merge is kept with it: to say less than was so is safe, to say more is not.
@@ -199,12 +204,14 @@ class Reviewing:
         await self._record(facts.row.id, applied, store.OPEN)
         return await self._again(facts)
 
-    async def _again(self, facts: Facts) -> Facts:
+    async def _again(self, facts: ProposalStatus) -> ProposalStatus:
         return await self._facts(await self._row(str(facts.row.number)))
 
     # -- changing --------------------------------------------------------------------------------------------------
 
-    async def create(self, branch: str, files: Mapping[str, bytes | None], message: str, title: str | None) -> Facts:
+    async def create(
+        self, branch: str, files: Mapping[str, bytes | None], message: str, title: str | None
+    ) -> ProposalStatus:
         """A branch off the base with one commit of `files` (paths from the repository's root; None takes one away)."""
         if branch in self.base.others:
             raise Usage(f"{shown(branch)} is the branch of an environment.", code="environment_branch")
@@ -218,7 +225,7 @@ class Reviewing:
 
     async def update(
         self, key: str, files: Mapping[str, bytes | None], message: str | None, title: str | None
-    ) -> Facts:
+    ) -> ProposalStatus:
         """One more commit on the branch, or another title."""
         title = None if title is None else title_of(title)
         facts = still_open(await self.find(key))
@@ -230,7 +237,9 @@ class Reviewing:
             await asyncio.to_thread(self.mirror.fetch)
         return await self._named(await self.find(str(facts.row.number)), title, "update", facts)
 
-    async def _named(self, facts: Facts, title: str | None, verb: str, before: Facts | None = None) -> Facts:
+    async def _named(
+        self, facts: ProposalStatus, title: str | None, verb: str, before: ProposalStatus | None = None
+    ) -> ProposalStatus:
         """Git has the commit already, and no transaction is of both: the log tells it right behind."""
         async with self.db.transaction() as conn:
             if title is not None:
@@ -240,7 +249,7 @@ class Reviewing:
             await note(conn, Deed(f"proposal.{verb}", _object(facts.row), was, now))
         return await self._again(facts)
 
-    async def submit(self, key: str) -> Facts:
+    async def submit(self, key: str) -> ProposalStatus:
         """Ask for a review; on a forge, by a pull request."""
         facts = still_open(await self.find(key))
         if self.forge:
@@ -249,14 +258,14 @@ class Reviewing:
             )
         return await self._move(facts, "PENDING_REVIEW", "submit")
 
-    async def close(self, key: str) -> Facts:
+    async def close(self, key: str) -> ProposalStatus:
         """End it unapplied; its branch stays, and its pull request is closed. Another push makes it a new proposal."""
         facts = still_open(await self.find(key), there=False)
         if self.forge and (pull := await self.forge.pull(facts.row.branch, facts.base.branch)):
             await self.forge.close_pull(pull)
         return await self._move(facts, "CLOSED", "close")
 
-    async def review(self, key: str, *, approve: bool, comment: str, head: str | None = None) -> Facts:
+    async def review(self, key: str, *, approve: bool, comment: str, head: str | None = None) -> ProposalStatus:
         """Say yes or no to exactly what there is now. No ends the proposal. Who had a hand in it has no say.
 
         `head` is what was looked at, a SHA or the beginning of one: Conflict (`head_moved`) when it is another now.
@@ -277,13 +286,13 @@ class Reviewing:
             await note(conn, Deed("proposal.review", _object(facts.row), None, said))
         return await self._facts(facts.row) if approve else await self._move(facts, "REJECTED", "reject")
 
-    async def checkable(self, key: str) -> Facts:
+    async def checkable(self, key: str) -> ProposalStatus:
         """What a check would be of. Raises Conflict for one that has ended or conflicts."""
         facts = still_open(await self.find(key))
         refuse_trouble(facts)
         return facts
 
-    async def sandbox(self, key: str) -> tuple[Facts, CheckRow]:
+    async def sandbox(self, key: str) -> tuple[ProposalStatus, CheckRow]:
         """Check the merge that it would be, and keep the result."""
         facts = await self.checkable(key)
         _, check = await self._check(facts)
@@ -299,11 +308,11 @@ class Reviewing:
         facts = still_open(await self.find(key))
         return await asyncio.to_thread(lambda: pairs(self.mirror, self.fork(facts), facts.head, facts.paths))
 
-    def fork(self, facts: Facts) -> str:
+    def fork(self, facts: ProposalStatus) -> str:
         """Where the branch left the base."""
         return self.mirror.merge_base(self.base.sha, facts.head) or self.base.sha
 
-    async def apply(self, key: str, *, head: str | None = None) -> tuple[Facts, SyncReport]:
+    async def apply(self, key: str, *, head: str | None = None) -> tuple[ProposalStatus, SyncReport]:
         """Merge what was checked and approved, then sync. Raises Refused, Conflict; then the branch has not moved.
 
         `head`: see `review`.
@@ -330,7 +339,7 @@ class Reviewing:
         self.base = await asyncio.to_thread(find_base, self.mirror, self.source)
         return await self._again(facts), synced
 
-    async def _merge_there(self, forge: Forge, facts: Facts, applied: Applied) -> Applied:
+    async def _merge_there(self, forge: Forge, facts: ProposalStatus, applied: Applied) -> Applied:
         """Merge the pull request. A forge merges into its base as that is by then: what else came in is seen after."""
         pull = await must_pull(forge, facts.row.branch, facts.base.branch)
         await asyncio.to_thread(self.mirror.fetch)
@@ -346,13 +355,13 @@ class Reviewing:
         log.warning("proposal %s was merged beside another change, so its check is of another tree", facts.row.number)
         return replace(applied, check_id=None, review_ids=[])
 
-    async def applicable(self, key: str, *, head: str | None = None) -> Facts:
+    async def applicable(self, key: str, *, head: str | None = None) -> ProposalStatus:
         """What `apply` would merge, but for the check. Raises Refused, Conflict."""
         facts = await self.find(key)
         self._refuse_apply(facts, head)
         return facts
 
-    def obstacles(self, facts: Facts) -> dict[str, AutomataError]:
+    def obstacles(self, facts: ProposalStatus) -> dict[str, AutomataError]:
         """Why whoever asks cannot `approve` or `apply` it as it is; what they can is not there."""
         found: dict[str, AutomataError] = {}
         for act, guard in (("approve", self._refuse_approval), ("apply", self._refuse_apply)):
@@ -362,20 +371,20 @@ class Reviewing:
                 found[act] = error
         return found
 
-    def _refuse_approval(self, facts: Facts, head: str | None = None) -> None:
+    def _refuse_approval(self, facts: ProposalStatus, head: str | None = None) -> None:
         refuse_on_forge(self.forge)
         expect_head(still_open(facts), head)
         refuse_draft(facts)
         refuse_trouble(facts)
         refuse_writer(facts, self.actor)
 
-    def _refuse_apply(self, facts: Facts, head: str | None = None) -> None:
+    def _refuse_apply(self, facts: ProposalStatus, head: str | None = None) -> None:
         expect_head(still_open(facts), head)
         refuse_trouble(facts)
         refuse_unapproved(facts)
         refuse_checked_out(self.mirror, self.base.branch)
 
-    async def _check(self, facts: Facts) -> tuple[str, CheckRow]:
+    async def _check(self, facts: ProposalStatus) -> tuple[str, CheckRow]:
         """(merge commit, what the check says of it). What is known of exactly this is not found out again."""
         title, number = facts.row.title, facts.row.number
         approved = "".join(f"Approved-by: {one}\n" for one in facts.approvers)
@@ -395,7 +404,9 @@ class Reviewing:
             await tell_check(self.forge, facts.head, pull, report, self.page and f"{self.page}{number}")
         return made, check
 
-    async def _applied(self, facts: Facts, made: str, before: str, check: CheckRow | None, by: str | None) -> Applied:
+    async def _applied(
+        self, facts: ProposalStatus, made: str, before: str, check: CheckRow | None, by: str | None
+    ) -> Applied:
         commits = await asyncio.to_thread(brought, self.mirror, before, made)
         async with self.db.transaction() as conn:
             # What was said on the forge is kept once it counts; until then the forge is asked each time.
@@ -411,7 +422,7 @@ class Reviewing:
             if deeds:
                 await note(conn, *deeds)
 
-    async def _move(self, facts: Facts, state: store.State, verb: str) -> Facts:
+    async def _move(self, facts: ProposalStatus, state: store.State, verb: str) -> ProposalStatus:
         async with self.db.transaction() as conn:
             row = await store.lock_proposal(conn, facts.row.id)
             if row.state not in store.OPEN:

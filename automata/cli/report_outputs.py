@@ -16,19 +16,19 @@ _ALONE = frozenset({"json", "sarif", "junit"})
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class ReportOutput:
     """Where one format goes; `file` None is standard output."""
 
     form: Any
     file: Path | None = None
 
 
-def targets_of(formats: Sequence[str], known: Sequence[str]) -> list[Target]:
+def parse_outputs(formats: Sequence[str], known: Sequence[str]) -> list[ReportOutput]:
     """One target a `--format`; people get the human format too when everything else goes to files. Raises Usage."""
     targets = [_target(text, known) for text in formats]
     shown = [one.form for one in targets if one.file is None]
     if not shown:
-        return [*targets, Target("human")]
+        return [*targets, ReportOutput("human")]
     if len(shown) > 1 and _ALONE.intersection(shown):
         raise Usage(
             f"{' and '.join(shown)} cannot share standard output.",
@@ -37,7 +37,7 @@ def targets_of(formats: Sequence[str], known: Sequence[str]) -> list[Target]:
     return targets
 
 
-def write(targets: Sequence[Target], render: Callable[[Any, bool], str], colour: bool) -> None:
+def write_report(targets: Sequence[ReportOutput], render: Callable[[Any, bool], str], colour: bool) -> None:
     """`render(format, colour)` to each target; files have no colours. Raises Usage."""
     for target in targets:
         if target.file is None:
@@ -49,8 +49,8 @@ def write(targets: Sequence[Target], render: Callable[[Any, bool], str], colour:
             raise Usage(f"{target.file} cannot be written: {error.strerror}.", code="unwritable") from error
 
 
-def _target(text: str, known: Sequence[str]) -> Target:
+def _target(text: str, known: Sequence[str]) -> ReportOutput:
     name, equals, file = text.partition("=")
     if name not in known or (equals and not file):
         raise Usage(f"{text!r} is no format.", hint=f"Give one of {', '.join(known)}, or FORMAT=FILE.")
-    return Target(name, Path(file) if file else None)
+    return ReportOutput(name, Path(file) if file else None)

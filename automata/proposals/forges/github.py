@@ -22,7 +22,7 @@ import orjson
 
 from automata import __version__
 from automata.errors import AutomataError, Conflict, Missing, Refused, Unavailable, Usage
-from automata.proposals.forge import MAX_DESCRIPTION_CHARS, Pull, Reviews, Said, State
+from automata.proposals.forges.contract import MAX_DESCRIPTION_CHARS, Pull, Review, Reviews, StatusState
 from automata.report.diagnostics import visible
 
 VERSION = "2022-11-28"
@@ -136,7 +136,7 @@ class GitHub:
 
     # -- telling ---------------------------------------------------------------------------------------------------
 
-    async def status(self, sha: str, context: str, state: State, description: str, url: str) -> None:
+    async def status(self, sha: str, context: str, state: StatusState, description: str, url: str) -> None:
         body = {"state": state, "context": context, "description": _cut(description, MAX_DESCRIPTION_CHARS)}
         if url:
             body["target_url"] = url
@@ -304,9 +304,9 @@ def _pull(one: Mapping[str, Any]) -> Pull:
     )
 
 
-def _said(one: Mapping[str, Any]) -> Said:
+def _said(one: Mapping[str, Any]) -> Review:
     return _field(
-        lambda: Said(
+        lambda: Review(
             str(one["user"]["login"]),
             _sha(one["commit_id"] or "0" * 40),  # GitHub forgot which: then it is of none
             _VERDICTS[one["state"]],
