@@ -13,7 +13,7 @@ from typing import Any
 from automata.errors import Diagnostic, Invalid
 from automata.flow.findings import Findings
 from automata.flow.load import validate_text
-from automata.flow.model import canonical_json, content_hash
+from automata.flow.model import FlowContent, canonical_json, content_hash
 from automata.flow.schema import BUILTIN_TYPES
 from automata.flow.subflows import called_flows
 from automata.git.names import shown
@@ -26,14 +26,6 @@ from automata.steps.registry import catalogue
 
 REMEMBERED = 20_000
 _LISTED = 5
-
-
-@dataclass(frozen=True, slots=True)
-class FlowContent:
-    """What a version keeps: the flow's spec and the variables that it reads."""
-
-    spec: Mapping[str, Any]
-    variables: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

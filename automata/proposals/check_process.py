@@ -18,14 +18,16 @@ from typing import Any
 
 import orjson
 
+from automata.check.stages import STAGES
 from automata.errors import Unavailable
 from automata.git.mirror import Mirror
 from automata.project.manifest import read_project
-from automata.report.check import REQUIRED, STAGES
+from automata.report.check import REQUIRED
 
 SECONDS = 600.0
 MAX_REPORT_BYTES = 64 * 1024 * 1024
-_COMMAND = (sys.executable, "-m", "automata.check.limits")
+# -P: what stands in the working directory is never imported.
+_COMMAND = (sys.executable, "-P", "-m", "automata.check")
 PLAN_SECONDS = 60.0
 # All that a check needs to know of the world. No AUTOMATA_*, no credential, no agent's socket.
 _PASSED_ON = ("PATH", "PYTHONPATH", "VIRTUAL_ENV", "LANG", "LC_ALL", "TZ")
@@ -53,7 +55,7 @@ async def run_plan(repository: Path, folder: str, environment: str, base: str, h
 async def _child(
     command: str, repository: Path, folder: str, environment: str, base: str, head: str, seconds: float
 ) -> dict[str, Any]:
-    words = ["--repo", str(repository), "--env", environment, "--base", base, "--head", head, "-f", "json"]
+    words = ["--repo", str(repository), "--env", environment, "--base", base, "--head", head]
     if folder:
         words += ["--path", folder]
     with tempfile.TemporaryDirectory(prefix="automata-check-") as home:

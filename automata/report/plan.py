@@ -11,14 +11,13 @@ from typing import Any, Literal
 from automata import __version__
 from automata.engine.schedule import next_times
 from automata.flow.changes import CLASSES, Change, changes
-from automata.flow.model import Schedule
+from automata.flow.model import FlowContent, Schedule
 from automata.flow.subflows import called_flows
 from automata.report.diagnostics import paint, plural, visible
 from automata.report.graph import graph
 
 PlanFormat = Literal["human", "json"]
 FORMATS: tuple[PlanFormat, ...] = ("human", "json")
-Known = Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any]]]
 
 VERSION = 1
 FIRES = 5
@@ -26,8 +25,8 @@ _COLOUR = {"breaking": "error", "security": "error", "behaviour": "warning", "ne
 
 
 def plan_report(
-    before: Known,
-    after: Known,
+    before: Mapping[str, FlowContent],
+    after: Mapping[str, FlowContent],
     base: str,
     head: str,
     now: datetime,
@@ -80,7 +79,9 @@ def short(sha: str) -> str:
     return commit[:12] + dash + rest
 
 
-def _flow(name: str, before: Known, after: Known, now: datetime) -> dict[str, Any]:
+def _flow(
+    name: str, before: Mapping[str, FlowContent], after: Mapping[str, FlowContent], now: datetime
+) -> dict[str, Any]:
     """Empty when nothing differs."""
     old, new = before.get(name), after.get(name)
     found = changes(old and old[0], new and new[0], ((old or ({}, {}))[1], (new or ({}, {}))[1]))
@@ -103,7 +104,7 @@ def _calls(spec: Mapping[str, Any], name: str) -> bool:
     return any(called == name for called, _ in called_flows(spec))
 
 
-def _callers(name: str, flows: Known) -> list[str]:
+def _callers(name: str, flows: Mapping[str, FlowContent]) -> list[str]:
     """Flows that run this one, straight or through others."""
     calls = {caller: {called for called, _ in called_flows(spec)} for caller, (spec, _) in flows.items()}
     found: set[str] = set()

@@ -16,7 +16,7 @@ from automata.engine.retry import Failure
 from automata.errors import Invalid
 from automata.flow.compile import Plan, compile_flow
 from automata.flow.inputs import check_inputs
-from automata.flow.model import Flow
+from automata.flow.model import Flow, FlowContent
 from automata.sandbox.case import Case
 from automata.sandbox.clock import Clock, StalledError, run_virtually
 from automata.sandbox.expect import Difference, differences
@@ -60,26 +60,26 @@ class Result:
 
 
 class Flows:
-    """The flows that a rehearsal knows, by name: (spec, variables); compiled when they are asked for."""
+    """The flows that a rehearsal knows, by name; compiled when they are asked for."""
 
-    def __init__(self, known: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any]]]) -> None:
-        self._known = known
+    def __init__(self, contents: Mapping[str, FlowContent]) -> None:
+        self._contents = contents
         self._plans: dict[str, Plan] = {}
 
     def plan(self, name: str) -> Plan | None:
         """Raises Invalid for a flow that does not compile."""
-        if name not in self._plans and name in self._known:
-            self._plans[name] = compile_flow(Flow.from_spec(_as_stored(self._known[name][0])))
+        if name not in self._plans and name in self._contents:
+            self._plans[name] = compile_flow(Flow.from_spec(_as_stored(self._contents[name][0])))
         return self._plans.get(name)
 
     def variables(self, name: str) -> Mapping[str, Any]:
-        return self._known[name][1]
+        return self._contents[name][1]
 
     def successor(self, name: str) -> str | None:
         """The flow of that name, or the one that was renamed from it."""
-        if name in self._known:
+        if name in self._contents:
             return name
-        return next((new for new, (spec, _) in self._known.items() if spec.get("renamed_from") == name), None)
+        return next((new for new, (spec, _) in self._contents.items() if spec.get("renamed_from") == name), None)
 
 
 def _as_stored(value: Any) -> Any:

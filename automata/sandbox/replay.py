@@ -20,11 +20,12 @@ from automata.engine.retry import Failure
 from automata.errors import Invalid
 from automata.flow.compile import Plan, item_of
 from automata.flow.inputs import check_inputs
+from automata.flow.model import FlowContent
 from automata.sandbox.answers import RecordedTransport, Request, exchanges_of
 from automata.sandbox.cases import NAMESPACE, Flows, types
 from automata.sandbox.clock import Clock, StalledError, run_virtually
 from automata.sandbox.compare import Difference, Played, Tolerance, differences, noise
-from automata.sandbox.pool import Known, Work, run_pooled
+from automata.sandbox.pool import PooledWork, run_pooled
 from automata.sandbox.recorded import Recorded
 from automata.sandbox.run import Stage, rehearse
 from automata.steps.contract import Outcome
@@ -210,12 +211,16 @@ def _outcome(one: Mapping[str, Any]) -> Outcome:
 
 
 def replay_all(
-    recorded: Sequence[Recorded], base: Known, head: Known, tolerance: Tolerance, jobs: int
+    recorded: Sequence[Recorded],
+    base: Mapping[str, FlowContent],
+    head: Mapping[str, FlowContent],
+    tolerance: Tolerance,
+    jobs: int,
 ) -> Iterator[Replayed]:
     """Results as they come. `base` and `head`: the flows of both commits, by name, as Flows takes them."""
-    work = Work(partial(_sides, dict(base), dict(head), tolerance), replay, _unusable, "replay")
+    work = PooledWork(partial(_sides, dict(base), dict(head), tolerance), replay, _unusable, "replay")
     return run_pooled(recorded, work, jobs, REPLAY_SEC)
 
 
-def _sides(base: Known, head: Known, tolerance: Tolerance) -> Sides:
+def _sides(base: Mapping[str, FlowContent], head: Mapping[str, FlowContent], tolerance: Tolerance) -> Sides:
     return Sides(Flows(base), Flows(head), tolerance)

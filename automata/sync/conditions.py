@@ -8,14 +8,15 @@ from datetime import datetime
 from typing import Any, Literal
 
 from automata.store.sync import AttemptRow, SourceRow
-from automata.sync.reconcile import STEPS
 from automata.sync.report import short
+from automata.sync.steps import STEPS
 
 Type = Literal["Fetched", "Validated", "Synced", "Drifted", "PruneBlocked", "Stalled"]
 Truth = Literal["True", "False", "Unknown"]
 
-_READS = STEPS.index("read")
-_VALIDATES = STEPS.index("validate")
+_NUMBERS = {name: number for number, name in enumerate(STEPS)}
+_READS = _NUMBERS["read"]
+_VALIDATES = _NUMBERS["validate"]
 _END = len(STEPS)
 _FAILED = ("failed", "refused")
 _LISTED = 5
@@ -113,8 +114,7 @@ def _reached(attempt: AttemptRow) -> int:
     """The number of the step at which an attempt ended; past the last one when it went through."""
     if attempt.status not in _FAILED:
         return _END
-    step = _error(attempt).get("step")
-    return STEPS.index(step) if step in STEPS else 0
+    return _NUMBERS.get(str(_error(attempt).get("step")), 0)
 
 
 def _error(attempt: AttemptRow) -> dict[str, Any]:

@@ -20,8 +20,8 @@ from automata.project import flows as reader
 from automata.project.source import Source
 from automata.store.database import Database
 from automata.store.flows import put_api_flow
-from automata.sync import reconcile
-from automata.sync.reconcile import STEPS, sync_once
+from automata.sync import steps
+from automata.sync.reconcile import sync_once
 from automata.sync.report import SyncReport
 
 
@@ -121,7 +121,7 @@ def test_an_unchanged_commit_is_not_read_again(
 ) -> None:
     place.repo.commit(flows(1))
     place.sync()
-    monkeypatch.setattr(reconcile, "list_files", lambda *_: pytest.fail("the files did not move"))
+    monkeypatch.setattr(steps, "list_files", lambda *_: pytest.fail("the files did not move"))
     assert place.sync().status == "unchanged"
 
 
@@ -426,7 +426,7 @@ def test_the_steps_are_heard_in_order(place: Place, flows: Callable[..., Any]) -
     place.repo.commit(flows(1))
     heard: list[str] = []
     place.sync(on_step=heard.append)
-    assert tuple(heard) == STEPS
+    assert heard == list(steps.STEPS)
 
 
 @pytest.mark.parametrize("name", ["nope", "main~1", "-x", "a..b", "HEAD", "refs/heads/main"])
@@ -475,7 +475,7 @@ def test_what_nobody_expected_is_recorded_and_not_swallowed(
     place: Place, flows: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place.repo.commit(flows(1))
-    monkeypatch.setattr(reconcile, "make_plan", lambda *_: 1 / 0)
+    monkeypatch.setattr(steps, "make_plan", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         place.sync()
     error = place.rows("SELECT error FROM sync_attempts")[0]["error"]
@@ -486,7 +486,7 @@ def test_a_sync_that_was_overtaken_starts_over_with_the_newest_commit(
     place: Place, flow: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place.repo.commit({"flows/a.yaml": flow("a", 1)})
-    original, calls = reconcile._versions, []
+    original, calls = steps.versions, []
 
     def slow(*arguments: Any) -> Any:
         calls.append(1)
@@ -495,7 +495,7 @@ def test_a_sync_that_was_overtaken_starts_over_with_the_newest_commit(
             place.sync()
         return original(*arguments)
 
-    monkeypatch.setattr(reconcile, "_versions", slow)
+    monkeypatch.setattr(steps, "versions", slow)
     report = place.sync()
     assert (report.status, report.sha) == ("unchanged", place.repo.git("rev-parse", "HEAD"))
     assert place.flows() == {"a": (1, False)}
