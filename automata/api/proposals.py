@@ -79,7 +79,7 @@ async def listed(
     """A page of them, the newest first, and the cursor of the next."""
     after = cursor_of(cursor, 1, number=True)
     before = min(int(decode(after, 1)[0]), MOST_NUMBER) if after else None
-    async with room(request).desk(actor_of(request), fresh=False) as desk:
+    async with room(request).session(actor_of(request), fresh=False) as desk:
         found = await desk.survey(ended=ended, before=before, limit=limit + 1)
     more = encode([str(found[limit - 1].row.number)]) if len(found) > limit else None
     return found[:limit], more
@@ -88,14 +88,14 @@ async def listed(
 @router.get("/proposals/{number}", dependencies=[READ], responses=ONE)
 async def show(request: Request, number: Number) -> Response:
     """With its files, reviews, and what the newest check said."""
-    async with room(request).desk(actor_of(request), fresh=False) as desk:
+    async with room(request).session(actor_of(request), fresh=False) as desk:
         return _answer(request, await desk.find(str(number)))
 
 
 @router.get("/proposals/{number}/diff", dependencies=[READ], responses={200: {"model": DiffAnswer}})
 async def diff(request: Request, number: Number) -> Response:
     """What it changes, as Git writes it."""
-    async with room(request).desk(actor_of(request), fresh=False) as desk:
+    async with room(request).session(actor_of(request), fresh=False) as desk:
         text = await desk.difference(str(number))
     return Json({"diff": text[:MAX_DIFF_CHARS], "truncated": len(text) > MAX_DIFF_CHARS})
 
@@ -103,8 +103,8 @@ async def diff(request: Request, number: Number) -> Response:
 @router.get("/proposals/{number}/files", dependencies=[READ], responses={200: {"model": Listing[PairAnswer]}})
 async def files(request: Request, number: Number) -> Response:
     """Every file that it changes, as it was where the branch left the base, and as it would be."""
-    async with room(request).desk(actor_of(request), fresh=False) as desk:
-        return Json({"items": [asdict(pair) for pair in await desk.both(str(number))]})
+    async with room(request).session(actor_of(request), fresh=False) as desk:
+        return Json({"items": [asdict(pair) for pair in await desk.file_pairs(str(number))]})
 
 
 @router.get("/proposals/{number}/plan", dependencies=[READ], responses={200: {"model": PlanAnswer}})
@@ -116,7 +116,7 @@ async def plan(request: Request, number: Number) -> Response:
 @router.get("/proposals/{number}/checks", dependencies=[READ], responses={200: {"model": Listing[CheckAnswer]}})
 async def checks(request: Request, number: Number) -> Response:
     """What was checked and came of it, the newest first, at most 20."""
-    async with room(request).desk(actor_of(request), fresh=False) as desk:
+    async with room(request).session(actor_of(request), fresh=False) as desk:
         facts = await desk.find(str(number))
     async with Desk.of(request).db.connection() as conn:
         return Json({"items": history(await list_checks(conn, facts.row.id))})
@@ -180,7 +180,7 @@ _REVIEW = request_body(Review, required=False)
 async def submit(request: Request, number: Number) -> Response:
     """Ask for a review."""
     body = await read_model(request, Acting)
-    async with room(request).desk(actor_of(request, body.as_)) as desk:
+    async with room(request).session(actor_of(request, body.as_)) as desk:
         return _answer(request, await desk.submit(str(number)))
 
 
@@ -188,7 +188,7 @@ async def submit(request: Request, number: Number) -> Response:
 async def close(request: Request, number: Number) -> Response:
     """End it without applying it; its branch stays."""
     body = await read_model(request, Acting)
-    async with room(request).desk(actor_of(request, body.as_)) as desk:
+    async with room(request).session(actor_of(request, body.as_)) as desk:
         return _answer(request, await desk.close(str(number)))
 
 
@@ -206,7 +206,7 @@ async def reject(request: Request, number: Number) -> Response:
 
 async def _review(request: Request, number: int, *, approve: bool) -> Response:
     body = await read_model(request, Review)
-    async with room(request).desk(actor_of(request, body.as_)) as desk:
+    async with room(request).session(actor_of(request, body.as_)) as desk:
         return _answer(request, await desk.review(str(number), approve=approve, comment=body.comment))
 
 

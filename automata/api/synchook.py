@@ -23,7 +23,7 @@ from automata.flow.webhook import secrets_in, unfit
 from automata.settings import Settings
 from automata.store.hints import hint, take_delivery
 from automata.store.sync import list_sources
-from automata.sync.hints import Signed, concerned, pushed, verify
+from automata.sync.hints import Signed, read_push, sources_following, verify
 from automata.telemetry import SYNC_HINTS
 
 LARGE = 64 * 1024  # bytes; 0.2 ms of digests
@@ -61,12 +61,12 @@ async def _deliver(request: Request) -> tuple[str, int]:
     signed = await _verified(request, body)
     if media_type(request) != JSON_MEDIA:
         raise WrongMedia("The body is not JSON.", hint="Set the webhook's content type to application/json.")
-    push = pushed(lambda name: _only(request, name), parse_json(body))
+    push = read_push(lambda name: _only(request, name), parse_json(body))
     if push is None:
         return "ignored", 0
     async with desk.db.connection() as conn:
         sources = await list_sources(conn)
-    meant = [sources[place].id for place in concerned(push, sources)]
+    meant = [sources[place].id for place in sources_following(push, sources)]
     if not meant:
         return "ignored", 0
     async with desk.db.transaction() as conn:

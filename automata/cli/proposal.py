@@ -179,7 +179,7 @@ def sandbox(
     """
     from automata.report.check import render_check
 
-    _, check = _on(repo, path, env, actor, lambda desk: desk.sandbox(key))
+    _, check = _on(repo, path, env, actor, lambda desk: desk.check(key))
     if output is Format.JSON:
         say_json(check.report)
     else:

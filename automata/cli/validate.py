@@ -29,7 +29,7 @@ class Draft(StrEnum):
     D07 = "07"
 
 
-class Kind(StrEnum):
+class SchemaKind(StrEnum):
     FLOW = "flow"
     PROJECT = "project"
     ENVIRONMENT = "environment"
@@ -66,13 +66,17 @@ def validate(
 
 def schema(
     draft: Annotated[Draft, typer.Option("--draft", help="Draft 07 is what most editors read.")] = Draft.D2020,
-    kind: Annotated[Kind, typer.Option("--kind", help="Which file the schema is for.")] = Kind.FLOW,
+    kind: Annotated[SchemaKind, typer.Option("--kind", help="Which file the schema is for.")] = SchemaKind.FLOW,
 ) -> None:
     """Print the JSON Schema of a flow file, for editors and other programs."""
     from automata.flow.schema import FLOW_SCHEMA, schema_text
     from automata.project.schemas import ENVIRONMENT_SCHEMA, PROJECT_SCHEMA
 
-    schemas = {Kind.FLOW: FLOW_SCHEMA, Kind.PROJECT: PROJECT_SCHEMA, Kind.ENVIRONMENT: ENVIRONMENT_SCHEMA}
+    schemas = {
+        SchemaKind.FLOW: FLOW_SCHEMA,
+        SchemaKind.PROJECT: PROJECT_SCHEMA,
+        SchemaKind.ENVIRONMENT: ENVIRONMENT_SCHEMA,
+    }
     typer.echo(schema_text(draft.value, schemas[kind]), nl=False)
 
 

@@ -21,7 +21,7 @@ MAX_CHARS = 4 * 1024 * 1024  # of all of them together
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class FilePair:
     """A file as it was and as it would be; None: not there. `left_out` says why its text is not told."""
 
     path: str
@@ -30,21 +30,21 @@ class Pair:
     left_out: str | None = None
 
 
-def pairs(mirror: Mirror, base: str, head: str, paths: Iterable[str]) -> list[Pair]:
+def file_pairs(mirror: Mirror, base: str, head: str, paths: Iterable[str]) -> list[FilePair]:
     """In the order of `paths`, within MAX_FILES and MAX_CHARS."""
     before, after = mirror.tree(base), mirror.tree(head)
-    found: list[Pair] = []
+    found: list[FilePair] = []
     room = MAX_CHARS
     for path in paths:
         if len(found) == MAX_FILES or room <= 0:
-            found.append(Pair(path, None, None, "there are too many"))
+            found.append(FilePair(path, None, None, "there are too many"))
             continue
         try:
-            pair = Pair(path, _text(before, path), _text(after, path))
+            pair = FilePair(path, _text(before, path), _text(after, path))
         except UnicodeDecodeError:
-            pair = Pair(path, None, None, "it is not text")
+            pair = FilePair(path, None, None, "it is not text")
         except Invalid as error:
-            pair = Pair(path, None, None, error.message)
+            pair = FilePair(path, None, None, error.message)
         room -= len(pair.base or "") + len(pair.head or "")
         found.append(pair)
     return found
@@ -58,7 +58,7 @@ def _text(tree: CommitTree, path: str) -> str | None:
     return None if entry is None else tree.data(entry).decode()
 
 
-def path_of(mirror: Mirror, source: Source, base: str, flow: str) -> str:
+def flow_path(mirror: Mirror, source: Source, base: str, flow: str) -> str:
     """Where the base has a flow, from the root of the repository; where a new one goes when it has none.
 
     Raises Invalid (`invalid_flows`) when the base is not valid: then nobody knows.
@@ -73,16 +73,16 @@ def path_of(mirror: Mirror, source: Source, base: str, flow: str) -> str:
     return joined(source.path, joined(folders[0], f"{flow}.yaml"))
 
 
-def file_of(mirror: Mirror, source: Source, base: str, flow: str) -> tuple[str, str]:
+def flow_file(mirror: Mirror, source: Source, base: str, flow: str) -> tuple[str, str]:
     """Where the base has a flow, from the repository's root, and the text there. Raises Missing, Invalid."""
-    path = path_of(mirror, source, base, flow)
+    path = flow_path(mirror, source, base, flow)
     text = _text(mirror.tree(base), path)
     if text is None:
         raise Missing(f"The repository has no file of the flow {shown(flow)}.", code="no_flow_file")
     return path, text
 
 
-def written(path: str, spec: Mapping[str, Any]) -> str:
+def spec_text(path: str, spec: Mapping[str, Any]) -> str:
     """A spec as the file at `path` holds it."""
     return json.dumps(spec, indent=2, ensure_ascii=False) + "\n" if path.endswith(".json") else to_yaml(spec)
 

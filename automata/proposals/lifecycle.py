@@ -34,9 +34,9 @@ from automata.git.mirror import Mirror
 from automata.git.names import shown
 from automata.project.source import Source
 from automata.proposals.check_process import run_check
-from automata.proposals.content import Pair, pairs
+from automata.proposals.content import FilePair, file_pairs
 from automata.proposals.forges.contract import Forge
-from automata.proposals.forges.policy import must_pull, pull_text, refuse_on_forge, tell_check, with_reviews
+from automata.proposals.forges.policy import must_pull, pull_text, refuse_on_forge, tell_check, with_forge_reviews
 from automata.proposals.refusals import (
     check_comment,
     expect_head,
@@ -116,7 +116,7 @@ class ProposalSession:
                 await self._see(conn, branch, head, author)
         async with self.db.connection() as conn:
             rows = await store.list_proposals(conn, self.row.id, ended=ended, before=before, limit=limit)
-        return [await self._facts(row) for row in rows]
+        return [await self._status_of(row) for row in rows]
 
     async def find(self, key: str) -> ProposalStatus:
         """One proposal by its number or branch, with what was said of it on the forge.
@@ -137,13 +137,13 @@ class ProposalSession:
                 raise broken from None
             raise
         if row.branch != key and row.state in store.OPEN:
-            with suppress(AutomataError):  # the facts say what is wrong with it
+            with suppress(AutomataError):  # its status says what is wrong with it
                 await self._notice(row.branch)
             row = await self._row(str(row.number))
-        facts = await self._facts(row)
-        if self.forge and facts.row.state == "PENDING_REVIEW" and facts.head:
-            return await with_reviews(self.forge, facts)
-        return facts
+        proposal = await self._status_of(row)
+        if self.forge and proposal.row.state == "PENDING_REVIEW" and proposal.head:
+            return await with_forge_reviews(self.forge, proposal)
+        return proposal
 
     async def _notice(self, branch: str) -> None:
         """Where a branch is now, if it is a proposal's."""
@@ -177,35 +177,35 @@ class ProposalSession:
                 log.info("the branch %s is no proposal: %s", shown(branch), error)
         return found
 
-    async def _facts(self, row: ProposalRow) -> ProposalStatus:
+    async def _status_of(self, row: ProposalRow) -> ProposalStatus:
         async with self.db.connection() as conn:
             checks = await store.list_checks(conn, row.id)
             reviews = await store.list_reviews(conn, row.id)
-        facts = await asyncio.to_thread(find_status, self.mirror, self.source, self.base, row, checks, reviews)
-        if facts.merged and row.state in store.OPEN:
-            return await self._merged(facts, checks, reviews)
-        return facts
+        proposal = await asyncio.to_thread(find_status, self.mirror, self.source, self.base, row, checks, reviews)
+        if proposal.merged and row.state in store.OPEN:
+            return await self._merged(proposal, checks, reviews)
+        return proposal
 
     async def _merged(
-        self, facts: ProposalStatus, checks: Sequence[CheckRow], reviews: Sequence[ReviewRow]
+        self, proposal: ProposalStatus, checks: Sequence[CheckRow], reviews: Sequence[ReviewRow]
     ) -> ProposalStatus:
         """The base holds it already: by somebody's own merge, or by an apply that died behind its move.
 
         Only what was said of exactly this merge is kept with it: to say less than was so is safe, to say more is not.
         """
-        head = facts.row.head_sha
+        head = proposal.row.head_sha
         found = await asyncio.to_thread(merge_of, self.mirror, self.base.sha, head)
         made, before = found or (self.base.sha, self.base.sha)
         tree = await asyncio.to_thread(tree_of, self.mirror, made)
         same = (one for one in checks if (one.head, one.base, one.tree) == (head, before, tree))
         check = next(same, None)
         said = tuple(one for one in reviews if check and one.binding == check.binding)
-        applied = await self._applied(replace(facts, reviews=said), made, before, check, None)
-        await self._record(facts.row.id, applied, store.OPEN)
-        return await self._again(facts)
+        applied = await self._applied(replace(proposal, reviews=said), made, before, check, None)
+        await self._record(proposal.row.id, applied, store.OPEN)
+        return await self._again(proposal)
 
-    async def _again(self, facts: ProposalStatus) -> ProposalStatus:
-        return await self._facts(await self._row(str(facts.row.number)))
+    async def _again(self, proposal: ProposalStatus) -> ProposalStatus:
+        return await self._status_of(await self._row(str(proposal.row.number)))
 
     # -- changing --------------------------------------------------------------------------------------------------
 
@@ -228,89 +228,95 @@ class ProposalSession:
     ) -> ProposalStatus:
         """One more commit on the branch, or another title."""
         title = None if title is None else title_of(title)
-        facts = still_open(await self.find(key))
+        proposal = still_open(await self.find(key))
         if files:
             commit = await asyncio.to_thread(
-                commit_files, self.mirror, facts.head, files, self.actor, message or "Update the proposal"
+                commit_files, self.mirror, proposal.head, files, self.actor, message or "Update the proposal"
             )
-            await asyncio.to_thread(move, self.mirror, facts.row.branch, facts.head, commit)
+            await asyncio.to_thread(move, self.mirror, proposal.row.branch, proposal.head, commit)
             await asyncio.to_thread(self.mirror.fetch)
-        return await self._named(await self.find(str(facts.row.number)), title, "update", facts)
+        return await self._named(await self.find(str(proposal.row.number)), title, "update", proposal)
 
     async def _named(
-        self, facts: ProposalStatus, title: str | None, verb: str, before: ProposalStatus | None = None
+        self, proposal: ProposalStatus, title: str | None, verb: str, before: ProposalStatus | None = None
     ) -> ProposalStatus:
         """Git has the commit already, and no transaction is of both: the log tells it right behind."""
         async with self.db.transaction() as conn:
             if title is not None:
-                await store.rename_proposal(conn, facts.row.id, title)
+                await store.rename_proposal(conn, proposal.row.id, title)
             was = before and {"head": before.head, "title": before.row.title}
-            now = {"branch": facts.row.branch, "head": facts.head, "title": facts.row.title if title is None else title}
-            await note(conn, Deed(f"proposal.{verb}", _object(facts.row), was, now))
-        return await self._again(facts)
+            now = {
+                "branch": proposal.row.branch,
+                "head": proposal.head,
+                "title": proposal.row.title if title is None else title,
+            }
+            await note(conn, Deed(f"proposal.{verb}", _object(proposal.row), was, now))
+        return await self._again(proposal)
 
     async def submit(self, key: str) -> ProposalStatus:
         """Ask for a review; on a forge, by a pull request."""
-        facts = still_open(await self.find(key))
+        proposal = still_open(await self.find(key))
         if self.forge:
             await self.forge.open_pull(
-                facts.row.branch, facts.base.branch, facts.row.title, pull_text(facts, self.page)
+                proposal.row.branch, proposal.base.branch, proposal.row.title, pull_text(proposal, self.page)
             )
-        return await self._move(facts, "PENDING_REVIEW", "submit")
+        return await self._move(proposal, "PENDING_REVIEW", "submit")
 
     async def close(self, key: str) -> ProposalStatus:
         """End it unapplied; its branch stays, and its pull request is closed. Another push makes it a new proposal."""
-        facts = still_open(await self.find(key), there=False)
-        if self.forge and (pull := await self.forge.pull(facts.row.branch, facts.base.branch)):
+        proposal = still_open(await self.find(key), there=False)
+        if self.forge and (pull := await self.forge.pull(proposal.row.branch, proposal.base.branch)):
             await self.forge.close_pull(pull)
-        return await self._move(facts, "CLOSED", "close")
+        return await self._move(proposal, "CLOSED", "close")
 
     async def review(self, key: str, *, approve: bool, comment: str, head: str | None = None) -> ProposalStatus:
         """Say yes or no to exactly what there is now. No ends the proposal. Who had a hand in it has no say.
 
         `head` is what was looked at, a SHA or the beginning of one: Conflict (`head_moved`) when it is another now.
         """
-        facts = await self.find(key)
+        proposal = await self.find(key)
         if approve:
-            self._refuse_approval(facts, head)
+            self._refuse_approval(proposal, head)
         else:
             refuse_on_forge(self.forge)
-            expect_head(still_open(facts), head)
-            refuse_draft(facts)
+            expect_head(still_open(proposal), head)
+            refuse_draft(proposal)
         check_comment(comment)
         async with self.db.transaction() as conn:
             await store.add_review(
-                conn, facts.row.id, facts.binding, approved=approve, by=str(self.actor), comment=comment
+                conn, proposal.row.id, proposal.binding, approved=approve, by=str(self.actor), comment=comment
             )
-            said = {"head": facts.head, "approved": approve, "comment": comment}
-            await note(conn, Deed("proposal.review", _object(facts.row), None, said))
-        return await self._facts(facts.row) if approve else await self._move(facts, "REJECTED", "reject")
+            said = {"head": proposal.head, "approved": approve, "comment": comment}
+            await note(conn, Deed("proposal.review", _object(proposal.row), None, said))
+        return await self._status_of(proposal.row) if approve else await self._move(proposal, "REJECTED", "reject")
 
     async def checkable(self, key: str) -> ProposalStatus:
         """What a check would be of. Raises Conflict for one that has ended or conflicts."""
-        facts = still_open(await self.find(key))
-        refuse_trouble(facts)
-        return facts
+        proposal = still_open(await self.find(key))
+        refuse_trouble(proposal)
+        return proposal
 
-    async def sandbox(self, key: str) -> tuple[ProposalStatus, CheckRow]:
+    async def check(self, key: str) -> tuple[ProposalStatus, CheckRow]:
         """Check the merge that it would be, and keep the result."""
-        facts = await self.checkable(key)
-        _, check = await self._check(facts)
-        return await self._facts(facts.row), check
+        proposal = await self.checkable(key)
+        _, check = await self._check(proposal)
+        return await self._status_of(proposal.row), check
 
     async def difference(self, key: str) -> str:
         """What it changes, as Git writes it: from where it left the base to its head."""
-        facts = still_open(await self.find(key))
-        return await asyncio.to_thread(lambda: patch(self.mirror, self.fork(facts), facts.head))
+        proposal = still_open(await self.find(key))
+        return await asyncio.to_thread(lambda: patch(self.mirror, self.fork(proposal), proposal.head))
 
-    async def both(self, key: str) -> list[Pair]:
+    async def file_pairs(self, key: str) -> list[FilePair]:
         """The files that it changes as they were and as they would be, side by side."""
-        facts = still_open(await self.find(key))
-        return await asyncio.to_thread(lambda: pairs(self.mirror, self.fork(facts), facts.head, facts.paths))
+        proposal = still_open(await self.find(key))
+        return await asyncio.to_thread(
+            lambda: file_pairs(self.mirror, self.fork(proposal), proposal.head, proposal.paths)
+        )
 
-    def fork(self, facts: ProposalStatus) -> str:
+    def fork(self, proposal: ProposalStatus) -> str:
         """Where the branch left the base."""
-        return self.mirror.merge_base(self.base.sha, facts.head) or self.base.sha
+        return self.mirror.merge_base(self.base.sha, proposal.head) or self.base.sha
 
     async def apply(self, key: str, *, head: str | None = None) -> tuple[ProposalStatus, SyncReport]:
         """Merge what was checked and approved, then sync. Raises Refused, Conflict; then the branch has not moved.
@@ -318,99 +324,108 @@ class ProposalSession:
         `head`: see `review`.
         What the sync refuses is raised as it comes: the merge is made then, and the proposal applied.
         """
-        facts = await self.applicable(key, head=head)
-        made, check = await self._check(facts)
+        proposal = await self.applicable(key, head=head)
+        made, check = await self._check(proposal)
         if not check.passed:
             raise Refused(
                 f"The check refuses it, by {', '.join(check.report.get('failed', ())) or 'an error'}.",
                 code="check_failed",
-                hint=f"automata proposal show {facts.row.number}",
+                hint=f"automata proposal show {proposal.row.number}",
             )
-        applied = await self._applied(facts, made, self.base.sha, check, str(self.actor))
-        still_open(replace(facts, row=await self._row(str(facts.row.number))))
+        applied = await self._applied(proposal, made, self.base.sha, check, str(self.actor))
+        still_open(replace(proposal, row=await self._row(str(proposal.row.number))))
         if self.forge:
-            applied = await self._merge_there(self.forge, facts, applied)
+            applied = await self._merge_there(self.forge, proposal, applied)
         else:
             await asyncio.to_thread(move, self.mirror, self.base.branch, self.base.sha, made)
-        what = {"merge": applied.merge_sha, "base": self.base.branch, "check": applied.check_id, "by": facts.approvers}
-        deed = Deed("proposal.apply", _object(facts.row), {"sha": self.base.sha}, what)
-        await self._record(facts.row.id, applied, (*store.OPEN, "REJECTED", "CLOSED"), deed)
+        what = {
+            "merge": applied.merge_sha,
+            "base": self.base.branch,
+            "check": applied.check_id,
+            "by": proposal.approvers,
+        }
+        deed = Deed("proposal.apply", _object(proposal.row), {"sha": self.base.sha}, what)
+        await self._record(proposal.row.id, applied, (*store.OPEN, "REJECTED", "CLOSED"), deed)
         synced = await sync_once(self.db, self.source)
         self.base = await asyncio.to_thread(find_base, self.mirror, self.source)
-        return await self._again(facts), synced
+        return await self._again(proposal), synced
 
-    async def _merge_there(self, forge: Forge, facts: ProposalStatus, applied: Applied) -> Applied:
+    async def _merge_there(self, forge: Forge, proposal: ProposalStatus, applied: Applied) -> Applied:
         """Merge the pull request. A forge merges into its base as that is by then: what else came in is seen after."""
-        pull = await must_pull(forge, facts.row.branch, facts.base.branch)
+        pull = await must_pull(forge, proposal.row.branch, proposal.base.branch)
         await asyncio.to_thread(self.mirror.fetch)
         if await asyncio.to_thread(self.mirror.resolve, self.base.branch) != self.base.sha:
             raise Conflict(f"{self.base.branch} moved.", code="base_moved", hint="Look again; nothing was merged.")
-        title = f"Merge pull request #{pull.number}: {facts.row.title}"
-        made = await forge.merge(pull, facts.head, title, f"Proposal: {facts.row.id}")
+        title = f"Merge pull request #{pull.number}: {proposal.row.title}"
+        made = await forge.merge(pull, proposal.head, title, f"Proposal: {proposal.row.id}")
         await asyncio.to_thread(self.mirror.fetch)
         commits = await asyncio.to_thread(brought, self.mirror, self.base.sha, made)
         applied = replace(applied, merge_sha=made, commits=commits)
-        if await asyncio.to_thread(tree_of, self.mirror, made) == facts.merge.tree:
+        if await asyncio.to_thread(tree_of, self.mirror, made) == proposal.merge.tree:
             return applied
-        log.warning("proposal %s was merged beside another change, so its check is of another tree", facts.row.number)
+        log.warning(
+            "proposal %s was merged beside another change, so its check is of another tree", proposal.row.number
+        )
         return replace(applied, check_id=None, review_ids=[])
 
     async def applicable(self, key: str, *, head: str | None = None) -> ProposalStatus:
         """What `apply` would merge, but for the check. Raises Refused, Conflict."""
-        facts = await self.find(key)
-        self._refuse_apply(facts, head)
-        return facts
+        proposal = await self.find(key)
+        self._refuse_apply(proposal, head)
+        return proposal
 
-    def obstacles(self, facts: ProposalStatus) -> dict[str, AutomataError]:
+    def obstacles(self, proposal: ProposalStatus) -> dict[str, AutomataError]:
         """Why whoever asks cannot `approve` or `apply` it as it is; what they can is not there."""
         found: dict[str, AutomataError] = {}
         for act, guard in (("approve", self._refuse_approval), ("apply", self._refuse_apply)):
             try:
-                guard(facts)
+                guard(proposal)
             except AutomataError as error:
                 found[act] = error
         return found
 
-    def _refuse_approval(self, facts: ProposalStatus, head: str | None = None) -> None:
+    def _refuse_approval(self, proposal: ProposalStatus, head: str | None = None) -> None:
         refuse_on_forge(self.forge)
-        expect_head(still_open(facts), head)
-        refuse_draft(facts)
-        refuse_trouble(facts)
-        refuse_writer(facts, self.actor)
+        expect_head(still_open(proposal), head)
+        refuse_draft(proposal)
+        refuse_trouble(proposal)
+        refuse_writer(proposal, self.actor)
 
-    def _refuse_apply(self, facts: ProposalStatus, head: str | None = None) -> None:
-        expect_head(still_open(facts), head)
-        refuse_trouble(facts)
-        refuse_unapproved(facts)
+    def _refuse_apply(self, proposal: ProposalStatus, head: str | None = None) -> None:
+        expect_head(still_open(proposal), head)
+        refuse_trouble(proposal)
+        refuse_unapproved(proposal)
         refuse_checked_out(self.mirror, self.base.branch)
 
-    async def _check(self, facts: ProposalStatus) -> tuple[str, CheckRow]:
+    async def _check(self, proposal: ProposalStatus) -> tuple[str, CheckRow]:
         """(merge commit, what the check says of it). What is known of exactly this is not found out again."""
-        title, number = facts.row.title, facts.row.number
-        approved = "".join(f"Approved-by: {one}\n" for one in facts.approvers)
-        message = f"Merge proposal {number}: {title}\n\nProposal: {facts.row.id}\n{approved}"
+        title, number = proposal.row.title, proposal.row.number
+        approved = "".join(f"Approved-by: {one}\n" for one in proposal.approvers)
+        message = f"Merge proposal {number}: {title}\n\nProposal: {proposal.row.id}\n{approved}"
         made = await asyncio.to_thread(
-            commit_merge, self.mirror, self.base.sha, facts.head, facts.merge.tree, self.actor, message
+            commit_merge, self.mirror, self.base.sha, proposal.head, proposal.merge.tree, self.actor, message
         )
-        if facts.check and facts.check.binding == facts.binding:
-            return made, facts.check
+        if proposal.check and proposal.check.binding == proposal.binding:
+            return made, proposal.check
         report = await self.checker(self.mirror.path, self.source.path, self.source.environment, self.base.sha, made)
         async with self.db.transaction() as conn:
-            check = await store.add_check(conn, facts.row.id, facts.binding, passed=bool(report["ok"]), report=report)
-            found = {"head": facts.head, "passed": check.passed, "failed": list(report.get("failed", ()))}
-            await note(conn, Deed("proposal.check", _object(facts.row), None, found))
+            check = await store.add_check(
+                conn, proposal.row.id, proposal.binding, passed=bool(report["ok"]), report=report
+            )
+            found = {"head": proposal.head, "passed": check.passed, "failed": list(report.get("failed", ()))}
+            await note(conn, Deed("proposal.check", _object(proposal.row), None, found))
         if self.forge:
-            pull = await self.forge.pull(facts.row.branch, facts.base.branch)
-            await tell_check(self.forge, facts.head, pull, report, self.page and f"{self.page}{number}")
+            pull = await self.forge.pull(proposal.row.branch, proposal.base.branch)
+            await tell_check(self.forge, proposal.head, pull, report, self.page and f"{self.page}{number}")
         return made, check
 
     async def _applied(
-        self, facts: ProposalStatus, made: str, before: str, check: CheckRow | None, by: str | None
+        self, proposal: ProposalStatus, made: str, before: str, check: CheckRow | None, by: str | None
     ) -> Applied:
         commits = await asyncio.to_thread(brought, self.mirror, before, made)
         async with self.db.transaction() as conn:
             # What was said on the forge is kept once it counts; until then the forge is asked each time.
-            kept = [one.id or (await store.keep_review(conn, facts.row.id, one)).id for one in facts.approvals]
+            kept = [one.id or (await store.keep_review(conn, proposal.row.id, one)).id for one in proposal.approvals]
         return Applied(made, commits, by, check.id if check else None, kept)
 
     async def _record(self, id: UUID, applied: Applied, states: Collection[store.State], *deeds: Deed) -> None:
@@ -422,14 +437,14 @@ class ProposalSession:
             if deeds:
                 await note(conn, *deeds)
 
-    async def _move(self, facts: ProposalStatus, state: store.State, verb: str) -> ProposalStatus:
+    async def _move(self, proposal: ProposalStatus, state: store.State, verb: str) -> ProposalStatus:
         async with self.db.transaction() as conn:
-            row = await store.lock_proposal(conn, facts.row.id)
+            row = await store.lock_proposal(conn, proposal.row.id)
             if row.state not in store.OPEN:
                 raise Conflict(f"It is {row.state} meanwhile.", code="proposal_ended")
             await store.set_state(conn, row.id, state, by=str(self.actor) if state in store.ENDED else None)
             await note(conn, Deed(f"proposal.{verb}", _object(row), {"state": row.state}, {"state": state}))
-        return await self._again(facts)
+        return await self._again(proposal)
 
 
 def _object(row: ProposalRow) -> str:

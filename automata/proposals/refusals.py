@@ -14,23 +14,23 @@ MAX_TITLE_CHARS = 200
 MAX_COMMENT_CHARS = 4_000
 
 
-def expect_head(facts: ProposalStatus, head: str | None) -> None:
+def expect_head(proposal: ProposalStatus, head: str | None) -> None:
     if head is None:
         return
     if not re.fullmatch(r"[0-9a-f]{7,40}", head):
         raise Usage(f"{shown(head)} is not a commit.", code="bad_sha", hint="7 to 40 hexadecimal digits are expected.")
-    if not facts.head.startswith(head):
+    if not proposal.head.startswith(head):
         raise Conflict(
-            f"{shown(facts.row.branch)} is at {facts.head[:12]} by now.",
+            f"{shown(proposal.row.branch)} is at {proposal.head[:12]} by now.",
             code="head_moved",
-            hint=f"Look at it again: automata proposal diff {facts.row.number}",
+            hint=f"Look at it again: automata proposal diff {proposal.row.number}",
         )
 
 
-def refuse_trouble(facts: ProposalStatus) -> None:
-    if facts.merge.conflicts:
-        raise _conflicted(facts)
-    for trouble in (facts.trouble, facts.base.trouble):
+def refuse_trouble(proposal: ProposalStatus) -> None:
+    if proposal.merge.conflicts:
+        raise _conflicted(proposal)
+    for trouble in (proposal.trouble, proposal.base.trouble):
         if trouble:
             raise trouble
 
@@ -48,48 +48,48 @@ def title_of(text: str) -> str:
     return text
 
 
-def _conflicted(facts: ProposalStatus) -> Conflict:
+def _conflicted(proposal: ProposalStatus) -> Conflict:
     return Conflict(
-        f"It conflicts with {facts.base.branch} in {', '.join(facts.merge.conflicts)}.",
+        f"It conflicts with {proposal.base.branch} in {', '.join(proposal.merge.conflicts)}.",
         code="conflicted",
         hint="Merge the base into the branch and push.",
-        details={"files": list(facts.merge.conflicts)},
+        details={"files": list(proposal.merge.conflicts)},
     )
 
 
-def still_open(facts: ProposalStatus, *, there: bool = True) -> ProposalStatus:
-    """`facts`, when it has not ended and, if it must be `there`, its branch is."""
-    if facts.row.state not in store.OPEN:
-        raise Conflict(f"The proposal {facts.row.number} is {facts.row.state}.", code="proposal_ended")
-    if there and not facts.head:
+def still_open(proposal: ProposalStatus, *, there: bool = True) -> ProposalStatus:
+    """`proposal`, when it has not ended and, if it must be `there`, its branch is."""
+    if proposal.row.state not in store.OPEN:
+        raise Conflict(f"The proposal {proposal.row.number} is {proposal.row.state}.", code="proposal_ended")
+    if there and not proposal.head:
         raise Missing(
-            f"The branch {shown(facts.row.branch)} is gone.",
+            f"The branch {shown(proposal.row.branch)} is gone.",
             code="branch_not_found",
             hint="Push it again, or close it.",
         )
-    return facts
+    return proposal
 
 
-def refuse_draft(facts: ProposalStatus) -> None:
-    if facts.row.state != "PENDING_REVIEW":
+def refuse_draft(proposal: ProposalStatus) -> None:
+    if proposal.row.state != "PENDING_REVIEW":
         raise Conflict(
             "It is a draft: nobody has asked for a review.",
             code="not_submitted",
-            hint=f"automata proposal submit {facts.row.number}",
+            hint=f"automata proposal submit {proposal.row.number}",
         )
 
 
-def refuse_writer(facts: ProposalStatus, actor: Person) -> None:
-    if actor.key in facts.writers:
+def refuse_writer(proposal: ProposalStatus, actor: Person) -> None:
+    if actor.key in proposal.writers:
         raise Refused(
             "Who wrote, committed or co-authored a part of it, or made the proposal, cannot approve it.",
             code="own_proposal",
         )
 
 
-def refuse_unapproved(facts: ProposalStatus) -> None:
-    refuse_draft(facts)
-    asked, given = facts.base.approvals, len(facts.approvers)
+def refuse_unapproved(proposal: ProposalStatus) -> None:
+    refuse_draft(proposal)
+    asked, given = proposal.base.approvals, len(proposal.approvers)
     if given < asked:
         raise Refused(
             f"It needs {asked} {'approval' if asked == 1 else 'approvals'} of exactly this, and has {given}.",

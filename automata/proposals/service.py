@@ -22,7 +22,7 @@ from automata.errors import AutomataError, Busy, Conflict, Unavailable
 from automata.git.branches import Person
 from automata.project.source import Source, source_of
 from automata.proposals import check_process
-from automata.proposals.content import file_of, path_of, refuse_outside, written
+from automata.proposals.content import flow_file, flow_path, refuse_outside, spec_text
 from automata.proposals.forges.factory import forge_of, page_of
 from automata.proposals.lifecycle import Checker, ProposalSession
 from automata.proposals.status import ProposalStatus
@@ -36,7 +36,7 @@ READ_AGE_SEC = 5.0  # how old what was fetched may be for whoever only looks
 MAX_AT_ONCE = 3  # requests that read Git: each holds a thread of the few that the process has
 MAX_WAITING = 50
 MAX_CHECKS = 2  # each is a process of its own, with up to a core and 4 GiB
-MAX_REMEMBERED = 200  # plans, and checks that broke off
+MAX_KEPT = 200  # plans, and checks that broke off
 
 log = logging.getLogger(__name__)
 
@@ -83,14 +83,14 @@ class ProposalService:
     checker: Checker = check_process.run_check
     planner: Callable[..., Awaitable[dict[str, Any]]] = check_process.run_plan
     fetching: SharedFetch = field(default_factory=SharedFetch)
-    _seats: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_AT_ONCE))
+    _slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_AT_ONCE))
     _waiting: int = 0
-    _work: dict[UUID, BackgroundJob] = field(default_factory=dict)
-    _broken: dict[UUID, AutomataError] = field(default_factory=dict)
+    _jobs: dict[UUID, BackgroundJob] = field(default_factory=dict)
+    _errors: dict[UUID, AutomataError] = field(default_factory=dict)
     _plans: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
 
     @asynccontextmanager
-    async def desk(self, actor: Person, *, fresh: bool = True) -> AsyncIterator[ProposalSession]:
+    async def session(self, actor: Person, *, fresh: bool = True) -> AsyncIterator[ProposalSession]:
         """What one request does its work with. Raises Usage (`no_repository`), Busy, Unavailable, Missing."""
         source = source_of(self.settings)
         if self._waiting >= MAX_WAITING:
@@ -98,7 +98,7 @@ class ProposalService:
         self._waiting += 1
         try:
             await self.fetching(source, 0.0 if fresh else READ_AGE_SEC)
-            async with self._seats:
+            async with self._slots:
                 yield await ProposalSession.open(
                     self.db,
                     source,
@@ -117,17 +117,17 @@ class ProposalService:
         self, actor: Person, branch: str, files: Mapping[str, str | None], message: str, title: str | None
     ) -> ProposalStatus:
         """See Reviewing.create; only files of the project."""
-        async with self.desk(actor) as desk:
-            refuse_outside(desk.source, files)
-            return await desk.create(branch, _encoded(files), message, title)
+        async with self.session(actor) as session:
+            refuse_outside(session.source, files)
+            return await session.create(branch, _encoded(files), message, title)
 
     async def update(
         self, actor: Person, key: str, files: Mapping[str, str | None], message: str | None, title: str | None
     ) -> ProposalStatus:
         """See Reviewing.update; only files of the project."""
-        async with self.desk(actor) as desk:
-            refuse_outside(desk.source, files)
-            return await desk.update(key, _encoded(files), message, title)
+        async with self.session(actor) as session:
+            refuse_outside(session.source, files)
+            return await session.update(key, _encoded(files), message, title)
 
     async def propose_flow(
         self,
@@ -141,63 +141,63 @@ class ProposalService:
         content: str | Mapping[str, Any],
     ) -> ProposalStatus:
         """A proposal that changes one flow, whose text or spec `content` is, where the base has it or at `path`."""
-        async with self.desk(actor) as desk:
+        async with self.session(actor) as session:
             if path is None:
-                path = await asyncio.to_thread(path_of, desk.mirror, desk.source, desk.base.sha, flow)
-            refuse_outside(desk.source, [path])
-            text = content if isinstance(content, str) else written(path, content)
-            return await desk.create(branch, {path: text.encode()}, message, title)
+                path = await asyncio.to_thread(flow_path, session.mirror, session.source, session.base.sha, flow)
+            refuse_outside(session.source, [path])
+            text = content if isinstance(content, str) else spec_text(path, content)
+            return await session.create(branch, {path: text.encode()}, message, title)
 
     async def file_of(self, actor: Person, flow: str) -> tuple[str, str]:
         """The path and the text of a flow's file, as the base has it now. Raises Missing, Invalid."""
-        async with self.desk(actor) as desk:
-            return await asyncio.to_thread(file_of, desk.mirror, desk.source, desk.base.sha, flow)
+        async with self.session(actor) as session:
+            return await asyncio.to_thread(flow_file, session.mirror, session.source, session.base.sha, flow)
 
     # -- looking ---------------------------------------------------------------------------------------------------
 
-    def summary(self, facts: ProposalStatus) -> dict[str, Any]:
+    def summary(self, proposal: ProposalStatus) -> dict[str, Any]:
         """As data; `checks` is `running` while this process checks it."""
-        return {**summary(facts), "checks": self._checks(facts)}
+        return {**summary(proposal), "checks": self._checks(proposal)}
 
-    def detail(self, facts: ProposalStatus) -> dict[str, Any]:
+    def detail(self, proposal: ProposalStatus) -> dict[str, Any]:
         """As data; `trouble` is why the last check or apply behind a request came to nothing, as far as known here."""
-        error = self._broken.get(facts.row.id)
+        error = self._errors.get(proposal.row.id)
         trouble = error and {"code": error.code, "message": error.message, "hint": error.hint}
-        return {**detail(facts), "checks": self._checks(facts), "trouble": trouble}
+        return {**detail(proposal), "checks": self._checks(proposal), "trouble": trouble}
 
-    def _checks(self, facts: ProposalStatus) -> str:
-        return "running" if facts.row.id in self._work else facts.checks
+    def _checks(self, proposal: ProposalStatus) -> str:
+        return "running" if proposal.row.id in self._jobs else proposal.checks
 
     async def plan(self, key: str, actor: Person) -> dict[str, Any]:
         """What it means, by the report of `automata plan`. Raises Conflict, Unavailable."""
-        async with self.desk(actor, fresh=False) as desk:
-            facts = await desk.checkable(key)
-            fork = await asyncio.to_thread(desk.fork, facts)
-            known = self._plans.get((fork, facts.head))
+        async with self.session(actor, fresh=False) as session:
+            proposal = await session.checkable(key)
+            fork = await asyncio.to_thread(session.fork, proposal)
+            known = self._plans.get((fork, proposal.head))
             if known is None:
-                place = desk.mirror.path, desk.source.path, desk.source.environment
-                known = await self.planner(*place, fork, facts.head)
-                _remember(self._plans, (fork, facts.head), known)
+                place = session.mirror.path, session.source.path, session.source.environment
+                known = await self.planner(*place, fork, proposal.head)
+                _keep_newest(self._plans, (fork, proposal.head), known)
             return known
 
     # -- what takes its time ---------------------------------------------------------------------------------------
 
     async def check(self, key: str, actor: Person, wait_sec: float = 0) -> ProposalStatus:
-        """Check it behind the request; the facts after `wait_sec`, or as soon as it ended. Raises Busy, Conflict.
+        """Check it behind the request; its status after `wait_sec`, or as soon as it ended. Raises Busy, Conflict.
 
         One that is being checked already is not checked twice.
         """
         no_entry()  # the check writes its own when it ends, behind the request perhaps
-        async with self.desk(actor) as desk:
-            facts = await desk.checkable(key)
-        work = self._work.get(facts.row.id)
-        if work is None or work.kind != "check":
-            work = self._start("check", facts.row.id, lambda: desk.sandbox(str(facts.row.number)))
-        if not await _ended(work, wait_sec):
-            return facts
-        work.task.result()
-        async with self.desk(actor, fresh=False) as desk:
-            return await desk.find(str(facts.row.number))
+        async with self.session(actor) as session:
+            proposal = await session.checkable(key)
+        job = self._jobs.get(proposal.row.id)
+        if job is None or job.kind != "check":
+            job = self._start("check", proposal.row.id, lambda: session.check(str(proposal.row.number)))
+        if not await _ended(job, wait_sec):
+            return proposal
+        job.task.result()
+        async with self.session(actor, fresh=False) as session:
+            return await session.find(str(proposal.row.number))
 
     async def apply(
         self, key: str, actor: Person, wait_sec: float, *, head: str | None = None
@@ -207,55 +207,55 @@ class ProposalService:
         `head` is what was looked at: see Reviewing.review.
         """
         no_entry()
-        async with self.desk(actor) as desk:
-            facts = await desk.applicable(key, head=head)
-        work = self._start("apply", facts.row.id, lambda: desk.apply(str(facts.row.number), head=head))
-        if not await _ended(work, wait_sec):
-            return facts, None
-        applied: tuple[ProposalStatus, SyncReport] = work.task.result()
+        async with self.session(actor) as session:
+            proposal = await session.applicable(key, head=head)
+        job = self._start("apply", proposal.row.id, lambda: session.apply(str(proposal.row.number), head=head))
+        if not await _ended(job, wait_sec):
+            return proposal, None
+        applied: tuple[ProposalStatus, SyncReport] = job.task.result()
         return applied
 
     def _start(self, kind: str, id: UUID, act: Callable[[], Awaitable[Any]]) -> BackgroundJob:
-        if under_way := self._work.get(id):
+        if under_way := self._jobs.get(id):
             what = "checked" if under_way.kind == "check" else "applied"
             raise Conflict(f"It is being {what} at this moment.", code="under_way", hint="Wait until that has ended.")
-        if len(self._work) >= MAX_CHECKS:
+        if len(self._jobs) >= MAX_CHECKS:
             raise Busy(
                 f"{MAX_CHECKS} proposals are being checked.",
                 code="too_many_checks",
                 hint="Try again when one of them has ended.",
                 details={"retry_after_sec": 10},
             )
-        self._broken.pop(id, None)
-        self._work[id] = BackgroundJob(kind, asyncio.create_task(self._run(id, act)))
-        return self._work[id]
+        self._errors.pop(id, None)
+        self._jobs[id] = BackgroundJob(kind, asyncio.create_task(self._run(id, act)))
+        return self._jobs[id]
 
     async def _run(self, id: UUID, act: Callable[[], Awaitable[Any]]) -> Any:
         try:
             return await act()
         except AutomataError as error:
-            _remember(self._broken, id, error)
+            _keep_newest(self._errors, id, error)
             raise
         except Exception as error:
             log.exception("a check or an apply behind a request crashed")
             broke = Unavailable("It broke off; the server's log says why.", code="internal")
-            _remember(self._broken, id, broke)
+            _keep_newest(self._errors, id, broke)
             raise broke from error
         finally:
-            del self._work[id]
+            del self._jobs[id]
 
 
-async def _ended(work: BackgroundJob, wait_sec: float) -> bool:
-    work.task.add_done_callback(lambda task: task.cancelled() or task.exception())  # heard, also when nobody waits
-    await asyncio.wait({work.task}, timeout=wait_sec)
-    return work.task.done()
+async def _ended(job: BackgroundJob, wait_sec: float) -> bool:
+    job.task.add_done_callback(lambda task: task.cancelled() or task.exception())  # heard, also when nobody waits
+    await asyncio.wait({job.task}, timeout=wait_sec)
+    return job.task.done()
 
 
 def _encoded(files: Mapping[str, str | None]) -> dict[str, bytes | None]:
     return {path: None if text is None else text.encode() for path, text in files.items()}
 
 
-def _remember(known: dict[Any, Any], key: Any, value: Any) -> None:
+def _keep_newest(known: dict[Any, Any], key: Any, value: Any) -> None:
     known[key] = value
-    while len(known) > MAX_REMEMBERED:
+    while len(known) > MAX_KEPT:
         del known[next(iter(known))]

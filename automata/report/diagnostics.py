@@ -18,7 +18,7 @@ Source = Callable[[str], str | None]
 
 VERSION = 1
 SARIF_SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
-LONGEST_LINE = 160
+MAX_LINE_CHARS = 160
 
 # The line breaks that the YAML reader counts.
 _BREAKS = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
@@ -127,13 +127,13 @@ def paint(style: str, text: str, colour: bool) -> str:
 
 def _window(text: str, column: int) -> tuple[str, int]:
     """A part of a long line that shows the column, and the column in it."""
-    if len(text) <= LONGEST_LINE:
+    if len(text) <= MAX_LINE_CHARS:
         return text, column
-    start = max(0, min(column - 1 - LONGEST_LINE // 2, len(text) - LONGEST_LINE))
-    cut = text[start : start + LONGEST_LINE]
+    start = max(0, min(column - 1 - MAX_LINE_CHARS // 2, len(text) - MAX_LINE_CHARS))
+    cut = text[start : start + MAX_LINE_CHARS]
     if start:
         cut = "…" + cut[1:]
-    return (cut[:-1] + "…" if start + LONGEST_LINE < len(text) else cut), column - start
+    return (cut[:-1] + "…" if start + MAX_LINE_CHARS < len(text) else cut), column - start
 
 
 def visible(text: str) -> str:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 # Past any delay that the language allows (ten years) with retries on top; beyond it a case loops for ever.
-LONGEST = timedelta(days=366 * 100)
+MAX_ELAPSED = timedelta(days=366 * 100)
 
 
 class StalledError(Exception):
@@ -35,7 +35,7 @@ class _Jumping(selectors.DefaultSelector):
         if timeout is None:
             raise StalledError
         self.elapsed += timeout
-        if self.elapsed > LONGEST.total_seconds():
+        if self.elapsed > MAX_ELAPSED.total_seconds():
             raise StalledError
         return []
 

@@ -19,8 +19,8 @@ from automata.sandbox.answers import Request
 from automata.sandbox.jsonpaths import find, locate
 from automata.sandbox.run import Rehearsal
 
-Kind = Literal["status", "error", "outputs", "write", "read", "step"]
-KINDS: tuple[Kind, ...] = ("status", "error", "outputs", "write", "read", "step")
+DifferenceKind = Literal["status", "error", "outputs", "write", "read", "step"]
+DIFFERENCE_KINDS: tuple[DifferenceKind, ...] = ("status", "error", "outputs", "write", "read", "step")
 MAX_DIFFERENCES = 200  # of one run; what else there is would be told no better
 NOTHING = "(nothing)"
 IGNORED = "(ignored)"
@@ -30,7 +30,7 @@ IGNORED = "(ignored)"
 class Difference:
     """`place`: a JSONPath, or the request and step; `before` and `after` are JSON values."""
 
-    kind: Kind
+    kind: DifferenceKind
     place: str
     before: Any
     after: Any
@@ -109,12 +109,12 @@ def _told(error: Mapping[str, Any] | None) -> Any:
 # --- JSON data -----------------------------------------------------------------------------------------------------
 
 
-def _trees(kind: Kind, path: str, before: Any, after: Any, tolerance: Tolerance) -> Iterator[Difference]:
+def _trees(kind: DifferenceKind, path: str, before: Any, after: Any, tolerance: Tolerance) -> Iterator[Difference]:
     before, after = tolerance.tidy(before), tolerance.tidy(after)
     yield from _walk(kind, path, before, after, tolerance)
 
 
-def _walk(kind: Kind, path: str, before: Any, after: Any, tolerance: Tolerance) -> Iterator[Difference]:
+def _walk(kind: DifferenceKind, path: str, before: Any, after: Any, tolerance: Tolerance) -> Iterator[Difference]:
     if isinstance(before, Mapping) and isinstance(after, Mapping):
         for key in [*before, *(key for key in after if key not in before)]:
             place = f"{path}.{key}" if key.isidentifier() else f"{path}[{json.dumps(key)}]"

@@ -24,13 +24,13 @@ LAB_DELIVERIES = ("Idempotency-Key", "X-Gitlab-Event-UUID")
 _PUSHES = {HUB_EVENT: "push", LAB_EVENT: "Push Hook"}
 _HEADS = "refs/heads/"
 _URLS = ("clone_url", "ssh_url", "git_url", "html_url", "git_http_url", "git_ssh_url", "web_url", "homepage", "url")
-_MOST_URL = 2_048
+_MAX_URL_CHARS = 2_048
 
 Scheme = Literal["automata", "github", "gitlab"]
 Header = Callable[[str], str | None]  # the value of a header that is there once
 
 
-class Located(Protocol):
+class FollowedBranch(Protocol):
     """What a hint is compared with."""
 
     @property
@@ -63,7 +63,7 @@ def verify(header: Header, body: bytes, secrets: Sequence[str], now: float, tole
     return given[0](header, body, secrets, now, tolerance_sec)
 
 
-def pushed(header: Header, payload: Any) -> Push | None:
+def read_push(header: Header, payload: Any) -> Push | None:
     """The push that a payload tells of; None for other events, tags, and what has another form."""
     if any((event := header(name)) is not None and event != wanted for name, wanted in _PUSHES.items()):
         return None
@@ -76,7 +76,7 @@ def pushed(header: Header, payload: Any) -> Push | None:
     return Push(ref.removeprefix(_HEADS), found) if found else None
 
 
-def concerned(push: Push, sources: Sequence[Located]) -> list[int]:
+def sources_following(push: Push, sources: Sequence[FollowedBranch]) -> list[int]:
     """The places in `sources` of those that follow the branch that moved."""
     places = {_place(url) for url in push.urls} - {None}
     return [n for n, one in enumerate(sources) if one.branch == push.branch and _place(one.url) in places]
@@ -129,7 +129,7 @@ def _bytes(text: str) -> bytes:
 
 def _urls(part: Any) -> list[str]:
     found = [part] if isinstance(part, str) else [part.get(name) for name in _URLS] if isinstance(part, Mapping) else []
-    return [url for url in found if isinstance(url, str) and 0 < len(url) <= _MOST_URL]
+    return [url for url in found if isinstance(url, str) and 0 < len(url) <= _MAX_URL_CHARS]
 
 
 def _place(url: str) -> tuple[str, str] | None:

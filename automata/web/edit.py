@@ -86,7 +86,7 @@ async def _propose(request: Request, name: str, path: str, text: str, given: For
     )
     key = str(made.row.number)
     if given.get("review"):
-        async with proposals.desk(actor) as desk:
+        async with proposals.session(actor) as desk:
             await desk.submit(key)
         with suppress(Busy):  # whoever reviews it can have it checked
             await proposals.check(key, actor)

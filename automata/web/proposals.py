@@ -19,7 +19,7 @@ from automata.api.query import Cursor
 from automata.api.refusals import BadBody
 from automata.errors import AutomataError, Conflict, Usage
 from automata.flow.changes import CLASSES
-from automata.proposals.content import Pair
+from automata.proposals.content import FilePair
 from automata.report.check import stage_lines
 from automata.report.plan import hanging_words
 from automata.store.live import live_flows
@@ -97,8 +97,8 @@ async def files(request: Request, number: Number) -> Response:
     shown = await _head(request, number, "files")
     pairs, trouble = [], None
     try:
-        async with room(request).desk(actor_of(request), fresh=False) as desk:
-            pairs = await desk.both(str(number))
+        async with room(request).session(actor_of(request), fresh=False) as desk:
+            pairs = await desk.file_pairs(str(number))
     except Conflict as error:
         trouble = error
     compared = await asyncio.to_thread(lambda: [(pair, rows(pair.base, pair.head)) for pair in pairs])
@@ -112,7 +112,7 @@ async def files(request: Request, number: Number) -> Response:
 @router.post(f"{HERE}/{{number}}/submit", dependencies=[needs(Role.AUTHOR)])
 async def submit(request: Request, number: Number) -> Response:
     async def do(_: Form) -> str:
-        async with room(request).desk(actor_of(request)) as desk:
+        async with room(request).session(actor_of(request)) as desk:
             await desk.submit(str(number))
         return "It waits for a review."
 
@@ -122,7 +122,7 @@ async def submit(request: Request, number: Number) -> Response:
 @router.post(f"{HERE}/{{number}}/close", dependencies=[needs(Role.AUTHOR)])
 async def close(request: Request, number: Number) -> Response:
     async def do(_: Form) -> str:
-        async with room(request).desk(actor_of(request)) as desk:
+        async with room(request).session(actor_of(request)) as desk:
             await desk.close(str(number))
         return "It is closed. Its branch stays."
 
@@ -147,7 +147,7 @@ async def review(request: Request, number: Number) -> Response:
         if verdict not in ("approve", "reject"):
             raise BadBody("The form says neither approve nor reject.", pointer="/verdict")
         approve, comment = verdict == "approve", form.get("comment", "").strip()
-        async with room(request).desk(actor_of(request)) as desk:
+        async with room(request).session(actor_of(request)) as desk:
             await desk.review(str(number), approve=approve, comment=comment, head=form.get("head", ""))
         return "Approved." if approve else "Rejected, which ends it."
 
@@ -181,7 +181,7 @@ async def _done(request: Request, number: int, do: Callable[[Form], Awaitable[st
 
 async def _head(request: Request, number: int, tab: str) -> dict[str, Any]:
     path = f"{HERE}/{number}"
-    async with room(request).desk(actor_of(request), fresh=False) as desk:
+    async with room(request).session(actor_of(request), fresh=False) as desk:
         facts = await desk.find(str(number))
         obstacles = desk.obstacles(facts)
     one = room(request).detail(facts)
@@ -228,7 +228,7 @@ async def _hanging(request: Request, source: UUID, plan: Mapping[str, Any] | Non
     }
 
 
-def _count(pair: Pair, found: Any) -> str:
+def _count(pair: FilePair, found: Any) -> str:
     """`new file, 12 lines more`"""
     if pair.left_out:
         return ""

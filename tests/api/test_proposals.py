@@ -397,7 +397,7 @@ def test_who_waits_in_line_is_bounded(on: Use, monkeypatch: pytest.MonkeyPatch) 
         answer = await site.http.get(URL)
         assert (answer.status_code, answer.json()["code"]) == (429, "too_many_requests")
         with pytest.raises(Busy):
-            async with site.desk.proposals.desk(Person("a", "b")):
+            async with site.desk.proposals.session(Person("a", "b")):
                 pass
 
     on(scenario)

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from automata.store.database import Database
-from tests.proposals.desk import Checked, Site
 from tests.proposals.repo import Repo
+from tests.proposals.site import Checked, Site
 
 
 @pytest.fixture

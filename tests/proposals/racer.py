@@ -26,8 +26,8 @@ async def main(url: str, repository: str, mirrors: str) -> None:
         sys.stdout.flush()
         while branch := sys.stdin.readline().strip():
             try:
-                desk = await ProposalSession.open(db, source, Person("Ada", "ada@example.com"), passes)
-                await desk.apply(branch)
+                session = await ProposalSession.open(db, source, Person("Ada", "ada@example.com"), passes)
+                await session.apply(branch)
                 said = "applied"
             except AutomataError as error:
                 said = error.code

@@ -16,24 +16,24 @@ from automata.git import branches
 from automata.git.branches import Person
 from automata.proposals import check_process, lifecycle
 from automata.proposals.check_process import run_check
-from tests.proposals.desk import ADA, BOB, EVE, Site, Use
 from tests.proposals.repo import POLICY, Repo, text
+from tests.proposals.site import ADA, BOB, EVE, Site, Use
 
 
 def test_who_looked_at_another_commit_neither_approves_nor_applies(use: Use, repo: Repo) -> None:
     async def scenario(site: Site) -> None:
         looked = repo.push("fix", {"flows/orders.yaml": text("orders", 2)}, "main")
-        await (await site.desk()).submit("fix")
+        await (await site.session()).submit("fix")
         head = repo.push("fix", {"flows/orders.yaml": text("orders", 3)})
-        desk = await site.desk()
+        session = await site.session()
         with pytest.raises(Conflict) as told:
-            await desk.review("fix", approve=True, comment="", head=looked[:12])
+            await session.review("fix", approve=True, comment="", head=looked[:12])
         assert (told.value.code, told.value.exit_code) == ("head_moved", 6)
-        await desk.review("fix", approve=True, comment="", head=head[:7])
+        await session.review("fix", approve=True, comment="", head=head[:7])
         for given, error in ((looked, Conflict), ("HEAD", Usage), (head[:6], Usage), (head.upper(), Usage)):
             with pytest.raises(error):
-                await desk.apply("fix", head=given)
-        assert (await desk.apply("fix", head=head))[0].state == "APPLIED"
+                await session.apply("fix", head=given)
+        assert (await session.apply("fix", head=head))[0].state == "APPLIED"
 
     use(scenario)
 
@@ -46,10 +46,10 @@ def test_an_approval_before_a_push_between_the_look_and_the_apply_is_none(use: U
         await site.approved("fix")
         repo.push("fix", {"flows/orders.yaml": text("orders", "evil")}, "main")
         with pytest.raises(Refused) as told:
-            await (await site.desk()).apply("fix")
+            await (await site.session()).apply("fix")
         assert told.value.code == "not_approved"
         repo.git("push", "-q", "--force", str(repo.bare), f"{seen}:fix")
-        one, _ = await (await site.desk()).apply("fix")
+        one, _ = await (await site.session()).apply("fix")
         repo.pull()
         assert one.row.merge_sha == repo.git("rev-parse", "main")
         assert '"value": 2' in (repo.work / "flows/orders.yaml").read_text()
@@ -62,10 +62,10 @@ def test_a_policy_that_changed_on_the_base_drops_what_was_said(use: Use, repo: R
         repo.push("fix", {"flows/orders.yaml": text("orders", 2)}, "main")
         await site.approved("fix")
         repo.push("main", {"automata.yaml": "checks: {required: [validate, plan], approvals: 1}\n"})
-        one = await (await site.desk()).find("fix")
+        one = await (await site.session()).find("fix")
         assert (one.checks, one.approvers, one.state) == ("stale", [], "PENDING_REVIEW")
         with pytest.raises(Refused) as told:
-            await (await site.desk()).apply("fix")
+            await (await site.session()).apply("fix")
         assert told.value.code == "not_approved"
 
     use(scenario)
@@ -78,13 +78,13 @@ def test_a_policy_that_nobody_can_read_lets_nothing_in(use: Use, repo: Repo) -> 
         repo.push("fix", {"flows/orders.yaml": text("orders", 2)}, "main")
         await site.approved("fix")
         repo.push("main", {"automata.yaml": "checks: {approvals: many}\n"})
-        desk = await site.desk()
-        for act in (desk.apply("fix"), desk.review("fix", approve=True, comment=""), desk.sandbox("fix")):
+        session = await site.session()
+        for act in (session.apply("fix"), session.review("fix", approve=True, comment=""), session.check("fix")):
             with pytest.raises(Refused) as told:
                 await act
             assert (told.value.code, told.value.exit_code) == ("policy_unreadable", 5)
-        assert (await desk.find("fix")).state == "PENDING_REVIEW"
-        assert (await desk.review("fix", approve=False, comment="no")).state == "REJECTED"
+        assert (await session.find("fix")).state == "PENDING_REVIEW"
+        assert (await session.review("fix", approve=False, comment="no")).state == "REJECTED"
 
     use(scenario)
 
@@ -94,17 +94,17 @@ def test_a_branch_that_changes_the_policy_is_judged_by_the_old_one_until_it_is_m
         lax = {"automata.yaml": "checks: {required: [], approvals: 0}\n", "flows/orders.yaml": text("orders", 2)}
         repo.push("lax", lax, "main")
         repo.push("next", {"flows/stock.yaml": text("stock", 2)}, "main")
-        desk = await site.desk()
-        one = await desk.submit("lax")
+        session = await site.session()
+        one = await session.submit("lax")
         assert (one.base.approvals, one.state) == (1, "PENDING_REVIEW")
         site.checker.ok = False
-        await desk.review("lax", approve=True, comment="")
+        await session.review("lax", approve=True, comment="")
         with pytest.raises(Refused, match="refuses it"):
-            await desk.apply("lax")
+            await session.apply("lax")
         repo.push("lax", {"docs/x": "again"})
         site.checker.ok = True
         await (await site.approved("lax")).apply("lax")
-        assert (await (await site.desk()).submit("next")).base.approvals == 0
+        assert (await (await site.session()).submit("next")).base.approvals == 0
 
     use(scenario)
 
@@ -121,13 +121,13 @@ def test_one_person_under_several_spellings_is_one_approver(use: Use, repo: Repo
     async def scenario(site: Site) -> None:
         repo.push("main", {"automata.yaml": POLICY.replace("approvals: 1", "approvals: 2")})
         repo.push("fix", {"flows/orders.yaml": text("orders", 2)}, "main")
-        await (await site.desk()).submit("fix")
-        await (await site.desk()).sandbox("fix")
+        await (await site.session()).submit("fix")
+        await (await site.session()).check("fix")
         for who in SPELLED:
-            one = await (await site.desk(Person.read(who))).review("fix", approve=True, comment="")
+            one = await (await site.session(Person.read(who))).review("fix", approve=True, comment="")
             assert (one.state, len(one.approvers)) == ("PENDING_REVIEW", 1)
         with pytest.raises(Refused, match="needs 2 approvals of exactly this, and has 1"):
-            await (await site.desk()).apply("fix")
+            await (await site.session()).apply("fix")
 
     use(scenario)
 
@@ -158,12 +158,12 @@ def test_who_had_a_hand_in_it_cannot_approve_it(use: Use, repo: Repo, how: str) 
     repo.push("fix", {"docs/x": "last"})
 
     async def scenario(site: Site) -> None:
-        await (await site.desk()).submit("fix")
+        await (await site.session()).submit("fix")
         for who in (BOB, ADA):
             with pytest.raises(Refused) as told:
-                await (await site.desk(who)).review("fix", approve=True, comment="")
+                await (await site.session(who)).review("fix", approve=True, comment="")
             assert (told.value.code, told.value.exit_code) == ("own_proposal", 5)
-        one = await (await site.desk(EVE)).review("fix", approve=True, comment="")
+        one = await (await site.session(EVE)).review("fix", approve=True, comment="")
         assert one.approvers == ["Eve <eve@example.com>"]
 
     use(scenario)
@@ -188,19 +188,19 @@ def test_what_the_base_already_has_gives_its_writers_no_hand_in_it(use: Use, rep
 def test_who_says_no_before_the_branch_moves_stops_it(use: Use, repo: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario(site: Site) -> None:
         repo.push("fix", {"flows/orders.yaml": text("orders", 2)}, "main")
-        desk = await site.approved("fix")
-        start = desk.base.sha
+        session = await site.approved("fix")
+        start = session.base.sha
         applied = lifecycle.ProposalSession._applied
 
         async def late(self: Any, *given: Any) -> Any:
-            await (await site.desk(EVE)).review("fix", approve=False, comment="no")
+            await (await site.session(EVE)).review("fix", approve=False, comment="no")
             return await applied(self, *given)
 
         monkeypatch.setattr(lifecycle.ProposalSession, "_applied", late)
         with pytest.raises(Conflict) as told:
-            await desk.apply("fix")
+            await session.apply("fix")
         assert told.value.code == "proposal_ended"
-        assert (await site.desk()).base.sha == start
+        assert (await site.session()).base.sha == start
 
     use(scenario)
 
@@ -210,18 +210,18 @@ def test_who_says_no_while_the_branch_moves_is_too_late(use: Use, repo: Repo, mo
 
     async def scenario(site: Site) -> None:
         repo.push("fix", {"flows/orders.yaml": text("orders", 2)}, "main")
-        desk = await site.approved("fix")
+        session = await site.approved("fix")
         loop = asyncio.get_running_loop()
 
         async def no() -> None:
-            assert (await (await site.desk(EVE)).review("fix", approve=False, comment="no")).state == "REJECTED"
+            assert (await (await site.session(EVE)).review("fix", approve=False, comment="no")).state == "REJECTED"
 
         def slow(*given: Any) -> None:
             asyncio.run_coroutine_threadsafe(no(), loop).result(20)
             branches.move(*given)
 
         monkeypatch.setattr(lifecycle, "move", slow)
-        one, _ = await desk.apply("fix")
+        one, _ = await session.apply("fix")
         assert (one.state, one.row.ended_by) == ("APPLIED", "Bob <bob@example.com>")
 
     use(scenario)

@@ -22,8 +22,8 @@ from automata.store import proposals as store
 from automata.store.database import Database
 from automata.sync.reconcile import sync_once
 from tests.git.served import TOKEN, USER, serving
-from tests.proposals.desk import ADA, BOB, EVE, Site, Use
 from tests.proposals.repo import POLICY, Repo, text
+from tests.proposals.site import ADA, BOB, EVE, Site, Use
 
 ROUNDS = int(os.environ.get("AUTOMATA_APPLY_ROUNDS") or 25)
 HTTP_ROUNDS = int(os.environ.get("AUTOMATA_HTTP_ROUNDS") or 5)  # each takes a second
@@ -33,10 +33,10 @@ def test_a_branch_that_changes_flows_is_a_proposal_and_others_are_none(use: Use,
     async def scenario(site: Site) -> None:
         repo.push("fix", {"flows/orders.yaml": text("orders", 2)}, "main")
         repo.git("push", "-q", str(repo.bare), "main:same")
-        (one,) = await (await site.desk()).survey()
+        (one,) = await (await site.session()).survey()
         assert (one.row.branch, one.state, one.row.author) == ("fix", "DRAFT", "Ada <ada@example.com>")
         assert (one.paths, one.conditions) == (("flows/orders.yaml",), ["checks: pending"])
-        (again,) = await (await site.desk()).survey()
+        (again,) = await (await site.session()).survey()
         assert again.row.id == one.row.id
 
     use(scenario)
@@ -46,8 +46,8 @@ def test_the_whole_way_to_a_version_that_says_where_it_came_from(use: Use, repo:
     async def scenario(site: Site) -> None:
         await sync_once(site.db, site.source)
         head = repo.push("fix", {"flows/orders.yaml": text("orders", 2)}, "main")
-        desk = await site.approved("fix")
-        one, synced = await desk.apply("fix")
+        session = await site.approved("fix")
+        one, synced = await session.apply("fix")
         assert (one.state, synced.status) == ("APPLIED", "synced")
         assert one.row.ended_by == "Bob <bob@example.com>"
         repo.pull()
@@ -59,7 +59,7 @@ def test_the_whole_way_to_a_version_that_says_where_it_came_from(use: Use, repo:
         assert (await site.origin(head)).proposal == one.row.number
         assert (one.checks, one.approvers) == ("passed", ["Bob <bob@example.com>"]), "what it was applied on stays"
         with pytest.raises(Conflict):
-            await desk.apply("fix")
+            await session.apply("fix")
 
     use(scenario)
 
@@ -69,11 +69,11 @@ def test_a_push_drops_what_was_said_of_another_commit(use: Use, repo: Repo) -> N
         repo.push("fix", {"flows/orders.yaml": text("orders", 2)}, "main")
         await site.approved("fix")
         repo.push("fix", {"flows/orders.yaml": text("orders", 3)})
-        desk = await site.desk()
-        one = await desk.find("fix")
+        session = await site.session()
+        one = await session.find("fix")
         assert (one.state, one.checks, one.approvers) == ("PENDING_REVIEW", "stale", [])
         with pytest.raises(Refused, match="needs 1 approval"):
-            await desk.apply("fix")
+            await session.apply("fix")
 
     use(scenario)
 
@@ -98,11 +98,11 @@ def test_a_base_that_moved_matters_only_where_it_is_related(
         repo.push("fix", {"flows/orders.yaml": text("orders", steps=[calls, {**calls, "id": "d"}])}, "main")
         await site.approved("fix")
         repo.push("main", moved)
-        one = await (await site.desk()).find("fix")
+        one = await (await site.session()).find("fix")
         assert one.behind
         assert (one.checks, bool(one.approvers)) == (("passed", True) if holds else ("stale", False))
         if holds:
-            await (await site.desk()).apply("fix")
+            await (await site.session()).apply("fix")
             assert len(site.checker.asked) == 2, "what is merged is checked as it is, whatever was said before"
 
     use(scenario)
@@ -112,18 +112,18 @@ def test_the_author_has_no_say_and_nobody_counts_twice(use: Use, repo: Repo) -> 
     async def scenario(site: Site) -> None:
         repo.push("main", {"automata.yaml": POLICY.replace("approvals: 1", "approvals: 2")})
         repo.push("fix", {"flows/orders.yaml": text("orders", 2)}, "main")
-        desk = await site.desk()
+        session = await site.session()
         with pytest.raises(Conflict, match="draft"):
-            await desk.review("fix", approve=True, comment="")
-        await desk.submit("fix")
-        await desk.sandbox("fix")
+            await session.review("fix", approve=True, comment="")
+        await session.submit("fix")
+        await session.check("fix")
         with pytest.raises(Refused) as told:
-            await (await site.desk(Person("Somebody", "ADA@example.com"))).review("fix", approve=True, comment="")
+            await (await site.session(Person("Somebody", "ADA@example.com"))).review("fix", approve=True, comment="")
         assert told.value.code == "own_proposal"
         for _ in range(2):
-            one = await desk.review("fix", approve=True, comment="")
+            one = await session.review("fix", approve=True, comment="")
         assert (one.state, one.approvers) == ("PENDING_REVIEW", ["Bob <bob@example.com>"])
-        one = await (await site.desk(EVE)).review("fix", approve=True, comment="yes")
+        one = await (await site.session(EVE)).review("fix", approve=True, comment="yes")
         assert one.state == "APPROVED"
 
     use(scenario)
@@ -132,10 +132,10 @@ def test_the_author_has_no_say_and_nobody_counts_twice(use: Use, repo: Repo) -> 
 def test_a_branch_cannot_lower_what_the_base_asks_for(use: Use, repo: Repo) -> None:
     async def scenario(site: Site) -> None:
         repo.push("fix", {"automata.yaml": "checks: {required: [], approvals: 0}\n"}, "main")
-        desk = await site.desk()
-        await desk.submit("fix")
+        session = await site.session()
+        await session.submit("fix")
         with pytest.raises(Refused) as told:
-            await desk.apply("fix")
+            await session.apply("fix")
         assert told.value.code == "not_approved"
 
     use(scenario)
@@ -145,12 +145,12 @@ def test_what_the_check_refuses_is_not_merged_and_its_reason_is_kept(use: Use, r
     async def scenario(site: Site) -> None:
         repo.push("fix", {"flows/orders.yaml": text("orders", 2)}, "main")
         site.checker.ok = False
-        desk = await site.desk()
-        await desk.submit("fix")
-        await desk.review("fix", approve=True, comment="")
+        session = await site.session()
+        await session.submit("fix")
+        await session.review("fix", approve=True, comment="")
         with pytest.raises(Refused, match="refuses it, by test"):
-            await desk.apply("fix")
-        one = await desk.find("fix")
+            await session.apply("fix")
+        one = await session.find("fix")
         assert (one.checks, one.state) == ("failed", "PENDING_REVIEW")
         assert one.check is not None
         assert one.check.report["failed"] == ["test"]
@@ -164,11 +164,11 @@ def test_a_conflict_names_its_files(use: Use, repo: Repo) -> None:
     async def scenario(site: Site) -> None:
         repo.push("fix", {"flows/orders.yaml": text("orders", 2)}, "main")
         repo.push("main", {"flows/orders.yaml": text("orders", 3)})
-        desk = await site.desk()
-        await desk.submit("fix")
-        one = await desk.find("fix")
+        session = await site.session()
+        await session.submit("fix")
+        one = await session.find("fix")
         assert one.conditions == ["checks: pending", "conflicted: flows/orders.yaml", "behind"]
-        for act in (desk.apply("fix"), desk.sandbox("fix"), desk.review("fix", approve=True, comment="")):
+        for act in (session.apply("fix"), session.check("fix"), session.review("fix", approve=True, comment="")):
             with pytest.raises(Conflict) as told:
                 await act
             assert told.value.details == {"files": ["flows/orders.yaml"]}
@@ -179,13 +179,13 @@ def test_a_conflict_names_its_files(use: Use, repo: Repo) -> None:
 def test_a_merge_that_somebody_else_made_is_seen(use: Use, repo: Repo) -> None:
     async def scenario(site: Site) -> None:
         head = repo.push("fix", {"flows/orders.yaml": text("orders", 2)}, "main")
-        desk = await site.desk()
-        await desk.submit("fix")
+        session = await site.session()
+        await session.submit("fix")
         repo.git("checkout", "-q", "main")
         repo.git("merge", "-q", "--no-ff", "-m", "by hand", "fix")
         repo.git("push", "-q", str(repo.bare), "main")
         await sync_once(site.db, site.source)
-        (one,) = await (await site.desk()).survey(ended=True)
+        (one,) = await (await site.session()).survey(ended=True)
         assert (one.row.state, one.row.merge_sha) == ("APPLIED", repo.git("rev-parse", "main"))
         origin = await site.origin(head)
         assert (origin.proposal, origin.applied_by, origin.check, origin.approvals) == (
@@ -203,7 +203,7 @@ def test_an_apply_that_died_behind_its_move_is_finished_by_who_looks_next(
 ) -> None:
     async def scenario(site: Site) -> None:
         head = repo.push("fix", {"flows/orders.yaml": text("orders", 2)}, "main")
-        desk = await site.approved("fix")
+        session = await site.approved("fix")
 
         async def dies(*_: Any) -> None:
             raise ZeroDivisionError
@@ -211,10 +211,10 @@ def test_an_apply_that_died_behind_its_move_is_finished_by_who_looks_next(
         with monkeypatch.context() as patched:
             patched.setattr(lifecycle.ProposalSession, "_record", dies)
             with pytest.raises(ZeroDivisionError):
-                await desk.apply("fix")
+                await session.apply("fix")
         assert await site.value("SELECT state FROM proposals") == "PENDING_REVIEW"
         await sync_once(site.db, site.source)
-        (one,) = await (await site.desk()).survey(ended=True)
+        (one,) = await (await site.session()).survey(ended=True)
         assert one.row.state == "APPLIED"
         origin = await site.origin(head)
         assert (origin.proposal, origin.check["passed"]) == (one.row.number, True)
@@ -226,37 +226,37 @@ def test_an_apply_that_died_behind_its_move_is_finished_by_who_looks_next(
 def test_no_ends_it_and_another_push_is_a_new_one(use: Use, repo: Repo) -> None:
     async def scenario(site: Site) -> None:
         repo.push("fix", {"flows/orders.yaml": text("orders", 2)}, "main")
-        desk = await site.desk()
-        await desk.submit("fix")
-        one = await desk.review("fix", approve=False, comment="no")
+        session = await site.session()
+        await session.submit("fix")
+        one = await session.review("fix", approve=False, comment="no")
         assert one.state == "REJECTED"
-        assert await desk.survey() == []
-        for act in (desk.submit("fix"), desk.apply("fix"), desk.close("fix")):
+        assert await session.survey() == []
+        for act in (session.submit("fix"), session.apply("fix"), session.close("fix")):
             with pytest.raises(Conflict):
                 await act
         repo.push("fix", {"flows/orders.yaml": text("orders", 3)})
-        (new,) = await (await site.desk()).survey()
+        (new,) = await (await site.session()).survey()
         assert new.row.number > one.row.number
-        assert (await (await site.desk()).close("fix")).state == "CLOSED"
+        assert (await (await site.session()).close("fix")).state == "CLOSED"
 
     use(scenario)
 
 
 def test_a_proposal_can_be_made_and_changed_without_git(use: Use, repo: Repo) -> None:
     async def scenario(site: Site) -> None:
-        desk = await site.desk(ADA)
-        one = await desk.create("new", {"flows/orders.yaml": text("orders", 2).encode()}, "Two\n\nwhy", None)
+        session = await site.session(ADA)
+        one = await session.create("new", {"flows/orders.yaml": text("orders", 2).encode()}, "Two\n\nwhy", None)
         assert (one.row.title, one.row.author, one.state) == ("Two", "Ada <ada@example.com>", "DRAFT")
-        two = await desk.update(str(one.row.number), {"flows/other.yaml": None}, None, "Another title")
+        two = await session.update(str(one.row.number), {"flows/other.yaml": None}, None, "Another title")
         assert (two.row.title, two.paths) == ("Another title", ("flows/orders.yaml", "flows/other.yaml"))
         assert two.head != one.head
-        assert "+" in await desk.difference("new")
+        assert "+" in await session.difference("new")
         with pytest.raises(Conflict):
-            await desk.create("new", {"x": b"1"}, "Again", None)
+            await session.create("new", {"x": b"1"}, "Again", None)
         with pytest.raises(Usage):
-            await desk.create("main", {"x": b"1"}, "Main", None)
+            await session.create("main", {"x": b"1"}, "Main", None)
         with pytest.raises(Invalid):
-            await desk.update("new", {}, None, " ")
+            await session.update("new", {}, None, " ")
 
     use(scenario)
 
@@ -264,14 +264,14 @@ def test_a_proposal_can_be_made_and_changed_without_git(use: Use, repo: Repo) ->
 def test_what_is_gone_is_said(use: Use, repo: Repo) -> None:
     async def scenario(site: Site) -> None:
         repo.push("fix", {"flows/orders.yaml": text("orders", 2)}, "main")
-        await (await site.desk()).survey()
+        await (await site.session()).survey()
         repo.git("push", "-q", str(repo.bare), ":fix")
-        desk = await site.desk()
-        assert (await desk.find("fix")).conditions == ["the branch is gone"]
+        session = await site.session()
+        assert (await session.find("fix")).conditions == ["the branch is gone"]
         with pytest.raises(Missing, match="is gone"):
-            await desk.apply("fix")
+            await session.apply("fix")
         with pytest.raises(Missing) as told:
-            await desk.find("nothing")
+            await session.find("nothing")
         assert told.value.exit_code == 3
         repo.git("push", "-q", str(repo.bare), "main:next")
         repo.git("--git-dir", str(repo.bare), "symbolic-ref", "HEAD", "refs/heads/next")
@@ -335,9 +335,9 @@ def _race(repo: Repo, url: str, source: Source, racers: list[Any], number: int) 
 
     async def submit() -> None:
         async with await Database.open(url, max_size=1) as db:
-            desk = await ProposalSession.open(db, source, BOB)
+            session = await ProposalSession.open(db, source, BOB)
             for branch in branches:
-                await desk.submit(branch)
+                await session.submit(branch)
 
     asyncio.run(submit())
     for racer, branch in zip(racers, branches, strict=True):
@@ -355,11 +355,11 @@ def test_the_real_check_of_a_merge_runs_apart_and_refuses_what_is_wrong(use: Cal
     async def scenario(site: Site) -> None:
         repo.push("good", {"flows/orders.yaml": text("orders", 2)}, "main")
         repo.push("bad", {"flows/stock.yaml": text("stock", "{{ steps.none.outputs }}")}, "main")
-        desk = await site.desk()
-        _, passed = await desk.sandbox("good")
+        session = await site.session()
+        _, passed = await session.check("good")
         assert passed.passed, passed.report
-        assert passed.report["base"] == desk.base.sha
-        _, refused = await desk.sandbox("bad")
+        assert passed.report["base"] == session.base.sha
+        _, refused = await session.check("bad")
         assert not refused.passed
         assert refused.report["failed"] == ["validate"]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from automata.sync.hints import Push, Signed, concerned, pushed, verify
+from automata.sync.hints import Push, Signed, read_push, sources_following, verify
 
 NOW = 1_767_600_000.0
 SECRET = "canary-0a1b2c3d4e5f"
@@ -115,13 +115,13 @@ def hub(ref: Any = "refs/heads/main", **repository: Any) -> dict[str, Any]:
 
 
 def test_a_push_of_each_forge_is_read() -> None:
-    github = pushed({"X-GitHub-Event": "push"}.get, hub())
+    github = read_push({"X-GitHub-Event": "push"}.get, hub())
     assert github is not None
     assert (github.branch, "https://git.example.com/team/flows.git" in github.urls) == ("main", True)
     project = {"git_http_url": "https://gitlab.example.com/a/b.git", "git_ssh_url": "git@gitlab.example.com:a/b.git"}
-    gitlab = pushed({"X-Gitlab-Event": "Push Hook"}.get, {"ref": "refs/heads/a/b", "project": project})
+    gitlab = read_push({"X-Gitlab-Event": "Push Hook"}.get, {"ref": "refs/heads/a/b", "project": project})
     assert gitlab == Push("a/b", set(project.values()))
-    assert pushed({}.get, {"ref": "refs/heads/main", "repository": "/srv/flows"}) == Push("main", {"/srv/flows"})
+    assert read_push({}.get, {"ref": "refs/heads/main", "repository": "/srv/flows"}) == Push("main", {"/srv/flows"})
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_a_push_of_each_forge_is_read() -> None:
     ],
 )
 def test_what_is_no_push_to_a_branch_is_none(headers: dict[str, str], payload: Any) -> None:
-    assert pushed(headers.get, payload) is None
+    assert read_push(headers.get, payload) is None
 
 
 @pytest.mark.parametrize(
@@ -157,10 +157,10 @@ def test_what_is_no_push_to_a_branch_is_none(headers: dict[str, str], payload: A
     ],
 )
 def test_one_repository_is_known_by_every_way_to_write_its_address(url: str) -> None:
-    push = pushed({}.get, hub())
+    push = read_push({}.get, hub())
     assert push is not None
     sources = [SimpleNamespace(url=url, branch=branch) for branch in ("main", "develop")]
-    assert concerned(push, sources) == [0]
+    assert sources_following(push, sources) == [0]
 
 
 @pytest.mark.parametrize(
@@ -173,9 +173,9 @@ def test_one_repository_is_known_by_every_way_to_write_its_address(url: str) -> 
     ],
 )
 def test_another_repository_is_another(url: str) -> None:
-    push = pushed({}.get, hub())
+    push = read_push({}.get, hub())
     assert push is not None
-    assert concerned(push, [SimpleNamespace(url=url, branch="main")]) == []
+    assert sources_following(push, [SimpleNamespace(url=url, branch="main")]) == []
 
 
 @pytest.mark.parametrize(
@@ -183,4 +183,4 @@ def test_another_repository_is_another(url: str) -> None:
 )
 def test_an_address_that_is_none_concerns_nobody(text: str) -> None:
     source = SimpleNamespace(url="https://git.example.com/team/flows.git", branch="main")
-    assert concerned(Push("main", {text}), [source]) == []
+    assert sources_following(Push("main", {text}), [source]) == []

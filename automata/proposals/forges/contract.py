@@ -13,7 +13,7 @@ StatusState = Literal["pending", "success", "failure", "error"]
 
 
 @dataclass(frozen=True, slots=True)
-class Pull:
+class PullRequest:
     """An open pull request within the repository. `author` is a login; `head` what it is at, by the forge."""
 
     number: int
@@ -39,28 +39,28 @@ class Review:
 
 
 @dataclass(frozen=True, slots=True)
-class Reviews:
+class PullReviews:
     """`hands`: logins, in lower case, of all who wrote, committed or opened it, so that none of them has a say."""
 
     said: tuple[Review, ...] = ()
-    hands: frozenset[str] = field(default_factory=frozenset)
+    contributors: frozenset[str] = field(default_factory=frozenset)
 
 
 class Forge(Protocol):
     """Raises Unavailable when it does not answer, Refused when it does not let us, Conflict when somebody was first."""
 
-    async def pull(self, branch: str, base: str) -> Pull | None: ...
-    async def open_pull(self, branch: str, base: str, title: str, body: str) -> Pull:
+    async def pull(self, branch: str, base: str) -> PullRequest | None: ...
+    async def open_pull(self, branch: str, base: str, title: str, body: str) -> PullRequest:
         """The one there is, or a new one."""
         ...
 
-    async def close_pull(self, pull: Pull) -> None: ...
-    async def reviews(self, pull: Pull) -> Reviews: ...
+    async def close_pull(self, pull: PullRequest) -> None: ...
+    async def reviews(self, pull: PullRequest) -> PullReviews: ...
     async def status(self, sha: str, context: str, state: StatusState, description: str, url: str) -> None: ...
-    async def comment(self, pull: Pull, marker: str, text: str) -> None:
+    async def comment(self, pull: PullRequest, marker: str, text: str) -> None:
         """One comment of ours that begins with `marker`, made or changed in place."""
         ...
 
-    async def merge(self, pull: Pull, head: str, title: str, message: str) -> str:
+    async def merge(self, pull: PullRequest, head: str, title: str, message: str) -> str:
         """The merge commit; Conflict `head_moved` when the branch is not at `head`."""
         ...

@@ -22,7 +22,7 @@ import orjson
 
 from automata import __version__
 from automata.errors import AutomataError, Conflict, Missing, Refused, Unavailable, Usage
-from automata.proposals.forges.contract import MAX_DESCRIPTION_CHARS, Pull, Review, Reviews, StatusState
+from automata.proposals.forges.contract import MAX_DESCRIPTION_CHARS, PullRequest, PullReviews, Review, StatusState
 from automata.report.diagnostics import visible
 
 VERSION = "2022-11-28"
@@ -32,7 +32,7 @@ MAX_PAGES = 30  # of 100
 MAX_COMMITS = 250  # the most that a pull request lists
 TRIES = 4
 FIRST_PAUSE_SEC = 0.5
-LONGEST_PAUSE_SEC = 15.0  # a limit that lasts longer is told and not waited for
+MAX_PAUSE_SEC = 15.0  # a limit that lasts longer is told and not waited for
 MAX_COMMENT_CHARS = 65_536
 _REPO = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,38}/[A-Za-z0-9._-]{1,100}")
 _LOGIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,38}(\[bot\])?")
@@ -66,12 +66,12 @@ class GitHub:
 
     # -- pull requests ---------------------------------------------------------------------------------------------
 
-    async def pull(self, branch: str, base: str) -> Pull | None:
+    async def pull(self, branch: str, base: str) -> PullRequest | None:
         query = f"?state=open&head={quote(f'{self._owner}:{branch}', safe='')}&base={quote(base, safe='')}&per_page=2"
         found = await self._get(f"{self._root}/pulls{query}")
         return _pull(found[0]) if found else None
 
-    async def open_pull(self, branch: str, base: str, title: str, body: str) -> Pull:
+    async def open_pull(self, branch: str, base: str, title: str, body: str) -> PullRequest:
         if found := await self.pull(branch, base):
             return found
         try:
@@ -85,10 +85,10 @@ class GitHub:
             raise
         return _pull(made)
 
-    async def close_pull(self, pull: Pull) -> None:
+    async def close_pull(self, pull: PullRequest) -> None:
         await self._send("PATCH", f"{self._root}/pulls/{pull.number}", {"state": "closed"})
 
-    async def merge(self, pull: Pull, head: str, title: str, message: str) -> str:
+    async def merge(self, pull: PullRequest, head: str, title: str, message: str) -> str:
         body = {"sha": head, "merge_method": "merge", "commit_title": title, "commit_message": message}
         try:
             made = await self._send("PUT", f"{self._root}/pulls/{pull.number}/merge", body)
@@ -102,7 +102,7 @@ class GitHub:
 
     # -- reviews ---------------------------------------------------------------------------------------------------
 
-    async def reviews(self, pull: Pull) -> Reviews:
+    async def reviews(self, pull: PullRequest) -> PullReviews:
         commits = [one async for one in self._pages(f"{self._root}/pulls/{pull.number}/commits")]
         if len(commits) >= MAX_COMMITS:
             raise Refused(
@@ -110,11 +110,11 @@ class GitHub:
                 code="too_many_commits",
                 hint="Squash some of them.",
             )
-        hands = {pull.author.lower()}
+        contributors = {pull.author.lower()}
         for one in commits:
             for whose in ("author", "committer"):
                 if isinstance(one.get(whose), Mapping) and one[whose].get("login"):
-                    hands.add(str(one[whose]["login"]).lower())
+                    contributors.add(str(one[whose]["login"]).lower())
         last: dict[str, Mapping[str, Any]] = {}
         async for one in self._pages(f"{self._root}/pulls/{pull.number}/reviews"):
             # Who deleted the account has no say; a comment takes nothing back.
@@ -122,9 +122,9 @@ class GitHub:
                 last[str(one["user"]["login"]).lower()] = one
         said = []
         for login, one in sorted(last.items()):
-            if login not in hands and _LOGIN.fullmatch(login) and await self._may_write(login):
-                said.append(_said(one))
-        return Reviews(tuple(said), frozenset(hands))
+            if login not in contributors and _LOGIN.fullmatch(login) and await self._may_write(login):
+                said.append(_review(one))
+        return PullReviews(tuple(said), frozenset(contributors))
 
     async def _may_write(self, login: str) -> bool:
         """On a public repository anybody may approve; what counts is who could merge."""
@@ -142,7 +142,7 @@ class GitHub:
             body["target_url"] = url
         await self._send("POST", f"{self._root}/statuses/{sha}", body, again=True)
 
-    async def comment(self, pull: Pull, marker: str, text: str) -> None:
+    async def comment(self, pull: PullRequest, marker: str, text: str) -> None:
         place = f"{self._root}/issues/{pull.number}/comments"
         body = {"body": text[:MAX_COMMENT_CHARS]}
         if (own := await self._own_comment(place, marker)) is not None:
@@ -204,7 +204,7 @@ class GitHub:
                 return await self._once(method, url, body)
             except Unavailable as error:
                 wait = float(error.details.get("retry_after_sec", pause))
-                if not left or wait > LONGEST_PAUSE_SEC:
+                if not left or wait > MAX_PAUSE_SEC:
                     raise
             await self._sleep(wait)
             pause *= 2
@@ -298,13 +298,15 @@ def _field(read: Callable[[], T]) -> T:
         raise _odd("a field is not as its documentation says") from None
 
 
-def _pull(one: Mapping[str, Any]) -> Pull:
+def _pull(one: Mapping[str, Any]) -> PullRequest:
     return _field(
-        lambda: Pull(int(one["number"]), str(one["html_url"]), str(one["user"]["login"]), _sha(one["head"]["sha"]))
+        lambda: PullRequest(
+            int(one["number"]), str(one["html_url"]), str(one["user"]["login"]), _sha(one["head"]["sha"])
+        )
     )
 
 
-def _said(one: Mapping[str, Any]) -> Review:
+def _review(one: Mapping[str, Any]) -> Review:
     return _field(
         lambda: Review(
             str(one["user"]["login"]),

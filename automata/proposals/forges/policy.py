@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from automata.errors import AutomataError, Conflict, Refused
-from automata.proposals.forges.contract import Forge, Pull
+from automata.proposals.forges.contract import Forge, PullRequest
 from automata.proposals.status import ProposalStatus
 from automata.report.markdown import MARKER, markdown, quoted
 from automata.store.proposals import ReviewRow
@@ -21,7 +21,7 @@ CHECK = "automata/check"
 log = logging.getLogger(__name__)
 
 
-async def must_pull(forge: Forge, branch: str, base: str) -> Pull:
+async def must_pull(forge: Forge, branch: str, base: str) -> PullRequest:
     """The open pull request of a branch. Raises Conflict `no_pull_request`."""
     if found := await forge.pull(branch, base):
         return found
@@ -41,32 +41,32 @@ def refuse_on_forge(forge: Forge | None) -> None:
         )
 
 
-def pull_text(facts: ProposalStatus, page: str) -> str:
+def pull_text(proposal: ProposalStatus, page: str) -> str:
     """What a pull request of ours says of itself."""
-    text = f"Proposal {facts.row.number} of Automata, by {quoted(facts.row.author)}."
-    return f"{text}\n\n{page}{facts.row.number}" if page else text
+    text = f"Proposal {proposal.row.number} of Automata, by {quoted(proposal.row.author)}."
+    return f"{text}\n\n{page}{proposal.row.number}" if page else text
 
 
-async def with_reviews(forge: Forge, facts: ProposalStatus) -> ProposalStatus:
-    """The facts, with what the forge knows was said of exactly this head, by those who had no hand in it.
+async def with_forge_reviews(forge: Forge, proposal: ProposalStatus) -> ProposalStatus:
+    """Its status, with what the forge knows was said of exactly this head, by those who had no hand in it.
 
     Said is kept in no table until it counts: who takes it back on the forge has taken it back.
     """
-    pull = await forge.pull(facts.row.branch, facts.base.branch)
-    if pull is None or pull.head != facts.head:
-        return replace(facts, reviews=())
+    pull = await forge.pull(proposal.row.branch, proposal.base.branch)
+    if pull is None or pull.head != proposal.head:
+        return replace(proposal, reviews=())
     reviews = await forge.reviews(pull)
-    hands = reviews.hands | {login for one in facts.writers if (login := _login(one))}
+    contributors = reviews.contributors | {login for one in proposal.writers if (login := _login(one))}
     rows = [
-        ReviewRow(0, *_bound(facts), one.approved, one.by, one.words, one.at)
+        ReviewRow(0, *_bound(proposal), one.approved, one.by, one.words, one.at)
         for one in reviews.said
-        if one.commit == facts.head and one.login.lower() not in hands
+        if one.commit == proposal.head and one.login.lower() not in contributors
     ]
-    return replace(facts, reviews=tuple(sorted(rows, key=lambda row: row.created_at, reverse=True)))
+    return replace(proposal, reviews=tuple(sorted(rows, key=lambda row: row.created_at, reverse=True)))
 
 
-def _bound(facts: ProposalStatus) -> tuple[str, str, str, str]:
-    bound = facts.binding
+def _bound(proposal: ProposalStatus) -> tuple[str, str, str, str]:
+    bound = proposal.binding
     return bound.head, bound.base, bound.tree, bound.policy
 
 
@@ -76,7 +76,7 @@ def _login(key: str) -> str:
     return name.rpartition("+")[2] if host == "users.noreply.github.com" else ""
 
 
-async def tell_check(forge: Forge, head: str, pull: Pull | None, report: Mapping[str, Any], url: str) -> None:
+async def tell_check(forge: Forge, head: str, pull: PullRequest | None, report: Mapping[str, Any], url: str) -> None:
     """Status of the head and the comment of the pull request, as far as the forge takes them."""
     failed = ", ".join(report.get("failed", ()))
     words = "validate, plan, test and replay: passed" if report["ok"] else f"refused by {failed or 'an error'}"

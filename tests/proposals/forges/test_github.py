@@ -21,9 +21,9 @@ from automata.proposals.lifecycle import ProposalSession
 from automata.report.markdown import MARKER
 from automata.services.controller import Controller, Pace
 from automata.settings import Settings
-from tests.proposals.desk import ADA, Site, Use
 from tests.proposals.forges.github_double import NAME, OWNER, TOKEN, GitHubDouble
 from tests.proposals.repo import Repo, text
+from tests.proposals.site import ADA, Site, Use
 
 REPO = f"{OWNER}/{NAME}"
 
@@ -58,16 +58,16 @@ def limited(status: int, **headers: str) -> web.Response:
 def test_a_proposal_is_a_pull_request_that_others_approve_and_github_merges(use: Use, repo: Repo) -> None:
     async def scenario(site: Site) -> None:
         async with forge(repo) as (double, github, _):
-            desk = await ProposalSession.open(
+            session = await ProposalSession.open(
                 site.db, site.source, ADA, site.checker, forge=github, page="https://a.example/p/"
             )
-            await desk.create("fix", {"flows/orders.yaml": text("orders", 2).encode()}, "Fix the orders", None)
-            await desk.submit("fix")
-            await desk.submit("fix")
+            await session.create("fix", {"flows/orders.yaml": text("orders", 2).encode()}, "Fix the orders", None)
+            await session.submit("fix")
+            await session.submit("fix")
             (pull,) = double.pulls.values()
             assert (pull["branch"], pull["base"], pull["title"]) == ("fix", "main", "Fix the orders")
             assert "https://a.example/p/1" in pull["body"]
-            one, _ = await desk.sandbox("fix")
+            one, _ = await session.check("fix")
             assert double.statuses[-1] == {
                 "sha": one.head,
                 "context": CHECK,
@@ -76,21 +76,21 @@ def test_a_proposal_is_a_pull_request_that_others_approve_and_github_merges(use:
                 "target_url": "https://a.example/p/1",
             }
             with pytest.raises(Refused) as told:
-                await desk.review("fix", approve=True, comment="")
+                await session.review("fix", approve=True, comment="")
             assert told.value.code == "on_the_forge"
             with pytest.raises(Refused, match="approval"):
-                await desk.apply("fix")
+                await session.apply("fix")
 
             double.review(1, "bob")
-            assert (await desk.find("fix")).state == "APPROVED"
-            applied, report = await desk.apply("fix", head=one.head)
+            assert (await session.find("fix")).state == "APPROVED"
+            applied, report = await session.apply("fix", head=one.head)
             assert report.status == "synced"
             assert applied.state == "APPLIED"
             assert applied.row.merge_sha == double.pulls[1]["merged"]
             kept = await site.origin(one.head)
             assert [one["by"] for one in kept.approvals] == ["bob <bob@users.noreply.github.com>"]
             assert kept.check is not None
-            assert await desk.find("1") == applied
+            assert await session.find("1") == applied
 
     use(scenario)
 
@@ -98,14 +98,14 @@ def test_a_proposal_is_a_pull_request_that_others_approve_and_github_merges(use:
 def test_who_has_no_say_on_github(use: Use, repo: Repo) -> None:
     async def scenario(site: Site) -> None:
         async with forge(repo) as (double, github, _):
-            desk = await ProposalSession.open(site.db, site.source, ADA, site.checker, forge=github)
+            session = await ProposalSession.open(site.db, site.source, ADA, site.checker, forge=github)
             repo.push("fix", {"flows/orders.yaml": text("orders", 2)}, "main")  # by ada@example.com
             number = double.opened("fix", login="carol")
-            await desk.submit("fix")
+            await session.submit("fix")
             before = repo.git("rev-parse", "fix~1")
 
             async def approvers() -> list[str]:
-                return [one.partition(" ")[0] for one in (await desk.find("fix")).approvers]
+                return [one.partition(" ")[0] for one in (await session.find("fix")).approvers]
 
             for login in ("ada", "ADA", "carol", "mallory"):  # wrote it, opened it, may not write
                 double.review(number, login)
@@ -131,15 +131,15 @@ def test_who_has_no_say_on_github(use: Use, repo: Repo) -> None:
 def test_a_co_author_by_the_mail_that_github_gives_has_no_say(use: Use, repo: Repo) -> None:
     async def scenario(site: Site) -> None:
         async with forge(repo) as (double, github, _):
-            desk = await ProposalSession.open(site.db, site.source, ADA, site.checker, forge=github)
+            session = await ProposalSession.open(site.db, site.source, ADA, site.checker, forge=github)
             repo.push("fix", {"flows/orders.yaml": text("orders", 2)}, "main")
             repo.git("commit", "-q", "--amend", "-m", "x\n\nCo-authored-by: Bob <12+Bob@users.noreply.github.com>")
             repo.git("push", "-q", "--force", str(repo.bare), "fix")
             double.review(double.opened("fix"), "bob")
-            await desk.submit("fix")
-            assert (await desk.find("fix")).approvers == []
+            await session.submit("fix")
+            assert (await session.find("fix")).approvers == []
             double.review(1, "carol")
-            assert (await desk.find("fix")).approvers == ["carol <carol@users.noreply.github.com>"]
+            assert (await session.find("fix")).approvers == ["carol <carol@users.noreply.github.com>"]
 
     use(scenario)
 
@@ -147,11 +147,11 @@ def test_a_co_author_by_the_mail_that_github_gives_has_no_say(use: Use, repo: Re
 def test_a_push_behind_the_check_is_not_merged(use: Use, repo: Repo) -> None:
     async def scenario(site: Site) -> None:
         async with forge(repo) as (double, github, _):
-            desk = await ProposalSession.open(site.db, site.source, ADA, site.checker, forge=github)
+            session = await ProposalSession.open(site.db, site.source, ADA, site.checker, forge=github)
             repo.push("fix", {"flows/orders.yaml": text("orders", 2)}, "main")
             double.review(double.opened("fix"), "bob")
-            await desk.sandbox("fix")
-            await desk.submit("fix")
+            await session.check("fix")
+            await session.submit("fix")
 
             async def pushed(request: web.Request) -> web.StreamResponse:
                 repo.push("fix", {"flows/orders.yaml": text("orders", 66)})
@@ -159,7 +159,7 @@ def test_a_push_behind_the_check_is_not_merged(use: Use, repo: Repo) -> None:
 
             double.fail("PUT", "/merge", pushed)
             with pytest.raises(Conflict) as told:
-                await desk.apply("fix")
+                await session.apply("fix")
             assert (told.value.code, told.value.exit_code) == ("head_moved", 6)
             assert double.pulls[1]["merged"] is None
 
@@ -169,19 +169,19 @@ def test_a_push_behind_the_check_is_not_merged(use: Use, repo: Repo) -> None:
 def test_what_came_into_the_base_beside_it_takes_the_check_from_the_merge(use: Use, repo: Repo) -> None:
     async def scenario(site: Site) -> None:
         async with forge(repo) as (double, github, _):
-            desk = await ProposalSession.open(site.db, site.source, ADA, site.checker, forge=github)
+            session = await ProposalSession.open(site.db, site.source, ADA, site.checker, forge=github)
             repo.push("fix", {"flows/orders.yaml": text("orders", 2)}, "main")
             double.review(double.opened("fix"), "bob")
-            await desk.sandbox("fix")
-            await desk.submit("fix")
+            await session.check("fix")
+            await session.submit("fix")
 
             async def beside(request: web.Request) -> web.StreamResponse:
                 repo.push("main", {"flows/other.yaml": text("other", 9)})
                 return await double._route(request)
 
             double.fail("PUT", "/merge", beside)
-            head = (await desk.find("fix")).head
-            applied, _ = await desk.apply("fix")
+            head = (await session.find("fix")).head
+            applied, _ = await session.apply("fix")
             assert applied.state == "APPLIED"
             assert (await site.origin(head)).check is None
 
@@ -191,10 +191,10 @@ def test_what_came_into_the_base_beside_it_takes_the_check_from_the_merge(use: U
 def test_a_closed_proposal_closes_its_pull_request(use: Use, repo: Repo) -> None:
     async def scenario(site: Site) -> None:
         async with forge(repo) as (double, github, _):
-            desk = await ProposalSession.open(site.db, site.source, ADA, site.checker, forge=github)
+            session = await ProposalSession.open(site.db, site.source, ADA, site.checker, forge=github)
             repo.push("fix", {"flows/orders.yaml": text("orders", 2)}, "main")
-            await desk.submit("fix")
-            assert (await desk.close("fix")).state == "CLOSED"
+            await session.submit("fix")
+            assert (await session.close("fix")).state == "CLOSED"
             assert double.pulls[1]["state"] == "closed"
 
     use(scenario)
@@ -203,11 +203,11 @@ def test_a_closed_proposal_closes_its_pull_request(use: Use, repo: Repo) -> None
 def test_a_github_that_is_away_costs_no_check(use: Use, repo: Repo) -> None:
     async def scenario(site: Site) -> None:
         async with forge(repo) as (double, github, _):
-            desk = await ProposalSession.open(site.db, site.source, ADA, site.checker, forge=github)
+            session = await ProposalSession.open(site.db, site.source, ADA, site.checker, forge=github)
             repo.push("fix", {"flows/orders.yaml": text("orders", 2)}, "main")
             for _ in range(4):
                 double.fail("POST", "/statuses/", web.json_response({"message": "oops"}, status=502))
-            one, _ = await desk.sandbox("fix")
+            one, _ = await session.check("fix")
             assert one.checks == "passed"
             assert double.statuses == []
 

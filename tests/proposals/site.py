@@ -35,15 +35,15 @@ class Site:
         self.db, self.repo, self.checker = db, repo, checker
         self.source = Source(str(repo.bare), mirrors=repo.bare.parent / "mirrors")
 
-    async def desk(self, actor: Person = BOB) -> ProposalSession:
+    async def session(self, actor: Person = BOB) -> ProposalSession:
         return await ProposalSession.open(self.db, self.source, actor, self.checker)
 
     async def approved(self, branch: str) -> ProposalSession:
-        desk = await self.desk()
-        await desk.submit(branch)
-        await desk.sandbox(branch)
-        assert (await desk.review(branch, approve=True, comment="")).state == "APPROVED"
-        return desk
+        session = await self.session()
+        await session.submit(branch)
+        await session.check(branch)
+        assert (await session.review(branch, approve=True, comment="")).state == "APPROVED"
+        return session
 
     async def value(self, query: str, *values: Any) -> Any:
         async with self.db.connection() as conn:
