@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import tempfile
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ MAX_REPORT_BYTES = 64 * 1024 * 1024
 # -P: what stands in the working directory is never imported.
 _COMMAND = (sys.executable, "-P", "-m", "automata.check")
 PLAN_SECONDS = 60.0
+# (repository, folder, environment, base, head) -> the report of `automata check`
+Checker = Callable[..., Awaitable[dict[str, Any]]]
 # All that a check needs to know of the world. No AUTOMATA_*, no credential, no agent's socket.
 _PASSED_ON = ("PATH", "PYTHONPATH", "VIRTUAL_ENV", "LANG", "LC_ALL", "TZ")
 

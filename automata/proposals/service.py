@@ -21,10 +21,10 @@ from uuid import UUID
 from automata.errors import AutomataError, Busy, Conflict, Unavailable
 from automata.git.branches import Person
 from automata.project.source import Source, source_of
-from automata.proposals import check_process
+from automata.proposals.check_process import Checker, run_check, run_plan
 from automata.proposals.content import flow_file, flow_path, refuse_outside, spec_text
 from automata.proposals.forges.factory import forge_of, page_of
-from automata.proposals.lifecycle import Checker, ProposalSession
+from automata.proposals.lifecycle import ProposalSession
 from automata.proposals.status import ProposalStatus
 from automata.proposals.view import detail, summary
 from automata.settings import Settings
@@ -80,8 +80,8 @@ class ProposalService:
 
     db: Database
     settings: Settings
-    checker: Checker = check_process.run_check
-    planner: Callable[..., Awaitable[dict[str, Any]]] = check_process.run_plan
+    checker: Checker = run_check
+    planner: Callable[..., Awaitable[dict[str, Any]]] = run_plan
     fetching: SharedFetch = field(default_factory=SharedFetch)
     _slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_AT_ONCE))
     _waiting: int = 0

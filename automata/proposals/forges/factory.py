@@ -1,6 +1,12 @@
-"""Which forge the settings name, made ready to be asked."""
+"""The table of forges, and which of them the settings name.
+
+A forge is a row here and a file beside this one. By its key its settings are called `KEY_repo`, `KEY_api` and
+`KEY_token` (AUTOMATA_KEY_REPO and so on), and its page of the documentation is docs/KEY.md.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Mapping
 
 from automata.errors import Usage
 from automata.git.address import parse_address
@@ -9,20 +15,32 @@ from automata.proposals.forges.contract import Forge
 from automata.proposals.forges.github import GitHub
 from automata.settings import Settings
 
+# Makes a forge from the address of its API, the repository on it, and a token. Raises Usage for what cannot be.
+Constructor = Callable[[str, str, str], Forge]
+
+FORGES: Mapping[str, Constructor] = {"github": GitHub}
+
+
+def setting_names(forge: str) -> tuple[str, str, str]:
+    """The settings of a forge by its key: of its API's address, of the repository, and of the token."""
+    return f"{forge}_api", f"{forge}_repo", f"{forge}_token"
+
 
 def forge_of(settings: Settings, source: Source) -> Forge | None:
     """The forge of the settings' own repository; None where none is named, or `source` is another. Raises Usage."""
-    if not settings.github_repo or not settings.repo:
+    if not settings.repo or parse_address(settings.repo).url != source.name:
         return None
-    if parse_address(settings.repo).url != source.name:
-        return None
-    if not settings.github_token:
-        raise Usage(
-            f"AUTOMATA_GITHUB_REPO names {settings.github_repo}, and there is no AUTOMATA_GITHUB_TOKEN.",
-            code="no_forge_token",
-            hint="docs/github.md says which permissions it needs.",
-        )
-    return GitHub(settings.github_api, settings.github_repo, settings.github_token)
+    for key, construct in FORGES.items():
+        api, repo, token = (getattr(settings, name) for name in setting_names(key))
+        if repo and not token:
+            raise Usage(
+                f"AUTOMATA_{key.upper()}_REPO names {repo}, and there is no AUTOMATA_{key.upper()}_TOKEN.",
+                code="no_forge_token",
+                hint=f"docs/{key}.md says which permissions it needs.",
+            )
+        if repo:
+            return construct(api, repo, token)
+    return None
 
 
 def page_of(settings: Settings) -> str:
