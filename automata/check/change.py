@@ -8,7 +8,7 @@ from typing import Any
 from automata.check.stages import STAGES, Change, run_stage
 from automata.project.local import LocalProject
 from automata.project.manifest import read_project
-from automata.report.check import REQUIRED, check_report, stage
+from automata.report.check import REQUIRED, check_report, stage_entry
 
 DIRTY = "-dirty"
 
@@ -36,7 +36,7 @@ def _stage_report(name: str, change: Change, required: bool, allow_empty: bool) 
     began = time.monotonic()
     result = run_stage(STAGES[name], change)
     state = "passed" if result.state == "empty" and allow_empty else result.state
-    return stage(name, state, required, result.report, time.monotonic() - began, result.summary)
+    return stage_entry(name, state, required, result.report, time.monotonic() - began, result.summary)
 
 
 def _fork(project: LocalProject, base: str, head: str) -> str:

@@ -9,7 +9,8 @@ import typer
 
 from automata.cli.client import Api, ApiUrl
 from automata.cli.output import Format, Output, compact, emit, facts, moment, table
-from automata.cli.provenance import short, told
+from automata.cli.provenance import lines_of
+from automata.git.names import short_sha
 
 app = typer.Typer(no_args_is_help=True, help="See the flows, and where each version came from.")
 
@@ -110,7 +111,7 @@ def _sheet(flow: dict[str, Any], version: dict[str, Any] | None) -> Any:
             ("author", version["author"]),
             ("message", version["message"]),
             ("created", moment(version["created_at"])),
-            *told(version["provenance"]),
+            *lines_of(version["provenance"]),
         )
     )
     spec = version["spec"]
@@ -175,7 +176,7 @@ def _labels(labels: dict[str, str]) -> str:
 
 
 def _commit(version: dict[str, Any]) -> str | None:
-    return short(version["commit_sha"]) if version["commit_sha"] else None
+    return short_sha(version["commit_sha"]) if version["commit_sha"] else None
 
 
 def _proved(version: dict[str, Any]) -> tuple[str, str, str]:

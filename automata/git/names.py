@@ -85,3 +85,9 @@ def _branch_problem(name: str) -> str:
     if any(part.startswith(".") or part.endswith(".lock") for part in name.split("/")):
         return "a part of it starts with '.' or ends with '.lock'"
     return ""
+
+
+def short_sha(sha: str) -> str:
+    """Twelve digits of a commit, with its `-dirty` if it has one; `working-tree` stays as it is."""
+    commit, dash, rest = sha.partition("-")
+    return commit[:12] + dash + rest

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from automata.proposals.status import ProposalStatus
-from automata.report.check import part
+from automata.report.check import stage_report
 from automata.report.tests import differing_steps
 from automata.store.proposals import CheckRow, ReviewRow
 
@@ -49,7 +49,7 @@ def detail(one: ProposalStatus) -> dict[str, Any]:
 
 def sandbox_result(report: Mapping[str, Any]) -> dict[str, Any]:
     """The report of `automata check`, and in `differences` what its cases expected of each step and found instead."""
-    tests = part(report, "test")
+    tests = stage_report(report, "test")
     return {**report, "differences": differing_steps(tests) if tests else []}
 
 

@@ -12,9 +12,10 @@ from typing import Any, Literal
 
 from automata import __version__
 from automata.flow.changes import CLASSES
+from automata.git.names import short_sha
 from automata.report.diagnostics import paint, plural, render, visible
 from automata.report.markdown import markdown
-from automata.report.plan import plan_lines, short
+from automata.report.plan import plan_lines
 from automata.report.replay import replay_lines
 from automata.report.tests import failure_lines, junit_of
 
@@ -48,7 +49,7 @@ def check_report(
     }
 
 
-def stage(
+def stage_entry(
     name: str, state: str, required: bool, report: Report | None, took_sec: float, summary: str
 ) -> dict[str, Any]:
     return {
@@ -61,7 +62,7 @@ def stage(
     }
 
 
-def part(report: Report, name: str) -> Report | None:
+def stage_report(report: Report, name: str) -> Report | None:
     """The report of one stage; None when it did not run."""
     return next((one["report"] for one in report["stages"] if one["name"] == name), None)
 
@@ -103,7 +104,8 @@ def _human(report: Report, colour: bool) -> str:
 
 def verdict(report: Report, colour: bool = False) -> str:
     """One line: what the check says, and of what."""
-    what = f"{short(report['base'])} → {short(report['head'])} ({report['environment']}), {report['took_sec']:.1f} s"
+    commits = f"{short_sha(report['base'])} → {short_sha(report['head'])}"
+    what = f"{commits} ({report['environment']}), {report['took_sec']:.1f} s"
     if report["ok"]:
         return f"{paint('good', 'Passed', colour)}: {what}"
     return f"{paint('error', 'Refused', colour)} by {' and '.join(report['failed'])}: {what}"
@@ -195,4 +197,4 @@ def _junit(report: Report) -> str:
         problem = None if one["state"] in ("passed", "skipped") or not one["required"] else one["summary"]
         text = "\n".join(stage_lines(one)) if problem else ""
         stages.append((one["name"], one["took_sec"], problem, text))
-    return junit_of(part(report, "test"), stages)
+    return junit_of(stage_report(report, "test"), stages)

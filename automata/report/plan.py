@@ -13,6 +13,7 @@ from automata.engine.schedule import next_times
 from automata.flow.changes import CLASSES, Change, changes
 from automata.flow.model import FlowContent, Schedule
 from automata.flow.subflows import called_flows
+from automata.git.names import short_sha
 from automata.report.diagnostics import paint, plural, visible
 from automata.report.graph import graph
 
@@ -56,7 +57,7 @@ def render_plan(report: Mapping[str, Any], form: PlanFormat, *, colour: bool = F
     if form == "json":
         return json.dumps(report, indent=2, ensure_ascii=False, default=str) + "\n"
     lines = plan_lines(report, colour, apart=True)
-    lines.append(f"{plan_summary(report)} ({short(report['base'])} → {short(report['head'])})")
+    lines.append(f"{plan_summary(report)} ({short_sha(report['base'])} → {short_sha(report['head'])})")
     return "\n".join(lines) + "\n"
 
 
@@ -71,12 +72,6 @@ def plan_summary(report: Mapping[str, Any]) -> str:
     if not counts:
         return "Nothing changed"
     return f"{plural(summary['changed'], 'flow')} of {summary['flows']:,} changed: {counts}"
-
-
-def short(sha: str) -> str:
-    """A SHA as people read it; what stands behind a dash stays."""
-    commit, dash, rest = sha.partition("-")
-    return commit[:12] + dash + rest
 
 
 def _flow(

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+from automata.git.names import short_sha
 from automata.store.sync import AttemptRow, SourceRow
-from automata.sync.report import short
 from automata.sync.steps import STEPS
 
 Type = Literal["Fetched", "Validated", "Synced", "Drifted", "PruneBlocked", "Stalled"]
@@ -64,7 +64,7 @@ def _condition(kind: Type, attempt: AttemptRow | None, holds: Callable[[int], bo
 
 def _pinned(source: SourceRow) -> Condition:
     message = (
-        f"Pinned to {short(source.head_sha or '')} by {source.pinned_by}: {source.pinned_reason}."
+        f"Pinned to {short_sha(source.head_sha or '')} by {source.pinned_by}: {source.pinned_reason}."
         f" `automata sync release --source {source.id}` lets it follow its branch again."
     )
     return Condition("Synced", "False", "Pinned", message, source.head_sha, source.pinned_at)

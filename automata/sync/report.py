@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from automata.errors import AutomataError, Diagnostic, Unavailable
+from automata.git.names import short_sha
 from automata.sync.plan import Action, SyncPlan
 
 # What is kept of one attempt: enough to see what happened, not a second copy of a large commit.
@@ -62,7 +63,7 @@ class SyncReport:
             if number
         ]
         text = ", ".join(done) if done else ("nothing changed" if self.plan is None else "no flows")
-        return f"{short(self.sha)} of {self.branch}: {text}"
+        return f"{short_sha(self.sha)} of {self.branch}: {text}"
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -77,12 +78,6 @@ class SyncReport:
             "rewritten": self.rewritten,
             "duration_ms": self.duration_ms,
         }
-
-
-def short(sha: str) -> str:
-    """Twelve digits of a commit, with its `-dirty` if it has one."""
-    commit, dash, rest = sha.partition("-")
-    return commit[:12] + dash + rest
 
 
 def plan_record(plan: SyncPlan) -> dict[str, Any]:

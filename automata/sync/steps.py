@@ -18,6 +18,7 @@ from automata.flow.model import FlowContent
 from automata.git.branches import contains
 from automata.git.history import Provenance
 from automata.git.mirror import Mirror
+from automata.git.names import short_sha
 from automata.git.tree import joined
 from automata.git.working import NO_COMMIT
 from automata.project.flows import (
@@ -36,7 +37,7 @@ from automata.store.database import Connection
 from automata.store.sync import DesiredFlow, SourceRow
 from automata.sync.attempt import Attempt, OvertakenError
 from automata.sync.plan import Action, Current, SyncPlan, guard, make_plan
-from automata.sync.report import plan_record, short
+from automata.sync.report import plan_record
 
 _NO_SOURCE = UUID(int=0)
 
@@ -188,8 +189,9 @@ def _read_of(attempt: Attempt) -> tuple[ProjectFiles, ProjectFlows]:
 
 def _pinned(row: SourceRow) -> Refused:
     since = f"{row.pinned_at:%Y-%m-%d %H:%M} UTC" if row.pinned_at else ""
+    commit = short_sha(row.head_sha or "")
     return Refused(
-        f"{row.label} is pinned to {short(row.head_sha or '')} since {since}, by {row.pinned_by}: {row.pinned_reason}.",
+        f"{row.label} is pinned to {commit} since {since}, by {row.pinned_by}: {row.pinned_reason}.",
         code="pinned",
         hint=f"automata sync release --source {row.id} lets it follow its branch again.",
         details={"pinned_sha": row.head_sha},
