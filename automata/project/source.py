@@ -82,7 +82,7 @@ def source_of(settings: Settings, branch: str | None = None) -> Source:
 
 def sources_of(settings: Settings) -> list[Source]:
     """The sources of a list. Raises Usage for one that cannot be, or is there twice."""
-    found: list[Source] = []
+    sources: list[Source] = []
     for text in settings.sources:
         parts = dict(part.partition("=")[::2] for part in _PART.split(text))
         if not parts.get("repo") or parts.keys() - {"repo", "env", "branch", "path"}:
@@ -91,16 +91,16 @@ def sources_of(settings: Settings) -> list[Source]:
                 code="bad_source",
                 hint="repo=https://git.example.com/flows.git,env=prod,branch=main,path=team-a; all but repo may go.",
             )
-        one = replace(settings, repo=parts["repo"], repo_path=parts.get("path", ""), branch=Settings().branch)
-        one = replace(one, environment=parts.get("env") or settings.environment)
-        source = source_of(one, parts.get("branch"))
+        named = replace(settings, repo=parts["repo"], repo_path=parts.get("path", ""), branch=Settings().branch)
+        named = replace(named, environment=parts.get("env") or settings.environment)
+        source = source_of(named, parts.get("branch"))
         if any(
             (other.name, other.path, other.environment) == (source.name, source.path, source.environment)
-            for other in found
+            for other in sources
         ):
             raise Usage(f"The source {text!r} is there twice.", code="bad_source")
-        found.append(source)
-    return found
+        sources.append(source)
+    return sources
 
 
 def confirm_command(source: Source, branch: str, word: str) -> str:

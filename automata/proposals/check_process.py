@@ -75,13 +75,13 @@ def _required(repository: Path, folder: str, base: str) -> set[str]:
 def _believable(report: dict[str, Any], base: str, head: str, required: set[str]) -> bool:
     """Whether the report is of these commits, and its verdict follows from stages that are all there."""
     try:
-        states = {one["name"]: one["state"] for one in report["stages"]}
-        asked = {one["name"] for one in report["stages"] if one["required"]}
+        states = {stage["name"]: stage["state"] for stage in report["stages"]}
+        stated = {stage["name"] for stage in report["stages"] if stage["required"]}
         failed = {name for name in required if states.get(name) != "passed"}
-        told = (report["base"], report["head"], asked, set(report["failed"]), report["ok"])
+        statement = (report["base"], report["head"], stated, set(report["failed"]), report["ok"])
     except (KeyError, TypeError):
         return False
-    return set(states) == set(STAGES) and told == (base, head, required, failed, not failed)
+    return set(states) == set(STAGES) and statement == (base, head, required, failed, not failed)
 
 
 async def run(command: tuple[str, ...], home: str, seconds: float) -> tuple[int, bytes, bytes]:
@@ -111,20 +111,20 @@ async def run(command: tuple[str, ...], home: str, seconds: float) -> tuple[int,
 async def _read(pipe: asyncio.StreamReader | None) -> bytes:
     """Up to one byte more than a report may have; what a child says beyond that is read and dropped."""
     assert pipe is not None
-    kept = bytearray()
-    while some := await pipe.read(1 << 16):
-        kept += some[: MAX_REPORT_BYTES + 1 - len(kept)]
-    return bytes(kept)
+    data = bytearray()
+    while chunk := await pipe.read(1 << 16):
+        data += chunk[: MAX_REPORT_BYTES + 1 - len(data)]
+    return bytes(data)
 
 
 def _report(code: int, out: bytes, err: bytes) -> dict[str, Any]:
-    said = err.decode(errors="replace").strip()[-2_000:]
+    words = err.decode(errors="replace").strip()[-2_000:]
     try:
         report = orjson.loads(out) if 0 < len(out) <= MAX_REPORT_BYTES else None
     except orjson.JSONDecodeError:
         report = None
     if not isinstance(report, dict) or code != (0 if report.get("ok", True) else 1):
         raise Unavailable(
-            f"The check broke off (exit code {code})" + (f": {said}" if said else "."), code="check_broken"
+            f"The check broke off (exit code {code})" + (f": {words}" if words else "."), code="check_broken"
         )
     return report

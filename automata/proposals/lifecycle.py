@@ -132,8 +132,8 @@ class ProposalSession(ProposalReader):
             await store.add_review(
                 conn, proposal.row.id, proposal.binding, approved=approve, by=str(self.actor), comment=comment
             )
-            said = {"head": proposal.head, "approved": approve, "comment": comment}
-            await note(conn, Deed("proposal.review", _object(proposal.row), None, said))
+            details = {"head": proposal.head, "approved": approve, "comment": comment}
+            await note(conn, Deed("proposal.review", _object(proposal.row), None, details))
         return await self._status_of(proposal.row) if approve else await self._move(proposal, "REJECTED", "reject")
 
     async def checkable(self, key: str) -> ProposalStatus:
@@ -171,19 +171,19 @@ class ProposalSession(ProposalReader):
         What the sync refuses is raised as it comes: the merge is made then, and the proposal applied.
         """
         proposal = await self.applicable(key, head=head)
-        made, check = await self._check(proposal)
+        merge_sha, check = await self._check(proposal)
         if not check.passed:
             raise Refused(
                 f"The check refuses it, by {', '.join(check.report.get('failed', ())) or 'an error'}.",
                 code="check_failed",
                 hint=f"automata proposal show {proposal.row.number}",
             )
-        applied = await self._applied(proposal, made, self.base.sha, check, str(self.actor))
+        applied = await self._applied(proposal, merge_sha, self.base.sha, check, str(self.actor))
         still_open(replace(proposal, row=await self._row(str(proposal.row.number))))
         if self.forge:
             applied = await self._merge_there(self.forge, proposal, applied)
         else:
-            await asyncio.to_thread(move, self.mirror, self.base.branch, self.base.sha, made)
+            await asyncio.to_thread(move, self.mirror, self.base.branch, self.base.sha, merge_sha)
         what = {
             "merge": applied.merge_sha,
             "base": self.base.branch,
@@ -203,11 +203,11 @@ class ProposalSession(ProposalReader):
         if await asyncio.to_thread(self.mirror.resolve, self.base.branch) != self.base.sha:
             raise Conflict(f"{self.base.branch} moved.", code="base_moved", hint="Look again; nothing was merged.")
         title = f"Merge pull request #{pull.number}: {proposal.row.title}"
-        made = await forge.merge(pull, proposal.head, title, f"Proposal: {proposal.row.id}")
+        merge_sha = await forge.merge(pull, proposal.head, title, f"Proposal: {proposal.row.id}")
         await asyncio.to_thread(self.mirror.fetch)
-        commits = await asyncio.to_thread(brought, self.mirror, self.base.sha, made)
-        applied = replace(applied, merge_sha=made, commits=commits)
-        if await asyncio.to_thread(tree_of, self.mirror, made) == proposal.merge.tree:
+        commits = await asyncio.to_thread(brought, self.mirror, self.base.sha, merge_sha)
+        applied = replace(applied, merge_sha=merge_sha, commits=commits)
+        if await asyncio.to_thread(tree_of, self.mirror, merge_sha) == proposal.merge.tree:
             return applied
         log.warning(
             "proposal %s was merged beside another change, so its check is of another tree", proposal.row.number
@@ -222,13 +222,13 @@ class ProposalSession(ProposalReader):
 
     def obstacles(self, proposal: ProposalStatus) -> dict[str, AutomataError]:
         """Why whoever asks cannot `approve` or `apply` it as it is; what they can is not there."""
-        found: dict[str, AutomataError] = {}
+        obstacles: dict[str, AutomataError] = {}
         for act, guard in (("approve", self._refuse_approval), ("apply", self._refuse_apply)):
             try:
                 guard(proposal)
             except AutomataError as error:
-                found[act] = error
-        return found
+                obstacles[act] = error
+        return obstacles
 
     def _refuse_approval(self, proposal: ProposalStatus, head: str | None = None) -> None:
         refuse_on_forge(self.forge)
@@ -246,24 +246,26 @@ class ProposalSession(ProposalReader):
     async def _check(self, proposal: ProposalStatus) -> tuple[str, CheckRow]:
         """(merge commit, what the check says of it). What is known of exactly this is not found out again."""
         title, number = proposal.row.title, proposal.row.number
-        approved = "".join(f"Approved-by: {one}\n" for one in proposal.approvers)
+        approved = "".join(f"Approved-by: {approver}\n" for approver in proposal.approvers)
         message = f"Merge proposal {number}: {title}\n\nProposal: {proposal.row.id}\n{approved}"
-        made = await asyncio.to_thread(
+        merge_sha = await asyncio.to_thread(
             commit_merge, self.mirror, self.base.sha, proposal.head, proposal.merge.tree, self.actor, message
         )
         if proposal.check and proposal.check.binding == proposal.binding:
-            return made, proposal.check
-        report = await self.checker(self.mirror.path, self.source.path, self.source.environment, self.base.sha, made)
+            return merge_sha, proposal.check
+        report = await self.checker(
+            self.mirror.path, self.source.path, self.source.environment, self.base.sha, merge_sha
+        )
         async with self.db.transaction() as conn:
             check = await store.add_check(
                 conn, proposal.row.id, proposal.binding, passed=bool(report["ok"]), report=report
             )
-            found = {"head": proposal.head, "passed": check.passed, "failed": list(report.get("failed", ()))}
-            await note(conn, Deed("proposal.check", _object(proposal.row), None, found))
+            details = {"head": proposal.head, "passed": check.passed, "failed": list(report.get("failed", ()))}
+            await note(conn, Deed("proposal.check", _object(proposal.row), None, details))
         if self.forge:
             pull = await self.forge.find_pull(proposal.row.branch, proposal.base.branch)
             await tell_check(self.forge, proposal.head, pull, report, self.page and f"{self.page}{number}")
-        return made, check
+        return merge_sha, check
 
     async def _move(self, proposal: ProposalStatus, state: store.State, verb: str) -> ProposalStatus:
         async with self.db.transaction() as conn:

@@ -139,18 +139,18 @@ class ProposalReader:
             await store.open_proposal(conn, self.row.id, branch, head=head, title=branch, author=str(author))
 
     def _branches(self) -> list[tuple[str, str, Person]]:
-        found = []
+        branches = []
         for branch in self.mirror.branches()[:MAX_BRANCHES]:
             if branch in self.base.others:
                 continue
             try:
                 head = self.mirror.resolve(branch)
                 if changes_project(self.mirror, self.source, self.base, head):
-                    found.append((branch, head, author_of(self.mirror, head)))
+                    branches.append((branch, head, author_of(self.mirror, head)))
             except AutomataError as error:
                 # Deleted meanwhile, a name that we do not take, or objects that are broken: no reason to hide the rest.
                 log.info("the branch %s is no proposal: %s", shown(branch), error)
-        return found
+        return branches
 
     async def _status_of(self, row: ProposalRow) -> ProposalStatus:
         async with self.db.connection() as conn:
@@ -169,13 +169,13 @@ class ProposalReader:
         Only what was said of exactly this merge is kept with it: to say less than was so is safe, to say more is not.
         """
         head = proposal.row.head_sha
-        found = await asyncio.to_thread(merge_of, self.mirror, self.base.sha, head)
-        made, before = found or (self.base.sha, self.base.sha)
-        tree = await asyncio.to_thread(tree_of, self.mirror, made)
-        same = (one for one in checks if (one.head, one.base, one.tree) == (head, before, tree))
-        check = next(same, None)
-        said = tuple(one for one in reviews if check and one.binding == check.binding)
-        applied = await self._applied(replace(proposal, reviews=said), made, before, check, None)
+        merge = await asyncio.to_thread(merge_of, self.mirror, self.base.sha, head)
+        merge_sha, before = merge or (self.base.sha, self.base.sha)
+        tree = await asyncio.to_thread(tree_of, self.mirror, merge_sha)
+        of_this_merge = (item for item in checks if (item.head, item.base, item.tree) == (head, before, tree))
+        check = next(of_this_merge, None)
+        held = tuple(review for review in reviews if check and review.binding == check.binding)
+        applied = await self._applied(replace(proposal, reviews=held), merge_sha, before, check, None)
         await self._record(proposal.row.id, applied, store.OPEN)
         return await self._again(proposal)
 
@@ -183,13 +183,15 @@ class ProposalReader:
         return await self._status_of(await self._row(str(proposal.row.number)))
 
     async def _applied(
-        self, proposal: ProposalStatus, made: str, before: str, check: CheckRow | None, by: str | None
+        self, proposal: ProposalStatus, merge_sha: str, before: str, check: CheckRow | None, by: str | None
     ) -> Applied:
-        commits = await asyncio.to_thread(brought, self.mirror, before, made)
+        commits = await asyncio.to_thread(brought, self.mirror, before, merge_sha)
         async with self.db.transaction() as conn:
             # What was said on the forge is kept once it counts; until then the forge is asked each time.
-            kept = [one.id or (await store.keep_review(conn, proposal.row.id, one)).id for one in proposal.approvals]
-        return Applied(made, commits, by, check.id if check else None, kept)
+            review_ids = [
+                one.id or (await store.keep_review(conn, proposal.row.id, one)).id for one in proposal.approvals
+            ]
+        return Applied(merge_sha, commits, by, check.id if check else None, review_ids)
 
     async def _record(self, id: UUID, applied: Applied, states: Collection[store.State], *deeds: Deed) -> None:
         """It is applied, unless it is in none of `states` by now."""

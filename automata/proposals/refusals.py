@@ -37,7 +37,7 @@ def refuse_trouble(proposal: ProposalStatus) -> None:
 
 def first_line(message: str) -> str:
     line = next((line for line in message.splitlines() if line.strip()), "")
-    return " ".join("".join(" " if deceiving(one) else one for one in line).split())[:MAX_TITLE_CHARS]
+    return " ".join("".join(" " if deceiving(character) else character for character in line).split())[:MAX_TITLE_CHARS]
 
 
 def title_of(text: str) -> str:
@@ -89,10 +89,10 @@ def refuse_writer(proposal: ProposalStatus, actor: Person) -> None:
 
 def refuse_unapproved(proposal: ProposalStatus) -> None:
     refuse_draft(proposal)
-    asked, given = proposal.base.approvals, len(proposal.approvers)
-    if given < asked:
+    needed, approvals = proposal.base.approvals, len(proposal.approvers)
+    if approvals < needed:
         raise Refused(
-            f"It needs {asked} {'approval' if asked == 1 else 'approvals'} of exactly this, and has {given}.",
+            f"It needs {needed} {'approval' if needed == 1 else 'approvals'} of exactly this, and has {approvals}.",
             code="not_approved",
             hint="A push, and a base that moved where it matters, drop approvals: ask for them again.",
         )

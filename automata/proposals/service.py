@@ -52,9 +52,9 @@ class SharedFetch:
 
     async def __call__(self, source: Source, age_sec: float) -> None:
         """Have what the remote held at most `age_sec` before now. Raises what the fetch raised."""
-        asked = time.monotonic()
+        asked_at = time.monotonic()
         async with self._lock:
-            if self._begun < asked - age_sec:
+            if self._begun < asked_at - age_sec:
                 begun = time.monotonic()
                 try:
                     await asyncio.to_thread(self._fetch, source)

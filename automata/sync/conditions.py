@@ -73,7 +73,7 @@ def _pinned(source: SourceRow) -> Condition:
 def _drifted(source: SourceRow) -> Condition:
     if source.drift is None:
         return Condition("Drifted", "Unknown", "NotLooked", "It was not looked at yet.", None, None)
-    count, listed = source.drift["count"], [one["message"] for one in source.drift["flows"][:_LISTED]]
+    count, listed = source.drift["count"], [flow["message"] for flow in source.drift["flows"][:_LISTED]]
     if not count:
         message = "The database is as the commit says."
         return Condition("Drifted", "False", "NoDrift", message, source.head_sha, source.drift_at)

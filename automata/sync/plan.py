@@ -49,8 +49,8 @@ class SyncPlan:
 
     @property
     def counts(self) -> dict[str, int]:
-        found = Counter(action.kind for action in self.actions)
-        return {kind: found[kind] for kind in ACTION_KINDS}
+        counter = Counter(action.kind for action in self.actions)
+        return {kind: counter[kind] for kind in ACTION_KINDS}
 
     @property
     def changes(self) -> tuple[Action, ...]:
@@ -63,14 +63,14 @@ class SyncPlan:
 
 def make_plan(desired: Sequence[RepositoryFlow], current: Mapping[str, Current], policy: Policy) -> SyncPlan:
     """Order: by name, what leaves last. `desired` passed `cross_check`. Raises Conflict (code `name_taken`)."""
-    wanted = {flow.name: flow for flow in desired}
-    renames = _renames(wanted, current)
-    _refuse_taken(wanted, current)
+    by_name = {flow.name: flow for flow in desired}
+    renames = _renames(by_name, current)
+    _refuse_taken(by_name, current)
     actions = [_action(flow, current, renames) for flow in sorted(desired, key=lambda flow: flow.name)]
     gone = sorted(
         flow.name
         for flow in current.values()
-        if not flow.owner and not flow.archived and flow.name not in wanted and flow.name not in renames.values()
+        if not flow.owner and not flow.archived and flow.name not in by_name and flow.name not in renames.values()
     )
     leaving: ActionKind = "kept" if policy.prune == "never" else "archive"
     actions += [Action(leaving, name) for name in gone]
@@ -130,11 +130,11 @@ def share(managed: int, percent: float) -> int:
     return math.ceil(managed * percent / 100)
 
 
-def _renames(wanted: Mapping[str, RepositoryFlow], current: Mapping[str, Current]) -> dict[str, str]:
+def _renames(by_name: Mapping[str, RepositoryFlow], current: Mapping[str, Current]) -> dict[str, str]:
     """New name to old name, for flows that are new under this name and ours under the other."""
     return {
         flow.name: old
-        for flow in wanted.values()
+        for flow in by_name.values()
         if (old := flow.renamed_from) is not None
         and old in current
         and not current[old].owner
@@ -142,8 +142,8 @@ def _renames(wanted: Mapping[str, RepositoryFlow], current: Mapping[str, Current
     }
 
 
-def _refuse_taken(wanted: Mapping[str, RepositoryFlow], current: Mapping[str, Current]) -> None:
-    taken = [flow for flow in current.values() if flow.owner and not flow.archived and flow.name in wanted]
+def _refuse_taken(by_name: Mapping[str, RepositoryFlow], current: Mapping[str, Current]) -> None:
+    taken = [flow for flow in current.values() if flow.owner and not flow.archived and flow.name in by_name]
     if not taken:
         return
     whose = "; ".join(f"{flow.name} is managed by {flow.owner}" for flow in taken[:_LISTED])

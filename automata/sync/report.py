@@ -100,7 +100,7 @@ def attempt_summary(attempt: Mapping[str, Any]) -> str:
     if attempt["status"] == "rolled_back":
         return f"{plan['count']} flows, by {plan['by']}: {plan['reason']}"
     if attempt["status"] == "healed":
-        return "; ".join(one["message"] for one in plan["flows"][:3])
+        return "; ".join(flow["message"] for flow in plan["flows"][:3])
     return ", ".join(f"{number} {kind}" for kind, number in plan["counts"].items() if number)
 
 
