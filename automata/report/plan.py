@@ -38,10 +38,10 @@ def plan_report(
     `hanging`: {active_runs, dead_letters, schedules} of each flow that runs now; None when nobody was asked.
     """
     flows = [_flow(name, before, after, now) for name in sorted(before.keys() | after.keys())]
-    changed = sorted((one for one in flows if one), key=lambda one: (CLASSES.index(one["class"]), one["flow"]))
-    for one in changed if hanging is not None else ():
-        one["live"] = (hanging or {}).get(one["flow"])
-    counts = {kind: sum(item["kind"] == kind for one in changed for item in one["changes"]) for kind in CLASSES}
+    changed = sorted((flow for flow in flows if flow), key=lambda flow: (CLASSES.index(flow["class"]), flow["flow"]))
+    for flow in changed if hanging is not None else ():
+        flow["live"] = (hanging or {}).get(flow["flow"])
+    counts = {kind: sum(item["kind"] == kind for flow in changed for item in flow["changes"]) for kind in CLASSES}
     return {
         "version": VERSION,
         "tool": {"name": "automata", "version": __version__},
@@ -63,7 +63,7 @@ def render_plan(report: Mapping[str, Any], form: PlanFormat, *, colour: bool = F
 
 def plan_lines(report: Mapping[str, Any], colour: bool = False, *, apart: bool = False) -> list[str]:
     """Flow by flow, the worst first; `apart` puts an empty line behind each."""
-    return [line for one in report["flows"] for line in [*_block(one, colour), *([""] if apart else ())]]
+    return [line for flow in report["flows"] for line in [*_block(flow, colour), *([""] if apart else ())]]
 
 
 def plan_summary(report: Mapping[str, Any]) -> str:
@@ -79,18 +79,18 @@ def _flow(
 ) -> dict[str, Any]:
     """Empty when nothing differs."""
     old, new = before.get(name), after.get(name)
-    found = changes(old and old[0], new and new[0], ((old or ({}, {}))[1], (new or ({}, {}))[1]))
-    if not found:
+    changed = changes(old and old[0], new and new[0], ((old or ({}, {}))[1], (new or ({}, {}))[1]))
+    if not changed:
         return {}
     callers = _callers(name, after)
     if new is None and (left := [caller for caller in callers if _calls(after[caller][0], name)]):
-        found.insert(0, Change("breaking", "callers", f"it is still called, by {', '.join(left)}"))
+        changed.insert(0, Change("breaking", "callers", f"it is still called, by {', '.join(left)}"))
     return {
         "flow": name,
-        "class": found[0].kind,
-        "changes": [asdict(one) for one in found],
+        "class": changed[0].kind,
+        "changes": [asdict(change) for change in changed],
         "callers": callers,
-        "schedules": _schedules(found, now),
+        "schedules": _schedules(changed, now),
         "graph": graph(old and old[0], new and new[0]),
     }
 
@@ -102,19 +102,19 @@ def _calls(spec: Mapping[str, Any], name: str) -> bool:
 def _callers(name: str, flows: Mapping[str, FlowContent]) -> list[str]:
     """Flows that run this one, straight or through others."""
     calls = {caller: {called for called, _ in called_flows(spec)} for caller, (spec, _) in flows.items()}
-    found: set[str] = set()
+    callers: set[str] = set()
     reached = {name}
-    while more := {caller for caller, called in calls.items() if called & reached} - found:
-        found |= more
+    while more := {caller for caller, called in calls.items() if called & reached} - callers:
+        callers |= more
         reached = more
-    return sorted(found - {name})
+    return sorted(callers - {name})
 
 
-def _schedules(found: Sequence[Change], now: datetime) -> list[dict[str, Any]]:
+def _schedules(changed: Sequence[Change], now: datetime) -> list[dict[str, Any]]:
     return [
-        {"name": one.path.partition(".")[2], "before": _fires(one.before, now), "after": _fires(one.after, now)}
-        for one in found
-        if one.path.startswith("schedules.")
+        {"name": item.path.partition(".")[2], "before": _fires(item.before, now), "after": _fires(item.after, now)}
+        for item in changed
+        if item.path.startswith("schedules.")
     ]
 
 
@@ -125,20 +125,20 @@ def _fires(spec: Mapping[str, Any] | None, now: datetime) -> list[str]:
     return [moment.isoformat().replace("+00:00", "Z") for moment in next_times(schedule, now, FIRES)]
 
 
-def _block(one: Mapping[str, Any], colour: bool) -> list[str]:
-    lines = [paint("place", visible(one["flow"]), colour)]
-    width = max(len(item["kind"]) for item in one["changes"])
-    for item in one["changes"]:
+def _block(flow: Mapping[str, Any], colour: bool) -> list[str]:
+    lines = [paint("place", visible(flow["flow"]), colour)]
+    width = max(len(item["kind"]) for item in flow["changes"])
+    for item in flow["changes"]:
         kind = paint(_COLOUR[item["kind"]], item["kind"].ljust(width), colour)
         lines += [f"  {kind}  {visible(item['message'])}"]
-    for fires in one["schedules"]:
+    for fires in flow["schedules"]:
         for when in ("before", "after"):
             times = ", ".join(fires[when]) or "never"
             lines.append(f"  {''.ljust(width)}  {visible(fires['name'])} fires {when}: {times}")
-    if one["callers"]:
-        lines.append(f"  {''.ljust(width)}  called by {visible(', '.join(one['callers']))}")
-    if told := hanging_words(one.get("live")):
-        lines.append(f"  {''.ljust(width)}  now: {visible(told)}")
+    if flow["callers"]:
+        lines.append(f"  {''.ljust(width)}  called by {visible(', '.join(flow['callers']))}")
+    if text := hanging_words(flow.get("live")):
+        lines.append(f"  {''.ljust(width)}  now: {visible(text)}")
     return lines
 
 
@@ -147,8 +147,8 @@ def hanging_words(live: Mapping[str, Any] | None) -> str:
     if not live:
         return ""
     counted = [(live["active_runs"], "unfinished run"), (live["dead_letters"], "open dead letter")]
-    told = [plural(count, word) for count, word in counted if count]
-    for one in live["schedules"]:
-        when = f"next at {one['next_fire_at']}" if one["next_fire_at"] else "paused"
-        told.append(f"schedule {one['name']} {when}")
-    return ", ".join(told)
+    parts = [plural(count, word) for count, word in counted if count]
+    for schedule in live["schedules"]:
+        when = f"next at {schedule['next_fire_at']}" if schedule["next_fire_at"] else "paused"
+        parts.append(f"schedule {schedule['name']} {when}")
+    return ", ".join(parts)
