@@ -83,9 +83,9 @@ class CommitTree:
         parent, _, name = path.rpartition("/")
         with object_faults(self._address):
             node = self._descend(parent, listing)
-            found = self._child(node, name, parent, listing) if node is not None else None
-            if found is not None:
-                self._add(listing, found, path)
+            entry = self._child(node, name, parent, listing) if node is not None else None
+            if entry is not None:
+                self._add(listing, entry, path)
         return (listing.files[0] if listing.files else None), listing
 
     def list(self, folder: str) -> Listing | None:

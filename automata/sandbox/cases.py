@@ -102,13 +102,13 @@ def run_case(case: Case, flows: Flows) -> Result:
         transport = MockTransport(_mocks(case))
         run = run_virtually(_play(case, plan, flows, inputs, transport))
     except Invalid as error:
-        told = tuple(_problem(one.pointer or "case", one.message) for one in error.diagnostics)
-        return _result(case, told or (_problem("case", error.message),), began)
+        problems_of_flow = tuple(_problem(item.pointer or "case", item.message) for item in error.diagnostics)
+        return _result(case, problems_of_flow or (_problem("case", error.message),), began)
     except StalledError:
         return _result(case, (_problem("case", "the run can never end: it waits for what cannot come"),), began)
     problems = [
-        *(_told(one) for one in (*transport.troubles, *transport.leftovers())),
-        *(_different(one) for one in differences(case.expect, run, transport.sent)),
+        *(_told(item) for item in (*transport.troubles, *transport.leftovers())),
+        *(_different(item) for item in differences(case.expect, run, transport.sent)),
     ]
     return _result(case, tuple(problems), began, run, transport)
 
@@ -151,7 +151,7 @@ def _mocks(case: Case) -> list[Any]:
 
 
 def _given(case: Case, plan: Plan) -> dict[str, Outcome]:
-    given = {}
+    results = {}
     for spec in case.mocks:
         if "step" not in spec:
             continue
@@ -160,8 +160,8 @@ def _given(case: Case, plan: Plan) -> dict[str, Outcome]:
             raise Invalid(f"A mock gives a result to the step `{spec['step']}`, which the flow does not have.")
         if plan.steps[step].type in _DECIDED_HERE:
             raise Invalid(f"The step `{spec['step']}` calls nothing, so it cannot be given a result.")
-        given[step] = _outcome(spec)
-    return given
+        results[step] = _outcome(spec)
+    return results
 
 
 def _outcome(spec: Mapping[str, Any]) -> Outcome:
@@ -182,9 +182,11 @@ def _told(trouble: Trouble) -> dict[str, Any]:
     return _problem(trouble.code, trouble.message)
 
 
-def _different(one: Difference) -> dict[str, Any]:
-    sides = {"expected": one.expected, "actual": one.actual}
-    return _problem(one.where, one.message, one.step) | {k: v for k, v in sides.items() if v is not MISSING}
+def _different(difference: Difference) -> dict[str, Any]:
+    sides = {"expected": difference.expected, "actual": difference.actual}
+    return _problem(difference.where, difference.message, difference.step) | {
+        k: v for k, v in sides.items() if v is not MISSING
+    }
 
 
 def _bounded(problem: dict[str, Any]) -> dict[str, Any]:
@@ -213,14 +215,14 @@ def _result(
         name=case.name,
         flow=case.flow,
         passed=not problems,
-        problems=tuple(_bounded(mask_tree(one, mask)) for one in problems),
+        problems=tuple(_bounded(mask_tree(item, mask)) for item in problems),
         took_ms=round((time.perf_counter() - began) * 1000, 2),
     )
     if run is None or transport is None:
         return result
     steps = {name: mask_tree(asdict(record), mask) for name, record in run.steps.items()}
-    sent = tuple(mask_tree(_sent(one), mask) for one in transport.sent[:MAX_SHOWN_REQUESTS])
-    unmatched = tuple(one for one in sent if not one["mock"])
+    sent = tuple(mask_tree(_sent(item), mask) for item in transport.sent[:MAX_SHOWN_REQUESTS])
+    unmatched = tuple(item for item in sent if not item["mock"])
     return Result(
         **{
             **{name: getattr(result, name) for name in _KEPT},
@@ -238,13 +240,13 @@ def _result(
 _KEPT = ("case", "file", "line", "name", "flow", "passed", "problems", "took_ms")
 
 
-def _sent(one: Sent) -> dict[str, Any]:
+def _sent(sent: Sent) -> dict[str, Any]:
     return {
-        "mock": one.mock,
-        "step": one.seen.step,
-        "method": one.seen.method,
-        "url": str(one.seen.url),
-        "body": one.seen.text[:4096],
-        "status": one.status,
-        "at_sec": round(one.at_sec, 6),
+        "mock": sent.mock,
+        "step": sent.seen.step,
+        "method": sent.seen.method,
+        "url": str(sent.seen.url),
+        "body": sent.seen.text[:4096],
+        "status": sent.status,
+        "at_sec": round(sent.at_sec, 6),
     }

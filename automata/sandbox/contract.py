@@ -62,26 +62,26 @@ class Contract:
             return f"the OpenAPI file has no {method.upper()} for `{template}`"
         responses = self._object(operation.get("responses", {}))
         status = answer.status
-        promised = next((one for one in (str(status), f"{status // 100}XX", "default") if one in responses), None)
+        promised = next((item for item in (str(status), f"{status // 100}XX", "default") if item in responses), None)
         if promised is None:
-            told = ", ".join(sorted(responses)[:10])
-            return f"the OpenAPI file has no status {status} for {method.upper()} `{template}`, only {told or 'none'}"
+            words = ", ".join(sorted(responses)[:10])
+            return f"the OpenAPI file has no status {status} for {method.upper()} `{template}`, only {words or 'none'}"
         content = self._object(self._object(responses[promised]).get("content", {}))
         return self._body(content, answer, method, work)
 
     def _path(self, path: str) -> tuple[str | None, Json]:
         """The template that fits: the one with the fewest parameters, as the specification says."""
         paths = self._object(self.document.get("paths", {}))
-        asked = [path, *(path[len(base) :] for base in self._bases() if path.startswith(f"{base}/"))]
-        fitting = [one for one in paths if any(_fits(one, text) for text in asked)]
+        candidates = [path, *(path[len(base) :] for base in self._bases() if path.startswith(f"{base}/"))]
+        fitting = [item for item in paths if any(_fits(item, text) for text in candidates)]
         if not fitting:
             return None, {}
-        best = min(fitting, key=lambda one: one.count("{"))
+        best = min(fitting, key=lambda item: item.count("{"))
         return best, self._object(paths[best])
 
     def _bases(self) -> list[str]:
         servers = self.document.get("servers") or ()
-        urls = [one["url"] for one in servers if isinstance(one, dict) and isinstance(one.get("url"), str)]
+        urls = [item["url"] for item in servers if isinstance(item, dict) and isinstance(item.get("url"), str)]
         return [base for url in urls if (base := urlsplit(url.partition("{")[0]).path.rstrip("/"))]
 
     def _body(self, content: Json, answer: Answering, method: str, work: Work) -> str | None:
@@ -92,10 +92,10 @@ class Contract:
         sent = next((value for name, value in answer.headers if name.lower() == "content-type"), "")
         media = sent.partition(";")[0].strip().lower()
         names = {name.partition(";")[0].strip().lower(): name for name in content}
-        found = next((names[one] for one in (media, f"{media.partition('/')[0]}/*", "*/*") if one in names), None)
+        found = next((names[item] for item in (media, f"{media.partition('/')[0]}/*", "*/*") if item in names), None)
         if found is None:
-            told = f"its Content-Type is `{media}`" if media else "it has no body"
-            return f"{told}, the OpenAPI file promises {', '.join(sorted(content)[:10])}"
+            words = f"its Content-Type is `{media}`" if media else "it has no body"
+            return f"{words}, the OpenAPI file promises {', '.join(sorted(content)[:10])}"
         schema = self._object(content[found]).get("schema")
         if schema is None or not (media == "application/json" or media.endswith("+json")):
             return None
@@ -104,7 +104,7 @@ class Contract:
         except orjson.JSONDecodeError as error:
             return f"its body is not JSON: {error}"
         problems = self._check(schema)(value, work)
-        return "; ".join(f"the body at `{one.pointer or '/'}` {one.message}" for one in problems[:3]) or None
+        return "; ".join(f"the body at `{item.pointer or '/'}` {item.message}" for item in problems[:3]) or None
 
     def _check(self, schema: Any) -> Callable[[Any, Work], list[Any]]:
         key = orjson.dumps(schema).decode()

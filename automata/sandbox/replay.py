@@ -76,16 +76,16 @@ def replay(recorded: Recorded, sides: Sides) -> Replayed:
     except (Invalid, StalledError) as error:
         refused = Difference("status", "status", first.run.status, f"not run: {_why(error)}")
         return Replayed(recorded.id, recorded.flow, recorded.file, differences=(asdict(refused),))
-    told = differences(first, again, sides.tolerance)
-    silent = noise(told)
-    found = [one for one in differences(first, branch, sides.tolerance) if (one.kind, one.place) not in silent]
+    noisy = differences(first, again, sides.tolerance)
+    silent = noise(noisy)
+    changed = [item for item in differences(first, branch, sides.tolerance) if (item.kind, item.place) not in silent]
     return Replayed(
         run=recorded.id,
         flow=recorded.flow,
         file=recorded.file,
-        noise=tuple(asdict(one) for one in told),
-        differences=tuple(asdict(one) for one in found),
-        uncovered=tuple(asdict(one) for one in (*branch.writes, *branch.reads) if not one.covered),
+        noise=tuple(asdict(item) for item in noisy),
+        differences=tuple(asdict(item) for item in changed),
+        uncovered=tuple(asdict(item) for item in (*branch.writes, *branch.reads) if not item.covered),
     )
 
 
@@ -99,7 +99,7 @@ def _why(error: Exception) -> str:
 
 def _unlike(recorded: Recorded, first: Played) -> str:
     """Why the base is not what was recorded; "" when it is."""
-    if missing := [one for one in (*first.writes, *first.reads) if not one.covered]:
+    if missing := [request for request in (*first.writes, *first.reads) if not request.covered]:
         return f"the base sends what was not recorded: {missing[0].method} {missing[0].url}"
     if first.run.status != recorded.status:
         return f"it was {recorded.status} when it was recorded, and is {first.run.status} on the base"
@@ -146,7 +146,11 @@ def _play(recorded: Recorded, name: str, sides: Sides, flows: Flows, turn: int) 
     run = run_virtually(rehearse(plan, stage))
     started = [Request(step, "RUN", flow, inputs, True) for step, flow, inputs in stage.calls]
     sent = transport.sent
-    return Played(run, [*(one for one in sent if one.writes), *started], [one for one in sent if not one.writes])
+    return Played(
+        run,
+        [*(request for request in sent if request.writes), *started],
+        [request for request in sent if not request.writes],
+    )
 
 
 def _inputs(recorded: Recorded, plan: Plan, sides: Sides, flows: Flows) -> Mapping[str, Any]:
@@ -175,22 +179,22 @@ def _variables(recorded: Recorded, name: str, sides: Sides, flows: Flows) -> Map
 def _secrets(plan: Plan) -> set[str]:
     """Each is `***`, which is what recordings have in the place of its value."""
     steps = [*plan.steps.values(), *(step.each.body for step in plan.steps.values() if step.each)]
-    references = (one for step in steps for one in step.config.references)
-    return {str(one.path[0]) for one in references if one.root == "secrets" and one.path}
+    references = (reference for step in steps for reference in step.config.references)
+    return {str(reference.path[0]) for reference in references if reference.root == "secrets" and reference.path}
 
 
 def _given(recorded: Recorded, plan: Plan) -> dict[str, Outcome]:
     """What people and other flows answered, and what step types came to that send nothing a transport could see."""
-    sending = {one["step"] for one in recorded.exchanges}
-    found = {step: _outcome(one) for step, one in recorded.given.items()}
+    sending = {item["step"] for item in recorded.exchanges}
+    results = {step: _outcome(item) for step, item in recorded.given.items()}
     for name, record in recorded.steps.items():
-        if name in found or name in sending or not _is_foreign(plan, name):
+        if name in results or name in sending or not _is_foreign(plan, name):
             continue
         if record["status"] == "SUCCEEDED":
-            found[name] = Outcome(outputs=record.get("outputs"))
+            results[name] = Outcome(outputs=record.get("outputs"))
         elif record["status"] == "FAILED":
-            found[name] = _outcome({"error": record.get("error") or {}})
-    return found
+            results[name] = _outcome({"error": record.get("error") or {}})
+    return results
 
 
 def _is_foreign(plan: Plan, name: str) -> bool:
@@ -200,11 +204,11 @@ def _is_foreign(plan: Plan, name: str) -> bool:
     return bool(kind) and kind not in _BUILT_IN
 
 
-def _outcome(one: Mapping[str, Any]) -> Outcome:
-    if "error" in one:
-        error = one["error"]
+def _outcome(record: Mapping[str, Any]) -> Outcome:
+    if "error" in record:
+        error = record["error"]
         return Outcome(failure=Failure(str(error.get("message", "")), str(error.get("code", "failed"))))
-    return Outcome(outputs=one.get("output", {}))
+    return Outcome(outputs=record.get("output", {}))
 
 
 # --- many ----------------------------------------------------------------------------------------------------------
