@@ -54,6 +54,8 @@ def find_server() -> Path:
 
 @dataclass(frozen=True)
 class Ports:
+    """Where a node listens: for clients, for other nodes, and its port mapper."""
+
     amqp: int
     dist: int
     epmd: int
@@ -76,6 +78,7 @@ class RabbitNode:
             self._write()
 
     def url(self, vhost: str = "v0") -> str:
+        """The address of a virtual host, with the password."""
         return f"amqp://{USER}:{self.password}@127.0.0.1:{self.ports.amqp}/{vhost}"
 
     def start(self, wait: bool = True) -> None:
@@ -94,6 +97,7 @@ class RabbitNode:
             self.wait_ready()
 
     def wait_ready(self) -> None:
+        """Return when it answers clients. Raises Unavailable with the end of the log."""
         until = time.monotonic() + START_SEC
         while not speaks_amqp(self.ports.amqp):
             ended = self._guard is not None and self._guard.poll() is not None
@@ -170,6 +174,7 @@ def _free_ports(number: int) -> list[int]:
 
 
 def listens(port: int) -> bool:
+    """Whether something listens on a port of loopback."""
     with socket.socket() as probe:
         probe.settimeout(1)
         return probe.connect_ex(("127.0.0.1", port)) == 0
@@ -210,6 +215,7 @@ def _guard(server: Path, home: Path, session: int) -> None:
 
 
 def environment_of(home: Path, ports: Ports) -> dict[str, str]:
+    """The environment of a node's processes: its own ports, and files below `home` only."""
     return {
         "PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin",
         "LANG": "C.UTF-8",

@@ -25,11 +25,15 @@ PROGRESS_FROM = 200
 
 
 class Draft(StrEnum):
+    """The drafts of JSON Schema that are written."""
+
     D2020 = "2020-12"
     D07 = "07"
 
 
 class SchemaKind(StrEnum):
+    """The files that there is a schema of."""
+
     FLOW = "flow"
     PROJECT = "project"
     ENVIRONMENT = "environment"

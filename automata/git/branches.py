@@ -177,6 +177,7 @@ def brought(mirror: Mirror, base: str, head: str) -> list[str]:
 
 
 def tree_of(mirror: Mirror, commit: str) -> str:
+    """The SHA of a commit's tree."""
     with object_faults(mirror.address):
         return str(mirror.repository[pygit2.Oid(hex=commit)].peel(pygit2.Tree).id)
 

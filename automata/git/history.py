@@ -29,6 +29,7 @@ class Provenance:
 
 
 def describe(repository: Any, commit: str) -> Provenance:
+    """The provenance that a commit itself is."""
     return _provenance(repository[pygit2.Oid(hex=commit)])
 
 

@@ -83,6 +83,7 @@ class Mirror:
             remote.fetch(_REFSPECS, callbacks=callbacks, prune=FetchPrune.PRUNE, proxy=True)
 
     def branches(self) -> list[str]:
+        """The names of all branches."""
         with object_faults(self.address):
             names = [name.decode("utf-8", "replace") for name in self._repository.raw_listall_references()]
         return sorted(name[len(self._prefix) :] for name in names if self._is_branch(name))

@@ -52,6 +52,7 @@ def is_git_folder(name: str) -> bool:
 
 
 def deceiving(text: str) -> bool:
+    """Whether `text` has characters that make one name look like another."""
     return any(unicodedata.category(character) in _DECEIVING for character in text)
 
 

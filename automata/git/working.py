@@ -53,6 +53,7 @@ class WorkingTree:
 
     @property
     def head(self) -> str | None:
+        """The SHA that is checked out; None in a repository without a commit."""
         return self._head.commit if self._head else None
 
     @property
@@ -62,9 +63,11 @@ class WorkingTree:
         return f"{self._head.commit}-dirty" if self._dirty else self._head.commit
 
     def exists(self, folder: str) -> bool:
+        """Whether a folder is on disk."""
         return self.root.joinpath(folder).is_dir()
 
     def folders(self, folder: str = "") -> list[str]:
+        """The names of the folders in `folder`, sorted."""
         place = self.root.joinpath(folder)
         return sorted(item.name for item in place.iterdir() if item.is_dir()) if place.is_dir() else []
 

@@ -57,12 +57,14 @@ class ValidationCache:
         self._lock = Lock()
 
     def get(self, key: tuple[str, str, str]) -> CheckedFile | None:
+        """The result for a key, which is the newest by that; None when it is not there."""
         with self._lock:
             if key in self._known:
                 self._known.move_to_end(key)
             return self._known.get(key)
 
     def put(self, key: tuple[str, str, str], checked: CheckedFile) -> None:
+        """Keep a result, and drop the oldest ones beyond `room`."""
         with self._lock:
             self._known[key] = checked
             while len(self._known) > self._room:

@@ -26,13 +26,16 @@ class LocalProject:
 
     @property
     def folder(self) -> str:
+        """The project's folder inside the repository; empty for its root."""
         return self.source.path
 
     @property
     def environment(self) -> str:
+        """The environment whose variables apply."""
         return self.source.environment
 
     def now(self) -> Tree:
+        """The files on disk, committed or not."""
         return WorkingTree(self.mirror, self.folder)
 
     def at(self, revision: str) -> Tree:

@@ -202,10 +202,12 @@ FILES = {"project.schema.json": PROJECT_SCHEMA, "environment.schema.json": ENVIR
 
 
 def schema_text(schema: Schema) -> str:
+    """A schema as its file in `schemas/` has it."""
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
 
 def write(folder: Path) -> None:
+    """Write all schemas into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, schema in FILES.items():
         (folder / name).write_text(schema_text(schema), encoding="utf-8")

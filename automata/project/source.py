@@ -58,6 +58,7 @@ class Source:
         return replace(self, path=check_folder(self.path))
 
     def open(self) -> Mirror:
+        """Its mirror, or the repository itself when that is a folder. Raises Unavailable, Missing."""
         return Mirror.open(self.url, self.mirrors or default_data_dir() / "mirrors")
 
 

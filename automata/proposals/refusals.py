@@ -15,6 +15,7 @@ MAX_COMMENT_CHARS = 4_000
 
 
 def expect_head(proposal: ProposalStatus, head: str | None) -> None:
+    """Raise Conflict (`head_moved`) when the branch is not at `head`, a SHA or its beginning; None expects nothing."""
     if head is None:
         return
     if not re.fullmatch(r"[0-9a-f]{7,40}", head):
@@ -28,6 +29,7 @@ def expect_head(proposal: ProposalStatus, head: str | None) -> None:
 
 
 def refuse_trouble(proposal: ProposalStatus) -> None:
+    """Raise what keeps it from being merged: conflicts, or a branch or base that cannot be read."""
     if proposal.merge.conflicts:
         raise _conflicted(proposal)
     for trouble in (proposal.trouble, proposal.base.trouble):
@@ -36,11 +38,13 @@ def refuse_trouble(proposal: ProposalStatus) -> None:
 
 
 def first_line(message: str) -> str:
+    """The first line of a commit's message, as a title."""
     line = next((line for line in message.splitlines() if line.strip()), "")
     return " ".join("".join(" " if deceiving(character) else character for character in line).split())[:MAX_TITLE_CHARS]
 
 
 def title_of(text: str) -> str:
+    """`text` as a title. Raises Invalid (`bad_title`)."""
     text = text.strip()
     # It stands in the message of the merge: a line of its own there would be one more `Approved-by`.
     if not 0 < len(text) <= MAX_TITLE_CHARS or deceiving(text):
@@ -71,6 +75,7 @@ def still_open(proposal: ProposalStatus, *, there: bool = True) -> ProposalStatu
 
 
 def refuse_draft(proposal: ProposalStatus) -> None:
+    """Raise Conflict (`not_submitted`) when nobody has asked for a review."""
     if proposal.row.state != "PENDING_REVIEW":
         raise Conflict(
             "It is a draft: nobody has asked for a review.",
@@ -80,6 +85,7 @@ def refuse_draft(proposal: ProposalStatus) -> None:
 
 
 def refuse_writer(proposal: ProposalStatus, actor: Person) -> None:
+    """Raise Refused (`own_proposal`) for those who contributed to it."""
     if actor.key in proposal.writers:
         raise Refused(
             "Who wrote, committed or co-authored a part of it, or made the proposal, cannot approve it.",
@@ -88,6 +94,7 @@ def refuse_writer(proposal: ProposalStatus, actor: Person) -> None:
 
 
 def refuse_unapproved(proposal: ProposalStatus) -> None:
+    """Raise Refused (`not_approved`) when approvals of exactly this are missing."""
     refuse_draft(proposal)
     needed, approvals = proposal.base.approvals, len(proposal.approvers)
     if approvals < needed:
@@ -99,5 +106,6 @@ def refuse_unapproved(proposal: ProposalStatus) -> None:
 
 
 def check_comment(text: str) -> None:
+    """Raise Invalid (`too_long`) for a comment beyond MAX_COMMENT_CHARS."""
     if len(text) > MAX_COMMENT_CHARS:
         raise Invalid(f"A comment has at most {MAX_COMMENT_CHARS:,} characters.", code="too_long")

@@ -48,6 +48,7 @@ class Base:
 
     @property
     def approvals(self) -> int:
+        """How many approvals the project asks for."""
         return int(self.policy.get("approvals", 0))
 
 
@@ -73,6 +74,7 @@ class ProposalStatus:
 
     @property
     def binding(self) -> Binding:
+        """What a check or a review made now would be of."""
         return Binding(self.head, self.base.sha, self.merge.tree, self.base.digest)
 
     @property
@@ -83,16 +85,19 @@ class ProposalStatus:
 
     @property
     def approvers(self) -> list[str]:
+        """Who approved, as `NAME <MAIL>`."""
         return [review.by for review in self.approvals]
 
     @property
     def state(self) -> State:
+        """The state of its row, or APPROVED when nothing keeps it from being applied."""
         if self.row.state == "PENDING_REVIEW" and len(self.approvers) >= self.base.approvals and self.ready:
             return "APPROVED"
         return self.row.state
 
     @property
     def ready(self) -> bool:
+        """Whether it can be merged and its check passed."""
         sound = self.head and not self.merge.conflicts and not self.trouble and not self.base.trouble
         return bool(sound) and self.checks == "passed"
 

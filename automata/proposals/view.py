@@ -13,6 +13,7 @@ from automata.store.proposals import CheckRow, ReviewRow
 
 
 def summary(proposal: ProposalStatus) -> dict[str, Any]:
+    """A proposal in a list."""
     row = proposal.row
     return {
         "number": row.number,
@@ -65,6 +66,7 @@ def check(row: CheckRow) -> dict[str, Any]:
 
 
 def review(row: ReviewRow) -> dict[str, Any]:
+    """One review; `head` is the commit that it was of."""
     return {
         "by": row.by,
         "approved": row.approved,
@@ -75,4 +77,5 @@ def review(row: ReviewRow) -> dict[str, Any]:
 
 
 def history(rows: Sequence[CheckRow]) -> list[dict[str, Any]]:
+    """All checks of a proposal, in the order of `rows`."""
     return [check(row) for row in rows]

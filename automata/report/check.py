@@ -52,6 +52,7 @@ def check_report(
 def stage_entry(
     name: str, state: str, required: bool, report: Report | None, took_sec: float, summary: str
 ) -> dict[str, Any]:
+    """One stage of a report; `state`: see the top of this module; `report` has the stage's own form."""
     return {
         "name": name,
         "state": state,

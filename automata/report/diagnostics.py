@@ -34,6 +34,7 @@ class Report:
     diagnostics: tuple[Diagnostic, ...]
 
     def count(self, severity: Severity) -> int:
+        """How many diagnostics have this severity."""
         return sum(diagnostic.severity == severity for diagnostic in self.diagnostics)
 
     @property
@@ -69,6 +70,7 @@ def render(report: Mapping[str, Any], form: Format, source: Source | None = None
 
 
 def plural(count: int, noun: str) -> str:
+    """`1 flow`, `2 flows`."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
@@ -122,6 +124,7 @@ class _Human:
 
 
 def paint(style: str, text: str, colour: bool) -> str:
+    """`text` in the colour of `shade`, or as it is."""
     return f"{_COLOURS[style]}{text}{_RESET}" if colour else text
 
 

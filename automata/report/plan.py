@@ -67,6 +67,7 @@ def plan_lines(report: Mapping[str, Any], colour: bool = False, *, apart: bool =
 
 
 def plan_summary(report: Mapping[str, Any]) -> str:
+    """One line: how many flows changed, and how badly."""
     summary = report["summary"]
     counts = ", ".join(f"{summary[kind]:,} {kind}" for kind in CLASSES if summary[kind])
     if not counts:

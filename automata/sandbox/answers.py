@@ -46,6 +46,7 @@ class Request:
 
     @property
     def writes(self) -> bool:
+        """Whether it may change something where it is sent."""
         return self.method not in READS
 
 
@@ -58,6 +59,7 @@ class RecordedTransport:
     sent: list[Request] = field(default_factory=list)
 
     def for_step(self, step: str) -> Transport:
+        """The transport of one step: its requests are known as its own."""
         return _ForStep(self, step)
 
     async def send(self, request: HttpRequest, step: str) -> HttpResponse:

@@ -46,6 +46,7 @@ class Case:
 
     @property
     def id(self) -> str:
+        """`FILE::NAME`."""
         return f"{self.file}::{self.name}"
 
 

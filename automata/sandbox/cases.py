@@ -73,6 +73,7 @@ class Flows:
         return self._plans.get(name)
 
     def variables(self, name: str) -> Mapping[str, Any]:
+        """The variables of a flow with their values."""
         return self._contents[name][1]
 
     def successor(self, name: str) -> str | None:
@@ -142,6 +143,7 @@ async def _play(case: Case, plan: Plan, flows: Flows, inputs: Mapping[str, Any],
 
 @lru_cache(maxsize=1)
 def types() -> Mapping[str, Any]:
+    """The step types that a rehearsal knows."""
     return load_types()
 
 

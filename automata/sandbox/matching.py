@@ -39,6 +39,7 @@ class Seen:
 
     @cached_property
     def text(self) -> str:
+        """The body as text."""
         return (self.request.body or b"").decode(errors="replace")
 
     @cached_property
@@ -50,6 +51,7 @@ class Seen:
             return MISSING
 
     def line(self) -> str:
+        """Method and address, as messages show the request."""
         return f"{self.method} {self.url}"
 
 

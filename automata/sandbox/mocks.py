@@ -135,6 +135,7 @@ class MockTransport:
         self.troubles: list[Trouble] = []
 
     def for_step(self, step: str) -> StepTransport:
+        """The transport of one step: its requests are known as its own."""
         return StepTransport(self, step)
 
     async def send(self, seen: Seen) -> HttpResponse:

@@ -115,6 +115,7 @@ def _pooled(
 
 
 def failed(case: Case, message: str) -> Result:
+    """The result of a case that took its process down or ran for too long."""
     problem = {"where": "case", "message": message}
     return Result(case.id, case.file, case.line, case.name, case.flow, passed=False, problems=(problem,))
 

@@ -34,6 +34,7 @@ class Condition:
     time: datetime | None
 
     def to_json(self) -> dict[str, Any]:
+        """As the API answers with it; `time` is an RFC 3339 instant."""
         return {**asdict(self), "time": self.time.isoformat() if self.time else None}
 
 

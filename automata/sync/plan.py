@@ -39,25 +39,31 @@ class Action:
     previous: str | None = None
 
     def to_json(self) -> dict[str, str | None]:
+        """As reports and attempts keep it; what there is none of is None."""
         return {"action": self.kind, "flow": self.name, "path": self.path or None, "previous": self.previous}
 
 
 @dataclass(frozen=True, slots=True)
 class SyncPlan:
+    """What a sync does to each flow, in order; see `make_plan`."""
+
     actions: tuple[Action, ...]
     managed: int  # active flows of this source before
 
     @property
     def counts(self) -> dict[str, int]:
+        """How many flows each kind of action has, zeros too."""
         counter = Counter(action.kind for action in self.actions)
         return {kind: counter[kind] for kind in ACTION_KINDS}
 
     @property
     def changes(self) -> tuple[Action, ...]:
+        """The actions that write something."""
         return tuple(action for action in self.actions if action.kind not in ("unchanged", "kept"))
 
     @property
     def archives(self) -> list[str]:
+        """The names of the flows that leave, sorted."""
         return sorted(action.name for action in self.actions if action.kind == "archive")
 
 

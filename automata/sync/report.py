@@ -48,10 +48,12 @@ class SyncReport:
 
     @property
     def actions(self) -> tuple[Action, ...]:
+        """What happens to each flow; empty when nothing had to be read."""
         return self.plan.actions if self.plan else ()
 
     @property
     def counts(self) -> Mapping[str, int]:
+        """How many flows each kind of action has, in the order of ACTION_KINDS."""
         return self.plan.counts if self.plan else {}
 
     def summary(self) -> str:
@@ -66,6 +68,7 @@ class SyncReport:
         return f"{short_sha(self.sha)} of {self.branch}: {text}"
 
     def to_json(self) -> dict[str, Any]:
+        """The report as the CLI and the API answer with it."""
         return {
             "status": self.status,
             "sha": self.sha,
