@@ -23,8 +23,8 @@ from rich.table import Table
 
 from automata.git.create import create_repository
 from automata.project.source import Source
-from automata.sandbox.case import read_cases
-from automata.sandbox.cases import Flows, run_case
+from automata.sandbox.case_file import read_cases
+from automata.sandbox.case_runner import Flows, run_case
 from automata.store.database import Database
 from automata.store.embedded import start_embedded
 from automata.sync.reconcile import sync_once

@@ -9,7 +9,7 @@ from pathlib import Path
 from automata.check.contents import ProjectContents
 from automata.errors import Missing
 from automata.flow.subflows import called_flows
-from automata.sandbox.case import Case
+from automata.sandbox.case_file import Case
 
 
 def select_cases(contents: ProjectContents, words: Sequence[str]) -> list[Case]:

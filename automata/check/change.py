@@ -8,7 +8,7 @@ from typing import Any
 from automata.check.stages import STAGES, Change, run_stage
 from automata.project.local import LocalProject
 from automata.project.manifest import read_project
-from automata.report.check import REQUIRED, check_report, stage_entry
+from automata.report.check import check_report, stage_entry
 
 DIRTY = "-dirty"
 
@@ -25,7 +25,7 @@ def check_change(
     after = project.at(head) if head else project.now()
     before = project.at(_fork(project, project.at(base).commit, after.commit))
     # The rules are the base's: a change does not decide what it has to pass.
-    required = tuple(read_project(before)[0].checks.get("required", REQUIRED))
+    required = read_project(before)[0].required_stages
     change = Change(project, before, after, jobs)
     stages = [_stage_report(name, change, name in required, allow_empty) for name in STAGES]
     took_sec = time.monotonic() - began

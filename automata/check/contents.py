@@ -10,7 +10,7 @@ from automata.flow.model import FlowContent
 from automata.git.tree import joined
 from automata.project.flows import fingerprint, list_files, validate
 from automata.project.tree import Tree
-from automata.sandbox.case import SUFFIXES, Case, read_cases
+from automata.sandbox.case_file import SUFFIXES, Case, read_cases
 
 FOLDER = "tests"
 

@@ -128,6 +128,7 @@ def replay(change: Change) -> StageResult:
 
 
 Stage = Callable[[Change], StageResult]
+# The names are those of `checks.required` (project/schemas.py), and the order is the one in which they run.
 STAGES: Mapping[str, Stage] = {"validate": validate, "plan": plan, "test": test, "replay": replay}
 
 

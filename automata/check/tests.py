@@ -11,11 +11,11 @@ from automata.check.cases import select_cases, touched_cases
 from automata.check.contents import list_contents, read_contents
 from automata.project.local import LocalProject
 from automata.report.tests import tests_report
-from automata.sandbox.cases import Result
+from automata.sandbox.case_runner import CaseResult
 from automata.sandbox.pool import run_cases
 
 # Shows how far the results are: takes them and their number, and gives them on.
-Progress = Callable[[Iterator[Result], int], Iterator[Result]]
+Progress = Callable[[Iterator[CaseResult], int], Iterator[CaseResult]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from automata.settings import Settings, load
 
 if TYPE_CHECKING:
     from automata.cli.report_outputs import ReportOutput
-    from automata.sandbox.cases import Result
+    from automata.sandbox.case_runner import CaseResult
 
 PROGRESS_FROM = 50
 MAX_JOBS = 64
@@ -153,7 +153,7 @@ def _record(test_report: Mapping[str, Any], file: Path) -> None:
 _EMPTY = "Cases are in tests/**/*.test.yaml; --allow-empty accepts that there are none."
 
 
-def _with_progress(results: Iterator[Result], cases: int) -> Iterator[Result]:
+def _with_progress(results: Iterator[CaseResult], cases: int) -> Iterator[CaseResult]:
     """The results, with a progress bar for a person who waits for many."""
     if cases < PROGRESS_FROM or not sys.stderr.isatty():
         return results

@@ -12,7 +12,7 @@ from automata.flow.shape import Shape
 from automata.flow.yaml12 import parse_yaml
 from automata.git.names import check_branch, check_folder, nearest, shown
 from automata.git.tree import joined
-from automata.project.schemas import ENVIRONMENT_SCHEMA, PROJECT_SCHEMA
+from automata.project.schemas import ENVIRONMENT_SCHEMA, PROJECT_SCHEMA, REQUIRED_STAGES
 from automata.project.tree import Tree
 from automata.steps.notice import check_rule
 from automata.steps.policy import Rule
@@ -55,6 +55,11 @@ class Project:
     checks: Mapping[str, Any] = field(default_factory=dict)
     masked: tuple[str, ...] = ()
     positions: Positions = field(default_factory=Positions, compare=False)
+
+    @property
+    def required_stages(self) -> tuple[str, ...]:
+        """The stages of `automata check` that decide about a change of the project."""
+        return tuple(self.checks.get("required", REQUIRED_STAGES))
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from automata.flow.configs import Schema, closed, number
 from automata.steps.notice import EVENTS, TEMPLATES
 
 CHECK_STAGES = ("validate", "plan", "test", "replay")
+REQUIRED_STAGES = ("validate", "test")  # where a project does not say which
 MAX_FOLDERS = 20
 MAX_STAGES = 50
 MAX_VARIABLES = 500

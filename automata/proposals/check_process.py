@@ -23,9 +23,8 @@ from automata.check.stages import STAGES
 from automata.errors import Unavailable
 from automata.git.mirror import Mirror
 from automata.project.manifest import read_project
-from automata.report.check import REQUIRED
 
-SECONDS = 600.0
+CHECK_SECONDS = 600.0
 MAX_REPORT_BYTES = 64 * 1024 * 1024
 # -P: what stands in the working directory is never imported.
 _COMMAND = (sys.executable, "-P", "-m", "automata.check")
@@ -37,7 +36,7 @@ _PASSED_ON = ("PATH", "PYTHONPATH", "VIRTUAL_ENV", "LANG", "LC_ALL", "TZ")
 
 
 async def run_check(
-    repository: Path, folder: str, environment: str, base: str, head: str, *, seconds: float = SECONDS
+    repository: Path, folder: str, environment: str, base: str, head: str, *, seconds: float = CHECK_SECONDS
 ) -> dict[str, Any]:
     """The report of `automata check` on `head` (a full SHA) against `base`, policy being the base's.
 
@@ -69,7 +68,7 @@ async def _child(
 def _required(repository: Path, folder: str, base: str) -> set[str]:
     """The stages that the base requires: what the child says of that is only believed when it says the same."""
     tree = Mirror.open(str(repository), repository).tree(base, folder)
-    return set(read_project(tree)[0].checks.get("required", REQUIRED))
+    return set(read_project(tree)[0].required_stages)
 
 
 def _believable(report: dict[str, Any], base: str, head: str, required: set[str]) -> bool:

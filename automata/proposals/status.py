@@ -29,8 +29,8 @@ from automata.project.manifest import FILE, environment_branches, read_project
 from automata.project.source import Source, choose_branch
 from automata.store.proposals import Binding, CheckRow, ProposalRow, ReviewRow
 
-Checks = Literal["pending", "passed", "failed", "stale"]
-State = Literal["DRAFT", "PENDING_REVIEW", "APPROVED", "APPLIED", "REJECTED", "CLOSED"]
+ChecksState = Literal["pending", "passed", "failed", "stale"]
+ProposalState = Literal["DRAFT", "PENDING_REVIEW", "APPROVED", "APPLIED", "REJECTED", "CLOSED"]
 # What decides over flows without being one: whatever moves here has to do with every proposal.
 SHARED = (FILE, "environments/", "tests/")
 
@@ -67,7 +67,7 @@ class ProposalStatus:
     behind: bool
     paths: tuple[str, ...]
     check: CheckRow | None
-    checks: Checks
+    checks: ChecksState
     reviews: tuple[ReviewRow, ...]
     writers: frozenset[str] = frozenset()
     trouble: AutomataError | None = None
@@ -89,7 +89,7 @@ class ProposalStatus:
         return [review.by for review in self.approvals]
 
     @property
-    def state(self) -> State:
+    def state(self) -> ProposalState:
         """The state of its row, or APPROVED when nothing keeps it from being applied."""
         if self.row.state == "PENDING_REVIEW" and len(self.approvers) >= self.base.approvals and self.ready:
             return "APPROVED"
@@ -187,7 +187,7 @@ def _of_open(
     would_be = merge(mirror, base.sha, head)
     still_holds = _StillHolds(mirror, source, Binding(head, base.sha, would_be.tree, base.digest))
     newest = next((check for check in checks if still_holds(check.binding)), None)
-    state: Checks = "pending"
+    state: ChecksState = "pending"
     if newest:
         state = "passed" if newest.passed else "failed"
     elif checks:
@@ -212,7 +212,7 @@ def _ended(
 ) -> ProposalStatus:
     """What it was applied on, and for the rest what was said last."""
     check = next((check for check in checks if check.id == row.check_id), checks[0] if checks else None)
-    state: Checks = "passed" if check and check.id == row.check_id and check.passed else "pending"
+    state: ChecksState = "passed" if check and check.id == row.check_id and check.passed else "pending"
     counted = tuple(review for review in reviews if review.id in row.review_ids)
     return ProposalStatus(row, base, head, Merge(""), False, False, (), check, state, counted)
 

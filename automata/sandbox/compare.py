@@ -16,8 +16,8 @@ import orjson
 
 from automata.errors import Invalid
 from automata.sandbox.answers import Request
-from automata.sandbox.jsonpaths import find, locate
-from automata.sandbox.run import Rehearsal
+from automata.sandbox.json_paths import find, locate
+from automata.sandbox.rehearsal import Rehearsal
 
 DifferenceKind = Literal["status", "error", "outputs", "write", "read", "step"]
 DIFFERENCE_KINDS: tuple[DifferenceKind, ...] = ("status", "error", "outputs", "write", "read", "step")
@@ -37,7 +37,7 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
-class Played:
+class PlayedRun:
     """One rehearsal of a recorded run. `writes` holds flows that were started too, with the method RUN."""
 
     run: Rehearsal
@@ -82,7 +82,7 @@ def _put(value: Any, parts: Sequence[int | str], new: Any) -> None:
 WRITES = "$writes"
 
 
-def differences(before: Played, after: Played, tolerance: Tolerance) -> list[Difference]:
+def differences(before: PlayedRun, after: PlayedRun, tolerance: Tolerance) -> list[Difference]:
     """The differences, the gravest kind first."""
     first, second = before.run, after.run
     found_differences: list[Difference] = []

@@ -213,7 +213,7 @@ def read_contract(content: bytes, name: str) -> Contract:
     return Contract(value)
 
 
-def asked(request: Json) -> tuple[str | None, str | None]:
+def method_and_path(request: Json) -> tuple[str | None, str | None]:
     """Method and path that a mock answers, each None when it is not an exact one."""
     url = request.get("url")
     path = urlsplit(url).path or "/" if isinstance(url, str) else (url or {}).get("path")

@@ -13,7 +13,7 @@ from yarl import URL
 
 from automata.errors import Invalid
 from automata.flow.userschema import compile_pattern
-from automata.sandbox.jsonpaths import find
+from automata.sandbox.json_paths import find
 from automata.steps.contract import HttpRequest
 
 EXACT, PATTERN, PRESENT = 4, 2, 1

@@ -23,8 +23,8 @@ from types import FrameType
 from typing import Any, Generic, TypeVar
 
 from automata.flow.model import FlowContent
-from automata.sandbox.case import Case
-from automata.sandbox.cases import Flows, Result, run_case
+from automata.sandbox.case_file import Case
+from automata.sandbox.case_runner import CaseResult, Flows, run_case
 
 CASE_SEC = 10.0  # of real time; virtual time costs none
 MEMORY_BYTES = 1 << 30  # beyond what the process needs to begin with
@@ -70,7 +70,7 @@ class PooledWork(Generic[Job, State, JobResult]):
 
 def run_cases(
     cases: Sequence[Case], flows: Mapping[str, FlowContent], jobs: int, case_sec: float = CASE_SEC
-) -> Iterator[Result]:
+) -> Iterator[CaseResult]:
     """Results as they come. `flows`: all of them by name, so that one may call another."""
     yield from run_pooled(cases, PooledWork(partial(Flows, dict(flows)), run_case, failed), jobs, case_sec)
 
@@ -114,10 +114,10 @@ def _pooled(
                 future.cancel()
 
 
-def failed(case: Case, message: str) -> Result:
+def failed(case: Case, message: str) -> CaseResult:
     """The result of a case that took its process down or ran for too long."""
     problem = {"where": "case", "message": message}
-    return Result(case.id, case.file, case.line, case.name, case.flow, passed=False, problems=(problem,))
+    return CaseResult(case.id, case.file, case.line, case.name, case.flow, passed=False, problems=(problem,))
 
 
 # --- in the process ------------------------------------------------------------------------------------------------

@@ -22,12 +22,12 @@ from automata.flow.compile import Plan, item_of
 from automata.flow.inputs import check_inputs
 from automata.flow.model import FlowContent
 from automata.sandbox.answers import RecordedTransport, Request, exchanges_of
-from automata.sandbox.cases import NAMESPACE, Flows, types
+from automata.sandbox.case_runner import NAMESPACE, Flows, types
 from automata.sandbox.clock import Clock, StalledError, run_virtually
-from automata.sandbox.compare import Difference, Played, Tolerance, differences, noise
+from automata.sandbox.compare import Difference, PlayedRun, Tolerance, differences, noise
 from automata.sandbox.pool import PooledWork, run_pooled
 from automata.sandbox.recorded import Recorded
-from automata.sandbox.run import Stage, rehearse
+from automata.sandbox.rehearsal import RehearsalSetup, rehearse
 from automata.steps.contract import Outcome
 from automata.steps.masking import MASKED
 from automata.steps.registry import instant_rules
@@ -97,7 +97,7 @@ def _why(error: Exception) -> str:
     return "it waits for what cannot come" if isinstance(error, StalledError) else str(error).rstrip(".")
 
 
-def _unlike(recorded: Recorded, first: Played) -> str:
+def _unlike(recorded: Recorded, first: PlayedRun) -> str:
     """Why the base is not what was recorded; "" when it is."""
     if missing := [request for request in (*first.writes, *first.reads) if not request.covered]:
         return f"the base sends what was not recorded: {missing[0].method} {missing[0].url}"
@@ -109,11 +109,11 @@ def _unlike(recorded: Recorded, first: Played) -> str:
 # --- one rehearsal -------------------------------------------------------------------------------------------------
 
 
-def _base(recorded: Recorded, sides: Sides, turn: int) -> Played:
+def _base(recorded: Recorded, sides: Sides, turn: int) -> PlayedRun:
     return _play(recorded, recorded.flow, sides, sides.base, turn)
 
 
-def _play(recorded: Recorded, name: str, sides: Sides, flows: Flows, turn: int) -> Played:
+def _play(recorded: Recorded, name: str, sides: Sides, flows: Flows, turn: int) -> PlayedRun:
     """`turn` 1 is the rehearsal that finds noise. Raises Invalid, StalledError, ValueError (a body was not kept)."""
     plan = flows.plan(name)
     if plan is None:
@@ -122,7 +122,7 @@ def _play(recorded: Recorded, name: str, sides: Sides, flows: Flows, turn: int) 
     stretch: Callable[[], float] = (lambda: dice.uniform(0.5, 1.5)) if turn else (lambda: 1.0)
     transport = RecordedTransport(exchanges_of(recorded.exchanges), stretch)
     began = recorded.created_at + turn * LATER
-    stage = Stage(
+    setup = RehearsalSetup(
         view=RunView(
             id=recorded.id if not turn else str(uuid5(NAMESPACE, recorded.id)),
             flow=name,
@@ -143,10 +143,10 @@ def _play(recorded: Recorded, name: str, sides: Sides, flows: Flows, turn: int) 
         given=_given(recorded, plan),
         flow=flows.plan,
     )
-    run = run_virtually(rehearse(plan, stage))
-    started = [Request(step, "RUN", flow, inputs, True) for step, flow, inputs in stage.calls]
+    run = run_virtually(rehearse(plan, setup))
+    started = [Request(step, "RUN", flow, inputs, True) for step, flow, inputs in setup.calls]
     sent = transport.sent
-    return Played(
+    return PlayedRun(
         run,
         [*(request for request in sent if request.writes), *started],
         [request for request in sent if not request.writes],

@@ -19,7 +19,7 @@ from automata.flow.load import load_flow, parse_yaml, validate_text
 from automata.flow.model import canonical_json
 from automata.flow.shape import Shape
 from automata.project.schemas import ENVIRONMENT_SCHEMA, PROJECT_SCHEMA
-from automata.sandbox.case import read_cases
+from automata.sandbox.case_file import read_cases
 from automata.sandbox.schema import TEST_SCHEMA
 
 ROOT = Path(__file__).parents[2]

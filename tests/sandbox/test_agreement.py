@@ -19,8 +19,8 @@ from typing import Any
 
 from aiohttp import web
 
-from automata.sandbox.case import read_cases
-from automata.sandbox.cases import Flows, run_case
+from automata.sandbox.case_file import read_cases
+from automata.sandbox.case_runner import Flows, run_case
 from automata.steps.registry import load_types
 from tests.drive import Drive, drive
 

@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from automata.errors import Invalid
-from automata.sandbox.case import read_cases
-from automata.sandbox.cases import Flows, run_case
+from automata.sandbox.case_file import read_cases
+from automata.sandbox.case_runner import Flows, run_case
 from automata.sandbox.contract import read_contract
 from automata.sandbox.mocks import Answer
 

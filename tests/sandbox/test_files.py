@@ -14,8 +14,8 @@ import pytest
 import yaml
 
 from automata.sandbox import pool
-from automata.sandbox.case import read_cases
-from automata.sandbox.cases import run_case
+from automata.sandbox.case_file import read_cases
+from automata.sandbox.case_runner import run_case
 from automata.sandbox.codes import CODES
 from automata.sandbox.schema import FILES
 from tests.conftest import ROOT

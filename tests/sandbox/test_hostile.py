@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from automata.sandbox.cases import Result
+from automata.sandbox.case_runner import CaseResult
 from automata.sandbox.pool import run_cases
 from tests.sandbox.test_cases import IMPORT, ORDERS, cases, problems, rehearse
 
@@ -37,7 +37,7 @@ def transform(text: str) -> dict[str, Any]:
     return {"id": "bomb", "type": "transform", "config": {"mappings": {"x": text}}}
 
 
-def error_of(result: Result) -> str:
+def error_of(result: CaseResult) -> str:
     return f"{(result.error or {}).get('code')} {(result.error or {}).get('message')} {result.steps}"
 
 

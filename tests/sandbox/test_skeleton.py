@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from automata.flow.yaml12 import parse_yaml, to_yaml
-from automata.sandbox.case import read_cases
+from automata.sandbox.case_file import read_cases
 from automata.sandbox.skeleton import MAX_MOCKS, skeletons
 
 

@@ -16,7 +16,7 @@ from aiohttp import web
 
 from automata.api.recordings import document
 from automata.report.replay import render_replay, replay_report
-from automata.sandbox.cases import Flows
+from automata.sandbox.case_runner import Flows
 from automata.sandbox.compare import Tolerance
 from automata.sandbox.recorded import Recorded, read_recording
 from automata.sandbox.replay import Replayed, Sides, replay

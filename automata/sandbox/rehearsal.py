@@ -54,14 +54,14 @@ class Rehearsal:
     elapsed_sec: float
 
 
-class Answering(Protocol):
+class TransportSource(Protocol):
     """Whatever answers requests: mocks, or what was recorded."""
 
     def for_step(self, step: str) -> Transport: ...
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class RehearsalSetup:
     """What a rehearsal needs beside the plan. `given` are results of steps that shall not run: outputs, or an error.
 
     `calls` collects what other flows were started with, given result or not: (step, flow, inputs).
@@ -69,7 +69,7 @@ class Stage:
 
     view: RunView
     clock: Clock
-    transport: Answering
+    transport: TransportSource
     types: Mapping[str, StepType]
     rules: Mapping[str, InstantRule]
     random: Callable[[], float]
@@ -80,16 +80,16 @@ class Stage:
     calls: list[tuple[str, str, Mapping[str, Any]]] = field(default_factory=list)
 
 
-async def rehearse(plan: Plan, stage: Stage) -> Rehearsal:
+async def rehearse(plan: Plan, setup: RehearsalSetup) -> Rehearsal:
     """Run to the end on the running (virtual) loop. Raises StalledError when the run can never end."""
-    return await _Run(plan, stage).play()
+    return await _Run(plan, setup).play()
 
 
 class _Run:
-    def __init__(self, plan: Plan, stage: Stage) -> None:
+    def __init__(self, plan: Plan, setup: RehearsalSetup) -> None:
         self.plan = plan
-        self.stage = stage
-        self.mask = masker(stage.secrets)
+        self.setup = setup
+        self.mask = masker(setup.secrets)
         self.states: dict[str, StepState] = {}
         self.records: dict[str, StepRecord] = {}
         self.order: list[str] = []
@@ -105,7 +105,7 @@ class _Run:
                 self._apply(decision)
                 if result := decision.result:
                     await self._last_children()
-                    elapsed = self.stage.clock.elapsed.total_seconds()
+                    elapsed = self.setup.clock.elapsed.total_seconds()
                     return Rehearsal(
                         result.status.value, result.outputs, result.error, self.records, self.order, elapsed
                     )
@@ -125,9 +125,9 @@ class _Run:
     def _decide(self) -> Decision:
         fired, self.fired = self.fired, {}
         answers: dict[str, Exception | None] = {}
-        stage = self.stage
+        setup = self.setup
         while True:
-            decision = advance(self.plan, stage.view, self.states, fired, stage.clock.now(), stage.rules, answers)
+            decision = advance(self.plan, setup.view, self.states, fired, setup.clock.now(), setup.rules, answers)
             for name in decision.drop:
                 self._drop(name)
             for child in decision.asks:
@@ -137,13 +137,13 @@ class _Run:
 
     def _drop(self, name: str) -> None:
         """Take back what waits; what runs goes on, unless the run was cancelled."""
-        if self.states[name].status is TaskStatus.RUNNING and name in self.records and not self.stage.view.cancelled:
+        if self.states[name].status is TaskStatus.RUNNING and name in self.records and not self.setup.view.cancelled:
             return
         self.tasks.pop(name).cancel()
         self._settle(name, TaskStatus.CANCELLED, None, None)
 
     def _apply(self, decision: Decision) -> None:
-        now = self.stage.clock.now()
+        now = self.setup.clock.now()
         for item in decision.settle:
             self._settle(item.step, item.status, item.outputs, item.error, item.since)
         for start in decision.start:
@@ -172,11 +172,11 @@ class _Run:
             record.began_sec = self._seconds(since)
         if record.began_sec is not None and status in (TaskStatus.SUCCEEDED, TaskStatus.FAILED):
             record.attempts = record.attempts or 1
-            record.ended_sec = self._seconds(self.stage.clock.now())
+            record.ended_sec = self._seconds(self.setup.clock.now())
             self.order.append(step)
 
     def _seconds(self, moment: datetime) -> float:
-        return (moment - self.stage.clock.start) / timedelta(seconds=1)
+        return (moment - self.setup.clock.start) / timedelta(seconds=1)
 
     # --- what a worker does ----------------------------------------------------------------------------------------
 
@@ -191,18 +191,18 @@ class _Run:
             return
         if timer.until == FOREVER and given is None:
             await asyncio.get_running_loop().create_future()  # nobody decides here: StalledError, unless others move
-        delay = (timer.until - self.stage.clock.now()).total_seconds()
+        delay = (timer.until - self.setup.clock.now()).total_seconds()
         await asyncio.sleep(max(delay, 0))
-        while self.stage.clock.now() < timer.until:  # noqa: ASYNC110 - the clock counts microseconds, the loop floats
+        while self.setup.clock.now() < timer.until:  # noqa: ASYNC110 - the clock counts microseconds, the loop floats
             await asyncio.sleep(1e-6)
         self._arrive(timer.step)
 
     def _given(self, step: str) -> Outcome | None:
         """The result that a case gives a step; one for a step with a `foreach` is that of each item."""
-        if found := self.stage.given.get(step):
+        if found := self.setup.given.get(step):
             return found
         item = item_of(step)
-        return self.stage.given.get(item[0]) if item else None
+        return self.setup.given.get(item[0]) if item else None
 
     async def _work(self, start: Start) -> None:
         step = start.step
@@ -214,13 +214,13 @@ class _Run:
             if outcome.failure is None:
                 self._settle(step, TaskStatus.SUCCEEDED, outcome.outputs, None)
                 break
-            delay = next_attempt_ms(policy, record.attempts, outcome.failure, self.stage.random)
+            delay = next_attempt_ms(policy, record.attempts, outcome.failure, self.setup.random)
             if delay is None:
                 self._settle(step, TaskStatus.FAILED, None, error_of(step, outcome))
                 break
-            self.states[step] = StepState(TaskStatus.QUEUED, self.stage.clock.now())
+            self.states[step] = StepState(TaskStatus.QUEUED, self.setup.clock.now())
             await asyncio.sleep(delay / 1000)
-            self.states[step] = StepState(TaskStatus.RUNNING, self.stage.clock.now())
+            self.states[step] = StepState(TaskStatus.RUNNING, self.setup.clock.now())
         self.changed.set()
 
     async def _attempt(self, start: Start, attempt: int) -> Outcome:
@@ -228,22 +228,22 @@ class _Run:
         if given := self._given(step):
             return given
         plan_step = self.plan.step(step)
-        step_type = self.stage.types.get(plan_step.type)
+        step_type = self.setup.types.get(plan_step.type)
         if step_type is None:
             message = f"The step type `{plan_step.type}` is not installed here."
             return Outcome(failure=Failure(message, "unknown_type"))
-        view = self.stage.view
+        view = self.setup.view
         known = {name: self._known(name) for name in start.reads}
-        context = task_context(self.plan, view, step, known, attempt, self.stage.clock.now(), start.item)
+        context = task_context(self.plan, view, step, known, attempt, self.setup.clock.now(), start.item)
         if plan_step.reads_secrets:
-            context["secrets"] = self.stage.secrets
+            context["secrets"] = self.setup.secrets
         call = StepContext(
             run_id=view.id,
             step=step,
             attempt=attempt,
             timeout_sec=plan_step.timeout_sec,
             idempotency_key=f"{view.id}:{step}",
-            transport=self.stage.transport.for_step(step),
+            transport=self.setup.transport.for_step(step),
             mask=self.mask,
         )
         return await execute_step(step_type, plan_step, context, call)
@@ -259,10 +259,10 @@ class _Run:
         if self._given(child.step):
             return None
         name = child.call.flow
-        plan = self.stage.flow(name)
+        plan = self.setup.flow(name)
         if plan is None:
             return Invalid(f"There is no flow `{name}` here; a mock may give the step a result.", code="no_flow")
-        if self.stage.depth >= MAX_DEPTH:
+        if self.setup.depth >= MAX_DEPTH:
             return Invalid(f"Flows may call each other {MAX_DEPTH} deep, and this is deeper.", code="too_deep")
         try:
             self.children[child.step] = (plan, check_inputs(plan.inputs, child.call.inputs))
@@ -272,16 +272,16 @@ class _Run:
 
     async def _call(self, child: Child) -> None:
         """Rehearse the other flow on the same clock and mocks. What nobody waits for is rehearsed all the same."""
-        self.stage.calls.append((child.step, child.call.flow, child.call.inputs))
-        id = str(uuid5(UUID(self.stage.view.id), child.step))
+        self.setup.calls.append((child.step, child.call.flow, child.call.inputs))
+        id = str(uuid5(UUID(self.setup.view.id), child.step))
         arrived = {"run_id": id, "wait": child.call.wait, "status": None, "outputs": None, "error": None}
         if not child.call.wait:
             self._arrive(child.step, arrived)
         given = self._given(child.step)
         if given is None:
             plan, inputs = self.children[child.step]
-            view = replace(self.stage.view, id=id, flow=plan.flow, inputs=inputs, trigger="flow")
-            made = await rehearse(plan, replace(self.stage, view=view, given={}, depth=self.stage.depth + 1))
+            view = replace(self.setup.view, id=id, flow=plan.flow, inputs=inputs, trigger="flow")
+            made = await rehearse(plan, replace(self.setup, view=view, given={}, depth=self.setup.depth + 1))
             arrived |= {"status": made.status, "outputs": made.outputs, "error": made.error}
         elif given.failure is None:
             arrived |= {"status": "SUCCEEDED", "outputs": given.outputs}

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from automata.sandbox.case import Case, read_cases
-from automata.sandbox.cases import Flows, Result, run_case
+from automata.sandbox.case_file import Case, read_cases
+from automata.sandbox.case_runner import CaseResult, Flows, run_case
 from automata.sandbox.pool import run_cases
 
 GET = {"id": "get", "type": "http", "config": {"url": "https://crm.example.com/orders"}}
@@ -44,12 +44,12 @@ def flows(*steps: dict[str, Any], variables: dict[str, Any] | None = None, **mor
     return Flows({name: (spec, variables or {}) for name, spec in specs.items()})
 
 
-def rehearse(case: dict[str, Any], *steps: dict[str, Any], **more: Any) -> Result:
+def rehearse(case: dict[str, Any], *steps: dict[str, Any], **more: Any) -> CaseResult:
     (made,) = cases(case)
     return run_case(made, flows(*steps, **more))
 
 
-def problems(result: Result) -> str:
+def problems(result: CaseResult) -> str:
     return "\n".join(f"{one['where']}: {one['message']}" for one in result.problems)
 
 

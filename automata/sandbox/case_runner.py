@@ -17,12 +17,12 @@ from automata.errors import Invalid
 from automata.flow.compile import Plan, compile_flow
 from automata.flow.inputs import check_inputs
 from automata.flow.model import Flow, FlowContent
-from automata.sandbox.case import Case
+from automata.sandbox.case_file import Case
 from automata.sandbox.clock import Clock, StalledError, run_virtually
-from automata.sandbox.expect import Difference, differences
+from automata.sandbox.expectations import Mismatch, mismatches
 from automata.sandbox.matching import MISSING
 from automata.sandbox.mocks import MockTransport, Sent, Trouble, compile_mock
-from automata.sandbox.run import Rehearsal, Stage, rehearse
+from automata.sandbox.rehearsal import Rehearsal, RehearsalSetup, rehearse
 from automata.steps.contract import Outcome
 from automata.steps.masking import mask_tree
 from automata.steps.registry import instant_rules, load_types
@@ -36,7 +36,7 @@ _DECIDED_HERE = frozenset({"transform", "delay", "parallel"})
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class CaseResult:
     """How a case went. `steps`, `requests` are plain data for reports.
 
     `problems` are why it failed: {where, message, step?, expected?, actual?}.
@@ -91,7 +91,7 @@ def _as_stored(value: Any) -> Any:
     return [_as_stored(item) for item in value] if isinstance(value, list) else value
 
 
-def run_case(case: Case, flows: Flows) -> Result:
+def run_case(case: Case, flows: Flows) -> CaseResult:
     """Run a case on the virtual clock. Whatever the flow or the case does, a Result comes back."""
     began = time.perf_counter()
     transport = MockTransport(())
@@ -109,7 +109,7 @@ def run_case(case: Case, flows: Flows) -> Result:
         return _result(case, (_problem("case", "the run can never end: it waits for what cannot come"),), began)
     problems = [
         *(_told(item) for item in (*transport.troubles, *transport.leftovers())),
-        *(_different(item) for item in differences(case.expect, run, transport.sent)),
+        *(_different(item) for item in mismatches(case.expect, run, transport.sent)),
     ]
     return _result(case, tuple(problems), began, run, transport)
 
@@ -127,7 +127,7 @@ async def _play(case: Case, plan: Plan, flows: Flows, inputs: Mapping[str, Any],
         inputs=inputs,
         vars={**flows.variables(case.flow), **case.vars},
     )
-    stage = Stage(
+    setup = RehearsalSetup(
         view=view,
         clock=clock,
         transport=transport,
@@ -138,7 +138,7 @@ async def _play(case: Case, plan: Plan, flows: Flows, inputs: Mapping[str, Any],
         given=_given(case, plan),
         flow=flows.plan,
     )
-    return await rehearse(plan, stage)
+    return await rehearse(plan, setup)
 
 
 @lru_cache(maxsize=1)
@@ -184,7 +184,7 @@ def _told(trouble: Trouble) -> dict[str, Any]:
     return _problem(trouble.code, trouble.message)
 
 
-def _different(difference: Difference) -> dict[str, Any]:
+def _different(difference: Mismatch) -> dict[str, Any]:
     sides = {"expected": difference.expected, "actual": difference.actual}
     return _problem(difference.where, difference.message, difference.step) | {
         k: v for k, v in sides.items() if v is not MISSING
@@ -208,9 +208,9 @@ def _result(
     began: float,
     run: Rehearsal | None = None,
     transport: MockTransport | None = None,
-) -> Result:
+) -> CaseResult:
     mask = masker(case.secrets)
-    result = Result(
+    result = CaseResult(
         case=case.id,
         file=case.file,
         line=case.line,
@@ -225,7 +225,7 @@ def _result(
     steps = {name: mask_tree(asdict(record), mask) for name, record in run.steps.items()}
     sent = tuple(mask_tree(_sent(item), mask) for item in transport.sent[:MAX_SHOWN_REQUESTS])
     unmatched = tuple(item for item in sent if not item["mock"])
-    return Result(
+    return CaseResult(
         **{
             **{name: getattr(result, name) for name in _KEPT},
             "status": run.status,

@@ -14,7 +14,7 @@ from automata.flow.findings import Findings, Positions
 from automata.flow.shape import Shape
 from automata.flow.userschema import Work
 from automata.flow.yaml12 import parse_yaml
-from automata.sandbox.contract import MAX_WORK, Contract, asked, read_contract
+from automata.sandbox.contract import MAX_WORK, Contract, method_and_path, read_contract
 from automata.sandbox.matching import compile_request
 from automata.sandbox.mocks import compile_mock
 from automata.sandbox.schema import MOCKS_SCHEMA, TEST_SCHEMA
@@ -194,7 +194,7 @@ class _Reader:
 
     def _follow(self, contract: Contract, mock: Mapping[str, Any], pointer: str) -> None:
         """Hold the responses of a mock to its contract, where method and path are known before a request comes."""
-        method, path = asked(mock.get("request", {}))
+        method, path = method_and_path(mock.get("request", {}))
         if not method or not path:
             return  # held to it when they are: see MockTransport
         try:
