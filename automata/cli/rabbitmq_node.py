@@ -47,8 +47,8 @@ def installed_server() -> Path | None:
 
 def find_server() -> Path:
     """Raises Unavailable when there is none."""
-    if found := installed_server():
-        return found
+    if server := installed_server():
+        return server
     raise Unavailable("there is no RabbitMQ on this machine", code="no_rabbitmq", hint=MISSING)
 
 

@@ -73,8 +73,8 @@ def _branch_problem(name: str) -> str:
         return "it is empty"
     if len(name.encode(errors="replace")) > MAX_BRANCH_BYTES:
         return f"it is longer than {MAX_BRANCH_BYTES} bytes"
-    if found := _FORBIDDEN.search(name):
-        return f"it contains {shown(found.group())}"
+    if forbidden := _FORBIDDEN.search(name):
+        return f"it contains {shown(forbidden.group())}"
     if deceiving(name):
         return "it has invisible characters"
     if name.startswith("-"):

@@ -234,5 +234,5 @@ def _checked(check: Callable[[str], str], text: str, pointer: str, findings: Fin
         return None
 
 
-def _overlap(one: str, other: str) -> bool:
-    return f"{one}/".startswith(f"{other}/") or f"{other}/".startswith(f"{one}/")
+def _overlap(folder: str, other: str) -> bool:
+    return f"{folder}/".startswith(f"{other}/") or f"{other}/".startswith(f"{folder}/")

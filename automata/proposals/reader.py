@@ -189,7 +189,8 @@ class ProposalReader:
         async with self.db.transaction() as conn:
             # What was said on the forge is kept once it counts; until then the forge is asked each time.
             review_ids = [
-                one.id or (await store.keep_review(conn, proposal.row.id, one)).id for one in proposal.approvals
+                review.id or (await store.keep_review(conn, proposal.row.id, review)).id
+                for review in proposal.approvals
             ]
         return Applied(merge_sha, commits, by, check.id if check else None, review_ids)
 

@@ -116,7 +116,7 @@ class ProposalService:
     async def create(
         self, actor: Person, branch: str, files: Mapping[str, str | None], message: str, title: str | None
     ) -> ProposalStatus:
-        """See Reviewing.create; only files of the project."""
+        """See ProposalSession.create; only files of the project."""
         async with self.session(actor) as session:
             refuse_outside(session.source, files)
             return await session.create(branch, _encoded(files), message, title)
@@ -124,7 +124,7 @@ class ProposalService:
     async def update(
         self, actor: Person, key: str, files: Mapping[str, str | None], message: str | None, title: str | None
     ) -> ProposalStatus:
-        """See Reviewing.update; only files of the project."""
+        """See ProposalSession.update; only files of the project."""
         async with self.session(actor) as session:
             refuse_outside(session.source, files)
             return await session.update(key, _encoded(files), message, title)
@@ -204,7 +204,7 @@ class ProposalService:
     ) -> tuple[ProposalStatus, SyncReport | None]:
         """Merge and sync it; no report: that is still under way after `wait_sec`, for it has to be checked first.
 
-        `head` is what was looked at: see Reviewing.review.
+        `head` is what was looked at: see ProposalSession.review.
         """
         no_entry()
         async with self.session(actor) as session:

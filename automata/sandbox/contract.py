@@ -92,11 +92,11 @@ class Contract:
         sent = next((value for name, value in answer.headers if name.lower() == "content-type"), "")
         media = sent.partition(";")[0].strip().lower()
         names = {name.partition(";")[0].strip().lower(): name for name in content}
-        found = next((names[item] for item in (media, f"{media.partition('/')[0]}/*", "*/*") if item in names), None)
-        if found is None:
+        name = next((names[item] for item in (media, f"{media.partition('/')[0]}/*", "*/*") if item in names), None)
+        if name is None:
             words = f"its Content-Type is `{media}`" if media else "it has no body"
             return f"{words}, the OpenAPI file promises {', '.join(sorted(content)[:10])}"
-        schema = self._object(content[found]).get("schema")
+        schema = self._object(content[name]).get("schema")
         if schema is None or not (media == "application/json" or media.endswith("+json")):
             return None
         try:
@@ -168,12 +168,14 @@ class _Closure:
             return [self._schema(item) for item in node]
         if not isinstance(node, dict):
             return node
-        made = {key: self._member(key, value) for key, value in node.items() if key not in _DROPPED}
-        if "$ref" in made:
-            made = {"$ref": self._ref(str(node["$ref"]))} if self.old else made | {"$ref": self._ref(str(node["$ref"]))}
-        if isinstance(made.get("required"), list):
-            made["required"] = [name for name in made["required"] if not _write_only(node, name)]
-        return _of_3_0(node, made) if self.old else made
+        schema = {key: self._member(key, value) for key, value in node.items() if key not in _DROPPED}
+        if "$ref" in schema:
+            schema = (
+                {"$ref": self._ref(str(node["$ref"]))} if self.old else schema | {"$ref": self._ref(str(node["$ref"]))}
+            )
+        if isinstance(schema.get("required"), list):
+            schema["required"] = [name for name in schema["required"] if not _write_only(node, name)]
+        return _of_3_0(node, schema) if self.old else schema
 
     def _member(self, key: str, value: Any) -> Any:
         if key in _DATA:
@@ -186,18 +188,18 @@ class _Closure:
 def _write_only(node: Json, name: Any) -> bool:
     """What is only ever sent to a service is not missing in its answers."""
     properties = node.get("properties")
-    one = properties.get(name) if isinstance(properties, dict) else None
-    return isinstance(one, dict) and one.get("writeOnly") is True
+    member = properties.get(name) if isinstance(properties, dict) else None
+    return isinstance(member, dict) and member.get("writeOnly") is True
 
 
-def _of_3_0(node: Json, made: dict[str, Any]) -> dict[str, Any]:
+def _of_3_0(node: Json, schema: dict[str, Any]) -> dict[str, Any]:
     """What 3.0 says in words of its own: `nullable`, and bounds that are flags."""
     for bound, name in (("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")):
-        if isinstance(made.get(name), bool):
-            exclusive = made.pop(name)
-            if exclusive and bound in made:
-                made[name] = made.pop(bound)
-    return {"anyOf": [{"type": "null"}, made]} if node.get("nullable") is True else made
+        if isinstance(schema.get(name), bool):
+            exclusive = schema.pop(name)
+            if exclusive and bound in schema:
+                schema[name] = schema.pop(bound)
+    return {"anyOf": [{"type": "null"}, schema]} if node.get("nullable") is True else schema
 
 
 @lru_cache(maxsize=64)
@@ -205,8 +207,8 @@ def read_contract(content: bytes, name: str) -> Contract:
     """Raises Invalid when it is no OpenAPI document of 3.0 or 3.1."""
     value, _, wrong = parse_yaml(content, name, ROOM)
     if wrong:
-        one = wrong[0]
-        raise Invalid(f"`{name}` cannot be read, line {one.line}: {one.message}", code="bad_openapi")
+        first = wrong[0]
+        raise Invalid(f"`{name}` cannot be read, line {first.line}: {first.message}", code="bad_openapi")
     version = value.get("openapi") if isinstance(value, dict) else None
     if not isinstance(version, str) or not version.startswith(("3.0.", "3.1.")):
         raise Invalid(f"`{name}` is no OpenAPI document of version 3.0 or 3.1", code="bad_openapi")
@@ -237,5 +239,5 @@ def _pattern(part: str) -> str:
     fixed = []
     for index, piece in enumerate(part.split("{")):
         literal = piece.partition("}")[2] if index else piece
-        fixed.append(("[^/]+" if index else "") + "".join(f"\\x{{{ord(one):x}}}" for one in literal))
+        fixed.append(("[^/]+" if index else "") + "".join(f"\\x{{{ord(char):x}}}" for char in literal))
     return "".join(fixed)

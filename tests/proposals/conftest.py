@@ -1,4 +1,4 @@
-"""A bare repository with three flows, and a desk on a fresh database."""
+"""A bare repository with three flows, and sessions on a fresh database."""
 
 from __future__ import annotations
 

@@ -71,23 +71,23 @@ class GitHub:
     async def find_pull(self, branch: str, base: str) -> PullRequest | None:
         """See Forge; `branch` and `base` are in this repository."""
         query = f"?state=open&head={quote(f'{self._owner}:{branch}', safe='')}&base={quote(base, safe='')}&per_page=2"
-        found = await self._get(f"{self._root}/pulls{query}")
-        return _pull(found[0]) if found else None
+        pulls = await self._get(f"{self._root}/pulls{query}")
+        return _pull(pulls[0]) if pulls else None
 
     async def open_pull(self, branch: str, base: str, title: str, body: str) -> PullRequest:
         """See Forge."""
-        if found := await self.find_pull(branch, base):
-            return found
+        if pull := await self.find_pull(branch, base):
+            return pull
         try:
-            made = await self._send(
+            created = await self._send(
                 "POST", f"{self._root}/pulls", {"title": title, "head": branch, "base": base, "body": body}
             )
         except (Conflict, Unavailable):
             # Somebody opened it at this moment, or the answer was lost.
-            if found := await self.find_pull(branch, base):
-                return found
+            if pull := await self.find_pull(branch, base):
+                return pull
             raise
-        return _pull(made)
+        return _pull(created)
 
     async def close_pull(self, pull: PullRequest) -> None:
         """See Forge."""
@@ -97,8 +97,8 @@ class GitHub:
         """See Forge."""
         body = {"sha": head, "merge_method": "merge", "commit_title": title, "commit_message": message}
         try:
-            made = await self._send("PUT", f"{self._root}/pulls/{pull.number}/merge", body)
-            return _field(lambda: _sha(made["sha"]))
+            merged = await self._send("PUT", f"{self._root}/pulls/{pull.number}/merge", body)
+            return _field(lambda: _sha(merged["sha"]))
         except Unavailable:
             # The answer may have been lost behind the merge.
             now = await self._get(f"{self._root}/pulls/{pull.number}")
@@ -141,10 +141,10 @@ class GitHub:
     async def _may_write(self, login: str) -> bool:
         """On a public repository anybody may approve; what counts is who could merge."""
         try:
-            found = await self._get(f"{self._root}/collaborators/{quote(login, safe='')}/permission")
+            answer = await self._get(f"{self._root}/collaborators/{quote(login, safe='')}/permission")
         except Missing:
             return False
-        return found.get("permission") in ("admin", "write")
+        return answer.get("permission") in ("admin", "write")
 
     # -- telling ---------------------------------------------------------------------------------------------------
 
@@ -232,23 +232,25 @@ class GitHub:
                 client.stream(method, url, json=body) as answer,
             ):
                 data = bytearray()
-                async for some in answer.aiter_bytes():
-                    data += some
+                async for chunk in answer.aiter_bytes():
+                    data += chunk
                     if len(data) > MAX_ANSWER_BYTES:
                         raise _odd(f"it answers with over {MAX_ANSWER_BYTES >> 20} MiB")
         except (httpx.HTTPError, TimeoutError) as error:
             why = type(error).__name__ if not str(error) else str(error)
             raise Unavailable(f"GitHub does not answer: {why}.", code="forge_unavailable") from None
-        told = _json(bytes(data), answer.is_success)
+        content = _json(bytes(data), answer.is_success)
         if answer.is_success:
-            return told, {str(rel): link for rel, link in answer.links.items()}
-        raise _refusal(answer, told if isinstance(told, Mapping) else {})
+            return content, {str(rel): link for rel, link in answer.links.items()}
+        raise _refusal(answer, content if isinstance(content, Mapping) else {})
 
 
-def _refusal(answer: httpx.Response, told: Mapping[str, Any]) -> AutomataError:
+def _refusal(answer: httpx.Response, content: Mapping[str, Any]) -> AutomataError:
     """What a status means; GitHub's own message is part of it."""
-    status, words = answer.status_code, visible(_cut(str(told.get("message", "")), 300)).rstrip(".")
-    more = "; ".join(str(one.get("message", "")) for one in told.get("errors", ()) if isinstance(one, Mapping))
+    status, words = answer.status_code, visible(_cut(str(content.get("message", "")), 300)).rstrip(".")
+    more = "; ".join(
+        str(detail.get("message", "")) for detail in content.get("errors", ()) if isinstance(detail, Mapping)
+    )
     words = visible(_cut(": ".join(part for part in (words, more) if part), 400)) or f"status {status}"
     wait = _wait(answer)
     if status == 429 or (status == 403 and wait is not None):
