@@ -63,7 +63,7 @@ build: $(READY) ## The wheel and the source archive in dist/, checked for what m
 	@$(BIN)/python -m build --outdir dist . >/dev/null
 	@inside=$$($(BIN)/python -m zipfile -l dist/*.whl); \
 	for part in _data/schemas/flow.schema.json _data/migrations/env.py _data/migrations/versions/ \
-		_data/flows-example/automata.yaml web/static/app.js web/static/app.css web/templates/base.html; do \
+		_data/flows-example/automata.yaml project/starter_files/automata.yaml web/static/app.js web/static/app.css web/templates/base.html; do \
 		grep -qF "automata/$$part" <<<"$$inside" || { echo "error: the wheel lacks $$part" >&2; exit 1; }; \
 	done
 	@ls -l dist | awk 'NR > 1 {printf "dist/%s  %d KiB\n", $$NF, $$5 / 1024}'
