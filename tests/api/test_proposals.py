@@ -72,8 +72,8 @@ async def post(site: Site, number: int, verb: str, status: int = 200, **body: An
 
 
 async def settled(site: Site, number: int) -> dict[str, Any]:
-    for work in list(site.desk.proposals._work.values()):
-        await asyncio.wait({work.task})
+    for job in list(site.desk.proposals._jobs.values()):
+        await asyncio.wait({job.task})
     told = (await site.http.get(f"{URL}/{number}")).json()
     assert told["checks"] != "running"
     return told
