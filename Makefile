@@ -63,7 +63,7 @@ build: $(READY) ## The wheel and the source archive in dist/, checked for what m
 	@$(BIN)/python -m build --outdir dist . >/dev/null
 	@inside=$$($(BIN)/python -m zipfile -l dist/*.whl); \
 	for part in _data/schemas/flow.schema.json _data/migrations/env.py _data/migrations/versions/ \
-		_data/flows-example/automata.yaml web/static/app.js web/static/app.css web/templates/base.html; do \
+		_data/flows-example/automata.yaml project/starter_files/automata.yaml web/static/app.js web/static/app.css web/templates/base.html; do \
 		grep -qF "automata/$$part" <<<"$$inside" || { echo "error: the wheel lacks $$part" >&2; exit 1; }; \
 	done
 	@ls -l dist | awk 'NR > 1 {printf "dist/%s  %d KiB\n", $$NF, $$5 / 1024}'
@@ -107,7 +107,7 @@ chaos: $(READY) ## 100,000 runs over 200 random kills of processes, broker and d
 thorough: $(READY) ## Tests that repeat, at their full number: applies, kills of a sync, generated flows (20 minutes)
 	@AUTOMATA_APPLY_ROUNDS=100 AUTOMATA_HTTP_ROUNDS=100 AUTOMATA_SYNC_KILLS=100 AUTOMATA_AGREEMENT_FLOWS=2000 \
 		AUTOMATA_HYPOTHESIS_EXAMPLES=10000 $(BIN)/python -m pytest -n $(TEST_WORKERS) --timeout=1200 -rP $(ARGS) \
-		tests/proposals/test_life.py tests/promises/test_kill_sync.py tests/sandbox/test_agreement.py tests/engine/test_model.py
+		tests/proposals/test_lifecycle.py tests/promises/test_kill_sync.py tests/sandbox/test_agreement.py tests/engine/test_model.py
 
 soak: $(READY) ## What shows after a while: the database killed again and again, a flood, a rolling restart, a million steps
 	@$(BIN)/python -m tests.promises.soak $(ARGS)

@@ -1,98 +1,39 @@
-"""Which rehearsal cases a project has, which of them are meant, and which a change touches."""
+"""What a tree holds that a check works with: its flows with their variables, and its rehearsal cases."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from fnmatch import fnmatchcase
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, field
 
-from automata.errors import Diagnostic, Missing, Usage
-from automata.flow.subflows import called_flows
-from automata.git.mirror import Mirror
+from automata.errors import Diagnostic
+from automata.flow.findings import Nearest
+from automata.flow.model import FlowContent
 from automata.git.tree import joined
-from automata.git.working import WorkingTree
 from automata.project.flows import fingerprint, list_files, validate
-from automata.project.source import Source, source_of
 from automata.project.tree import Tree
 from automata.sandbox.case_file import SUFFIXES, Case, read_cases
-from automata.settings import Settings
 
 FOLDER = "tests"
-PROJECT = "automata.yaml"
-_SHA = re.compile(r"[0-9a-f]{40}")
-
-FlowSpecs = dict[str, tuple[Mapping[str, Any], Mapping[str, Any]]]
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A project in a repository on this disk."""
-
-    mirror: Mirror
-    source: Source
-
-    @property
-    def folder(self) -> str:
-        return self.source.path
-
-    @property
-    def environment(self) -> str:
-        return self.source.environment
-
-    def now(self) -> Tree:
-        return WorkingTree(self.mirror, self.folder)
-
-    def at(self, revision: str) -> Tree:
-        """`revision` is a branch or a full SHA. Raises Missing."""
-        sha = revision if _SHA.fullmatch(revision) else self.mirror.resolve(revision)
-        return self.mirror.tree(sha, self.folder)
 
 
 @dataclass(slots=True)
 class ProjectContents:
-    """What a tree holds. `known`: flows by name, with their variables. `blobs`: what was read, by path."""
+    """`flows` by name; `paths` of the flows by name; `blobs`: what was read, by path; `files`: how many hold cases.
+
+    `environment_print` identifies the environment: two trees where it is alike say the same with the same files.
+    """
 
     cases: list[Case] = field(default_factory=list)
-    known: FlowSpecs = field(default_factory=dict)
-    paths: dict[str, str] = field(default_factory=dict)  # of the flows, by name
+    flows: dict[str, FlowContent] = field(default_factory=dict)
+    paths: dict[str, str] = field(default_factory=dict)
     blobs: dict[str, str] = field(default_factory=dict)
     files: int = 0
     diagnostics: list[Diagnostic] = field(default_factory=list)
-    print_of: str = ""  # of the environment: the same file in the same environment says the same
+    environment_print: str = ""
 
 
-def find_place(settings: Settings) -> Place:
-    """The project that settings name, else the one around this folder. Raises Usage."""
-    source = source_of(settings, None) if settings.repo else _around(settings)
-    if not Path(source.url).expanduser().is_dir():
-        raise Usage(
-            f"{source.name} is not a folder on this machine.",
-            code="not_local",
-            hint="Cases are run on files: clone the repository first.",
-        )
-    return Place(source.open(), source)
-
-
-def _around(settings: Settings) -> Source:
-    here = Path.cwd()
-    for folder in (here, *here.parents):
-        if (folder / ".git").exists():
-            project = here
-            while project != folder and not (project / PROJECT).is_file():
-                project = project.parent
-            path = project.relative_to(folder).as_posix()
-            return replace(source_of(replace(settings, repo=str(folder)), None), path="" if path == "." else path)
-    raise Usage(
-        "This folder is in no Git repository.", code="no_repository", hint="Name one with --repo, or run git init."
-    )
-
-
-def read_flows(tree: Tree, environment: str, like: ProjectContents | None = None) -> FlowSpecs:
-    """The flows of a tree by name. Raises Invalid when one is not valid. `like`: see `gather`."""
-    return _flows(tree, environment, like).known
+def read_flows(tree: Tree, environment: str) -> dict[str, FlowContent]:
+    """The flows of a tree by name. Raises Invalid when one is not valid."""
+    return _with_flows(tree, environment, None).flows
 
 
 def read_contents(tree: Tree, environment: str, like: ProjectContents | None = None) -> ProjectContents:
@@ -101,97 +42,65 @@ def read_contents(tree: Tree, environment: str, like: ProjectContents | None = N
     `like` is another commit's: a flow whose file is the same there is not read again. Raises Invalid when the flows
     themselves are not valid.
     """
-    found = _flows(tree, environment, like)
+    contents = _with_flows(tree, environment, like)
     listing = tree.list(joined(tree.folder, FOLDER))
     if listing is None:
-        return found
-    found.diagnostics += listing.diagnostics
-    reader = _Reader(tree, found)
+        return contents
+    contents.diagnostics += listing.diagnostics
+    reader = _Reader(tree, contents)
     for entry in listing.files:
         if entry.path.endswith(SUFFIXES):
-            found.files += 1
-            found.blobs[entry.path] = entry.blob
-            held = read_cases(tree.data(entry), entry.path, reader)
-            found.diagnostics += held.diagnostics
-            found.cases += held.cases
-            if held.cases and held.flow not in found.known:
-                found.diagnostics.append(_no_flow(entry.path, held.flow, found))
-    return found
+            contents.files += 1
+            contents.blobs[entry.path] = entry.blob
+            file = read_cases(tree.data(entry), entry.path, reader)
+            contents.diagnostics += file.diagnostics
+            contents.cases += file.cases
+            if file.cases and file.flow not in contents.flows:
+                contents.diagnostics.append(_no_flow(entry.path, file.flow, contents))
+    return contents
 
 
 def list_contents(tree: Tree, environment: str, like: ProjectContents | None = None) -> ProjectContents:
-    """Like `gather`, but cases are not read: enough to tell what differs from another commit."""
-    found = _flows(tree, environment, like)
+    """Like `read_contents`, but cases are not read: enough to tell what differs from another commit."""
+    contents = _with_flows(tree, environment, like)
     listing = tree.list(joined(tree.folder, FOLDER))
-    found.blobs |= {entry.path: entry.blob for entry in listing.files} if listing else {}
-    return found
+    contents.blobs |= {entry.path: entry.blob for entry in listing.files} if listing else {}
+    return contents
 
 
-def _flows(tree: Tree, environment: str, like: ProjectContents | None) -> ProjectContents:
+def _with_flows(tree: Tree, environment: str, like: ProjectContents | None) -> ProjectContents:
     files = list_files(tree, environment)
-    wanted = validate(tree, files)
-    found = ProjectContents(diagnostics=list(wanted.diagnostics), print_of=fingerprint(files.environment))
-    same = like if like and like.print_of == found.print_of else ProjectContents()
-    for flow in wanted.flows:
+    project_flows = validate(tree, files)
+    environment_print = fingerprint(files.environment)
+    contents = ProjectContents(diagnostics=list(project_flows.diagnostics), environment_print=environment_print)
+    same = like if like and like.environment_print == environment_print else ProjectContents()
+    for flow in project_flows.flows:
         blob = files.entries[flow.path].blob
-        if same.blobs.get(flow.path) == blob and flow.name in same.known:
-            found.known[flow.name] = same.known[flow.name]
+        if same.blobs.get(flow.path) == blob and flow.name in same.flows:
+            contents.flows[flow.name] = same.flows[flow.name]
         else:
-            content = wanted.content(flow.path, tree, files)
-            found.known[flow.name] = (content.spec, content.variables)
-        found.paths[flow.name] = flow.path
-        found.blobs[flow.path] = blob
-    return found
+            contents.flows[flow.name] = project_flows.content(flow.path, tree, files)
+        contents.paths[flow.name] = flow.path
+        contents.blobs[flow.path] = blob
+    return contents
 
 
-def _no_flow(path: str, flow: str, found: ProjectContents) -> Diagnostic:
-    from automata.flow.findings import Nearest
-
-    hint = Nearest().hint(flow, list(found.known))
+def _no_flow(path: str, flow: str, contents: ProjectContents) -> Diagnostic:
+    hint = Nearest().hint(flow, list(contents.flows))
     return Diagnostic("AF407", f"there is no flow `{flow}`", path, 1, 1, "/flow", hint)
 
 
 class _Reader:
     """Files of a tree by their path from its root, each read once."""
 
-    def __init__(self, tree: Tree, found: ProjectContents) -> None:
-        self.tree = tree
-        self.found = found
+    def __init__(self, tree: Tree, contents: ProjectContents) -> None:
+        self._tree = tree
+        self._contents = contents
 
     def __call__(self, path: str) -> bytes | None:
-        entry, listing = self.tree.find(path)
-        self.found.diagnostics += listing.diagnostics
+        entry, listing = self._tree.find(path)
+        self._contents.diagnostics += listing.diagnostics
         if entry is None:
             return None
-        self.found.blobs[path] = entry.blob
-        return self.tree.data(entry)
-
-
-def select_cases(found: ProjectContents, words: Sequence[str]) -> list[Case]:
-    """Cases of a flow, a file, or with an id (`FILE::NAME`); `*` and `?` match. Raises Missing for what is nothing."""
-    if not words:
-        return list(found.cases)
-    chosen: dict[str, Case] = {}
-    for word in words:
-        hits = [case for case in found.cases if any(fnmatchcase(name, word) for name in _names(case))]
-        if not hits and not found.diagnostics:
-            raise Missing(f"No case, test file or flow is {word!r}.", code="no_such_case")
-        chosen |= {case.id: case for case in hits}
-    return list(chosen.values())
-
-
-def _names(case: Case) -> Iterable[str]:
-    return (case.flow, case.file, Path(case.file).name, case.name, case.id)
-
-
-def touched_cases(cases: Sequence[Case], now: ProjectContents, before: ProjectContents) -> list[Case]:
-    """Cases whose flow, one that it calls, test file or shared files differ; a flow differs by its variables too."""
-    flows = {name for name in now.known if now.known[name] != before.known.get(name)}
-    while more := {name for name in now.known.keys() - flows if flows & _calls(now, name)}:
-        flows |= more
-    files = {path for path, blob in now.blobs.items() if before.blobs.get(path) != blob}
-    return [case for case in cases if case.flow in flows or case.file in files or files & set(case.read)]
-
-
-def _calls(found: ProjectContents, name: str) -> set[str]:
-    return {call for call, _ in called_flows(found.known[name][0])}
+        self._contents.blobs[path] = entry.blob
+        return self._tree.data(entry)

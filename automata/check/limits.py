@@ -1,10 +1,8 @@
-"""`python -m automata.check.limits …` is `automata …` with limits: what it runs was written by a stranger."""
+"""The limits of the process that checks a proposal: what it runs was written by a stranger."""
 
 from __future__ import annotations
 
 import resource
-import runpy
-import sys
 
 CPU_SEC = 300
 MEMORY_BYTES = 4 << 30
@@ -20,16 +18,9 @@ LIMITS = (
 )
 
 
-def limit() -> None:
-    """Take the limits; an inherited one that is lower stays."""
-    for kind, most in LIMITS:
+def limit_process() -> None:
+    """Put the limits on this process; an inherited one that is lower stays."""
+    for kind, limit in LIMITS:
         hard = resource.getrlimit(kind)[1]
-        bound = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        bound = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
         resource.setrlimit(kind, (bound, bound))
-
-
-if __name__ == "__main__":
-    limit()
-    sys.argv[0] = "automata"
-    # By its name: the command line is a floor above this one.
-    runpy.run_module("automata", run_name="__main__")

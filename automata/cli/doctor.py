@@ -249,11 +249,10 @@ async def _broker(settings: Settings) -> list[Finding]:
 async def _git(settings: Settings) -> list[Finding]:
     if not settings.repo:
         return [Finding("git", "skipped", "no source", "AUTOMATA_REPO names the flows repository to check.")]
-    from automata.project.manifest import environment_branches
     from automata.project.source import head, source_of
 
     source = source_of(settings, os.environ.get("AUTOMATA_BRANCH"))
-    commit = await asyncio.to_thread(head, source, environment_branches)
+    commit = await asyncio.to_thread(head, source)
     return [Finding("git", "ok", f"{source.name} at {commit[:12]} for {settings.environment}")]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -57,11 +56,10 @@ def plan(
     Flows are compared by name and steps by id, so moving a file or writing steps in another order is no change. With
     --live it also says which unfinished runs, open dead letters and schedules a changed flow has.
     """
-    from automata.check.contents import read_flows
-    from automata.check.production_state import ProductionState, read_production_state
+    from automata.check.plan import plan_against_commit, plan_against_production
     from automata.cli.report_outputs import ReportOutput, parse_outputs, write_report
     from automata.project.local import find_local_project
-    from automata.report.plan import FORMATS, plan_report, render_plan
+    from automata.report.plan import FORMATS, render_plan
 
     if (base is None) is not live:
         raise Usage(
@@ -70,17 +68,13 @@ def plan(
         )
     if source and not live:
         raise Usage("--source goes with --live.")
-    targets = parse_outputs(formats or [], FORMATS) + ([ReportOutput("json", out)] if out else [])
-    place = find_local_project(load(repo=repo, repo_path=path, environment=env))
-    after = place.at(head) if head else place.now()
-    known = read_flows(after, place.environment)
+    outputs = parse_outputs(formats or [], FORMATS) + ([ReportOutput("json", out)] if out else [])
+    project = find_local_project(load(repo=repo, repo_path=path, environment=env))
     if live:
         with Api(api_url) as api:
-            now = read_production_state(api, place.environment, source)
+            report = plan_against_production(project, api, head, source)
     else:
-        before = place.at(base or "")
-        now = ProductionState(before.commit, read_flows(before, place.environment))
-    report = plan_report(now.known, known, now.commit, after.commit, datetime.now(UTC), now.hanging if live else None)
-    write_report(targets, lambda form, colour: render_plan(report, form, colour=colour), colours())
+        report = plan_against_commit(project, base or "", head)
+    write_report(outputs, lambda form, colour: render_plan(report, form, colour=colour), colours())
     if detailed_exitcode and report["flows"]:
         raise typer.Exit(CHANGED)

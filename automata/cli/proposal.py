@@ -61,8 +61,8 @@ def list_(
     output: Output = Format.TABLE,
 ) -> None:
     """List proposals: every branch that changes the project and is not an environment's."""
-    found = _on(repo, path, env, actor, lambda desk: desk.survey(ended=ended))
-    emit({"items": [_json(one) for one in found]}, output, lambda _: _table(found))
+    proposals = _with_session(repo, path, env, actor, lambda session: session.survey(ended=ended))
+    emit({"items": [_json(proposal) for proposal in proposals]}, output, lambda _: _table(proposals))
 
 
 @app.command(epilog="Example: automata proposal show 7")
@@ -70,24 +70,24 @@ def show(
     key: Which, repo: Repo = None, path: Folder = None, env: Env = None, actor: As = None, output: Output = Format.TABLE
 ) -> None:
     """Show a proposal: its commits, what the check said, and who approved what."""
-    one = _on(repo, path, env, actor, lambda desk: desk.find(key))
+    proposal = _with_session(repo, path, env, actor, lambda session: session.find(key))
     if output is Format.JSON:
         from automata.proposals.view import detail
 
-        say_json(detail(one))
+        say_json(detail(proposal))
         return
-    emit({}, output, lambda _: _card(one))
-    if one.check:
+    emit({}, output, lambda _: _card(proposal))
+    if proposal.check:
         from automata.report.check import render_check
 
         say("")
-        say(render_check(one.check.report, "human").rstrip("\n"))
+        say(render_check(proposal.check.report, "human").rstrip("\n"))
 
 
 @app.command(epilog="Example: automata proposal diff 7")
 def diff(key: Which, repo: Repo = None, path: Folder = None, env: Env = None, actor: As = None) -> None:
     """Print what a proposal changes, as Git writes it."""
-    say(_on(repo, path, env, actor, lambda desk: desk.difference(key)).rstrip("\n"))
+    say(_with_session(repo, path, env, actor, lambda session: session.difference(key)).rstrip("\n"))
 
 
 @app.command(epilog="Example: automata proposal create fix-totals -f flows/orders.yaml=./orders.yaml -m 'Fix totals'")
@@ -104,10 +104,14 @@ def create(
     output: Output = Format.TABLE,
 ) -> None:
     """Make a branch with one commit. A branch that you push with git is a proposal all the same."""
-    given = _files(files, remove)
-    if not given:
+    changes = _files(files, remove)
+    if not changes:
         raise Usage("Which files? Neither --file nor --remove names one.", hint="-f flows/orders.yaml=./orders.yaml")
-    _tell(_on(repo, path, env, actor, lambda desk: desk.create(branch, given, message, title)), "Made", output)
+    _show(
+        _with_session(repo, path, env, actor, lambda session: session.create(branch, changes, message, title)),
+        "Made",
+        output,
+    )
 
 
 @app.command(epilog="Example: automata proposal update 7 -f flows/orders.yaml=./orders.yaml -m 'Round the totals'")
@@ -124,10 +128,14 @@ def update(
     output: Output = Format.TABLE,
 ) -> None:
     """Add a commit to a proposal, or give it another title. A commit drops checks and approvals."""
-    given = _files(files, remove)
-    if not given and title is None:
+    changes = _files(files, remove)
+    if not changes and title is None:
         raise Usage("Nothing to update: give --file, --remove or --title.")
-    _tell(_on(repo, path, env, actor, lambda desk: desk.update(key, given, message, title)), "Updated", output)
+    _show(
+        _with_session(repo, path, env, actor, lambda session: session.update(key, changes, message, title)),
+        "Updated",
+        output,
+    )
 
 
 @app.command(epilog="Example: automata proposal submit 7")
@@ -135,7 +143,7 @@ def submit(
     key: Which, repo: Repo = None, path: Folder = None, env: Env = None, actor: As = None, output: Output = Format.TABLE
 ) -> None:
     """Ask for a review."""
-    _tell(_on(repo, path, env, actor, lambda desk: desk.submit(key)), "Submitted", output)
+    _show(_with_session(repo, path, env, actor, lambda session: session.submit(key)), "Submitted", output)
 
 
 @app.command(epilog="Example: automata proposal approve 7 -m 'checked with accounting'")
@@ -150,8 +158,10 @@ def approve(
     output: Output = Format.TABLE,
 ) -> None:
     """Say yes to exactly what there is now: a push drops it. Who had a hand in it cannot."""
-    said = _on(repo, path, env, actor, lambda desk: desk.review(key, approve=True, comment=comment, head=head))
-    _tell(said, "Approved", output)
+    proposal = _with_session(
+        repo, path, env, actor, lambda session: session.review(key, approve=True, comment=comment, head=head)
+    )
+    _show(proposal, "Approved", output)
 
 
 @app.command(epilog="Example: automata proposal reject 7 -m 'totals are in cents'")
@@ -165,8 +175,10 @@ def reject(
     output: Output = Format.TABLE,
 ) -> None:
     """Say no, which ends the proposal; another push makes it a new one."""
-    _tell(
-        _on(repo, path, env, actor, lambda desk: desk.review(key, approve=False, comment=comment)), "Rejected", output
+    _show(
+        _with_session(repo, path, env, actor, lambda session: session.review(key, approve=False, comment=comment)),
+        "Rejected",
+        output,
     )
 
 
@@ -180,7 +192,7 @@ def sandbox(
     """
     from automata.report.check import render_check
 
-    _, check = _on(repo, path, env, actor, lambda desk: desk.sandbox(key))
+    _, check = _with_session(repo, path, env, actor, lambda session: session.check(key))
     if output is Format.JSON:
         say_json(check.report)
     else:
@@ -203,11 +215,11 @@ def apply(
 
     Exit code 5 when it may not be applied, 6 when the base has moved or conflicts.
     """
-    one, synced = _on(repo, path, env, actor, lambda desk: desk.apply(key, head=head))
+    proposal, synced = _with_session(repo, path, env, actor, lambda session: session.apply(key, head=head))
     if output is Format.JSON:
-        say_json({**_json(one), "sync": synced.to_json()})
+        say_json({**_json(proposal), "sync": synced.to_json()})
         return
-    say(f"Applied proposal {one.row.number} as {(one.row.merge_sha or '')[:12]}.")
+    say(f"Applied proposal {proposal.row.number} as {(proposal.row.merge_sha or '')[:12]}.")
     say(f"Synced: {synced.summary()}")
 
 
@@ -216,13 +228,13 @@ def close(
     key: Which, repo: Repo = None, path: Folder = None, env: Env = None, actor: As = None, output: Output = Format.TABLE
 ) -> None:
     """End a proposal without applying it; its branch stays."""
-    _tell(_on(repo, path, env, actor, lambda desk: desk.close(key)), "Closed", output)
+    _show(_with_session(repo, path, env, actor, lambda session: session.close(key)), "Closed", output)
 
 
-# --- the desk ------------------------------------------------------------------------------------------------------
+# --- the session ---------------------------------------------------------------------------------------------------
 
 
-def _on(
+def _with_session(
     repo: str | None,
     path: str | None,
     env: str | None,
@@ -240,13 +252,13 @@ def _on(
 
     settings = load(repo=repo, repo_path=path, environment=env)
     source = source_of(settings, None)
-    who = _person(actor)
+    person = _person(actor)
 
     async def run(url: str) -> T:
-        set_actor(Actor(str(who), "admin", address="cli"))
+        set_actor(Actor(str(person), "admin", address="cli"))
         async with await Database.open(url, max_size=3) as db:
             forge = forge_of(settings, source)
-            return await work(await ProposalSession.open(db, source, who, forge=forge, page=page_of(settings)))
+            return await work(await ProposalSession.open(db, source, person, forge=forge, page=page_of(settings)))
 
     with database(settings) as url:
         if not settings.database_url:
@@ -260,53 +272,54 @@ def _person(actor: str | None) -> Person:
     return Person.read(actor or os.environ.get("AUTOMATA_ACTOR") or getpass.getuser())
 
 
-def _files(files: list[str] | None, gone: list[str] | None) -> dict[str, bytes | None]:
-    found: dict[str, bytes | None] = dict.fromkeys(gone or ())
+def _files(files: list[str] | None, removed: list[str] | None) -> dict[str, bytes | None]:
+    contents: dict[str, bytes | None] = dict.fromkeys(removed or ())
     for text in files or ():
         path, _, file = text.partition("=")
         try:
-            found[path] = Path(file or path).read_bytes()
+            contents[path] = Path(file or path).read_bytes()
         except OSError as error:
             raise Usage(f"{file or path} cannot be read: {error.strerror}.", code="unreadable") from error
-    return found
+    return contents
 
 
 # --- what is shown -------------------------------------------------------------------------------------------------
 
 
-def _json(one: ProposalStatus) -> dict[str, Any]:
+def _json(proposal: ProposalStatus) -> dict[str, Any]:
     from automata.proposals.view import summary
 
-    return summary(one)
+    return summary(proposal)
 
 
-def _table(found: list[ProposalStatus]) -> Any:
-    rows = (
-        (str(one.row.number), one.row.branch, one.state, "; ".join(one.conditions), one.row.title, one.row.author)
-        for one in found
-    )
+def _table(proposals: list[ProposalStatus]) -> Any:
+    rows = [
+        (str(item.row.number), item.row.branch, item.state, "; ".join(item.conditions), item.row.title, item.row.author)
+        for item in proposals
+    ]
     return table("NUMBER", "BRANCH", "STATE", "CONDITIONS", "TITLE", "AUTHOR", rows=rows)
 
 
-def _card(one: ProposalStatus) -> Any:
-    row = one.row
+def _card(proposal: ProposalStatus) -> Any:
+    row, base, approvers = proposal.row, proposal.base, proposal.approvers
     return facts(
         [
             ("proposal", f"{row.number}  {row.title}"),
-            ("branch", f"{row.branch} at {(one.head or row.head_sha)[:12]}, into {one.base.branch}"),
+            ("branch", f"{row.branch} at {(proposal.head or row.head_sha)[:12]}, into {base.branch}"),
             ("author", row.author),
-            ("state", one.state),
-            ("conditions", "; ".join(one.conditions) if row.ended_at is None else None),
-            ("approvals", f"{len(one.approvers)} of {one.base.approvals}: {', '.join(one.approvers) or 'nobody yet'}"),
-            ("files", ", ".join(one.paths) or None),
+            ("state", proposal.state),
+            ("conditions", "; ".join(proposal.conditions) if row.ended_at is None else None),
+            ("approvals", f"{len(approvers)} of {base.approvals}: {', '.join(approvers) or 'nobody yet'}"),
+            ("files", ", ".join(proposal.paths) or None),
             ("ended", f"{moment(row.ended_at.isoformat())} by {row.ended_by or 'a merge'}" if row.ended_at else None),
             ("merge", row.merge_sha),
         ]
     )
 
 
-def _tell(one: ProposalStatus, verb: str, output: Format) -> None:
+def _show(proposal: ProposalStatus, verb: str, output: Format) -> None:
     if output is Format.JSON:
-        say_json(_json(one))
+        say_json(_json(proposal))
         return
-    say(f"{verb} proposal {one.row.number} ({one.row.branch}): {one.state}; {'; '.join(one.conditions)}.")
+    row, conditions = proposal.row, "; ".join(proposal.conditions)
+    say(f"{verb} proposal {row.number} ({row.branch}): {proposal.state}; {conditions}.")

@@ -10,6 +10,7 @@ import typer
 from automata.cli.client import Api
 from automata.cli.options import ApiUrl, Output
 from automata.cli.output import Format, emit, moment, printable, status
+from automata.git.names import short_sha
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -43,47 +44,42 @@ def tree(chain: Json) -> Tree:
     root.add(_part("started", f"{moment(run['created_at'])}, {run['trigger']}{by}"))
     node = root.add(_part("version", f"{run['flow']} v{version['number']}, {moment(version['created_at'])}"))
     if commit := chain["commit"]:
-        node = node.add(_part("commit", f"{short(commit['sha'])}  {commit['message'] or ''}"))
+        node = node.add(_part("commit", f"{short_sha(commit['sha'])}  {commit['message'] or ''}"))
         node.add(_part("by", f"{commit['author'] or 'nobody'}, {moment(commit['committed_at'])}"))
         node.add(_part("file", f"{commit['path']} of {commit['source']}"))
-    for name, words in lines_of(chain):
-        node.add(_part(name, words))
+    for name, text in lines_of(chain):
+        node.add(_part(name, text))
     return root
 
 
 def lines_of(chain: Json) -> list[tuple[str, str]]:
-    """(name, words) of proposal, check and approvals; how the version came to be stands first."""
+    """(name, text) of how the version came to be, of its proposal, its check and its approvals."""
     lines = [("origin", chain["means"])]
-    if one := chain["proposal"]:
-        lines.append(("proposal", f"{one['number']}  {one['title']} ({one['branch']}), by {one['author']}"))
+    if proposal := chain["proposal"]:
+        title = f"{proposal['title']} ({proposal['branch']})"
+        lines.append(("proposal", f"{proposal['number']}  {title}, by {proposal['author']}"))
         lines.append(("check", _check(chain["check"])))
-        lines += [("approved", _approval(one)) for one in chain["approvals"]] or [("approved", "by nobody")]
-        who = f"by {one['applied_by']}" if one["applied_by"] else "with Git"
-        merge = f" as {short(one['merge_sha'])}" if one["merge_sha"] else ""
-        lines.append(("merged", f"{who}{merge}, {moment(one['applied_at'])}"))
+        lines += [("approved", _approval(approval)) for approval in chain["approvals"]] or [("approved", "by nobody")]
+        who = f"by {proposal['applied_by']}" if proposal["applied_by"] else "with Git"
+        merge = f" as {short_sha(proposal['merge_sha'])}" if proposal["merge_sha"] else ""
+        lines.append(("merged", f"{who}{merge}, {moment(proposal['applied_at'])}"))
     return lines
-
-
-def short(sha: str) -> str:
-    """The commit, short as Git shows it; a working tree's `-dirty` stays visible."""
-    commit, dash, rest = sha.partition("-")
-    return sha if commit == "working" else f"{commit[:12]}{dash}{rest}"
 
 
 def _check(check: Json | None) -> str:
     if check is None:
         return "none of exactly this merge"
-    stages = ", ".join(f"{one['name']} {one['state']}" for one in check["stages"] or ())
+    stages = ", ".join(f"{stage['name']} {stage['state']}" for stage in check["stages"] or ())
     verdict = "passed" if check["passed"] else f"refused by {', '.join(check['failed'])}"
     return f"{verdict}, {moment(check['at'])}" + (f" ({stages})" if stages else "")
 
 
-def _approval(one: Json) -> str:
-    said = f": {one['comment']}" if one["comment"] else ""
-    return f"by {one['by']}, {moment(one['at'])}{said}"
+def _approval(approval: Json) -> str:
+    comment = f": {approval['comment']}" if approval["comment"] else ""
+    return f"by {approval['by']}, {moment(approval['at'])}{comment}"
 
 
-def _part(name: str, words: str) -> Text:
+def _part(name: str, text: str) -> Text:
     from rich.text import Text
 
-    return Text.assemble((f"{name} ", "dim"), printable(words))
+    return Text.assemble((f"{name} ", "dim"), printable(text))

@@ -47,13 +47,15 @@ def installed_server() -> Path | None:
 
 def find_server() -> Path:
     """Raises Unavailable when there is none."""
-    if found := installed_server():
-        return found
+    if server := installed_server():
+        return server
     raise Unavailable("there is no RabbitMQ on this machine", code="no_rabbitmq", hint=MISSING)
 
 
 @dataclass(frozen=True)
 class Ports:
+    """Where a node listens: for clients, for other nodes, and its port mapper."""
+
     amqp: int
     dist: int
     epmd: int
@@ -76,14 +78,16 @@ class RabbitNode:
             self._write()
 
     def url(self, vhost: str = "v0") -> str:
+        """The address of a virtual host, with the password."""
         return f"amqp://{USER}:{self.password}@127.0.0.1:{self.ports.amqp}/{vhost}"
 
     def start(self, wait: bool = True) -> None:
         """Raises Unavailable with the end of the log when the node does not come up."""
         server = find_server()
         with (self.home / "out.log").open("ab") as log:
+            # -P: beside this file there is a `token.py`, which is not the standard library's.
             self._guard = subprocess.Popen(  # noqa: S603 - this module, no shell
-                [sys.executable, __file__, str(server), str(self.home), str(self.session)],
+                [sys.executable, "-P", __file__, str(server), str(self.home), str(self.session)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -93,6 +97,7 @@ class RabbitNode:
             self.wait_ready()
 
     def wait_ready(self) -> None:
+        """Return when it answers clients. Raises Unavailable with the end of the log."""
         until = time.monotonic() + START_SEC
         while not speaks_amqp(self.ports.amqp):
             ended = self._guard is not None and self._guard.poll() is not None
@@ -169,6 +174,7 @@ def _free_ports(number: int) -> list[int]:
 
 
 def listens(port: int) -> bool:
+    """Whether something listens on a port of loopback."""
     with socket.socket() as probe:
         probe.settimeout(1)
         return probe.connect_ex(("127.0.0.1", port)) == 0
@@ -209,6 +215,7 @@ def _guard(server: Path, home: Path, session: int) -> None:
 
 
 def environment_of(home: Path, ports: Ports) -> dict[str, str]:
+    """The environment of a node's processes: its own ports, and files below `home` only."""
     return {
         "PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin",
         "LANG": "C.UTF-8",

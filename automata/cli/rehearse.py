@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,13 +18,10 @@ from automata.settings import Settings, load
 
 if TYPE_CHECKING:
     from automata.cli.report_outputs import ReportOutput
-    from automata.sandbox.case_file import Case
     from automata.sandbox.case_runner import CaseResult
 
-FOLDER = "tests"
 PROGRESS_FROM = 50
 MAX_JOBS = 64
-Known = dict[str, tuple[Mapping[str, Any], Mapping[str, Any]]]
 
 
 def rehearse(
@@ -71,70 +67,64 @@ def rehearse(
         raise Usage("--changed and --base belong together.", hint="automata test --changed --base main")
     if record_mocks and record_mocks.exists():
         raise Usage(f"{record_mocks} is there already.", hint="Name a new file: what is in it is not touched.")
-    asked = _Asked(
+    options = _Options(
         settings=load(repo=repo, repo_path=path, environment=env),
         select=tuple(select or ()),
         base=base,
         jobs=jobs or os.cpu_count() or 1,
-        targets=parse_outputs(formats or [], FORMATS),
+        outputs=parse_outputs(formats or [], FORMATS),
         allow_empty=allow_empty,
     )
     if watch:
-        _watch(asked)
+        _watch(options)
         return
-    made = _once(asked)
+    test_report = _test(options)
     if record_mocks:
-        _record(made, record_mocks)
-    if not made["ok"]:
+        _record(test_report, record_mocks)
+    if not test_report["ok"]:
         raise typer.Exit(Invalid.exit_code)
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _Options:
     settings: Settings
     select: Sequence[str]
     base: str | None
     jobs: int
-    targets: Sequence[ReportOutput]
+    outputs: Sequence[ReportOutput]
     allow_empty: bool
 
 
-def _once(asked: _Asked) -> dict[str, Any]:
-    """Run and tell. Raises Invalid when there was nothing to run."""
-    from automata.check.contents import list_contents, read_contents, select_cases, touched_cases
+def _test(options: _Options) -> dict[str, Any]:
+    """Run the cases and write the report. Raises Invalid when there was nothing to run."""
+    from automata.check.tests import run_tests
     from automata.cli.report_outputs import write_report
     from automata.project.local import find_local_project
-    from automata.report.tests import render_tests, tests_report
+    from automata.report.tests import render_tests
 
-    began = time.monotonic()
-    place = find_local_project(asked.settings)
-    found = read_contents(place.now(), place.environment)
-    cases = select_cases(found, asked.select)
-    if asked.base is not None:
-        cases = touched_cases(cases, found, list_contents(place.at(asked.base), place.environment, like=found))
-    results = [asdict(one) for one in _run(cases, found.known, asked.jobs)]
-    made = tests_report(results, found.diagnostics, found.files, time.monotonic() - began)
-    write_report(asked.targets, lambda form, colour: render_tests(made, form, colour=colour), colours())
-    if not cases and not asked.allow_empty and not found.diagnostics:
-        raise Invalid("No case was selected." if found.cases else "There are no cases.", code="no_cases", hint=_EMPTY)
-    return made
+    project = find_local_project(options.settings)
+    run = run_tests(project, options.select, options.base, options.jobs, _with_progress)
+    write_report(options.outputs, lambda form, colour: render_tests(run.report, form, colour=colour), colours())
+    if run.nothing_to_run and not options.allow_empty:
+        raise Invalid("No case was selected." if run.known else "There are no cases.", code="no_cases", hint=_EMPTY)
+    return run.report
 
 
-def _watch(asked: _Asked) -> None:
+def _watch(options: _Options) -> None:
     """Again whenever a file changes, until Ctrl-C; what is wrong is told and waited for."""
     from automata.project.local import find_local_project
     from automata.project.source import watch
 
-    place = find_local_project(asked.settings)
+    project = find_local_project(options.settings)
 
     async def follow() -> None:
-        changes = watch(place.source)
+        changes = watch(project.source)
         while True:
             # Watching begins before the run: what changes meanwhile is a reason for another one.
             change = asyncio.ensure_future(anext(changes))
             await asyncio.sleep(0)
             try:
-                await asyncio.to_thread(_once, asked)
+                await asyncio.to_thread(_test, options)
             except AutomataError as error:
                 report(error)
             say("Waiting for a change; Ctrl-C ends it.", stderr=True)
@@ -143,12 +133,12 @@ def _watch(asked: _Asked) -> None:
     asyncio.run(follow())
 
 
-def _record(made: Mapping[str, Any], file: Path) -> None:
+def _record(test_report: Mapping[str, Any], file: Path) -> None:
     """Write mocks for the requests that none answered, or say that there were none."""
     from automata.flow.yamldump import to_yaml
     from automata.sandbox.skeleton import skeletons
 
-    mocks = skeletons(one for case in made["cases"] for one in case["unmatched"])
+    mocks = skeletons(request for case in test_report["cases"] for request in case["unmatched"])
     if not mocks:
         say("Every request was matched; no mocks were written.", stderr=True)
         return
@@ -163,14 +153,12 @@ def _record(made: Mapping[str, Any], file: Path) -> None:
 _EMPTY = "Cases are in tests/**/*.test.yaml; --allow-empty accepts that there are none."
 
 
-def _run(cases: Sequence[Case], known: Known, jobs: int) -> Iterator[CaseResult]:
-    from automata.sandbox.pool import run_cases
-
-    results = run_cases(cases, known, jobs)
-    if len(cases) < PROGRESS_FROM or not sys.stderr.isatty():
+def _with_progress(results: Iterator[CaseResult], cases: int) -> Iterator[CaseResult]:
+    """The results, with a progress bar for a person who waits for many."""
+    if cases < PROGRESS_FROM or not sys.stderr.isatty():
         return results
     from rich.progress import track
 
     from automata.cli.output import console
 
-    return iter(track(results, "Rehearsing", total=len(cases), console=console(stderr=True), transient=True))
+    return iter(track(results, "Rehearsing", total=cases, console=console(stderr=True), transient=True))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict
+from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -15,10 +15,6 @@ from automata.cli.options import ApiUrl, Output
 from automata.cli.output import Format, colours, say, say_json
 from automata.errors import Invalid, Usage
 from automata.settings import load
-
-if TYPE_CHECKING:
-    from automata.project.local import LocalProject
-    from automata.sandbox.recorded import Recorded
 
 MAX_JOBS = 64
 MAX_FILE_BYTES = 1024 * 1024  # what a repository's file may have
@@ -98,52 +94,15 @@ def replay(
     Nothing is sent. Exit code 1 when status, outputs or a request that writes differ, when a write was never
     recorded, or when there is no evidence. Compared are flows that changed, unless some are named.
     """
+    from automata.check.replay import replay_change
     from automata.cli.report_outputs import parse_outputs, write_report
     from automata.project.local import find_local_project
     from automata.report.replay import FORMATS, render_replay
 
-    targets = parse_outputs(formats or [], FORMATS)
-    place = find_local_project(load(repo=repo, repo_path=path, environment=env))
-    report = replay_of(place, base, head, flows, last, jobs, Api(api_url) if online else None)
-    write_report(targets, lambda form, colour: render_replay(report, form, colour=colour), colours())
+    outputs = parse_outputs(formats or [], FORMATS)
+    project = find_local_project(load(repo=repo, repo_path=path, environment=env))
+    with Api(api_url) if online else nullcontext() as api:
+        report = replay_change(project, base, head, jobs or os.cpu_count() or 1, flows=flows or (), last=last, api=api)
+    write_report(outputs, lambda form, colour: render_replay(report, form, colour=colour), colours())
     if not report["ok"] and not (allow_empty and not report["summary"]["recorded"]):
         raise typer.Exit(Invalid.exit_code)
-
-
-def replay_of(
-    place: LocalProject,
-    base: str,
-    head: str | None,
-    flows: list[str] | None = None,
-    last: int | None = None,
-    jobs: int | None = None,
-    api: Api | None = None,
-) -> dict[str, Any]:
-    """The report. `api`: where runs come from instead of the repository; it is closed here."""
-    from automata.check.contents import read_flows
-    from automata.check.recordings import changed_flows, from_api, from_trees, policy_of
-    from automata.report.replay import replay_report
-    from automata.sandbox.replay import replay_all
-
-    before, after = place.at(base), place.at(head) if head else place.now()
-    known = [read_flows(tree, place.environment) for tree in (before, after)]
-    chosen = changed_flows(*known) if not flows else _known(flows, known[0])
-    most, tolerance = policy_of(before)
-    recorded: list[Recorded]
-    if api:
-        with api:
-            recorded = from_api(api, chosen, last or most)
-    else:
-        recorded = from_trees([before, after], chosen, last or most)
-    results = replay_all(recorded, known[0], known[1], tolerance, jobs or os.cpu_count() or 1)
-    return replay_report([asdict(one) for one in results], before.commit, after.commit, chosen)
-
-
-def _known(flows: list[str], known: Any) -> list[str]:
-    from automata.flow.findings import Nearest
-
-    for flow in flows:
-        if flow not in known:
-            hint = Nearest().hint(flow, list(known)) or "Flows that are new have no recorded runs."
-            raise Usage(f"The base has no flow {flow!r}.", code="no_flow", hint=hint)
-    return flows

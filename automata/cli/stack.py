@@ -35,6 +35,7 @@ READY_SEC = 60.0
 
 
 def main() -> int:
+    """Do what the one word of the command line says. Raises Usage, Unavailable."""
     verbs = {"up": lambda: up(parts=True), "nodes": lambda: up(parts=False), "down": down}
     match sys.argv[1:]:
         case ["keep", ("up" | "nodes") as what]:

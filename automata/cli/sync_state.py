@@ -47,17 +47,19 @@ def drift(
     with Api(api_url) as api:
         sources = api.get("sync")["items"]
         meant = [_pick(sources, which)] if which else sources
-        found = [
-            {"source": _name(one), **item} for one in meant for item in api.get("sync", one["id"], "drift")["items"]
+        differences = [
+            {"source": _name(source), **item}
+            for source in meant
+            for item in api.get("sync", source["id"], "drift")["items"]
         ]
     if output is Format.JSON:
-        say_json({"items": found})
-    elif found:
-        rows = [(one["flow"], one["kind"], one["message"], one["source"]) for one in found]
+        say_json({"items": differences})
+    elif differences:
+        rows = [(item["flow"], item["kind"], item["message"], item["source"]) for item in differences]
         emit({}, output, lambda _: table("FLOW", "DRIFT", "WHAT", "SOURCE", rows=rows))
     else:
         say("The database is as the commits say.")
-    if found and detailed_exitcode:
+    if differences and detailed_exitcode:
         raise typer.Exit(CHANGED)
 
 
@@ -109,18 +111,20 @@ def release(which: Which = None, output: Output = Format.TABLE, api_url: ApiUrl 
 
 def _pick(sources: list[Json], which: str | None) -> Json:
     """The one that is meant. Raises Missing, Usage."""
-    found = [
-        one for one in sources if which is None or which in (one["id"], one["environment"], one["url"], _name(one))
+    fitting = [
+        source
+        for source in sources
+        if which is None or which in (source["id"], source["environment"], source["url"], _name(source))
     ]
-    if len(found) == 1:
-        return found[0]
-    if not found:
+    if len(fitting) == 1:
+        return fitting[0]
+    if not fitting:
         raise Missing(
             f"There is no source {which!r}." if which else "Nothing was synced yet.",
             code="no_source",
             hint="`automata sync status` lists them." if sources else "automata sync --repo URL",
         )
-    listed = ", ".join(f"{one['id']} is {_name(one)}" for one in found[:5])
+    listed = ", ".join(f"{source['id']} is {_name(source)}" for source in fitting[:5])
     raise Usage("Which source? There are several.", code="ambiguous_source", hint=f"--source ID; {listed}")
 
 
@@ -158,11 +162,11 @@ def _status(source: Json) -> list[Any]:
         ]
     )
     conditions = [
-        (one["type"], one["status"], one["reason"], one["message"] or None, moment(one["time"]))
-        for one in source["conditions"]
+        (item["type"], item["status"], item["reason"], item["message"] or None, moment(item["time"]))
+        for item in source["conditions"]
     ]
     attempts = [
-        (moment(one["finished_at"]), one["status"], _short(one["sha"]), _what(one)) for one in source["attempts"]
+        (moment(item["finished_at"]), item["status"], _short(item["sha"]), _what(item)) for item in source["attempts"]
     ]
     return [
         head,

@@ -25,11 +25,15 @@ PROGRESS_FROM = 200
 
 
 class Draft(StrEnum):
+    """The drafts of JSON Schema that are written."""
+
     D2020 = "2020-12"
     D07 = "07"
 
 
 class SchemaKind(StrEnum):
+    """The files that there is a schema of."""
+
     FLOW = "flow"
     PROJECT = "project"
     ENVIRONMENT = "environment"
@@ -50,13 +54,13 @@ def validate(
     from automata.cli.report_outputs import parse_outputs, write_report
     from automata.report.diagnostics import Report, render
 
-    targets = parse_outputs(formats or [], FORMATS)
+    outputs = parse_outputs(formats or [], FORMATS)
     files = list(dict.fromkeys(_files(paths)))
     types = _types()
     loaded = [_load(file, types) for file in _watched(files)]
-    report = Report(len(files), tuple(_found(loaded)))
-    made = report.as_json()
-    write_report(targets, lambda form, colour: render(made, form, _source, colour=colour), colours())
+    report = Report(len(files), tuple(_diagnostics(loaded)))
+    report_json = report.as_json()
+    write_report(outputs, lambda form, colour: render(report_json, form, _source, colour=colour), colours())
     if not files and not allow_empty:
         where = ", ".join(path.as_posix() for path in paths or [Path(DEFAULT_FOLDER)])
         raise Invalid(f"There are no flow files in {where}.", code="no_flows", hint="--allow-empty accepts that.")
@@ -109,21 +113,14 @@ def _project_files(root: Path) -> Iterator[Path]:
 
 def _flow_folders(file: Path) -> list[str]:
     """What `automata.yaml` names. Raises Usage with all findings when it is wrong."""
-    from automata.flow.findings import Findings
-    from automata.flow.shape import Shape
-    from automata.flow.yaml12 import parse_yaml
     from automata.git.names import check_folder
-    from automata.project.manifest import EMPTY_FILE
+    from automata.project.manifest import parse_file
     from automata.project.schemas import PROJECT_SCHEMA
 
-    value, positions, problems = parse_yaml(_read(file), file.as_posix())
-    findings = Findings(file.as_posix(), positions, found=[one for one in problems if one.code != EMPTY_FILE])
-    value = {} if value is None else value
-    if not findings.found:
-        Shape({}, findings).check(value, PROJECT_SCHEMA)
-    if findings.found:
+    project, findings = parse_file(_read(file), file.as_posix(), PROJECT_SCHEMA)
+    if project is None:
         raise Usage(f"{file} is not a valid project file.", code="project", diagnostics=findings.done())
-    return [check_folder(name) for name in value.get("flows", [DEFAULT_FOLDER])]
+    return [check_folder(name) for name in project.get("flows", [DEFAULT_FOLDER])]
 
 
 def _folder_files(folder: Path) -> Iterator[Path]:
@@ -159,34 +156,24 @@ def _load(file: Path, types: Mapping[str, Mapping[str, Any]]) -> ParsedFlow:
         return ParsedFlow(name, None, None, (unread,))
 
 
-def _found(loaded: Sequence[ParsedFlow]) -> Iterator[Diagnostic]:
+def _diagnostics(files: Sequence[ParsedFlow]) -> Iterator[Diagnostic]:
+    """Those of each file, and behind them what is wrong between it and the others."""
     from automata.flow.subflows import called_flows
-    from automata.project.crosscheck import RepositoryFlow, cross_check
+    from automata.project.crosscheck import cross_check, repository_flow
 
-    here = {one.flow.name for one in loaded if one.flow}
-    # Flows that were not looked at may be there all the same: only what is here can be told.
-    calls = {one.file: [call for call in called_flows(one.flow.spec) if call[0] in here] for one in loaded if one.flow}
-    named = [
-        RepositoryFlow(
-            name=one.flow.name,
-            path=one.file,
-            content_hash="",
-            renamed_from=one.flow.renamed_from,
-            places={
-                pointer: one.positions.locate(pointer)
-                for pointer in ("/name", "/renamed_from", *(place for _, place in calls[one.file]))
-            },
-            calls=tuple(calls[one.file]),
-        )
-        for one in loaded
-        if one.flow
+    here = {file.flow.name for file in files if file.flow}
+    # Flows that were not looked at may be there all the same: only calls of what is here can be judged.
+    flows = [
+        repository_flow(file, [call for call in called_flows(file.flow.spec) if call[0] in here])
+        for file in files
+        if file.flow
     ]
     between: dict[str, list[Diagnostic]] = {}
-    for finding in cross_check(named):
-        between.setdefault(finding.file, []).append(finding)
-    for one in loaded:
-        yield from one.diagnostics
-        yield from between.get(one.file, ())
+    for diagnostic in cross_check([flow for flow in flows if flow]):
+        between.setdefault(diagnostic.file, []).append(diagnostic)
+    for file in files:
+        yield from file.diagnostics
+        yield from between.get(file.file, ())
 
 
 def _types() -> Mapping[str, Mapping[str, Any]]:

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 Backoff = Literal["fixed", "linear", "exponential"]
 Jitter = Literal["full", "none"]
@@ -195,6 +195,13 @@ class Flow:
         yield from _walk(self.steps, "")
         if self.on_failure:
             yield from _walk((self.on_failure,), "")
+
+
+class FlowContent(NamedTuple):
+    """What a version keeps of a flow: its spec, and the values of the variables that it reads."""
+
+    spec: Mapping[str, Any]
+    variables: Mapping[str, Any]
 
 
 def canonical_json(value: Any) -> str:

@@ -44,9 +44,9 @@ def parse_address(text: str) -> Address:
     """Read a path, `file://`, `https://`, `ssh://` or `user@host:path`; raises Usage (code `repository_url`)."""
     if not text.strip() or deceiving(text):
         raise _wrong(text, "a path or a URL is expected")
-    found = _SCHEME.match(text)
-    if found:
-        return _parse_url(text, (found["scheme"] or found["helper"]).lower())
+    match = _SCHEME.match(text)
+    if match:
+        return _parse_url(text, (match["scheme"] or match["helper"]).lower())
     scp = _SCP.fullmatch(text)
     try:
         if scp and len(scp["host"]) > 1 and not Path(text).exists():

@@ -129,26 +129,26 @@ def changed_paths(mirror: Mirror, before: str, after: str) -> frozenset[str]:
     """Paths that differ between two commits, from the root of the repository."""
     repository = mirror.repository
     with object_faults(mirror.address):
-        one, other = (repository[pygit2.Oid(hex=sha)].peel(pygit2.Tree) for sha in (before, after))
-        deltas = one.diff_to_tree(other).deltas
+        old_tree, new_tree = (repository[pygit2.Oid(hex=sha)].peel(pygit2.Tree) for sha in (before, after))
+        deltas = old_tree.diff_to_tree(new_tree).deltas
         return frozenset(path for delta in deltas for path in (delta.old_file.path, delta.new_file.path) if path)
 
 
 def patch(mirror: Mirror, before: str, after: str, most: int = MAX_PATCH_BYTES) -> str:
     """The difference as Git writes it, at most `most` bytes; a last line says how many files are left out."""
     repository = mirror.repository
-    told: list[str] = []
+    parts: list[str] = []
     with object_faults(mirror.address):
-        one, other = (repository[pygit2.Oid(hex=sha)].peel(pygit2.Tree) for sha in (before, after))
-        difference = one.diff_to_tree(other)
+        old_tree, new_tree = (repository[pygit2.Oid(hex=sha)].peel(pygit2.Tree) for sha in (before, after))
+        difference = old_tree.diff_to_tree(new_tree)
         for index, delta in enumerate(difference.deltas):
             text = _patch_of(repository, difference, index, delta)
             most -= len(text.encode(errors="replace"))
             if most < 0:
-                told.append(f"# {len(difference) - index:,} more files differ: git diff {before} {after}\n")
+                parts.append(f"# {len(difference) - index:,} more files differ: git diff {before} {after}\n")
                 break
-            told.append(text)
-    return "".join(told)
+            parts.append(text)
+    return "".join(parts)
 
 
 def _patch_of(repository: Any, difference: Any, index: int, delta: Any) -> str:
@@ -177,6 +177,7 @@ def brought(mirror: Mirror, base: str, head: str) -> list[str]:
 
 
 def tree_of(mirror: Mirror, commit: str) -> str:
+    """The SHA of a commit's tree."""
     with object_faults(mirror.address):
         return str(mirror.repository[pygit2.Oid(hex=commit)].peel(pygit2.Tree).id)
 
@@ -203,20 +204,20 @@ def author_of(mirror: Mirror, commit: str) -> Person:
 
 def _clean(who: Any) -> Person:
     texts = (raw.decode("utf-8", "replace") for raw in (who.raw_name, who.raw_email))
-    name, mail = ("".join(one for one in text if one.isprintable() and one not in "<>")[:200] for text in texts)
+    name, mail = ("".join(char for char in text if char.isprintable() and char not in "<>")[:200] for text in texts)
     return Person(name.strip() or "nobody", mail.strip() or "nobody@localhost")
 
 
 def writers(mirror: Mirror, commits: Iterable[str]) -> frozenset[str]:
     """The keys of all who had a hand in `commits`: authors, committers, and who is named as a co-author."""
-    found: set[str] = set()
+    keys: set[str] = set()
     with object_faults(mirror.address):
         for sha in commits:
             commit = mirror.repository[pygit2.Oid(hex=sha)]
-            found |= {_clean(who).key for who in (commit.author, commit.committer)}
+            keys |= {_clean(who).key for who in (commit.author, commit.committer)}
             message = commit.raw_message.decode("utf-8", "replace")
-            found |= {key_of(text) for text in _CO_AUTHOR.findall(message)}
-    return frozenset(found)
+            keys |= {key_of(text) for text in _CO_AUTHOR.findall(message)}
+    return frozenset(keys)
 
 
 def key_of(text: str) -> str:
@@ -230,7 +231,7 @@ def key_of(text: str) -> str:
 def _commit(mirror: Mirror, tree: str, author: Person, by: Person, message: str, parents: list[str]) -> str:
     if not message.strip() or len(message) > MAX_MESSAGE_CHARS or "\0" in message:
         raise Invalid(f"A message has 1 to {MAX_MESSAGE_CHARS:,} characters.", code="bad_message")
-    signatures = [pygit2.Signature(one.name, one.mail) for one in (author, by)]
+    signatures = [pygit2.Signature(person.name, person.mail) for person in (author, by)]
     with object_faults(mirror.address):
         ids = [pygit2.Oid(hex=parent) for parent in parents]
         return str(mirror.repository.create_commit(None, *signatures, message, pygit2.Oid(hex=tree), ids))
@@ -249,5 +250,5 @@ def _put(repository: Any, index: Any, path: str, content: bytes | None) -> None:
 
 
 def _paths(conflicts: Any) -> tuple[str, ...]:
-    found = {entry.path for sides in conflicts for entry in sides if entry is not None}
-    return tuple(sorted(found))
+    paths = {entry.path for sides in conflicts for entry in sides if entry is not None}
+    return tuple(sorted(paths))

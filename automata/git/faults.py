@@ -68,6 +68,7 @@ def _remote_error(address: Address, text: str) -> AutomataError:
 
 
 def denied(address: Address, reason: str) -> Usage:
+    """The error for a remote that refuses the credentials."""
     return Usage(
         f"{address.url} refused access: {reason}.",
         code="git_access",

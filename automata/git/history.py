@@ -29,6 +29,7 @@ class Provenance:
 
 
 def describe(repository: Any, commit: str) -> Provenance:
+    """The provenance that a commit itself is."""
     return _provenance(repository[pygit2.Oid(hex=commit)])
 
 
@@ -40,27 +41,27 @@ def provenance(
     Looks at no more than 2,000 commits; what lies further back, or beyond a shallow clone's edge, is given to `head`.
     """
     with object_faults(address):
-        found = dict.fromkeys(blobs, describe(repository, head))
+        provenances = dict.fromkeys(blobs, describe(repository, head))
         try:
-            found |= _walk(repository, head, dict(blobs), tuple(folders))
+            provenances |= _walk(repository, head, dict(blobs), tuple(folders))
         except (pygit2.GitError, KeyError):
             # A shallow clone ends somewhere; the head is then the honest answer that is left.
-            return found
-    return found
+            return provenances
+    return provenances
 
 
-def _walk(repository: Any, head: str, wanted: dict[str, str], folders: tuple[str, ...]) -> dict[str, Provenance]:
-    found: dict[str, Provenance] = {}
+def _walk(repository: Any, head: str, blobs_left: dict[str, str], folders: tuple[str, ...]) -> dict[str, Provenance]:
+    provenances: dict[str, Provenance] = {}
     walker = repository.walk(pygit2.Oid(hex=head), SortMode.TOPOLOGICAL | SortMode.TIME)
     for seen, commit in enumerate(walker):
-        if not wanted or seen >= MAX_COMMITS:
+        if not blobs_left or seen >= MAX_COMMITS:
             break
         touched = _touched(commit, folders)
         # A merge may have dropped what one side wrote: only the commit that wrote today's blob counts.
-        for path in [path for path, blob in touched.items() if wanted.get(path) == blob]:
-            found[path] = _provenance(commit)
-            del wanted[path]
-    return found
+        for path in [path for path, blob in touched.items() if blobs_left.get(path) == blob]:
+            provenances[path] = _provenance(commit)
+            del blobs_left[path]
+    return provenances
 
 
 def _touched(commit: Any, folders: tuple[str, ...]) -> dict[str, str]:

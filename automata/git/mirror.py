@@ -83,6 +83,7 @@ class Mirror:
             remote.fetch(_REFSPECS, callbacks=callbacks, prune=FetchPrune.PRUNE, proxy=True)
 
     def branches(self) -> list[str]:
+        """The names of all branches."""
         with object_faults(self.address):
             names = [name.decode("utf-8", "replace") for name in self._repository.raw_listall_references()]
         return sorted(name[len(self._prefix) :] for name in names if self._is_branch(name))
@@ -124,13 +125,13 @@ class Mirror:
             )
         return tree
 
-    def merge_base(self, one: str, other: str) -> str | None:
+    def merge_base(self, first: str, other: str) -> str | None:
         """The full SHA of the best common ancestor of two commits; None when they have none. Raises Missing."""
-        for commit in (one, other):
+        for commit in (first, other):
             self.tree(commit)
         with object_faults(self.address):
-            found = self._repository.merge_base(pygit2.Oid(hex=one), pygit2.Oid(hex=other))
-        return str(found) if found else None
+            base = self._repository.merge_base(pygit2.Oid(hex=first), pygit2.Oid(hex=other))
+        return str(base) if base else None
 
     def rewritten(self, before: str, after: str) -> bool:
         """Whether `after` is not a descendant of `before`: somebody rewrote the branch."""

@@ -52,6 +52,7 @@ def is_git_folder(name: str) -> bool:
 
 
 def deceiving(text: str) -> bool:
+    """Whether `text` has characters that make one name look like another."""
     return any(unicodedata.category(character) in _DECEIVING for character in text)
 
 
@@ -72,8 +73,8 @@ def _branch_problem(name: str) -> str:
         return "it is empty"
     if len(name.encode(errors="replace")) > MAX_BRANCH_BYTES:
         return f"it is longer than {MAX_BRANCH_BYTES} bytes"
-    if found := _FORBIDDEN.search(name):
-        return f"it contains {shown(found.group())}"
+    if forbidden := _FORBIDDEN.search(name):
+        return f"it contains {shown(forbidden.group())}"
     if deceiving(name):
         return "it has invisible characters"
     if name.startswith("-"):
@@ -85,3 +86,9 @@ def _branch_problem(name: str) -> str:
     if any(part.startswith(".") or part.endswith(".lock") for part in name.split("/")):
         return "a part of it starts with '.' or ends with '.lock'"
     return ""
+
+
+def short_sha(sha: str) -> str:
+    """Twelve digits of a commit, with its `-dirty` if it has one; `working-tree` stays as it is."""
+    commit, dash, rest = sha.partition("-")
+    return commit[:12] + dash + rest

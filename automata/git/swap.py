@@ -71,10 +71,10 @@ def push(mirror: Mirror, name: str, before: str | None, after: str) -> None:
         if not pushing.refused:
             return
         error = _refused(name, pushing.refused)
-    found = _ask(mirror, name)
-    if found == after:
+    now_at = _ask(mirror, name)
+    if now_at == after:
         return
-    if found is None or found == (before or ""):
+    if now_at is None or now_at == (before or ""):
         raise error
     raise _moved(name)
 

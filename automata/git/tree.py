@@ -83,9 +83,9 @@ class CommitTree:
         parent, _, name = path.rpartition("/")
         with object_faults(self._address):
             node = self._descend(parent, listing)
-            found = self._child(node, name, parent, listing) if node is not None else None
-            if found is not None:
-                self._add(listing, found, path)
+            entry = self._child(node, name, parent, listing) if node is not None else None
+            if entry is not None:
+                self._add(listing, entry, path)
         return (listing.files[0] if listing.files else None), listing
 
     def list(self, folder: str) -> Listing | None:
@@ -100,6 +100,7 @@ class CommitTree:
         return listing
 
     def data(self, entry: Entry) -> bytes:
+        """The bytes of a file."""
         with object_faults(self._address):
             return bytes(self._repository[pygit2.Oid(hex=entry.blob)].data)
 
@@ -183,6 +184,7 @@ class CommitTree:
 
 
 def mode_problem(mode: int) -> tuple[str, str] | None:
+    """(code, message) for a link or a submodule; None for files and folders."""
     if mode == FileMode.LINK:
         return "AF310", "a symbolic link is not followed; put the file itself here"
     if mode == FileMode.COMMIT:
@@ -203,6 +205,7 @@ def path_problem(path: str, depth: int) -> tuple[str, str] | None:
 
 
 def size_problem(path: str, size: int) -> tuple[str, str] | None:
+    """(code, message) for a file that is too large; None for others."""
     limit = MAX_FLOW_BYTES if is_flow_path(path) else MAX_FILE_BYTES
     if size > limit:
         return "AF313", f"{size} bytes are more than the limit of {limit >> 10} KiB"
@@ -210,6 +213,7 @@ def size_problem(path: str, size: int) -> tuple[str, str] | None:
 
 
 def is_flow_path(path: str) -> bool:
+    """Whether a path is that of a flow file, by its suffix; hidden files are not."""
     name = path.rpartition("/")[2]
     return name.lower().endswith(FLOW_SUFFIXES) and not name.startswith(".")
 
@@ -220,6 +224,7 @@ def folded(name: str) -> str:
 
 
 def joined(folder: str, name: str) -> str:
+    """`name` in `folder`, which is empty for the root."""
     return f"{folder}/{name}" if folder else name
 
 

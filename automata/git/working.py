@@ -53,6 +53,7 @@ class WorkingTree:
 
     @property
     def head(self) -> str | None:
+        """The SHA that is checked out; None in a repository without a commit."""
         return self._head.commit if self._head else None
 
     @property
@@ -62,9 +63,11 @@ class WorkingTree:
         return f"{self._head.commit}-dirty" if self._dirty else self._head.commit
 
     def exists(self, folder: str) -> bool:
+        """Whether a folder is on disk."""
         return self.root.joinpath(folder).is_dir()
 
     def folders(self, folder: str = "") -> list[str]:
+        """The names of the folders in `folder`, sorted."""
         place = self.root.joinpath(folder)
         return sorted(item.name for item in place.iterdir() if item.is_dir()) if place.is_dir() else []
 
@@ -102,10 +105,10 @@ class WorkingTree:
     def provenance(self, blobs: dict[str, str], folders: Sequence[str]) -> dict[str, Provenance]:
         """Like that of a commit; what is not committed is credited to nobody, at the file's time."""
         committed = {path: blob for path, blob in blobs.items() if self._committed_file(path).get(path) == blob}
-        found = {path: self._uncommitted(path) for path in blobs.keys() - committed.keys()}
+        provenances = {path: self._uncommitted(path) for path in blobs.keys() - committed.keys()}
         if self._head and committed:
-            found |= self._head.provenance(committed, folders)
-        return found
+            provenances |= self._head.provenance(committed, folders)
+        return provenances
 
     def _uncommitted(self, path: str) -> Provenance:
         place = self.root / path
@@ -182,10 +185,10 @@ async def changes(root: Path, folder: str = "", debounce_ms: int = DEBOUNCE_MS) 
     """
     keep = f"{folder}/" if folder else ""
 
-    def wanted(_: Change, path: str) -> bool:
+    def is_watched(_: Change, path: str) -> bool:
         return _is_watched(Path(path).relative_to(root).as_posix(), keep)
 
-    async for batch in awatch(root, watch_filter=wanted, debounce=debounce_ms):
+    async for batch in awatch(root, watch_filter=is_watched, debounce=debounce_ms):
         yield {Path(path).relative_to(root).as_posix() for _, path in batch}
 
 

@@ -1,1 +1,1 @@
-"""project."""
+"""Reads a flows repository, at one commit or on disk: the one reader that validate, check and sync share."""

@@ -1,10 +1,10 @@
-"""The flows that a tree wants: listed, read, validated; what was read before is known by its blob."""
+"""The flows of a tree: listed, read, validated; what was read before is known by its blob."""
 
 from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from threading import Lock
@@ -13,12 +13,12 @@ from typing import Any
 from automata.errors import Diagnostic, Invalid
 from automata.flow.findings import Findings
 from automata.flow.load import validate_text
-from automata.flow.model import canonical_json, content_hash
+from automata.flow.model import FlowContent, canonical_json, content_hash
 from automata.flow.steptypes import BUILTIN_TYPES
 from automata.flow.subflows import called_flows
 from automata.git.names import shown
 from automata.git.tree import Entry, joined
-from automata.project.crosscheck import RepositoryFlow, cross_check
+from automata.project.crosscheck import RepositoryFlow, cross_check, repository_flow
 from automata.project.manifest import Environment, Project, read_environment, read_project
 from automata.project.tree import Tree
 from automata.project.variables import resolve, uses
@@ -26,14 +26,6 @@ from automata.steps.registry import catalogue
 
 REMEMBERED = 20_000
 _LISTED = 5
-
-
-@dataclass(frozen=True, slots=True)
-class FlowContent:
-    """What a version keeps: the flow's spec and the variables that it reads."""
-
-    spec: Mapping[str, Any]
-    variables: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +57,14 @@ class ValidationCache:
         self._lock = Lock()
 
     def get(self, key: tuple[str, str, str]) -> CheckedFile | None:
+        """The result for a key, which is the newest by that; None when it is not there."""
         with self._lock:
             if key in self._known:
                 self._known.move_to_end(key)
             return self._known.get(key)
 
     def put(self, key: tuple[str, str, str], checked: CheckedFile) -> None:
+        """Keep a result, and drop the oldest ones beyond `room`."""
         with self._lock:
             self._known[key] = checked
             while len(self._known) > self._room:
@@ -113,29 +107,28 @@ def list_files(tree: Tree, environment: str) -> ProjectFiles:
 
 def validate(tree: Tree, files: ProjectFiles, memory: ValidationCache = VALIDATED) -> ProjectFlows:
     """Validate every file. Raises Invalid (code `invalid_flows`) with the findings of all of them."""
-    wanted = ProjectFlows()
-    found = list(files.diagnostics)
-    print_of = fingerprint(files.environment)
+    project_flows = ProjectFlows()
+    diagnostics = list(files.diagnostics)
+    environment_print = fingerprint(files.environment)
     for path, entry in files.entries.items():
-        key = (entry.blob, path, print_of)
+        key = (entry.blob, path, environment_print)
         checked = memory.get(key)
         if checked is None:
             checked, content = _check(tree, entry, files.environment)
             memory.put(key, checked)
-            wanted.fresh[path] = content
-        found += checked.diagnostics
+            project_flows.fresh[path] = content
+        diagnostics += checked.diagnostics
         if checked.flow:
-            wanted.flows.append(checked.flow)
-    found += cross_check(wanted.flows)
-    refuse_errors(found)
-    wanted.diagnostics = found
-    return wanted
+            project_flows.flows.append(checked.flow)
+    diagnostics += cross_check(project_flows.flows)
+    refuse_errors(diagnostics)
+    project_flows.diagnostics = diagnostics
+    return project_flows
 
 
-def refuse_errors(found: Iterable[Diagnostic]) -> None:
+def refuse_errors(diagnostics: Sequence[Diagnostic]) -> None:
     """Raise Invalid (code `invalid_flows`) with all findings when one of them is an error."""
-    found = list(found)
-    errors = [item for item in found if item.severity == "error"]
+    errors = [item for item in diagnostics if item.severity == "error"]
     if not errors:
         return
     files = sorted({item.file for item in errors})
@@ -144,7 +137,7 @@ def refuse_errors(found: Iterable[Diagnostic]) -> None:
         f"{len(errors)} error{'s' if len(errors) > 1 else ''} in {listed}; nothing was changed.",
         code="invalid_flows",
         hint="`automata validate` shows the same findings before the push.",
-        diagnostics=found,
+        diagnostics=diagnostics,
     )
 
 
@@ -189,16 +182,8 @@ def _check(tree: Tree, entry: Entry, environment: Environment) -> tuple[CheckedF
     findings = Findings(entry.path, loaded.positions, found=list(loaded.diagnostics))
     variables = resolve(uses(loaded.spec), environment, findings)
     content = FlowContent(_confined(_recorded(loaded.spec, environment), environment), variables)
-    calls = tuple(called_flows(loaded.spec))
-    places = ("/name", "/renamed_from", *(pointer for _, pointer in calls))
-    flow = RepositoryFlow(
-        name=loaded.flow.name,
-        path=entry.path,
-        content_hash=content_hash(content.spec, variables),
-        renamed_from=loaded.flow.renamed_from,
-        places={pointer: loaded.positions.locate(pointer) for pointer in places},
-        calls=calls,
-    )
+    flow = repository_flow(loaded, called_flows(loaded.spec), content_hash(content.spec, variables))
+    assert flow is not None
     return CheckedFile(flow, findings.done()), content
 
 
@@ -207,9 +192,9 @@ def _recorded(spec: Mapping[str, Any], environment: Environment) -> Mapping[str,
 
     It is part of the version, so that a run is recorded as the commit says that it began with.
     """
-    told = spec.get("recording", "on" if environment.recording else "off")
+    recording = spec.get("recording", "on" if environment.recording else "off")
     rest = {name: value for name, value in spec.items() if name != "recording"}
-    return {**rest, "recording": {"fields": list(environment.masked)}} if told == "on" else rest
+    return {**rest, "recording": {"fields": list(environment.masked)}} if recording == "on" else rest
 
 
 def _confined(spec: Mapping[str, Any], environment: Environment) -> Mapping[str, Any]:

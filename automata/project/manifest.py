@@ -12,7 +12,7 @@ from automata.flow.shape import Shape
 from automata.flow.yaml12 import parse_yaml
 from automata.git.names import check_branch, check_folder, nearest, shown
 from automata.git.tree import joined
-from automata.project.schemas import ENVIRONMENT_SCHEMA, PROJECT_SCHEMA
+from automata.project.schemas import ENVIRONMENT_SCHEMA, PROJECT_SCHEMA, REQUIRED_STAGES
 from automata.project.tree import Tree
 from automata.steps.notification_message import check_rule
 from automata.steps.policy import Rule
@@ -50,11 +50,16 @@ class Project:
 
     file: str = ""
     flows: tuple[str, ...] = ("flows",)
-    stages: Mapping[str, EnvironmentEntry] = field(default_factory=dict)
+    environments: Mapping[str, EnvironmentEntry] = field(default_factory=dict)
     policy: Policy = Policy()
     checks: Mapping[str, Any] = field(default_factory=dict)
     masked: tuple[str, ...] = ()
     positions: Positions = field(default_factory=Positions, compare=False)
+
+    @property
+    def required_stages(self) -> tuple[str, ...]:
+        """The stages of `automata check` that decide about a change of the project."""
+        return tuple(self.checks.get("required", REQUIRED_STAGES))
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +89,7 @@ def read_project(tree: Tree) -> tuple[Project, list[Diagnostic]]:
     project = Project(
         file=path,
         flows=_folders(value.get("flows", ["flows"]), findings),
-        stages=_stages(value.get("environments", {}), findings),
+        environments=_environments(value.get("environments", {}), findings),
         policy=_policy(value.get("sync", {})),
         checks=value.get("checks", {}),
         masked=tuple(sorted(value.get("masking", {}).get("fields", ()))),
@@ -95,14 +100,14 @@ def read_project(tree: Tree) -> tuple[Project, list[Diagnostic]]:
 
 def read_environment(tree: Tree, project: Project, name: str) -> tuple[Environment, list[Diagnostic]]:
     """The variables of one environment. Raises Usage (code `environment_unknown`) when the project has others only."""
-    stage = project.stages.get(name)
-    if stage is None and project.stages:
+    entry = project.environments.get(name)
+    if entry is None and project.environments:
         raise Usage(
             f"{project.file} has no environment {shown(name)}.",
             code="environment_unknown",
-            hint=nearest(name, project.stages) or f"It has {', '.join(sorted(project.stages))}.",
+            hint=nearest(name, project.environments) or f"It has {', '.join(sorted(project.environments))}.",
         )
-    named = stage.file if stage else None
+    named = entry.file if entry else None
     path = joined(tree.folder, named or f"environments/{name}.yaml")
     value, findings = _read(tree, path, ENVIRONMENT_SCHEMA)
     if value is None:
@@ -112,7 +117,7 @@ def read_environment(tree: Tree, project: Project, name: str) -> tuple[Environme
         return Environment(name, masked=project.masked), list(findings.done())
     secrets = frozenset(value["secrets"]) if "secrets" in value else None
     recording = value.get("recording") == "on"
-    made = Environment(
+    environment = Environment(
         name,
         path,
         value.get("vars", {}),
@@ -122,19 +127,31 @@ def read_environment(tree: Tree, project: Project, name: str) -> tuple[Environme
         _egress(value.get("egress", {}), findings),
         _notifications(value.get("notifications", ()), secrets, findings),
     )
-    return made, list(findings.done())
+    return environment, list(findings.done())
+
+
+def environment_branches(tree: Tree) -> dict[str, str | None]:
+    """The branch of each environment that the project names; None where it names none."""
+    return {name: entry.branch for name, entry in read_project(tree)[0].environments.items()}
 
 
 def _read(tree: Tree, path: str, schema: dict[str, Any]) -> tuple[dict[str, Any] | None, Findings]:
-    """The value of a file that has the right shape; None when it is absent or wrong (then the findings say why)."""
+    """The value of a file of a tree; None when it is absent or wrong (then the findings say why)."""
     entry, listing = tree.find(path)
     if entry is None:
         return None, Findings(path, Positions(), found=listing.diagnostics)
-    value, positions, problems = parse_yaml(tree.data(entry), path)
-    # An empty file, or one of comments only, says that the defaults are wanted.
-    found = [item for item in problems if item.code != EMPTY_FILE]
-    findings = Findings(path, positions, found=found)
-    if not found:
+    return parse_file(tree.data(entry), path, schema)
+
+
+def parse_file(data: bytes, path: str, schema: dict[str, Any]) -> tuple[dict[str, Any] | None, Findings]:
+    """The value of a file that has the shape of `schema`; None when it has not, and the findings say why.
+
+    An empty file, or one of comments only, is an empty mapping: it asks for the defaults.
+    """
+    value, positions, problems = parse_yaml(data, path)
+    diagnostics = [item for item in problems if item.code != EMPTY_FILE]
+    findings = Findings(path, positions, found=diagnostics)
+    if not diagnostics:
         value = {} if value is None else value
         Shape({}, findings).check(value, schema)
     return (None if findings.found else value), findings
@@ -156,17 +173,17 @@ def _folders(folders: Sequence[str], findings: Findings) -> tuple[str, ...]:
     return tuple(kept)
 
 
-def _stages(stages: Mapping[str, Mapping[str, str]], findings: Findings) -> dict[str, EnvironmentEntry]:
-    found = {}
-    for name, entry in stages.items():
+def _environments(listed: Mapping[str, Mapping[str, str]], findings: Findings) -> dict[str, EnvironmentEntry]:
+    entries = {}
+    for name, entry in listed.items():
         pointer = child("/environments", name)
         branch, file = entry.get("branch"), entry.get("file")
-        found[name] = EnvironmentEntry(
+        entries[name] = EnvironmentEntry(
             name,
             branch and _checked(check_branch, branch, f"{pointer}/branch", findings),
             file and _checked(check_folder, file, f"{pointer}/file", findings),
         )
-    return found
+    return entries
 
 
 def _policy(sync: Mapping[str, Any]) -> Policy:
@@ -178,35 +195,35 @@ def _policy(sync: Mapping[str, Any]) -> Policy:
     return replace(policy, max_count=limits.get("count"), max_percent=limits.get("percent"))
 
 
-def _egress(given: Mapping[str, Any], findings: Findings) -> Mapping[str, Any]:
+def _egress(lists: Mapping[str, Any], findings: Findings) -> Mapping[str, Any]:
     for key in ("allow", "deny"):
-        for index, rule in enumerate(given.get(key, ())):
+        for index, rule in enumerate(lists.get(key, ())):
             try:
                 Rule.parse(rule)
             except Usage as error:
                 findings.add("AF306", error.message.rstrip("."), f"/egress/{key}/{index}", error.hint)
-    return {key: list(given[key]) for key in ("allow", "deny") if given.get(key)}
+    return {key: list(lists[key]) for key in ("allow", "deny") if lists.get(key)}
 
 
 def _notifications(
-    given: Sequence[Mapping[str, Any]], secrets: frozenset[str] | None, findings: Findings
+    listed: Sequence[Mapping[str, Any]], secrets: frozenset[str] | None, findings: Findings
 ) -> tuple[Mapping[str, Any], ...]:
-    made: list[Mapping[str, Any]] = []
-    for index, rule in enumerate(given):
-        place = f"/notifications/{index}"
+    rules: list[Mapping[str, Any]] = []
+    for index, rule in enumerate(listed):
+        pointer = f"/notifications/{index}"
         rule = {"name": f"rule-{index + 1}", **rule}
-        if rule["name"] in {one["name"] for one in made}:
-            findings.add("AF307", f"two notifications are called `{rule['name']}`", place)
+        if rule["name"] in {other["name"] for other in rules}:
+            findings.add("AF307", f"two notifications are called `{rule['name']}`", pointer)
         try:
-            named = check_rule(rule)
+            secret_names = check_rule(rule)
         except Usage as error:
-            findings.add("AF307", error.message.rstrip("."), place, error.hint)
+            findings.add("AF307", error.message.rstrip("."), pointer, error.hint)
             continue
-        for name in named if secrets is not None else ():
+        for name in secret_names if secrets is not None else ():
             if name not in (secrets or ()):
-                findings.add("AF321", f"the secret `{name}` is not listed", place, severity="warning")
-        made.append(rule)
-    return tuple(made)
+                findings.add("AF321", f"the secret `{name}` is not listed", pointer, severity="warning")
+        rules.append(rule)
+    return tuple(rules)
 
 
 def _checked(check: Callable[[str], str], text: str, pointer: str, findings: Findings) -> str | None:
@@ -217,5 +234,5 @@ def _checked(check: Callable[[str], str], text: str, pointer: str, findings: Fin
         return None
 
 
-def _overlap(one: str, other: str) -> bool:
-    return f"{one}/".startswith(f"{other}/") or f"{other}/".startswith(f"{one}/")
+def _overlap(folder: str, other: str) -> bool:
+    return f"{folder}/".startswith(f"{other}/") or f"{other}/".startswith(f"{folder}/")

@@ -13,6 +13,7 @@ from automata.flow.schema_parts import Schema, closed, number
 from automata.steps.notification_message import EVENTS, TEMPLATES
 
 CHECK_STAGES = ("validate", "plan", "test", "replay")
+REQUIRED_STAGES = ("validate", "test")  # where a project does not say which
 MAX_FOLDERS = 20
 MAX_STAGES = 50
 MAX_VARIABLES = 500
@@ -202,10 +203,12 @@ FILES = {"project.schema.json": PROJECT_SCHEMA, "environment.schema.json": ENVIR
 
 
 def schema_text(schema: Schema) -> str:
+    """A schema as its file in `schemas/` has it."""
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
 
 def write(folder: Path) -> None:
+    """Write all schemas into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, schema in FILES.items():
         (folder / name).write_text(schema_text(schema), encoding="utf-8")

@@ -4,41 +4,23 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
 
 from automata.errors import Missing, Usage
 from automata.git.address import parse_address
-from automata.git.history import Provenance
 from automata.git.mirror import Mirror
 from automata.git.names import check_branch, check_folder, shown
-from automata.git.tree import Entry, Listing
 from automata.git.working import WorkingTree, changes
+from automata.project.manifest import environment_branches
+from automata.project.tree import Tree
 from automata.settings import Settings
 from automata.store.embedded_host import default_data_dir
 
 MAIN = "main"
 _PART = re.compile(r",(?=(?:repo|env|branch|path)=)")
 _ENVIRONMENT = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
-
-
-class Tree(Protocol):
-    """What a commit and a working tree have in common; paths are from the root of the repository."""
-
-    @property
-    def commit(self) -> str: ...
-    @property
-    def folder(self) -> str: ...
-    @property
-    def tree(self) -> str | None: ...
-    def exists(self, folder: str) -> bool: ...
-    def folders(self, folder: str = "") -> list[str]: ...
-    def find(self, path: str) -> tuple[Entry | None, Listing]: ...
-    def list(self, folder: str) -> Listing | None: ...
-    def data(self, entry: Entry) -> bytes: ...
-    def provenance(self, blobs: dict[str, str], folders: Sequence[str]) -> dict[str, Provenance]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +58,7 @@ class Source:
         return replace(self, path=check_folder(self.path))
 
     def open(self) -> Mirror:
+        """Its mirror, or the repository itself when that is a folder. Raises Unavailable, Missing."""
         return Mirror.open(self.url, self.mirrors or default_data_dir() / "mirrors")
 
 
@@ -100,7 +83,7 @@ def source_of(settings: Settings, branch: str | None = None) -> Source:
 
 def sources_of(settings: Settings) -> list[Source]:
     """The sources of a list. Raises Usage for one that cannot be, or is there twice."""
-    found: list[Source] = []
+    sources: list[Source] = []
     for text in settings.sources:
         parts = dict(part.partition("=")[::2] for part in _PART.split(text))
         if not parts.get("repo") or parts.keys() - {"repo", "env", "branch", "path"}:
@@ -109,16 +92,16 @@ def sources_of(settings: Settings) -> list[Source]:
                 code="bad_source",
                 hint="repo=https://git.example.com/flows.git,env=prod,branch=main,path=team-a; all but repo may go.",
             )
-        one = replace(settings, repo=parts["repo"], repo_path=parts.get("path", ""), branch=Settings().branch)
-        one = replace(one, environment=parts.get("env") or settings.environment)
-        source = source_of(one, parts.get("branch"))
+        named = replace(settings, repo=parts["repo"], repo_path=parts.get("path", ""), branch=Settings().branch)
+        named = replace(named, environment=parts.get("env") or settings.environment)
+        source = source_of(named, parts.get("branch"))
         if any(
             (other.name, other.path, other.environment) == (source.name, source.path, source.environment)
-            for other in found
+            for other in sources
         ):
             raise Usage(f"The source {text!r} is there twice.", code="bad_source")
-        found.append(source)
-    return found
+        sources.append(source)
+    return sources
 
 
 def confirm_command(source: Source, branch: str, word: str) -> str:
@@ -136,17 +119,17 @@ def look(mirror: Mirror, source: Source, commit: str) -> Tree:
     return mirror.tree(commit, source.path)
 
 
-def head(source: Source, stages: Callable[[Tree], Mapping[str, str | None]]) -> str:
+def head(source: Source) -> str:
     """The commit that the source's branch is at now; fetches. Raises Missing, Unavailable."""
     mirror = source.open()
     mirror.fetch()
-    return mirror.resolve(choose_branch(mirror, source, stages))
+    return mirror.resolve(choose_branch(mirror, source))
 
 
-def choose_branch(mirror: Mirror, source: Source, stages: Callable[[Tree], Mapping[str, str | None]]) -> str:
+def choose_branch(mirror: Mirror, source: Source) -> str:
     """The branch to follow: the one asked for, else the environment's in `automata.yaml`, else main.
 
-    `automata.yaml` is that of the default branch; `stages` reads the branches of a tree's environments.
+    `automata.yaml` is that of the default branch.
     """
     if source.branch is not None:
         return source.branch
@@ -157,7 +140,7 @@ def choose_branch(mirror: Mirror, source: Source, stages: Callable[[Tree], Mappi
         tree = mirror.tree(mirror.resolve(default), source.path)
     except Missing:
         return MAIN
-    return stages(tree).get(source.environment) or MAIN
+    return environment_branches(tree).get(source.environment) or MAIN
 
 
 def _default_branch(mirror: Mirror) -> str | None:

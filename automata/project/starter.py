@@ -33,7 +33,7 @@ def create_starter(folder: Path) -> StarterProject:
                 hint="Name a new one: `automata init` never writes over anything.",
             )
         folder.mkdir(parents=True, exist_ok=True)
-        written = tuple(sorted(_copy(files("automata.sync") / "starter", folder, "")))
+        written = tuple(sorted(_copy(files("automata.project") / "starter_files", folder, "")))
     except OSError as error:
         raise Unavailable(f"{folder} could not be written: {error.strerror}.", code="unwritable") from error
     return StarterProject(folder, create_repository(folder, "Start with two example flows"), written)

@@ -29,19 +29,21 @@ def uses(spec: Mapping[str, Any]) -> list[Use]:
     """Every read in the templates of a checked flow, and the secrets of its webhooks."""
     read = [use for part in _PARTS if part in spec for use in _walk(spec[part], f"/{part}")]
     webhooks = enumerate(spec.get("webhooks", ()))
-    return read + [Use("secrets", one["secret"], f"/webhooks/{index}/secret", 0, False) for index, one in webhooks]
+    return read + [
+        Use("secrets", webhook["secret"], f"/webhooks/{index}/secret", 0, False) for index, webhook in webhooks
+    ]
 
 
-def resolve(found: list[Use], environment: Environment, findings: Findings) -> dict[str, Any]:
+def resolve(reads: list[Use], environment: Environment, findings: Findings) -> dict[str, Any]:
     """The variables that a flow reads, with their values; what the environment lacks is reported.
 
     A missing variable is an error (AF320) unless the template has a default for it; a secret that the environment's
     file does not list is a warning (AF321), because workers may have more than the file says.
     """
-    for use in found:
+    for use in reads:
         if use.name is not None and not use.defaulted:
             _check(use, environment, findings)
-    names = {use.name for use in found if use.root == "vars"}
+    names = {use.name for use in reads if use.root == "vars"}
     if None in names:
         return dict(environment.vars)
     return {name: value for name, value in environment.vars.items() if name in names}

@@ -12,21 +12,25 @@ import os
 import signal
 import sys
 import tempfile
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from automata.check.stages import STAGES
 from automata.errors import Unavailable
 from automata.git.mirror import Mirror
 from automata.project.manifest import read_project
-from automata.report.check import REQUIRED, STAGES
 
 CHECK_SECONDS = 600.0
 MAX_REPORT_BYTES = 64 * 1024 * 1024
-_COMMAND = (sys.executable, "-m", "automata.check.limits")
+# -P: what stands in the working directory is never imported.
+_COMMAND = (sys.executable, "-P", "-m", "automata.check")
 PLAN_SECONDS = 60.0
+# (repository, folder, environment, base, head) -> the report of `automata check`
+Checker = Callable[..., Awaitable[dict[str, Any]]]
 # All that a check needs to know of the world. No AUTOMATA_*, no credential, no agent's socket.
 _PASSED_ON = ("PATH", "PYTHONPATH", "VIRTUAL_ENV", "LANG", "LC_ALL", "TZ")
 
@@ -53,7 +57,7 @@ async def run_plan(repository: Path, folder: str, environment: str, base: str, h
 async def _child(
     command: str, repository: Path, folder: str, environment: str, base: str, head: str, seconds: float
 ) -> dict[str, Any]:
-    words = ["--repo", str(repository), "--env", environment, "--base", base, "--head", head, "-f", "json"]
+    words = ["--repo", str(repository), "--env", environment, "--base", base, "--head", head]
     if folder:
         words += ["--path", folder]
     with tempfile.TemporaryDirectory(prefix="automata-check-") as home:
@@ -64,19 +68,19 @@ async def _child(
 def _required(repository: Path, folder: str, base: str) -> set[str]:
     """The stages that the base requires: what the child says of that is only believed when it says the same."""
     tree = Mirror.open(str(repository), repository).tree(base, folder)
-    return set(read_project(tree)[0].checks.get("required", REQUIRED))
+    return set(read_project(tree)[0].required_stages)
 
 
 def _believable(report: dict[str, Any], base: str, head: str, required: set[str]) -> bool:
     """Whether the report is of these commits, and its verdict follows from stages that are all there."""
     try:
-        states = {one["name"]: one["state"] for one in report["stages"]}
-        asked = {one["name"] for one in report["stages"] if one["required"]}
+        states = {stage["name"]: stage["state"] for stage in report["stages"]}
+        stated = {stage["name"] for stage in report["stages"] if stage["required"]}
         failed = {name for name in required if states.get(name) != "passed"}
-        told = (report["base"], report["head"], asked, set(report["failed"]), report["ok"])
+        statement = (report["base"], report["head"], stated, set(report["failed"]), report["ok"])
     except (KeyError, TypeError):
         return False
-    return set(states) == set(STAGES) and told == (base, head, required, failed, not failed)
+    return set(states) == set(STAGES) and statement == (base, head, required, failed, not failed)
 
 
 async def run(command: tuple[str, ...], home: str, seconds: float) -> tuple[int, bytes, bytes]:
@@ -106,20 +110,20 @@ async def run(command: tuple[str, ...], home: str, seconds: float) -> tuple[int,
 async def _read(pipe: asyncio.StreamReader | None) -> bytes:
     """Up to one byte more than a report may have; what a child says beyond that is read and dropped."""
     assert pipe is not None
-    kept = bytearray()
-    while some := await pipe.read(1 << 16):
-        kept += some[: MAX_REPORT_BYTES + 1 - len(kept)]
-    return bytes(kept)
+    data = bytearray()
+    while chunk := await pipe.read(1 << 16):
+        data += chunk[: MAX_REPORT_BYTES + 1 - len(data)]
+    return bytes(data)
 
 
 def _report(code: int, out: bytes, err: bytes) -> dict[str, Any]:
-    said = err.decode(errors="replace").strip()[-2_000:]
+    words = err.decode(errors="replace").strip()[-2_000:]
     try:
         report = orjson.loads(out) if 0 < len(out) <= MAX_REPORT_BYTES else None
     except orjson.JSONDecodeError:
         report = None
     if not isinstance(report, dict) or code != (0 if report.get("ok", True) else 1):
         raise Unavailable(
-            f"The check broke off (exit code {code})" + (f": {said}" if said else "."), code="check_broken"
+            f"The check broke off (exit code {code})" + (f": {words}" if words else "."), code="check_broken"
         )
     return report

@@ -33,11 +33,11 @@ class FilePair:
 def file_pairs(mirror: Mirror, base: str, head: str, paths: Iterable[str]) -> list[FilePair]:
     """In the order of `paths`, within MAX_FILES and MAX_CHARS."""
     before, after = mirror.tree(base), mirror.tree(head)
-    found: list[FilePair] = []
+    files: list[FilePair] = []
     room = MAX_CHARS
     for path in paths:
-        if len(found) == MAX_FILES or room <= 0:
-            found.append(FilePair(path, None, None, "there are too many"))
+        if len(files) == MAX_FILES or room <= 0:
+            files.append(FilePair(path, None, None, "there are too many"))
             continue
         try:
             pair = FilePair(path, _text(before, path), _text(after, path))
@@ -46,8 +46,8 @@ def file_pairs(mirror: Mirror, base: str, head: str, paths: Iterable[str]) -> li
         except Invalid as error:
             pair = FilePair(path, None, None, error.message)
         room -= len(pair.base or "") + len(pair.head or "")
-        found.append(pair)
-    return found
+        files.append(pair)
+    return files
 
 
 def _text(tree: CommitTree, path: str) -> str | None:
@@ -64,9 +64,9 @@ def flow_path(mirror: Mirror, source: Source, base: str, flow: str) -> str:
     Raises Invalid (`invalid_flows`) when the base is not valid: then nobody knows.
     """
     tree = mirror.tree(base, source.path)
-    wanted = validate(tree, list_files(tree, source.environment))
-    if found := next((one.path for one in wanted.flows if one.name == flow), None):
-        return found
+    flows = validate(tree, list_files(tree, source.environment))
+    if path := next((item.path for item in flows.flows if item.name == flow), None):
+        return path
     folders = read_project(tree)[0].flows
     if not folders:
         raise Missing("The project has no folder for flows.", code="no_flow_folder", hint="Say the path.")

@@ -11,32 +11,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
-from typing import Any
-from uuid import UUID
+from collections.abc import Mapping
+from dataclasses import replace
 
-from automata.errors import AutomataError, Conflict, Missing, Refused, Usage
+from automata.errors import AutomataError, Conflict, Refused, Usage
 from automata.git.branches import (
-    Person,
-    author_of,
     brought,
     commit_files,
     commit_merge,
-    merge_of,
     move,
     patch,
     refuse_checked_out,
     tree_of,
 )
-from automata.git.mirror import Mirror
 from automata.git.names import shown
-from automata.project.source import Source
-from automata.proposals.check_process import run_check
 from automata.proposals.content import FilePair, file_pairs
 from automata.proposals.forges.contract import Forge
-from automata.proposals.forges.policy import must_pull, pull_text, refuse_on_forge, tell_check, with_forge_reviews
+from automata.proposals.forges.policy import pull_text, refuse_on_forge, require_pull, tell_check
+from automata.proposals.reader import ProposalReader
 from automata.proposals.refusals import (
     check_comment,
     expect_head,
@@ -48,166 +40,20 @@ from automata.proposals.refusals import (
     still_open,
     title_of,
 )
-from automata.proposals.status import Base, ProposalStatus, changes_project, find_base, find_status
+from automata.proposals.status import ProposalStatus, find_base
 from automata.store import proposals as store
 from automata.store.audit import AuditEvent, record_change
-from automata.store.database import Connection, Database
-from automata.store.proposals import AppliedMerge, CheckRow, ProposalRow, ReviewRow
-from automata.store.sync import SourceRow, ensure_source
+from automata.store.proposals import AppliedMerge, CheckRow, ProposalRow
 from automata.sync.reconcile import sync_once
 from automata.sync.report import SyncReport
 
-MAX_BRANCHES = 500
-
 log = logging.getLogger(__name__)
 
-# (repository, folder, environment, base, head) -> the report of `automata check`
-Checker = Callable[..., Awaitable[dict[str, Any]]]
 
+class ProposalSession(ProposalReader):
+    """What somebody does with the proposals of one source. `open` makes one."""
 
-@dataclass(slots=True)
-class ProposalSession:
-    """The proposals of one source, and who asks. `open` makes one."""
-
-    db: Database
-    source: Source
-    actor: Person
-    mirror: Mirror
-    base: Base
-    row: SourceRow
-    checker: Checker = run_check
-    forge: Forge | None = None
-    page: str = ""  # where the console shows a proposal: `https://…/proposals/`
-
-    @classmethod
-    async def open(
-        cls,
-        db: Database,
-        source: Source,
-        actor: Person,
-        checker: Checker = run_check,
-        *,
-        fetched: bool = False,
-        forge: Forge | None = None,
-        page: str = "",
-    ) -> ProposalSession:
-        """Fetches, unless the caller did. Raises Missing, Usage, Unavailable."""
-        source = source.checked()
-        mirror = await asyncio.to_thread(source.open if fetched else lambda: _fetched(source))
-        base = await asyncio.to_thread(find_base, mirror, source)
-        async with db.transaction() as conn:
-            row = await ensure_source(
-                conn, source.name, branch=base.branch, environment=source.environment, path=source.path
-            )
-        return cls(db, source, actor, mirror, base, row, checker, forge, page)
-
-    # -- looking ---------------------------------------------------------------------------------------------------
-
-    async def survey(
-        self, *, ended: bool = False, before: int | None = None, limit: int = store.MAX_PROPOSALS
-    ) -> list[ProposalStatus]:
-        """Proposals, newest first; branches that change the project and were not seen before become drafts.
-
-        `ended`: also those; `before`: with lower numbers than that.
-        """
-        seen = await asyncio.to_thread(self._branches)
-        async with self.db.transaction() as conn:
-            for branch, head, author in seen:
-                await self._see(conn, branch, head, author)
-        async with self.db.connection() as conn:
-            rows = await store.list_proposals(conn, self.row.id, ended=ended, before=before, limit=limit)
-        return [await self._status_of(row) for row in rows]
-
-    async def find(self, key: str) -> ProposalStatus:
-        """One proposal by its number or branch, with what was said of it on the forge.
-
-        Raises Missing, and Unavailable for a branch that cannot be read, or a forge that does not answer.
-        """
-        broken: AutomataError | None = None
-        try:
-            await self._notice(key)
-        except (Missing, Usage):
-            pass
-        except AutomataError as error:
-            broken = error
-        try:
-            row = await self._row(key)
-        except Missing:
-            if broken:
-                raise broken from None
-            raise
-        if row.branch != key and row.state in store.OPEN:
-            with suppress(AutomataError):  # the facts say what is wrong with it
-                await self._notice(row.branch)
-            row = await self._row(str(row.number))
-        proposal = await self._status_of(row)
-        if self.forge and proposal.row.state == "PENDING_REVIEW" and proposal.head:
-            return await with_forge_reviews(self.forge, proposal)
-        return proposal
-
-    async def _notice(self, branch: str) -> None:
-        """Where a branch is now, if it is a proposal's."""
-        if branch in self.base.others:
-            return
-        head = await asyncio.to_thread(self.mirror.resolve, branch)
-        if await asyncio.to_thread(changes_project, self.mirror, self.source, self.base, head):
-            author = await asyncio.to_thread(author_of, self.mirror, head)
-            async with self.db.transaction() as conn:
-                await self._see(conn, branch, head, author)
-
-    async def _row(self, key: str) -> ProposalRow:
-        async with self.db.connection() as conn:
-            return await store.find_proposal(conn, self.row.id, key)
-
-    async def _see(self, conn: Connection, branch: str, head: str, author: Person) -> None:
-        if not await store.was_ended(conn, self.row.id, branch, head):
-            await store.open_proposal(conn, self.row.id, branch, head=head, title=branch, author=str(author))
-
-    def _branches(self) -> list[tuple[str, str, Person]]:
-        found = []
-        for branch in self.mirror.branches()[:MAX_BRANCHES]:
-            if branch in self.base.others:
-                continue
-            try:
-                head = self.mirror.resolve(branch)
-                if changes_project(self.mirror, self.source, self.base, head):
-                    found.append((branch, head, author_of(self.mirror, head)))
-            except AutomataError as error:
-                # Deleted meanwhile, a name that we do not take, or objects that are broken: no reason to hide the rest.
-                log.info("the branch %s is no proposal: %s", shown(branch), error)
-        return found
-
-    async def _status_of(self, row: ProposalRow) -> ProposalStatus:
-        async with self.db.connection() as conn:
-            checks = await store.list_checks(conn, row.id)
-            reviews = await store.list_reviews(conn, row.id)
-        proposal = await asyncio.to_thread(find_status, self.mirror, self.source, self.base, row, checks, reviews)
-        if proposal.merged and row.state in store.OPEN:
-            return await self._merged(proposal, checks, reviews)
-        return proposal
-
-    async def _merged(
-        self, proposal: ProposalStatus, checks: Sequence[CheckRow], reviews: Sequence[ReviewRow]
-    ) -> ProposalStatus:
-        """The base holds it already: by somebody's own merge, or by an apply that died behind its move.
-
-        Only what was said of exactly this merge is kept with it: to say less than was so is safe, to say more is not.
-        """
-        head = proposal.row.head_sha
-        found = await asyncio.to_thread(merge_of, self.mirror, self.base.sha, head)
-        made, before = found or (self.base.sha, self.base.sha)
-        tree = await asyncio.to_thread(tree_of, self.mirror, made)
-        same = (one for one in checks if (one.head, one.base, one.tree) == (head, before, tree))
-        check = next(same, None)
-        said = tuple(one for one in reviews if check and one.binding == check.binding)
-        applied = await self._applied(replace(proposal, reviews=said), made, before, check, None)
-        await self._record(proposal.row.id, applied, store.OPEN)
-        return await self._again(proposal)
-
-    async def _again(self, proposal: ProposalStatus) -> ProposalStatus:
-        return await self._status_of(await self._row(str(proposal.row.number)))
-
-    # -- changing --------------------------------------------------------------------------------------------------
+    __slots__ = ()
 
     async def create(
         self, branch: str, files: Mapping[str, bytes | None], message: str, title: str | None
@@ -265,7 +111,7 @@ class ProposalSession:
     async def close(self, key: str) -> ProposalStatus:
         """End it unapplied; its branch stays, and its pull request is closed. Another push makes it a new proposal."""
         proposal = still_open(await self.find(key), there=False)
-        if self.forge and (pull := await self.forge.pull(proposal.row.branch, proposal.base.branch)):
+        if self.forge and (pull := await self.forge.find_pull(proposal.row.branch, proposal.base.branch)):
             await self.forge.close_pull(pull)
         return await self._move(proposal, "CLOSED", "close")
 
@@ -286,8 +132,8 @@ class ProposalSession:
             await store.add_review(
                 conn, proposal.row.id, proposal.binding, approved=approve, by=str(self.actor), comment=comment
             )
-            said = {"head": proposal.head, "approved": approve, "comment": comment}
-            await record_change(conn, AuditEvent("proposal.review", _object(proposal.row), None, said))
+            details = {"head": proposal.head, "approved": approve, "comment": comment}
+            await record_change(conn, AuditEvent("proposal.review", _object(proposal.row), None, details))
         return await self._status_of(proposal.row) if approve else await self._move(proposal, "REJECTED", "reject")
 
     async def checkable(self, key: str) -> ProposalStatus:
@@ -325,19 +171,19 @@ class ProposalSession:
         What the sync refuses is raised as it comes: the merge is made then, and the proposal applied.
         """
         proposal = await self.applicable(key, head=head)
-        made, check = await self._check(proposal)
+        merge_sha, check = await self._check(proposal)
         if not check.passed:
             raise Refused(
                 f"The check refuses it, by {', '.join(check.report.get('failed', ())) or 'an error'}.",
                 code="check_failed",
-                hint=f"automata proposal show {facts.row.number}",
+                hint=f"automata proposal show {proposal.row.number}",
             )
-        applied = await self._applied(proposal, made, self.base.sha, check, str(self.actor))
+        applied = await self._applied(proposal, merge_sha, self.base.sha, check, str(self.actor))
         still_open(replace(proposal, row=await self._row(str(proposal.row.number))))
         if self.forge:
             applied = await self._merge_there(self.forge, proposal, applied)
         else:
-            await asyncio.to_thread(move, self.mirror, self.base.branch, self.base.sha, made)
+            await asyncio.to_thread(move, self.mirror, self.base.branch, self.base.sha, merge_sha)
         what = {
             "merge": applied.merge_sha,
             "base": self.base.branch,
@@ -352,16 +198,16 @@ class ProposalSession:
 
     async def _merge_there(self, forge: Forge, proposal: ProposalStatus, applied: AppliedMerge) -> AppliedMerge:
         """Merge the pull request. A forge merges into its base as that is by then: what else came in is seen after."""
-        pull = await must_pull(forge, proposal.row.branch, proposal.base.branch)
+        pull = await require_pull(forge, proposal.row.branch, proposal.base.branch)
         await asyncio.to_thread(self.mirror.fetch)
         if await asyncio.to_thread(self.mirror.resolve, self.base.branch) != self.base.sha:
             raise Conflict(f"{self.base.branch} moved.", code="base_moved", hint="Look again; nothing was merged.")
-        title = f"Merge pull request #{pull.number}: {facts.row.title}"
-        made = await forge.merge(pull, proposal.head, title, f"Proposal: {facts.row.id}")
+        title = f"Merge pull request #{pull.number}: {proposal.row.title}"
+        merge_sha = await forge.merge(pull, proposal.head, title, f"Proposal: {proposal.row.id}")
         await asyncio.to_thread(self.mirror.fetch)
-        commits = await asyncio.to_thread(brought, self.mirror, self.base.sha, made)
-        applied = replace(applied, merge_sha=made, commits=commits)
-        if await asyncio.to_thread(tree_of, self.mirror, made) == proposal.merge.tree:
+        commits = await asyncio.to_thread(brought, self.mirror, self.base.sha, merge_sha)
+        applied = replace(applied, merge_sha=merge_sha, commits=commits)
+        if await asyncio.to_thread(tree_of, self.mirror, merge_sha) == proposal.merge.tree:
             return applied
         log.warning(
             "proposal %s was merged beside another change, so its check is of another tree", proposal.row.number
@@ -376,13 +222,13 @@ class ProposalSession:
 
     def obstacles(self, proposal: ProposalStatus) -> dict[str, AutomataError]:
         """Why whoever asks cannot `approve` or `apply` it as it is; what they can is not there."""
-        found: dict[str, AutomataError] = {}
+        obstacles: dict[str, AutomataError] = {}
         for act, guard in (("approve", self._refuse_approval), ("apply", self._refuse_apply)):
             try:
                 guard(proposal)
             except AutomataError as error:
-                found[act] = error
-        return found
+                obstacles[act] = error
+        return obstacles
 
     def _refuse_approval(self, proposal: ProposalStatus, head: str | None = None) -> None:
         refuse_on_forge(self.forge)
@@ -400,44 +246,26 @@ class ProposalSession:
     async def _check(self, proposal: ProposalStatus) -> tuple[str, CheckRow]:
         """(merge commit, what the check says of it). What is known of exactly this is not found out again."""
         title, number = proposal.row.title, proposal.row.number
-        approved = "".join(f"Approved-by: {one}\n" for one in proposal.approvers)
-        message = f"Merge proposal {number}: {title}\n\nProposal: {facts.row.id}\n{approved}"
-        made = await asyncio.to_thread(
+        approved = "".join(f"Approved-by: {approver}\n" for approver in proposal.approvers)
+        message = f"Merge proposal {number}: {title}\n\nProposal: {proposal.row.id}\n{approved}"
+        merge_sha = await asyncio.to_thread(
             commit_merge, self.mirror, self.base.sha, proposal.head, proposal.merge.tree, self.actor, message
         )
         if proposal.check and proposal.check.binding == proposal.binding:
-            return made, proposal.check
-        report = await self.checker(self.mirror.path, self.source.path, self.source.environment, self.base.sha, made)
+            return merge_sha, proposal.check
+        report = await self.checker(
+            self.mirror.path, self.source.path, self.source.environment, self.base.sha, merge_sha
+        )
         async with self.db.transaction() as conn:
             check = await store.add_check(
                 conn, proposal.row.id, proposal.binding, passed=bool(report["ok"]), report=report
             )
-            found = {"head": proposal.head, "passed": check.passed, "failed": list(report.get("failed", ()))}
-            await record_change(conn, AuditEvent("proposal.check", _object(proposal.row), None, found))
+            details = {"head": proposal.head, "passed": check.passed, "failed": list(report.get("failed", ()))}
+            await record_change(conn, AuditEvent("proposal.check", _object(proposal.row), None, details))
         if self.forge:
-            pull = await self.forge.pull(proposal.row.branch, proposal.base.branch)
+            pull = await self.forge.find_pull(proposal.row.branch, proposal.base.branch)
             await tell_check(self.forge, proposal.head, pull, report, self.page and f"{self.page}{number}")
-        return made, check
-
-    async def _applied(
-        self, proposal: ProposalStatus, made: str, before: str, check: CheckRow | None, by: str | None
-    ) -> AppliedMerge:
-        commits = await asyncio.to_thread(brought, self.mirror, before, made)
-        async with self.db.transaction() as conn:
-            # What was said on the forge is kept once it counts; until then the forge is asked each time.
-            kept = [one.id or (await store.copy_review(conn, proposal.row.id, one)).id for one in proposal.approvals]
-        return AppliedMerge(made, commits, by, check.id if check else None, kept)
-
-    async def _record(
-        self, id: UUID, applied: AppliedMerge, states: Collection[store.State], *deeds: AuditEvent
-    ) -> None:
-        """It is applied, unless it is in none of `states` by now."""
-        async with self.db.transaction() as conn:
-            row = await store.lock_proposal(conn, id)
-            if row.state in states:
-                await store.set_applied(conn, row.id, applied)
-            if deeds:
-                await record_change(conn, *deeds)
+        return merge_sha, check
 
     async def _move(self, proposal: ProposalStatus, state: store.State, verb: str) -> ProposalStatus:
         async with self.db.transaction() as conn:
@@ -453,9 +281,3 @@ class ProposalSession:
 
 def _object(row: ProposalRow) -> str:
     return f"proposal/{row.number}"
-
-
-def _fetched(source: Source) -> Mirror:
-    mirror = source.open()
-    mirror.fetch()
-    return mirror

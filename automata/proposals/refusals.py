@@ -15,19 +15,21 @@ MAX_COMMENT_CHARS = 4_000
 
 
 def expect_head(proposal: ProposalStatus, head: str | None) -> None:
+    """Raise Conflict (`head_moved`) when the branch is not at `head`, a SHA or its beginning; None expects nothing."""
     if head is None:
         return
     if not re.fullmatch(r"[0-9a-f]{7,40}", head):
         raise Usage(f"{shown(head)} is not a commit.", code="bad_sha", hint="7 to 40 hexadecimal digits are expected.")
     if not proposal.head.startswith(head):
         raise Conflict(
-            f"{shown(facts.row.branch)} is at {facts.head[:12]} by now.",
+            f"{shown(proposal.row.branch)} is at {proposal.head[:12]} by now.",
             code="head_moved",
-            hint=f"Look at it again: automata proposal diff {facts.row.number}",
+            hint=f"Look at it again: automata proposal diff {proposal.row.number}",
         )
 
 
 def refuse_trouble(proposal: ProposalStatus) -> None:
+    """Raise what keeps it from being merged: conflicts, or a branch or base that cannot be read."""
     if proposal.merge.conflicts:
         raise _conflicted(proposal)
     for trouble in (proposal.trouble, proposal.base.trouble):
@@ -36,11 +38,13 @@ def refuse_trouble(proposal: ProposalStatus) -> None:
 
 
 def first_line(message: str) -> str:
+    """The first line of a commit's message, as a title."""
     line = next((line for line in message.splitlines() if line.strip()), "")
-    return " ".join("".join(" " if deceiving(one) else one for one in line).split())[:MAX_TITLE_CHARS]
+    return " ".join("".join(" " if deceiving(character) else character for character in line).split())[:MAX_TITLE_CHARS]
 
 
 def title_of(text: str) -> str:
+    """`text` as a title. Raises Invalid (`bad_title`)."""
     text = text.strip()
     # It stands in the message of the merge: a line of its own there would be one more `Approved-by`.
     if not 0 < len(text) <= MAX_TITLE_CHARS or deceiving(text):
@@ -50,7 +54,7 @@ def title_of(text: str) -> str:
 
 def _conflicted(proposal: ProposalStatus) -> Conflict:
     return Conflict(
-        f"It conflicts with {facts.base.branch} in {', '.join(facts.merge.conflicts)}.",
+        f"It conflicts with {proposal.base.branch} in {', '.join(proposal.merge.conflicts)}.",
         code="conflicted",
         hint="Merge the base into the branch and push.",
         details={"files": list(proposal.merge.conflicts)},
@@ -58,12 +62,12 @@ def _conflicted(proposal: ProposalStatus) -> Conflict:
 
 
 def still_open(proposal: ProposalStatus, *, there: bool = True) -> ProposalStatus:
-    """`facts`, when it has not ended and, if it must be `there`, its branch is."""
+    """`proposal`, when it has not ended and, if it must be `there`, its branch is."""
     if proposal.row.state not in store.OPEN:
-        raise Conflict(f"The proposal {facts.row.number} is {facts.row.state}.", code="proposal_ended")
+        raise Conflict(f"The proposal {proposal.row.number} is {proposal.row.state}.", code="proposal_ended")
     if there and not proposal.head:
         raise Missing(
-            f"The branch {shown(facts.row.branch)} is gone.",
+            f"The branch {shown(proposal.row.branch)} is gone.",
             code="branch_not_found",
             hint="Push it again, or close it.",
         )
@@ -71,15 +75,17 @@ def still_open(proposal: ProposalStatus, *, there: bool = True) -> ProposalStatu
 
 
 def refuse_draft(proposal: ProposalStatus) -> None:
+    """Raise Conflict (`not_submitted`) when nobody has asked for a review."""
     if proposal.row.state != "PENDING_REVIEW":
         raise Conflict(
             "It is a draft: nobody has asked for a review.",
             code="not_submitted",
-            hint=f"automata proposal submit {facts.row.number}",
+            hint=f"automata proposal submit {proposal.row.number}",
         )
 
 
 def refuse_writer(proposal: ProposalStatus, actor: Person) -> None:
+    """Raise Refused (`own_proposal`) for those who contributed to it."""
     if actor.key in proposal.writers:
         raise Refused(
             "Who wrote, committed or co-authored a part of it, or made the proposal, cannot approve it.",
@@ -88,16 +94,18 @@ def refuse_writer(proposal: ProposalStatus, actor: Person) -> None:
 
 
 def refuse_unapproved(proposal: ProposalStatus) -> None:
+    """Raise Refused (`not_approved`) when approvals of exactly this are missing."""
     refuse_draft(proposal)
-    asked, given = proposal.base.approvals, len(proposal.approvers)
-    if given < asked:
+    needed, approvals = proposal.base.approvals, len(proposal.approvers)
+    if approvals < needed:
         raise Refused(
-            f"It needs {asked} {'approval' if asked == 1 else 'approvals'} of exactly this, and has {given}.",
+            f"It needs {needed} {'approval' if needed == 1 else 'approvals'} of exactly this, and has {approvals}.",
             code="not_approved",
             hint="A push, and a base that moved where it matters, drop approvals: ask for them again.",
         )
 
 
 def check_comment(text: str) -> None:
+    """Raise Invalid (`too_long`) for a comment beyond MAX_COMMENT_CHARS."""
     if len(text) > MAX_COMMENT_CHARS:
         raise Invalid(f"A comment has at most {MAX_COMMENT_CHARS:,} characters.", code="too_long")

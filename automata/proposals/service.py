@@ -21,10 +21,10 @@ from uuid import UUID
 from automata.errors import AutomataError, Busy, Conflict, Unavailable
 from automata.git.branches import Person
 from automata.project.source import Source, source_of
-from automata.proposals import check_process
+from automata.proposals.check_process import Checker, run_check, run_plan
 from automata.proposals.content import flow_file, flow_path, refuse_outside, spec_text
 from automata.proposals.forges.factory import forge_of, page_of
-from automata.proposals.lifecycle import Checker, ProposalSession
+from automata.proposals.lifecycle import ProposalSession
 from automata.proposals.status import ProposalStatus
 from automata.proposals.view import detail, summary
 from automata.settings import Settings
@@ -52,9 +52,9 @@ class SharedFetch:
 
     async def __call__(self, source: Source, age_sec: float) -> None:
         """Have what the remote held at most `age_sec` before now. Raises what the fetch raised."""
-        asked = time.monotonic()
+        asked_at = time.monotonic()
         async with self._lock:
-            if self._begun < asked - age_sec:
+            if self._begun < asked_at - age_sec:
                 begun = time.monotonic()
                 try:
                     await asyncio.to_thread(self._fetch, source)
@@ -80,8 +80,8 @@ class ProposalService:
 
     db: Database
     settings: Settings
-    checker: Checker = check_process.run_check
-    planner: Callable[..., Awaitable[dict[str, Any]]] = check_process.run_plan
+    checker: Checker = run_check
+    planner: Callable[..., Awaitable[dict[str, Any]]] = run_plan
     fetching: SharedFetch = field(default_factory=SharedFetch)
     _slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_AT_ONCE))
     _waiting: int = 0
@@ -116,7 +116,7 @@ class ProposalService:
     async def create(
         self, actor: Person, branch: str, files: Mapping[str, str | None], message: str, title: str | None
     ) -> ProposalStatus:
-        """See Reviewing.create; only files of the project."""
+        """See ProposalSession.create; only files of the project."""
         async with self.session(actor) as session:
             refuse_outside(session.source, files)
             return await session.create(branch, _encoded(files), message, title)
@@ -124,7 +124,7 @@ class ProposalService:
     async def update(
         self, actor: Person, key: str, files: Mapping[str, str | None], message: str | None, title: str | None
     ) -> ProposalStatus:
-        """See Reviewing.update; only files of the project."""
+        """See ProposalSession.update; only files of the project."""
         async with self.session(actor) as session:
             refuse_outside(session.source, files)
             return await session.update(key, _encoded(files), message, title)
@@ -183,7 +183,7 @@ class ProposalService:
     # -- what takes its time ---------------------------------------------------------------------------------------
 
     async def check(self, key: str, actor: Person, wait_sec: float = 0) -> ProposalStatus:
-        """Check it behind the request; the facts after `wait_sec`, or as soon as it ended. Raises Busy, Conflict.
+        """Check it behind the request; its status after `wait_sec`, or as soon as it ended. Raises Busy, Conflict.
 
         One that is being checked already is not checked twice.
         """
@@ -204,7 +204,7 @@ class ProposalService:
     ) -> tuple[ProposalStatus, SyncReport | None]:
         """Merge and sync it; no report: that is still under way after `wait_sec`, for it has to be checked first.
 
-        `head` is what was looked at: see Reviewing.review.
+        `head` is what was looked at: see ProposalSession.review.
         """
         skip_audit()
         async with self.session(actor) as session:

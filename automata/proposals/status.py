@@ -1,4 +1,4 @@
-"""What is so about a proposal now: its commits, the merge they would make, and what was said of exactly that.
+"""The status of a proposal: its commits, the merge that they would make, and the checks and reviews of exactly that.
 
 Checks and approvals are bound to head, base, merge tree and policy. A push makes another head, so both fall away. A
 base that moved makes another tree; what was said still holds when nothing moved there that the proposal has to do with.
@@ -25,7 +25,7 @@ from automata.git.branches import (
 )
 from automata.git.mirror import Mirror
 from automata.project.flows import list_files, validate
-from automata.project.manifest import FILE, read_project
+from automata.project.manifest import FILE, environment_branches, read_project
 from automata.project.source import Source, choose_branch
 from automata.store.proposals import Binding, CheckRow, ProposalRow, ReviewRow
 
@@ -48,6 +48,7 @@ class Base:
 
     @property
     def approvals(self) -> int:
+        """How many approvals the project asks for."""
         return int(self.policy.get("approvals", 0))
 
 
@@ -55,7 +56,7 @@ class Base:
 class ProposalStatus:
     """`head` "": the branch is gone. `merged`: the base holds it. `behind`: the base moved since it branched off.
 
-    `writers` are the keys of all who had a hand in it. `trouble` is why it can be neither approved nor merged.
+    `writers` are the keys of all who contributed to it. `trouble` is why it can be neither approved nor merged.
     """
 
     row: ProposalRow
@@ -73,59 +74,62 @@ class ProposalStatus:
 
     @property
     def binding(self) -> Binding:
+        """What a check or a review made now would be of."""
         return Binding(self.head, self.base.sha, self.merge.tree, self.base.digest)
 
     @property
     def approvals(self) -> list[ReviewRow]:
-        """Everybody counts once, by the last word, and who had a hand in it not at all."""
+        """Everybody counts once, by the last review, and those who contributed not at all."""
         last = {key_of(review.by): review for review in reversed(self.reviews)}
         return [last[by] for by in sorted(last) if last[by].approved and by not in self.writers]
 
     @property
     def approvers(self) -> list[str]:
+        """Who approved, as `NAME <MAIL>`."""
         return [review.by for review in self.approvals]
 
     @property
     def state(self) -> ProposalState:
+        """The state of its row, or APPROVED when nothing keeps it from being applied."""
         if self.row.state == "PENDING_REVIEW" and len(self.approvers) >= self.base.approvals and self.ready:
             return "APPROVED"
         return self.row.state
 
     @property
     def ready(self) -> bool:
+        """Whether it can be merged and its check passed."""
         sound = self.head and not self.merge.conflicts and not self.trouble and not self.base.trouble
         return bool(sound) and self.checks == "passed"
 
     @property
     def conditions(self) -> list[str]:
         """As people read them: `checks: passed`, `conflicted: flows/a.yaml`, `behind`."""
-        told = [f"checks: {self.checks}"]
-        told += [f"conflicted: {', '.join(self.merge.conflicts)}"] if self.merge.conflicts else []
-        told += ["behind"] if self.behind else []
-        told += [one.message.rstrip(".") for one in (self.trouble, self.base.trouble) if one]
-        return told if self.head else ["the branch is gone"]
+        if not self.head:
+            return ["the branch is gone"]
+        conflicts = [f"conflicted: {', '.join(self.merge.conflicts)}"] if self.merge.conflicts else []
+        behind = ["behind"] if self.behind else []
+        troubles = [trouble.message.rstrip(".") for trouble in (self.trouble, self.base.trouble) if trouble]
+        return [f"checks: {self.checks}", *conflicts, *behind, *troubles]
 
 
 def find_base(mirror: Mirror, source: Source) -> Base:
     """Raises Missing when the environment's branch is gone."""
-    from automata.project.manifest import environment_branches
-
-    branch = choose_branch(mirror, source, environment_branches)
+    branch = choose_branch(mirror, source)
     sha = mirror.resolve(branch)
     tree = mirror.tree(sha, source.path)
-    project, found = read_project(tree)
-    told = [dict(project.checks), list(project.masked), project.policy.prune]
-    digest = hashlib.sha256(canonical_json(told).encode()).hexdigest()
-    stages = {name for name in environment_branches(tree).values() if name}
+    project, diagnostics = read_project(tree)
+    rules = [dict(project.checks), list(project.masked), project.policy.prune]
+    digest = hashlib.sha256(canonical_json(rules).encode()).hexdigest()
+    branches = {name for name in environment_branches(tree).values() if name}
     trouble = None
-    if any(one.severity == "error" for one in found):
+    if any(item.severity == "error" for item in diagnostics):
         # Its defaults would ask for less than it did before somebody broke it.
         trouble = Refused(
             f"{FILE} on {branch} is not valid, so nobody can tell what it asks for.",
             code="policy_unreadable",
             hint=f"Mend it on {branch} with git; automata validate shows what is wrong.",
         )
-    return Base(branch, sha, project.checks, digest, frozenset({branch, *stages}), trouble)
+    return Base(branch, sha, project.checks, digest, frozenset({branch, *branches}), trouble)
 
 
 def changes_project(mirror: Mirror, source: Source, base: Base, head: str) -> tuple[str, ...]:
@@ -177,12 +181,12 @@ def _of_open(
         raise Refused(f"It has no history in common with {base.branch}.", code="unrelated_history")
     if fork == head:
         raise Conflict(f"{base.branch} holds all that the branch has.", code="nothing_to_merge")
-    brings = brought(mirror, base.sha, head)
-    if len(brings) >= MAX_COMMITS:
+    commits = brought(mirror, base.sha, head)
+    if len(commits) >= MAX_COMMITS:
         raise Refused(f"It has {MAX_COMMITS:,} commits or more.", code="too_many_commits", hint="Squash them.")
-    made = merge(mirror, base.sha, head)
-    holding = _Holding(mirror, source, Binding(head, base.sha, made.tree, base.digest))
-    newest = next((one for one in checks if holding(one.binding)), None)
+    would_be = merge(mirror, base.sha, head)
+    still_holds = _StillHolds(mirror, source, Binding(head, base.sha, would_be.tree, base.digest))
+    newest = next((check for check in checks if still_holds(check.binding)), None)
     state: ChecksState = "pending"
     if newest:
         state = "passed" if newest.passed else "failed"
@@ -192,14 +196,14 @@ def _of_open(
         row=row,
         base=base,
         head=head,
-        merge=made,
+        merge=would_be,
         merged=False,
         behind=fork != base.sha,
         paths=changes_project(mirror, source, base, head),
         check=newest or (checks[0] if checks else None),
         checks=state,
-        reviews=tuple(one for one in reviews if holding(one.binding)),
-        writers=writers(mirror, brings) | {key_of(row.author)} if row.state == "PENDING_REVIEW" else frozenset(),
+        reviews=tuple(review for review in reviews if still_holds(review.binding)),
+        writers=writers(mirror, commits) | {key_of(row.author)} if row.state == "PENDING_REVIEW" else frozenset(),
     )
 
 
@@ -207,14 +211,14 @@ def _ended(
     row: ProposalRow, base: Base, head: str, checks: Sequence[CheckRow], reviews: Sequence[ReviewRow]
 ) -> ProposalStatus:
     """What it was applied on, and for the rest what was said last."""
-    check = next((one for one in checks if one.id == row.check_id), checks[0] if checks else None)
+    check = next((check for check in checks if check.id == row.check_id), checks[0] if checks else None)
     state: ChecksState = "passed" if check and check.id == row.check_id and check.passed else "pending"
-    counted = tuple(one for one in reviews if one.id in row.review_ids)
+    counted = tuple(review for review in reviews if review.id in row.review_ids)
     return ProposalStatus(row, base, head, Merge(""), False, False, (), check, state, counted)
 
 
-class _Holding:
-    """Whether what was said of one binding holds for another."""
+class _StillHolds:
+    """Whether a check or a review of one binding holds for another."""
 
     def __init__(self, mirror: Mirror, source: Source, now: Binding) -> None:
         self.mirror = mirror
@@ -273,7 +277,7 @@ class _Side:
         return cls(
             {flow.name: {name for name, _ in flow.calls} for flow in flows},
             {flow.name: flow.path.removeprefix(prefix) for flow in flows},
-            frozenset(stage.file for stage in files.project.stages.values() if stage.file),
+            frozenset(entry.file for entry in files.project.environments.values() if entry.file),
         )
 
 

@@ -12,22 +12,23 @@ from automata.report.tests import differing_steps
 from automata.store.proposals import CheckRow, ReviewRow
 
 
-def summary(one: ProposalStatus) -> dict[str, Any]:
-    row = one.row
+def summary(proposal: ProposalStatus) -> dict[str, Any]:
+    """A proposal in a list."""
+    row = proposal.row
     return {
         "number": row.number,
         "id": str(row.id),
         "branch": row.branch,
         "title": row.title,
         "author": row.author,
-        "state": one.state,
-        "checks": one.checks,
-        "conflicted": list(one.merge.conflicts),
-        "behind": one.behind,
-        "base": {"branch": one.base.branch, "sha": one.base.sha},
-        "head_sha": one.head or row.head_sha,
-        "merge_tree": one.merge.tree or None,
-        "approvals": {"needed": one.base.approvals, "by": one.approvers},
+        "state": proposal.state,
+        "checks": proposal.checks,
+        "conflicted": list(proposal.merge.conflicts),
+        "behind": proposal.behind,
+        "base": {"branch": proposal.base.branch, "sha": proposal.base.sha},
+        "head_sha": proposal.head or row.head_sha,
+        "merge_tree": proposal.merge.tree or None,
+        "approvals": {"needed": proposal.base.approvals, "by": proposal.approvers},
         "merge_sha": row.merge_sha,
         "ended_by": row.ended_by,
         "ended_at": row.ended_at,
@@ -36,14 +37,14 @@ def summary(one: ProposalStatus) -> dict[str, Any]:
     }
 
 
-def detail(one: ProposalStatus) -> dict[str, Any]:
+def detail(proposal: ProposalStatus) -> dict[str, Any]:
     """With the files, what was said of exactly this, and what the newest check showed (`sandbox_result`)."""
     return {
-        **summary(one),
-        "files": list(one.paths),
-        "reviews": [review(row) for row in one.reviews],
-        "check": one.check and check(one.check),
-        "sandbox_result": one.check and sandbox_result(one.check.report),
+        **summary(proposal),
+        "files": list(proposal.paths),
+        "reviews": [review(row) for row in proposal.reviews],
+        "check": proposal.check and check(proposal.check),
+        "sandbox_result": proposal.check and sandbox_result(proposal.check.report),
     }
 
 
@@ -65,6 +66,7 @@ def check(row: CheckRow) -> dict[str, Any]:
 
 
 def review(row: ReviewRow) -> dict[str, Any]:
+    """One review; `head` is the commit that it was of."""
     return {
         "by": row.by,
         "approved": row.approved,
@@ -75,4 +77,5 @@ def review(row: ReviewRow) -> dict[str, Any]:
 
 
 def history(rows: Sequence[CheckRow]) -> list[dict[str, Any]]:
+    """All checks of a proposal, in the order of `rows`."""
     return [check(row) for row in rows]

@@ -23,8 +23,6 @@ CheckFormat = Literal["human", "json", "junit", "sarif", "github", "markdown"]
 FORMATS: tuple[CheckFormat, ...] = ("human", "json", "junit", "sarif", "github", "markdown")
 
 VERSION = 1
-STAGES = ("validate", "plan", "test", "replay")
-REQUIRED = ("validate", "test")  # of a project that says nothing
 SHOWN = 15  # lines of one stage that people see at once: the rest is in the JSON report
 
 Report = Mapping[str, Any]
@@ -33,8 +31,8 @@ Report = Mapping[str, Any]
 def check_report(
     stages: Sequence[dict[str, Any]], base: str, head: str, environment: str, required: Sequence[str], took_sec: float
 ) -> dict[str, Any]:
-    """`stages`: see `stage`, in the order of STAGES."""
-    bad = [one["name"] for one in stages if one["required"] and one["state"] != "passed"]
+    """`stages`: see `stage`, in the order in which they ran."""
+    bad = [stage["name"] for stage in stages if stage["required"] and stage["state"] != "passed"]
     return {
         "version": VERSION,
         "tool": {"name": "automata", "version": __version__},
@@ -52,6 +50,7 @@ def check_report(
 def stage_entry(
     name: str, state: str, required: bool, report: Report | None, took_sec: float, summary: str
 ) -> dict[str, Any]:
+    """One stage of a report; `state`: see the top of this module; `report` has the stage's own form."""
     return {
         "name": name,
         "state": state,
@@ -64,7 +63,7 @@ def stage_entry(
 
 def stage_report(report: Report, name: str) -> Report | None:
     """The report of one stage; None when it did not run."""
-    return next((one["report"] for one in report["stages"] if one["name"] == name), None)
+    return next((stage["report"] for stage in report["stages"] if stage["name"] == name), None)
 
 
 def render_check(report: Report, form: CheckFormat, *, colour: bool = False) -> str:
@@ -89,14 +88,14 @@ _WORDS = {"passed": ("good", "ok"), "failed": ("error", "FAIL"), "empty": ("erro
 
 def _human(report: Report, colour: bool) -> str:
     lines = []
-    for one in report["stages"]:
-        shade, word = _WORDS[one["state"]]
-        if one["state"] in ("failed", "empty") and not one["required"]:
+    for stage in report["stages"]:
+        shade, word = _WORDS[stage["state"]]
+        if stage["state"] in ("failed", "empty") and not stage["required"]:
             shade = "warning"
-        lines.append(f"{paint(shade, word.ljust(4), colour)}  {one['name'].ljust(8)}  {one['summary']}")
-        told = stage_lines(one, colour)
-        lines += [f"      {line}" for line in told[:SHOWN]]
-        if more := len(told) - SHOWN:
+        lines.append(f"{paint(shade, word.ljust(4), colour)}  {stage['name'].ljust(8)}  {stage['summary']}")
+        lines_of_stage = stage_lines(stage, colour)
+        lines += [f"      {line}" for line in lines_of_stage[:SHOWN]]
+        if more := len(lines_of_stage) - SHOWN:
             lines += [f"      … and {plural(more, 'more line')}; --format json has all"] if more > 0 else []
     lines += ["", verdict(report, colour)]
     return "\n".join(lines) + "\n"
@@ -104,33 +103,34 @@ def _human(report: Report, colour: bool) -> str:
 
 def verdict(report: Report, colour: bool = False) -> str:
     """One line: what the check says, and of what."""
-    what = f"{short_sha(report['base'])} → {short_sha(report['head'])} ({report['environment']}), {report['took_sec']:.1f} s"
+    commits = f"{short_sha(report['base'])} → {short_sha(report['head'])}"
+    what = f"{commits} ({report['environment']}), {report['took_sec']:.1f} s"
     if report["ok"]:
         return f"{paint('good', 'Passed', colour)}: {what}"
     return f"{paint('error', 'Refused', colour)} by {' and '.join(report['failed'])}: {what}"
 
 
-def stage_lines(one: Mapping[str, Any], colour: bool = False) -> list[str]:
+def stage_lines(stage: Mapping[str, Any], colour: bool = False) -> list[str]:
     """What one stage found, as people read it."""
-    made = one["report"]
-    if made is None:
+    report = stage["report"]
+    if report is None:
         return []
-    match one["name"]:
+    match stage["name"]:
         case "validate":
-            return [_place(item) for item in made["diagnostics"]] if one["state"] == "failed" else []
+            return [_place(item) for item in report["diagnostics"]] if stage["state"] == "failed" else []
         case "plan":
-            return plan_lines(made, colour)
+            return plan_lines(report, colour)
         case "test":
-            lines = [_place(item) for item in made["diagnostics"] if item["severity"] == "error"]
-            for case in made["cases"]:
+            lines = [_place(item) for item in report["diagnostics"] if item["severity"] == "error"]
+            for case in report["cases"]:
                 lines += [] if case["passed"] else failure_lines(case)
             return lines
         case _:
-            return replay_lines(made, colour)
+            return replay_lines(report, colour)
 
 
-def _place(one: Mapping[str, Any]) -> str:
-    return visible(f"{one['file']}:{one['line']}: {one['code']} {one['message']}")
+def _place(diagnostic: Mapping[str, Any]) -> str:
+    return visible(f"{diagnostic['file']}:{diagnostic['line']}: {diagnostic['code']} {diagnostic['message']}")
 
 
 # --- programs ------------------------------------------------------------------------------------------------------
@@ -138,21 +138,23 @@ def _place(one: Mapping[str, Any]) -> str:
 
 def findings(report: Report) -> list[dict[str, Any]]:
     """All that is wrong as diagnostics, with the code `test` or `replay` where no file has it written down."""
-    found: list[dict[str, Any]] = []
-    for one in report["stages"]:
-        made = one["report"] or {}
-        severity = "error" if one["required"] else "warning"
-        found += made.get("diagnostics", ())
-        found += [_failed_case(case, severity) for case in made.get("cases", ()) if not case["passed"]]
-        if one["name"] == "replay":
-            found += [
-                _difference(item, severity) for item in (*made.get("uncovered", ()), *made.get("differences", ()))
+    diagnostics: list[dict[str, Any]] = []
+    for stage in report["stages"]:
+        result = stage["report"] or {}
+        severity = "error" if stage["required"] else "warning"
+        diagnostics += result.get("diagnostics", ())
+        diagnostics += [_failed_case(case, severity) for case in result.get("cases", ()) if not case["passed"]]
+        if stage["name"] == "replay":
+            diagnostics += [
+                _difference(item, severity) for item in (*result.get("uncovered", ()), *result.get("differences", ()))
             ]
-        if one["name"] == "plan":
-            found += [_change(flow, item) for flow in made.get("flows", ()) for item in flow["changes"] if _grave(item)]
-        if one["state"] == "empty" and one["required"]:
-            found.append(_finding(one["name"], "error", "", 0, one["summary"]))
-    return found
+        if stage["name"] == "plan":
+            diagnostics += [
+                _change(flow, item) for flow in result.get("flows", ()) for item in flow["changes"] if _grave(item)
+            ]
+        if stage["state"] == "empty" and stage["required"]:
+            diagnostics.append(_finding(stage["name"], "error", "", 0, stage["summary"]))
+    return diagnostics
 
 
 def _grave(change: Mapping[str, Any]) -> bool:
@@ -169,14 +171,18 @@ def _failed_case(case: Mapping[str, Any], severity: str) -> dict[str, Any]:
     return _finding("test", severity, case["file"], case["line"], f"{case['name']}: {why}")
 
 
-def _difference(one: Mapping[str, Any], severity: str) -> dict[str, Any]:
-    if "before" in one:
-        what = f"{one['kind']} {one['place']}: {_json(one['before'])} → {_json(one['after'])}"
+def _difference(group: Mapping[str, Any], severity: str) -> dict[str, Any]:
+    if "before" in group:
+        what = f"{group['kind']} {group['place']}: {_json(group['before'])} → {_json(group['after'])}"
     else:
-        what = f"uncovered: {one['place']} was never recorded"
-    runs = f"{one['runs']} of {plural(one['of'], 'run')}"
+        what = f"uncovered: {group['place']} was never recorded"
+    runs = f"{group['runs']} of {plural(group['of'], 'run')}"
     return _finding(
-        "replay", severity if one["fails"] else "warning", one.get("file", ""), 1, f"{one['flow']}, {runs}: {what}"
+        "replay",
+        severity if group["fails"] else "warning",
+        group.get("file", ""),
+        1,
+        f"{group['flow']}, {runs}: {what}",
     )
 
 
@@ -192,8 +198,8 @@ def _json(value: Any) -> str:
 def _junit(report: Report) -> str:
     """The cases as `automata test` gives them, and a suite `check` with a case a stage."""
     stages = []
-    for one in report["stages"]:
-        problem = None if one["state"] in ("passed", "skipped") or not one["required"] else one["summary"]
-        text = "\n".join(stage_lines(one)) if problem else ""
-        stages.append((one["name"], one["took_sec"], problem, text))
+    for stage in report["stages"]:
+        problem = None if stage["state"] in ("passed", "skipped") or not stage["required"] else stage["summary"]
+        text = "\n".join(stage_lines(stage)) if problem else ""
+        stages.append((stage["name"], stage["took_sec"], problem, text))
     return junit_of(stage_report(report, "test"), stages)

@@ -34,7 +34,8 @@ class Report:
     diagnostics: tuple[Diagnostic, ...]
 
     def count(self, severity: Severity) -> int:
-        return sum(one.severity == severity for one in self.diagnostics)
+        """How many diagnostics have this severity."""
+        return sum(diagnostic.severity == severity for diagnostic in self.diagnostics)
 
     @property
     def ok(self) -> bool:
@@ -48,7 +49,7 @@ class Report:
             "tool": {"name": "automata", "version": __version__},
             "ok": self.ok,
             "summary": {"files": self.files, "errors": self.count("error"), "warnings": self.count("warning")},
-            "diagnostics": [asdict(one) for one in self.diagnostics],
+            "diagnostics": [asdict(diagnostic) for diagnostic in self.diagnostics],
         }
 
 
@@ -63,12 +64,13 @@ def render(report: Mapping[str, Any], form: Format, source: Source | None = None
         case "sarif":
             return json.dumps(_sarif(report), indent=2, ensure_ascii=False) + "\n"
         case "github":
-            return "".join(_annotation(one) for one in report["diagnostics"])
+            return "".join(_annotation(diagnostic) for diagnostic in report["diagnostics"])
         case "human":
             return _Human(source or (lambda _: None), colour).text(report)
 
 
 def plural(count: int, noun: str) -> str:
+    """`1 flow`, `2 flows`."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
@@ -79,16 +81,16 @@ class _Human:
         self.lines: dict[str, Sequence[str]] = {}
 
     def text(self, report: Mapping[str, Any]) -> str:
-        blocks = [self._finding(one) for one in report["diagnostics"]]
+        blocks = [self._finding(diagnostic) for diagnostic in report["diagnostics"]]
         return "\n".join([*blocks, self._summary(report["summary"])])
 
-    def _finding(self, one: Mapping[str, Any]) -> str:
-        place = ":".join(str(part) for part in (one["file"], one["line"], one["column"]) if part)
+    def _finding(self, diagnostic: Mapping[str, Any]) -> str:
+        place = ":".join(str(part) for part in (diagnostic["file"], diagnostic["line"], diagnostic["column"]) if part)
         head = f"{self._paint('place', visible(place))}: " if place else ""
-        severity = self._paint(one["severity"], f"{one['severity']} {one['code']}")
-        quoted = self._quote(one["file"], one["line"], one["column"])
-        text = f"{head}{severity} {visible(one['message'])}\n"
-        hint = f"  = {visible(one['suggestion'])}\n" if one["suggestion"] else ""
+        severity = self._paint(diagnostic["severity"], f"{diagnostic['severity']} {diagnostic['code']}")
+        quoted = self._quote(diagnostic["file"], diagnostic["line"], diagnostic["column"])
+        text = f"{head}{severity} {visible(diagnostic['message'])}\n"
+        hint = f"  = {visible(diagnostic['suggestion'])}\n" if diagnostic["suggestion"] else ""
         return text + quoted + hint
 
     def _quote(self, file: str, line: int, column: int) -> str:
@@ -122,6 +124,7 @@ class _Human:
 
 
 def paint(style: str, text: str, colour: bool) -> str:
+    """`text` in the colour of `shade`, or as it is."""
     return f"{_COLOURS[style]}{text}{_RESET}" if colour else text
 
 
@@ -138,19 +141,21 @@ def _window(text: str, column: int) -> tuple[str, int]:
 
 def visible(text: str) -> str:
     """Without characters that could steer a terminal or turn the reading direction; a file may come from anyone."""
-    return "".join(one if one.isprintable() or one == "\t" else "\N{REPLACEMENT CHARACTER}" for one in text)
+    return "".join(char if char.isprintable() or char == "\t" else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
-def _annotation(one: Mapping[str, Any]) -> str:
-    hint = f" ({one['suggestion']})" if one["suggestion"] else ""
-    return annotation(one["severity"], one["file"], one["line"], one["column"], one["code"], one["message"] + hint)
+def _annotation(item: Mapping[str, Any]) -> str:
+    hint = f" ({item['suggestion']})" if item["suggestion"] else ""
+    return annotation(
+        item["severity"], item["file"], item["line"], item["column"], item["code"], item["message"] + hint
+    )
 
 
 def annotation(severity: str, file: str, line: int, column: int, title: str, message: str) -> str:
     """A workflow command: GitHub shows it at its line of the pull request."""
     fields = {"file": file, "line": line, "col": column, "title": title}
-    given = ",".join(f"{name}={_escaped(str(value), ':,')}" for name, value in fields.items() if value)
-    return f"::{severity} {given}::{_escaped(message)}\n"
+    properties = ",".join(f"{name}={_escaped(str(value), ':,')}" for name, value in fields.items() if value)
+    return f"::{severity} {properties}::{_escaped(message)}\n"
 
 
 def _escaped(text: str, further: str = "") -> str:
@@ -160,30 +165,30 @@ def _escaped(text: str, further: str = "") -> str:
 
 
 def _sarif(report: Mapping[str, Any]) -> dict[str, Any]:
-    codes = sorted({one["code"] for one in report["diagnostics"]})
+    codes = sorted({diagnostic["code"] for diagnostic in report["diagnostics"]})
     driver = {
         "name": report["tool"]["name"],
         "semanticVersion": report["tool"]["version"],
         "rules": [{"id": code, "shortDescription": {"text": CODES.get(code, code)}} for code in codes],
     }
-    results = [_sarif_result(one, codes.index(one["code"])) for one in report["diagnostics"]]
+    results = [_sarif_result(diagnostic, codes.index(diagnostic["code"])) for diagnostic in report["diagnostics"]]
     run = {"tool": {"driver": driver}, "columnKind": "unicodeCodePoints", "results": results}
     return {"$schema": SARIF_SCHEMA, "version": "2.1.0", "runs": [run]}
 
 
-def _sarif_result(one: Mapping[str, Any], rule: int) -> dict[str, Any]:
-    hint = f" ({one['suggestion']})" if one["suggestion"] else ""
+def _sarif_result(diagnostic: Mapping[str, Any], rule: int) -> dict[str, Any]:
+    hint = f" ({diagnostic['suggestion']})" if diagnostic["suggestion"] else ""
     result: dict[str, Any] = {
-        "ruleId": one["code"],
+        "ruleId": diagnostic["code"],
         "ruleIndex": rule,
-        "level": one["severity"],
-        "message": {"text": one["message"] + hint},
+        "level": diagnostic["severity"],
+        "message": {"text": diagnostic["message"] + hint},
     }
-    if one["file"]:
-        place: dict[str, Any] = {"artifactLocation": {"uri": quote(one["file"].replace("\\", "/"))}}
-        if one["line"]:
-            place["region"] = {"startLine": one["line"], "startColumn": max(one["column"], 1)}
+    if diagnostic["file"]:
+        place: dict[str, Any] = {"artifactLocation": {"uri": quote(diagnostic["file"].replace("\\", "/"))}}
+        if diagnostic["line"]:
+            place["region"] = {"startLine": diagnostic["line"], "startColumn": max(diagnostic["column"], 1)}
         result["locations"] = [{"physicalLocation": place}]
-    if one["pointer"]:
-        result["properties"] = {"pointer": one["pointer"]}
+    if diagnostic["pointer"]:
+        result["properties"] = {"pointer": diagnostic["pointer"]}
     return result

@@ -23,7 +23,7 @@ def graph(before: Spec | None, after: Spec | None) -> dict[str, Any]:
         {"id": name, "type": (new.get(name) or old[name])["type"], "state": _state(old.get(name), new.get(name))}
         for name in [*new, *(name for name in old if name not in new)]
     ]
-    return {"nodes": nodes, "edges": [[one, other] for one, other in edges]}
+    return {"nodes": nodes, "edges": [[source, target] for source, target in edges]}
 
 
 def mermaid(picture: Mapping[str, Any]) -> str:
@@ -34,7 +34,7 @@ def mermaid(picture: Mapping[str, Any]) -> str:
     number = {node["id"]: f"n{index}" for index, node in enumerate(nodes)}
     lines = ["flowchart LR"]
     lines += [f'  {number[node["id"]]}["{node["id"]}<br/>{node["type"]}"]:::{node["state"]}' for node in nodes]
-    lines += [f"  {number[one]} --> {number[other]}" for one, other in picture["edges"]]
+    lines += [f"  {number[source]} --> {number[target]}" for source, target in picture["edges"]]
     lines += [f"  classDef {state} {style}" for state, style in _STYLES.items()]
     return "\n".join(lines)
 

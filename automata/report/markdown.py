@@ -59,39 +59,39 @@ def _fenced(lines: list[str], kind: str = "") -> str:
 def _head(report: Report) -> str:
     verdict = "✅ **Passed**" if report["ok"] else f"❌ **Refused** by {', '.join(report['failed'])}"
     rows = [
-        f"| {_sign(one)} | {one['name']} | {quoted(one['summary'])} | {one['took_sec']:.1f} s |"
-        for one in report["stages"]
+        f"| {_sign(stage)} | {stage['name']} | {quoted(stage['summary'])} | {stage['took_sec']:.1f} s |"
+        for stage in report["stages"]
     ]
     commits = f"`{report['base'][:12]}` → `{report['head'][:12]}`, environment {quoted(report['environment'])}"
     return "\n".join([MARKER, f"### Automata: {verdict}", "", commits, "", "| | | | |", "|-|-|-|-|", *rows])
 
 
-def _sign(one: Mapping[str, Any]) -> str:
-    return "⚠️" if one["state"] in ("failed", "empty") and not one["required"] else _SIGNS[one["state"]]
+def _sign(stage: Mapping[str, Any]) -> str:
+    return "⚠️" if stage["state"] in ("failed", "empty") and not stage["required"] else _SIGNS[stage["state"]]
 
 
 def _stages(report: Report) -> Iterator[str]:
-    for one in report["stages"]:
-        made = one["report"] or {}
+    for stage in report["stages"]:
+        result = stage["report"] or {}
         lines = []
-        if one["name"] in ("validate", "test"):
-            lines += [f"{item['file']}:{item['line']}: {item['code']} {item['message']}" for item in _wrong(made)]
-        for case in made.get("cases", ()):
+        if stage["name"] in ("validate", "test"):
+            lines += [f"{item['file']}:{item['line']}: {item['code']} {item['message']}" for item in _wrong(result)]
+        for case in result.get("cases", ()):
             lines += [] if case["passed"] else failure_lines(case)
-        if one["name"] == "replay" and made:
-            lines += replay_lines(made)
+        if stage["name"] == "replay" and result:
+            lines += replay_lines(result)
         if lines:
-            yield f"**{one['name']}**\n\n{_fenced(lines)}"
+            yield f"**{stage['name']}**\n\n{_fenced(lines)}"
 
 
-def _wrong(made: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    return [item for item in made.get("diagnostics", ()) if item["severity"] == "error"]
+def _wrong(report: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [item for item in report.get("diagnostics", ()) if item["severity"] == "error"]
 
 
 def _flows(report: Report) -> Iterator[str]:
     """The worst flow first, as the plan has them."""
-    for one in report["stages"]:
-        for flow in (one["report"] or {}).get("flows", ()) if one["name"] == "plan" else ():
+    for stage in report["stages"]:
+        for flow in (stage["report"] or {}).get("flows", ()) if stage["name"] == "plan" else ():
             yield "\n\n".join(_flow(flow))
 
 

@@ -11,14 +11,14 @@ from typing import Any, Literal
 from automata import __version__
 from automata.engine.schedule import next_times
 from automata.flow.changes import CLASSES, Change, changes
-from automata.flow.model import Schedule
+from automata.flow.model import FlowContent, Schedule
 from automata.flow.subflows import called_flows
+from automata.git.names import short_sha
 from automata.report.diagnostics import paint, plural, visible
 from automata.report.graph import graph
 
 PlanFormat = Literal["human", "json"]
 FORMATS: tuple[PlanFormat, ...] = ("human", "json")
-Known = Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any]]]
 
 VERSION = 1
 FIRES = 5
@@ -26,8 +26,8 @@ _COLOUR = {"breaking": "error", "security": "error", "behaviour": "warning", "ne
 
 
 def plan_report(
-    before: Known,
-    after: Known,
+    before: Mapping[str, FlowContent],
+    after: Mapping[str, FlowContent],
     base: str,
     head: str,
     now: datetime,
@@ -38,10 +38,10 @@ def plan_report(
     `hanging`: {active_runs, dead_letters, schedules} of each flow that runs now; None when nobody was asked.
     """
     flows = [_flow(name, before, after, now) for name in sorted(before.keys() | after.keys())]
-    changed = sorted((one for one in flows if one), key=lambda one: (CLASSES.index(one["class"]), one["flow"]))
-    for one in changed if hanging is not None else ():
-        one["live"] = (hanging or {}).get(one["flow"])
-    counts = {kind: sum(item["kind"] == kind for one in changed for item in one["changes"]) for kind in CLASSES}
+    changed = sorted((flow for flow in flows if flow), key=lambda flow: (CLASSES.index(flow["class"]), flow["flow"]))
+    for flow in changed if hanging is not None else ():
+        flow["live"] = (hanging or {}).get(flow["flow"])
+    counts = {kind: sum(item["kind"] == kind for flow in changed for item in flow["changes"]) for kind in CLASSES}
     return {
         "version": VERSION,
         "tool": {"name": "automata", "version": __version__},
@@ -57,16 +57,17 @@ def render_plan(report: Mapping[str, Any], form: PlanFormat, *, colour: bool = F
     if form == "json":
         return json.dumps(report, indent=2, ensure_ascii=False, default=str) + "\n"
     lines = plan_lines(report, colour, apart=True)
-    lines.append(f"{plan_summary(report)} ({short(report['base'])} → {short(report['head'])})")
+    lines.append(f"{plan_summary(report)} ({short_sha(report['base'])} → {short_sha(report['head'])})")
     return "\n".join(lines) + "\n"
 
 
 def plan_lines(report: Mapping[str, Any], colour: bool = False, *, apart: bool = False) -> list[str]:
     """Flow by flow, the worst first; `apart` puts an empty line behind each."""
-    return [line for one in report["flows"] for line in [*_block(one, colour), *([""] if apart else ())]]
+    return [line for flow in report["flows"] for line in [*_block(flow, colour), *([""] if apart else ())]]
 
 
 def plan_summary(report: Mapping[str, Any]) -> str:
+    """One line: how many flows changed, and how badly."""
     summary = report["summary"]
     counts = ", ".join(f"{summary[kind]:,} {kind}" for kind in CLASSES if summary[kind])
     if not counts:
@@ -74,27 +75,23 @@ def plan_summary(report: Mapping[str, Any]) -> str:
     return f"{plural(summary['changed'], 'flow')} of {summary['flows']:,} changed: {counts}"
 
 
-def short(sha: str) -> str:
-    """A SHA as people read it; what stands behind a dash stays."""
-    commit, dash, rest = sha.partition("-")
-    return commit[:12] + dash + rest
-
-
-def _flow(name: str, before: Known, after: Known, now: datetime) -> dict[str, Any]:
+def _flow(
+    name: str, before: Mapping[str, FlowContent], after: Mapping[str, FlowContent], now: datetime
+) -> dict[str, Any]:
     """Empty when nothing differs."""
     old, new = before.get(name), after.get(name)
-    found = changes(old and old[0], new and new[0], ((old or ({}, {}))[1], (new or ({}, {}))[1]))
-    if not found:
+    changed = changes(old and old[0], new and new[0], ((old or ({}, {}))[1], (new or ({}, {}))[1]))
+    if not changed:
         return {}
     callers = _callers(name, after)
     if new is None and (left := [caller for caller in callers if _calls(after[caller][0], name)]):
-        found.insert(0, Change("breaking", "callers", f"it is still called, by {', '.join(left)}"))
+        changed.insert(0, Change("breaking", "callers", f"it is still called, by {', '.join(left)}"))
     return {
         "flow": name,
-        "class": found[0].kind,
-        "changes": [asdict(one) for one in found],
+        "class": changed[0].kind,
+        "changes": [asdict(change) for change in changed],
         "callers": callers,
-        "schedules": _schedules(found, now),
+        "schedules": _schedules(changed, now),
         "graph": graph(old and old[0], new and new[0]),
     }
 
@@ -103,22 +100,22 @@ def _calls(spec: Mapping[str, Any], name: str) -> bool:
     return any(called == name for called, _ in called_flows(spec))
 
 
-def _callers(name: str, flows: Known) -> list[str]:
+def _callers(name: str, flows: Mapping[str, FlowContent]) -> list[str]:
     """Flows that run this one, straight or through others."""
     calls = {caller: {called for called, _ in called_flows(spec)} for caller, (spec, _) in flows.items()}
-    found: set[str] = set()
+    callers: set[str] = set()
     reached = {name}
-    while more := {caller for caller, called in calls.items() if called & reached} - found:
-        found |= more
+    while more := {caller for caller, called in calls.items() if called & reached} - callers:
+        callers |= more
         reached = more
-    return sorted(found - {name})
+    return sorted(callers - {name})
 
 
-def _schedules(found: Sequence[Change], now: datetime) -> list[dict[str, Any]]:
+def _schedules(changed: Sequence[Change], now: datetime) -> list[dict[str, Any]]:
     return [
-        {"name": one.path.partition(".")[2], "before": _fires(one.before, now), "after": _fires(one.after, now)}
-        for one in found
-        if one.path.startswith("schedules.")
+        {"name": item.path.partition(".")[2], "before": _fires(item.before, now), "after": _fires(item.after, now)}
+        for item in changed
+        if item.path.startswith("schedules.")
     ]
 
 
@@ -129,20 +126,20 @@ def _fires(spec: Mapping[str, Any] | None, now: datetime) -> list[str]:
     return [moment.isoformat().replace("+00:00", "Z") for moment in next_times(schedule, now, FIRES)]
 
 
-def _block(one: Mapping[str, Any], colour: bool) -> list[str]:
-    lines = [paint("place", visible(one["flow"]), colour)]
-    width = max(len(item["kind"]) for item in one["changes"])
-    for item in one["changes"]:
+def _block(flow: Mapping[str, Any], colour: bool) -> list[str]:
+    lines = [paint("place", visible(flow["flow"]), colour)]
+    width = max(len(item["kind"]) for item in flow["changes"])
+    for item in flow["changes"]:
         kind = paint(_COLOUR[item["kind"]], item["kind"].ljust(width), colour)
         lines += [f"  {kind}  {visible(item['message'])}"]
-    for fires in one["schedules"]:
+    for fires in flow["schedules"]:
         for when in ("before", "after"):
             times = ", ".join(fires[when]) or "never"
             lines.append(f"  {''.ljust(width)}  {visible(fires['name'])} fires {when}: {times}")
-    if one["callers"]:
-        lines.append(f"  {''.ljust(width)}  called by {visible(', '.join(one['callers']))}")
-    if told := hanging_words(one.get("live")):
-        lines.append(f"  {''.ljust(width)}  now: {visible(told)}")
+    if flow["callers"]:
+        lines.append(f"  {''.ljust(width)}  called by {visible(', '.join(flow['callers']))}")
+    if text := hanging_words(flow.get("live")):
+        lines.append(f"  {''.ljust(width)}  now: {visible(text)}")
     return lines
 
 
@@ -151,8 +148,8 @@ def hanging_words(live: Mapping[str, Any] | None) -> str:
     if not live:
         return ""
     counted = [(live["active_runs"], "unfinished run"), (live["dead_letters"], "open dead letter")]
-    told = [plural(count, word) for count, word in counted if count]
-    for one in live["schedules"]:
-        when = f"next at {one['next_fire_at']}" if one["next_fire_at"] else "paused"
-        told.append(f"schedule {one['name']} {when}")
-    return ", ".join(told)
+    parts = [plural(count, word) for count, word in counted if count]
+    for schedule in live["schedules"]:
+        when = f"next at {schedule['next_fire_at']}" if schedule["next_fire_at"] else "paused"
+        parts.append(f"schedule {schedule['name']} {when}")
+    return ", ".join(parts)

@@ -27,11 +27,11 @@ Runs = Sequence[Mapping[str, Any]]
 
 def replay_report(results: Runs, base: str, head: str, changed: Sequence[str]) -> dict[str, Any]:
     """`results` are sandbox.replay.Replayed as plain data; `changed` the flows that differ between the commits."""
-    usable = [one for one in results if not one["reason"]]
+    usable = [result for result in results if not result["reason"]]
     groups = _groups(usable, "differences")
     uncovered = _uncovered(usable)
-    failing = any(one["fails"] for one in (*groups, *uncovered))
-    differing = sum(bool(one["differences"] or one["uncovered"]) for one in usable)
+    failing = any(result["fails"] for result in (*groups, *uncovered))
+    differing = sum(bool(result["differences"] or result["uncovered"]) for result in usable)
     return {
         "version": VERSION,
         "tool": {"name": "automata", "version": __version__},
@@ -44,7 +44,7 @@ def replay_report(results: Runs, base: str, head: str, changed: Sequence[str]) -
             "replayed": len(usable),
             "unusable": len(results) - len(usable),
             "differing": differing,
-            "noise": sum(len(one["noise"]) for one in usable),
+            "noise": sum(len(result["noise"]) for result in usable),
         },
         "differences": groups,
         "uncovered": uncovered,
@@ -64,20 +64,20 @@ def render_replay(report: Mapping[str, Any], form: ReplayFormat, *, colour: bool
 def replay_lines(report: Mapping[str, Any], colour: bool = False) -> list[str]:
     """What is wrong, the gravest first, then what is only told."""
     lines = []
-    for one in report["uncovered"]:
-        shade = "error" if one["fails"] else "warning"
+    for group in report["uncovered"]:
+        shade = "error" if group["fails"] else "warning"
         what = paint(shade, "uncovered", colour)
-        lines.append(f"{what}  {_share(one)}  {visible(one['flow'])}: {visible(one['place'])} was never recorded")
-    for one in report["differences"][:MAX_GROUPS]:
-        shade = "error" if one["fails"] else "warning"
-        what = paint(shade, one["kind"].ljust(9), colour)
-        change = f"{_value(one['before'])} → {_value(one['after'])}"
-        lines.append(f"{what}  {_share(one)}  {visible(one['flow'])}: {visible(one['place'])} {change}")
+        lines.append(f"{what}  {_share(group)}  {visible(group['flow'])}: {visible(group['place'])} was never recorded")
+    for group in report["differences"][:MAX_GROUPS]:
+        shade = "error" if group["fails"] else "warning"
+        what = paint(shade, group["kind"].ljust(9), colour)
+        change = f"{_value(group['before'])} → {_value(group['after'])}"
+        lines.append(f"{what}  {_share(group)}  {visible(group['flow'])}: {visible(group['place'])} {change}")
     if more := len(report["differences"]) - MAX_GROUPS:
         lines += [f"… and {more:,} more"] if more > 0 else []
     lines += [
-        f"{paint('faint', 'not used ', colour)}  {_share(one)}  {visible(one['flow'])}: {visible(one['reason'])}"
-        for one in report["unusable"]
+        f"{paint('faint', 'not used ', colour)}  {_share(group)}  {visible(group['flow'])}: {visible(group['reason'])}"
+        for group in report["unusable"]
     ]
     return lines
 
@@ -95,8 +95,8 @@ def replay_summary(report: Mapping[str, Any]) -> str:
     return f"{plural(summary['replayed'], 'recorded run')} replayed: {verdict}{noise if summary['noise'] else ''}."
 
 
-def _share(one: Mapping[str, Any]) -> str:
-    return f"{one['runs']:,} of {plural(one['of'], 'run')}"
+def _share(group: Mapping[str, Any]) -> str:
+    return f"{group['runs']:,} of {plural(group['of'], 'run')}"
 
 
 def _value(value: Any) -> str:
@@ -110,28 +110,30 @@ def _value(value: Any) -> str:
 def _groups(runs: Runs, key: str) -> list[dict[str, Any]]:
     """One entry for each kind of difference at a place; the example is that of the first run."""
     totals = _totals(runs)
-    found: dict[tuple[str, str, str], dict[str, Any]] = {}
+    groups: dict[tuple[str, str, str], dict[str, Any]] = {}
     for run in runs:
         seen = set()
-        for one in run[key]:
-            group = (run["flow"], one["kind"], _general(one["place"]))
-            entry = found.setdefault(group, _entry(run, one, totals))
+        for difference in run[key]:
+            group = (run["flow"], difference["kind"], _general(difference["place"]))
+            entry = groups.setdefault(group, _entry(run, difference, totals))
             entry["runs"] += group not in seen
             seen.add(group)
-    return sorted(found.values(), key=lambda one: (KINDS.index(one["kind"]), -one["runs"], one["flow"], one["place"]))
+    return sorted(
+        groups.values(), key=lambda group: (KINDS.index(group["kind"]), -group["runs"], group["flow"], group["place"])
+    )
 
 
-def _entry(run: Mapping[str, Any], one: Mapping[str, Any], totals: Mapping[str, int]) -> dict[str, Any]:
+def _entry(run: Mapping[str, Any], difference: Mapping[str, Any], totals: Mapping[str, int]) -> dict[str, Any]:
     return {
         "flow": run["flow"],
-        "kind": one["kind"],
-        "place": _general(one["place"]),
+        "kind": difference["kind"],
+        "place": _general(difference["place"]),
         "runs": 0,
         "of": totals[run["flow"]],
-        "before": one["before"],
-        "after": one["after"],
+        "before": difference["before"],
+        "after": difference["after"],
         "example": run["run"],
-        "fails": one["kind"] in FAILING,
+        "fails": difference["kind"] in FAILING,
     }
 
 
@@ -142,28 +144,30 @@ def _general(place: str) -> str:
 
 def _uncovered(runs: Runs) -> list[dict[str, Any]]:
     totals = _totals(runs)
-    found: dict[tuple[str, str], dict[str, Any]] = {}
+    groups: dict[tuple[str, str], dict[str, Any]] = {}
     for run in runs:
         places = {}
-        for one in run["uncovered"]:
-            places[_general(f"{one['method']} {one['url']} (step {one['step']})")] = one
-        for place, one in places.items():
-            fails = one["method"] not in ("GET", "HEAD", "OPTIONS")
+        for request in run["uncovered"]:
+            places[_general(f"{request['method']} {request['url']} (step {request['step']})")] = request
+        for place, request in places.items():
+            fails = request["method"] not in ("GET", "HEAD", "OPTIONS")
             empty = {"flow": run["flow"], "place": place, "runs": 0, "of": totals[run["flow"]], "fails": fails}
-            entry = found.setdefault((run["flow"], place), {**empty, "example": run["run"], "body": one["body"]})
+            entry = groups.setdefault((run["flow"], place), {**empty, "example": run["run"], "body": request["body"]})
             entry["runs"] += 1
-    return sorted(found.values(), key=lambda one: (not one["fails"], -one["runs"], one["flow"], one["place"]))
+    return sorted(
+        groups.values(), key=lambda group: (not group["fails"], -group["runs"], group["flow"], group["place"])
+    )
 
 
 def _unusable(results: Runs) -> list[dict[str, Any]]:
     totals = _totals(results)
-    found: dict[tuple[str, str], dict[str, Any]] = {}
+    groups: dict[tuple[str, str], dict[str, Any]] = {}
     for run in results:
         if run["reason"]:
             key = (run["flow"], _general(run["reason"]))
             empty = {"flow": run["flow"], "reason": key[1], "runs": 0, "of": totals[run["flow"]], "example": run["run"]}
-            found.setdefault(key, empty)["runs"] += 1
-    return list(found.values())
+            groups.setdefault(key, empty)["runs"] += 1
+    return list(groups.values())
 
 
 def _totals(runs: Iterable[Mapping[str, Any]]) -> dict[str, int]:

@@ -25,7 +25,7 @@ def tests_report(
 ) -> dict[str, Any]:
     """The report that every format is made from. `results` are cases (sandbox.cases.Result) as plain data."""
     checked = Report(files, tuple(diagnostics))
-    passed = sum(bool(one["passed"]) for one in results)
+    passed = sum(bool(case["passed"]) for case in results)
     return {
         "version": VERSION,
         "tool": {"name": "automata", "version": __version__},
@@ -40,7 +40,7 @@ def tests_report(
         },
         "took_sec": round(took_sec, 3),
         "diagnostics": checked.as_json()["diagnostics"],
-        "cases": sorted(results, key=lambda one: (one["file"], one["line"], one["name"])),
+        "cases": sorted(results, key=lambda case: (case["file"], case["line"], case["name"])),
     }
 
 
@@ -54,7 +54,7 @@ def render_tests(
         case "junit":
             return _junit(report)
         case "github":
-            return render(report, "github") + "".join(_failure(one) for one in report["cases"] if not one["passed"])
+            return render(report, "github") + "".join(_failure(case) for case in report["cases"] if not case["passed"])
         case "human":
             return _human(report, source, colour)
 
@@ -65,31 +65,31 @@ def render_tests(
 def _human(report: Mapping[str, Any], source: Source | None, colour: bool) -> str:
     lines: list[str] = []
     if report["diagnostics"]:
-        told = {**report, "summary": {**report["summary"]}}
-        lines.append(render(told, "human", source, colour=colour).rstrip("\n"))
-    for file, cases in groupby(report["cases"], key=lambda one: one["file"]):
+        diagnostics = {**report, "summary": {**report["summary"]}}
+        lines.append(render(diagnostics, "human", source, colour=colour).rstrip("\n"))
+    for file, cases in groupby(report["cases"], key=lambda case: case["file"]):
         lines.append(visible(file))
-        for one in cases:
-            lines += _case(one, colour)
+        for case in cases:
+            lines += _case(case, colour)
     lines.append(_summary(report, colour))
     return "\n".join(lines) + "\n"
 
 
-def _case(one: Mapping[str, Any], colour: bool) -> list[str]:
-    if one["passed"]:
-        return [f"  {paint('good', 'ok', colour)}    {visible(one['name'])}"]
-    shown = one["problems"][:MAX_PROBLEMS]
-    lines = [f"  {paint('error', 'FAIL', colour)}  {visible(one['name'])}  ({visible(one['file'])}:{one['line']})"]
+def _case(case: Mapping[str, Any], colour: bool) -> list[str]:
+    if case["passed"]:
+        return [f"  {paint('good', 'ok', colour)}    {visible(case['name'])}"]
+    shown = case["problems"][:MAX_PROBLEMS]
+    lines = [f"  {paint('error', 'FAIL', colour)}  {visible(case['name'])}  ({visible(case['file'])}:{case['line']})"]
     lines += [f"        {visible(item['where'])}: {visible(item['message'])}" for item in shown]
-    if more := len(one["problems"]) - len(shown):
+    if more := len(case["problems"]) - len(shown):
         lines.append(f"        and {more} more")
     return lines
 
 
 def failure_lines(case: Mapping[str, Any]) -> list[str]:
     """A failed case: its name and place, then every problem."""
-    told = (line for item in case["problems"] for line in f"{item['where']}: {item['message']}".split("\n"))
-    return [visible(f"{case['name']}  ({case['file']}:{case['line']})"), *(f"  {visible(line)}" for line in told)]
+    lines = (line for item in case["problems"] for line in f"{item['where']}: {item['message']}".split("\n"))
+    return [visible(f"{case['name']}  ({case['file']}:{case['line']})"), *(f"  {visible(line)}" for line in lines)]
 
 
 def differing_steps(report: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -98,11 +98,11 @@ def differing_steps(report: Mapping[str, Any]) -> list[dict[str, Any]]:
     {case, name, flow, file, line, step, where, expected, actual, diff}: `diff` are the sentences that say what differs
     there, `step` is None for what is the run's.
     """
-    found: dict[tuple[str, str], dict[str, Any]] = {}
+    differing: dict[tuple[str, str], dict[str, Any]] = {}
     for case in report["cases"]:
         place = {key: case[key] for key in ("case", "name", "flow", "file", "line")}
         for item in case["problems"]:
-            entry = found.setdefault(
+            entry = differing.setdefault(
                 (case["case"], item["where"]),
                 {
                     **place,
@@ -114,9 +114,9 @@ def differing_steps(report: Mapping[str, Any]) -> list[dict[str, Any]]:
                 },
             )
             entry["diff"].append(item["message"])
-        if len(found) >= MAX_DIFFERING:
+        if len(differing) >= MAX_DIFFERING:
             break
-    return list(found.values())[:MAX_DIFFERING]
+    return list(differing.values())[:MAX_DIFFERING]
 
 
 def _summary(report: Mapping[str, Any], colour: bool) -> str:
@@ -132,9 +132,9 @@ def _summary(report: Mapping[str, Any], colour: bool) -> str:
 # --- programs ------------------------------------------------------------------------------------------------------
 
 
-def _failure(one: Mapping[str, Any]) -> str:
-    message = "; ".join(f"{item['where']}: {item['message']}" for item in one["problems"][:MAX_PROBLEMS])
-    return annotation("error", one["file"], one["line"], 0, one["name"], message)
+def _failure(case: Mapping[str, Any]) -> str:
+    message = "; ".join(f"{item['where']}: {item['message']}" for item in case["problems"][:MAX_PROBLEMS])
+    return annotation("error", case["file"], case["line"], 0, case["name"], message)
 
 
 def _junit(report: Mapping[str, Any]) -> str:
@@ -172,38 +172,38 @@ def _document(suites: Iterable[ElementTree.Element], tests: int, failures: int, 
 
 
 def _suites(report: Mapping[str, Any]) -> Iterator[ElementTree.Element]:
-    for file, group in groupby(report["cases"], key=lambda one: one["file"]):
+    for file, group in groupby(report["cases"], key=lambda case: case["file"]):
         cases = list(group)
-        failures = sum(not one["passed"] for one in cases)
+        failures = sum(not case["passed"] for case in cases)
         suite = ElementTree.Element("testsuite", name=_clean(file), tests=str(len(cases)), failures=str(failures))
-        for one in cases:
-            _junit_case(suite, one)
+        for case in cases:
+            _junit_case(suite, case)
         yield suite
-    errors = [one for one in report["diagnostics"] if one["severity"] == "error"]
+    errors = [item for item in report["diagnostics"] if item["severity"] == "error"]
     if errors:
         suite = ElementTree.Element("testsuite", name="files", tests="1", errors="1")
         case = ElementTree.SubElement(suite, "testcase", classname="files", name="are valid")
-        text = "\n".join(f"{one['file']}:{one['line']}: {one['code']} {one['message']}" for one in errors)
+        text = "\n".join(f"{item['file']}:{item['line']}: {item['code']} {item['message']}" for item in errors)
         ElementTree.SubElement(case, "error", message=plural(len(errors), "error")).text = _clean(text)
         yield suite
 
 
-def _junit_case(suite: ElementTree.Element, one: Mapping[str, Any]) -> None:
-    seconds = f"{one['took_ms'] / 1000:.4f}"
-    case = ElementTree.SubElement(
+def _junit_case(suite: ElementTree.Element, case: Mapping[str, Any]) -> None:
+    seconds = f"{case['took_ms'] / 1000:.4f}"
+    element = ElementTree.SubElement(
         suite,
         "testcase",
-        classname=_clean(one["flow"]),
-        name=_clean(one["name"]),
-        file=_clean(one["file"]),
+        classname=_clean(case["flow"]),
+        name=_clean(case["name"]),
+        file=_clean(case["file"]),
         time=seconds,
     )
-    if not one["passed"]:
-        text = "\n".join(f"{item['where']}: {item['message']}" for item in one["problems"])
-        first = one["problems"][0]["message"] if one["problems"] else "failed"
-        ElementTree.SubElement(case, "failure", message=_clean(first)).text = _clean(text)
+    if not case["passed"]:
+        text = "\n".join(f"{item['where']}: {item['message']}" for item in case["problems"])
+        first = case["problems"][0]["message"] if case["problems"] else "failed"
+        ElementTree.SubElement(element, "failure", message=_clean(first)).text = _clean(text)
 
 
 def _clean(text: str) -> str:
     """XML 1.0 cannot hold control characters, not even escaped."""
-    return "".join(one if one.isprintable() or one in "\t\n" else "\N{REPLACEMENT CHARACTER}" for one in str(text))
+    return "".join(char if char.isprintable() or char in "\t\n" else "\N{REPLACEMENT CHARACTER}" for char in str(text))

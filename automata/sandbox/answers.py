@@ -46,6 +46,7 @@ class Request:
 
     @property
     def writes(self) -> bool:
+        """Whether it may change something where it is sent."""
         return self.method not in READS
 
 
@@ -58,23 +59,24 @@ class RecordedTransport:
     sent: list[Request] = field(default_factory=list)
 
     def for_step(self, step: str) -> Transport:
+        """The transport of one step: its requests are known as its own."""
         return _ForStep(self, step)
 
     async def send(self, request: HttpRequest, step: str) -> HttpResponse:
         seen = Seen(request, step)
         url, body = address(request.url), _comparable(seen)
-        found = self._find(step, request.method, url, body)
-        self.sent.append(Request(step, request.method, url, body, found is not None))
-        if found is None:
+        exchange = self._find(step, request.method, url, body)
+        self.sent.append(Request(step, request.method, url, body, exchange is not None))
+        if exchange is None:
             raise TransportError("not_recorded", f"Nothing that was recorded answers {request.method} {request.url}.")
-        found.used = True
-        return await self._answer(found.answer, request)
+        exchange.used = True
+        return await self._answer(exchange.answer, request)
 
     def _find(self, step: str, method: str, url: str, body: Any) -> Exchange | None:
-        alike = [one for one in self.exchanges if one.method == method and one.url == url]
-        fresh = [one for one in alike if not one.used]
+        alike = [candidate for candidate in self.exchanges if candidate.method == method and candidate.url == url]
+        fresh = [candidate for candidate in alike if not candidate.used]
         if fresh:
-            return max(fresh, key=lambda one: (one.body == body) * 2 + (one.step == step))
+            return max(fresh, key=lambda candidate: (candidate.body == body) * 2 + (candidate.step == step))
         return alike[-1] if alike and method in READS else None
 
     async def _answer(self, answer: Mapping[str, Any], request: HttpRequest) -> HttpResponse:
@@ -103,16 +105,16 @@ class _ForStep:
 
 def exchanges_of(recorded: Iterable[Mapping[str, Any]]) -> list[Exchange]:
     """Raises ValueError when a body was not kept: a replay would go by what is not there."""
-    made = []
-    for one in recorded:
-        request = one["request"]
-        if "response" in one:
-            body_bytes(one["response"].get("body"))
-        elif "fault" not in one:
+    exchanges = []
+    for exchange in recorded:
+        request = exchange["request"]
+        if "response" in exchange:
+            body_bytes(exchange["response"].get("body"))
+        elif "fault" not in exchange:
             raise ValueError("a request has neither answer nor fault")
         body = comparable(body_bytes(request.get("body")))
-        made.append(Exchange(one["step"], request["method"], address(request["url"]), body, one))
-    return made
+        exchanges.append(Exchange(exchange["step"], request["method"], address(request["url"]), body, exchange))
+    return exchanges
 
 
 def comparable(body: bytes) -> Any:

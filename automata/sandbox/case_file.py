@@ -46,6 +46,7 @@ class Case:
 
     @property
     def id(self) -> str:
+        """`FILE::NAME`."""
         return f"{self.file}::{self.name}"
 
 
@@ -69,9 +70,11 @@ def read_cases(text: bytes, file: str, read: Read) -> CaseFile:
         return CaseFile(file, "", (), findings.done())
     reader = _Reader(file, positions, findings, read)
     cases = reader.cases(value)
-    found = findings.done()
+    diagnostics = findings.done()
     used = tuple(sorted(reader.used))
-    return CaseFile(file, value["flow"], () if found else tuple(replace(one, read=used) for one in cases), found)
+    return CaseFile(
+        file, value["flow"], () if diagnostics else tuple(replace(case, read=used) for case in cases), diagnostics
+    )
 
 
 class _Reader:

@@ -16,7 +16,7 @@ from automata.engine.retry import Failure
 from automata.errors import Invalid
 from automata.flow.compile import compile_flow
 from automata.flow.inputs import check_inputs
-from automata.flow.model import Flow
+from automata.flow.model import Flow, FlowContent
 from automata.flow.plan import ExecutionPlan
 from automata.flow.steptypes import STEP_TYPES
 from automata.sandbox.case_file import Case
@@ -61,26 +61,27 @@ class CaseResult:
 
 
 class Flows:
-    """The flows that a rehearsal knows, by name: (spec, variables); compiled when they are asked for."""
+    """The flows that a rehearsal knows, by name; compiled when they are asked for."""
 
-    def __init__(self, known: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any]]]) -> None:
-        self._known = known
+    def __init__(self, contents: Mapping[str, FlowContent]) -> None:
+        self._contents = contents
         self._plans: dict[str, ExecutionPlan] = {}
 
     def plan(self, name: str) -> ExecutionPlan | None:
         """Raises Invalid for a flow that does not compile."""
-        if name not in self._plans and name in self._known:
-            self._plans[name] = compile_flow(Flow.from_spec(_as_stored(self._known[name][0])))
+        if name not in self._plans and name in self._contents:
+            self._plans[name] = compile_flow(Flow.from_spec(_as_stored(self._contents[name][0])))
         return self._plans.get(name)
 
     def variables(self, name: str) -> Mapping[str, Any]:
-        return self._known[name][1]
+        """The variables of a flow with their values."""
+        return self._contents[name][1]
 
     def successor(self, name: str) -> str | None:
         """The flow of that name, or the one that was renamed from it."""
-        if name in self._known:
+        if name in self._contents:
             return name
-        return next((new for new, (spec, _) in self._known.items() if spec.get("renamed_from") == name), None)
+        return next((new for new, (spec, _) in self._contents.items() if spec.get("renamed_from") == name), None)
 
 
 def _as_stored(value: Any) -> Any:
@@ -103,13 +104,13 @@ def run_case(case: Case, flows: Flows) -> CaseResult:
         transport = MockTransport(_mocks(case))
         run = run_virtually(_play(case, plan, flows, inputs, transport))
     except Invalid as error:
-        told = tuple(_problem(one.pointer or "case", one.message) for one in error.diagnostics)
-        return _result(case, told or (_problem("case", error.message),), began)
+        problems_of_flow = tuple(_problem(item.pointer or "case", item.message) for item in error.diagnostics)
+        return _result(case, problems_of_flow or (_problem("case", error.message),), began)
     except StalledError:
         return _result(case, (_problem("case", "the run can never end: it waits for what cannot come"),), began)
     problems = [
-        *(_told(one) for one in (*transport.troubles, *transport.leftovers())),
-        *(_different(one) for one in mismatches(case.expect, run, transport.sent)),
+        *(_told(item) for item in (*transport.troubles, *transport.leftovers())),
+        *(_different(item) for item in mismatches(case.expect, run, transport.sent)),
     ]
     return _result(case, tuple(problems), began, run, transport)
 
@@ -145,6 +146,7 @@ async def _play(
 
 @lru_cache(maxsize=1)
 def types() -> Mapping[str, Any]:
+    """The step types that a rehearsal knows."""
     return load_types()
 
 
@@ -154,7 +156,7 @@ def _mocks(case: Case) -> list[Any]:
 
 
 def _given(case: Case, plan: ExecutionPlan) -> dict[str, Outcome]:
-    given = {}
+    results = {}
     for spec in case.mocks:
         if "step" not in spec:
             continue
@@ -164,8 +166,8 @@ def _given(case: Case, plan: ExecutionPlan) -> dict[str, Outcome]:
         row = STEP_TYPES.get(plan.steps[step].type)
         if row is not None and not row.external:
             raise Invalid(f"The step `{spec['step']}` calls nothing, so it cannot be given a result.")
-        given[step] = _outcome(spec)
-    return given
+        results[step] = _outcome(spec)
+    return results
 
 
 def _outcome(spec: Mapping[str, Any]) -> Outcome:
@@ -186,9 +188,11 @@ def _told(trouble: Trouble) -> dict[str, Any]:
     return _problem(trouble.code, trouble.message)
 
 
-def _different(one: Mismatch) -> dict[str, Any]:
-    sides = {"expected": one.expected, "actual": one.actual}
-    return _problem(one.where, one.message, one.step) | {k: v for k, v in sides.items() if v is not MISSING}
+def _different(difference: Mismatch) -> dict[str, Any]:
+    sides = {"expected": difference.expected, "actual": difference.actual}
+    return _problem(difference.where, difference.message, difference.step) | {
+        k: v for k, v in sides.items() if v is not MISSING
+    }
 
 
 def _bounded(problem: dict[str, Any]) -> dict[str, Any]:
@@ -217,14 +221,14 @@ def _result(
         name=case.name,
         flow=case.flow,
         passed=not problems,
-        problems=tuple(_bounded(mask_tree(one, mask)) for one in problems),
+        problems=tuple(_bounded(mask_tree(item, mask)) for item in problems),
         took_ms=round((time.perf_counter() - began) * 1000, 2),
     )
     if run is None or transport is None:
         return result
     steps = {name: mask_tree(asdict(record), mask) for name, record in run.steps.items()}
-    sent = tuple(mask_tree(_sent(one), mask) for one in transport.sent[:MAX_SHOWN_REQUESTS])
-    unmatched = tuple(one for one in sent if not one["mock"])
+    sent = tuple(mask_tree(_sent(item), mask) for item in transport.sent[:MAX_SHOWN_REQUESTS])
+    unmatched = tuple(item for item in sent if not item["mock"])
     return CaseResult(
         **{
             **{name: getattr(result, name) for name in _KEPT},
@@ -242,13 +246,13 @@ def _result(
 _KEPT = ("case", "file", "line", "name", "flow", "passed", "problems", "took_ms")
 
 
-def _sent(one: Sent) -> dict[str, Any]:
+def _sent(sent: Sent) -> dict[str, Any]:
     return {
-        "mock": one.mock,
-        "step": one.seen.step,
-        "method": one.seen.method,
-        "url": str(one.seen.url),
-        "body": one.seen.text[:4096],
-        "status": one.status,
-        "at_sec": round(one.at_sec, 6),
+        "mock": sent.mock,
+        "step": sent.seen.step,
+        "method": sent.seen.method,
+        "url": str(sent.seen.url),
+        "body": sent.seen.text[:4096],
+        "status": sent.status,
+        "at_sec": round(sent.at_sec, 6),
     }

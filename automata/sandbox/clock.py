@@ -61,9 +61,11 @@ class Clock:
 
     @property
     def elapsed(self) -> timedelta:
+        """Virtual time since the rehearsal began."""
         return timedelta(seconds=round(asyncio.get_running_loop().time(), 6))
 
     def now(self) -> datetime:
+        """The virtual instant."""
         return self.start + self.elapsed
 
 

@@ -66,9 +66,9 @@ class Tolerance:
             for parts in locate(path)(value):
                 _put(value, parts, IGNORED)
         for path in self.unordered:
-            for found in find(path)(value) if path != WRITES else ():
-                if isinstance(found, list):
-                    found.sort(key=lambda item: orjson.dumps(item, option=orjson.OPT_SORT_KEYS))
+            for items in find(path)(value) if path != WRITES else ():
+                if isinstance(items, list):
+                    items.sort(key=lambda item: orjson.dumps(item, option=orjson.OPT_SORT_KEYS))
         return value
 
 
@@ -84,21 +84,21 @@ WRITES = "$writes"
 
 def differences(before: PlayedRun, after: PlayedRun, tolerance: Tolerance) -> list[Difference]:
     """The differences, the gravest kind first."""
-    one, other = before.run, after.run
-    found: list[Difference] = []
-    if one.status != other.status:
-        found.append(Difference("status", "status", one.status, other.status))
-    found += _trees("error", "$", _told(one.error), _told(other.error), tolerance)
-    found += _trees("outputs", "$", one.outputs, other.outputs, tolerance)
-    found += _writes(before.writes, after.writes, tolerance)
-    found += _reads(before.reads, after.reads)
-    found += _steps(one, other)
-    return found[:MAX_DIFFERENCES]
+    first, second = before.run, after.run
+    found_differences: list[Difference] = []
+    if first.status != second.status:
+        found_differences.append(Difference("status", "status", first.status, second.status))
+    found_differences += _trees("error", "$", _told(first.error), _told(second.error), tolerance)
+    found_differences += _trees("outputs", "$", first.outputs, second.outputs, tolerance)
+    found_differences += _writes(before.writes, after.writes, tolerance)
+    found_differences += _reads(before.reads, after.reads)
+    found_differences += _steps(first, second)
+    return found_differences[:MAX_DIFFERENCES]
 
 
 def noise(first: Iterable[Difference]) -> frozenset[tuple[str, str]]:
     """The places at which two rehearsals of the same flow differ: nothing there says anything about a change."""
-    return frozenset((one.kind, one.place) for one in first)
+    return frozenset((difference.kind, difference.place) for difference in first)
 
 
 def _told(error: Mapping[str, Any] | None) -> Any:
@@ -120,8 +120,8 @@ def _walk(kind: DifferenceKind, path: str, before: Any, after: Any, tolerance: T
             place = f"{path}.{key}" if key.isidentifier() else f"{path}[{json.dumps(key)}]"
             yield from _walk(kind, place, before.get(key, NOTHING), after.get(key, NOTHING), tolerance)
     elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
-        for index, (one, other) in enumerate(zip(before, after, strict=True)):
-            yield from _walk(kind, f"{path}[{index}]", one, other, tolerance)
+        for index, (left, right) in enumerate(zip(before, after, strict=True)):
+            yield from _walk(kind, f"{path}[{index}]", left, right, tolerance)
     elif not _alike(before, after, tolerance.number):
         yield Difference(kind, path, before, after)
 
@@ -137,31 +137,35 @@ def _alike(before: Any, after: Any, share: float) -> bool:
 # --- requests ------------------------------------------------------------------------------------------------------
 
 
-def _line(one: Request) -> str:
-    return f"{one.method} {one.url}"
+def _line(request: Request) -> str:
+    return f"{request.method} {request.url}"
 
 
 def _writes(before: Sequence[Request], after: Sequence[Request], tolerance: Tolerance) -> Iterator[Difference]:
     """The n-th request to an address is held to the n-th before: what is left over is new, or gone."""
     pairs, gone, come = _paired(before, after)
-    for one, other in pairs:
-        place = f"{_line(one)} (step {one.step})"
-        yield from _trees("write", f"{place} $", one.body, other.body, tolerance)
-    yield from (Difference("write", f"{_line(one)} (step {one.step})", _shown(one), NOTHING) for one in gone)
-    yield from (Difference("write", f"{_line(one)} (step {one.step})", NOTHING, _shown(one)) for one in come)
-    lines = [_line(one) for one in before], [_line(one) for one in after]
+    for request, other in pairs:
+        place = f"{_line(request)} (step {request.step})"
+        yield from _trees("write", f"{place} $", request.body, other.body, tolerance)
+    yield from (
+        Difference("write", f"{_line(request)} (step {request.step})", _shown(request), NOTHING) for request in gone
+    )
+    yield from (
+        Difference("write", f"{_line(request)} (step {request.step})", NOTHING, _shown(request)) for request in come
+    )
+    lines = [_line(request) for request in before], [_line(request) for request in after]
     if not gone and not come and lines[0] != lines[1] and WRITES not in tolerance.unordered:
         yield Difference("write", "order of requests", lines[0], lines[1])
 
 
-def _shown(one: Request) -> Any:
-    return one.body if one.body is not None else "(no body)"
+def _shown(request: Request) -> Any:
+    return request.body if request.body is not None else "(no body)"
 
 
 def _reads(before: Sequence[Request], after: Sequence[Request]) -> Iterator[Difference]:
     _, gone, come = _paired(before, after)
-    yield from (Difference("read", f"{_line(one)} (step {one.step})", "sent", NOTHING) for one in gone)
-    yield from (Difference("read", f"{_line(one)} (step {one.step})", NOTHING, "sent") for one in come)
+    yield from (Difference("read", f"{_line(request)} (step {request.step})", "sent", NOTHING) for request in gone)
+    yield from (Difference("read", f"{_line(request)} (step {request.step})", NOTHING, "sent") for request in come)
 
 
 def _paired(
@@ -170,11 +174,11 @@ def _paired(
     """(pairs, only before, only after). The same body is paired first, so that one new request shifts no other."""
     left, come, pairs = list(before), [], []
     for other in after:
-        alike = [one for one in left if _line(one) == _line(other)]
+        alike = [candidate for candidate in left if _line(candidate) == _line(other)]
         if not alike:
             come.append(other)
             continue
-        best = max(alike, key=lambda one: (one.step == other.step) * 2 + (one.body == other.body))
+        best = max(alike, key=lambda candidate: (candidate.step == other.step) * 2 + (candidate.body == other.body))
         left.remove(best)
         pairs.append((best, other))
     return pairs, left, come
@@ -186,12 +190,12 @@ def _paired(
 def _steps(before: Rehearsal, after: Rehearsal) -> Iterator[Difference]:
     names = [*before.steps, *(name for name in after.steps if name not in before.steps)]
     for name in names:
-        one, other = before.steps.get(name), after.steps.get(name)
-        states = tuple(record.status if record else NOTHING for record in (one, other))
+        old, new = before.steps.get(name), after.steps.get(name)
+        states = tuple(record.status if record else NOTHING for record in (old, new))
         if states[0] != states[1]:
             yield Difference("step", name, *states)
-        elif one and other and one.attempts != other.attempts:
-            yield Difference("step", f"{name} attempts", one.attempts, other.attempts)
+        elif old and new and old.attempts != new.attempts:
+            yield Difference("step", f"{name} attempts", old.attempts, new.attempts)
 
 
 def check_tolerance(tolerance: Tolerance) -> None:

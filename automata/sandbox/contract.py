@@ -62,26 +62,26 @@ class Contract:
             return f"the OpenAPI file has no {method.upper()} for `{template}`"
         responses = self._object(operation.get("responses", {}))
         status = answer.status
-        promised = next((one for one in (str(status), f"{status // 100}XX", "default") if one in responses), None)
+        promised = next((item for item in (str(status), f"{status // 100}XX", "default") if item in responses), None)
         if promised is None:
-            told = ", ".join(sorted(responses)[:10])
-            return f"the OpenAPI file has no status {status} for {method.upper()} `{template}`, only {told or 'none'}"
+            words = ", ".join(sorted(responses)[:10])
+            return f"the OpenAPI file has no status {status} for {method.upper()} `{template}`, only {words or 'none'}"
         content = self._object(self._object(responses[promised]).get("content", {}))
         return self._body(content, answer, method, work)
 
     def _path(self, path: str) -> tuple[str | None, Json]:
         """The template that fits: the one with the fewest parameters, as the specification says."""
         paths = self._object(self.document.get("paths", {}))
-        asked = [path, *(path[len(base) :] for base in self._bases() if path.startswith(f"{base}/"))]
-        fitting = [one for one in paths if any(_fits(one, text) for text in asked)]
+        candidates = [path, *(path[len(base) :] for base in self._bases() if path.startswith(f"{base}/"))]
+        fitting = [item for item in paths if any(_fits(item, text) for text in candidates)]
         if not fitting:
             return None, {}
-        best = min(fitting, key=lambda one: one.count("{"))
+        best = min(fitting, key=lambda item: item.count("{"))
         return best, self._object(paths[best])
 
     def _bases(self) -> list[str]:
         servers = self.document.get("servers") or ()
-        urls = [one["url"] for one in servers if isinstance(one, dict) and isinstance(one.get("url"), str)]
+        urls = [item["url"] for item in servers if isinstance(item, dict) and isinstance(item.get("url"), str)]
         return [base for url in urls if (base := urlsplit(url.partition("{")[0]).path.rstrip("/"))]
 
     def _body(self, content: Json, answer: Answering, method: str, work: SchemaBudget) -> str | None:
@@ -92,11 +92,11 @@ class Contract:
         sent = next((value for name, value in answer.headers if name.lower() == "content-type"), "")
         media = sent.partition(";")[0].strip().lower()
         names = {name.partition(";")[0].strip().lower(): name for name in content}
-        found = next((names[one] for one in (media, f"{media.partition('/')[0]}/*", "*/*") if one in names), None)
-        if found is None:
-            told = f"its Content-Type is `{media}`" if media else "it has no body"
-            return f"{told}, the OpenAPI file promises {', '.join(sorted(content)[:10])}"
-        schema = self._object(content[found]).get("schema")
+        name = next((names[item] for item in (media, f"{media.partition('/')[0]}/*", "*/*") if item in names), None)
+        if name is None:
+            words = f"its Content-Type is `{media}`" if media else "it has no body"
+            return f"{words}, the OpenAPI file promises {', '.join(sorted(content)[:10])}"
+        schema = self._object(content[name]).get("schema")
         if schema is None or not (media == "application/json" or media.endswith("+json")):
             return None
         try:
@@ -104,7 +104,7 @@ class Contract:
         except orjson.JSONDecodeError as error:
             return f"its body is not JSON: {error}"
         problems = self._check(schema)(value, work)
-        return "; ".join(f"the body at `{one.pointer or '/'}` {one.message}" for one in problems[:3]) or None
+        return "; ".join(f"the body at `{item.pointer or '/'}` {item.message}" for item in problems[:3]) or None
 
     def _check(self, schema: Any) -> Callable[[Any, SchemaBudget], list[Any]]:
         key = orjson.dumps(schema).decode()
@@ -168,12 +168,14 @@ class _Closure:
             return [self._schema(item) for item in node]
         if not isinstance(node, dict):
             return node
-        made = {key: self._member(key, value) for key, value in node.items() if key not in _DROPPED}
-        if "$ref" in made:
-            made = {"$ref": self._ref(str(node["$ref"]))} if self.old else made | {"$ref": self._ref(str(node["$ref"]))}
-        if isinstance(made.get("required"), list):
-            made["required"] = [name for name in made["required"] if not _write_only(node, name)]
-        return _of_3_0(node, made) if self.old else made
+        schema = {key: self._member(key, value) for key, value in node.items() if key not in _DROPPED}
+        if "$ref" in schema:
+            schema = (
+                {"$ref": self._ref(str(node["$ref"]))} if self.old else schema | {"$ref": self._ref(str(node["$ref"]))}
+            )
+        if isinstance(schema.get("required"), list):
+            schema["required"] = [name for name in schema["required"] if not _write_only(node, name)]
+        return _of_3_0(node, schema) if self.old else schema
 
     def _member(self, key: str, value: Any) -> Any:
         if key in _DATA:
@@ -186,18 +188,18 @@ class _Closure:
 def _write_only(node: Json, name: Any) -> bool:
     """What is only ever sent to a service is not missing in its answers."""
     properties = node.get("properties")
-    one = properties.get(name) if isinstance(properties, dict) else None
-    return isinstance(one, dict) and one.get("writeOnly") is True
+    member = properties.get(name) if isinstance(properties, dict) else None
+    return isinstance(member, dict) and member.get("writeOnly") is True
 
 
-def _of_3_0(node: Json, made: dict[str, Any]) -> dict[str, Any]:
+def _of_3_0(node: Json, schema: dict[str, Any]) -> dict[str, Any]:
     """What 3.0 says in words of its own: `nullable`, and bounds that are flags."""
     for bound, name in (("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")):
-        if isinstance(made.get(name), bool):
-            exclusive = made.pop(name)
-            if exclusive and bound in made:
-                made[name] = made.pop(bound)
-    return {"anyOf": [{"type": "null"}, made]} if node.get("nullable") is True else made
+        if isinstance(schema.get(name), bool):
+            exclusive = schema.pop(name)
+            if exclusive and bound in schema:
+                schema[name] = schema.pop(bound)
+    return {"anyOf": [{"type": "null"}, schema]} if node.get("nullable") is True else schema
 
 
 @lru_cache(maxsize=64)
@@ -205,8 +207,8 @@ def read_contract(content: bytes, name: str) -> Contract:
     """Raises Invalid when it is no OpenAPI document of 3.0 or 3.1."""
     value, _, wrong = parse_yaml(content, name, ROOM)
     if wrong:
-        one = wrong[0]
-        raise Invalid(f"`{name}` cannot be read, line {one.line}: {one.message}", code="bad_openapi")
+        first = wrong[0]
+        raise Invalid(f"`{name}` cannot be read, line {first.line}: {first.message}", code="bad_openapi")
     version = value.get("openapi") if isinstance(value, dict) else None
     if not isinstance(version, str) or not version.startswith(("3.0.", "3.1.")):
         raise Invalid(f"`{name}` is no OpenAPI document of version 3.0 or 3.1", code="bad_openapi")
@@ -237,5 +239,5 @@ def _pattern(part: str) -> str:
     fixed = []
     for index, piece in enumerate(part.split("{")):
         literal = piece.partition("}")[2] if index else piece
-        fixed.append(("[^/]+" if index else "") + "".join(f"\\x{{{ord(one):x}}}" for one in literal))
+        fixed.append(("[^/]+" if index else "") + "".join(f"\\x{{{ord(char):x}}}" for char in literal))
     return "".join(fixed)

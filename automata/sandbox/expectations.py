@@ -39,39 +39,39 @@ def mismatches(expect: Mapping[str, Any], run: Rehearsal, sent: Sequence[Sent]) 
 
 
 def _status(expect: Mapping[str, Any], run: Rehearsal) -> Iterator[Mismatch]:
-    wanted = expect.get("status", "FAILED" if "error" in expect else "SUCCEEDED")
-    if run.status != wanted:
+    expected = expect.get("status", "FAILED" if "error" in expect else "SUCCEEDED")
+    if run.status != expected:
         error = run.error or {}
         why = f": {error.get('step') or 'the run'}: {error.get('message')}" if error else ""
-        told = f"expected {wanted}, the run {run.status}{why}"
-        yield Mismatch("status", told, error.get("step"), wanted, run.status)
+        text = f"expected {expected}, the run {run.status}{why}"
+        yield Mismatch("status", text, error.get("step"), expected, run.status)
 
 
-def _error(wanted: Mapping[str, Any], run: Rehearsal) -> Iterator[Mismatch]:
+def _error(expected: Mapping[str, Any], run: Rehearsal) -> Iterator[Mismatch]:
     error = run.error or {}
     for key in ("step", "code"):
-        if key in wanted and not _names(error.get(key), wanted[key]):
-            told = f"expected {shown(wanted[key])}, it is {shown(error.get(key))}"
-            yield Mismatch(f"error.{key}", told, error.get("step"), wanted[key], error.get(key, MISSING))
+        if key in expected and not _names(error.get(key), expected[key]):
+            text = f"expected {shown(expected[key])}, it is {shown(error.get(key))}"
+            yield Mismatch(f"error.{key}", text, error.get("step"), expected[key], error.get(key, MISSING))
     message = str(error.get("message", ""))
-    if "contains" in wanted and wanted["contains"] not in message:
-        told = f"{shown(wanted['contains'])} is not in the message {shown(error.get('message'))}"
-        yield Mismatch("error.contains", told, error.get("step"), wanted["contains"], message)
+    if "contains" in expected and expected["contains"] not in message:
+        text = f"{shown(expected['contains'])} is not in the message {shown(error.get('message'))}"
+        yield Mismatch("error.contains", text, error.get("step"), expected["contains"], message)
 
 
-def _names(given: Any, wanted: str) -> bool:
+def _names(code_or_name: Any, expected: str) -> bool:
     """Steps may be named by their short id."""
-    return isinstance(given, str) and wanted in (given, given.rpartition(".")[2])
+    return isinstance(code_or_name, str) and expected in (code_or_name, code_or_name.rpartition(".")[2])
 
 
-def _outputs(where: str, wanted: Mapping[str, Any] | None, outputs: Any, step: str | None) -> Iterator[Mismatch]:
-    if wanted is not None:
-        for miss in subset_misses({} if outputs is None else outputs, wanted, "outputs"):
-            yield Mismatch(where, miss, step, wanted, outputs)
+def _outputs(where: str, expected: Mapping[str, Any] | None, outputs: Any, step: str | None) -> Iterator[Mismatch]:
+    if expected is not None:
+        for miss in subset_misses({} if outputs is None else outputs, expected, "outputs"):
+            yield Mismatch(where, miss, step, expected, outputs)
 
 
-def _steps(wanted: Mapping[str, Any], run: Rehearsal) -> Iterator[Mismatch]:
-    for name, entry in wanted.items():
+def _steps(expected: Mapping[str, Any], run: Rehearsal) -> Iterator[Mismatch]:
+    for name, entry in expected.items():
         record = find_step(name, run.steps)
         if record is None:
             yield Mismatch(f"steps.{name}", "there is no such step, or it was never decided", name, entry)
@@ -79,26 +79,26 @@ def _steps(wanted: Mapping[str, Any], run: Rehearsal) -> Iterator[Mismatch]:
         yield from _step(name, {"status": entry} if isinstance(entry, str) else entry, record)
 
 
-def _step(name: str, wanted: Mapping[str, Any], record: StepRecord) -> Iterator[Mismatch]:
+def _step(name: str, expected: Mapping[str, Any], record: StepRecord) -> Iterator[Mismatch]:
     where = f"steps.{name}"
-    status, attempts = wanted.get("status", record.status), wanted.get("attempts", record.attempts)
+    status, attempts = expected.get("status", record.status), expected.get("attempts", record.attempts)
     if status != record.status:
         why = f" ({record.error['message']})" if record.error else ""
-        told = f"expected {status}, it is {record.status}{why}"
-        yield Mismatch(f"{where}.status", told, name, status, record.status)
+        text = f"expected {status}, it is {record.status}{why}"
+        yield Mismatch(f"{where}.status", text, name, status, record.status)
     if attempts != record.attempts:
-        told = f"expected {attempts}, there were {record.attempts}"
-        yield Mismatch(f"{where}.attempts", told, name, attempts, record.attempts)
-    yield from _outputs(f"{where}.outputs", wanted.get("outputs"), record.outputs, name)
-    error, found = wanted.get("error", {}), record.error or {}
-    message = str(found.get("message", ""))
+        text = f"expected {attempts}, there were {record.attempts}"
+        yield Mismatch(f"{where}.attempts", text, name, attempts, record.attempts)
+    yield from _outputs(f"{where}.outputs", expected.get("outputs"), record.outputs, name)
+    error, actual = expected.get("error", {}), record.error or {}
+    message = str(actual.get("message", ""))
     if error.get("contains", "") not in message:
-        told = f"{shown(error['contains'])} is not in the message {shown(message)}"
-        yield Mismatch(f"{where}.error", told, name, error["contains"], message)
-    code = found.get("code")
+        text = f"{shown(error['contains'])} is not in the message {shown(message)}"
+        yield Mismatch(f"{where}.error", text, name, error["contains"], message)
+    code = actual.get("code")
     if error.get("code", code) != code:
-        told = f"expected the code {shown(error['code'])}, it is {shown(code)}"
-        yield Mismatch(f"{where}.error", told, name, error["code"], code)
+        text = f"expected the code {shown(error['code'])}, it is {shown(code)}"
+        yield Mismatch(f"{where}.error", text, name, error["code"], code)
 
 
 def find_step(name: str, steps: Mapping[str, StepRecord]) -> StepRecord | None:
@@ -108,13 +108,13 @@ def find_step(name: str, steps: Mapping[str, StepRecord]) -> StepRecord | None:
     return next((record for step, record in steps.items() if step.rpartition(".")[2] == name), None)
 
 
-def _requests(wanted: Sequence[Mapping[str, Any]], sent: Sequence[Sent]) -> Iterator[Mismatch]:
+def _requests(expected: Sequence[Mapping[str, Any]], sent: Sequence[Sent]) -> Iterator[Mismatch]:
     """Each entry takes the first request that fits and was not taken: an entry twice wants two requests."""
     left = list(sent)
-    for index, entry in enumerate(wanted):
+    for index, entry in enumerate(expected):
         rule = compile_request(entry)
-        candidates = [one for one in left if entry.get("mock", one.mock) == one.mock]
-        fitting = next((one for one in candidates if not rule(one.seen).misses), None)
+        candidates = [request for request in left if entry.get("mock", request.mock) == request.mock]
+        fitting = next((request for request in candidates if not rule(request.seen).misses), None)
         if fitting:
             left.remove(fitting)
             continue
@@ -122,36 +122,36 @@ def _requests(wanted: Sequence[Mapping[str, Any]], sent: Sequence[Sent]) -> Iter
         if not candidates:
             yield Mismatch(f"requests[{index}]", f"there is no (further) request{whose}", None, entry)
             continue
-        nearest = min(candidates, key=lambda one: len(rule(one.seen).misses))
-        told = f"no request{whose} fits: {'; '.join(rule(nearest.seen).misses)}"
-        yield Mismatch(f"requests[{index}]", told, nearest.seen.step, entry, _shape(nearest))
+        nearest = min(candidates, key=lambda request: len(rule(request.seen).misses))
+        text = f"no request{whose} fits: {'; '.join(rule(nearest.seen).misses)}"
+        yield Mismatch(f"requests[{index}]", text, nearest.seen.step, entry, _shape(nearest))
 
 
-def _shape(one: Sent) -> dict[str, Any]:
+def _shape(request: Sent) -> dict[str, Any]:
     """A request in the words in which a case expects one."""
-    said = {"method": one.seen.method, "url": str(one.seen.url)}
-    if one.seen.json is not MISSING:
-        return {**said, "json": one.seen.json}
-    return {**said, "body": one.seen.text} if one.seen.text else said
+    shape = {"method": request.seen.method, "url": str(request.seen.url)}
+    if request.seen.json is not MISSING:
+        return {**shape, "json": request.seen.json}
+    return {**shape, "body": request.seen.text} if request.seen.text else shape
 
 
-def _order(wanted: Sequence[str], run: Rehearsal) -> Iterator[Mismatch]:
+def _order(expected: Sequence[str], run: Rehearsal) -> Iterator[Mismatch]:
     short = {step.rpartition(".")[2]: step for step in run.order}
     places = []
-    for name in wanted:
+    for name in expected:
         step = name if name in run.order else short.get(name)
         if step is None:
-            yield Mismatch("order", f"`{name}` never ran", name, list(wanted), _ended(wanted, run))
+            yield Mismatch("order", f"`{name}` never ran", name, list(expected), _ended(expected, run))
             return
         places.append(run.order.index(step))
     if places != sorted(places):
-        ended = _ended(wanted, run)
-        told = f"expected {' → '.join(wanted)}, they ended as {' → '.join(ended)}"
-        yield Mismatch("order", told, None, list(wanted), ended)
+        ended = _ended(expected, run)
+        text = f"expected {' → '.join(expected)}, they ended as {' → '.join(ended)}"
+        yield Mismatch("order", text, None, list(expected), ended)
 
 
-def _ended(wanted: Sequence[str], run: Rehearsal) -> list[str]:
-    names = set(wanted)
+def _ended(expected: Sequence[str], run: Rehearsal) -> list[str]:
+    names = set(expected)
     return [step for step in run.order if step in names or step.rpartition(".")[2] in names]
 
 
@@ -164,9 +164,9 @@ _BOUNDS: Mapping[str, tuple[Callable[[float, float], bool], str]] = {
 }
 
 
-def _elapsed(wanted: Mapping[str, float], run: Rehearsal) -> Iterator[Mismatch]:
-    for name, bound in wanted.items():
+def _elapsed(expected: Mapping[str, float], run: Rehearsal) -> Iterator[Mismatch]:
+    for name, bound in expected.items():
         holds, words = _BOUNDS[name]
         if not holds(run.elapsed_sec, bound):
-            told = f"expected {words} {bound:g} s, it took {run.elapsed_sec:g} s"
-            yield Mismatch("elapsed_sec", told, None, f"{words} {bound:g}", run.elapsed_sec)
+            text = f"expected {words} {bound:g} s, it took {run.elapsed_sec:g} s"
+            yield Mismatch("elapsed_sec", text, None, f"{words} {bound:g}", run.elapsed_sec)

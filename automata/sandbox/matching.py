@@ -39,6 +39,7 @@ class Seen:
 
     @cached_property
     def text(self) -> str:
+        """The body as text."""
         return (self.request.body or b"").decode(errors="replace")
 
     @cached_property
@@ -50,6 +51,7 @@ class Seen:
             return MISSING
 
     def line(self) -> str:
+        """Method and address, as messages show the request."""
         return f"{self.method} {self.url}"
 
 
@@ -62,16 +64,16 @@ def compile_request(spec: Mapping[str, Any]) -> Rule:
 
     def judge(seen: Seen) -> Verdict:
         verdicts = [rule(seen) for rule in rules]
-        misses = tuple(miss for one in verdicts for miss in one.misses)
-        return Verdict(sum(one.weight for one in verdicts), misses)
+        misses = tuple(miss for verdict in verdicts for miss in verdict.misses)
+        return Verdict(sum(verdict.weight for verdict in verdicts), misses)
 
     return judge
 
 
-def compile_value(wanted: Any, what: str) -> Callable[[Any], Verdict]:
+def compile_value(expected: Any, what: str) -> Callable[[Any], Verdict]:
     """A matcher of one value, which may be MISSING."""
-    if isinstance(wanted, Mapping) and len(wanted) == 1:
-        kind, argument = next(iter(wanted.items()))
+    if isinstance(expected, Mapping) and len(expected) == 1:
+        kind, argument = next(iter(expected.items()))
         if kind == "regex":
             return _regex(argument, what)
         if kind == "glob":
@@ -86,44 +88,46 @@ def compile_value(wanted: Any, what: str) -> Callable[[Any], Verdict]:
                 PRESENT,
                 f"{what} must {'be there' if argument else 'not be there'}",
             )
-    return lambda value: _judged(same(value, wanted), EXACT, f"{what} must be {shown(wanted)}, it is {shown(value)}")
+    return lambda value: _judged(
+        same(value, expected), EXACT, f"{what} must be {shown(expected)}, it is {shown(value)}"
+    )
 
 
-def same(value: Any, wanted: Any) -> bool:
+def same(value: Any, expected: Any) -> bool:
     """Equal as JSON: numbers by value, but true is not 1."""
-    if isinstance(wanted, bool) or isinstance(value, bool):
-        return value is wanted
-    if isinstance(wanted, Mapping):
+    if isinstance(expected, bool) or isinstance(value, bool):
+        return value is expected
+    if isinstance(expected, Mapping):
         return (
             isinstance(value, Mapping)
-            and value.keys() == wanted.keys()
-            and all(same(value[name], item) for name, item in wanted.items())
+            and value.keys() == expected.keys()
+            and all(same(value[name], item) for name, item in expected.items())
         )
-    if isinstance(wanted, list):
+    if isinstance(expected, list):
         return (
             isinstance(value, list)
-            and len(value) == len(wanted)
-            and all(same(one, other) for one, other in zip(value, wanted, strict=True))
+            and len(value) == len(expected)
+            and all(same(element, other) for element, other in zip(value, expected, strict=True))
         )
-    return bool(value == wanted)
+    return bool(value == expected)
 
 
-def subset_misses(value: Any, wanted: Any, path: str = "$") -> Iterator[str]:
+def subset_misses(value: Any, expected: Any, path: str = "$") -> Iterator[str]:
     """Where `value` does not hold `wanted`: members may be more, lists have the same length. Matchers fit anywhere."""
-    if isinstance(wanted, Mapping) and not _is_matcher(wanted):
+    if isinstance(expected, Mapping) and not _is_matcher(expected):
         if not isinstance(value, Mapping):
             yield f"{path} must be an object, it is {shown(value)}"
             return
-        for name, item in wanted.items():
+        for name, item in expected.items():
             yield from subset_misses(value.get(name, MISSING), item, f"{path}.{name}")
-    elif isinstance(wanted, list):
-        if not isinstance(value, list) or len(value) != len(wanted):
-            yield f"{path} must be a list of {len(wanted)}, it is {shown(value)}"
+    elif isinstance(expected, list):
+        if not isinstance(value, list) or len(value) != len(expected):
+            yield f"{path} must be a list of {len(expected)}, it is {shown(value)}"
             return
-        for index, (one, item) in enumerate(zip(value, wanted, strict=True)):
-            yield from subset_misses(one, item, f"{path}[{index}]")
+        for index, (element, item) in enumerate(zip(value, expected, strict=True)):
+            yield from subset_misses(element, item, f"{path}[{index}]")
     else:
-        yield from compile_value(wanted, path)(value).misses
+        yield from compile_value(expected, path)(value).misses
 
 
 def shown(value: Any) -> str:
@@ -167,42 +171,42 @@ def _regex(text: str, what: str) -> Callable[[Any], Verdict]:
 # --- the parts of a request ----------------------------------------------------------------------------------------
 
 
-def _method(wanted: str) -> Rule:
-    return lambda seen: _judged(seen.method == wanted, EXACT, f"the method must be {wanted}, it is {seen.method}")
+def _method(expected: str) -> Rule:
+    return lambda seen: _judged(seen.method == expected, EXACT, f"the method must be {expected}, it is {seen.method}")
 
 
-def _url(wanted: str | Mapping[str, Any]) -> Rule:
-    if isinstance(wanted, str):
-        url = URL(wanted)
+def _url(expected: str | Mapping[str, Any]) -> Rule:
+    if isinstance(expected, str):
+        url = URL(expected)
         return lambda seen: _judged(
             url in (seen.url, seen.url.with_query(None)),
             4 * EXACT if url.query_string else 3 * EXACT,
             f"the URL must be {url}, it is {seen.url}",
         )
-    parts = [name for name in ("scheme", "host", "port", "path") if name in wanted]
-    rules = [_member(f"the {name}", wanted[name], name) for name in parts]
-    return _all([*rules, *(_query(name, value) for name, value in wanted.get("query", {}).items())])
+    parts = [name for name in ("scheme", "host", "port", "path") if name in expected]
+    rules = [_member(f"the {name}", expected[name], name) for name in parts]
+    return _all([*rules, *(_query(name, value) for name, value in expected.get("query", {}).items())])
 
 
-def _member(what: str, wanted: Any, name: str) -> Rule:
-    judge = compile_value(wanted, what)
+def _member(what: str, expected: Any, name: str) -> Rule:
+    judge = compile_value(expected, what)
     return lambda seen: judge(getattr(seen.url, name))
 
 
-def _query(name: str, wanted: Any) -> Rule:
-    judge = compile_value(str(wanted) if _is_number(wanted) else wanted, f"the query parameter `{name}`")
+def _query(name: str, expected: Any) -> Rule:
+    judge = compile_value(str(expected) if _is_number(expected) else expected, f"the query parameter `{name}`")
     return lambda seen: judge(seen.url.query.get(name, MISSING))
 
 
-def _headers(wanted: Mapping[str, Any]) -> Rule:
+def _headers(expected: Mapping[str, Any]) -> Rule:
     rules: list[Rule] = []
-    for name, value in wanted.items():
+    for name, value in expected.items():
         rules.append(_header(name, str(value) if _is_number(value) else value))
     return _all(rules)
 
 
-def _header(name: str, wanted: Any) -> Rule:
-    judge = compile_value(wanted, f"the header `{name}`")
+def _header(name: str, expected: Any) -> Rule:
+    judge = compile_value(expected, f"the header `{name}`")
 
     def rule(seen: Seen) -> Verdict:
         value = seen.request.header(name)
@@ -215,45 +219,45 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _text(wanted: Any) -> Rule:
-    judge = compile_value(wanted, "the body")
+def _text(expected: Any) -> Rule:
+    judge = compile_value(expected, "the body")
     return lambda seen: judge(seen.text)
 
 
-def _json(wanted: Mapping[str, Any]) -> Rule:
+def _json(expected: Mapping[str, Any]) -> Rule:
     rules: list[Rule] = []
-    if "equals" in wanted:
-        rules.append(_json_equals(wanted["equals"]))
-    if "subset" in wanted:
-        rules.append(_json_subset(wanted["subset"]))
-    for path, value in wanted.get("paths", {}).items():
+    if "equals" in expected:
+        rules.append(_json_equals(expected["equals"]))
+    if "subset" in expected:
+        rules.append(_json_subset(expected["subset"]))
+    for path, value in expected.get("paths", {}).items():
         rules.append(_json_path(path, value))
     return _all(rules)
 
 
-def _json_equals(wanted: Any) -> Rule:
+def _json_equals(expected: Any) -> Rule:
     return lambda seen: _judged(
-        same(seen.json, wanted), 4 * EXACT, f"the JSON body must be {shown(wanted)}, it is {shown(seen.json)}"
+        same(seen.json, expected), 4 * EXACT, f"the JSON body must be {shown(expected)}, it is {shown(seen.json)}"
     )
 
 
-def _json_subset(wanted: Any) -> Rule:
+def _json_subset(expected: Any) -> Rule:
     def rule(seen: Seen) -> Verdict:
-        misses = tuple(f"in the body {miss}" for miss in subset_misses(seen.json, wanted))
-        return Verdict(0 if misses else _leaves(wanted) * EXACT, misses)
+        misses = tuple(f"in the body {miss}" for miss in subset_misses(seen.json, expected))
+        return Verdict(0 if misses else _leaves(expected) * EXACT, misses)
 
     return rule
 
 
-def _json_path(path: str, wanted: Any) -> Rule:
+def _json_path(path: str, expected: Any) -> Rule:
     query = find(path)
-    judge = compile_value(wanted, f"in the body {path}")
+    judge = compile_value(expected, f"in the body {path}")
 
     def rule(seen: Seen) -> Verdict:
-        found = [] if seen.json is MISSING else query(seen.json)
-        if len(found) > 1:
-            return Verdict(0, (f"in the body {path} must be one value, there are {len(found)}",))
-        return judge(found[0] if found else MISSING)
+        values = [] if seen.json is MISSING else query(seen.json)
+        if len(values) > 1:
+            return Verdict(0, (f"in the body {path} must be one value, there are {len(values)}",))
+        return judge(values[0] if values else MISSING)
 
     return rule
 
@@ -269,7 +273,9 @@ def _leaves(value: Any) -> int:
 def _all(rules: list[Rule]) -> Rule:
     def judge(seen: Seen) -> Verdict:
         verdicts = [rule(seen) for rule in rules]
-        return Verdict(sum(one.weight for one in verdicts), tuple(miss for one in verdicts for miss in one.misses))
+        return Verdict(
+            sum(verdict.weight for verdict in verdicts), tuple(miss for verdict in verdicts for miss in verdict.misses)
+        )
 
     return judge
 

@@ -135,6 +135,7 @@ class MockTransport:
         self.troubles: list[Trouble] = []
 
     def for_step(self, step: str) -> StepTransport:
+        """The transport of one step: its requests are known as its own."""
         return StepTransport(self, step)
 
     async def send(self, seen: Seen) -> HttpResponse:
@@ -168,8 +169,8 @@ class MockTransport:
 
     def _unmatched(self, seen: Seen, judged: Sequence[tuple[Mock, Any]]) -> str:
         nearest = sorted(judged, key=lambda item: (len(item[1].misses), -item[1].weight))[:NEAREST]
-        told = "".join(f"\n  nearest `{mock.id}`: {'; '.join(verdict.misses)}" for mock, verdict in nearest)
-        return f"No mock fits {seen.line()}{told}"
+        hints = "".join(f"\n  nearest `{mock.id}`: {'; '.join(verdict.misses)}" for mock, verdict in nearest)
+        return f"No mock fits {seen.line()}{hints}"
 
     def _refuse(self, code: str, message: str, seen: Seen) -> TransportError:
         self.troubles.append(Trouble(code, message, seen.request))
@@ -197,17 +198,17 @@ def _miscounted(mock: Mock) -> Trouble | None:
         if used or mock.optional:
             return None
         return Trouble("mock_unused", f"The mock `{mock.id}` was never used; `optional: true` allows that")
-    wanted = []
+    bounds = []
     if "exactly" in calls and used != calls["exactly"]:
-        wanted.append(f"exactly {calls['exactly']}")
+        bounds.append(f"exactly {calls['exactly']}")
     if used < calls.get("at_least", 0):
-        wanted.append(f"at least {calls['at_least']}")
+        bounds.append(f"at least {calls['at_least']}")
     if used > calls.get("at_most", used):
-        wanted.append(f"at most {calls['at_most']}")
-    if not wanted:
+        bounds.append(f"at most {calls['at_most']}")
+    if not bounds:
         return None
     times = "once" if used == 1 else f"{used} times"
-    return Trouble("mock_calls", f"The mock `{mock.id}` was called {times}, not {' and '.join(wanted)}")
+    return Trouble("mock_calls", f"The mock `{mock.id}` was called {times}, not {' and '.join(bounds)}")
 
 
 async def _given(answer: Answer, request: HttpRequest) -> HttpResponse:

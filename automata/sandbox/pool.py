@@ -22,6 +22,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Generic, TypeVar
 
+from automata.flow.model import FlowContent
 from automata.sandbox.case_file import Case
 from automata.sandbox.case_runner import CaseResult, Flows, run_case
 
@@ -29,8 +30,7 @@ CASE_SEC = 10.0  # of real time; virtual time costs none
 MEMORY_BYTES = 1 << 30  # beyond what the process needs to begin with
 Job = TypeVar("Job")
 State = TypeVar("State")
-Outcome = TypeVar("Outcome")
-Known = Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any]]]
+JobResult = TypeVar("JobResult")
 
 # What nothing in a rehearsal has a reason to do. Names of Python's audit events.
 _DENIED = (
@@ -55,7 +55,7 @@ class _TooLongError(BaseException):
 
 
 @dataclass(frozen=True, slots=True)
-class Work(Generic[Job, State, Outcome]):
+class PooledWork(Generic[Job, State, JobResult]):
     """What is done with each job, by functions that another process can import.
 
     `begin` makes what all jobs of a process share; `play` does one; `failed` is the outcome of one that did not come
@@ -63,20 +63,22 @@ class Work(Generic[Job, State, Outcome]):
     """
 
     begin: Callable[[], State]
-    play: Callable[[Job, State], Outcome]
-    failed: Callable[[Job, str], Outcome]
+    play: Callable[[Job, State], JobResult]
+    failed: Callable[[Job, str], JobResult]
     word: str = "case"
 
 
-def run_cases(cases: Sequence[Case], known: Known, jobs: int, case_sec: float = CASE_SEC) -> Iterator[CaseResult]:
-    """Results as they come. `known`: all flows, by name, as Flows takes them."""
-    yield from run_pooled(cases, Work(partial(Flows, dict(known)), run_case, failed), jobs, case_sec)
+def run_cases(
+    cases: Sequence[Case], flows: Mapping[str, FlowContent], jobs: int, case_sec: float = CASE_SEC
+) -> Iterator[CaseResult]:
+    """Results as they come. `flows`: all of them by name, so that one may call another."""
+    yield from run_pooled(cases, PooledWork(partial(Flows, dict(flows)), run_case, failed), jobs, case_sec)
 
 
 def run_pooled(
-    jobs: Sequence[Job], work: Work[Job, State, Outcome], processes: int, job_sec: float = CASE_SEC
-) -> Iterator[Outcome]:
-    """Outcomes as they come, one for every job."""
+    jobs: Sequence[Job], work: PooledWork[Job, State, JobResult], processes: int, job_sec: float = CASE_SEC
+) -> Iterator[JobResult]:
+    """JobResults as they come, one for every job."""
     left = dict(enumerate(jobs))
     for number, outcome in _pooled(list(left.items()), work, min(processes, len(jobs)), job_sec):
         del left[number]
@@ -87,13 +89,13 @@ def run_pooled(
 
 
 def _pooled(
-    jobs: Sequence[tuple[int, Job]], work: Work[Job, State, Outcome], processes: int, job_sec: float
-) -> Iterator[tuple[int, Outcome]]:
+    jobs: Sequence[tuple[int, Job]], work: PooledWork[Job, State, JobResult], processes: int, job_sec: float
+) -> Iterator[tuple[int, JobResult]]:
     if not jobs:
         return
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, mp_context=context, initializer=_begin, initargs=(work, job_sec)) as pool:
-        waiting: dict[Future[Outcome], tuple[int, Job]] = {
+        waiting: dict[Future[JobResult], tuple[int, Job]] = {
             pool.submit(_run, job): (number, job) for number, job in jobs
         }
         try:
@@ -113,18 +115,19 @@ def _pooled(
 
 
 def failed(case: Case, message: str) -> CaseResult:
+    """The result of a case that took its process down or ran for too long."""
     problem = {"where": "case", "message": message}
     return CaseResult(case.id, case.file, case.line, case.name, case.flow, passed=False, problems=(problem,))
 
 
 # --- in the process ------------------------------------------------------------------------------------------------
 
-_work: Work[Any, Any, Any]
+_work: PooledWork[Any, Any, Any]
 _state: Any
 _job_sec: float
 
 
-def _begin(work: Work[Any, Any, Any], job_sec: float) -> None:
+def _begin(work: PooledWork[Any, Any, Any], job_sec: float) -> None:
     global _work, _state, _job_sec
     _work, _job_sec = work, job_sec
     _state = work.begin()

@@ -185,11 +185,11 @@ class _Run:
         self.changed.set()
 
     async def _wait(self, timer: Timer) -> None:
-        given = self._given(timer.step)
-        if given is not None and given.failure is None:
-            self._arrive(timer.step, {"by": "sandbox", "comment": "", **(given.outputs or {})})
+        result = self._given(timer.step)
+        if result is not None and result.failure is None:
+            self._arrive(timer.step, {"by": "sandbox", "comment": "", **(result.outputs or {})})
             return
-        if timer.until == FOREVER and given is None:
+        if timer.until == FOREVER and result is None:
             await asyncio.get_running_loop().create_future()  # nobody decides here: StalledError, unless others move
         delay = (timer.until - self.setup.clock.now()).total_seconds()
         await asyncio.sleep(max(delay, 0))
@@ -199,8 +199,8 @@ class _Run:
 
     def _given(self, step: str) -> Outcome | None:
         """The result that a case gives a step; one for a step with a `foreach` is that of each item."""
-        if found := self.setup.given.get(step):
-            return found
+        if result := self.setup.given.get(step):
+            return result
         item = item_of(step)
         return self.setup.given.get(item[0]) if item else None
 
@@ -225,8 +225,8 @@ class _Run:
 
     async def _attempt(self, start: Start, attempt: int) -> Outcome:
         step = start.step
-        if given := self._given(step):
-            return given
+        if result := self._given(step):
+            return result
         plan_step = self.plan.step(step)
         step_type = self.setup.types.get(plan_step.type)
         if step_type is None:
@@ -277,15 +277,15 @@ class _Run:
         arrived = {"run_id": id, "wait": child.call.wait, "status": None, "outputs": None, "error": None}
         if not child.call.wait:
             self._arrive(child.step, arrived)
-        given = self._given(child.step)
-        if given is None:
+        result = self._given(child.step)
+        if result is None:
             plan, inputs = self.children[child.step]
             view = replace(self.setup.view, id=id, flow=plan.flow, inputs=inputs, trigger=Trigger.FLOW)
-            made = await rehearse(plan, replace(self.setup, view=view, given={}, depth=self.setup.depth + 1))
-            arrived |= {"status": made.status, "outputs": made.outputs, "error": made.error}
-        elif given.failure is None:
-            arrived |= {"status": "SUCCEEDED", "outputs": given.outputs}
+            rehearsal = await rehearse(plan, replace(self.setup, view=view, given={}, depth=self.setup.depth + 1))
+            arrived |= {"status": rehearsal.status, "outputs": rehearsal.outputs, "error": rehearsal.error}
+        elif result.failure is None:
+            arrived |= {"status": "SUCCEEDED", "outputs": result.outputs}
         else:
-            arrived |= {"status": "FAILED", "error": error_of(child.step, given)}
+            arrived |= {"status": "FAILED", "error": error_of(child.step, result)}
         if child.call.wait:
             self._arrive(child.step, arrived)

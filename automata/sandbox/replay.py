@@ -19,13 +19,14 @@ from automata.engine.decision import RunView
 from automata.engine.retry import Failure
 from automata.errors import Invalid
 from automata.flow.inputs import check_inputs
+from automata.flow.model import FlowContent
 from automata.flow.plan import ExecutionPlan, item_of
 from automata.flow.steptypes import STEP_TYPES
 from automata.sandbox.answers import RecordedTransport, Request, exchanges_of
 from automata.sandbox.case_runner import NAMESPACE, Flows, types
 from automata.sandbox.clock import Clock, StalledError, run_virtually
 from automata.sandbox.compare import Difference, PlayedRun, Tolerance, differences, noise
-from automata.sandbox.pool import Known, Work, run_pooled
+from automata.sandbox.pool import PooledWork, run_pooled
 from automata.sandbox.recorded import Recorded
 from automata.sandbox.rehearsal import RehearsalSetup, rehearse
 from automata.steps.contract import Outcome
@@ -75,16 +76,16 @@ def replay(recorded: Recorded, sides: Sides) -> Replayed:
     except (Invalid, StalledError) as error:
         refused = Difference("status", "status", first.run.status, f"not run: {_why(error)}")
         return Replayed(recorded.id, recorded.flow, recorded.file, differences=(asdict(refused),))
-    told = differences(first, again, sides.tolerance)
-    silent = noise(told)
-    found = [one for one in differences(first, branch, sides.tolerance) if (one.kind, one.place) not in silent]
+    noisy = differences(first, again, sides.tolerance)
+    silent = noise(noisy)
+    changed = [item for item in differences(first, branch, sides.tolerance) if (item.kind, item.place) not in silent]
     return Replayed(
         run=recorded.id,
         flow=recorded.flow,
         file=recorded.file,
-        noise=tuple(asdict(one) for one in told),
-        differences=tuple(asdict(one) for one in found),
-        uncovered=tuple(asdict(one) for one in (*branch.writes, *branch.reads) if not one.covered),
+        noise=tuple(asdict(item) for item in noisy),
+        differences=tuple(asdict(item) for item in changed),
+        uncovered=tuple(asdict(item) for item in (*branch.writes, *branch.reads) if not item.covered),
     )
 
 
@@ -98,7 +99,7 @@ def _why(error: Exception) -> str:
 
 def _unlike(recorded: Recorded, first: PlayedRun) -> str:
     """Why the base is not what was recorded; "" when it is."""
-    if missing := [one for one in (*first.writes, *first.reads) if not one.covered]:
+    if missing := [request for request in (*first.writes, *first.reads) if not request.covered]:
         return f"the base sends what was not recorded: {missing[0].method} {missing[0].url}"
     if first.run.status != recorded.status:
         return f"it was {recorded.status} when it was recorded, and is {first.run.status} on the base"
@@ -145,7 +146,11 @@ def _play(recorded: Recorded, name: str, sides: Sides, flows: Flows, turn: int) 
     run = run_virtually(rehearse(plan, setup))
     started = [Request(step, "RUN", flow, inputs, True) for step, flow, inputs in setup.calls]
     sent = transport.sent
-    return PlayedRun(run, [*(one for one in sent if one.writes), *started], [one for one in sent if not one.writes])
+    return PlayedRun(
+        run,
+        [*(request for request in sent if request.writes), *started],
+        [request for request in sent if not request.writes],
+    )
 
 
 def _inputs(recorded: Recorded, plan: ExecutionPlan, sides: Sides, flows: Flows) -> Mapping[str, Any]:
@@ -174,22 +179,22 @@ def _variables(recorded: Recorded, name: str, sides: Sides, flows: Flows) -> Map
 def _secrets(plan: ExecutionPlan) -> set[str]:
     """Each is `***`, which is what recordings have in the place of its value."""
     steps = [*plan.steps.values(), *(step.foreach.body for step in plan.steps.values() if step.foreach)]
-    references = (one for step in steps for one in step.config.references)
-    return {str(one.path[0]) for one in references if one.root == "secrets" and one.path}
+    references = (reference for step in steps for reference in step.config.references)
+    return {str(reference.path[0]) for reference in references if reference.root == "secrets" and reference.path}
 
 
 def _given(recorded: Recorded, plan: ExecutionPlan) -> dict[str, Outcome]:
     """What people and other flows answered, and what step types came to that send nothing a transport could see."""
-    sending = {one["step"] for one in recorded.exchanges}
-    found = {step: _outcome(one) for step, one in recorded.given.items()}
+    sending = {item["step"] for item in recorded.exchanges}
+    results = {step: _outcome(item) for step, item in recorded.given.items()}
     for name, record in recorded.steps.items():
-        if name in found or name in sending or not _is_foreign(plan, name):
+        if name in results or name in sending or not _is_foreign(plan, name):
             continue
         if record["status"] == "SUCCEEDED":
-            found[name] = Outcome(outputs=record.get("outputs"))
+            results[name] = Outcome(outputs=record.get("outputs"))
         elif record["status"] == "FAILED":
-            found[name] = _outcome({"error": record.get("error") or {}})
-    return found
+            results[name] = _outcome({"error": record.get("error") or {}})
+    return results
 
 
 def _is_foreign(plan: ExecutionPlan, name: str) -> bool:
@@ -199,23 +204,27 @@ def _is_foreign(plan: ExecutionPlan, name: str) -> bool:
     return bool(kind) and kind not in STEP_TYPES
 
 
-def _outcome(one: Mapping[str, Any]) -> Outcome:
-    if "error" in one:
-        error = one["error"]
+def _outcome(record: Mapping[str, Any]) -> Outcome:
+    if "error" in record:
+        error = record["error"]
         return Outcome(failure=Failure(str(error.get("message", "")), str(error.get("code", "failed"))))
-    return Outcome(outputs=one.get("output", {}))
+    return Outcome(outputs=record.get("output", {}))
 
 
 # --- many ----------------------------------------------------------------------------------------------------------
 
 
 def replay_all(
-    recorded: Sequence[Recorded], base: Known, head: Known, tolerance: Tolerance, jobs: int
+    recorded: Sequence[Recorded],
+    base: Mapping[str, FlowContent],
+    head: Mapping[str, FlowContent],
+    tolerance: Tolerance,
+    jobs: int,
 ) -> Iterator[Replayed]:
     """Results as they come. `base` and `head`: the flows of both commits, by name, as Flows takes them."""
-    work = Work(partial(_sides, dict(base), dict(head), tolerance), replay, _unusable, "replay")
+    work = PooledWork(partial(_sides, dict(base), dict(head), tolerance), replay, _unusable, "replay")
     return run_pooled(recorded, work, jobs, REPLAY_SEC)
 
 
-def _sides(base: Known, head: Known, tolerance: Tolerance) -> Sides:
+def _sides(base: Mapping[str, FlowContent], head: Mapping[str, FlowContent], tolerance: Tolerance) -> Sides:
     return Sides(Flows(base), Flows(head), tolerance)

@@ -15,22 +15,22 @@ def skeletons(requests: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
     `requests` are those of a Result. What was sent is not copied: a body may hold what does not belong in a repository.
     """
-    made: dict[tuple[str, str], dict[str, Any]] = {}
-    for one in requests:
-        key = (one["method"], one["url"])
-        if key not in made and len(made) < MAX_MOCKS:
-            made[key] = _mock(*key, taken={mock["id"] for mock in made.values()})
-    return list(made.values())
+    mocks: dict[tuple[str, str], dict[str, Any]] = {}
+    for request in requests:
+        key = (request["method"], request["url"])
+        if key not in mocks and len(mocks) < MAX_MOCKS:
+            mocks[key] = _mock(*key, taken={mock["id"] for mock in mocks.values()})
+    return list(mocks.values())
 
 
 def _mock(method: str, address: str, taken: set[str]) -> dict[str, Any]:
     url = urlsplit(address)
-    wanted: dict[str, Any] = {"host": url.hostname or "", "path": url.path or "/"}
+    matched: dict[str, Any] = {"host": url.hostname or "", "path": url.path or "/"}
     if query := dict(parse_qsl(url.query, keep_blank_values=True)):
-        wanted["query"] = query
+        matched["query"] = query
     return {
         "id": _name(method, url.hostname or "", url.path, taken),
-        "request": {"method": method, "url": wanted},
+        "request": {"method": method, "url": matched},
         "responses": [{"status": 200, "json": {}}],
     }
 

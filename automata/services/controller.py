@@ -23,7 +23,6 @@ from datetime import datetime
 
 from automata.errors import AutomataError, Conflict, Unavailable
 from automata.pausing import pause
-from automata.project.manifest import environment_branches
 from automata.project.source import Source, head
 from automata.proposals.forges.contract import Forge
 from automata.proposals.forges.policy import tell_sync
@@ -210,7 +209,7 @@ class Controller:
             log.error("sync: %s", finding)
 
     async def _head(self) -> str:
-        return await asyncio.to_thread(head, self._source, environment_branches)
+        return await asyncio.to_thread(head, self._source)
 
     async def _row(self) -> SourceRow | None:
         place = (self._source.name, self._source.path, self._source.environment)

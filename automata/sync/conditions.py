@@ -9,13 +9,14 @@ from typing import Any, Literal
 
 from automata.git.names import short_sha
 from automata.store.sync import AttemptRow, SourceRow
-from automata.sync.reconcile import STEPS
+from automata.sync.steps import STEPS
 
 Type = Literal["Fetched", "Validated", "Synced", "Drifted", "PruneBlocked", "Stalled"]
 Truth = Literal["True", "False", "Unknown"]
 
-_READS = STEPS.index("read")
-_VALIDATES = STEPS.index("validate")
+_NUMBERS = {name: number for number, name in enumerate(STEPS)}
+_READS = _NUMBERS["read"]
+_VALIDATES = _NUMBERS["validate"]
 _END = len(STEPS)
 _FAILED = ("failed", "refused")
 _LISTED = 5
@@ -33,6 +34,7 @@ class Condition:
     time: datetime | None
 
     def to_json(self) -> dict[str, Any]:
+        """As the API answers with it; `time` is an RFC 3339 instant."""
         return {**asdict(self), "time": self.time.isoformat() if self.time else None}
 
 
@@ -72,7 +74,7 @@ def _pinned(source: SourceRow) -> Condition:
 def _drifted(source: SourceRow) -> Condition:
     if source.drift is None:
         return Condition("Drifted", "Unknown", "NotLooked", "It was not looked at yet.", None, None)
-    count, listed = source.drift["count"], [one["message"] for one in source.drift["flows"][:_LISTED]]
+    count, listed = source.drift["count"], [flow["message"] for flow in source.drift["flows"][:_LISTED]]
     if not count:
         message = "The database is as the commit says."
         return Condition("Drifted", "False", "NoDrift", message, source.head_sha, source.drift_at)
@@ -113,8 +115,7 @@ def _reached(attempt: AttemptRow) -> int:
     """The number of the step at which an attempt ended; past the last one when it went through."""
     if attempt.status not in _FAILED:
         return _END
-    step = _error(attempt).get("step")
-    return STEPS.index(step) if step in STEPS else 0
+    return _NUMBERS.get(str(_error(attempt).get("step")), 0)
 
 
 def _error(attempt: AttemptRow) -> dict[str, Any]:

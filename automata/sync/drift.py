@@ -18,23 +18,23 @@ from automata.store.sync_sets import Difference
 async def find_drift(db: Database, source_id: UUID) -> list[Difference]:
     """Look, and keep what was found for the source's conditions. Empty before the first sync."""
     async with db.transaction() as conn:
-        found = await sync_sets.find_drift(conn, source_id)
-        if found is None:
+        differences = await sync_sets.find_drift(conn, source_id)
+        if differences is None:
             return []
-        await sync_sets.record_drift(conn, source_id, found)
-        return found
+        await sync_sets.record_drift(conn, source_id, differences)
+        return differences
 
 
 async def heal_drift(db: Database, source_id: UUID) -> list[Difference]:
     """Put back what the last sync made current; returns what was not so. Raises Conflict, Unavailable."""
     async with db.transaction() as conn:
         row = await lock_source(conn, source_id)
-        found = await sync_sets.find_drift(conn, source_id) or []
-        if not found:
+        differences = await sync_sets.find_drift(conn, source_id) or []
+        if not differences:
             return []
-        await sync_sets.restore(conn, source_id, found)
+        await sync_sets.restore(conn, source_id, differences)
         await sync_sets.record_drift(conn, source_id, ())
-        shown = [one.to_json() for one in found[: sync_sets.MAX_DIFFERENCES]]
-        plan = {"count": len(found), "flows": shown}
+        shown = [difference.to_json() for difference in differences[: sync_sets.MAX_DIFFERENCES]]
+        plan = {"count": len(differences), "flows": shown}
         await record_attempt(conn, source_id, "healed", sha=row.head_sha, started_at=None, plan=plan)
-        return found
+        return differences

@@ -24,7 +24,7 @@ LAB_DELIVERIES = ("Idempotency-Key", "X-Gitlab-Event-UUID")
 _PUSHES = {HUB_EVENT: "push", LAB_EVENT: "Push Hook"}
 _HEADS = "refs/heads/"
 _URLS = ("clone_url", "ssh_url", "git_url", "html_url", "git_http_url", "git_ssh_url", "web_url", "homepage", "url")
-_MAX_URL = 2_048
+_MAX_URL_CHARS = 2_048
 
 Scheme = Literal["automata", "github", "gitlab"]
 Header = Callable[[str], str | None]  # the value of a header that is there once
@@ -57,34 +57,36 @@ class Push:
 
 def verify(header: Header, body: bytes, secrets: Sequence[str], now: float, tolerance_sec: float) -> Signed | None:
     """Who sent this; None for what is not signed by one of `secrets`, or too far from `now` (seconds since 1970)."""
-    given = [scheme for name, scheme in _SCHEMES.items() if header(name) is not None]
-    if len(given) != 1:
+    schemes = [scheme for name, scheme in _SCHEMES.items() if header(name) is not None]
+    if len(schemes) != 1:
         return None
-    return given[0](header, body, secrets, now, tolerance_sec)
+    return schemes[0](header, body, secrets, now, tolerance_sec)
 
 
 def read_push(header: Header, payload: Any) -> Push | None:
     """The push that a payload tells of; None for other events, tags, and what has another form."""
-    if any((event := header(name)) is not None and event != wanted for name, wanted in _PUSHES.items()):
+    if any((event := header(name)) is not None and event != push_event for name, push_event in _PUSHES.items()):
         return None
     if not isinstance(payload, Mapping):
         return None
     ref = payload.get("ref")
     if not isinstance(ref, str) or not ref.startswith(_HEADS):
         return None
-    found = {url for part in ("repository", "project") for url in _urls(payload.get(part))}
-    return Push(ref.removeprefix(_HEADS), found) if found else None
+    urls = {url for part in ("repository", "project") for url in _urls(payload.get(part))}
+    return Push(ref.removeprefix(_HEADS), urls) if urls else None
 
 
 def sources_following(push: Push, sources: Sequence[FollowedBranch]) -> list[int]:
     """The places in `sources` of those that follow the branch that moved."""
     places = {_place(url) for url in push.urls} - {None}
-    return [n for n, one in enumerate(sources) if one.branch == push.branch and _place(one.url) in places]
+    return [
+        index for index, source in enumerate(sources) if source.branch == push.branch and _place(source.url) in places
+    ]
 
 
 def _ours(header: Header, body: bytes, secrets: Sequence[str], now: float, tolerance_sec: float) -> Signed | None:
-    timestamp, delivery, given = header(TIMESTAMP) or "", header(DELIVERY) or "", header(SIGNATURE) or ""
-    fits = matches(secrets, given, timestamp, delivery, body)
+    timestamp, delivery, signature = header(TIMESTAMP) or "", header(DELIVERY) or "", header(SIGNATURE) or ""
+    fits = matches(secrets, signature, timestamp, delivery, body)
     timely = timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= 12
     if not fits or not timely or not is_delivery(delivery) or abs(now - int(timestamp)) > tolerance_sec:
         return None
@@ -92,22 +94,22 @@ def _ours(header: Header, body: bytes, secrets: Sequence[str], now: float, toler
 
 
 def _github(header: Header, body: bytes, secrets: Sequence[str], *_: float) -> Signed | None:
-    given = (header(HUB_SIGNATURE) or "").encode(errors="replace")
-    made = ["sha256=" + hmac.new(_bytes(secret), body, hashlib.sha256).hexdigest() for secret in secrets]
-    fits = [hmac.compare_digest(one.encode(), given) for one in made]  # all of them, before any is looked at
+    signature = (header(HUB_SIGNATURE) or "").encode(errors="replace")
+    expected = ["sha256=" + hmac.new(_bytes(secret), body, hashlib.sha256).hexdigest() for secret in secrets]
+    fits = [hmac.compare_digest(text.encode(), signature) for text in expected]  # all of them, before any is looked at
     if not any(fits):
         return None
     # The delivery's id is not signed: whoever recorded one could make up another.
-    return Signed("github", _keys("github", header(HUB_DELIVERY), given.decode(errors="replace")))
+    return Signed("github", _keys("github", header(HUB_DELIVERY), signature.decode(errors="replace")))
 
 
 def _gitlab(header: Header, body: bytes, secrets: Sequence[str], *_: float) -> Signed | None:
     # Digests, because a comparison of unequal lengths tells the length.
-    given = hashlib.sha256(_bytes(header(LAB_TOKEN) or "")).digest()
-    fits = [hmac.compare_digest(hashlib.sha256(_bytes(secret)).digest(), given) for secret in secrets]
+    digest = hashlib.sha256(_bytes(header(LAB_TOKEN) or "")).digest()
+    fits = [hmac.compare_digest(hashlib.sha256(_bytes(secret)).digest(), digest) for secret in secrets]
     if not any(fits):
         return None
-    delivery = next((found for name in LAB_DELIVERIES if (found := header(name))), None)
+    delivery = next((value for name in LAB_DELIVERIES if (value := header(name))), None)
     return Signed("gitlab", _keys("gitlab", delivery or hashlib.sha256(body).hexdigest()))
 
 
@@ -128,8 +130,8 @@ def _bytes(text: str) -> bytes:
 
 
 def _urls(part: Any) -> list[str]:
-    found = [part] if isinstance(part, str) else [part.get(name) for name in _URLS] if isinstance(part, Mapping) else []
-    return [url for url in found if isinstance(url, str) and 0 < len(url) <= _MAX_URL]
+    urls = [part] if isinstance(part, str) else [part.get(name) for name in _URLS] if isinstance(part, Mapping) else []
+    return [url for url in urls if isinstance(url, str) and 0 < len(url) <= _MAX_URL_CHARS]
 
 
 def _place(url: str) -> tuple[str, str] | None:

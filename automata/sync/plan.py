@@ -5,32 +5,18 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
-from automata.errors import Conflict, Diagnostic, Refused
-from automata.flow.subflows import circles
+from automata.errors import Conflict, Refused
 from automata.git.names import shown
+from automata.project.crosscheck import RepositoryFlow
 from automata.project.manifest import Policy
 
 ActionKind = Literal["create", "update", "rename", "unarchive", "archive", "unchanged", "kept"]
 ACTION_KINDS: tuple[ActionKind, ...] = ("create", "update", "rename", "unarchive", "archive", "unchanged", "kept")
 _LISTED = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Desired:
-    """One flow of the repository; `content_hash` covers its spec and the variables that it reads."""
-
-    name: str
-    path: str
-    content_hash: str
-    renamed_from: str | None = None
-    places: Mapping[str, tuple[int, int]] = field(
-        default_factory=dict, compare=False
-    )  # of /name, /renamed_from and the calls
-    calls: tuple[tuple[str, str], ...] = field(default=(), compare=False)  # (flow, pointer) of its `flow` steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,79 +39,49 @@ class Action:
     previous: str | None = None
 
     def to_json(self) -> dict[str, str | None]:
+        """As reports and attempts keep it; what there is none of is None."""
         return {"action": self.kind, "flow": self.name, "path": self.path or None, "previous": self.previous}
 
 
 @dataclass(frozen=True, slots=True)
 class SyncPlan:
+    """What a sync does to each flow, in order; see `make_plan`."""
+
     actions: tuple[Action, ...]
     managed: int  # active flows of this source before
 
     @property
     def counts(self) -> dict[str, int]:
-        found = Counter(action.kind for action in self.actions)
-        return {kind: found[kind] for kind in ACTION_KINDS}
+        """How many flows each kind of action has, zeros too."""
+        counter = Counter(action.kind for action in self.actions)
+        return {kind: counter[kind] for kind in ACTION_KINDS}
 
     @property
     def changes(self) -> tuple[Action, ...]:
+        """The actions that write something."""
         return tuple(action for action in self.actions if action.kind not in ("unchanged", "kept"))
 
     @property
     def archives(self) -> list[str]:
+        """The names of the flows that leave, sorted."""
         return sorted(action.name for action in self.actions if action.kind == "archive")
 
 
-def make_plan(desired: Sequence[Desired], current: Mapping[str, Current], policy: Policy) -> SyncPlan:
-    """Order: by name, what leaves last. `desired` passed `between_files`. Raises Conflict (code `name_taken`)."""
-    wanted = {flow.name: flow for flow in desired}
-    renames = _renames(wanted, current)
-    _refuse_taken(wanted, current)
+def make_plan(desired: Sequence[RepositoryFlow], current: Mapping[str, Current], policy: Policy) -> SyncPlan:
+    """Order: by name, what leaves last. `desired` passed `cross_check`. Raises Conflict (code `name_taken`)."""
+    by_name = {flow.name: flow for flow in desired}
+    renames = _renames(by_name, current)
+    _refuse_taken(by_name, current)
     actions = [_action(flow, current, renames) for flow in sorted(desired, key=lambda flow: flow.name)]
     gone = sorted(
         flow.name
         for flow in current.values()
-        if not flow.owner and not flow.archived and flow.name not in wanted and flow.name not in renames.values()
+        if not flow.owner and not flow.archived and flow.name not in by_name and flow.name not in renames.values()
     )
     leaving: ActionKind = "kept" if policy.prune == "never" else "archive"
     actions += [Action(leaving, name) for name in gone]
     managed = sum(not flow.owner and not flow.archived for flow in current.values())
     return SyncPlan(tuple(actions), managed)
-
-
-def between_files(desired: Sequence[Desired]) -> list[Diagnostic]:
-    """What is wrong between files, in the words of `flow.check.check_together`; AF305 for two heirs of one flow."""
-    first: dict[str, Desired] = {}
-    heirs: dict[str, Desired] = {}
-    found = []
-    for flow in desired:
-        other = first.setdefault(flow.name, flow)
-        if other is not flow:
-            found.append(
-                _finding("AF114", flow, "/name", f"`{flow.name}` is already the name of the flow in {other.path}")
-            )
-    for flow in desired:
-        old = flow.renamed_from
-        if old is not None and old in first:
-            found.append(
-                _finding("AF115", flow, "/renamed_from", f"`{old}` is still the name of the flow in {first[old].path}")
-            )
-        elif old is not None and (heir := heirs.setdefault(old, flow)) is not flow:
-            found.append(_finding("AF305", flow, "/renamed_from", f"{heir.path} is renamed from `{old}` already"))
-    return found + list(_wrong_calls(first))
-
-
-def _wrong_calls(flows: Mapping[str, Desired]) -> Iterator[Diagnostic]:
-    """AF331 for flows that call each other in a circle; AF330, a warning, for a flow that is not in the repository."""
-    for flow in flows.values():
-        for name, pointer in flow.calls:
-            if name not in flows:
-                message = f"there is no flow `{name}` in this repository"
-                yield replace(_finding("AF330", flow, pointer, message), severity="warning")
-    for circle in circles({flow.name: [name for name, _ in flow.calls] for flow in flows.values()}):
-        flow, following = flows[circle[0]], circle[1 % len(circle)]
-        pointer = next(pointer for name, pointer in flow.calls if name == following)
-        drawn = " → ".join(f"`{name}`" for name in (*circle, circle[0]))
-        yield _finding("AF331", flow, pointer, f"these flows call each other without end: {drawn}")
 
 
 def confirmation(sha: str, names: Iterable[str]) -> str:
@@ -180,11 +136,11 @@ def share(managed: int, percent: float) -> int:
     return math.ceil(managed * percent / 100)
 
 
-def _renames(wanted: Mapping[str, Desired], current: Mapping[str, Current]) -> dict[str, str]:
+def _renames(by_name: Mapping[str, RepositoryFlow], current: Mapping[str, Current]) -> dict[str, str]:
     """New name to old name, for flows that are new under this name and ours under the other."""
     return {
         flow.name: old
-        for flow in wanted.values()
+        for flow in by_name.values()
         if (old := flow.renamed_from) is not None
         and old in current
         and not current[old].owner
@@ -192,13 +148,8 @@ def _renames(wanted: Mapping[str, Desired], current: Mapping[str, Current]) -> d
     }
 
 
-def _finding(code: str, flow: Desired, pointer: str, message: str) -> Diagnostic:
-    line, column = flow.places.get(pointer, (0, 0))
-    return Diagnostic(code, message, flow.path, line, column, pointer)
-
-
-def _refuse_taken(wanted: Mapping[str, Desired], current: Mapping[str, Current]) -> None:
-    taken = [flow for flow in current.values() if flow.owner and not flow.archived and flow.name in wanted]
+def _refuse_taken(by_name: Mapping[str, RepositoryFlow], current: Mapping[str, Current]) -> None:
+    taken = [flow for flow in current.values() if flow.owner and not flow.archived and flow.name in by_name]
     if not taken:
         return
     whose = "; ".join(f"{flow.name} is managed by {flow.owner}" for flow in taken[:_LISTED])
@@ -210,7 +161,7 @@ def _refuse_taken(wanted: Mapping[str, Desired], current: Mapping[str, Current])
     )
 
 
-def _action(flow: Desired, current: Mapping[str, Current], renames: Mapping[str, str]) -> Action:
+def _action(flow: RepositoryFlow, current: Mapping[str, Current], renames: Mapping[str, str]) -> Action:
     if flow.name in renames:
         return Action("rename", flow.name, flow.path, renames[flow.name])
     stored = current.get(flow.name)

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from automata.errors import AutomataError, Diagnostic, Unavailable
+from automata.git.names import short_sha
 from automata.sync.plan import Action, SyncPlan
 
 # What is kept of one attempt: enough to see what happened, not a second copy of a large commit.
@@ -47,10 +48,12 @@ class SyncReport:
 
     @property
     def actions(self) -> tuple[Action, ...]:
+        """What happens to each flow; empty when nothing had to be read."""
         return self.plan.actions if self.plan else ()
 
     @property
     def counts(self) -> Mapping[str, int]:
+        """How many flows each kind of action has, in the order of ACTION_KINDS."""
         return self.plan.counts if self.plan else {}
 
     def summary(self) -> str:
@@ -62,9 +65,10 @@ class SyncReport:
             if number
         ]
         text = ", ".join(done) if done else ("nothing changed" if self.plan is None else "no flows")
-        return f"{short(self.sha)} of {self.branch}: {text}"
+        return f"{short_sha(self.sha)} of {self.branch}: {text}"
 
     def to_json(self) -> dict[str, Any]:
+        """The report as the CLI and the API answer with it."""
         return {
             "status": self.status,
             "sha": self.sha,
@@ -77,12 +81,6 @@ class SyncReport:
             "rewritten": self.rewritten,
             "duration_ms": self.duration_ms,
         }
-
-
-def short(sha: str) -> str:
-    """Twelve digits of a commit, with its `-dirty` if it has one."""
-    commit, dash, rest = sha.partition("-")
-    return commit[:12] + dash + rest
 
 
 def plan_record(plan: SyncPlan) -> dict[str, Any]:
@@ -105,7 +103,7 @@ def attempt_summary(attempt: Mapping[str, Any]) -> str:
     if attempt["status"] == "rolled_back":
         return f"{plan['count']} flows, by {plan['by']}: {plan['reason']}"
     if attempt["status"] == "healed":
-        return "; ".join(one["message"] for one in plan["flows"][:3])
+        return "; ".join(flow["message"] for flow in plan["flows"][:3])
     return ", ".join(f"{number} {kind}" for kind, number in plan["counts"].items() if number)
 
 

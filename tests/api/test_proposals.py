@@ -72,8 +72,8 @@ async def post(site: Site, number: int, verb: str, status: int = 200, **body: An
 
 
 async def settled(site: Site, number: int) -> dict[str, Any]:
-    for work in list(site.desk.proposals._jobs.values()):
-        await asyncio.wait({work.task})
+    for job in list(site.desk.proposals._jobs.values()):
+        await asyncio.wait({job.task})
     told = (await site.http.get(f"{URL}/{number}")).json()
     assert told["checks"] != "running"
     return told
@@ -397,7 +397,7 @@ def test_who_waits_in_line_is_bounded(on: Use, monkeypatch: pytest.MonkeyPatch) 
         answer = await site.http.get(URL)
         assert (answer.status_code, answer.json()["code"]) == (429, "too_many_requests")
         with pytest.raises(Busy):
-            async with site.desk.proposals.desk(Person("a", "b")):
+            async with site.desk.proposals.session(Person("a", "b")):
                 pass
 
     on(scenario)

@@ -16,7 +16,7 @@ from typing import Any
 
 from automata.cli.demo.child_process import Child
 from tests.browser.flows import flows
-from tests.git.conftest import GitRepo
+from tests.repositories import GitRepo
 
 PEOPLE = {"vera": "viewer", "ada": "author", "grace": "reviewer"}
 

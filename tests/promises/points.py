@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
-from automata.sync.reconcile import STEPS
+from automata.sync.steps import STEPS
 
 # name -> (module, function, side)
 POINTS = {
@@ -28,12 +28,12 @@ POINTS = {
     "handed over, not begun": ("automata.services.worker.Worker", "start_claims", "before"),
     "committed, not announced": ("automata.broker.local.LocalBroker", "notify", "before"),
 }
-# The steps of a sync as reconcile.py names them, and what lies between the last of them and the next look.
+# The steps of a sync as steps.py names them, and what lies between the last of them and the next look.
 SYNC_POINTS = {
-    **{f"sync: {step}": ("automata.sync.reconcile._Attempt", "_enter", "before", step) for step in STEPS},
+    **{f"sync: {step}": ("automata.sync.attempt.Attempt", "enter", "before", step) for step in STEPS},
     "sync: flows written": ("automata.store.sync", "write_flows", "after"),
     "sync: written, not committed": ("automata.store.sync", "apply", "after"),
-    "sync: committed, not told": ("automata.sync.reconcile._Attempt", "_apply", "after"),
+    "sync: committed, not told": ("automata.sync.reconcile", "run_attempt", "after"),
 }
 
 

@@ -1,4 +1,4 @@
-"""A bare repository with three flows, and a desk on a fresh database."""
+"""A bare repository with three flows, and sessions on a fresh database."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.proposals.session import Checked, Site
 
 from automata.store.database import Database
 from tests.proposals.repo import Repo
+from tests.proposals.site import Checked, Site
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.proposals.session import ADA, BOB, EVE, Site, Use
 
 from automata.errors import Conflict, Refused, Unavailable, Usage
 from automata.git import branches
@@ -18,6 +17,7 @@ from automata.git.branches import Person
 from automata.proposals import check_process, lifecycle
 from automata.proposals.check_process import run_check
 from tests.proposals.repo import POLICY, Repo, text
+from tests.proposals.site import ADA, BOB, EVE, Site, Use
 
 
 def test_who_looked_at_another_commit_neither_approves_nor_applies(use: Use, repo: Repo) -> None:

@@ -129,7 +129,7 @@ def _grow() -> str:
 
 def test_a_process_of_the_sandbox_has_no_network_no_children_and_little_memory() -> None:
     with ProcessPoolExecutor(
-        1, get_context("spawn"), pool._begin, (pool.Work(dict, run_case, pool.failed), 1.0)
+        1, get_context("spawn"), pool._begin, (pool.PooledWork(dict, run_case, pool.failed), 1.0)
     ) as processes:
         said = [processes.submit(one).result(30) for one in (_connect, _resolve, _run, _grow)]
     assert said == [

@@ -10,7 +10,7 @@ import pytest
 
 from automata.sandbox.case_runner import CaseResult
 from automata.sandbox.pool import run_cases
-from tests.sandbox.test_cases import IMPORT, ORDERS, cases, problems, rehearse
+from tests.sandbox.test_case_runner import IMPORT, ORDERS, cases, problems, rehearse
 
 SOON_SEC = 8.0
 FLAKY = {

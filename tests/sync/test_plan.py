@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from automata.project.crosscheck import RepositoryFlow, cross_check
 
 from automata.errors import Conflict, Refused
+from automata.project.crosscheck import RepositoryFlow, cross_check
 from automata.project.manifest import Policy
 from automata.sync.plan import Current, SyncPlan, confirmation, guard, make_plan, share
 

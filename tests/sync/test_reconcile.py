@@ -16,12 +16,12 @@ from psycopg.rows import dict_row
 from automata.errors import AutomataError, Conflict, Invalid, Missing, Refused, Unavailable, Usage
 from automata.flow.model import Flow
 from automata.git.mirror import Mirror
-from automata.project import flows
+from automata.project import flows as reader
 from automata.project.source import Source
 from automata.store.database import Database
 from automata.store.flows import put_api_flow
-from automata.sync import reconcile
-from automata.sync.reconcile import STEPS, sync_once
+from automata.sync import steps
+from automata.sync.reconcile import sync_once
 from automata.sync.report import SyncReport
 
 
@@ -121,7 +121,7 @@ def test_an_unchanged_commit_is_not_read_again(
 ) -> None:
     place.repo.commit(flows(1))
     place.sync()
-    monkeypatch.setattr(reconcile, "list_files", lambda *_: pytest.fail("the files did not move"))
+    monkeypatch.setattr(steps, "list_files", lambda *_: pytest.fail("the files did not move"))
     assert place.sync().status == "unchanged"
 
 
@@ -426,7 +426,7 @@ def test_the_steps_are_heard_in_order(place: Place, flows: Callable[..., Any]) -
     place.repo.commit(flows(1))
     heard: list[str] = []
     place.sync(on_step=heard.append)
-    assert tuple(heard) == STEPS
+    assert heard == list(steps.STEPS)
 
 
 @pytest.mark.parametrize("name", ["nope", "main~1", "-x", "a..b", "HEAD", "refs/heads/main"])
@@ -475,7 +475,7 @@ def test_what_nobody_expected_is_recorded_and_not_swallowed(
     place: Place, flows: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place.repo.commit(flows(1))
-    monkeypatch.setattr(reconcile, "make_plan", lambda *_: 1 / 0)
+    monkeypatch.setattr(steps, "make_plan", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         place.sync()
     error = place.rows("SELECT error FROM sync_attempts")[0]["error"]
@@ -486,7 +486,7 @@ def test_a_sync_that_was_overtaken_starts_over_with_the_newest_commit(
     place: Place, flow: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place.repo.commit({"flows/a.yaml": flow("a", 1)})
-    original, calls = reconcile._versions, []
+    original, calls = steps.versions, []
 
     def slow(*arguments: Any) -> Any:
         calls.append(1)
@@ -495,7 +495,7 @@ def test_a_sync_that_was_overtaken_starts_over_with_the_newest_commit(
             place.sync()
         return original(*arguments)
 
-    monkeypatch.setattr(reconcile, "_versions", slow)
+    monkeypatch.setattr(steps, "versions", slow)
     report = place.sync()
     assert (report.status, report.sha) == ("unchanged", place.repo.git("rev-parse", "HEAD"))
     assert place.flows() == {"a": (1, False)}
@@ -581,14 +581,14 @@ def test_after_one_change_of_many_only_that_file_is_parsed(
     place: Place, flow: Callable[..., str], flows: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parsed: list[str] = []
-    original = flows.validate_text
+    original = reader.validate_text
 
     def count(text: Any, file: str, *more: Any) -> Any:
         parsed.append(file)
         return original(text, file, *more)
 
     place.repo.commit(flows(50, f"unique {time.monotonic_ns()}"))
-    monkeypatch.setattr(flows, "validate_text", count)
+    monkeypatch.setattr(reader, "validate_text", count)
     place.sync()
     assert len(parsed) == 50
     parsed.clear()
@@ -597,14 +597,14 @@ def test_after_one_change_of_many_only_that_file_is_parsed(
     assert parsed == ["flows/flow-31.yaml"]
 
 
-def test_memory_forgets_the_oldest_first() -> None:
-    memory = flows.ValidationCache(room=2)
-    checked = flows.CheckedFile(None, ())
+def test_the_cache_forgets_the_oldest_first() -> None:
+    cache = reader.ValidationCache(room=2)
+    checked = reader.CheckedFile(None, ())
     for name in ("a", "b"):
-        memory.put((name, "", ""), checked)
-    assert memory.get(("a", "", "")) is checked
-    memory.put(("c", "", ""), checked)
-    assert [memory.get((name, "", "")) is not None for name in ("a", "b", "c")] == [True, False, True]
+        cache.put((name, "", ""), checked)
+    assert cache.get(("a", "", "")) is checked
+    cache.put(("c", "", ""), checked)
+    assert [cache.get((name, "", "")) is not None for name in ("a", "b", "c")] == [True, False, True]
 
 
 def test_no_transaction_is_open_while_git_is_read(

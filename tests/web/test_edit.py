@@ -85,8 +85,8 @@ def test_what_is_saved_is_a_proposal_of_exactly_what_was_typed(on: Callable[...,
         answer = await site.http.post(EDIT, data=sent)
         assert answer.status_code == 303, answer.text
         number = int(re.fullmatch(r"/proposals/(\d+)", answer.headers["location"])[1])  # type: ignore[index]
-        for work in list(site.desk.proposals._jobs.values()):
-            await work.task
+        for job in list(site.desk.proposals._jobs.values()):
+            await job.task
         one = (await site.http.get(f"/api/v1/proposals/{number}")).json()
         assert (one["title"], one["state"], one["checks"]) == ("Say two", "PENDING_REVIEW", "passed")
         assert one["author"] == "ada <ada@example.com>"

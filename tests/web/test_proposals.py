@@ -82,8 +82,8 @@ async def send(site: Site, path: str, **fields: str) -> Reader:
 
 async def checked(site: Site, one: str) -> Reader:
     await send(site, f"{one}/check")
-    for work in list(site.desk.proposals._jobs.values()):
-        await work.task
+    for job in list(site.desk.proposals._jobs.values()):
+        await job.task
     return await page(site, one)
 
 

@@ -22,7 +22,7 @@ import orjson
 
 from automata import __version__
 from automata.errors import AutomataError, Conflict, Missing, Refused, Unavailable, Usage
-from automata.proposals.forges.contract import MAX_DESCRIPTION_CHARS, PullRequest, PullReviews, Review, StatusState
+from automata.proposals.forges.contract import PullRequest, PullReviews, Review, StatusState
 from automata.report.diagnostics import visible
 
 VERSION = "2022-11-28"
@@ -32,8 +32,10 @@ MAX_PAGES = 30  # of 100
 MAX_COMMITS = 250  # the most that a pull request lists
 TRIES = 4
 FIRST_PAUSE_SEC = 0.5
-MAX_PAUSE_SEC = 15.0  # a limit that lasts longer is told and not waited for
+MAX_PAUSE_SEC = 15.0  # a limit that lasts longer is reported and not waited for
 MAX_COMMENT_CHARS = 65_536
+MAX_DESCRIPTION_CHARS = 140  # of a status
+MAIL_HOST = "users.noreply.github.com"  # of the mails of commits that are made on GitHub
 _REPO = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,38}/[A-Za-z0-9._-]{1,100}")
 _LOGIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,38}(\[bot\])?")
 _SHA = re.compile(r"[0-9a-f]{40}")
@@ -66,33 +68,37 @@ class GitHub:
 
     # -- pull requests ---------------------------------------------------------------------------------------------
 
-    async def pull(self, branch: str, base: str) -> PullRequest | None:
+    async def find_pull(self, branch: str, base: str) -> PullRequest | None:
+        """See Forge; `branch` and `base` are in this repository."""
         query = f"?state=open&head={quote(f'{self._owner}:{branch}', safe='')}&base={quote(base, safe='')}&per_page=2"
-        found = await self._get(f"{self._root}/pulls{query}")
-        return _pull(found[0]) if found else None
+        pulls = await self._get(f"{self._root}/pulls{query}")
+        return _pull(pulls[0]) if pulls else None
 
     async def open_pull(self, branch: str, base: str, title: str, body: str) -> PullRequest:
-        if found := await self.pull(branch, base):
-            return found
+        """See Forge."""
+        if pull := await self.find_pull(branch, base):
+            return pull
         try:
-            made = await self._send(
+            created = await self._send(
                 "POST", f"{self._root}/pulls", {"title": title, "head": branch, "base": base, "body": body}
             )
         except (Conflict, Unavailable):
             # Somebody opened it at this moment, or the answer was lost.
-            if found := await self.pull(branch, base):
-                return found
+            if pull := await self.find_pull(branch, base):
+                return pull
             raise
-        return _pull(made)
+        return _pull(created)
 
     async def close_pull(self, pull: PullRequest) -> None:
+        """See Forge."""
         await self._send("PATCH", f"{self._root}/pulls/{pull.number}", {"state": "closed"})
 
     async def merge(self, pull: PullRequest, head: str, title: str, message: str) -> str:
+        """See Forge."""
         body = {"sha": head, "merge_method": "merge", "commit_title": title, "commit_message": message}
         try:
-            made = await self._send("PUT", f"{self._root}/pulls/{pull.number}/merge", body)
-            return _field(lambda: _sha(made["sha"]))
+            merged = await self._send("PUT", f"{self._root}/pulls/{pull.number}/merge", body)
+            return _field(lambda: _sha(merged["sha"]))
         except Unavailable:
             # The answer may have been lost behind the merge.
             now = await self._get(f"{self._root}/pulls/{pull.number}")
@@ -103,65 +109,73 @@ class GitHub:
     # -- reviews ---------------------------------------------------------------------------------------------------
 
     async def reviews(self, pull: PullRequest) -> PullReviews:
-        commits = [one async for one in self._pages(f"{self._root}/pulls/{pull.number}/commits")]
+        """See Forge. Raises Refused `too_many_commits` when GitHub does not list all of them."""
+        commits = [commit async for commit in self._pages(f"{self._root}/pulls/{pull.number}/commits")]
         if len(commits) >= MAX_COMMITS:
             raise Refused(
                 f"GitHub tells no more than {MAX_COMMITS} commits of a pull request, so nobody can tell who wrote it.",
                 code="too_many_commits",
                 hint="Squash some of them.",
             )
-        contributors = {pull.author.lower()}
-        for one in commits:
-            for whose in ("author", "committer"):
-                if isinstance(one.get(whose), Mapping) and one[whose].get("login"):
-                    contributors.add(str(one[whose]["login"]).lower())
-        last: dict[str, Mapping[str, Any]] = {}
-        async for one in self._pages(f"{self._root}/pulls/{pull.number}/reviews"):
-            # Who deleted the account has no say; a comment takes nothing back.
-            if one.get("state") in _VERDICTS and isinstance(one.get("user"), Mapping):
-                last[str(one["user"]["login"]).lower()] = one
-        said = []
-        for login, one in sorted(last.items()):
+        contributors = {pull.author.lower()} | {login for commit in commits for login in _logins(commit)}
+        reviews = []
+        for login, review in sorted((await self._last_reviews(pull)).items()):
             if login not in contributors and _LOGIN.fullmatch(login) and await self._may_write(login):
-                said.append(_review(one))
-        return PullReviews(tuple(said), frozenset(contributors))
+                reviews.append(_review(review))
+        return PullReviews(tuple(reviews), frozenset(contributors))
+
+    async def _last_reviews(self, pull: PullRequest) -> dict[str, Mapping[str, Any]]:
+        """The last verdict of each login, in lower case."""
+        last: dict[str, Mapping[str, Any]] = {}
+        async for review in self._pages(f"{self._root}/pulls/{pull.number}/reviews"):
+            # Who deleted the account has no say; a comment takes nothing back.
+            if review.get("state") in _VERDICTS and isinstance(review.get("user"), Mapping):
+                last[str(review["user"]["login"]).lower()] = review
+        return last
+
+    def login_of(self, mail: str) -> str:
+        """Of `123+LOGIN@users.noreply.github.com`, as commits have it that are made on GitHub."""
+        name, _, host = mail.lower().rpartition("@")
+        return name.rpartition("+")[2] if host == MAIL_HOST else ""
 
     async def _may_write(self, login: str) -> bool:
         """On a public repository anybody may approve; what counts is who could merge."""
         try:
-            found = await self._get(f"{self._root}/collaborators/{quote(login, safe='')}/permission")
+            answer = await self._get(f"{self._root}/collaborators/{quote(login, safe='')}/permission")
         except Missing:
             return False
-        return found.get("permission") in ("admin", "write")
+        return answer.get("permission") in ("admin", "write")
 
     # -- telling ---------------------------------------------------------------------------------------------------
 
-    async def status(self, sha: str, context: str, state: StatusState, description: str, url: str) -> None:
+    async def set_status(self, sha: str, context: str, state: StatusState, description: str, url: str) -> None:
+        """See Forge; a description is cut to what GitHub takes."""
         body = {"state": state, "context": context, "description": _cut(description, MAX_DESCRIPTION_CHARS)}
         if url:
             body["target_url"] = url
         await self._send("POST", f"{self._root}/statuses/{sha}", body, again=True)
 
     async def comment(self, pull: PullRequest, marker: str, text: str) -> None:
-        place = f"{self._root}/issues/{pull.number}/comments"
+        """See Forge; a text is cut to what GitHub takes."""
+        url = f"{self._root}/issues/{pull.number}/comments"
         body = {"body": text[:MAX_COMMENT_CHARS]}
-        if (own := await self._own_comment(place, marker)) is not None:
+        if (own := await self._own_comment(url, marker)) is not None:
             await self._send("PATCH", f"{self._root}/issues/comments/{own}", body, again=True)
             return
         try:
-            await self._send("POST", place, body)
+            await self._send("POST", url, body)
         except Unavailable:
-            if await self._own_comment(place, marker) is None:
+            if await self._own_comment(url, marker) is None:
                 raise
 
-    async def _own_comment(self, place: str, marker: str) -> int | None:
+    async def _own_comment(self, url: str, marker: str) -> int | None:
         """Anybody may write the marker, so whose comment it is decides."""
         me = await self._myself()
-        async for one in self._pages(place):
-            user = one.get("user") or {}
+        async for comment in self._pages(url):
+            user = comment.get("user") or {}
             ours = user.get("login") == me if me else user.get("type") == "Bot"
-            if ours and str(one.get("body", "")).startswith(marker):
-                return int(one["id"])
+            if ours and str(comment.get("body", "")).startswith(marker):
+                return int(comment["id"])
         return None
 
     async def _myself(self) -> str | None:
@@ -218,23 +232,25 @@ class GitHub:
                 client.stream(method, url, json=body) as answer,
             ):
                 data = bytearray()
-                async for some in answer.aiter_bytes():
-                    data += some
+                async for chunk in answer.aiter_bytes():
+                    data += chunk
                     if len(data) > MAX_ANSWER_BYTES:
                         raise _odd(f"it answers with over {MAX_ANSWER_BYTES >> 20} MiB")
         except (httpx.HTTPError, TimeoutError) as error:
             why = type(error).__name__ if not str(error) else str(error)
             raise Unavailable(f"GitHub does not answer: {why}.", code="forge_unavailable") from None
-        told = _json(bytes(data), answer.is_success)
+        content = _json(bytes(data), answer.is_success)
         if answer.is_success:
-            return told, {str(rel): link for rel, link in answer.links.items()}
-        raise _refusal(answer, told if isinstance(told, Mapping) else {})
+            return content, {str(rel): link for rel, link in answer.links.items()}
+        raise _refusal(answer, content if isinstance(content, Mapping) else {})
 
 
-def _refusal(answer: httpx.Response, told: Mapping[str, Any]) -> AutomataError:
+def _refusal(answer: httpx.Response, content: Mapping[str, Any]) -> AutomataError:
     """What a status means; GitHub's own message is part of it."""
-    status, words = answer.status_code, visible(_cut(str(told.get("message", "")), 300)).rstrip(".")
-    more = "; ".join(str(one.get("message", "")) for one in told.get("errors", ()) if isinstance(one, Mapping))
+    status, words = answer.status_code, visible(_cut(str(content.get("message", "")), 300)).rstrip(".")
+    more = "; ".join(
+        str(detail.get("message", "")) for detail in content.get("errors", ()) if isinstance(detail, Mapping)
+    )
     words = visible(_cut(": ".join(part for part in (words, more) if part), 400)) or f"status {status}"
     wait = _wait(answer)
     if status == 429 or (status == 403 and wait is not None):
@@ -298,22 +314,29 @@ def _field(read: Callable[[], T]) -> T:
         raise _odd("a field is not as its documentation says") from None
 
 
-def _pull(one: Mapping[str, Any]) -> PullRequest:
+def _logins(commit: Mapping[str, Any]) -> list[str]:
+    """In lower case, of who wrote and who committed it, as far as they have accounts."""
+    people = (commit.get("author"), commit.get("committer"))
+    return [str(user["login"]).lower() for user in people if isinstance(user, Mapping) and user.get("login")]
+
+
+def _pull(pull: Mapping[str, Any]) -> PullRequest:
     return _field(
         lambda: PullRequest(
-            int(one["number"]), str(one["html_url"]), str(one["user"]["login"]), _sha(one["head"]["sha"])
+            int(pull["number"]), str(pull["html_url"]), str(pull["user"]["login"]), _sha(pull["head"]["sha"])
         )
     )
 
 
-def _review(one: Mapping[str, Any]) -> Review:
+def _review(review: Mapping[str, Any]) -> Review:
     return _field(
         lambda: Review(
-            str(one["user"]["login"]),
-            _sha(one["commit_id"] or "0" * 40),  # GitHub forgot which: then it is of none
-            _VERDICTS[one["state"]],
-            datetime.fromisoformat(one["submitted_at"]),
-            _cut(visible(str(one.get("body") or "")), 400),
+            login=str(review["user"]["login"]),
+            by="{0} <{0}@{1}>".format(review["user"]["login"], MAIL_HOST),
+            commit=_sha(review["commit_id"] or "0" * 40),  # GitHub forgot which: then it is of none
+            approved=_VERDICTS[review["state"]],
+            at=datetime.fromisoformat(review["submitted_at"]),
+            comment=_cut(visible(str(review.get("body") or "")), 400),
         )
     )
 
@@ -324,8 +347,8 @@ def _sha(text: Any) -> str:
     return text
 
 
-def _cut(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+def _cut(text: str, chars: int) -> str:
+    return text if len(text) <= chars else f"{text[: chars - 1]}…"
 
 
 def _odd(what: str) -> Unavailable:

@@ -1,4 +1,4 @@
-"""A repository of proposals, the desk that they come to, and people who sit there."""
+"""A repository of proposals, sessions with them, and the people who open these."""
 
 from __future__ import annotations
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.proposals.session import ADA, BOB, EVE, Site, Use
 
 from automata.errors import Conflict, Invalid, Missing, Refused, Unavailable, Usage
 from automata.git.branches import Person
@@ -24,6 +23,7 @@ from automata.store.database import Database
 from automata.sync.reconcile import sync_once
 from tests.git.served import TOKEN, USER, serving
 from tests.proposals.repo import POLICY, Repo, text
+from tests.proposals.site import ADA, BOB, EVE, Site, Use
 
 ROUNDS = int(os.environ.get("AUTOMATA_APPLY_ROUNDS") or 25)
 HTTP_ROUNDS = int(os.environ.get("AUTOMATA_HTTP_ROUNDS") or 5)  # each takes a second

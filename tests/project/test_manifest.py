@@ -35,7 +35,7 @@ def found(diagnostics: list[Any]) -> list[tuple[str, int, int]]:
 def test_what_is_not_said_is_the_default(tree: Any, text: str | None) -> None:
     project, problems = read_project(tree({} if text is None else {"automata.yaml": text}))
     assert problems == []
-    assert (project.flows, project.stages, project.policy) == (("flows",), {}, Policy("archive", 5, 20))
+    assert (project.flows, project.environments, project.policy) == (("flows",), {}, Policy("archive", 5, 20))
 
 
 def test_the_documented_example_is_read(tree: Any) -> None:
@@ -48,8 +48,8 @@ checks: {required: [validate, test], replay: {last: 20}, approvals: 1}
     project, problems = read_project(tree({"automata.yaml": text}))
     assert problems == []
     assert project.flows == ("flows", "more/flows")
-    assert project.stages["prod"].file == "environments/prod.yaml"
-    assert (project.stages["dev"].branch, project.stages["dev"].file) == ("develop", None)
+    assert project.environments["prod"].file == "environments/prod.yaml"
+    assert (project.environments["dev"].branch, project.environments["dev"].file) == ("develop", None)
     assert project.policy == Policy("confirm", 3, 12.5)
     assert project.checks["approvals"] == 1
 
@@ -154,7 +154,7 @@ def test_the_published_schemas_are_those_of_the_code(name: str) -> None:
 def test_the_starting_repository_fits_the_schemas() -> None:
     import yaml
 
-    starter = ROOT / "automata" / "sync" / "starter"
+    starter = ROOT / "automata" / "project" / "starter_files"
     jsonschema.validate(yaml.safe_load((starter / "automata.yaml").read_text()), PROJECT_SCHEMA)
     for name in ("prod", "dev"):
         jsonschema.validate(yaml.safe_load((starter / f"environments/{name}.yaml").read_text()), ENVIRONMENT_SCHEMA)
@@ -163,6 +163,6 @@ def test_the_starting_repository_fits_the_schemas() -> None:
 def test_every_code_that_these_rooms_use_is_listed() -> None:
     import re
 
-    text = "".join(file.read_text() for room in ("sync", "git") for file in (ROOT / "automata" / room).glob("*.py"))
+    text = "".join(file.read_text() for room in ("project", "git") for file in (ROOT / "automata" / room).glob("*.py"))
     assert set(re.findall(r'"(AF3\d\d)"', text)) == set(CODES)
     assert json.dumps(CODES).isascii()

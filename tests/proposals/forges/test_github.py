@@ -11,19 +11,19 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from automata.proposals.forges.factory import forge_of
-from tests.proposals.session import ADA, Site, Use
 
 from automata.errors import Conflict, Missing, Refused, Unavailable, Usage
 from automata.project.source import Source
+from automata.proposals.forges.factory import forge_of
 from automata.proposals.forges.github import MAX_ANSWER_BYTES, GitHub
 from automata.proposals.forges.policy import CHECK, tell_check, tell_sync
 from automata.proposals.lifecycle import ProposalSession
 from automata.report.markdown import MARKER
 from automata.services.controller import Controller, Pace
 from automata.settings import Settings
-from tests.proposals.github_double import NAME, OWNER, TOKEN, GitHubDouble
+from tests.proposals.forges.github_double import NAME, OWNER, TOKEN, GitHubDouble
 from tests.proposals.repo import Repo, text
+from tests.proposals.site import ADA, Site, Use
 
 REPO = f"{OWNER}/{NAME}"
 
@@ -254,7 +254,7 @@ def test_there_is_one_comment_and_it_is_ours(repo: Repo, is_app: bool) -> None:
         double.opened("fix")
         forged = {"id": 1, "issue": 1, "body": f"{MARKER}\nhi", "user": {"login": "mallory", "type": "User"}}
         double.comments = {1: forged, **{2 + n: {**forged, "id": 2 + n, "body": "talk"} for n in range(5)}}
-        pull = await github.pull("fix", "main")
+        pull = await github.find_pull("fix", "main")
         assert pull is not None
         for word in ("first", "second", "third"):
             await tell_check(github, pull.head, pull, report(word), "")
@@ -271,7 +271,7 @@ def test_a_comment_and_a_description_fit_what_github_takes(repo: Repo) -> None:
     async def act(double: GitHubDouble, github: GitHub, _: list[float]) -> None:
         head = repo.push("fix", {"flows/orders.yaml": text("orders", 2)}, "main")
         double.opened("fix")
-        pull = await github.pull("fix", "main")
+        pull = await github.find_pull("fix", "main")
         await tell_check(github, head, pull, report(*["long " * 1_000] * 50), "")
         await tell_sync(github, head, "prod", Refused("no " * 200))
         assert len(double.statuses) == 2
@@ -305,10 +305,10 @@ def test_what_github_says_in_trouble(repo: Repo, answer: Any, error: Any, code: 
     async def act(double: GitHubDouble, github: GitHub, waits: list[float]) -> None:
         double.fail("GET", "/pulls", answer)
         if error is None:
-            assert await github.pull("fix", "main") is None
+            assert await github.find_pull("fix", "main") is None
         else:
             with pytest.raises(error) as told:
-                await github.pull("fix", "main")
+                await github.find_pull("fix", "main")
             assert told.value.code == code
             assert TOKEN not in str(told.value)
         assert waits == slept
@@ -320,7 +320,7 @@ def test_an_empty_budget_is_waited_for_when_it_is_short(repo: Repo) -> None:
     async def act(double: GitHubDouble, github: GitHub, waits: list[float]) -> None:
         reset = str(int(time.time()) + 5)
         double.fail("GET", "/pulls", limited(403, **{"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": reset}))
-        assert await github.pull("fix", "main") is None
+        assert await github.find_pull("fix", "main") is None
         assert len(waits) == 1
         assert 3 <= waits[0] <= 5
 
@@ -332,7 +332,7 @@ def test_it_is_asked_a_few_times_and_no_more(repo: Repo) -> None:
         for _ in range(9):
             double.fail("GET", "/pulls", web.json_response({"message": "x"}, status=503))
         with pytest.raises(Unavailable):
-            await github.pull("fix", "main")
+            await github.find_pull("fix", "main")
         assert (len(double.asked), waits) == (4, [0.5, 1.0, 2.0])
 
     on(repo, act)
@@ -378,7 +378,7 @@ def test_a_pull_request_of_more_commits_than_github_tells_is_not_judged(repo: Re
 
     async def act(double: GitHubDouble, github: GitHub, _: list[float]) -> None:
         double.opened("fix")
-        pull = await github.pull("fix", "main")
+        pull = await github.find_pull("fix", "main")
         assert pull is not None
         with pytest.raises(Refused) as told:
             await github.reviews(pull)
@@ -391,7 +391,7 @@ def test_a_list_without_an_end_and_one_that_leads_elsewhere_are_given_up(repo: R
     async def act(double: GitHubDouble, github: GitHub, _: list[float]) -> None:
         repo.push("fix", {"flows/orders.yaml": text("orders", 2)}, "main")
         double.opened("fix")
-        pull = await github.pull("fix", "main")
+        pull = await github.find_pull("fix", "main")
         assert pull is not None
         double.comments = {n: {"id": n, "issue": 1, "body": "talk", "user": {"login": "eve"}} for n in range(40)}
         double.page = 1
@@ -409,7 +409,7 @@ def test_a_wrong_token_is_said_and_nowhere_shown(repo: Repo) -> None:
     async def act(double: GitHubDouble, github: GitHub, _: list[float]) -> None:
         wrong = GitHub(double._url, REPO, "ghp_wrong")
         with pytest.raises(Refused) as told:
-            await wrong.pull("fix", "main")
+            await wrong.find_pull("fix", "main")
         assert told.value.code == "forge_token"
         assert "ghp_wrong" not in str(told.value)
 

@@ -1,0 +1,63 @@
+"""`python -P -m automata.check check|plan …`: the child in which the change of a stranger is checked, with limits.
+
+It writes one JSON report to its standard output. Exit code 1 when the report says no, the error's own when there is
+none.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from automata.check.limits import limit_process
+from automata.errors import AutomataError, Invalid
+
+
+def main(words: Sequence[str]) -> int:
+    """The exit code, once the report or the error is written."""
+    limit_process()
+    options = _parser().parse_args(words)
+    try:
+        report = _report(options)
+    except AutomataError as error:
+        _write_error(error)
+        return error.exit_code
+    json.dump(report, sys.stdout, ensure_ascii=False, default=str)
+    return 0 if report.get("ok", True) else Invalid.exit_code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="automata.check")
+    parser.add_argument("command", choices=("check", "plan"))
+    for name in ("--repo", "--env", "--base", "--head"):
+        parser.add_argument(name, required=True)
+    parser.add_argument("--path", default=None)
+    return parser
+
+
+def _report(options: argparse.Namespace) -> dict[str, Any]:
+    # Behind the limits, so that they hold for what these bring with them too.
+    from automata.check.change import check_change
+    from automata.check.plan import plan_against_commit
+    from automata.project.local import find_local_project
+    from automata.settings import load
+
+    project = find_local_project(load(repo=options.repo, repo_path=options.path, environment=options.env))
+    if options.command == "plan":
+        return plan_against_commit(project, options.base, options.head)
+    return check_change(project, options.base, options.head, os.cpu_count() or 1)
+
+
+def _write_error(error: AutomataError) -> None:
+    lines = [f"error: {error.message} [{error.code}]", *(f"  {finding}" for finding in error.diagnostics)]
+    if error.hint:
+        lines.append(f"hint: {error.hint}")
+    sys.stderr.write("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
