@@ -17,10 +17,10 @@ import yaml
 from automata.errors import Usage
 
 _QUEUE = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")  # as in flow files
-MOST_RETENTION_DAYS = 3650
-MOST_PROCESSES = 64  # of one command; ten connections each
-LEAST_SYNC_SEC, MOST_SYNC_SEC = 1, 86_400
-MOST_TOLERANCE_SEC = 3600  # far below a day: a delivery must be too old before its run may be deleted
+MAX_RETENTION_DAYS = 3650
+MAX_PROCESSES = 64  # of one command; ten connections each
+MIN_SYNC_SEC, MAX_SYNC_SEC = 1, 86_400
+MAX_TOLERANCE_SEC = 3600  # far below a day: a delivery must be too old before its run may be deleted
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
 
@@ -111,15 +111,15 @@ def load(env: Mapping[str, str] | None = None, **flags: Any) -> Settings:
         if not _QUEUE.fullmatch(name):
             raise Usage(f"AUTOMATA_QUEUES: {name!r} is no queue: lower-case letters, digits, `.`, `_` and `-`")
     _check_processes(made)
-    if made.retention_days > MOST_RETENTION_DAYS:
+    if made.retention_days > MAX_RETENTION_DAYS:
         raise Usage(
-            f"AUTOMATA_RETENTION_DAYS: {made.retention_days} is above {MOST_RETENTION_DAYS}; 0 keeps runs for ever"
+            f"AUTOMATA_RETENTION_DAYS: {made.retention_days} is above {MAX_RETENTION_DAYS}; 0 keeps runs for ever"
         )
     for name in ("sync_interval_sec", "sync_hinted_interval_sec", "sync_drift_interval_sec"):
-        if not LEAST_SYNC_SEC <= (value := getattr(made, name)) <= MOST_SYNC_SEC:
-            raise Usage(f"AUTOMATA_{name.upper()}: {value:g} is not {LEAST_SYNC_SEC} to {MOST_SYNC_SEC}")
-    if made.hook_tolerance_sec > MOST_TOLERANCE_SEC:
-        raise Usage(f"AUTOMATA_HOOK_TOLERANCE_SEC: {made.hook_tolerance_sec:g} is above {MOST_TOLERANCE_SEC}")
+        if not MIN_SYNC_SEC <= (value := getattr(made, name)) <= MAX_SYNC_SEC:
+            raise Usage(f"AUTOMATA_{name.upper()}: {value:g} is not {MIN_SYNC_SEC} to {MAX_SYNC_SEC}")
+    if made.hook_tolerance_sec > MAX_TOLERANCE_SEC:
+        raise Usage(f"AUTOMATA_HOOK_TOLERANCE_SEC: {made.hook_tolerance_sec:g} is above {MAX_TOLERANCE_SEC}")
     if made.trace_ratio > 1:
         raise Usage(f"AUTOMATA_TRACE_RATIO: {made.trace_ratio:g} is not 0 to 1")
     if made.otlp_url and not made.otlp_url.startswith(("http://", "https://")):
@@ -128,8 +128,8 @@ def load(env: Mapping[str, str] | None = None, **flags: Any) -> Settings:
 
 
 def _check_processes(made: Settings) -> None:
-    if not 1 <= made.processes <= MOST_PROCESSES:
-        raise Usage(f"AUTOMATA_PROCESSES: {made.processes} is not 1 to {MOST_PROCESSES}")
+    if not 1 <= made.processes <= MAX_PROCESSES:
+        raise Usage(f"AUTOMATA_PROCESSES: {made.processes} is not 1 to {MAX_PROCESSES}")
 
 
 def _from_file(path: Path) -> dict[str, Any]:

@@ -100,7 +100,7 @@ POOL = Gauge(
     ("state",),
     registry=REGISTRY,
 )
-POOL_MOST = Gauge("automata_database_pool_size", "Connections that this process may open.", registry=REGISTRY)
+POOL_MAX = Gauge("automata_database_pool_size", "Connections that this process may open.", registry=REGISTRY)
 POOL_WAITING = Gauge(
     "automata_database_pool_waiting", "What waits in this process for a free connection.", registry=REGISTRY
 )
@@ -199,13 +199,15 @@ LEADING = Gauge("automata_leading", "1 while this process leads, by role.", ("ro
 INTAKE_ROWS = Histogram(
     "automata_intake_batch_rows", "Run requests that shared one transaction.", buckets=_ROWS, registry=REGISTRY
 )
-BROKER_RINGS = Counter(
+BROKER_WAKEUPS_SENT = Counter(
     "automata_broker_rings_total",
     "Wake-ups by topic: messages sent, and ids dropped because the wire was down or full (polls find their work).",
     ("topic", "result"),
     registry=REGISTRY,
 )
-BROKER_HEARD = Counter("automata_broker_heard_total", "Wake-ups heard, by topic.", ("topic",), registry=REGISTRY)
+BROKER_WAKEUPS_HEARD = Counter(
+    "automata_broker_heard_total", "Wake-ups heard, by topic.", ("topic",), registry=REGISTRY
+)
 BROKER_POISON = Counter(
     "automata_broker_poison_total", "Messages that were no wake-ups and were set aside.", ("broker",), registry=REGISTRY
 )
@@ -224,7 +226,7 @@ _BUILD.labels(__version__).set(1)
 
 
 # Number of a helper (services/crew.py) -> what asks it for its metrics.
-OTHERS: dict[str, Callable[[], Awaitable[str]]] = {}
+CHILD_METRICS: dict[str, Callable[[], Awaitable[str]]] = {}
 
 
 def metrics_text(*, system: bool = False, others: Mapping[str, str] = MappingProxyType({})) -> bytes:

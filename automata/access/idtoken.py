@@ -16,7 +16,7 @@ MAX_SUB_CHARS = 255
 Keys = Any  # a joserfc KeySet: that package is there only where a provider is set
 
 
-class Unbelievable(Exception):
+class InvalidIdToken(Exception):
     """`why` is for people and holds nothing of the token."""
 
     def __init__(self, why: str) -> None:
@@ -24,7 +24,7 @@ class Unbelievable(Exception):
         self.why = why
 
 
-class UnknownKey(Unbelievable):
+class UnknownKey(InvalidIdToken):
     """The keys may have been changed since they were read."""
 
 
@@ -47,24 +47,24 @@ class Verifier:
         return self._jwk.KeySet(found) if found else None
 
     def verified(self, token: str, keys: Keys, nonce: str) -> Mapping[str, Any]:
-        """Its claims. Raises Unbelievable; UnknownKey when it is signed by none of the keys."""
+        """Its claims. Raises InvalidIdToken; UnknownKey when it is signed by none of the keys."""
         try:
             found = self._decode(token, keys, algorithms=ALGORITHMS)
         except self._errors.InvalidKeyIdError:
             raise UnknownKey("its key is unknown") from None
         except (self._errors.JoseError, ValueError, TypeError):
-            raise Unbelievable("its signature is not good") from None
+            raise InvalidIdToken("its signature is not good") from None
         expected = {"nonce": nonce, "client_id": self._client_id}
         claims = self._claims(found.claims, found.header, self._wanted(), expected)
         now = int(time.time())
         try:
             claims.validate(now, LEEWAY_SEC)
         except self._errors.JoseError as error:
-            raise Unbelievable(f"a claim is wrong ({error.description[:100]})") from None
+            raise InvalidIdToken(f"a claim is wrong ({error.description[:100]})") from None
         if claims["iat"] < now - MAX_AGE_SEC - LEEWAY_SEC:
-            raise Unbelievable("it was made too long ago")
+            raise InvalidIdToken("it was made too long ago")
         if not 1 <= len(claims["sub"]) <= MAX_SUB_CHARS:
-            raise Unbelievable("its `sub` names nobody")
+            raise InvalidIdToken("its `sub` names nobody")
         return found.claims
 
     def _wanted(self) -> dict[str, dict[str, Any]]:

@@ -17,15 +17,15 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
-from automata.access.mode import authenticates, is_loopback
+from automata.access.exposure import authenticates, is_loopback
 from automata.access.principal import Principal, Role
-from automata.access.sessions import LIVES
+from automata.access.sessions import SESSION_TTL
 from automata.errors import Refused, Usage
 from automata.settings import Settings
 from automata.steps.urls import redacted
 
 CALLBACK = "/sign-in/oidc/callback"
-LEAST_MIN, MOST_MIN = 5, int(LIVES.total_seconds()) // 60
+MIN_SESSION_MIN, MAX_SESSION_MIN = 5, int(SESSION_TTL.total_seconds()) // 60
 MAX_VALUES = 1_000  # of the claim; providers that know of more groups send none at all
 MAX_NAME_CHARS = 160  # of a person; Git takes 200
 SHOWN_VALUES = 20
@@ -35,7 +35,7 @@ _SHOWN_NAME = re.compile(r"[^\x00-\x1f\x7f<>]{1,60}")
 
 
 @dataclass(eq=False)
-class NotLetIn(Refused):
+class AccessDenied(Refused):
     """The provider's word is not enough, or not there."""
 
     code: str = "not_let_in"
@@ -53,11 +53,11 @@ class ProviderConfig:
     claim: str
     name: str
     redirect_uri: str
-    lives: timedelta
+    ttl: timedelta
     is_local: bool = False
 
     @property
-    def basis(self) -> bytes:
+    def config_digest(self) -> bytes:
         """What its sessions rest on: whoever changes who may do what ends them."""
         roles = sorted((value, role.word) for value, role in self.roles.items())
         return hashlib.sha256(json.dumps([self.issuer, self.client_id, self.claim, roles]).encode()).digest()
@@ -86,8 +86,8 @@ def config_of(settings: Settings) -> ProviderConfig | None:
     public = _address("public_url", settings.public_url, "Browsers come back to it from the provider.")
     if not authenticates(settings):
         raise _wrong("oidc_issuer", "is set, but nobody has to say who they are", "Set AUTOMATA_AUTH=on.")
-    if not LEAST_MIN <= settings.oidc_session_min <= MOST_MIN:
-        raise _wrong("oidc_session_min", f"is not {LEAST_MIN} to {MOST_MIN}")
+    if not MIN_SESSION_MIN <= settings.oidc_session_min <= MAX_SESSION_MIN:
+        raise _wrong("oidc_session_min", f"is not {MIN_SESSION_MIN} to {MAX_SESSION_MIN}")
     if not _SHOWN_NAME.fullmatch(settings.oidc_name):
         raise _wrong("oidc_name", "is not 1 to 60 characters that a button can show")
     if not settings.oidc_claim:
@@ -100,7 +100,7 @@ def config_of(settings: Settings) -> ProviderConfig | None:
         claim=settings.oidc_claim,
         name=settings.oidc_name,
         redirect_uri=f"{public.scheme}://{public.netloc}{CALLBACK}",
-        lives=timedelta(minutes=settings.oidc_session_min),
+        ttl=timedelta(minutes=settings.oidc_session_min),
         is_local=issuer.scheme == "http",
     )
 
@@ -115,17 +115,17 @@ def person_of(config: ProviderConfig, claims: Mapping[str, Any]) -> Person:
 
 
 def principal_of(config: ProviderConfig, person: Person) -> Principal:
-    """What they may do: the highest role of their values. Raises NotLetIn."""
+    """What they may do: the highest role of their values. Raises AccessDenied."""
     roles = [config.roles[value] for value in person.values if value in config.roles]
     if not roles:
-        raise NotLetIn(
+        raise AccessDenied(
             f"{config.name} knows you as {person.mail or person.name}, and nothing there lets you in here.",
             code="no_role",
             hint=f"Ask whoever runs Automata for a role. What counts is {config.claim!r} of what the provider says.",
         )
     role = max(roles)
     if role >= Role.REVIEWER and not person.mail:
-        raise NotLetIn(
+        raise AccessDenied(
             f"You would be a {role.word}, and {config.name} does not say that your mail address is verified.",
             code="mail_not_verified",
             hint="Without it nobody could tell you from the author of a change. Have your address verified there.",

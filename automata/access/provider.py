@@ -18,10 +18,10 @@ from urllib.parse import quote_plus
 
 import orjson
 
-from automata.access.idtoken import Keys, Unbelievable, UnknownKey, Verifier
-from automata.access.oidc import NotLetIn, ProviderConfig
-from automata.access.pending import Pending
-from automata.access.remembered import Remembered
+from automata.access.idtoken import InvalidIdToken, Keys, UnknownKey, Verifier
+from automata.access.oidc import AccessDenied, ProviderConfig
+from automata.access.pending_signin import PendingSignin
+from automata.caching import SingleFlightCache
 from automata.errors import Unavailable, Usage
 from automata.steps.contract import HttpRequest, HttpResponse, TransportError
 from automata.steps.egress import EgressPolicy, HttpTransport, TransportLimits
@@ -30,7 +30,7 @@ from automata.steps.urls import parse_url
 WELL_KNOWN = "/.well-known/openid-configuration"
 REQUEST_SEC = 5.0
 MAX_BYTES = 256 * 1024
-HOLD_SEC = 3600.0  # what it says about itself, and its keys
+CACHE_SEC = 3600.0  # what it says about itself, and its keys
 MAX_CODE_CHARS = 4_000
 _ADDRESSES = ("authorization_endpoint", "token_endpoint", "jwks_uri")
 _JSON = ("accept", "application/json")
@@ -54,10 +54,12 @@ class Provider:
         self._token_request = prepare_token_request
         self._challenge = create_s256_code_challenge
         self._verifier = Verifier(config.issuer, config.client_id)
-        self._documents: Remembered[Mapping[str, Any]] = Remembered(self._read_document, hold_sec=HOLD_SEC)
-        self._keys: Remembered[Keys] = Remembered(self._read_keys, hold_sec=HOLD_SEC)
+        self._documents: SingleFlightCache[bytes, Mapping[str, Any]] = SingleFlightCache(
+            self._read_document, ttl_sec=CACHE_SEC
+        )
+        self._keys: SingleFlightCache[bytes, Keys] = SingleFlightCache(self._read_keys, ttl_sec=CACHE_SEC)
 
-    async def leads_to(self, pending: Pending) -> str:
+    async def authorization_url(self, pending: PendingSignin) -> str:
         """The provider's page for this sign-in. Raises Unavailable."""
         about = await self._about()
         offered = about.get("scopes_supported")
@@ -77,21 +79,21 @@ class Provider:
             )
         )
 
-    async def redeem(self, pending: Pending, code: str, issuer: str | None) -> Mapping[str, Any]:
+    async def redeem(self, pending: PendingSignin, code: str, issuer: str | None) -> Mapping[str, Any]:
         """The claims of the ID token that the code is for; `issuer` as the answer named it (RFC 9207).
 
-        Raises NotLetIn, Unavailable.
+        Raises AccessDenied, Unavailable.
         """
         about = await self._about()
         required = about.get("authorization_response_iss_parameter_supported") is True
         if issuer != self.config.issuer and (required or issuer is not None):
-            raise NotLetIn("The answer names another provider than the one that was asked.", code="wrong_provider")
+            raise AccessDenied("The answer names another provider than the one that was asked.", code="wrong_provider")
         token = await self._exchange(about, pending, code)
         try:
             return await self._verified(token, pending.nonce)
-        except Unbelievable as error:
+        except InvalidIdToken as error:
             log.warning("the provider's ID token is refused", extra={"issuer": self.config.issuer, "why": error.why})
-            raise NotLetIn(
+            raise AccessDenied(
                 f"What {self.config.name} says about you cannot be believed: {error.why}.",
                 code="bad_id_token",
                 hint="Try again; if it stays, whoever runs Automata finds more in its log.",
@@ -110,7 +112,7 @@ class Provider:
         assert found is not None
         return found
 
-    async def _exchange(self, about: Mapping[str, Any], pending: Pending, code: str) -> str:
+    async def _exchange(self, about: Mapping[str, Any], pending: PendingSignin, code: str) -> str:
         methods = about.get("token_endpoint_auth_methods_supported")
         by_body = isinstance(methods, list) and "client_secret_post" in methods
         given = (self.config.client_id, self.config.client_secret)
@@ -135,7 +137,7 @@ class Provider:
     def _refused(self, status: int, said: Mapping[str, Any]) -> NoReturn:
         why = str(said.get("error", status))[:100]
         if why == "invalid_grant":
-            raise NotLetIn(
+            raise AccessDenied(
                 f"{self.config.name} does not take its own code back.",
                 code="code_refused",
                 hint="It was used before, or is too old. Sign in again.",
@@ -154,7 +156,7 @@ class Provider:
         for name in _ADDRESSES:
             if not self._is_safe(said.get(name)):
                 self._unusable(f"its {name} is no address of https")
-        return said, HOLD_SEC
+        return said, CACHE_SEC
 
     def _is_safe(self, text: Any) -> bool:
         try:
@@ -167,7 +169,7 @@ class Provider:
         found = self._verifier.keys(await self._get(url.decode()))
         if found is None:
             self._unusable("none of its keys can check a signature")
-        return found, HOLD_SEC
+        return found, CACHE_SEC
 
     async def _get(self, url: str) -> Mapping[str, Any]:
         answer = await self._send(HttpRequest("GET", url, (_JSON,)))

@@ -19,17 +19,17 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from automata.access.principal import Principal, Role
-from automata.access.remembered import HOLD_SEC, Remembered
-from automata.access.secret import digest
-from automata.access.tokens import Tokens
+from automata.access.token_text import digest
+from automata.access.tokens import CACHE_SEC, Tokens
+from automata.caching import SingleFlightCache
 from automata.errors import Usage
 from automata.store import sessions as store
 from automata.store.audit import Actor, Deed, record
 from automata.store.database import Database
 from automata.store.sessions import SessionRow
 
-LIVES = timedelta(hours=12)
-LEAST_SECRET = 32  # characters of AUTOMATA_SESSION_SECRET
+SESSION_TTL = timedelta(hours=12)
+MIN_SECRET_CHARS = 32  # characters of AUTOMATA_SESSION_SECRET
 _SECRET = "session"  # noqa: S105 - the name of the row that holds it
 
 
@@ -51,19 +51,25 @@ class Sessions:
     """
 
     def __init__(
-        self, db: Database, tokens: Tokens, secret: str = "", basis: bytes | None = None, *, hold_sec: float = HOLD_SEC
+        self,
+        db: Database,
+        tokens: Tokens,
+        secret: str = "",
+        config_digest: bytes | None = None,
+        *,
+        cache_sec: float = CACHE_SEC,
     ) -> None:
-        if secret and len(secret) < LEAST_SECRET:
+        if secret and len(secret) < MIN_SECRET_CHARS:
             raise Usage(
-                f"AUTOMATA_SESSION_SECRET has {len(secret)} characters; {LEAST_SECRET} are the least.",
+                f"AUTOMATA_SESSION_SECRET has {len(secret)} characters; {MIN_SECRET_CHARS} are the least.",
                 code="bad_setting",
                 hint="openssl rand -hex 32 makes one; without it Automata makes its own.",
             )
         self._db = db
         self._tokens = tokens
         self._secret = secret.encode()
-        self._basis = basis
-        self._known: Remembered[Session] = Remembered(self._read, hold_sec=hold_sec)
+        self._config_digest = config_digest
+        self._known: SingleFlightCache[bytes, Session] = SingleFlightCache(self._read, ttl_sec=cache_sec)
 
     def clear(self) -> None:
         self._known.clear()
@@ -79,7 +85,7 @@ class Sessions:
         actor: Actor,
         former: str = "",
         *,
-        lives: timedelta = LIVES,
+        ttl: timedelta = SESSION_TTL,
         facts: Mapping[str, str] | None = None,
     ) -> Session:
         """A session for somebody who has been found to be who they say; `facts` are told to the log of changes."""
@@ -97,8 +103,8 @@ class Sessions:
                 mail=principal.mail,
                 role=principal.role.word,
                 labels=principal.labels,
-                lives=lives,
-                basis=None if principal.token_id else self._basis,
+                ttl=ttl,
+                config_digest=None if principal.token_id else self._config_digest,
             )
             told = {"name": principal.name, **(facts or {})}
             await record(conn, actor, Deed("session.open", f"session/{id}", None, told))
@@ -114,7 +120,7 @@ class Sessions:
         session = await self.session_of(cookie)
         return session.principal if session else None
 
-    async def renewed(self, session: Session, cookie: str) -> str | None:
+    async def renew(self, session: Session, cookie: str) -> str | None:
         """The cookie that takes the place of this one; None when it need not, or another request was first."""
         if not session.is_due:
             return None
@@ -144,7 +150,7 @@ class Sessions:
 
     async def _read(self, key: bytes) -> tuple[Session, float] | None:
         async with self._db.connection() as conn:
-            row = await store.session_of(conn, key, self._basis)
+            row = await store.session_of(conn, key, self._config_digest)
         return (_session(row), row.left_sec) if row else None
 
     async def _key(self) -> bytes:

@@ -1,4 +1,9 @@
-"""Tokens: made, changed, and found to be good or not."""
+"""Tokens: created, rotated, revoked, and found to be good or not.
+
+Failure argument. A request seldom asks the database whose token it brings: an answer is used for CACHE_SEC from the
+moment of the question, so a revoked token is refused everywhere after that time at the latest. A database that does not
+answer lets nobody in whose answer is older.
+"""
 
 from __future__ import annotations
 
@@ -10,23 +15,24 @@ from hmac import compare_digest
 from typing import Any
 
 from automata.access.principal import Principal, Role
-from automata.access.remembered import HOLD_SEC, Remembered
-from automata.access.secret import digest, is_token, mint
+from automata.access.token_text import digest, is_token_text, new_token_text
+from automata.caching import SingleFlightCache
 from automata.errors import Invalid, Usage
 from automata.store import tokens as store
 from automata.store.audit import Actor, Deed, record
 from automata.store.database import Connection, Database
 from automata.store.tokens import TokenRow
 
+CACHE_SEC = 5.0
 DEFAULT_DAYS = 90
-MOST_DAYS = 366
+MAX_DAYS = 366
 MAX_LABELS = 10
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,99}")
 _MAIL = re.compile(r"[^\s<>\x00-\x1f\x7f]{1,200}")
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class NewToken:
     """A token as it is asked for. Raises Usage, Invalid for one that cannot be."""
 
     name: str
@@ -42,8 +48,8 @@ class Wanted:
             )
         if self.mail and not _MAIL.fullmatch(self.mail):
             raise Invalid("That is no mail address.", code="bad_mail", pointer="/mail")
-        if not 1 <= self.days <= MOST_DAYS:
-            raise Invalid(f"A token is good for 1 to {MOST_DAYS} days.", code="bad_days", pointer="/days")
+        if not 1 <= self.days <= MAX_DAYS:
+            raise Invalid(f"A token is good for 1 to {MAX_DAYS} days.", code="bad_days", pointer="/days")
         if len(self.labels or {}) > MAX_LABELS:
             raise Invalid(f"At most {MAX_LABELS} labels limit a token.", code="too_many_labels", pointer="/labels")
         if self.role is Role.ADMIN and self.labels:
@@ -55,11 +61,11 @@ class Wanted:
 
 
 class Tokens:
-    """Whom a token lets in; what is good is known for HOLD_SEC, so that is when a revoked one is refused everywhere."""
+    """Whom a token lets in. What is good is known for CACHE_SEC: after that a revoked one is refused everywhere."""
 
-    def __init__(self, db: Database, *, hold_sec: float = HOLD_SEC) -> None:
+    def __init__(self, db: Database, *, cache_sec: float = CACHE_SEC) -> None:
         self._db = db
-        self._known: Remembered[Principal] = Remembered(self._read, hold_sec=hold_sec)
+        self._known: SingleFlightCache[bytes, Principal] = SingleFlightCache(self._read, ttl_sec=cache_sec)
 
     def was_good(self, text: str) -> bool:
         return digest(text) in self._known
@@ -69,7 +75,7 @@ class Tokens:
 
     async def principal(self, text: str) -> Principal | None:
         """None for whatever is not good: unknown, expired, revoked, or no token at all. Raises Unavailable."""
-        return await self._known.get(digest(text)) if is_token(text) else None
+        return await self._known.get(digest(text)) if is_token_text(text) else None
 
     async def _read(self, key: bytes) -> tuple[Principal, float] | None:
         async with self._db.connection() as conn:
@@ -81,14 +87,14 @@ def principal_of(row: TokenRow) -> Principal:
     return Principal(row.name, row.mail, Role.read(row.role), row.labels, row.id)
 
 
-def same(given: str, expected: str) -> bool:
+def equal_in_constant_time(given: str, expected: str) -> bool:
     """In a time that says nothing of where they differ."""
     return compare_digest(given.encode(errors="replace"), expected.encode())
 
 
-async def issue(conn: Connection, actor: Actor, wanted: Wanted) -> tuple[str, TokenRow]:
+async def create(conn: Connection, actor: Actor, wanted: NewToken) -> tuple[str, TokenRow]:
     """A new token and its text, which nobody can ask for again. Raises Conflict `token_exists`."""
-    text = mint()
+    text = new_token_text()
     row = await store.add_token(
         conn,
         digest(text),
@@ -96,10 +102,10 @@ async def issue(conn: Connection, actor: Actor, wanted: Wanted) -> tuple[str, To
         mail=wanted.mail or f"{wanted.name}@automata",
         role=wanted.role.word,
         labels=wanted.labels or {},
-        lives=timedelta(days=wanted.days),
+        ttl=timedelta(days=wanted.days),
         by=actor.name,
     )
-    await record(conn, actor, Deed("token.create", f"token/{row.name}", None, facts(row)))
+    await record(conn, actor, Deed("token.create", f"token/{row.name}", None, token_facts(row)))
     return text, row
 
 
@@ -107,21 +113,21 @@ async def revoke(conn: Connection, actor: Actor, key: str) -> TokenRow:
     """Twice is fine. Raises Missing."""
     row = await store.find_token(conn, key)
     if await store.revoke_token(conn, row.id):
-        await record(conn, actor, Deed("token.revoke", f"token/{row.name}", facts(row), None))
+        await record(conn, actor, Deed("token.revoke", f"token/{row.name}", token_facts(row), None))
     return await store.find_token(conn, str(row.id))
 
 
 async def rotate(conn: Connection, actor: Actor, key: str, days: int = DEFAULT_DAYS) -> tuple[str, TokenRow]:
     """Another text for the same token; the one before is worth nothing any more. Raises Missing, Conflict, Invalid."""
     before = await store.find_token(conn, key)
-    Wanted(before.name, Role.read(before.role), before.mail, before.labels, days)
-    text = mint()
+    NewToken(before.name, Role.read(before.role), before.mail, before.labels, days)
+    text = new_token_text()
     row = await store.rotate_token(conn, before.id, digest(text), timedelta(days=days))
-    await record(conn, actor, Deed("token.rotate", f"token/{row.name}", facts(before), facts(row)))
+    await record(conn, actor, Deed("token.rotate", f"token/{row.name}", token_facts(before), token_facts(row)))
     return text, row
 
 
-def facts(row: TokenRow) -> dict[str, Any]:
+def token_facts(row: TokenRow) -> dict[str, Any]:
     """What may be told of a token."""
     return {
         "id": str(row.id),

@@ -7,11 +7,11 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, Field, StringConstraints
 
-from automata.access.tokens import DEFAULT_DAYS, MOST_DAYS
+from automata.access.tokens import DEFAULT_DAYS, MAX_DAYS
 from automata.api.shapes import Answered, Given
 
 Word = Annotated[str, StringConstraints(strict=True, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
-Days = Annotated[int, Field(strict=True, ge=1, le=MOST_DAYS)]
+Days = Annotated[int, Field(strict=True, ge=1, le=MAX_DAYS)]
 RoleWord = Literal["viewer", "operator", "author", "reviewer", "admin"]
 
 

@@ -18,11 +18,11 @@ from uuid import uuid4
 
 from fastapi import Request
 
-from automata.access.buckets import Buckets, neighbourhood
-from automata.access.mode import authenticates
+from automata.access.exposure import authenticates
 from automata.access.principal import LOCAL, Principal
 from automata.access.provider import Provider
-from automata.access.sessions import LIVES, Session, Sessions
+from automata.access.rate_limiter import RateLimiter, client_key
+from automata.access.sessions import SESSION_TTL, Session, Sessions
 from automata.access.tokens import Tokens
 from automata.api.guard import SAFE
 from automata.api.refusals import CrossSite, Unauthenticated
@@ -49,9 +49,9 @@ class Entrance:
     open: bool
     tokens: Tokens
     sessions: Sessions
-    rates: Buckets
-    strangers: Buckets
-    failures: Buckets
+    rates: RateLimiter
+    strangers: RateLimiter
+    failures: RateLimiter
     secure: bool  # whether browsers come over https
     provider: Provider | None = None  # who else vouches for people
 
@@ -63,10 +63,10 @@ class Entrance:
         return cls(
             open=not authenticates(settings),
             tokens=tokens,
-            sessions=Sessions(db, tokens, settings.session_secret, provider.config.basis if provider else None),
-            rates=Buckets(settings.rate_per_sec, settings.rate_per_sec * BURST_SEC),
-            strangers=Buckets(settings.anonymous_rate_per_sec, settings.anonymous_rate_per_sec * BURST_SEC),
-            failures=Buckets(failed / 60, failed),
+            sessions=Sessions(db, tokens, settings.session_secret, provider.config.config_digest if provider else None),
+            rates=RateLimiter(settings.rate_per_sec, settings.rate_per_sec * BURST_SEC),
+            strangers=RateLimiter(settings.anonymous_rate_per_sec, settings.anonymous_rate_per_sec * BURST_SEC),
+            failures=RateLimiter(failed / 60, failed),
             secure=settings.public_url.startswith("https:"),
             provider=provider,
         )
@@ -87,7 +87,7 @@ class Entrance:
     def pass_by(self, request: Request) -> None:
         """What a route that everybody may ask takes. Raises Busy."""
         if not self.open:
-            _spend(self.strangers, neighbourhood(address_of(request)))
+            _spend(self.strangers, client_key(address_of(request)))
 
     async def _known(self, request: Request) -> Principal:
         given = request.headers.getlist("authorization")
@@ -106,7 +106,7 @@ class Entrance:
         _spend(self.rates, str(session.id))
         if request.method not in SAFE:
             await self._check_csrf(request, session)
-        if fresh := await self.sessions.renewed(session, cookie):
+        if fresh := await self.sessions.renew(session, cookie):
             self.set_cookie(request, fresh)
         request.scope["automata.session"] = session
         request.scope["automata.csrf"] = await self.sessions.csrf_token(session)  # for the forms of the page
@@ -137,11 +137,11 @@ class Entrance:
 
     def check_failures(self, request: Request) -> None:
         """Raises Busy for an address that guesses."""
-        if wait := self.failures.wait(neighbourhood(address_of(request))):
+        if wait := self.failures.wait(client_key(address_of(request))):
             raise _too_often(wait)
 
     def count_failure(self, request: Request) -> None:
-        self.failures.take(neighbourhood(address_of(request)))
+        self.failures.take(client_key(address_of(request)))
 
     async def _check_csrf(self, request: Request, session: Session) -> None:
         given = request.headers.get(CSRF_HEADER, "")
@@ -160,9 +160,9 @@ class Entrance:
     def cookie_name(self, request: Request, name: str = COOKIE) -> str:
         return f"{SECURE}{name}" if self.is_secure(request) else name
 
-    def set_cookie(self, request: Request, value: str, name: str = COOKIE, lives: timedelta = LIVES) -> None:
+    def set_cookie(self, request: Request, value: str, name: str = COOKIE, ttl: timedelta = SESSION_TTL) -> None:
         """The answer sets the session's cookie, or another; an empty one takes it away."""
-        age = int(lives.total_seconds()) if value else 0
+        age = int(ttl.total_seconds()) if value else 0
         parts = [f"{self.cookie_name(request, name)}={value}", f"Max-Age={age}", "Path=/", "HttpOnly", "SameSite=Lax"]
         if self.is_secure(request):
             parts.append("Secure")
@@ -203,7 +203,7 @@ async def read_form(request: Request) -> Mapping[str, str]:
         return {}
 
 
-def _spend(buckets: Buckets, key: str) -> None:
+def _spend(buckets: RateLimiter, key: str) -> None:
     if wait := buckets.take(key):
         raise _too_often(wait)
 

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from starlette.types import Scope
 
-from automata.access.mode import is_loopback
+from automata.access.exposure import is_loopback
 from automata.api.refusals import CrossSite, HeadersTooLarge, Misdirected, TooLong
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})

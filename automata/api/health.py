@@ -7,7 +7,7 @@ import asyncio
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from automata.access.mode import shows_metrics
+from automata.access.exposure import shows_metrics
 from automata.access.principal import Role
 from automata.api.auth import anyone, needs
 from automata.api.desk import Desk
@@ -16,7 +16,7 @@ from automata.api.shapes import HealthAnswer
 from automata.api.wire import Json
 from automata.errors import AutomataError
 from automata.store import migrate
-from automata.telemetry import METRICS_CONTENT_TYPE, OTHERS, metrics_text
+from automata.telemetry import CHILD_METRICS, METRICS_CONTENT_TYPE, metrics_text
 
 READY_SEC = 5.0  # probes give up sooner or later too; a hanging database must not gather probes
 
@@ -59,7 +59,7 @@ async def metrics(request: Request) -> Response:
 
 async def _others() -> dict[str, str]:
     """What the helpers of this process count; one that does not answer is left out, and /readyz says so."""
-    asked = dict(OTHERS)
+    asked = dict(CHILD_METRICS)
     texts = await asyncio.gather(*(ask() for ask in asked.values()), return_exceptions=True)
     return {number: text for number, text in zip(asked, texts, strict=True) if isinstance(text, str)}
 

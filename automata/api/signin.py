@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
 from automata.access.principal import Principal, Role
-from automata.access.sessions import LIVES
+from automata.access.sessions import SESSION_TTL
 from automata.api import auth
 from automata.api.access_shapes import MeAnswer, SignInRequest
 from automata.api.auth import anyone, needs
@@ -64,15 +64,15 @@ def onward(text: str) -> str:
 
 
 async def open_session(
-    request: Request, principal: Principal, *, lives: timedelta = LIVES, facts: Mapping[str, str] | None = None
+    request: Request, principal: Principal, *, ttl: timedelta = SESSION_TTL, facts: Mapping[str, str] | None = None
 ) -> None:
     """Sign somebody in who has been found to be who they say; ends the session whose cookie came along."""
     entrance = Desk.of(request).entrance
     session = await entrance.sessions.open(
-        principal, actor_as(request, principal), entrance.cookie_of(request), lives=lives, facts=facts
+        principal, actor_as(request, principal), entrance.cookie_of(request), ttl=ttl, facts=facts
     )
     assert session.cookie is not None
-    entrance.set_cookie(request, session.cookie, lives=lives)
+    entrance.set_cookie(request, session.cookie, ttl=ttl)
     request.scope["automata.session"] = session
     request.scope["automata.csrf"] = await entrance.sessions.csrf_token(session)
     request.scope["automata.principal"] = principal

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from automata.access import tokens
 from automata.access.principal import Role
-from automata.access.tokens import Wanted
+from automata.access.tokens import NewToken
 from automata.api.access_shapes import NewTokenAnswer, RotateRequest, TokenAnswer, TokenRequest
 from automata.api.auth import actor, needs
 from automata.api.bodies import read_model
@@ -31,7 +31,7 @@ async def index(request: Request, revoked: bool = False, limit: Limit = 50, curs
     """Tokens by name, without their texts; `revoked` lists those too."""
     async with Desk.of(request).db.connection() as conn:
         found = await list_tokens(conn, revoked=revoked, after=cursor_of(cursor, 2), limit=limit)
-    return Json(page_of(found, [tokens.facts(row) for row in found.items]))
+    return Json(page_of(found, [tokens.token_facts(row) for row in found.items]))
 
 
 @router.post(
@@ -62,14 +62,14 @@ async def rotate(request: Request, key: str) -> Response:
 @router.delete("/{key}", dependencies=[_ADMIN], responses={200: {"model": TokenAnswer}})
 async def revoke(request: Request, key: str) -> Response:
     """Take a token back: it is refused within five seconds, and its sessions end. Twice is fine."""
-    return Json(tokens.facts(await take_back(Desk.of(request), actor(request), key)))
+    return Json(tokens.token_facts(await take_back(Desk.of(request), actor(request), key)))
 
 
 async def make(desk: Desk, by: Actor, asked: TokenRequest) -> tuple[str, TokenRow]:
     """A token's text, and what is kept of it. Raises Invalid, Usage, Conflict."""
-    wanted = Wanted(asked.name, Role.read(asked.role), asked.mail, asked.labels, asked.days)
+    wanted = NewToken(asked.name, Role.read(asked.role), asked.mail, asked.labels, asked.days)
     async with desk.db.transaction() as conn:
-        return await tokens.issue(conn, by, wanted)
+        return await tokens.create(conn, by, wanted)
 
 
 async def make_anew(desk: Desk, by: Actor, key: str, days: int) -> tuple[str, TokenRow]:
@@ -91,5 +91,5 @@ async def take_back(desk: Desk, by: Actor, key: str) -> TokenRow:
 
 
 def _told(text: str, row: TokenRow, status: int) -> Response:
-    told: dict[str, Any] = tokens.facts(row) | {"token": text}
+    told: dict[str, Any] = tokens.token_facts(row) | {"token": text}
     return Json(told, status)

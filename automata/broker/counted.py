@@ -22,11 +22,11 @@ def label(topic: str) -> str:
 
 def count(result: str, topic: str, number: int = 1) -> None:
     """`sent` counts messages, `dropped` the ids (or bare rings) that no message carried."""
-    telemetry.BROKER_RINGS.labels(label(topic), result).inc(number)
+    telemetry.BROKER_WAKEUPS_SENT.labels(label(topic), result).inc(number)
 
 
 def heard(topic: str) -> None:
-    telemetry.BROKER_HEARD.labels(label(topic)).inc()
+    telemetry.BROKER_WAKEUPS_HEARD.labels(label(topic)).inc()
 
 
 def poison(kind: str, error: NotARing) -> None:

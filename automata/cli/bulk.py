@@ -27,7 +27,7 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
 @dataclass(frozen=True, slots=True)
-class Deed:
+class BulkAction:
     """What is done, in words: `Retry`, `Retried`, `dead letter`, and why one may have been left as it was."""
 
     now: str
@@ -36,7 +36,7 @@ class Deed:
     skipped: str
 
 
-def meant(ids: list[str], filters: dict[str, Any]) -> bool:
+def names_single_items(ids: list[str], filters: dict[str, Any]) -> bool:
     """Whether single ones are meant and not a filter. Raises Usage when both are given, or nothing is."""
     chosen = any(value for value in filters.values())
     if ids and chosen:
@@ -46,7 +46,9 @@ def meant(ids: list[str], filters: dict[str, Any]) -> bool:
     return bool(ids)
 
 
-def run_bulk(api: Api, path: tuple[str, ...], body: dict[str, Any], deed: Deed, *, dry_run: bool, yes: bool) -> Any:
+def run_bulk(
+    api: Api, path: tuple[str, ...], body: dict[str, Any], deed: BulkAction, *, dry_run: bool, yes: bool
+) -> Any:
     """Ask, then do it batch by batch. Returns the sum of the answers, or None when the person said no."""
     body = {name: value for name, value in body.items() if value not in (None, False)}
     if dry_run:
@@ -65,7 +67,7 @@ def run_bulk(api: Api, path: tuple[str, ...], body: dict[str, Any], deed: Deed, 
     return total
 
 
-def tell(answer: Any, deed: Deed, output: Format) -> None:
+def print_bulk(answer: Any, deed: BulkAction, output: Format) -> None:
     """Print what run_bulk returned."""
     if answer is None:
         say("Nothing was changed.", stderr=True)
@@ -83,7 +85,7 @@ def tell(answer: Any, deed: Deed, output: Format) -> None:
         say(f"Left {_count(answer['skipped'], deed.noun)} as it was: {deed.skipped}.", stderr=True)
 
 
-def _agreed(api: Api, path: tuple[str, ...], body: dict[str, Any], deed: Deed) -> bool:
+def _agreed(api: Api, path: tuple[str, ...], body: dict[str, Any], deed: BulkAction) -> bool:
     found = api.post(*path, body={**body, "dry_run": True})
     if not found["matched"]:
         return True

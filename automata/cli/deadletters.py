@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from automata.cli.bulk import All, Deed, DryRun, Flow, Since, Until, Yes, meant, run_bulk, tell
+from automata.cli.bulk import All, BulkAction, DryRun, Flow, Since, Until, Yes, names_single_items, print_bulk, run_bulk
 from automata.cli.client import Api, ApiUrl
 from automata.cli.output import Format, Output, compact, emit, facts, moment, say, say_json, table
 
@@ -18,8 +18,8 @@ Code = Annotated[str | None, typer.Option("--code", help="Only with this error c
 Run = Annotated[str | None, typer.Option("--run", help="Only of this run.")]
 By = Annotated[str | None, typer.Option("--by", help="Who decides.", show_default="you")]
 
-RETRY = Deed("Retry", "Retried", "dead letter", "closed meanwhile, or its run did not end FAILED")
-DISCARD = Deed("Discard", "Discarded", "dead letter", "closed meanwhile")
+RETRY = BulkAction("Retry", "Retried", "dead letter", "closed meanwhile, or its run did not end FAILED")
+DISCARD = BulkAction("Discard", "Discarded", "dead letter", "closed meanwhile")
 
 
 @app.command("list", epilog="Example: automata dlq list --flow sync-orders --code http_status")
@@ -94,7 +94,7 @@ def discard(
 
 def _do(
     verb: str,
-    deed: Deed,
+    deed: BulkAction,
     ids: list[str],
     filters: dict[str, Any],
     by: str | None,
@@ -104,10 +104,12 @@ def _do(
     api_url: str | None,
 ) -> None:
     by = by or getpass.getuser()
-    single = meant(ids, filters)
+    single = names_single_items(ids, filters)
     with Api(api_url) as api:
         if not single:
-            tell(run_bulk(api, ("dlq", verb), {**filters, "by": by}, deed, dry_run=dry_run, yes=yes), deed, output)
+            print_bulk(
+                run_bulk(api, ("dlq", verb), {**filters, "by": by}, deed, dry_run=dry_run, yes=yes), deed, output
+            )
             return
         letters = [api.get("dlq", id) if dry_run else api.post("dlq", id, verb, body={"by": by}) for id in ids]
     if output is Format.JSON:

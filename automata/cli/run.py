@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from automata.cli.bulk import All, Deed, DryRun, Flow, Since, Until, Yes, meant, run_bulk, tell
+from automata.cli.bulk import All, BulkAction, DryRun, Flow, Since, Until, Yes, names_single_items, print_bulk, run_bulk
 from automata.cli.client import Api, ApiUrl
 from automata.cli.logs import logs
 from automata.cli.output import Format, Output, compact, emit, facts, moment, say, say_json, status, table, took
@@ -25,8 +25,8 @@ Key = Annotated[
 ]
 Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=10_000, help="How many at most.")]
 
-CANCEL = Deed("Cancel", "Asked for the end of", "run", "finished meanwhile")
-RETRY = Deed("Retry", "Retried", "run", "retried meanwhile by somebody else")
+CANCEL = BulkAction("Cancel", "Asked for the end of", "run", "finished meanwhile")
+RETRY = BulkAction("Retry", "Retried", "run", "retried meanwhile by somebody else")
 
 
 @app.command(epilog="Example: automata run start sync-orders -i source_id=crm-1 --wait")
@@ -123,10 +123,10 @@ def cancel(
     """Cancel runs, single ones or all that a filter means: nothing further starts, what runs is dropped."""
     moments = {"since": since, "until": until}
     filters = {"flow": flow, "status": state and state.upper(), "trigger": trigger, **moments, "all": all_}
-    single = meant(run_ids or [], filters)
+    single = names_single_items(run_ids or [], filters)
     with Api(api_url) as api:
         if not single:
-            tell(run_bulk(api, ("runs", "cancel"), filters, CANCEL, dry_run=dry_run, yes=yes), CANCEL, output)
+            print_bulk(run_bulk(api, ("runs", "cancel"), filters, CANCEL, dry_run=dry_run, yes=yes), CANCEL, output)
             return
         if dry_run:
             raise Usage("--dry-run is for a filter.", hint="See one run with automata run show.")
@@ -156,12 +156,12 @@ def retry(
     """Have a run, or all that a filter means, go on where it failed: what succeeded is not done again."""
     moments = {"since": since, "until": until}
     filters = {"flow": flow, "status": state and state.upper(), "trigger": trigger, **moments, "all": all_}
-    single = meant([run_id] if run_id else [], filters)
+    single = names_single_items([run_id] if run_id else [], filters)
     if (dry_run and single) or (wait and not single):
         raise Usage("--dry-run is for a filter, --wait for one run.", hint="See one run with automata run show.")
     with Api(api_url) as api:
         if not single:
-            tell(run_bulk(api, ("runs", "retry"), filters, RETRY, dry_run=dry_run, yes=yes), RETRY, output)
+            print_bulk(run_bulk(api, ("runs", "retry"), filters, RETRY, dry_run=dry_run, yes=yes), RETRY, output)
             return
         run = api.post("runs", str(run_id), "retry")
         _started(api, run, wait, output, f"Run {run_id} goes on, attempt {run['attempt']}.")

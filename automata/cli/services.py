@@ -10,7 +10,7 @@ import typer
 
 from automata.cli.output import Format, Output, say, say_json
 from automata.errors import Usage
-from automata.settings import MOST_PROCESSES, load
+from automata.settings import MAX_PROCESSES, load
 
 if TYPE_CHECKING:
     from automata.services.process import Part, Running
@@ -30,7 +30,7 @@ Processes = Annotated[
     typer.Option(
         "--processes",
         min=1,
-        max=MOST_PROCESSES,
+        max=MAX_PROCESSES,
         help="As many processes on this machine; one that dies is started again.",
         show_default="1",
     ),
@@ -166,8 +166,8 @@ def _serve(
 ) -> None:
     """Run one part until SIGTERM or SIGINT. It waits for a database that is not there yet, or not migrated."""
     from automata.api.app import create_health_app
+    from automata.cli.bootstrap_token import BOOTSTRAP_NOTICE, bootstrap_token
     from automata.cli.database import database
-    from automata.cli.first import FIRST, admin_token
     from automata.cli.up import runner
     from automata.services.crew import helpers
     from automata.services.process import serve
@@ -188,9 +188,9 @@ def _serve(
             say(f"{part} on {running.address}  (/healthz, /readyz, /metrics)")
 
     async def on_database(db: Database) -> None:
-        if text := await admin_token(db, settings):
-            event = {"event": "admin token", "message": FIRST, "token": text}
-            say_json(event, indent=None) if output is Format.JSON else say(f"{FIRST}\n{text}")
+        if text := await bootstrap_token(db, settings):
+            event = {"event": "admin token", "message": BOOTSTRAP_NOTICE, "token": text}
+            say_json(event, indent=None) if output is Format.JSON else say(f"{BOOTSTRAP_NOTICE}\n{text}")
 
     make_app = create_site if part == "api" else create_health_app
     first = on_database if part == "api" else None

@@ -40,12 +40,12 @@ def create(
 
     async def work(db: Database) -> dict[str, Any]:
         from automata.access.principal import Role
-        from automata.access.tokens import Wanted, facts, issue
+        from automata.access.tokens import NewToken, create, token_facts
 
-        wanted = Wanted(name, Role.read(role), mail, _labels(label or ()), days)
+        wanted = NewToken(name, Role.read(role), mail, _labels(label or ()), days)
         async with db.transaction() as conn:
-            text, row = await issue(conn, myself(), wanted)
-        return facts(row) | {"token": text}
+            text, row = await create(conn, myself(), wanted)
+        return token_facts(row) | {"token": text}
 
     _tell(on_database(work), output)
 
@@ -58,7 +58,7 @@ def list_(
     """List tokens by name, without their texts."""
 
     async def work(db: Database) -> list[dict[str, Any]]:
-        from automata.access.tokens import facts
+        from automata.access.tokens import token_facts
         from automata.store.tokens import list_tokens
 
         found: list[dict[str, Any]] = []
@@ -66,7 +66,7 @@ def list_(
         async with db.connection() as conn:
             while True:
                 page = await list_tokens(conn, revoked=revoked, after=after)
-                found += (facts(row) for row in page.items)
+                found += (token_facts(row) for row in page.items)
                 if not (after := page.next):
                     return found
 
@@ -78,11 +78,11 @@ def rotate(key: Key, days: Days = 90, output: Output = Format.TABLE) -> None:
     """Give a token another text, shown this once; the one before is refused within five seconds."""
 
     async def work(db: Database) -> dict[str, Any]:
-        from automata.access.tokens import facts, rotate
+        from automata.access.tokens import rotate, token_facts
 
         async with db.transaction() as conn:
             text, row = await rotate(conn, myself(), key, days)
-        return facts(row) | {"token": text}
+        return token_facts(row) | {"token": text}
 
     _refuse_text(key)
     _tell(on_database(work), output)
@@ -93,10 +93,10 @@ def revoke(key: Key, output: Output = Format.TABLE) -> None:
     """Take a token back: it is refused within five seconds, and the sessions that it opened end. Twice is fine."""
 
     async def work(db: Database) -> dict[str, Any]:
-        from automata.access.tokens import facts, revoke
+        from automata.access.tokens import revoke, token_facts
 
         async with db.transaction() as conn:
-            return facts(await revoke(conn, myself(), key))
+            return token_facts(await revoke(conn, myself(), key))
 
     _refuse_text(key)
     done = on_database(work)
@@ -116,7 +116,7 @@ def _labels(given: Sequence[str]) -> dict[str, str]:
 
 def _refuse_text(key: str) -> None:
     """A token that somebody pasted here is in their shell's history now, and must not get into messages as well."""
-    from automata.access.secret import PREFIX
+    from automata.access.token_text import PREFIX
 
     if key.startswith(PREFIX):
         raise Usage("That is a token's text.", hint="Name it: `automata token list` shows how it is called.")

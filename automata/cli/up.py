@@ -12,7 +12,7 @@ import typer
 
 from automata.cli.output import Format, Output, report, say, say_json
 from automata.errors import Invalid, Missing, Refused, Unavailable, Usage
-from automata.settings import MOST_PROCESSES, Settings, load
+from automata.settings import MAX_PROCESSES, Settings, load
 
 if TYPE_CHECKING:
     from automata.services.process import Running
@@ -61,7 +61,7 @@ def up(
         typer.Option(
             "--processes",
             min=1,
-            max=MOST_PROCESSES,
+            max=MAX_PROCESSES,
             help="As many processes: the others help to run flows; one that dies is started again.",
             show_default="1",
         ),
@@ -110,7 +110,7 @@ def _run(settings: Settings, branch: str | None, watch: bool, tell: Tell) -> Non
 
 
 async def _serve(settings: Settings, url: str, branch: str | None, watch: bool, tell: Tell) -> None:
-    from automata.cli.first import FIRST, admin_token
+    from automata.cli.bootstrap_token import BOOTSTRAP_NOTICE, bootstrap_token
     from automata.cli.services import controllers_of
     from automata.services.crew import helpers
     from automata.services.process import serve
@@ -138,8 +138,8 @@ async def _serve(settings: Settings, url: str, branch: str | None, watch: bool, 
             watching.append(asyncio.create_task(_watch(running.db, source, tell)))
 
     async def on_database(db: Database) -> None:
-        if text := await admin_token(db, settings):
-            tell("admin token", f"{FIRST}\n{text}", token=text)
+        if text := await bootstrap_token(db, settings):
+            tell("admin token", f"{BOOTSTRAP_NOTICE}\n{text}", token=text)
 
     try:
         await serve(

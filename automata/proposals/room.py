@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
+from cachetools import FIFOCache
+
 from automata.errors import AutomataError, Busy, Conflict, Unavailable
 from automata.git.branches import Person
 from automata.proposals import rehearsal
@@ -86,8 +88,8 @@ class Proposals:
     _seats: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_AT_ONCE))
     _waiting: int = 0
     _work: dict[UUID, Work] = field(default_factory=dict)
-    _broken: dict[UUID, AutomataError] = field(default_factory=dict)
-    _plans: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
+    _broken: FIFOCache[UUID, AutomataError] = field(default_factory=lambda: FIFOCache(MAX_REMEMBERED))
+    _plans: FIFOCache[tuple[str, str], dict[str, Any]] = field(default_factory=lambda: FIFOCache(MAX_REMEMBERED))
 
     @asynccontextmanager
     async def desk(self, actor: Person, *, fresh: bool = True) -> AsyncIterator[Reviewing]:
@@ -177,7 +179,7 @@ class Proposals:
             if known is None:
                 place = desk.mirror.path, desk.source.path, desk.source.environment
                 known = await self.planner(*place, fork, facts.head)
-                _remember(self._plans, (fork, facts.head), known)
+                self._plans[fork, facts.head] = known
             return known
 
     # -- what takes its time ---------------------------------------------------------------------------------------
@@ -234,12 +236,12 @@ class Proposals:
         try:
             return await act()
         except AutomataError as error:
-            _remember(self._broken, id, error)
+            self._broken[id] = error
             raise
         except Exception as error:
             log.exception("a check or an apply behind a request crashed")
             broke = Unavailable("It broke off; the server's log says why.", code="internal")
-            _remember(self._broken, id, broke)
+            self._broken[id] = broke
             raise broke from error
         finally:
             del self._work[id]
@@ -253,9 +255,3 @@ async def _ended(work: Work, wait_sec: float) -> bool:
 
 def _encoded(files: Mapping[str, str | None]) -> dict[str, bytes | None]:
     return {path: None if text is None else text.encode() for path, text in files.items()}
-
-
-def _remember(known: dict[Any, Any], key: Any, value: Any) -> None:
-    known[key] = value
-    while len(known) > MAX_REMEMBERED:
-        del known[next(iter(known))]

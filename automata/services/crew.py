@@ -21,7 +21,7 @@ import aiohttp
 from automata.errors import Unavailable
 from automata.services.health import Health
 from automata.settings import Settings
-from automata.telemetry import OTHERS
+from automata.telemetry import CHILD_METRICS
 
 STEADY_SEC = 60.0  # who lived as long is started again at once
 LONGEST_PAUSE_SEC = 30.0
@@ -66,7 +66,7 @@ class Helper:
                 return
         finally:
             self.kill()
-            OTHERS.pop(str(self.number), None)
+            CHILD_METRICS.pop(str(self.number), None)
             for task in (following, stopping):
                 task.cancel()
             await asyncio.gather(ending, following, stopping, return_exceptions=True)
@@ -99,7 +99,7 @@ class Helper:
                 async with http.get("/metrics") as answer:
                     return await answer.text()
 
-            OTHERS[str(self.number)] = metrics
+            CHILD_METRICS[str(self.number)] = metrics
             while True:
                 health.set(self.name, await _trouble(http))
                 await asyncio.sleep(LOOK_SEC if health.snapshot()[self.name] is None else LOOK_SEC / 10)

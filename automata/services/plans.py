@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from cachetools import LRUCache
+
 from automata.errors import AutomataError, Invalid
 from automata.flow.compile import Plan, compile_flow
 from automata.flow.model import Flow
@@ -33,18 +35,19 @@ _GONE = Compiled("?", 0, {}, None, Invalid("its version is not in the database",
 class Plans:
     def __init__(self, db: Database) -> None:
         self._db = db
-        self._known: dict[UUID, Compiled] = {}
+        self._known: LRUCache[UUID, Compiled] = LRUCache(MAX_PLANS)
 
     async def get(self, ids: Iterable[UUID]) -> Mapping[UUID, Compiled]:
         """All of `ids`; those not known yet are read in one query and compiled."""
-        wanted = set(ids)
-        if missing := wanted - self._known.keys():
+        # Collected before anything is added: what is new may push out what was asked for as well.
+        plans = {id: self._known.get(id, _GONE) for id in set(ids)}
+        if missing := [id for id, compiled in plans.items() if compiled is _GONE]:
             async with self._db.connection() as conn:
-                rows = await versions_by_id(conn, list(missing))
-            if len(self._known) + len(rows) > MAX_PLANS:
-                self._known.clear()  # rare, and a whole refill costs one query a batch
-            self._known |= {row.id: _compile(row) for row in rows}
-        return {id: self._known.get(id, _GONE) for id in wanted}
+                rows = await versions_by_id(conn, missing)
+            compiled = {row.id: _compile(row) for row in rows}
+            self._known.update(compiled)
+            plans |= compiled
+        return plans
 
 
 def _compile(row: VersionRow) -> Compiled:

@@ -46,8 +46,8 @@ async def add_session(
     mail: str,
     role: str,
     labels: Mapping[str, str],
-    lives: timedelta,
-    basis: bytes | None = None,
+    ttl: timedelta,
+    config_digest: bytes | None = None,
 ) -> UUID:
     """`basis`: what it rests on where there is no token. Also sweeps out sessions that have ended, a few at a time."""
     await conn.execute(
@@ -57,14 +57,14 @@ async def add_session(
     cursor = await conn.execute(
         "INSERT INTO access_sessions (hash, token_id, name, mail, role, labels, basis, expires_at)"
         " VALUES (%s, %s, %s, %s, %s, %s, %s, now() + %s) RETURNING id",
-        [hash, token_id, name, mail, role, dumps(labels), basis, lives],
+        [hash, token_id, name, mail, role, dumps(labels), config_digest, ttl],
     )
     row = await cursor.fetchone()
     assert row is not None
     return UUID(str(row[0]))
 
 
-async def session_of(conn: Connection, hash: bytes, basis: bytes | None = None) -> SessionRow | None:
+async def session_of(conn: Connection, hash: bytes, config_digest: bytes | None = None) -> SessionRow | None:
     """The session whose cookie this is, or was a moment ago; None when it or its token has ended, or its basis is
     another than what holds now.
     """
@@ -82,7 +82,7 @@ async def session_of(conn: Connection, hash: bytes, basis: bytes | None = None) 
             " AND session.expires_at > now()"
             " AND (token.id IS NULL OR token.revoked_at IS NULL AND token.expires_at > now())"
             " AND (session.basis IS NULL OR session.basis = %(basis)s::bytea)",
-            {"hash": hash, "renew": RENEW_AFTER, "former": FORMER_FOR, "basis": basis},
+            {"hash": hash, "renew": RENEW_AFTER, "former": FORMER_FOR, "basis": config_digest},
         )
         return await cursor.fetchone()
 
@@ -101,14 +101,14 @@ async def end_session(conn: Connection, id: UUID) -> None:
     await conn.execute("DELETE FROM access_sessions WHERE id = %s", [id])
 
 
-async def spend(conn: Connection, hash: bytes, lives: timedelta) -> bool:
+async def spend(conn: Connection, hash: bytes, ttl: timedelta) -> bool:
     """True for the first who asks, of all processes; `lives` is how long others are told apart from them."""
     await conn.execute(
         "DELETE FROM access_spent WHERE hash IN"
         " (SELECT hash FROM access_spent WHERE expires_at < now() LIMIT 100 FOR UPDATE SKIP LOCKED)"
     )
     cursor = await conn.execute(
-        "INSERT INTO access_spent (hash, expires_at) VALUES (%s, now() + %s) ON CONFLICT DO NOTHING", [hash, lives]
+        "INSERT INTO access_spent (hash, expires_at) VALUES (%s, now() + %s) ON CONFLICT DO NOTHING", [hash, ttl]
     )
     return cursor.rowcount == 1
 

@@ -56,7 +56,7 @@ async def add_token(
     mail: str,
     role: str,
     labels: Mapping[str, str],
-    lives: timedelta,
+    ttl: timedelta,
     by: str,
 ) -> TokenRow:
     """Raises Conflict `token_exists` for a name that another token has which was not revoked."""
@@ -66,7 +66,7 @@ async def add_token(
     ).format(_COLUMNS)
     async with conn.cursor(row_factory=class_row(TokenRow)) as cursor:
         try:
-            await cursor.execute(query, [hash, name, mail, role, dumps(labels), by, lives])
+            await cursor.execute(query, [hash, name, mail, role, dumps(labels), by, ttl])
         except UniqueViolation as error:
             raise Conflict(
                 f"There is a token {name!r} already.",
@@ -128,13 +128,13 @@ async def revoke_token(conn: Connection, id: UUID) -> bool:
     return cursor.rowcount == 1
 
 
-async def rotate_token(conn: Connection, id: UUID, hash: bytes, lives: timedelta) -> TokenRow:
+async def rotate_token(conn: Connection, id: UUID, hash: bytes, ttl: timedelta) -> TokenRow:
     """Give a token another text and another end; its sessions end. Raises Conflict for one that was revoked."""
     query = sql.SQL(
         "UPDATE access_tokens SET hash = %s, expires_at = now() + %s WHERE id = %s AND revoked_at IS NULL RETURNING {}"
     ).format(_COLUMNS)
     async with conn.cursor(row_factory=class_row(TokenRow)) as cursor:
-        await cursor.execute(query, [hash, lives, id])
+        await cursor.execute(query, [hash, ttl, id])
         row = await cursor.fetchone()
     if row is None:
         raise Conflict("The token was revoked.", code="token_revoked", hint="Make a new one.")

@@ -14,8 +14,8 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from starlette.responses import RedirectResponse, Response
 
-from automata.access.oidc import CALLBACK, SHOWN_VALUES, NotLetIn, Person, person_of, principal_of
-from automata.access.pending import LIVES, Pending, begin, resume, use_up
+from automata.access.oidc import CALLBACK, SHOWN_VALUES, AccessDenied, Person, person_of, principal_of
+from automata.access.pending_signin import PENDING_TTL, PendingSignin, begin, resume, use_up
 from automata.access.provider import MAX_CODE_CHARS, Provider
 from automata.api.auth import anyone
 from automata.api.desk import Desk
@@ -41,10 +41,10 @@ async def start(request: Request, onto: Next = "/") -> Response:
     entrance, onto = Desk.of(request).entrance, onward(onto)
     try:
         pending = await begin(entrance.sessions, onto)
-        address = await _provider(entrance).leads_to(pending)
+        address = await _provider(entrance).authorization_url(pending)
     except AutomataError as error:
         return page(request, onto, error)
-    entrance.set_cookie(request, pending.cookie, COOKIE, LIVES)
+    entrance.set_cookie(request, pending.cookie, COOKIE, PENDING_TTL)
     return RedirectResponse(address, 303, headers=HEADERS)
 
 
@@ -58,7 +58,7 @@ async def come_back(
     onto = "/"
     try:
         pending = await _pending(request, entrance, state)
-        onto = pending.onto
+        onto = pending.return_to
         await _let_in(request, entrance, pending, code, error, iss)
     except AutomataError as why:
         entrance.count_failure(request)
@@ -66,13 +66,13 @@ async def come_back(
     return RedirectResponse(onto, 303, headers=HEADERS)
 
 
-async def _pending(request: Request, entrance: Entrance, state: str) -> Pending:
-    """The sign-in that this answers; from here on it is used up. Raises NotLetIn."""
+async def _pending(request: Request, entrance: Entrance, state: str) -> PendingSignin:
+    """The sign-in that this answers; from here on it is used up. Raises AccessDenied."""
     provider = _provider(entrance)
     found = await resume(entrance.sessions, entrance.cookie_of(request, COOKIE), state)
     if found is None or not await use_up(Desk.of(request).db, found):
         own = provider.config.redirect_uri.removesuffix(CALLBACK)
-        raise NotLetIn(
+        raise AccessDenied(
             "This answer belongs to no sign-in of this browser that is under way.",
             code="bad_state",
             hint=f"It was used already, is older than ten minutes, or began elsewhere. Begin again, at {own}.",
@@ -82,26 +82,26 @@ async def _pending(request: Request, entrance: Entrance, state: str) -> Pending:
 
 
 async def _let_in(
-    request: Request, entrance: Entrance, pending: Pending, code: str, error: str, iss: str | None
+    request: Request, entrance: Entrance, pending: PendingSignin, code: str, error: str, iss: str | None
 ) -> None:
     provider = _provider(entrance)
     if error or not code:
         raise _not_given(provider, error)
     try:
         person = person_of(provider.config, await provider.redeem(pending, code, iss))
-    except NotLetIn as why:
+    except AccessDenied as why:
         await _note(request, provider, None, why)
         raise
     try:
         principal = principal_of(provider.config, person)
-    except NotLetIn as why:
+    except AccessDenied as why:
         await _note(request, provider, person, why)
         raise
     facts = {"mail": principal.mail, "role": principal.role.word, "issuer": provider.config.issuer}
-    await open_session(request, principal, lives=provider.config.lives, facts=facts)
+    await open_session(request, principal, ttl=provider.config.ttl, facts=facts)
 
 
-async def _note(request: Request, provider: Provider, person: Person | None, why: NotLetIn) -> None:
+async def _note(request: Request, provider: Provider, person: Person | None, why: AccessDenied) -> None:
     """Only what the provider itself has answered is told to the log of changes: strangers cannot fill it."""
     name = person.name if person else NOBODY
     facts = {"why": why.code, "issuer": provider.config.issuer}
@@ -112,12 +112,14 @@ async def _note(request: Request, provider: Provider, person: Person | None, why
         await record(conn, actor, Deed("session.refuse", f"person/{name}", None, facts))
 
 
-def _not_given(provider: Provider, error: str) -> NotLetIn:
+def _not_given(provider: Provider, error: str) -> AccessDenied:
     name = provider.config.name
     if error == "access_denied":
-        return NotLetIn(f"{name} says that you may not, or did not want to, sign in here.", code="access_denied")
+        return AccessDenied(f"{name} says that you may not, or did not want to, sign in here.", code="access_denied")
     log.warning("the provider refused a sign-in", extra={"issuer": provider.config.issuer, "why": error[:100]})
-    return NotLetIn(f"{name} did not sign you in.", code="not_signed_in", hint=f"It says {error[:100] or 'nothing'!r}.")
+    return AccessDenied(
+        f"{name} did not sign you in.", code="not_signed_in", hint=f"It says {error[:100] or 'nothing'!r}."
+    )
 
 
 def _provider(entrance: Entrance) -> Provider:

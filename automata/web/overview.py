@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
+from cachetools import LRUCache
 from fastapi import Query, Request
 from starlette.responses import Response
 
 from automata.api.desk import Desk
 from automata.api.sync import sources
+from automata.caching import StaleWhileRevalidate
 from automata.store.database import Database
 from automata.store.limits import limited_to, under
 from automata.store.overview import (
@@ -29,7 +31,6 @@ from automata.store.overview import (
 from automata.store.presence import Process, list_processes
 from automata.store.schedules import ScheduleRow, next_schedules
 from automata.web.charts import Stack, stack
-from automata.web.fresh import Fresh
 from automata.web.page import render
 from automata.web.page import router as pages
 
@@ -37,7 +38,7 @@ FRESH_SEC, STALE_SEC = 5.0, 60.0  # of the counts: read again past the first, ne
 SPANS = {"1h": (60, 60), "24h": (3600, 24), "7d": (6 * 3600, 28)}  # seconds of a bucket, buckets
 SHOWN_FIRES, SHOWN_FAILING = 8, 8
 WORKER = "worker"  # among the parts of a process
-MOST_COUNTS = 300  # figures that are kept: of each span for each limit; of more askers the oldest are read again
+MAX_COUNTS = 300  # figures that are kept: of each span for each limit
 Span = Annotated[Literal["1h", "24h", "7d"], Query()]
 
 router = pages(limits=True)
@@ -63,15 +64,13 @@ class Counts:
 
     def __init__(self, db: Database) -> None:
         self._db = db
-        self._known: dict[tuple[str, str | None], Fresh[Figures]] = {}
+        self._known: LRUCache[tuple[str, str | None], StaleWhileRevalidate[Figures]] = LRUCache(MAX_COUNTS)
 
     async def get(self, span: str) -> Figures:
         """Of the flows that whoever asks knows of. Raises Unavailable."""
         key = (span, limited_to())
         if key not in self._known:
-            while len(self._known) >= MOST_COUNTS:
-                del self._known[next(iter(self._known))]
-            self._known[key] = Fresh(lambda: self._read(*key), FRESH_SEC, STALE_SEC)
+            self._known[key] = StaleWhileRevalidate(lambda: self._read(*key), FRESH_SEC, STALE_SEC)
         return await self._known[key].get()
 
     async def _read(self, span: str, limit: str | None) -> Figures:

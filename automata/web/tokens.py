@@ -9,7 +9,7 @@ from fastapi import Request
 from starlette.responses import Response
 
 from automata.access.principal import Role
-from automata.access.tokens import DEFAULT_DAYS, MOST_DAYS
+from automata.access.tokens import DEFAULT_DAYS, MAX_DAYS
 from automata.api.access_shapes import RotateRequest, TokenRequest
 from automata.api.auth import actor
 from automata.api.bodies import valid
@@ -88,7 +88,7 @@ def _form(request: Request, fields: Mapping[str, str], error: AutomataError | No
         "error": error,
         "wrong": (error.pointer or "").strip("/").partition("/")[0] if error else "",
         "roles": [role.word for role in Role],
-        "most_days": MOST_DAYS,
+        "most_days": MAX_DAYS,
     }
     return render(request, "token_new.html", error.status if error else 200, **shown)
 

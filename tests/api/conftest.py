@@ -15,7 +15,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from automata.access.secret import digest, mint
+from automata.access.token_text import digest, new_token_text
 from automata.api.app import create_app
 from automata.api.desk import Desk
 from automata.api.guard import SAFE
@@ -82,7 +82,7 @@ class Site:
         self, role: str = "viewer", *, name: str = "", mail: str = "", days: float = 1, **labels: str
     ) -> str:
         """A token's text; with `days` below zero it has expired."""
-        text = mint()
+        text = new_token_text()
         async with self.db.connection() as conn:
             await add_token(
                 conn,
@@ -91,7 +91,7 @@ class Site:
                 mail=mail or f"{role}@example.com",
                 role=role,
                 labels=labels,
-                lives=timedelta(days=days),
+                ttl=timedelta(days=days),
                 by="test",
             )
         return text

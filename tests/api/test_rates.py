@@ -7,8 +7,8 @@ import logging
 
 from fastapi import Request
 
-from automata.access.buckets import MOST, Buckets, neighbourhood
-from automata.access.secret import mint
+from automata.access.rate_limiter import MAX_KEYS, RateLimiter, client_key
+from automata.access.token_text import new_token_text
 from tests.api.conftest import V1
 
 ON = {"auth": "on"}
@@ -22,7 +22,7 @@ def test_whoever_guesses_is_stopped_and_nobody_else_is_locked_out(use):
     async def test(site):
         good = await site.token()
         assert (await get(site, good)).status_code == 200
-        answers = [await get(site, mint()) for _ in range(7)]
+        answers = [await get(site, new_token_text()) for _ in range(7)]
         assert [answer.status_code for answer in answers] == [401] * 5 + [429] * 2
         assert int(answers[-1].headers["retry-after"]) >= 1
         assert answers[-1].json()["code"] == "rate_limited"
@@ -56,19 +56,19 @@ def test_ten_thousand_guesses_leave_nothing_in_memory(use):
         async def guess(number):
             address = f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}"
             request = Request({"type": "http", "headers": [], "client": (address, 1)})
-            assert await entrance.token_holder(request, mint()) is None
+            assert await entrance.token_holder(request, new_token_text()) is None
 
         for start in range(0, 10_000, 100):
             await asyncio.gather(*(guess(number) for number in range(start, start + 100)))
-        assert (len(entrance.tokens._known), len(entrance.tokens._known._asking)) == (0, 0)
-        assert len(entrance.failures) == MOST
+        assert (len(entrance.tokens._known), len(entrance.tokens._known._reads)) == (0, 0)
+        assert len(entrance.failures) == MAX_KEYS
 
     use(test, **ON)
 
 
 def test_buckets_of_many_askers_take_a_bounded_room():
     now = [0.0]
-    buckets = Buckets(1, 2, most=100, clock=lambda: now[0])
+    buckets = RateLimiter(1, 2, max_keys=100, clock=lambda: now[0])
     for number in range(10_000):
         assert buckets.take(str(number)) == 0
     assert len(buckets) == 100
@@ -78,9 +78,9 @@ def test_buckets_of_many_askers_take_a_bounded_room():
 
 
 def test_one_household_is_one_asker():
-    assert neighbourhood("2001:db8::1") == neighbourhood("2001:db8::ffff:2") != neighbourhood("2001:db8:0:1::1")
-    assert neighbourhood("::ffff:192.0.2.1") == neighbourhood("192.0.2.1") != neighbourhood("192.0.2.2")
-    assert len(neighbourhood("x" * 10_000)) <= 64
+    assert client_key("2001:db8::1") == client_key("2001:db8::ffff:2") != client_key("2001:db8:0:1::1")
+    assert client_key("::ffff:192.0.2.1") == client_key("192.0.2.1") != client_key("192.0.2.2")
+    assert len(client_key("x" * 10_000)) <= 64
 
 
 def test_a_token_is_in_no_log_line_and_no_answer(use, caplog):
@@ -88,7 +88,7 @@ def test_a_token_is_in_no_log_line_and_no_answer(use, caplog):
     caplog.set_level(logging.WARNING, "httpx")  # the client's
 
     async def test(site):
-        admin, guess = await site.token("admin"), mint()
+        admin, guess = await site.token("admin"), new_token_text()
         site.as_(admin)
         told = [await site.http.post(f"{V1}/tokens", json={"name": "ci", "role": "viewer"})]
         made = told[0].json()["token"]

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from automata.access.sessions import LEAST_SECRET
+from automata.access.sessions import MIN_SECRET_CHARS
 from automata.api.auth import declared, least_role
 from automata.api.entrance import COOKIE, SECURE, Entrance
 from automata.api.guard import SAFE
@@ -121,7 +121,7 @@ def test_a_cookie_that_was_altered_or_signed_by_somebody_else_is_none(use):
             cursor = await conn.execute("SELECT encode(hash, 'hex') FROM access_sessions")
             assert all(bits not in row[0] for row in await cursor.fetchall())
 
-    use(test, **ON, session_secret="s" * LEAST_SECRET)
+    use(test, **ON, session_secret="s" * MIN_SECRET_CHARS)
 
 
 def test_a_cookie_is_renewed_after_an_hour_and_the_former_one_soon_ends(use):

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from automata.errors import Usage
-from automata.settings import MOST_RETENTION_DAYS, Settings, load
+from automata.settings import MAX_RETENTION_DAYS, Settings, load
 from automata.store.database import Connection, Database
 from automata.store.queue import Changes, NewRun, apply, create_runs
 from automata.store.retention import FIRST, PARTS, WHOLE, Swept, sweep
@@ -266,7 +266,7 @@ def test_a_result_that_another_holds_is_passed_by(database_url: str) -> None:
 
 def test_retention_is_off_unless_it_is_asked_for_and_bounded() -> None:
     assert Settings().retention_days == load({}).retention_days == 0
-    assert load({"AUTOMATA_RETENTION_DAYS": str(MOST_RETENTION_DAYS)}).retention_days == MOST_RETENTION_DAYS
-    for bad in (str(MOST_RETENTION_DAYS + 1), "-1", "1.5", "a week"):
+    assert load({"AUTOMATA_RETENTION_DAYS": str(MAX_RETENTION_DAYS)}).retention_days == MAX_RETENTION_DAYS
+    for bad in (str(MAX_RETENTION_DAYS + 1), "-1", "1.5", "a week"):
         with pytest.raises(Usage, match="AUTOMATA_RETENTION_DAYS"):
             load({"AUTOMATA_RETENTION_DAYS": bad})

@@ -20,7 +20,7 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey
 
-from automata.access import pending
+from automata.access import pending_signin
 from automata.access.idtoken import Verifier
 from automata.access.oidc import config_of, person_of, principal_of
 from automata.access.principal import Role
@@ -184,7 +184,7 @@ def test_an_answer_counts_once_and_only_for_the_browser_and_the_sign_in_that_it_
         await refused(site, await site.http.get(other), 403, "no sign-in")
 
         with monkeypatch.context() as later:
-            later.setattr(pending, "time", SimpleNamespace(time=lambda: time.time() + 601))
+            later.setattr(pending_signin, "time", SimpleNamespace(time=lambda: time.time() + 601))
             await refused(site, await site.http.get(back), 403, "no sign-in")
         assert idp.asked["/token"] == 0
 

@@ -13,12 +13,12 @@ PREFIX = "atm_"  # what scanners of leaked secrets, and people, know a token by
 _TOKEN = re.compile(r"atm_[A-Za-z0-9_-]{43}")
 
 
-def mint() -> str:
+def new_token_text() -> str:
     """A new token."""
     return PREFIX + secrets.token_urlsafe(32)
 
 
-def is_token(text: str) -> bool:
+def is_token_text(text: str) -> bool:
     """Whether this can be one at all: what is not need not be looked for."""
     return _TOKEN.fullmatch(text) is not None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from automata.access.mode import authenticates, shows_metrics
+from automata.access.exposure import authenticates, shows_metrics
 from automata.access.principal import Role
 from automata.errors import Refused, Usage
 from automata.settings import Settings

@@ -7,16 +7,16 @@ is a token. It is told once, after the commit: whoever misses it makes another o
 from __future__ import annotations
 
 from automata.access.principal import Role
-from automata.access.tokens import Wanted, issue
+from automata.access.tokens import NewToken, create
 from automata.store.audit import Actor
 from automata.store.database import Database
 from automata.store.tokens import is_first
 
 
-async def first_token(db: Database) -> str | None:
+async def create_bootstrap_token(db: Database) -> str | None:
     """Make the admin's token where there never was one; None otherwise."""
     async with db.transaction() as conn:
         if not await is_first(conn):
             return None
-        text, _ = await issue(conn, Actor("first start", "admin", address="cli"), Wanted("admin", Role.ADMIN))
+        text, _ = await create(conn, Actor("first start", "admin", address="cli"), NewToken("admin", Role.ADMIN))
         return text

@@ -16,49 +16,49 @@ from datetime import timedelta
 from hmac import compare_digest
 from urllib.parse import quote, unquote
 
-from automata.access.secret import digest
 from automata.access.sessions import Sessions
+from automata.access.token_text import digest
 from automata.store.database import Database
 from automata.store.sessions import spend
 
-LIVES = timedelta(minutes=10)
+PENDING_TTL = timedelta(minutes=10)
 MAX_PATH = 1_000  # characters of where to go on; a longer one is forgotten, for cookies are small
 
 
 @dataclass(frozen=True, slots=True)
-class Pending:
+class PendingSignin:
     """`cookie` is what the browser keeps until then; `onto` a path of ours."""
 
     cookie: str
     state: str
     nonce: str
     verifier: str
-    onto: str
+    return_to: str
 
 
-async def begin(sessions: Sessions, onto: str) -> Pending:
+async def begin(sessions: Sessions, return_to: str) -> PendingSignin:
     """`onto` must be a path of ours."""
-    path = quote(onto, safe="/")
+    path = quote(return_to, safe="/")
     kept = path if len(path) <= MAX_PATH else "/"
     return await _made(sessions, f"{secrets.token_urlsafe(32)}.{int(time.time())}.{kept}")
 
 
-async def resume(sessions: Sessions, cookie: str, state: str) -> Pending | None:
+async def resume(sessions: Sessions, cookie: str, state: str) -> PendingSignin | None:
     """None when the state does not belong to the cookie, or that is too old."""
     if cookie.count(".") < 2:
         return None
     found = await _made(sessions, cookie)
     if not compare_digest(state.encode(errors="replace"), found.state.encode()):
         return None
-    return found if 0 <= time.time() - int(cookie.split(".", 2)[1]) <= LIVES.total_seconds() else None
+    return found if 0 <= time.time() - int(cookie.split(".", 2)[1]) <= PENDING_TTL.total_seconds() else None
 
 
-async def use_up(db: Database, pending: Pending) -> bool:
+async def use_up(db: Database, pending: PendingSignin) -> bool:
     """True for the first of all that come back with this one."""
     async with db.transaction() as conn:
-        return await spend(conn, digest(pending.state), 2 * LIVES)
+        return await spend(conn, digest(pending.state), 2 * PENDING_TTL)
 
 
-async def _made(sessions: Sessions, cookie: str) -> Pending:
+async def _made(sessions: Sessions, cookie: str) -> PendingSignin:
     state, nonce, verifier = [await sessions.mac(f"{word} {cookie}") for word in ("state", "nonce", "verifier")]
-    return Pending(cookie, state, nonce, verifier, unquote(cookie.split(".", 2)[2]))
+    return PendingSignin(cookie, state, nonce, verifier, unquote(cookie.split(".", 2)[2]))

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
-from automata.access.first import first_token
+from automata.access.bootstrap_token import create_bootstrap_token
 from automata.access.tokens import Tokens
 from automata.store.audit import MASKED, MOST_BYTES, Actor, AuditFilter, Deed, list_audit, record
 from automata.store.database import Database
@@ -33,7 +33,7 @@ def on(database_url):
 def test_of_first_starts_at_once_one_makes_the_admins_token(on, database_url):
     async def test(db):
         others = [await Database.open(database_url, max_size=2) for _ in range(3)]
-        made = await asyncio.gather(*(first_token(one) for one in (db, *others) for _ in range(2)))
+        made = await asyncio.gather(*(create_bootstrap_token(one) for one in (db, *others) for _ in range(2)))
         for one in others:
             await one.close()
         (text,) = [text for text in made if text]
@@ -42,7 +42,7 @@ def test_of_first_starts_at_once_one_makes_the_admins_token(on, database_url):
         # Also where that one was taken back: whoever may do this has no need of another.
         async with db.connection() as conn:
             await conn.execute("UPDATE access_tokens SET revoked_at = now()")
-        assert await first_token(db) is None
+        assert await create_bootstrap_token(db) is None
 
     on(test)
 
