@@ -15,7 +15,7 @@ import typer
 
 from automata.cli.output import Format, Output, emit, table
 from automata.errors import AutomataError, Unavailable, Usage
-from automata.settings import Settings, load
+from automata.settings import Settings, load, unknown_variables
 
 if TYPE_CHECKING:
     from automata.store.checkup import Server
@@ -76,7 +76,7 @@ def _table(found: list[Finding]) -> Any:
 async def _examine(settings: Settings) -> list[Finding]:
     from automata.cli.database import database
 
-    found: list[Finding] = []
+    found = [_settings()]
     try:
         with database(settings) as url:
             found += await _checked("database", lambda: _database(settings, url))
@@ -221,6 +221,14 @@ async def _secrets(db: Database) -> list[Finding]:
 
 
 # -- what is beside the database ---------------------------------------------------------------------------------
+
+
+def _settings() -> Finding:
+    unknown = unknown_variables()
+    if not unknown:
+        return Finding("settings", "ok", "every AUTOMATA_* variable is known")
+    words = ", ".join(f"{name} (did you mean {near}?)" if near else name for name, near in unknown.items())
+    return Finding("settings", "warning", f"nothing reads {words}", "Correct the name, or take it away (docs/cli.md).")
 
 
 async def _broker(settings: Settings) -> list[Finding]:

@@ -45,9 +45,13 @@ _UNITS = ((1 << 20, "MiB"), (1 << 10, "KiB"))
 
 
 def language_page(text: str) -> str:
-    """The page with each table between `<!-- made: NAME -->` and `<!-- end -->` written anew. Raises KeyError."""
-    made = tables()
-    return _PLACE.sub(lambda place: f"{place[1]}\n{made[place[2]]}\n\n{place[3]}", text)
+    """The page with its tables written again."""
+    return filled(text, tables())
+
+
+def filled(text: str, tables: Mapping[str, str]) -> str:
+    """The page with each table between `<!-- made: NAME -->` and `<!-- end -->` written again. Raises KeyError."""
+    return _PLACE.sub(lambda place: f"{place[1]}\n{tables[place[2]]}\n\n{place[3]}", text)
 
 
 def tables() -> dict[str, str]:

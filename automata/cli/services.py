@@ -10,7 +10,7 @@ import typer
 
 from automata.cli.output import Format, Output, say, say_json
 from automata.errors import Usage
-from automata.settings import MAX_PROCESSES, load
+from automata.settings import MAX_PROCESSES, load, warn_of_unknown_variables
 
 if TYPE_CHECKING:
     from automata.services.process import Part, Running
@@ -179,6 +179,8 @@ def _serve(
     settings = load(port=port, **flags)
     more = controllers_of(settings, branch_of) if part == "controller" else {}
     configure_logs(settings.log_level, settings.log_format)
+    if not until_eof:  # the process that started this one has said it
+        warn_of_unknown_variables()
 
     async def on_ready(running: Running) -> None:
         if output is Format.JSON:

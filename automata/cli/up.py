@@ -12,7 +12,7 @@ import typer
 
 from automata.cli.output import Format, Output, report, say, say_json
 from automata.errors import Invalid, Missing, Refused, Unavailable, Usage
-from automata.settings import MAX_PROCESSES, Settings, load
+from automata.settings import MAX_PROCESSES, Settings, load, warn_of_unknown_variables
 
 if TYPE_CHECKING:
     from automata.services.process import Running
@@ -95,6 +95,7 @@ def _run(settings: Settings, branch: str | None, watch: bool, tell: Tell) -> Non
     from automata.telemetry import configure_logs
 
     configure_logs(settings.log_level, settings.log_format)
+    warn_of_unknown_variables()
     with database(settings) as url:
         tell("database", "yours" if settings.database_url else "embedded PostgreSQL")
         applied = upgrade(url)
