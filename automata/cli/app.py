@@ -33,7 +33,8 @@ from automata.cli.demo.command import demo
 from automata.cli.doctor import doctor
 from automata.cli.init import init
 from automata.cli.migrate import migrate
-from automata.cli.output import Format, Output, report, say, say_json
+from automata.cli.options import Output
+from automata.cli.output import Format, report, say, say_json
 from automata.cli.plan import plan
 from automata.cli.provenance import provenance
 from automata.cli.rehearse import rehearse

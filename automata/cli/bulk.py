@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
@@ -17,13 +17,6 @@ from automata.cli.output import Format, console, emit, say, say_json, table
 from automata.errors import Usage
 
 BATCH = 200  # one request, so one transaction
-
-Flow = Annotated[str | None, typer.Option("--flow", help="Only of this flow.")]
-Since = Annotated[str | None, typer.Option("--since", help="Not before this moment, like 2026-01-01T00:00:00Z.")]
-Until = Annotated[str | None, typer.Option("--until", help="Before this moment.")]
-All = Annotated[bool, typer.Option("--all", help="All of them; excludes the filters.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Count them by flow; change nothing.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
-
-import typer
 
 from automata.errors import AutomataError, Conflict, Diagnostic, Invalid, Missing, Refused, Unavailable, Usage
 
@@ -20,15 +18,6 @@ LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 PAGE = 200
 
 given_token: ContextVar[str] = ContextVar("given_token", default="")  # by --token
-
-ApiUrl = Annotated[
-    str | None,
-    typer.Option(
-        "--api-url",
-        help="Where the API is. [env: AUTOMATA_API_URL; default: http://127.0.0.1:8080]",
-        show_default=False,
-    ),
-]
 
 
 class Api:

@@ -7,16 +7,16 @@ from typing import Annotated, Any
 
 import typer
 
-from automata.cli.bulk import All, BulkAction, DryRun, Flow, Since, Until, Yes, names_single_items, print_bulk, run_bulk
-from automata.cli.client import Api, ApiUrl
-from automata.cli.output import Format, Output, compact, emit, facts, moment, say, say_json, table
+from automata.cli.bulk import BulkAction, names_single_items, print_bulk, run_bulk
+from automata.cli.client import Api
+from automata.cli.options import All, ApiUrl, By, DryRun, Limit, OfFlow, Output, Since, Until, Yes
+from automata.cli.output import Format, compact, emit, facts, moment, say, say_json, table
 
 app = typer.Typer(no_args_is_help=True, help="See which steps failed for good; retry or discard them.")
 
 Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Dead letters.", show_default=False)]
 Code = Annotated[str | None, typer.Option("--code", help="Only with this error code, like http_status.")]
 Run = Annotated[str | None, typer.Option("--run", help="Only of this run.")]
-By = Annotated[str | None, typer.Option("--by", help="Who decides.", show_default="you")]
 
 RETRY = BulkAction("Retry", "Retried", "dead letter", "closed meanwhile, or its run did not end FAILED")
 DISCARD = BulkAction("Discard", "Discarded", "dead letter", "closed meanwhile")
@@ -24,13 +24,13 @@ DISCARD = BulkAction("Discard", "Discarded", "dead letter", "closed meanwhile")
 
 @app.command("list", epilog="Example: automata dlq list --flow sync-orders --code http_status")
 def list_(
-    flow: Flow = None,
+    flow: OfFlow = None,
     code: Code = None,
     run: Run = None,
     since: Since = None,
     until: Until = None,
     state: Annotated[str, typer.Option("--state", help="open, retried, discarded or all.")] = "open",
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=10_000, help="How many at most.")] = 50,
+    limit: Limit = 50,
     output: Output = Format.TABLE,
     api_url: ApiUrl = None,
 ) -> None:
@@ -55,7 +55,7 @@ def show(
 @app.command(epilog="Example: automata dlq retry --flow sync-orders --code http_status --since 2026-01-01T00:00:00Z")
 def retry(
     ids: Ids = None,
-    flow: Flow = None,
+    flow: OfFlow = None,
     code: Code = None,
     run: Run = None,
     since: Since = None,
@@ -75,7 +75,7 @@ def retry(
 @app.command(epilog="Example: automata dlq discard 42 43")
 def discard(
     ids: Ids = None,
-    flow: Flow = None,
+    flow: OfFlow = None,
     code: Code = None,
     run: Run = None,
     since: Since = None,

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import typer
 
-from automata.cli.output import Format, Output, emit, table
+from automata.cli.options import Output
+from automata.cli.output import Format, emit, table
 from automata.errors import AutomataError, Unavailable, Usage
 from automata.settings import Settings, load, unknown_variables
 

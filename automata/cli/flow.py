@@ -7,11 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
-from automata.cli.client import Api, ApiUrl
-from automata.cli.output import Format, Output, compact, emit, facts, moment, table
+from automata.cli.client import Api
+from automata.cli.options import ApiUrl, FlowVersion, Limit, Output
+from automata.cli.output import Format, compact, emit, facts, moment, table
 from automata.cli.provenance import short, told
 
 app = typer.Typer(no_args_is_help=True, help="See the flows, and where each version came from.")
+
 
 Name = Annotated[str, typer.Argument(metavar="FLOW", help="The flow's name or id.", show_default=False)]
 
@@ -23,7 +25,7 @@ def list_(
         str | None, typer.Option("--label", metavar="KEY=VALUE", help="Only flows with this label.")
     ] = None,
     archived: Annotated[bool, typer.Option("--archived", help="Also those that left the repository.")] = False,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=10_000, help="How many at most.")] = 1000,
+    limit: Limit = 1000,
     output: Output = Format.TABLE,
     api_url: ApiUrl = None,
 ) -> None:
@@ -36,9 +38,7 @@ def list_(
 @app.command(epilog="Example: automata flow show sync-orders --version 2")
 def show(
     name: Name,
-    version: Annotated[
-        int | None, typer.Option("--version", min=1, help="A version other than the current one.", show_default=False)
-    ] = None,
+    version: FlowVersion = None,
     output: Output = Format.TABLE,
     api_url: ApiUrl = None,
 ) -> None:
@@ -53,7 +53,7 @@ def show(
 @app.command(epilog="Example: automata flow versions sync-orders")
 def versions(
     name: Name,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=10_000, help="How many at most.")] = 50,
+    limit: Limit = 50,
     output: Output = Format.TABLE,
     api_url: ApiUrl = None,
 ) -> None:

@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from automata.cli.output import Format, Output, say, say_json
+from automata.cli.options import Output
+from automata.cli.output import Format, say, say_json
 
 
 def init(

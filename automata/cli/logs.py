@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from automata.cli.client import Api, ApiUrl
-from automata.cli.output import Format, Output, colours, console, moment, printable, say, say_json
+from automata.cli.client import Api
+from automata.cli.options import ApiUrl, Output
+from automata.cli.output import Format, colours, console, moment, printable, say, say_json
 
 if TYPE_CHECKING:
     from rich.text import Text

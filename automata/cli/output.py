@@ -8,9 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from automata.errors import AutomataError
 
@@ -34,9 +32,6 @@ STYLES = {
 class Format(StrEnum):
     TABLE = "table"
     JSON = "json"
-
-
-Output = Annotated[Format, typer.Option("--output", "-o", help="A table for people, JSON for programs.")]
 
 
 def console(*, stderr: bool = False) -> Console:

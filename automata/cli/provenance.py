@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-
-from automata.cli.client import Api, ApiUrl
-from automata.cli.output import Format, Output, emit, moment, printable, status
+from automata.cli.client import Api
+from automata.cli.options import ApiUrl, Output, RunId
+from automata.cli.output import Format, emit, moment, printable, status
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -18,7 +17,7 @@ Json = Mapping[str, Any]
 
 
 def provenance(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="The run's id.", show_default=False)],
+    run: RunId,
     output: Output = Format.TABLE,
     api_url: ApiUrl = None,
 ) -> None:

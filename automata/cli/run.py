@@ -7,10 +7,27 @@ from typing import Annotated, Any
 
 import typer
 
-from automata.cli.bulk import All, BulkAction, DryRun, Flow, Since, Until, Yes, names_single_items, print_bulk, run_bulk
-from automata.cli.client import Api, ApiUrl
+from automata.cli.bulk import BulkAction, names_single_items, print_bulk, run_bulk
+from automata.cli.client import Api
 from automata.cli.logs import logs
-from automata.cli.output import Format, Output, compact, emit, facts, moment, say, say_json, status, table, took
+from automata.cli.options import (
+    All,
+    ApiUrl,
+    DryRun,
+    FlowName,
+    FlowVersion,
+    IdempotencyKey,
+    Limit,
+    OfFlow,
+    Output,
+    RunId,
+    Since,
+    StartedBy,
+    Until,
+    Wait,
+    Yes,
+)
+from automata.cli.output import Format, compact, emit, facts, moment, say, say_json, status, table, took
 from automata.cli.run_batch import batch
 from automata.errors import Usage
 
@@ -18,12 +35,6 @@ Json = Mapping[str, Any]
 
 app = typer.Typer(no_args_is_help=True, help="Start runs and see what became of them.")
 
-RunId = Annotated[str, typer.Argument(metavar="RUN", help="The run's id.", show_default=False)]
-Wait = Annotated[bool, typer.Option("--wait", "-w", help="Follow it to its end; exit 1 unless it succeeded.")]
-Key = Annotated[
-    str | None, typer.Option("--idempotency-key", help="Starting again with the same key gives the same run.")
-]
-Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=10_000, help="How many at most.")]
 
 CANCEL = BulkAction("Cancel", "Asked for the end of", "run", "finished meanwhile")
 RETRY = BulkAction("Retry", "Retried", "run", "retried meanwhile by somebody else")
@@ -31,7 +42,7 @@ RETRY = BulkAction("Retry", "Retried", "run", "retried meanwhile by somebody els
 
 @app.command(epilog="Example: automata run start sync-orders -i source_id=crm-1 --wait")
 def start(
-    flow: Annotated[str, typer.Argument(help="The flow's name or id.", show_default=False)],
+    flow: FlowName,
     inputs: Annotated[
         list[str] | None,
         typer.Option("--input", "-i", metavar="NAME=VALUE", help="One input; JSON unless the input is a string."),
@@ -39,10 +50,8 @@ def start(
     inputs_file: Annotated[
         str | None, typer.Option("--inputs", metavar="FILE", help="All inputs as a JSON object; - reads stdin.")
     ] = None,
-    version: Annotated[
-        int | None, typer.Option("--version", min=1, help="A version other than the current one.", show_default=False)
-    ] = None,
-    idempotency_key: Key = None,
+    version: FlowVersion = None,
+    idempotency_key: IdempotencyKey = None,
     wait: Wait = False,
     output: Output = Format.TABLE,
     api_url: ApiUrl = None,
@@ -109,9 +118,9 @@ app.command(epilog="Example: automata run logs 019b0c1e-7d3f-7c55-9a52-3f7f6a0a1
 @app.command(epilog="Example: automata run cancel --flow sync-orders --status PENDING --dry-run")
 def cancel(
     run_ids: Annotated[list[str] | None, typer.Argument(metavar="[RUN]...", help="Runs.", show_default=False)] = None,
-    flow: Flow = None,
+    flow: OfFlow = None,
     state: Annotated[str | None, typer.Option("--status", help="Only PENDING or only RUNNING ones.")] = None,
-    trigger: Annotated[str | None, typer.Option("--trigger", help="Only those started so: api, cli ...")] = None,
+    trigger: StartedBy = None,
     since: Since = None,
     until: Until = None,
     all_: All = False,
@@ -141,9 +150,9 @@ def cancel(
 @app.command(epilog="Example: automata run retry --flow sync-orders --since 2026-01-01T00:00:00Z --dry-run")
 def retry(
     run_id: Annotated[str | None, typer.Argument(metavar="[RUN]", help="A run's id.", show_default=False)] = None,
-    flow: Flow = None,
+    flow: OfFlow = None,
     state: Annotated[str | None, typer.Option("--status", help="CANCELLED ones instead of FAILED ones.")] = None,
-    trigger: Annotated[str | None, typer.Option("--trigger", help="Only those started so: api, cli ...")] = None,
+    trigger: StartedBy = None,
     since: Since = None,
     until: Until = None,
     all_: All = False,
@@ -171,7 +180,7 @@ def retry(
 def rerun(
     run_id: RunId,
     version: Annotated[str, typer.Option("--version", help="same, latest, or a number.")] = "same",
-    idempotency_key: Key = None,
+    idempotency_key: IdempotencyKey = None,
     wait: Wait = False,
     output: Output = Format.TABLE,
     api_url: ApiUrl = None,

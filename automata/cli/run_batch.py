@@ -9,8 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
-from automata.cli.client import Api, ApiUrl
-from automata.cli.output import Format, Output, console, say, say_json, table
+from automata.cli.client import Api
+from automata.cli.options import ApiUrl, Output
+from automata.cli.output import Format, console, say, say_json, table
 from automata.errors import Usage
 
 MOST_RUNS = 1000  # of one request

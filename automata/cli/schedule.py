@@ -6,8 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from automata.cli.client import Api, ApiUrl
-from automata.cli.output import Format, Output, compact, duration, emit, facts, moment, say, say_json, table
+from automata.cli.client import Api
+from automata.cli.options import ApiUrl, FlowName, Limit, Output
+from automata.cli.output import Format, compact, duration, emit, facts, moment, say, say_json, table
 from automata.errors import Missing, Usage
 
 app = typer.Typer(no_args_is_help=True, help="See when flows start by themselves.")
@@ -18,7 +19,7 @@ ScheduleId = Annotated[str, typer.Argument(metavar="SCHEDULE", help="The schedul
 @app.command("list", epilog="Example: automata schedule list --flow daily-report")
 def list_(
     flow: Annotated[str | None, typer.Option("--flow", help="Only schedules of this flow.")] = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=10_000, help="How many at most.")] = 1000,
+    limit: Limit = 1000,
     output: Output = Format.TABLE,
     api_url: ApiUrl = None,
 ) -> None:
@@ -37,7 +38,7 @@ def show(schedule_id: ScheduleId, output: Output = Format.TABLE, api_url: ApiUrl
 
 @app.command(epilog="Example: automata schedule create sync-orders nightly --cron '0 2 * * *' -i source_id=crm-1")
 def create(
-    flow: Annotated[str, typer.Argument(help="The flow's name or id.", show_default=False)],
+    flow: FlowName,
     name: Annotated[str, typer.Argument(help="The schedule's name, unique in the flow.", show_default=False)],
     cron: Annotated[str | None, typer.Option("--cron", help="Five fields, like '0 7 * * 1-5'.")] = None,
     interval_sec: Annotated[float | None, typer.Option("--interval-sec", help="Every so many seconds.")] = None,
@@ -102,7 +103,7 @@ def trigger(schedule_id: ScheduleId, output: Output = Format.TABLE, api_url: Api
 
 
 def backfill(
-    flow: Annotated[str, typer.Argument(help="The flow's name or id.", show_default=False)],
+    flow: FlowName,
     since: Annotated[str, typer.Option("--from", help="The first moment, like 2026-01-01T00:00:00Z.")],
     until: Annotated[str, typer.Option("--to", help="The moment before which it ends.")],
     schedule: Annotated[

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from automata.cli.output import Format, Output, say, say_json
+from automata.cli.options import Env, Host, Output, Port, Processes, ProjectPath, RepoUrl
+from automata.cli.output import Format, say, say_json
 from automata.errors import Usage
-from automata.settings import MAX_PROCESSES, load, warn_of_unknown_variables
+from automata.settings import load, warn_of_unknown_variables
 
 if TYPE_CHECKING:
     from automata.services.process import Part, Running
@@ -21,20 +22,6 @@ if TYPE_CHECKING:
 PORTS = {"api": 8080, "scheduler": 8081, "worker": 8082, "orchestrator": 8083, "controller": 8084}
 MULTIPLE = ("worker", "orchestrator")  # what takes --processes
 
-Host = Annotated[str | None, typer.Option("--host", help="Listen here.", show_default="127.0.0.1")]
-Port = Annotated[
-    int | None, typer.Option("--port", min=0, max=65535, help="Listen here; 0 is any free one.", show_default=False)
-]
-Processes = Annotated[
-    int | None,
-    typer.Option(
-        "--processes",
-        min=1,
-        max=MAX_PROCESSES,
-        help="As many processes on this machine; one that dies is started again.",
-        show_default="1",
-    ),
-]
 UntilEof = Annotated[bool, typer.Option("--until-eof", hidden=True, help="Drain when stdin ends.")]
 
 
@@ -98,17 +85,12 @@ def worker(
 
 
 def controller(
-    repo: Annotated[
-        str | None,
-        typer.Option("--repo", help="Flows repository: a folder, a bare repository or a URL.", show_default=False),
-    ] = None,
+    repo: RepoUrl = None,
     branch: Annotated[
         str | None, typer.Option("--branch", help="The branch to follow.", show_default="the environment's, else main")
     ] = None,
-    env: Annotated[str | None, typer.Option("--env", help="The environment.", show_default="prod")] = None,
-    path: Annotated[
-        str | None, typer.Option("--path", help="The project's folder inside the repository.", show_default=False)
-    ] = None,
+    env: Env = None,
+    path: ProjectPath = None,
     sources: Annotated[
         list[str] | None,
         typer.Option(

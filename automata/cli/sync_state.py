@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from automata.cli.client import Api, ApiUrl
-from automata.cli.output import Format, Output, emit, facts, moment, say, say_json, table
+from automata.cli.client import Api
+from automata.cli.options import ApiUrl, Output
+from automata.cli.output import Format, emit, facts, moment, say, say_json, table
 from automata.errors import Missing, Usage
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from automata.cli.local import myself, on_database
-from automata.cli.output import Format, Output, emit, moment, say, table
+from automata.cli.options import Output
+from automata.cli.output import Format, emit, moment, say, table
 from automata.errors import Usage
 
 if TYPE_CHECKING:

@@ -12,8 +12,9 @@ from uuid import uuid4
 
 import typer
 
-from automata.cli.client import Api, ApiUrl
-from automata.cli.output import Format, Output, say, say_json
+from automata.cli.client import Api
+from automata.cli.options import ApiUrl, Output
+from automata.cli.output import Format, say, say_json
 from automata.errors import Usage
 
 app = typer.Typer(no_args_is_help=True, help="Sign and send deliveries that start runs.")
