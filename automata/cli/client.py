@@ -52,6 +52,7 @@ class Api:
         return self._send("GET", path, query, timeout=ANSWER_SEC + wait_sec)
 
     def post(self, *path: str, body: Mapping[str, Any] | None = None, headers: Mapping[str, str] | None = None) -> Any:
+        """POST a JSON object; the JSON of the answer, None where it has none."""
         return self._send("POST", path, {}, body=body or {}, headers=headers)
 
     def deliver(
@@ -62,6 +63,7 @@ class Api:
         return _content(answer, self.url), answer.status_code == 201
 
     def delete(self, *path: str) -> None:
+        """DELETE what is at `path`."""
         self._send("DELETE", path, {})
 
     def items(self, *path: str, limit: int, **query: Any) -> Iterator[Any]:

@@ -94,7 +94,7 @@ def discard(
 
 def _do(
     verb: str,
-    deed: BulkAction,
+    action: BulkAction,
     ids: list[str],
     filters: dict[str, Any],
     by: str | None,
@@ -108,7 +108,7 @@ def _do(
     with Api(api_url) as api:
         if not single:
             print_bulk(
-                run_bulk(api, ("dlq", verb), {**filters, "by": by}, deed, dry_run=dry_run, yes=yes), deed, output
+                run_bulk(api, ("dlq", verb), {**filters, "by": by}, action, dry_run=dry_run, yes=yes), action, output
             )
             return
         letters = [api.get("dlq", id) if dry_run else api.post("dlq", id, verb, body={"by": by}) for id in ids]
@@ -116,7 +116,7 @@ def _do(
         say_json({"items": letters})
         return
     for letter in letters:
-        word = f"{deed.now} would reach" if dry_run else deed.past
+        word = f"{action.now} would reach" if dry_run else action.past
         say(f"{word} {letter['step']} of run {letter['run_id']} ({letter['flow']}).")
 
 

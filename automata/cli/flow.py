@@ -151,12 +151,12 @@ def _steps_table(spec: dict[str, Any]) -> Any:
 def _webhooks_table(flow: str, webhooks: list[dict[str, Any]]) -> Any:
     rows = (
         (
-            one["name"],
-            f"/api/v1/hooks/{flow}/{one['name']}",
-            one["secret"],
-            "" if one.get("enabled", True) else "not enabled",
+            webhook["name"],
+            f"/api/v1/hooks/{flow}/{webhook['name']}",
+            webhook["secret"],
+            "" if webhook.get("enabled", True) else "not enabled",
         )
-        for one in webhooks
+        for webhook in webhooks
     )
     return table("WEBHOOK", "ADDRESS", "SECRET", "", rows=rows)
 
@@ -185,4 +185,4 @@ def _proved(version: dict[str, Any]) -> tuple[str, str, str]:
         return chain["origin"], "", ""
     check = chain["check"]
     verdict = "none" if check is None else "passed" if check["passed"] else "failed"
-    return str(chain["proposal"]["number"]), verdict, ", ".join(one["by"] for one in chain["approvals"])
+    return str(chain["proposal"]["number"]), verdict, ", ".join(approval["by"] for approval in chain["approvals"])

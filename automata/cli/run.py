@@ -189,9 +189,9 @@ def rerun(
     if version not in ("same", "latest") and not (version.isascii() and version.isdigit()):
         raise Usage(f"{version!r} is not a version.", hint="--version takes same, latest, or a number.")
     headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
-    asked = {"version": int(version) if version.isdigit() else version}
+    body = {"version": int(version) if version.isdigit() else version}
     with Api(api_url) as api:
-        run = api.post("runs", run_id, "rerun", body=asked, headers=headers)
+        run = api.post("runs", run_id, "rerun", body=body, headers=headers)
         _started(api, run, wait, output, f"Started run {run['id']} of {run['flow']} v{run['version']}.")
 
 

@@ -95,11 +95,11 @@ def resume(schedule_id: ScheduleId, output: Output = Format.TABLE, api_url: ApiU
 def trigger(schedule_id: ScheduleId, output: Output = Format.TABLE, api_url: ApiUrl = None) -> None:
     """Start a run now, with the schedule's inputs."""
     with Api(api_url) as api:
-        made = api.post("schedules", schedule_id, "trigger")
+        run = api.post("schedules", schedule_id, "trigger")
     if output is Format.JSON:
-        say_json(made)
+        say_json(run)
     else:
-        say(f"Started run {made['id']}.")
+        say(f"Started run {run['id']}.")
 
 
 def backfill(
@@ -116,8 +116,8 @@ def backfill(
 ) -> None:
     """Start the runs of a schedule's past fire times, each once. What was started before stays as it is."""
     with Api(api_url) as api:
-        found = _one_schedule(list(api.items("schedules", limit=1000, flow=flow)), flow, schedule)
-        total = {"schedule": found["id"], "created": 0, "existing": 0, "fires": 0, "next_from": since}
+        chosen = _one_schedule(list(api.items("schedules", limit=1000, flow=flow)), flow, schedule)
+        total = {"schedule": chosen["id"], "created": 0, "existing": 0, "fires": 0, "next_from": since}
         while total["next_from"] and total["fires"] < limit:
             body = {
                 "from": total["next_from"],
@@ -125,7 +125,7 @@ def backfill(
                 "limit": min(1000, limit - total["fires"]),
                 "dry_run": dry_run,
             }
-            answer = api.post("schedules", found["id"], "backfill", body=body)
+            answer = api.post("schedules", chosen["id"], "backfill", body=body)
             total["fires"] += len(answer["fires"])
             for name in ("created", "existing"):
                 total[name] += answer[name]
@@ -136,16 +136,16 @@ def backfill(
         say_json(total)
         return
     verb = "would start" if dry_run else f"started {total['created']:,}, {total['existing']:,} were there already, of"
-    say(f"{found['name']}: {verb} {total['fires']:,} runs.")
+    say(f"{chosen['name']}: {verb} {total['fires']:,} runs.")
     if total["next_from"]:
         say(f"Not all: go on with --from {total['next_from']}.")
 
 
 def _one_schedule(schedules: list[dict[str, Any]], flow: str, name: str | None) -> dict[str, Any]:
-    named = [one for one in schedules if name in (None, one["name"], one["id"])]
+    named = [schedule for schedule in schedules if name in (None, schedule["name"], schedule["id"])]
     if len(named) == 1:
         return named[0]
-    names = ", ".join(sorted(one["name"] for one in schedules)) or "none"
+    names = ", ".join(sorted(schedule["name"] for schedule in schedules)) or "none"
     if named:
         raise Usage(f"The flow {flow} has several schedules: {names}.", hint="Name one with --schedule.")
     raise Missing(f"The flow {flow} has no schedule {name or ''}".rstrip() + ".", hint=f"It has {names}.")
