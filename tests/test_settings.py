@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import subprocess
 import sys
@@ -117,7 +118,8 @@ def test_every_setting_may_come_from_the_environment_and_says_what_it_is_for() -
 def test_a_variable_that_nothing_reads_is_said_with_the_nearest_name(caplog: pytest.LogCaptureFixture) -> None:
     env = {"AUTOMATA_RETENTON_DAYS": "30", "AUTOMATA_XYZZY": "", "AUTOMATA_PORT": "1", "automata_x": "", "HOME": "/"}
     assert unknown_variables(env) == {"AUTOMATA_RETENTON_DAYS": "AUTOMATA_RETENTION_DAYS", "AUTOMATA_XYZZY": None}
-    warn_of_unknown_variables(env)
+    with caplog.at_level(logging.WARNING):
+        warn_of_unknown_variables(env)
     assert caplog.messages == [
         "AUTOMATA_RETENTON_DAYS is no setting; did you mean AUTOMATA_RETENTION_DAYS?",
         "AUTOMATA_XYZZY is no setting",
