@@ -1,4 +1,7 @@
-"""Sessions of people at the console. One that a token opened ends with that token, any other when the provider is set differently."""
+"""Sessions of people at the console.
+
+One that a token opened ends with that token, any other when the settings of the provider change.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +52,7 @@ async def add_session(
     ttl: timedelta,
     config_digest: bytes | None = None,
 ) -> UUID:
-    """`config_digest`: of the settings of the provider, where no token opened it. Also sweeps out sessions that have ended, a few at a time."""
+    """`config_digest`: of the provider's settings, where no token opened it. Also deletes a few that have ended."""
     await conn.execute(
         "DELETE FROM access_sessions WHERE id IN"
         " (SELECT id FROM access_sessions WHERE expires_at < now() LIMIT 100 FOR UPDATE SKIP LOCKED)"
