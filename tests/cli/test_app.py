@@ -26,7 +26,7 @@ PROGRAM = [sys.executable, "-m", "automata"]
 HEAVY = (
     "rich",
     "httpx",
-    "pydantic",
+    "pydantic_settings",
     "jsonschema",
     "jinja2",
     "pygit2",
