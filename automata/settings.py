@@ -266,7 +266,7 @@ def load(env: Mapping[str, str] | None = None, **flags: Any) -> Settings:
     env = os.environ if env is None else env
     given = {name: env[key] for name in _RULES if (key := variable(name)) in env}
     flags = {name: value for name, value in flags.items() if value is not None}
-    # pydantic-settings and its model take 0.06 s beyond what Typer loads, which every command that asks the API would pay.
+    # pydantic-settings and its model take 0.06 s beyond what Typer loads, for each command that asks the API.
     # Where nothing but plain texts is set, there is nothing to parse or to check.
     if not env.get(CONFIG) and (given.keys() | flags.keys()) <= _PLAIN and all(map(_is_text, flags.values())):
         return replace(Settings(), **given | flags)
