@@ -1,77 +1,141 @@
-"""Answers of the database that hold for a few seconds, so that a request seldom has to ask who it is from.
+"""Values that cost a read and may be a little old: one read for all who ask at a time, and for as long as it is good.
 
-Failure argument. What is revoked is refused everywhere after HOLD_SEC at the latest: an answer is used for so long
-from the moment at which it was asked for, not at which it came. Only good answers are kept, so nobody fills the memory
-with guesses; many requests with the same key ask once. A database that does not answer lets nobody in whose answer has
-run out.
+Failure argument. A read runs in a task of its own, so a caller who leaves does not end it for the others who wait for
+it. A read that fails fails for those who wait for it and is not kept: the next caller reads again. A value's age counts
+from before its read in `SingleFlightCache`, where a value that is too old lets somebody in, and from after it in
+`StaleWhileRevalidate`, where it only costs another read. What is kept is bounded by a count.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
-Answer = TypeVar("Answer")
+from cachetools import FIFOCache
 
-HOLD_SEC = 5.0
-MAX_ENTRIES = 10_000
+Key = TypeVar("Key", bound=Hashable)
+Value = TypeVar("Value")
+
+MAX_KEYS = 10_000
 
 
-class SingleFlightCache(Generic[Answer]):
-    """`ask(key)` gives the answer and for how many seconds it is good at most, or None."""
+class SingleFlight(Generic[Key, Value]):
+    """Of callers who want the same key at a time, the first starts the work, and all get what comes of it."""
+
+    def __init__(self) -> None:
+        self._tasks: dict[Key, asyncio.Task[Value]] = {}
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    async def run(self, key: Key, work: Callable[[], Awaitable[Value]]) -> Value:
+        """What `work` returns or raises; it runs on where the caller is cancelled."""
+        return await asyncio.shield(self.start(key, work))
+
+    def start(self, key: Key, work: Callable[[], Awaitable[Value]]) -> asyncio.Task[Value]:
+        """The task that works on this key, started unless there is one. Nobody has to wait for it."""
+        task = self._tasks.get(key)
+        if task is None or task.done():
+            task = self._tasks[key] = asyncio.create_task(_result(work))
+            task.add_done_callback(lambda ended: self._end(key, ended))
+        return task
+
+    def _end(self, key: Key, task: asyncio.Task[Value]) -> None:
+        if self._tasks.get(key) is task:
+            del self._tasks[key]
+        if not task.cancelled():
+            task.exception()  # those who waited have it; asyncio must not complain when nobody did
+
+
+class SingleFlightCache(Generic[Key, Value]):
+    """Values by key, each for its own time and at most `ttl_sec`; of more than `max_keys` the oldest are dropped.
+
+    `read(key)` gives the value and for how many seconds it is good, or None. None is not kept, so nobody fills the
+    memory with keys that he made up.
+    """
 
     def __init__(
         self,
-        ask: Callable[[bytes], Awaitable[tuple[Answer, float] | None]],
+        read: Callable[[Key], Awaitable[tuple[Value, float] | None]],
         *,
-        hold_sec: float = HOLD_SEC,
-        most: int = MAX_ENTRIES,
+        ttl_sec: float,
+        max_keys: int = MAX_KEYS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._ask = ask
-        self._hold_sec = hold_sec
-        self._most = most
+        self._read = read
+        self._ttl_sec = ttl_sec
         self._clock = clock
-        self._known: dict[bytes, tuple[Answer, float]] = {}
-        self._asking: dict[bytes, asyncio.Task[Answer | None]] = {}
+        self._values: FIFOCache[Key, tuple[Value, float]] = FIFOCache(max_keys)
+        self._reads: SingleFlight[Key, Value | None] = SingleFlight()
 
     def __len__(self) -> int:
-        return len(self._known)
+        return len(self._values)
 
-    def __contains__(self, key: bytes) -> bool:
-        """Whether it was good when it was last asked for, which may be longer ago than an answer holds."""
-        return key in self._known
+    def __contains__(self, key: Key) -> bool:
+        """Whether the last read gave a value, however old that is now."""
+        return key in self._values
 
     def clear(self) -> None:
-        """What this process itself has changed holds at once."""
-        self._known.clear()
+        """Forget all values, so that a change made by this process is seen at once."""
+        self._values.clear()
 
-    async def get(self, key: bytes) -> Answer | None:
-        """Raises Unavailable."""
-        if (found := self._known.get(key)) and self._clock() < found[1]:
-            return found[0]
-        task = self._asking.get(key)
-        if task is None:
-            task = self._asking[key] = asyncio.create_task(self._read(key))
-            task.add_done_callback(lambda done: self._asked(key, done))
-        # Who leaves must not take the answer away from those that wait for it too.
-        return await asyncio.shield(task)
+    async def get(self, key: Key) -> Value | None:
+        """The value that is known and still good, else what a read gives. Raises what the read raises."""
+        if (known := self._values.get(key)) and self._clock() < known[1]:
+            return known[0]
+        return await self._reads.run(key, lambda: self._refresh(key))
 
-    async def _read(self, key: bytes) -> Answer | None:
-        asked = self._clock()
-        found = await self._ask(key)
-        self._known.pop(key, None)
-        if found is None:
+    async def _refresh(self, key: Key) -> Value | None:
+        started = self._clock()
+        answer = await self._read(key)
+        if answer is None:
+            self._values.pop(key, None)
             return None
-        answer, good_sec = found
-        if len(self._known) >= self._most:
-            del self._known[next(iter(self._known))]
-        self._known[key] = (answer, asked + min(self._hold_sec, good_sec))
-        return answer
+        value, good_sec = answer
+        self._values[key] = (value, started + min(self._ttl_sec, good_sec))
+        return value
 
-    def _asked(self, key: bytes, done: asyncio.Task[Answer | None]) -> None:
-        del self._asking[key]
-        if not done.cancelled():
-            done.exception()  # those that waited have seen it; if they have all left, nobody has to
+
+class StaleWhileRevalidate(Generic[Value]):
+    """One value: past `fresh_sec` a caller gets the old one while a newer one is read, past `stale_sec` he waits."""
+
+    def __init__(
+        self,
+        read: Callable[[], Awaitable[Value]],
+        fresh_sec: float,
+        stale_sec: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._read = read
+        self._fresh_sec = fresh_sec
+        self._stale_sec = stale_sec
+        self._clock = clock
+        self._known: tuple[float, Value] | None = None
+        self._reads: SingleFlight[None, Value] = SingleFlight()
+
+    def clear(self) -> None:
+        """Forget the value: the next caller waits for a read."""
+        self._known = None
+
+    async def get(self) -> Value:
+        """Raises what the read raises, where no value is young enough."""
+        if self._known is None:
+            return await self._reads.run(None, self._refresh)
+        read_at, value = self._known
+        age = self._clock() - read_at
+        if age >= self._stale_sec:
+            return await self._reads.run(None, self._refresh)
+        if age >= self._fresh_sec:
+            self._reads.start(None, self._refresh)
+        return value
+
+    async def _refresh(self) -> Value:
+        value = await self._read()
+        self._known = (self._clock(), value)
+        return value
+
+
+async def _result(work: Callable[[], Awaitable[Value]]) -> Value:
+    return await work()

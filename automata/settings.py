@@ -1,173 +1,305 @@
 """Frozen settings: defaults < file (AUTOMATA_CONFIG, YAML) < environment (AUTOMATA_*) < flags.
 
-Every limit of the product that an operator may turn is a field here, with its unit in its name.
+`Settings` is the one table of them: a field is all that a new setting needs. What a field says of itself gives its
+bounds, its row in docs/cli.md, and the names that `unknown_variables` knows.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from pathlib import Path
 from typing import Any
 
-import yaml
-
-from automata.errors import Usage
-
-_QUEUE = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")  # as in flow files
+PREFIX = "AUTOMATA_"
+CONFIG = "AUTOMATA_CONFIG"
 MAX_RETENTION_DAYS = 3650
 MAX_PROCESSES = 64  # of one command; ten connections each
 MIN_SYNC_SEC, MAX_SYNC_SEC = 1, 86_400
 MAX_TOLERANCE_SEC = 3600  # far below a day: a delivery must be too old before its run may be deleted
-_TRUE = frozenset({"1", "true", "yes", "on"})
-_FALSE = frozenset({"0", "false", "no", "off"})
+_QUEUE = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")  # as in flow files
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a setting says of itself. `doc` and `shown` (its default) are Markdown for docs/cli.md.
+
+    Numbers are `least` to `most`; `hint` follows what is said of a number that is too great. The parts of a list are
+    separated by `separator` (None: by spaces). `check` returns what is wrong with a value that has the right type.
+    """
+
+    doc: str
+    shown: str
+    least: float
+    most: float | None
+    hint: str
+    separator: str | None
+    check: Callable[[Any], str | None] | None
+
+
+def setting(
+    default: Any,
+    doc: str,
+    *,
+    shown: str = "",
+    secret: bool = False,
+    least: float = 0,
+    most: float | None = None,
+    hint: str = "",
+    separator: str | None = ",",
+    check: Callable[[Any], str | None] | None = None,
+) -> Any:
+    """A field of Settings; what it takes is described at Rules. A secret one is in no `repr`."""
+    rules = Rules(doc, shown, least, most, hint, separator, check)
+    return field(default=default, repr=not secret, metadata={"rules": rules})
+
+
+def _bad_queue(names: tuple[str, ...]) -> str | None:
+    for name in names:
+        if not _QUEUE.fullmatch(name):
+            return f"{name!r} is no queue: lower-case letters, digits, `.`, `_` and `-`"
+    return None
+
+
+def _bad_collector(url: str) -> str | None:
+    if url and not url.startswith(("http://", "https://")):
+        return f"{url[:100]!r} is no address of a collector that takes OTLP over HTTP, as http://host:4318"
+    return None
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """`load()` is how the CLI makes one; tests may build it directly."""
+    """`load()` is how the CLI makes one; tests may build it directly, which checks nothing."""
 
     # where things are
-    database_url: str = ""  # empty: the embedded PostgreSQL
-    amqp_url: str = ""  # RabbitMQ; empty: processes ring through PostgreSQL
-    data_dir: str = ""  # empty: /var/lib/automata for root, else the user's data folder
-    api_url: str = "http://127.0.0.1:8080"
-    repo: str = ""
-    branch: str = "main"
-    environment: str = "prod"
-    repo_path: str = ""
-    sources: tuple[str, ...] = ()  # more than one: `repo=URL,env=NAME,branch=NAME,path=FOLDER` each
+    api_url: str = setting("http://127.0.0.1:8080", "where `flow`, `run` and `schedule` find the API")
+    database_url: str = setting(
+        "", "`postgresql://user:password@host/database`, 15 or later", shown="the embedded PostgreSQL"
+    )
+    amqp_url: str = setting(
+        "",
+        "`amqp://user:password@host:5672/vhost`, or `amqps://`; see [operations.md](operations.md#rabbitmq)",
+        shown="none: PostgreSQL carries the wake-ups",
+    )
+    data_dir: str = setting(
+        "",
+        "the embedded database and mirrors of repositories",
+        shown="`~/.local/share/automata`; root: `/var/lib/automata`",
+    )
+    repo: str = setting("", "the flows repository")
+    repo_path: str = setting("", "its folder")
+    branch: str = setting("main", "its branch", shown="the environment's, else `main`")
+    environment: str = setting("prod", "its environment")
+    sources: tuple[str, ...] = setting(
+        (),
+        "several sources for the controller, parted by spaces, each `repo=URL,env=NAME,branch=NAME,path=FOLDER`; see"
+        " [sync.md](sync.md#the-controller)",
+        separator=None,  # a source has commas of its own, and neither its address nor its names have spaces
+    )
+    github_repo: str = setting(
+        "",
+        "`OWNER/NAME` of that repository on GitHub: pull requests are the authority then ([github.md](github.md))",
+    )
+    github_token: str = setting("", "a token of GitHub for it", secret=True)
+    github_api: str = setting("https://api.github.com", "or `https://HOST/api/v3`")
     # what listens
-    host: str = "127.0.0.1"
-    port: int = 8080
+    host: str = setting("127.0.0.1", "where `up` and the API listen")
+    port: int = setting(8080, "the port there; `0` takes a free one")
     # who may come in
-    auth: str = ""  # on or off; empty: on unless `host` is loopback
-    metrics: str = ""  # who may read /metrics: everybody or viewers; empty: everybody on loopback
-    public_url: str = ""  # how browsers reach this server, like https://automata.example.com
-    session_secret: str = field(default="", repr=False)  # signs cookies; empty: one that is kept in the database
-    rate_per_sec: float = 1000.0  # requests of one token or session; twice as many at once; 0: no limit
-    anonymous_rate_per_sec: float = 100.0  # requests of one address that need no token; likewise
-    failed_auth_per_min: float = 30.0  # tokens that are not good, from one address; likewise
-    # people that an OpenID Connect provider knows; nothing of it: only tokens let in
-    oidc_issuer: str = ""  # its address exactly as it says it itself, like https://login.example.com/realms/work
-    oidc_client_id: str = ""
-    oidc_client_secret: str = field(default="", repr=False)
-    oidc_roles: tuple[str, ...] = ()  # `VALUE=role` each: what a value of the claim lets do; no value: not let in
-    oidc_claim: str = "groups"  # of the ID token: a text or a list of texts
-    oidc_name: str = "your organisation"  # what the button says after "Sign in with"
-    oidc_session_min: int = 480  # a session's life, 5 to 720 minutes: so long does a role last that was taken away
-    # how the command line comes in
-    token: str = field(default="", repr=False)
+    auth: str = setting(
+        "", "`on` or `off`; unset: on unless `AUTOMATA_HOST` is loopback ([security.md](security.md))", shown="unset"
+    )
+    token: str = setting(
+        "", "how the command line comes in where the server asks for a token", shown="unset", secret=True
+    )
+    public_url: str = setting(
+        "",
+        "how browsers reach the server, like `https://automata.example.com`; with https, cookies are `Secure`",
+        shown="unset",
+    )
+    session_secret: str = setting(
+        "", "signs the console's cookies; at least 32 characters", shown="in the database", secret=True
+    )
+    # people that an OpenID Connect provider knows
+    oidc_issuer: str = setting(
+        "",
+        "the OpenID Connect provider that people sign in with, exactly as it names itself"
+        " ([security.md](security.md#people-of-an-openid-connect-provider))",
+        shown="none: tokens alone let in",
+    )
+    oidc_client_id: str = setting("", "what the provider knows Automata as")
+    oidc_client_secret: str = setting("", "and what proves it", secret=True)
+    oidc_roles: tuple[str, ...] = setting(
+        (), "`VALUE=role` by commas: what a value of the claim lets do; none of them: not let in"
+    )
+    oidc_claim: str = setting("groups", "the claim of the ID token: a text or a list of texts")
+    oidc_name: str = setting("your organisation", 'what the button says after "Sign in with"')
+    oidc_session_min: int = setting(
+        480, "a session's life in minutes, 5 to 720: so long does a role last that was taken away"
+    )
+    metrics: str = setting(
+        "", "who may read `/metrics`: `everybody` or `viewers`; unset: everybody on loopback", shown="unset"
+    )
+    rate_per_sec: float = setting(1000.0, "requests of one token or session; twice as many at once; `0`: no limit")
+    anonymous_rate_per_sec: float = setting(100.0, "requests of one address that need no token; likewise")
+    failed_auth_per_min: float = setting(30.0, "tokens that are not good, from one address; likewise")
+    # what flows may call
+    allow_loopback: bool = setting(False, "flows may call this machine")
+    egress_allow: tuple[str, ...] = setting(
+        (), "addresses that flows may call, by commas; none: all that are not denied; see [egress.md](egress.md)"
+    )
+    egress_deny: tuple[str, ...] = setting((), "addresses that flows may not call, by commas")
     # how much at once
-    processes: int = 1  # of one command: worker, orchestrator or up
-    concurrency: int = 500  # steps that one worker runs side by side
-    batch: int = 500  # rows that one statement takes
-    queues: tuple[str, ...] = ("default",)  # what a worker takes from: a step's `queue:`
-    pool_size: int = 8  # connections of one process
+    concurrency: int = setting(500, "steps that one worker runs side by side")
+    processes: int = setting(
+        1,
+        "processes of one `worker`, `orchestrator` or `up`, to 64"
+        " ([operations.md](operations.md#several-processes-on-one-machine))",
+        least=1,
+        most=MAX_PROCESSES,
+    )
+    batch: int = setting(
+        500,
+        "rows that one statement takes; fewer: shorter turns and less throughput"
+        " ([performance.md](performance.md#the-next-limits-and-what-was-tried))",
+    )
+    queues: tuple[str, ...] = setting(
+        ("default",), "queues that a worker takes steps from, by commas", check=_bad_queue
+    )
+    pool_size: int = setting(8, "connections of one process to the database")
     # time
-    lease_sec: float = 30.0
-    heartbeat_sec: float = 10.0
-    poll_sec: float = 2.0  # what a bell that was never rung costs, at most
-    drain_sec: float = 25.0
-    sync_interval_sec: float = 60.0  # between two looks of the controller at its branch
-    sync_hinted_interval_sec: float = 600.0  # the same while webhooks announce what is pushed
-    sync_drift_interval_sec: float = 300.0  # between two comparisons of the database with what was synced
-    # egress
-    allow_loopback: bool = False
-    egress_allow: tuple[str, ...] = ()
-    egress_deny: tuple[str, ...] = ()
+    lease_sec: float = setting(30.0, "how long a claim lasts")
+    heartbeat_sec: float = setting(10.0, "how often it is renewed")
+    drain_sec: float = setting(25.0, "how long an end waits for calls")
+    poll_sec: float = setting(2.0, "what a wake-up that was never heard costs, at most")
+    sync_interval_sec: float = setting(
+        60.0, "between two looks of the controller at its branch, 1 to 86,400", least=MIN_SYNC_SEC, most=MAX_SYNC_SEC
+    )
+    sync_hinted_interval_sec: float = setting(
+        600.0, "the same while webhooks announce what comes", least=MIN_SYNC_SEC, most=MAX_SYNC_SEC
+    )
+    sync_drift_interval_sec: float = setting(
+        300.0,
+        "between two comparisons of the database with what was synced, 1 to 86,400",
+        least=MIN_SYNC_SEC,
+        most=MAX_SYNC_SEC,
+    )
+    sync_webhook_secret: str = setting(
+        "",
+        "what the forge's webhook is signed with, a second line is the old one; see"
+        " [sync.md](sync.md#webhooks-within-seconds)",
+        shown="none: no webhook is taken",
+        secret=True,
+    )
     # what is kept
-    retention_days: int = 0  # ended runs that are older are deleted; 0: none
+    retention_days: int = setting(
+        0,
+        "ended runs that are older are deleted, 1 to 3650 days; see [operations.md](operations.md#retention)",
+        shown="`0`: for ever",
+        most=MAX_RETENTION_DAYS,
+        hint="0 keeps runs for ever",
+    )
     # intake
-    max_body_bytes: int = 2 * 1024 * 1024
-    hook_body_bytes: int = 1024 * 1024  # of a webhook's delivery; max_body_bytes bounds it too
-    hook_tolerance_sec: float = 300.0  # between a delivery's timestamp and our clock
-    sync_webhook_secret: str = field(default="", repr=False)  # of the forge's webhook; a second line is the old one
-    github_repo: str = ""  # OWNER/NAME of `repo` on GitHub, whose pull requests are the authority then
-    github_api: str = "https://api.github.com"  # or https://HOST/api/v3
-    github_token: str = field(default="", repr=False)
-    # logs
-    log_level: str = "info"
-    log_format: str = "text"  # or json
-    # traces
-    otlp_url: str = ""  # a collector's OTLP/HTTP address; empty: no traces
-    trace_ratio: float = 1.0  # of the runs that no traced request started
+    max_body_bytes: int = setting(2 * 1024 * 1024, "the largest body of a request", shown="2 MiB")
+    hook_body_bytes: int = setting(
+        1024 * 1024,
+        "the largest body of a webhook's delivery; `AUTOMATA_MAX_BODY_BYTES` bounds it too; see"
+        " [webhooks.md](webhooks.md)",
+        shown="1 MiB",
+    )
+    hook_tolerance_sec: float = setting(
+        300.0, "how far the timestamp of a delivery may be from now, 3600 at most", most=MAX_TOLERANCE_SEC
+    )
+    # logs and traces
+    log_level: str = setting("info", "`debug`, `info`, `warning` or `error`")
+    log_format: str = setting("text", "or `json`")
+    otlp_url: str = setting(
+        "",
+        "a collector's OTLP/HTTP address: where traces are sent ([observability.md](observability.md#traces))",
+        shown="none: no traces",
+        check=_bad_collector,
+    )
+    trace_ratio: float = setting(1.0, "of which part of the runs that no traced request started, 0 to 1", most=1)
+
+
+# Variables that are no settings, because one place alone reads each: of what they are, for docs/cli.md.
+OTHER_VARIABLES: Mapping[str, str] = {
+    CONFIG: "a YAML file that maps settings to values",
+    "AUTOMATA_ACTOR": "who proposes at this machine, as `NAME <MAIL>` ([proposals.md](proposals.md))",
+    "AUTOMATA_GIT_TOKEN": "what fetches and pushes over https ([sync.md](sync.md))",
+    "AUTOMATA_GIT_USERNAME": "the name that goes with it, or with a key",
+    "AUTOMATA_GIT_SSH_KEY": "a private key for ssh",
+    "AUTOMATA_GIT_SSH_PASSPHRASE": "its passphrase",
+    "AUTOMATA_SECRET_NAME": "the secret `NAME`; for workers, and for the API's webhooks ([secrets.md](secrets.md))",
+    "AUTOMATA_SECRETS_DIR": "a folder with one file a secret",
+    "AUTOMATA_VAULT_ADDR": "secrets from Vault, with more `AUTOMATA_VAULT_…`; see [secrets.md](secrets.md#vault)",
+}
+# Those of compose files, of CI and of the tests: an environment that is shared with them is no mistake.
+_FOREIGN = frozenset(
+    f"AUTOMATA_{name}"
+    for name in (
+        *("IMAGE_TAG", "PACKAGE", "POSTGRES_PASSWORD", "POSTGRES_PORT", "RABBITMQ_PASSWORD", "RABBITMQ_PORT"),
+        *("AGREEMENT_FLOWS", "APPLY_ROUNDS", "CHROMIUM", "FUZZ_SEC", "HTTP_ROUNDS", "HYPOTHESIS_EXAMPLES"),
+        *("RECORD_PLANS", "REPO_FOLDER", "SEED", "SYNC_KILLS"),
+    )
+)
+# Families of which no list is complete: names of secrets are chosen, and Vault's are checked where they are read.
+_FAMILIES = ("AUTOMATA_SECRET_", "AUTOMATA_VAULT_", "AUTOMATA_TEST_")
+
+
+def rules_of(name: str) -> Rules:
+    """What a setting says of itself. Raises KeyError."""
+    return _RULES[name]
+
+
+def variable(name: str) -> str:
+    """The environment's name of a setting."""
+    return PREFIX + name.upper()
 
 
 def load(env: Mapping[str, str] | None = None, **flags: Any) -> Settings:
     """Settings from all sources; a flag that is None counts as not given. Raises Usage for a bad value."""
     env = os.environ if env is None else env
-    values: dict[str, Any] = {}
-    if path := env.get("AUTOMATA_CONFIG"):
-        values |= _from_file(Path(path))
-    names = {item.name for item in fields(Settings)}
-    values |= {name: env[key] for name in names if (key := f"AUTOMATA_{name.upper()}") in env}
-    values |= {name: value for name, value in flags.items() if value is not None}
-    defaults = Settings()
-    made = replace(defaults, **{name: _cast(name, raw, getattr(defaults, name)) for name, raw in values.items()})
-    for name in made.queues:
-        if not _QUEUE.fullmatch(name):
-            raise Usage(f"AUTOMATA_QUEUES: {name!r} is no queue: lower-case letters, digits, `.`, `_` and `-`")
-    _check_processes(made)
-    if made.retention_days > MAX_RETENTION_DAYS:
-        raise Usage(
-            f"AUTOMATA_RETENTION_DAYS: {made.retention_days} is above {MAX_RETENTION_DAYS}; 0 keeps runs for ever"
-        )
-    for name in ("sync_interval_sec", "sync_hinted_interval_sec", "sync_drift_interval_sec"):
-        if not MIN_SYNC_SEC <= (value := getattr(made, name)) <= MAX_SYNC_SEC:
-            raise Usage(f"AUTOMATA_{name.upper()}: {value:g} is not {MIN_SYNC_SEC} to {MAX_SYNC_SEC}")
-    if made.hook_tolerance_sec > MAX_TOLERANCE_SEC:
-        raise Usage(f"AUTOMATA_HOOK_TOLERANCE_SEC: {made.hook_tolerance_sec:g} is above {MAX_TOLERANCE_SEC}")
-    if made.trace_ratio > 1:
-        raise Usage(f"AUTOMATA_TRACE_RATIO: {made.trace_ratio:g} is not 0 to 1")
-    if made.otlp_url and not made.otlp_url.startswith(("http://", "https://")):
-        raise Usage("AUTOMATA_OTLP_URL is the address of a collector that takes OTLP over HTTP, as http://host:4318")
-    return made if made.queues else replace(made, queues=defaults.queues)
+    given = {name: env[key] for name in _RULES if (key := variable(name)) in env}
+    flags = {name: value for name, value in flags.items() if value is not None}
+    # pydantic-settings and its model take 0.06 s beyond what Typer loads, for each command that asks the API.
+    # Where nothing but plain texts is set, there is nothing to parse or to check.
+    if not env.get(CONFIG) and (given.keys() | flags.keys()) <= _PLAIN and all(map(_is_text, flags.values())):
+        return replace(Settings(), **given | flags)
+    from automata.settings_sources import parse
+
+    return parse(env, given, flags)
 
 
-def _check_processes(made: Settings) -> None:
-    if not 1 <= made.processes <= MAX_PROCESSES:
-        raise Usage(f"AUTOMATA_PROCESSES: {made.processes} is not 1 to {MAX_PROCESSES}")
+def unknown_variables(env: Mapping[str, str] | None = None) -> dict[str, str | None]:
+    """AUTOMATA_* of the environment that nothing reads, each with the nearest name that something does."""
+    env = os.environ if env is None else env
+    known = {*map(variable, _RULES), *OTHER_VARIABLES, *_FOREIGN}
+    unknown = sorted(
+        name for name in env if name.startswith(PREFIX) and name not in known and not name.startswith(_FAMILIES)
+    )
+    if not unknown:
+        return {}
+    from difflib import get_close_matches
+
+    names = [name.removeprefix(PREFIX) for name in sorted(known - _FOREIGN)]
+    nearest = {name: get_close_matches(name.removeprefix(PREFIX), names, 1, 0.75) for name in unknown}
+    return {name: PREFIX + close[0] if close else None for name, close in nearest.items()}
 
 
-def _from_file(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise Usage(f"AUTOMATA_CONFIG: {path} cannot be read: {error}") from error
-    names = {item.name for item in fields(Settings)}
-    if not isinstance(content, dict) or (unknown := set(content) - names):
-        raise Usage(f"AUTOMATA_CONFIG: {path} must map settings to values; unknown: {sorted(map(str, unknown or []))}")
-    return content
+def warn_of_unknown_variables(env: Mapping[str, str] | None = None) -> None:
+    """Log each variable that looks like a setting and is none: a misspelt one would be off without a word."""
+    for name, nearest in unknown_variables(env).items():
+        log.warning("%s is no setting%s", name, f"; did you mean {nearest}?" if nearest else "")
 
 
-def _cast(name: str, raw: Any, default: Any) -> Any:
-    try:
-        if isinstance(default, bool):
-            return _boolean(raw)
-        if isinstance(default, tuple):
-            # A source has commas of its own, and neither its address nor its names have spaces.
-            apart = None if name == "sources" else ","
-            if isinstance(raw, Mapping):
-                return tuple(f"{key}={value}" for key, value in raw.items())
-            return (
-                tuple(part.strip() for part in raw.split(apart) if part.strip()) if isinstance(raw, str) else tuple(raw)
-            )
-        value = type(default)(raw)
-    except (TypeError, ValueError) as error:
-        raise Usage(f"AUTOMATA_{name.upper()}: {raw!r} is not a {type(default).__name__}") from error
-    if isinstance(default, (int, float)) and value < 0:
-        raise Usage(f"AUTOMATA_{name.upper()}: {raw!r} is below zero")
-    return value
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
 
 
-def _boolean(raw: Any) -> bool:
-    if isinstance(raw, bool):
-        return raw
-    if str(raw).lower() in _TRUE:
-        return True
-    if str(raw).lower() in _FALSE:
-        return False
-    raise ValueError(raw)
+_RULES: Mapping[str, Rules] = {item.name: item.metadata["rules"] for item in fields(Settings)}
+_PLAIN = {item.name for item in fields(Settings) if item.type == "str" and _RULES[item.name].check is None}

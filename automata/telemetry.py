@@ -234,26 +234,26 @@ def metrics_text(*, system: bool = False, others: Mapping[str, str] = MappingPro
 
     `others` are such texts of its helpers: their samples stand beside its own with the label `process`.
     """
-    own = generate_latest(_Together(others)) if others else generate_latest(REGISTRY)
+    own = generate_latest(_MergedCollector(others)) if others else generate_latest(REGISTRY)
     return own + (generate_latest(SYSTEM) if system else b"")
 
 
-class _Together(Collector):
+class _MergedCollector(Collector):
     """A collector of what several processes count: a metric is described once, however many have it."""
 
     def __init__(self, others: Mapping[str, str]) -> None:
         self._others = others
 
     def collect(self) -> Iterator[Metric]:
-        found = {metric.name: metric for metric in REGISTRY.collect()}
+        metrics = {metric.name: metric for metric in REGISTRY.collect()}
         for number, text in self._others.items():
             for metric in text_string_to_metric_families(text):
                 if metric.type == "gauge" and metric.name.endswith("_created"):
                     continue  # when a counter began: the text format makes a metric of that
-                mine = found.setdefault(metric.name, Metric(metric.name, metric.documentation, metric.type))
+                merged = metrics.setdefault(metric.name, Metric(metric.name, metric.documentation, metric.type))
                 for sample in metric.samples:
-                    mine.samples.append(sample._replace(labels={**sample.labels, "process": number}))
-        return iter(found.values())
+                    merged.samples.append(sample._replace(labels={**sample.labels, "process": number}))
+        return iter(metrics.values())
 
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}

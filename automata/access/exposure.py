@@ -38,6 +38,7 @@ def shows_metrics(settings: Settings) -> bool:
 
 
 def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches an address; a name other than `localhost` is no loopback."""
     if host == "localhost":
         return True
     try:

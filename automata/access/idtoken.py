@@ -29,6 +29,8 @@ class UnknownKey(InvalidIdToken):
 
 
 class Verifier:
+    """Checks ID tokens of one issuer that are meant for one client. Raises ImportError where joserfc is missing."""
+
     def __init__(self, issuer: str, client_id: str) -> None:
         from authlib.oidc.core import CodeIDToken
         from joserfc import errors, jwk, jwt
@@ -43,19 +45,19 @@ class Verifier:
     def keys(self, document: Mapping[str, Any]) -> Keys | None:
         """Those of a JWKS that can check a signature; None where there is none. One that cannot be read is left out."""
         listed = document.get("keys")
-        found = [key for one in (listed if isinstance(listed, list) else [])[:MAX_KEYS] if (key := self._key(one))]
-        return self._jwk.KeySet(found) if found else None
+        usable = [key for jwk in (listed if isinstance(listed, list) else [])[:MAX_KEYS] if (key := self._key(jwk))]
+        return self._jwk.KeySet(usable) if usable else None
 
     def verified(self, token: str, keys: Keys, nonce: str) -> Mapping[str, Any]:
-        """Its claims. Raises Unbelievable; UnknownKey when it is signed by none of the keys."""
+        """Its claims. Raises InvalidIdToken; UnknownKey when it is signed by none of the keys."""
         try:
-            found = self._decode(token, keys, algorithms=ALGORITHMS)
+            decoded = self._decode(token, keys, algorithms=ALGORITHMS)
         except self._errors.InvalidKeyIdError:
             raise UnknownKey("its key is unknown") from None
         except (self._errors.JoseError, ValueError, TypeError):
             raise InvalidIdToken("its signature is not good") from None
         expected = {"nonce": nonce, "client_id": self._client_id}
-        claims = self._claims(found.claims, found.header, self._wanted(), expected)
+        claims = self._claims(decoded.claims, decoded.header, self._required(), expected)
         now = int(time.time())
         try:
             claims.validate(now, LEEWAY_SEC)
@@ -65,9 +67,9 @@ class Verifier:
             raise InvalidIdToken("it was made too long ago")
         if not 1 <= len(claims["sub"]) <= MAX_SUB_CHARS:
             raise InvalidIdToken("its `sub` names nobody")
-        return found.claims
+        return decoded.claims
 
-    def _wanted(self) -> dict[str, dict[str, Any]]:
+    def _required(self) -> dict[str, dict[str, Any]]:
         return {
             "iss": {"essential": True, "value": self._issuer},
             "aud": {"essential": True, "value": self._client_id},
@@ -76,12 +78,12 @@ class Verifier:
             "iat": {"essential": True},
         }
 
-    def _key(self, one: Any) -> Any:
+    def _key(self, jwk: Any) -> Any:
         """None for whatever is no public key for signatures: a symmetric one in a public document is no secret."""
-        if not isinstance(one, dict) or one.get("kty") not in ("RSA", "EC") or one.get("use", "sig") != "sig":
+        if not isinstance(jwk, dict) or jwk.get("kty") not in ("RSA", "EC") or jwk.get("use", "sig") != "sig":
             return None
         try:
             with warnings.catch_warnings(action="error", category=self._errors.SecurityWarning):  # RSA under 2048 bits
-                return self._jwk.import_key(one)
+                return self._jwk.import_key(jwk)
         except (self._errors.JoseError, self._errors.SecurityWarning, ValueError, TypeError, KeyError):
             return None

@@ -115,7 +115,7 @@ def person_of(config: ProviderConfig, claims: Mapping[str, Any]) -> Person:
 
 
 def principal_of(config: ProviderConfig, person: Person) -> Principal:
-    """What they may do: the highest role of their values. Raises NotLetIn."""
+    """What they may do: the highest role of their values. Raises AccessDenied."""
     roles = [config.roles[value] for value in person.values if value in config.roles]
     if not roles:
         raise AccessDenied(
@@ -150,17 +150,17 @@ def _is_vouched(claims: Mapping[str, Any]) -> bool:
     return claims.get("email_verified") in (True, "true") or claims.get("xms_edov") in (True, 1, "1", "true")
 
 
-def _values(found: Any) -> tuple[str, ...]:
-    if isinstance(found, str):
-        return (found,)
-    if not isinstance(found, list):
+def _values(claim: Any) -> tuple[str, ...]:
+    if isinstance(claim, str):
+        return (claim,)
+    if not isinstance(claim, list):
         return ()
-    return tuple(value for value in found[:MAX_VALUES] if isinstance(value, str))
+    return tuple(value for value in claim[:MAX_VALUES] if isinstance(value, str))
 
 
-def _roles(given: tuple[str, ...]) -> Mapping[str, Role]:
+def _roles(mappings: tuple[str, ...]) -> Mapping[str, Role]:
     roles: dict[str, Role] = {}
-    for text in given:
+    for text in mappings:
         value, equals, word = text.rpartition("=")  # a value may be a name of a directory: CN=ops,DC=example
         if not equals or not value.strip():
             raise _wrong("oidc_roles", f"has {text[:80]!r}, which is no VALUE=role")

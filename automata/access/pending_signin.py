@@ -5,6 +5,7 @@ signatures of all of it by the server's secret, so that a browser's memory gives
 for strangers. An answer counts where its `state` is the signature of the cookie that came with it: one that was
 altered, made elsewhere, or for somebody else, has none. It counts once in all processes: the first takes a row, and a
 copy finds it there.
+The signed and dated values of itsdangerous would not do: they put the values themselves into the cookie.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ import secrets
 import time
 from dataclasses import dataclass
 from datetime import timedelta
-from hmac import compare_digest
 from urllib.parse import quote, unquote
 
 from automata.access.sessions import Sessions
+from automata.access.signing import Signatures
 from automata.access.token_text import digest
 from automata.store.database import Database
 from automata.store.sessions import use_once
@@ -27,7 +28,7 @@ MAX_PATH = 1_000  # characters of where to go on; a longer one is forgotten, for
 
 @dataclass(frozen=True, slots=True)
 class PendingSignin:
-    """`cookie` is what the browser keeps until then; `onto` a path of ours."""
+    """`cookie` is what the browser keeps until then; `return_to` a path of ours."""
 
     cookie: str
     state: str
@@ -37,20 +38,19 @@ class PendingSignin:
 
 
 async def begin(sessions: Sessions, return_to: str) -> PendingSignin:
-    """`onto` must be a path of ours."""
+    """`return_to` must be a path of ours. Raises Unavailable."""
     path = quote(return_to, safe="/")
     kept = path if len(path) <= MAX_PATH else "/"
-    return await _made(sessions, f"{secrets.token_urlsafe(32)}.{int(time.time())}.{kept}")
+    return _pending(await sessions.signatures(), f"{secrets.token_urlsafe(32)}.{int(time.time())}.{kept}")
 
 
 async def resume(sessions: Sessions, cookie: str, state: str) -> PendingSignin | None:
-    """None when the state does not belong to the cookie, or that is too old."""
-    if cookie.count(".") < 2:
+    """None when the state does not belong to the cookie, or that is too old. Raises Unavailable."""
+    signatures = await sessions.signatures()
+    if cookie.count(".") < 2 or not signatures.fits(state, "state", cookie):
         return None
-    found = await _made(sessions, cookie)
-    if not compare_digest(state.encode(errors="replace"), found.state.encode()):
-        return None
-    return found if 0 <= time.time() - int(cookie.split(".", 2)[1]) <= PENDING_TTL.total_seconds() else None
+    age_sec = time.time() - int(cookie.split(".", 2)[1])
+    return _pending(signatures, cookie) if 0 <= age_sec <= PENDING_TTL.total_seconds() else None
 
 
 async def use_up(db: Database, pending: PendingSignin) -> bool:
@@ -59,6 +59,6 @@ async def use_up(db: Database, pending: PendingSignin) -> bool:
         return await use_once(conn, digest(pending.state), 2 * PENDING_TTL)
 
 
-async def _made(sessions: Sessions, cookie: str) -> PendingSignin:
-    state, nonce, verifier = [await sessions.mac(f"{word} {cookie}") for word in ("state", "nonce", "verifier")]
+def _pending(signatures: Signatures, cookie: str) -> PendingSignin:
+    state, nonce, verifier = (signatures.sign(purpose, cookie) for purpose in ("state", "nonce", "verifier"))
     return PendingSignin(cookie, state, nonce, verifier, unquote(cookie.split(".", 2)[2]))

@@ -29,6 +29,7 @@ class Role(IntEnum):
 
     @property
     def word(self) -> str:
+        """As REST, the command line and the database write it."""
         return self.name.lower()
 
 

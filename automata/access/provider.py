@@ -30,7 +30,7 @@ from automata.steps.urls import parse_url
 WELL_KNOWN = "/.well-known/openid-configuration"
 REQUEST_SEC = 5.0
 MAX_BYTES = 256 * 1024
-HOLD_SEC = 3600.0  # what it says about itself, and its keys
+CACHE_SEC = 3600.0  # what it says about itself, and its keys
 MAX_CODE_CHARS = 4_000
 _ADDRESSES = ("authorization_endpoint", "token_endpoint", "jwks_uri")
 _JSON = ("accept", "application/json")
@@ -54,10 +54,10 @@ class Provider:
         self._token_request = prepare_token_request
         self._challenge = create_s256_code_challenge
         self._verifier = Verifier(config.issuer, config.client_id)
-        self._documents: SingleFlightCache[Mapping[str, Any]] = SingleFlightCache(
-            self._read_document, hold_sec=HOLD_SEC
+        self._documents: SingleFlightCache[bytes, Mapping[str, Any]] = SingleFlightCache(
+            self._read_document, ttl_sec=CACHE_SEC
         )
-        self._keys: SingleFlightCache[Keys] = SingleFlightCache(self._read_keys, hold_sec=HOLD_SEC)
+        self._keys: SingleFlightCache[bytes, Keys] = SingleFlightCache(self._read_keys, ttl_sec=CACHE_SEC)
 
     async def authorization_url(self, pending: PendingSignin) -> str:
         """The provider's page for this sign-in. Raises Unavailable."""
@@ -82,7 +82,7 @@ class Provider:
     async def redeem(self, pending: PendingSignin, code: str, issuer: str | None) -> Mapping[str, Any]:
         """The claims of the ID token that the code is for; `issuer` as the answer named it (RFC 9207).
 
-        Raises NotLetIn, Unavailable.
+        Raises AccessDenied, Unavailable.
         """
         about = await self._about()
         required = about.get("authorization_response_iss_parameter_supported") is True
@@ -108,17 +108,17 @@ class Provider:
         return self._verifier.verified(token, await self._known_keys(key), nonce)
 
     async def _known_keys(self, url: bytes) -> Keys:
-        found = await self._keys.get(url)
-        assert found is not None
-        return found
+        keys = await self._keys.get(url)
+        assert keys is not None
+        return keys
 
     async def _exchange(self, about: Mapping[str, Any], pending: PendingSignin, code: str) -> str:
         methods = about.get("token_endpoint_auth_methods_supported")
         by_body = isinstance(methods, list) and "client_secret_post" in methods
-        given = (self.config.client_id, self.config.client_secret)
+        credentials = (self.config.client_id, self.config.client_secret)
         if not by_body:
-            given = (quote_plus(given[0]), quote_plus(given[1]))  # RFC 6749, 2.3.1
-        auth = self._client_auth(*given, "client_secret_post" if by_body else "client_secret_basic")
+            credentials = (quote_plus(credentials[0]), quote_plus(credentials[1]))  # RFC 6749, 2.3.1
+        auth = self._client_auth(*credentials, "client_secret_post" if by_body else "client_secret_basic")
         body = self._token_request(
             "authorization_code", redirect_uri=self.config.redirect_uri, code=code, code_verifier=pending.verifier
         )
@@ -126,16 +126,16 @@ class Provider:
             "POST", about["token_endpoint"], {"content-type": "application/x-www-form-urlencoded"}, body
         )
         answer = await self._send(HttpRequest("POST", url, (*headers.items(), _JSON), str(body).encode()))
-        said = _object(answer)
+        content = _object(answer)
         if answer.status != 200:
-            self._refused(answer.status, said)
-        token = said.get("id_token")
+            self._refused(answer.status, content)
+        token = content.get("id_token")
         if not isinstance(token, str):
             self._unusable("its answer to a code holds no ID token")
         return token
 
-    def _refused(self, status: int, said: Mapping[str, Any]) -> NoReturn:
-        why = str(said.get("error", status))[:100]
+    def _refused(self, status: int, content: Mapping[str, Any]) -> NoReturn:
+        why = str(content.get("error", status))[:100]
         if why == "invalid_grant":
             raise AccessDenied(
                 f"{self.config.name} does not take its own code back.",
@@ -145,18 +145,20 @@ class Provider:
         self._unusable(f"it answers a code with {why!r}")
 
     async def _about(self) -> Mapping[str, Any]:
-        found = await self._documents.get(b"")
-        assert found is not None
-        return found
+        document = await self._documents.get(b"")
+        assert document is not None
+        return document
 
     async def _read_document(self, _: bytes) -> tuple[Mapping[str, Any], float]:
-        said = await self._get(self.config.issuer.rstrip("/") + WELL_KNOWN)
-        if said.get("issuer") != self.config.issuer:
-            self._unusable(f"it calls itself {str(said.get('issuer'))[:200]!r}, and AUTOMATA_OIDC_ISSUER is another")
+        document = await self._get(self.config.issuer.rstrip("/") + WELL_KNOWN)
+        if document.get("issuer") != self.config.issuer:
+            self._unusable(
+                f"it calls itself {str(document.get('issuer'))[:200]!r}, and AUTOMATA_OIDC_ISSUER is another"
+            )
         for name in _ADDRESSES:
-            if not self._is_safe(said.get(name)):
+            if not self._is_safe(document.get(name)):
                 self._unusable(f"its {name} is no address of https")
-        return said, HOLD_SEC
+        return document, CACHE_SEC
 
     def _is_safe(self, text: Any) -> bool:
         try:
@@ -166,18 +168,18 @@ class Provider:
         return url is not None and (url.scheme == "https" or self.config.is_local) and not url.fragment and not url.user
 
     async def _read_keys(self, url: bytes) -> tuple[Keys, float]:
-        found = self._verifier.keys(await self._get(url.decode()))
-        if found is None:
+        keys = self._verifier.keys(await self._get(url.decode()))
+        if keys is None:
             self._unusable("none of its keys can check a signature")
-        return found, HOLD_SEC
+        return keys, CACHE_SEC
 
     async def _get(self, url: str) -> Mapping[str, Any]:
         answer = await self._send(HttpRequest("GET", url, (_JSON,)))
         if answer.status != 200:
             self._unusable(f"GET {url} answers {answer.status}")
-        if not (said := _object(answer)):
+        if not (content := _object(answer)):
             self._unusable(f"GET {url} answers no JSON object")
-        return said
+        return content
 
     async def _send(self, request: HttpRequest) -> HttpResponse:
         transport = HttpTransport(
@@ -220,7 +222,7 @@ def provider_of(config: ProviderConfig | None) -> Provider | None:
 def _object(answer: HttpResponse) -> Mapping[str, Any]:
     """What it says as JSON; nothing where that is no object."""
     try:
-        said = orjson.loads(answer.body)
+        content = orjson.loads(answer.body)
     except orjson.JSONDecodeError:
         return {}
-    return said if isinstance(said, dict) else {}
+    return content if isinstance(content, dict) else {}

@@ -9,9 +9,6 @@ and not to its bits: a form that was open meanwhile can still be sent.
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import hmac
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,9 +16,10 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from automata.access.principal import Principal, Role
+from automata.access.signing import Signatures
 from automata.access.token_text import digest
-from automata.access.tokens import Tokens
-from automata.caching import HOLD_SEC, SingleFlightCache
+from automata.access.tokens import CACHE_SEC, Tokens
+from automata.caching import SingleFlightCache
 from automata.errors import Usage
 from automata.store import sessions as store
 from automata.store.audit import Actor, AuditEvent, record_change_by
@@ -47,7 +45,7 @@ class Session:
 class Sessions:
     """`secret` signs cookies; empty: one that processes share through the database. Raises Usage for a short one.
 
-    `basis` is what sessions rest on that no token has opened; those of another one have ended.
+    `config_digest` is of the provider's settings: a session that no token opened ends when they change.
     """
 
     def __init__(
@@ -57,7 +55,7 @@ class Sessions:
         secret: str = "",
         config_digest: bytes | None = None,
         *,
-        hold_sec: float = HOLD_SEC,
+        cache_sec: float = CACHE_SEC,
     ) -> None:
         if secret and len(secret) < MIN_SECRET_CHARS:
             raise Usage(
@@ -67,15 +65,16 @@ class Sessions:
             )
         self._db = db
         self._tokens = tokens
-        self._secret = secret.encode()
+        self._signatures = Signatures(secret.encode()) if secret else None
         self._config_digest = config_digest
-        self._known: SingleFlightCache[Session] = SingleFlightCache(self._read, hold_sec=hold_sec)
+        self._known: SingleFlightCache[bytes, Session] = SingleFlightCache(self._read, ttl_sec=cache_sec)
 
     def clear(self) -> None:
+        """Forget what was read, so that a change made by this process holds at once."""
         self._known.clear()
 
     async def sign_in(self, token: str, actor: Actor, former: str = "") -> Session | None:
-        """A session for whom the token lets in; None when it is not good. `former` is the cookie that came along."""
+        """A session for whom the token lets in; None when it is not good. `former` is the cookie of the request."""
         principal = await self._tokens.principal(token)
         return None if principal is None else await self.open(principal, actor, former)
 
@@ -88,8 +87,8 @@ class Sessions:
         ttl: timedelta = SESSION_TTL,
         facts: Mapping[str, str] | None = None,
     ) -> Session:
-        """A session for somebody who has been found to be who they say; `facts` are told to the log of changes."""
-        secret = await self._key()
+        """A session for somebody who has proved who they are; `facts` go to the log of changes. Raises Unavailable."""
+        signatures = await self.signatures()
         bits = secrets.token_urlsafe(32)
         earlier = await self.session_of(former) if former else None
         async with self._db.transaction() as conn:
@@ -106,17 +105,18 @@ class Sessions:
                 ttl=ttl,
                 config_digest=None if principal.token_id else self._config_digest,
             )
-            told = {"name": principal.name, **(facts or {})}
-            await record_change_by(conn, actor, AuditEvent("session.open", f"session/{id}", None, told))
+            shown = {"name": principal.name, **(facts or {})}
+            await record_change_by(conn, actor, AuditEvent("session.open", f"session/{id}", None, shown))
         self.clear()
-        return Session(id, principal, cookie=_signed(bits, secret))
+        return Session(id, principal, cookie=_signed(bits, signatures))
 
     async def session_of(self, cookie: str) -> Session | None:
         """The session that a cookie belongs to; None for one that is made up or has ended. Raises Unavailable."""
-        bits = _bits(cookie, await self._key())
+        bits = _bits(cookie, await self.signatures())
         return await self._known.get(digest(bits)) if bits else None
 
     async def principal_of(self, cookie: str) -> Principal | None:
+        """Who is signed in under a cookie. Raises Unavailable."""
         session = await self.session_of(cookie)
         return session.principal if session else None
 
@@ -124,14 +124,15 @@ class Sessions:
         """The cookie that takes the place of this one; None when it need not, or another request was first."""
         if not session.is_due:
             return None
-        secret = await self._key()
+        signatures = await self.signatures()
         bits = secrets.token_urlsafe(32)
         async with self._db.connection() as conn:
-            won = await store.renew_session(conn, digest(_bits(cookie, secret)), digest(bits))
+            won = await store.renew_session(conn, digest(_bits(cookie, signatures)), digest(bits))
         self.clear()
-        return _signed(bits, secret) if won else None
+        return _signed(bits, signatures) if won else None
 
     async def sign_out(self, session: Session, actor: Actor) -> None:
+        """End a session: its cookie lets nobody in any more. Raises Unavailable."""
         async with self._db.transaction() as conn:
             await store.end_session(conn, session.id)
             await record_change_by(conn, actor, AuditEvent("session.end", f"session/{session.id}"))
@@ -139,25 +140,24 @@ class Sessions:
 
     async def csrf_token(self, session: Session) -> str:
         """What a form of this session carries."""
-        return await self.mac(f"csrf {session.id}")
+        return (await self.signatures()).sign("csrf", str(session.id))
 
-    async def mac(self, text: str) -> str:
-        """Our signature; the first word of `text` says what for, and is not `session`."""
-        return _mac(text, await self._key())
+    async def check_csrf(self, session: Session, token: str) -> bool:
+        """Whether a form was made for this session."""
+        return (await self.signatures()).fits(token, "csrf", str(session.id))
 
-    async def check_csrf(self, session: Session, given: str) -> bool:
-        return hmac.compare_digest(given.encode(errors="replace"), (await self.csrf_token(session)).encode())
+    async def signatures(self) -> Signatures:
+        """Those of our secret, which all processes share. Raises Unavailable."""
+        if self._signatures is None:
+            async with self._db.connection() as conn:
+                secret = await store.secret_of(conn, _SECRET, secrets.token_bytes(32))
+            self._signatures = Signatures(secret)
+        return self._signatures
 
     async def _read(self, key: bytes) -> tuple[Session, float] | None:
         async with self._db.connection() as conn:
             row = await store.session_of(conn, key, self._config_digest)
         return (_session(row), row.left_sec) if row else None
-
-    async def _key(self) -> bytes:
-        if not self._secret:
-            async with self._db.connection() as conn:
-                self._secret = await store.secret_of(conn, _SECRET, secrets.token_bytes(32))
-        return self._secret
 
 
 def _session(row: SessionRow) -> Session:
@@ -165,17 +165,11 @@ def _session(row: SessionRow) -> Session:
     return Session(row.id, principal, row.expires_at, is_due=row.is_due)
 
 
-def _signed(bits: str, secret: bytes) -> str:
-    return f"{bits}.{_mac(f'session {bits}', secret)}"
+def _signed(bits: str, signatures: Signatures) -> str:
+    return f"{bits}.{signatures.sign('session', bits)}"
 
 
-def _bits(cookie: str, secret: bytes) -> str:
+def _bits(cookie: str, signatures: Signatures) -> str:
     """The random part of a cookie whose signature is ours, else nothing."""
-    bits, _, mac = cookie.partition(".")
-    fits = hmac.compare_digest(mac.encode(errors="replace"), _mac(f"session {bits}", secret).encode())
-    return bits if fits else ""
-
-
-def _mac(text: str, secret: bytes) -> str:
-    found = hmac.new(secret, text.encode(errors="replace"), hashlib.sha256).digest()
-    return base64.urlsafe_b64encode(found).decode().rstrip("=")
+    bits, _, signature = cookie.partition(".")
+    return bits if signatures.fits(signature, "session", bits) else ""

@@ -19,9 +19,10 @@ def new_token_text() -> str:
 
 
 def is_token_text(text: str) -> bool:
-    """Whether this can be one at all: what is not need not be looked for."""
+    """Whether this can be a token at all; else the database need not be asked."""
     return _TOKEN.fullmatch(text) is not None
 
 
 def digest(text: str) -> bytes:
+    """SHA-256: what the database keeps of a secret text."""
     return hashlib.sha256(text.encode(errors="replace")).digest()

@@ -1,4 +1,9 @@
-"""Tokens: made, changed, and found to be good or not."""
+"""Tokens: created, rotated, revoked, and found to be good or not.
+
+Failure argument. A request seldom asks the database whose token it brings: an answer is used for CACHE_SEC from the
+moment of the question, so a revoked token is refused everywhere after that time at the latest. A database that does not
+answer lets nobody in whose answer is older.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +11,18 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from hmac import compare_digest
 from typing import Any
 
 from automata.access.principal import Principal, Role
 from automata.access.token_text import digest, is_token_text, new_token_text
-from automata.caching import HOLD_SEC, SingleFlightCache
+from automata.caching import SingleFlightCache
 from automata.errors import Invalid, Usage
 from automata.store import tokens as store
 from automata.store.audit import Actor, AuditEvent, record_change_by
 from automata.store.database import Connection, Database
 from automata.store.tokens import TokenRow
 
+CACHE_SEC = 5.0
 DEFAULT_DAYS = 90
 MAX_DAYS = 366
 MAX_LABELS = 10
@@ -27,7 +32,7 @@ _MAIL = re.compile(r"[^\s<>\x00-\x1f\x7f]{1,200}")
 
 @dataclass(frozen=True, slots=True)
 class NewToken:
-    """A token as it is asked for. Raises Usage, Invalid for one that cannot be."""
+    """A token that is to be created, good for `days`. Raises Usage, Invalid for one that cannot be."""
 
     name: str
     role: Role
@@ -55,16 +60,18 @@ class NewToken:
 
 
 class Tokens:
-    """Whom a token lets in; what is good is known for HOLD_SEC, so that is when a revoked one is refused everywhere."""
+    """Whom a token lets in. What is good is known for CACHE_SEC: after that a revoked one is refused everywhere."""
 
-    def __init__(self, db: Database, *, hold_sec: float = HOLD_SEC) -> None:
+    def __init__(self, db: Database, *, cache_sec: float = CACHE_SEC) -> None:
         self._db = db
-        self._known: SingleFlightCache[Principal] = SingleFlightCache(self._read, hold_sec=hold_sec)
+        self._known: SingleFlightCache[bytes, Principal] = SingleFlightCache(self._read, ttl_sec=cache_sec)
 
     def was_good(self, text: str) -> bool:
+        """Whether this token let somebody in lately; asks nobody."""
         return digest(text) in self._known
 
     def clear(self) -> None:
+        """Forget what was read, so that a change made by this process holds at once."""
         self._known.clear()
 
     async def principal(self, text: str) -> Principal | None:
@@ -78,25 +85,21 @@ class Tokens:
 
 
 def principal_of(row: TokenRow) -> Principal:
+    """Whom a row of access_tokens is about."""
     return Principal(row.name, row.mail, Role.read(row.role), row.labels, row.id)
 
 
-def equal_in_constant_time(given: str, expected: str) -> bool:
-    """In a time that says nothing of where they differ."""
-    return compare_digest(given.encode(errors="replace"), expected.encode())
-
-
-async def create(conn: Connection, actor: Actor, wanted: NewToken) -> tuple[str, TokenRow]:
-    """A new token and its text, which nobody can ask for again. Raises Conflict `token_exists`."""
+async def create(conn: Connection, actor: Actor, new: NewToken) -> tuple[str, TokenRow]:
+    """A new token and its text, which is nowhere else. Raises Conflict `token_exists`."""
     text = new_token_text()
     row = await store.add_token(
         conn,
         digest(text),
-        name=wanted.name,
-        mail=wanted.mail or f"{wanted.name}@automata",
-        role=wanted.role.word,
-        labels=wanted.labels or {},
-        ttl=timedelta(days=wanted.days),
+        name=new.name,
+        mail=new.mail or f"{new.name}@automata",
+        role=new.role.word,
+        labels=new.labels or {},
+        ttl=timedelta(days=new.days),
         by=actor.name,
     )
     await record_change_by(conn, actor, AuditEvent("token.create", f"token/{row.name}", None, token_facts(row)))
@@ -124,7 +127,7 @@ async def rotate(conn: Connection, actor: Actor, key: str, days: int = DEFAULT_D
 
 
 def token_facts(row: TokenRow) -> dict[str, Any]:
-    """What may be told of a token."""
+    """A token as it may be shown: all but its digest."""
     return {
         "id": str(row.id),
         "name": row.name,

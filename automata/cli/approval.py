@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from automata.cli.client import Api
-from automata.cli.options import ApiUrl, Output
+from automata.cli.options import ApiUrl, By, Output
 from automata.cli.output import Format, emit, moment, say, say_json, table
 
 app = typer.Typer(no_args_is_help=True, help="See what waits for a decision, and decide.")
@@ -16,7 +16,6 @@ app = typer.Typer(no_args_is_help=True, help="See what waits for a decision, and
 Run = Annotated[str, typer.Argument(help="The run's id.", show_default=False)]
 Step = Annotated[str, typer.Argument(help="The step's id.", show_default=False)]
 Comment = Annotated[str, typer.Option("--comment", "-m", help="Why; kept with the decision.")]
-By = Annotated[str | None, typer.Option("--by", help="Who decides.", show_default="you")]
 
 
 @app.command("list", epilog="Example: automata approval list -o json")

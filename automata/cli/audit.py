@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from automata.cli.client import Api
-from automata.cli.options import ApiUrl, Output
+from automata.cli.options import ApiUrl, Limit, Output
 from automata.cli.output import Format, compact, emit, moment, table
 
 app = typer.Typer(no_args_is_help=True, help="See who changed what, and when.")
@@ -22,7 +22,7 @@ def list_(
     object: Annotated[str | None, typer.Option("--object", help="Only of this thing, like flow/orders.")] = None,
     since: Annotated[str | None, typer.Option("--since", help="From this time on.")] = None,
     until: Annotated[str | None, typer.Option("--until", help="Before this time.")] = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=10_000, help="How many at most.")] = 50,
+    limit: Limit = 50,
     output: Output = Format.TABLE,
     api_url: ApiUrl = None,
 ) -> None:

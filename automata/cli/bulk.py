@@ -8,24 +8,15 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
 from automata.cli.client import Api
 from automata.cli.output import Format, console, emit, say, say_json, table
-from automata.engine.states import TRIGGER_WORDS
 from automata.errors import Usage
 
 BATCH = 200  # one request, so one transaction
-
-Flow = Annotated[str | None, typer.Option("--flow", help="Only of this flow.")]
-StartedBy = Annotated[str | None, typer.Option("--trigger", help=f"Only those started so: {TRIGGER_WORDS}.")]
-Since = Annotated[str | None, typer.Option("--since", help="Not before this moment, like 2026-01-01T00:00:00Z.")]
-Until = Annotated[str | None, typer.Option("--until", help="Before this moment.")]
-All = Annotated[bool, typer.Option("--all", help="All of them; excludes the filters.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Count them by flow; change nothing.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +40,13 @@ def names_single_items(ids: list[str], filters: dict[str, Any]) -> bool:
 
 
 def run_bulk(
-    api: Api, path: tuple[str, ...], body: dict[str, Any], deed: BulkAction, *, dry_run: bool, yes: bool
+    api: Api, path: tuple[str, ...], body: dict[str, Any], action: BulkAction, *, dry_run: bool, yes: bool
 ) -> Any:
     """Ask, then do it batch by batch. Returns the sum of the answers, or None when the person said no."""
     body = {name: value for name, value in body.items() if value not in (None, False)}
     if dry_run:
         return api.post(*path, body={**body, "dry_run": True})
-    if not yes and sys.stdin.isatty() and not _agreed(api, path, body, deed):
+    if not yes and sys.stdin.isatty() and not _agreed(api, path, body, action):
         return None
     total: dict[str, Any] = {"dry_run": False, "matched": 0, "done": 0, "skipped": 0, "runs": []}
     cursor: str | None = ""
@@ -65,38 +56,40 @@ def run_bulk(
             total[name] += answer[name]
         cursor = answer["next_cursor"]
         if cursor:
-            say(f"{deed.past} {total['done']:,} so far", stderr=True)
+            say(f"{action.past} {total['done']:,} so far", stderr=True)
     return total
 
 
-def print_bulk(answer: Any, deed: BulkAction, output: Format) -> None:
+def print_bulk(answer: Any, action: BulkAction, output: Format) -> None:
     """Print what run_bulk returned."""
     if answer is None:
         say("Nothing was changed.", stderr=True)
         raise typer.Exit(1)
     if answer["dry_run"]:
-        emit(answer, output, lambda made: _groups(made["groups"]))
+        emit(answer, output, lambda preview: _groups(preview["groups"]))
         if output is Format.TABLE:
-            say(f"{deed.now} would reach {_count(answer['matched'], deed.noun)}.")
+            say(f"{action.now} would reach {_count(answer['matched'], action.noun)}.")
         return
     if output is Format.JSON:
         say_json(answer)
         return
-    say(f"{deed.past} {_count(answer['done'], deed.noun)}.")
+    say(f"{action.past} {_count(answer['done'], action.noun)}.")
     if answer["skipped"]:
-        say(f"Left {_count(answer['skipped'], deed.noun)} as it was: {deed.skipped}.", stderr=True)
+        say(f"Left {_count(answer['skipped'], action.noun)} as it was: {action.skipped}.", stderr=True)
 
 
-def _agreed(api: Api, path: tuple[str, ...], body: dict[str, Any], deed: BulkAction) -> bool:
-    found = api.post(*path, body={**body, "dry_run": True})
-    if not found["matched"]:
+def _agreed(api: Api, path: tuple[str, ...], body: dict[str, Any], action: BulkAction) -> bool:
+    preview = api.post(*path, body={**body, "dry_run": True})
+    if not preview["matched"]:
         return True
-    console(stderr=True).print(_groups(found["groups"]))
-    return typer.confirm(f"{deed.now} {_count(found['matched'], deed.noun)}?", err=True)
+    console(stderr=True).print(_groups(preview["groups"]))
+    return typer.confirm(f"{action.now} {_count(preview['matched'], action.noun)}?", err=True)
 
 
 def _groups(groups: list[dict[str, Any]]) -> Any:
-    return table("FLOW", "CODE", "COUNT", rows=((one["flow"], one["code"], f"{one['count']:,}") for one in groups))
+    return table(
+        "FLOW", "CODE", "COUNT", rows=((group["flow"], group["code"], f"{group['count']:,}") for group in groups)
+    )
 
 
 def _count(number: int, noun: str) -> str:

@@ -7,30 +7,19 @@ from typing import Annotated
 
 import typer
 
+from automata.cli.options import EnvOfVariables, Head, Jobs, ProjectPath, RepoFolder
 from automata.cli.output import colours
 from automata.errors import Invalid
 from automata.settings import load
 
-MAX_JOBS = 64
-
 
 def check(
     base: Annotated[str, typer.Option("--base", help="A branch or a full SHA: where it shall be merged.")] = "main",
-    head: Annotated[
-        str | None, typer.Option("--head", help="A branch or a full SHA.", show_default="the files on disk")
-    ] = None,
-    repo: Annotated[
-        str | None, typer.Option("--repo", help="Flows repository: a folder.", show_default="the one around")
-    ] = None,
-    path: Annotated[
-        str | None, typer.Option("--path", help="The project's folder inside the repository.", show_default=False)
-    ] = None,
-    env: Annotated[
-        str | None, typer.Option("--env", help="The environment whose variables apply.", show_default="prod")
-    ] = None,
-    jobs: Annotated[
-        int | None, typer.Option("--jobs", "-j", min=1, max=MAX_JOBS, help="Processes.", show_default="one a core")
-    ] = None,
+    head: Head = None,
+    repo: RepoFolder = None,
+    path: ProjectPath = None,
+    env: EnvOfVariables = None,
+    jobs: Jobs = None,
     formats: Annotated[
         list[str] | None,
         typer.Option(

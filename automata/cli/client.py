@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
-
-import typer
 
 from automata.errors import AutomataError, Conflict, Diagnostic, Invalid, Missing, Refused, Unavailable, Usage
 
@@ -20,15 +18,6 @@ LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 PAGE = 200
 
 given_token: ContextVar[str] = ContextVar("given_token", default="")  # by --token
-
-ApiUrl = Annotated[
-    str | None,
-    typer.Option(
-        "--api-url",
-        help="Where the API is. [env: AUTOMATA_API_URL; default: http://127.0.0.1:8080]",
-        show_default=False,
-    ),
-]
 
 
 class Api:
@@ -63,6 +52,7 @@ class Api:
         return self._send("GET", path, query, timeout=ANSWER_SEC + wait_sec)
 
     def post(self, *path: str, body: Mapping[str, Any] | None = None, headers: Mapping[str, str] | None = None) -> Any:
+        """POST a JSON object; the JSON of the answer, None where it has none."""
         return self._send("POST", path, {}, body=body or {}, headers=headers)
 
     def deliver(
@@ -73,6 +63,7 @@ class Api:
         return _content(answer, self.url), answer.status_code == 201
 
     def delete(self, *path: str) -> None:
+        """DELETE what is at `path`."""
         self._send("DELETE", path, {})
 
     def items(self, *path: str, limit: int, **query: Any) -> Iterator[Any]:

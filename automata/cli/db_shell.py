@@ -14,6 +14,7 @@ from automata.settings import load
 
 
 def main() -> int:
+    """Run psql with the arguments of the command line; returns its exit code. Raises Unavailable."""
     with database(load()) as url:
         # Ctrl-C ends a query in psql; it must not take the server away from under it.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -21,8 +22,8 @@ def main() -> int:
 
 
 def _psql() -> str:
-    if found := shutil.which("psql"):
-        return found
+    if installed := shutil.which("psql"):
+        return installed
     from automata.store.embedded_host import find_host
 
     program = find_host().programs / "psql"

@@ -9,7 +9,7 @@ import typer
 
 from automata.cli.bulk import BulkAction, names_single_items, print_bulk, run_bulk
 from automata.cli.client import Api
-from automata.cli.options import All, ApiUrl, DryRun, OfFlow, Output, Since, Until, Yes
+from automata.cli.options import All, ApiUrl, By, DryRun, Limit, OfFlow, Output, Since, Until, Yes
 from automata.cli.output import Format, compact, emit, facts, moment, say, say_json, table
 
 app = typer.Typer(no_args_is_help=True, help="See which steps failed for good; retry or discard them.")
@@ -17,7 +17,6 @@ app = typer.Typer(no_args_is_help=True, help="See which steps failed for good; r
 Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Dead letters.", show_default=False)]
 Code = Annotated[str | None, typer.Option("--code", help="Only with this error code, like http_status.")]
 Run = Annotated[str | None, typer.Option("--run", help="Only of this run.")]
-By = Annotated[str | None, typer.Option("--by", help="Who decides.", show_default="you")]
 
 RETRY = BulkAction("Retry", "Retried", "dead letter", "closed meanwhile, or its run did not end FAILED")
 DISCARD = BulkAction("Discard", "Discarded", "dead letter", "closed meanwhile")
@@ -31,7 +30,7 @@ def list_(
     since: Since = None,
     until: Until = None,
     state: Annotated[str, typer.Option("--state", help="open, retried, discarded or all.")] = "open",
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=10_000, help="How many at most.")] = 50,
+    limit: Limit = 50,
     output: Output = Format.TABLE,
     api_url: ApiUrl = None,
 ) -> None:
@@ -95,7 +94,7 @@ def discard(
 
 def _do(
     verb: str,
-    deed: BulkAction,
+    action: BulkAction,
     ids: list[str],
     filters: dict[str, Any],
     by: str | None,
@@ -109,7 +108,7 @@ def _do(
     with Api(api_url) as api:
         if not single:
             print_bulk(
-                run_bulk(api, ("dlq", verb), {**filters, "by": by}, deed, dry_run=dry_run, yes=yes), deed, output
+                run_bulk(api, ("dlq", verb), {**filters, "by": by}, action, dry_run=dry_run, yes=yes), action, output
             )
             return
         letters = [api.get("dlq", id) if dry_run else api.post("dlq", id, verb, body={"by": by}) for id in ids]
@@ -117,7 +116,7 @@ def _do(
         say_json({"items": letters})
         return
     for letter in letters:
-        word = f"{deed.now} would reach" if dry_run else deed.past
+        word = f"{action.now} would reach" if dry_run else action.past
         say(f"{word} {letter['step']} of run {letter['run_id']} ({letter['flow']}).")
 
 

@@ -16,7 +16,7 @@ import typer
 from automata.cli.options import Output
 from automata.cli.output import Format, emit, table
 from automata.errors import AutomataError, Unavailable, Usage
-from automata.settings import Settings, load
+from automata.settings import Settings, load, unknown_variables
 
 if TYPE_CHECKING:
     from automata.store.database import Database
@@ -56,37 +56,39 @@ def doctor(output: Output = Format.TABLE) -> None:
 
     configure_logs("error")
     settings = load()
-    found = asyncio.run(_examine(settings))
-    failed = [one for one in found if one.state == "failed"]
-    emit({"ok": not failed, "checks": [_json(one) for one in found]}, output, lambda _: _table(found))
+    findings = asyncio.run(_examine(settings))
+    failed = [finding for finding in findings if finding.state == "failed"]
+    emit({"ok": not failed, "checks": [_json(finding) for finding in findings]}, output, lambda _: _table(findings))
     if failed:
-        raise typer.Exit(min(one.exit_code for one in failed))
+        raise typer.Exit(min(finding.exit_code for finding in failed))
 
 
-def _json(one: Finding) -> dict[str, Any]:
-    return {name: value for name, value in asdict(one).items() if name != "exit_code"}
+def _json(finding: Finding) -> dict[str, Any]:
+    return {name: value for name, value in asdict(finding).items() if name != "exit_code"}
 
 
-def _table(found: list[Finding]) -> Any:
+def _table(findings: list[Finding]) -> Any:
     from rich.text import Text
 
-    rows = ((one.check, Text(one.state, MARKS[one.state]), one.found, one.todo) for one in found)
+    rows = (
+        (finding.check, Text(finding.state, MARKS[finding.state]), finding.found, finding.todo) for finding in findings
+    )
     return table("CHECK", "STATE", "FOUND", "WHAT TO DO", rows=rows)
 
 
 async def _examine(settings: Settings) -> list[Finding]:
     from automata.cli.database import database
 
-    found: list[Finding] = []
+    findings = [_settings()]
     try:
         with database(settings) as url:
-            found += await _checked("database", lambda: _database(settings, url))
+            findings += await _checked("database", lambda: _database(settings, url))
     except AutomataError as error:
-        found.append(_wrong("database", error))
-    found += await _checked("broker", lambda: _broker(settings))
-    found += await _checked("git", lambda: _git(settings))
-    found += await _checked("disk", lambda: asyncio.to_thread(_disk, settings))
-    return found
+        findings.append(_wrong("database", error))
+    findings += await _checked("broker", lambda: _broker(settings))
+    findings += await _checked("git", lambda: _git(settings))
+    findings += await _checked("disk", lambda: asyncio.to_thread(_disk, settings))
+    return findings
 
 
 async def _checked(name: str, check: Callable[[], Awaitable[list[Finding]]]) -> list[Finding]:
@@ -114,13 +116,13 @@ async def _database(settings: Settings, url: str) -> list[Finding]:
     async with await Database.open(url, max_size=1, name="automata doctor", migrated=False) as db:
         async with db.connection() as conn:
             server = await read_server(conn)
-        found = [*_server(server), _connections(server, settings)]
+        findings = [*_server(server), _connections(server, settings)]
         missing = await asyncio.to_thread(migrate.pending, url)
         if missing:
             words = f"{', '.join(missing)} missing"
-            return [*found, Finding("migrations", "failed", words, "Run `automata migrate`.")]
-        found.append(_migrations(await asyncio.to_thread(migrate.current, url)))
-        return [*found, *await _clocks(db), *await _processes(db), *await _secrets(db)]
+            return [*findings, Finding("migrations", "failed", words, "Run `automata migrate`.")]
+        findings.append(_migrations(await asyncio.to_thread(migrate.current, url)))
+        return [*findings, *await _clocks(db), *await _processes(db), *await _secrets(db)]
 
 
 def _server(server: ServerStatus) -> Iterator[Finding]:
@@ -171,8 +173,8 @@ async def _clocks(db: Database) -> list[Finding]:
     async with db.connection() as conn:
         await clock_ahead_ms(conn)  # the first statement pays for its plan
         here = await clock_ahead_ms(conn)
-        others = [one for one in await list_processes(conn) if one.alive]
-    clocks = {"here": here, **{one.name: one.clock_ms for one in others}}
+        others = [process for process in await list_processes(conn) if process.alive]
+    clocks = {"here": here, **{process.name: process.clock_ms for process in others}}
     wrong = {name: ms for name, ms in clocks.items() if abs(ms) > CLOCK_MS}
     if wrong:
         words = ", ".join(f"{name}: {ms / 1000:+.1f} s" for name, ms in wrong.items())
@@ -185,13 +187,15 @@ async def _processes(db: Database) -> list[Finding]:
     from automata.store.processes import list_processes
 
     async with db.connection() as conn:
-        alive = [one for one in await list_processes(conn) if one.alive]
-    parts = {part for one in alive for part in one.parts}
-    words = ", ".join(f"{sum(part in one.parts for one in alive)} {part}" for part in sorted(parts)) or "none is up"
+        alive = [process for process in await list_processes(conn) if process.alive]
+    parts = {part for process in alive for part in process.parts}
+    words = (
+        ", ".join(f"{sum(part in process.parts for process in alive)} {part}" for part in sorted(parts)) or "none is up"
+    )
     if missing := [part for part in ("api", "scheduler", "orchestrator", "worker") if part not in parts]:
         todo = f"Start {', '.join(f'`automata {part}`' for part in missing)}, or all in one: `automata up`."
         return [Finding("processes", "warning", words, todo)]
-    if len(versions := sorted({one.version for one in alive})) > 1:
+    if len(versions := sorted({process.version for process in alive})) > 1:
         words += f"; versions {', '.join(versions)}"
         return [Finding("processes", "warning", words, "Fine in the middle of an upgrade; else upgrade the others.")]
     return [Finding("processes", "ok", words)]
@@ -222,6 +226,14 @@ async def _secrets(db: Database) -> list[Finding]:
 
 
 # -- what is beside the database ---------------------------------------------------------------------------------
+
+
+def _settings() -> Finding:
+    unknown = unknown_variables()
+    if not unknown:
+        return Finding("settings", "ok", "every AUTOMATA_* variable is known")
+    words = ", ".join(f"{name} (did you mean {near}?)" if near else name for name, near in unknown.items())
+    return Finding("settings", "warning", f"nothing reads {words}", "Correct the name, or take it away (docs/cli.md).")
 
 
 async def _broker(settings: Settings) -> list[Finding]:

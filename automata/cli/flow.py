@@ -8,12 +8,13 @@ from typing import Annotated, Any
 import typer
 
 from automata.cli.client import Api
-from automata.cli.options import ApiUrl, Output
+from automata.cli.options import ApiUrl, FlowVersion, Limit, Output
 from automata.cli.output import Format, compact, emit, facts, moment, table
 from automata.cli.provenance import lines_of
 from automata.git.names import short_sha
 
 app = typer.Typer(no_args_is_help=True, help="See the flows, and where each version came from.")
+
 
 Name = Annotated[str, typer.Argument(metavar="FLOW", help="The flow's name or id.", show_default=False)]
 
@@ -25,7 +26,7 @@ def list_(
         str | None, typer.Option("--label", metavar="KEY=VALUE", help="Only flows with this label.")
     ] = None,
     archived: Annotated[bool, typer.Option("--archived", help="Also those that left the repository.")] = False,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=10_000, help="How many at most.")] = 1000,
+    limit: Limit = 1000,
     output: Output = Format.TABLE,
     api_url: ApiUrl = None,
 ) -> None:
@@ -38,9 +39,7 @@ def list_(
 @app.command(epilog="Example: automata flow show sync-orders --version 2")
 def show(
     name: Name,
-    version: Annotated[
-        int | None, typer.Option("--version", min=1, help="A version other than the current one.", show_default=False)
-    ] = None,
+    version: FlowVersion = None,
     output: Output = Format.TABLE,
     api_url: ApiUrl = None,
 ) -> None:
@@ -55,7 +54,7 @@ def show(
 @app.command(epilog="Example: automata flow versions sync-orders")
 def versions(
     name: Name,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=10_000, help="How many at most.")] = 50,
+    limit: Limit = 50,
     output: Output = Format.TABLE,
     api_url: ApiUrl = None,
 ) -> None:
@@ -153,12 +152,12 @@ def _steps_table(spec: dict[str, Any]) -> Any:
 def _webhooks_table(flow: str, webhooks: list[dict[str, Any]]) -> Any:
     rows = (
         (
-            one["name"],
-            f"/api/v1/hooks/{flow}/{one['name']}",
-            one["secret"],
-            "" if one.get("enabled", True) else "not enabled",
+            webhook["name"],
+            f"/api/v1/hooks/{flow}/{webhook['name']}",
+            webhook["secret"],
+            "" if webhook.get("enabled", True) else "not enabled",
         )
-        for one in webhooks
+        for webhook in webhooks
     )
     return table("WEBHOOK", "ADDRESS", "SECRET", "", rows=rows)
 
@@ -187,4 +186,4 @@ def _proved(version: dict[str, Any]) -> tuple[str, str, str]:
         return chain["origin"], "", ""
     check = chain["check"]
     verdict = "none" if check is None else "passed" if check["passed"] else "failed"
-    return str(chain["proposal"]["number"]), verdict, ", ".join(one["by"] for one in chain["approvals"])
+    return str(chain["proposal"]["number"]), verdict, ", ".join(approval["by"] for approval in chain["approvals"])

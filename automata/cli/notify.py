@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from automata.cli.client import Api
-from automata.cli.options import ApiUrl, Output
+from automata.cli.options import ApiUrl, Limit, Output
 from automata.cli.output import Format, emit, moment, say, table
 
 app = typer.Typer(no_args_is_help=True, help="See who is told when something needs a person, and test it.")
@@ -20,7 +20,7 @@ POLL_SEC = 0.5
 @app.command("list", epilog="Example: automata notify list --state failed")
 def list_(
     state: Annotated[str | None, typer.Option("--state", help="pending, delivered or failed.")] = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=10_000, help="How many at most.")] = 50,
+    limit: Limit = 50,
     output: Output = Format.TABLE,
     api_url: ApiUrl = None,
 ) -> None:

@@ -8,9 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from automata.errors import AutomataError
 
@@ -32,11 +30,10 @@ STYLES = {
 
 
 class Format(StrEnum):
+    """What --output takes."""
+
     TABLE = "table"
     JSON = "json"
-
-
-Output = Annotated[Format, typer.Option("--output", "-o", help="A table for people, JSON for programs.")]
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -87,28 +84,29 @@ def table(*columns: str, rows: Iterable[Sequence[Any]]) -> Table:
     """A table without lines; cells are texts, rich Texts or None (shown as a dash)."""
     from rich.table import Table
 
-    made = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", pad_edge=False)
+    grid = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", pad_edge=False)
     for name in columns:
-        made.add_column(name, overflow="fold")
+        grid.add_column(name, overflow="fold")
     for row in rows:
-        made.add_row(*map(_cell, row))
-    return made
+        grid.add_row(*map(_cell, row))
+    return grid
 
 
 def facts(pairs: Iterable[tuple[str, Any]]) -> Table:
     """Names beside values; pairs whose value is None or empty are left out."""
     from rich.table import Table
 
-    made = Table.grid(padding=(0, 2, 0, 0))
-    made.add_column(style="dim")
-    made.add_column(overflow="fold")
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(style="dim")
+    grid.add_column(overflow="fold")
     for name, value in pairs:
         if value not in (None, "", {}, []):
-            made.add_row(name, _cell(value))
-    return made
+            grid.add_row(name, _cell(value))
+    return grid
 
 
 def status(word: str) -> Text:
+    """The status of a run or a step, in its colour."""
     from rich.text import Text
 
     return Text(word, style=STYLES.get(word, ""))
@@ -153,6 +151,7 @@ def duration(seconds: float) -> str:
 
 
 def parse_time(stamp: str) -> datetime:
+    """An RFC 3339 instant, as the API writes it."""
     return datetime.fromisoformat(stamp)
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from automata.cli.client import Api
-from automata.cli.options import ApiUrl
+from automata.cli.options import ApiUrl, EnvOfVariables, Head, ProjectPath, RepoFolder
 from automata.cli.output import colours
 from automata.errors import Usage
 from automata.settings import load
@@ -24,18 +24,10 @@ def plan(
     live: Annotated[
         bool, typer.Option("--live", help="Compare with what runs now, as the API knows it, instead of --base.")
     ] = False,
-    head: Annotated[
-        str | None, typer.Option("--head", help="A branch or a full SHA.", show_default="the files on disk")
-    ] = None,
-    repo: Annotated[
-        str | None, typer.Option("--repo", help="Flows repository: a folder.", show_default="the one around")
-    ] = None,
-    path: Annotated[
-        str | None, typer.Option("--path", help="The project's folder inside the repository.", show_default=False)
-    ] = None,
-    env: Annotated[
-        str | None, typer.Option("--env", help="The environment whose variables apply.", show_default="prod")
-    ] = None,
+    head: Head = None,
+    repo: RepoFolder = None,
+    path: ProjectPath = None,
+    env: EnvOfVariables = None,
     formats: Annotated[
         list[str] | None, typer.Option("--format", "-f", metavar="FORMAT[=FILE]", help="human or json; repeatable.")
     ] = None,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from automata.cli.options import Output
+from automata.cli.options import Output, ProjectPath
 from automata.cli.output import Format, emit, facts, moment, say, say_json, table
 from automata.errors import Invalid, Usage
 from automata.settings import load
@@ -28,9 +28,6 @@ Which = Annotated[str, typer.Argument(metavar="PROPOSAL", help="Its number, or i
 Repo = Annotated[
     str | None,
     typer.Option("--repo", help="Flows repository: a folder, bare or not, or a URL.", show_default="AUTOMATA_REPO"),
-]
-Folder = Annotated[
-    str | None, typer.Option("--path", help="The project's folder inside the repository.", show_default=False)
 ]
 Env = Annotated[str | None, typer.Option("--env", help="The environment that it is for.", show_default="prod")]
 As = Annotated[
@@ -55,7 +52,7 @@ Gone = Annotated[list[str] | None, typer.Option("--remove", metavar="PATH", help
 def list_(
     ended: Annotated[bool, typer.Option("--all", help="Those that have ended too.")] = False,
     repo: Repo = None,
-    path: Folder = None,
+    path: ProjectPath = None,
     env: Env = None,
     actor: As = None,
     output: Output = Format.TABLE,
@@ -67,7 +64,12 @@ def list_(
 
 @app.command(epilog="Example: automata proposal show 7")
 def show(
-    key: Which, repo: Repo = None, path: Folder = None, env: Env = None, actor: As = None, output: Output = Format.TABLE
+    key: Which,
+    repo: Repo = None,
+    path: ProjectPath = None,
+    env: Env = None,
+    actor: As = None,
+    output: Output = Format.TABLE,
 ) -> None:
     """Show a proposal: its commits, what the check said, and who approved what."""
     proposal = _with_session(repo, path, env, actor, lambda session: session.find(key))
@@ -85,7 +87,7 @@ def show(
 
 
 @app.command(epilog="Example: automata proposal diff 7")
-def diff(key: Which, repo: Repo = None, path: Folder = None, env: Env = None, actor: As = None) -> None:
+def diff(key: Which, repo: Repo = None, path: ProjectPath = None, env: Env = None, actor: As = None) -> None:
     """Print what a proposal changes, as Git writes it."""
     say(_with_session(repo, path, env, actor, lambda session: session.difference(key)).rstrip("\n"))
 
@@ -98,7 +100,7 @@ def create(
     remove: Gone = None,
     title: Annotated[str | None, typer.Option("--title", help="Of the proposal.", show_default="the message")] = None,
     repo: Repo = None,
-    path: Folder = None,
+    path: ProjectPath = None,
     env: Env = None,
     actor: As = None,
     output: Output = Format.TABLE,
@@ -122,7 +124,7 @@ def update(
     remove: Gone = None,
     title: Annotated[str | None, typer.Option("--title", help="Another title.", show_default=False)] = None,
     repo: Repo = None,
-    path: Folder = None,
+    path: ProjectPath = None,
     env: Env = None,
     actor: As = None,
     output: Output = Format.TABLE,
@@ -140,7 +142,12 @@ def update(
 
 @app.command(epilog="Example: automata proposal submit 7")
 def submit(
-    key: Which, repo: Repo = None, path: Folder = None, env: Env = None, actor: As = None, output: Output = Format.TABLE
+    key: Which,
+    repo: Repo = None,
+    path: ProjectPath = None,
+    env: Env = None,
+    actor: As = None,
+    output: Output = Format.TABLE,
 ) -> None:
     """Ask for a review."""
     _show(_with_session(repo, path, env, actor, lambda session: session.submit(key)), "Submitted", output)
@@ -152,7 +159,7 @@ def approve(
     comment: Annotated[str, typer.Option("--comment", "-m", help="Why; kept with the approval.")] = "",
     head: At = None,
     repo: Repo = None,
-    path: Folder = None,
+    path: ProjectPath = None,
     env: Env = None,
     actor: As = None,
     output: Output = Format.TABLE,
@@ -169,7 +176,7 @@ def reject(
     key: Which,
     comment: Annotated[str, typer.Option("--comment", "-m", help="Why; kept with the rejection.")] = "",
     repo: Repo = None,
-    path: Folder = None,
+    path: ProjectPath = None,
     env: Env = None,
     actor: As = None,
     output: Output = Format.TABLE,
@@ -184,7 +191,12 @@ def reject(
 
 @app.command(epilog="Example: automata proposal sandbox 7")
 def sandbox(
-    key: Which, repo: Repo = None, path: Folder = None, env: Env = None, actor: As = None, output: Output = Format.TABLE
+    key: Which,
+    repo: Repo = None,
+    path: ProjectPath = None,
+    env: Env = None,
+    actor: As = None,
+    output: Output = Format.TABLE,
 ) -> None:
     """Run the check on the merge that it would be, limited and without secrets, and keep the result.
 
@@ -206,7 +218,7 @@ def apply(
     key: Which,
     head: At = None,
     repo: Repo = None,
-    path: Folder = None,
+    path: ProjectPath = None,
     env: Env = None,
     actor: As = None,
     output: Output = Format.TABLE,
@@ -225,7 +237,12 @@ def apply(
 
 @app.command(epilog="Example: automata proposal close 7")
 def close(
-    key: Which, repo: Repo = None, path: Folder = None, env: Env = None, actor: As = None, output: Output = Format.TABLE
+    key: Which,
+    repo: Repo = None,
+    path: ProjectPath = None,
+    env: Env = None,
+    actor: As = None,
+    output: Output = Format.TABLE,
 ) -> None:
     """End a proposal without applying it; its branch stays."""
     _show(_with_session(repo, path, env, actor, lambda session: session.close(key)), "Closed", output)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from automata.cli.client import Api
-from automata.cli.options import ApiUrl, Output
+from automata.cli.options import ApiUrl, Output, RunId
 from automata.cli.output import Format, emit, moment, printable, status
 from automata.git.names import short_sha
 
@@ -20,7 +18,7 @@ Json = Mapping[str, Any]
 
 
 def provenance(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="The run's id.", show_default=False)],
+    run: RunId,
     output: Output = Format.TABLE,
     api_url: ApiUrl = None,
 ) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from automata.cli.reference_language import language_page
 from automata.cli.reference_rest import rest_page
+from automata.cli.reference_settings import settings_page
 from automata.errors import Conflict, Invalid, Missing, Refused, Unavailable, Usage
 from automata.flow.codes import CODES as FLOW_CODES
 from automata.project.codes import CODES as PROJECT_CODES
@@ -55,8 +56,9 @@ def _table(title: str, codes: Mapping[str, str]) -> list[str]:
 
 def pages(folder: Path) -> dict[Path, str]:
     """The made pages of a folder of documentation, as they should be."""
-    language = folder / "language.md"
+    cli, language = folder / "cli.md", folder / "language.md"
     return {
+        cli: settings_page(cli.read_text(encoding="utf-8")),
         folder / "errors.md": errors_page(),
         folder / "rest.md": rest_page(),
         language: language_page(language.read_text(encoding="utf-8")),

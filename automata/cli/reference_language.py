@@ -53,18 +53,22 @@ _UNITS = ((1 << 20, "MiB"), (1 << 10, "KiB"))
 
 
 def language_page(text: str) -> str:
-    """The page with each table between `<!-- made: NAME -->` and `<!-- end -->` written anew. Raises KeyError."""
-    made = tables()
-    return _PLACE.sub(lambda place: f"{place[1]}\n{made[place[2]]}\n\n{place[3]}", text)
+    """The page with its tables written again."""
+    return filled(text, tables())
+
+
+def filled(text: str, tables: Mapping[str, str]) -> str:
+    """The page with each table between `<!-- made: NAME -->` and `<!-- end -->` written again. Raises KeyError."""
+    return _PLACE.sub(lambda place: f"{place[1]}\n{tables[place[2]]}\n\n{place[3]}", text)
 
 
 def tables() -> dict[str, str]:
     """Name to Markdown of all that is made."""
     definitions = FLOW_SCHEMA["$defs"]
     keys = {name: schema for name, schema in definitions.items() if schema.get("properties")}
-    made = {name: _keys(schema) for name, schema in {"flow": FLOW_SCHEMA, **keys}.items()}
+    key_tables = {name: _keys(schema) for name, schema in {"flow": FLOW_SCHEMA, **keys}.items()}
     return {
-        **made,
+        **key_tables,
         "step_types": _step_types(),
         "triggers": _triggers(),
         "limits": _limits(),
@@ -105,18 +109,18 @@ def _keys(schema: Mapping[str, Any]) -> str:
 
 def _rows(schema: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, str, str, str]]:
     required = schema.get("required", ())
-    for name, given in schema["properties"].items():
-        default = _usual(given)
+    for name, property in schema["properties"].items():
+        default = _usual(property)
         absent = "**required**" if name in required else "" if default is None else f"`{default}`"
-        yield f"`{prefix}{name}`", _cell(_value(given)), _cell(absent), _cell(given.get("description", ""))
-        if "properties" in given and "$ref" not in given:
-            yield from _rows(given, f"{prefix}{name}.")
+        yield f"`{prefix}{name}`", _cell(_value(property)), _cell(absent), _cell(property.get("description", ""))
+        if "properties" in property and "$ref" not in property:
+            yield from _rows(property, f"{prefix}{name}.")
 
 
 def _usual(schema: Mapping[str, Any]) -> str | None:
-    for one in (schema, *schema.get("anyOf", ())):
-        if "default" in one:
-            value = one["default"]
+    for option in (schema, *schema.get("anyOf", ())):
+        if "default" in option:
+            value = option["default"]
             return value if isinstance(value, str) else json.dumps(value)
     return None
 
@@ -124,12 +128,12 @@ def _usual(schema: Mapping[str, Any]) -> str | None:
 def _value(schema: Mapping[str, Any]) -> str:
     """What may stand there, in a few words."""
     if "anyOf" in schema:
-        return ", or ".join(dict.fromkeys(_value(one) for one in schema["anyOf"]))
+        return ", or ".join(dict.fromkeys(_value(option) for option in schema["anyOf"]))
     if "$ref" in schema:
         name = _name(schema)
         return _PARTS.get(name) or str(FLOW_SCHEMA["$defs"][name]["title"])
     if "enum" in schema:
-        return ", ".join(f"`{one}`" for one in schema["enum"])
+        return ", ".join(f"`{option}`" for option in schema["enum"])
     if "title" in schema and "items" not in schema:
         return str(schema["title"])
     return _plain(schema)

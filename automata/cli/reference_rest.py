@@ -58,15 +58,15 @@ def rest_page() -> str:
 
 
 def _roles(app: FastAPI) -> dict[tuple[str, str], str]:
-    found, keeps = {}, routes_within_limits(app)
+    notes, keeps = {}, routes_within_limits(app)
     for path, methods, roles in declared_roles(app):
         role = least_role(roles)
         for method in methods:
-            found[method, path] = f"Role: {role.word}." if role else "Open to everybody."
+            notes[method, path] = f"Role: {role.word}." if role else "Open to everybody."
             # An admin's token cannot be limited.
             if role and role < Role.ADMIN and (path, method) not in keeps:
-                found[method, path] += " Not for tokens limited by labels."
-    return found
+                notes[method, path] += " Not for tokens limited by labels."
+    return notes
 
 
 # --- operations ----------------------------------------------------------------------------------------------------
@@ -76,18 +76,18 @@ def _operation(method: str, path: str, operation: Schema, role: str) -> str:
     about = " ".join(operation.get("description", "").split())
     parts = [f"### {method} {path}\n", f"{about} {role}\n" if about else f"{role}\n"]
     # A name in the path says what it is by itself, unless there is more to say.
-    shown = [one for one in operation.get("parameters", ()) if one["in"] != "path" or one.get("description")]
-    if rows := [_parameter(one) for one in shown]:
+    shown = [item for item in operation.get("parameters", ()) if item["in"] != "path" or item.get("description")]
+    if rows := [_parameter(item) for item in shown]:
         parts.append(_table(("parameter", "in", "value", ""), rows))
     parts += _body(operation.get("requestBody"))
     parts.append("Answers: " + "; ".join(_answers(operation["responses"])) + ".\n")
     return "\n".join(parts)
 
 
-def _parameter(one: Schema) -> tuple[str, ...]:
-    words = one.get("description") or one["schema"].get("description", "")
-    needed = " (required)" if one.get("required") and one["in"] != "path" else ""
-    return f"`{one['name']}`{needed}", one["in"], _value(one["schema"]), words
+def _parameter(item: Schema) -> tuple[str, ...]:
+    words = item.get("description") or item["schema"].get("description", "")
+    needed = " (required)" if item.get("required") and item["in"] != "path" else ""
+    return f"`{item['name']}`{needed}", item["in"], _value(item["schema"]), words
 
 
 def _body(body: Schema | None) -> Iterator[str]:
@@ -126,8 +126,8 @@ def _shape(name: str, schema: Schema) -> str:
 def _keys(schema: Schema, required: Sequence[str] = ()) -> list[tuple[str, ...]]:
     """A row a key. Of an answer every key is there, so that nothing need be marked."""
     return [
-        (f"`{name}`{' (required)' if name in required else ''}", _value(one), _words(one))
-        for name, one in schema["properties"].items()
+        (f"`{name}`{' (required)' if name in required else ''}", _value(item), _words(item))
+        for name, item in schema["properties"].items()
     ]
 
 
@@ -142,9 +142,9 @@ def _value(schema: Schema) -> str:
     if "$ref" in schema:
         return _named(schema["$ref"].removeprefix(_REF))
     if "anyOf" in schema:
-        return " or ".join(dict.fromkeys(_value(one) for one in schema["anyOf"]))
+        return " or ".join(dict.fromkeys(_value(item) for item in schema["anyOf"]))
     if "enum" in schema or "const" in schema:
-        return ", ".join(f"`{one}`" for one in schema.get("enum", [schema.get("const")]))
+        return ", ".join(f"`{item}`" for item in schema.get("enum", [schema.get("const")]))
     kind = schema.get("type")
     if kind == "null":
         return "`null`"
@@ -164,8 +164,8 @@ def _named(name: str) -> str:
 
 
 def _inner(name: str) -> str:
-    found = re.fullmatch(r"(?:Page|Listing)_(\w+)_", name)
-    return found[1] if found else ""
+    match = re.fullmatch(r"(?:Page|Listing)_(\w+)_", name)
+    return match[1] if match else ""
 
 
 def _bounds(schema: Schema) -> str:

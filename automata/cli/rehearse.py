@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from automata.cli.options import EnvOfVariables, Jobs, ProjectPath, RepoFolder
 from automata.cli.output import colours, report, say
 from automata.errors import AutomataError, Invalid, Usage
 from automata.settings import Settings, load
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from automata.sandbox.case_runner import CaseResult
 
 PROGRESS_FROM = 50
-MAX_JOBS = 64
 
 
 def rehearse(
@@ -29,22 +29,14 @@ def rehearse(
         list[str] | None,
         typer.Argument(metavar="[SELECT]...", help="Flows, test files or cases; * and ? match.", show_default=False),
     ] = None,
-    repo: Annotated[
-        str | None, typer.Option("--repo", help="Flows repository: a folder.", show_default="the one around")
-    ] = None,
-    path: Annotated[
-        str | None, typer.Option("--path", help="The project's folder inside the repository.", show_default=False)
-    ] = None,
-    env: Annotated[
-        str | None, typer.Option("--env", help="The environment whose variables apply.", show_default="prod")
-    ] = None,
+    repo: RepoFolder = None,
+    path: ProjectPath = None,
+    env: EnvOfVariables = None,
     changed: Annotated[bool, typer.Option("--changed", help="Only cases that a change since --base touches.")] = False,
     base: Annotated[
         str | None, typer.Option("--base", help="A branch or a full SHA, for --changed.", show_default=False)
     ] = None,
-    jobs: Annotated[
-        int | None, typer.Option("--jobs", "-j", min=1, max=MAX_JOBS, help="Processes.", show_default="one a core")
-    ] = None,
+    jobs: Jobs = None,
     formats: Annotated[
         list[str] | None,
         typer.Option("--format", "-f", metavar="FORMAT[=FILE]", help="human, json, junit or github; repeatable."),

@@ -11,12 +11,11 @@ from typing import Annotated, Any
 import typer
 
 from automata.cli.client import Api
-from automata.cli.options import ApiUrl, Output
+from automata.cli.options import ApiUrl, EnvOfVariables, Head, Jobs, Output, ProjectPath, RepoFolder
 from automata.cli.output import Format, colours, say, say_json
 from automata.errors import Invalid, Usage
 from automata.settings import load
 
-MAX_JOBS = 64
 MAX_FILE_BYTES = 1024 * 1024  # what a repository's file may have
 
 
@@ -63,26 +62,16 @@ def replay(
         typer.Argument(metavar="[FLOW]...", help="Flows.", show_default="those that changed"),
     ] = None,
     base: Annotated[str, typer.Option("--base", help="A branch or a full SHA: what runs today.")] = "main",
-    head: Annotated[
-        str | None, typer.Option("--head", help="A branch or a full SHA.", show_default="the files on disk")
-    ] = None,
+    head: Head = None,
     last: Annotated[
         int | None,
         typer.Option("--last", min=1, max=1_000, help="Runs of each flow.", show_default="the project's, else 20"),
     ] = None,
     online: Annotated[bool, typer.Option("--online", help="Runs of the database, not of the repository.")] = False,
-    repo: Annotated[
-        str | None, typer.Option("--repo", help="Flows repository: a folder.", show_default="the one around")
-    ] = None,
-    path: Annotated[
-        str | None, typer.Option("--path", help="The project's folder inside the repository.", show_default=False)
-    ] = None,
-    env: Annotated[
-        str | None, typer.Option("--env", help="The environment whose variables apply.", show_default="prod")
-    ] = None,
-    jobs: Annotated[
-        int | None, typer.Option("--jobs", "-j", min=1, max=MAX_JOBS, help="Processes.", show_default="one a core")
-    ] = None,
+    repo: RepoFolder = None,
+    path: ProjectPath = None,
+    env: EnvOfVariables = None,
+    jobs: Jobs = None,
     formats: Annotated[
         list[str] | None, typer.Option("--format", "-f", metavar="FORMAT[=FILE]", help="human or json; repeatable.")
     ] = None,

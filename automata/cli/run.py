@@ -7,10 +7,26 @@ from typing import Annotated, Any
 
 import typer
 
-from automata.cli.bulk import BulkAction, StartedBy, names_single_items, print_bulk, run_bulk
+from automata.cli.bulk import BulkAction, names_single_items, print_bulk, run_bulk
 from automata.cli.client import Api
 from automata.cli.logs import logs
-from automata.cli.options import All, ApiUrl, DryRun, OfFlow, Output, Since, Until, Yes
+from automata.cli.options import (
+    All,
+    ApiUrl,
+    DryRun,
+    FlowName,
+    FlowVersion,
+    IdempotencyKey,
+    Limit,
+    OfFlow,
+    Output,
+    RunId,
+    Since,
+    StartedBy,
+    Until,
+    Wait,
+    Yes,
+)
 from automata.cli.output import Format, compact, emit, facts, moment, say, say_json, status, table, took
 from automata.cli.run_batch import batch
 from automata.errors import Usage
@@ -19,12 +35,6 @@ Json = Mapping[str, Any]
 
 app = typer.Typer(no_args_is_help=True, help="Start runs and see what became of them.")
 
-RunId = Annotated[str, typer.Argument(metavar="RUN", help="The run's id.", show_default=False)]
-Wait = Annotated[bool, typer.Option("--wait", "-w", help="Follow it to its end; exit 1 unless it succeeded.")]
-Key = Annotated[
-    str | None, typer.Option("--idempotency-key", help="Starting again with the same key gives the same run.")
-]
-Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=10_000, help="How many at most.")]
 
 CANCEL = BulkAction("Cancel", "Asked for the end of", "run", "finished meanwhile")
 RETRY = BulkAction("Retry", "Retried", "run", "retried meanwhile by somebody else")
@@ -32,7 +42,7 @@ RETRY = BulkAction("Retry", "Retried", "run", "retried meanwhile by somebody els
 
 @app.command(epilog="Example: automata run start sync-orders -i source_id=crm-1 --wait")
 def start(
-    flow: Annotated[str, typer.Argument(help="The flow's name or id.", show_default=False)],
+    flow: FlowName,
     inputs: Annotated[
         list[str] | None,
         typer.Option("--input", "-i", metavar="NAME=VALUE", help="One input; JSON unless the input is a string."),
@@ -40,10 +50,8 @@ def start(
     inputs_file: Annotated[
         str | None, typer.Option("--inputs", metavar="FILE", help="All inputs as a JSON object; - reads stdin.")
     ] = None,
-    version: Annotated[
-        int | None, typer.Option("--version", min=1, help="A version other than the current one.", show_default=False)
-    ] = None,
-    idempotency_key: Key = None,
+    version: FlowVersion = None,
+    idempotency_key: IdempotencyKey = None,
     wait: Wait = False,
     output: Output = Format.TABLE,
     api_url: ApiUrl = None,
@@ -172,7 +180,7 @@ def retry(
 def rerun(
     run_id: RunId,
     version: Annotated[str, typer.Option("--version", help="same, latest, or a number.")] = "same",
-    idempotency_key: Key = None,
+    idempotency_key: IdempotencyKey = None,
     wait: Wait = False,
     output: Output = Format.TABLE,
     api_url: ApiUrl = None,
@@ -181,9 +189,9 @@ def rerun(
     if version not in ("same", "latest") and not (version.isascii() and version.isdigit()):
         raise Usage(f"{version!r} is not a version.", hint="--version takes same, latest, or a number.")
     headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
-    asked = {"version": int(version) if version.isdigit() else version}
+    body = {"version": int(version) if version.isdigit() else version}
     with Api(api_url) as api:
-        run = api.post("runs", run_id, "rerun", body=asked, headers=headers)
+        run = api.post("runs", run_id, "rerun", body=body, headers=headers)
         _started(api, run, wait, output, f"Started run {run['id']} of {run['flow']} v{run['version']}.")
 
 

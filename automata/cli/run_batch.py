@@ -48,11 +48,11 @@ def batch(
     report: dict[str, Any] = {"created": 0, "existing": 0, "refused": 0, "items": []}
     with Api(api_url) as api:
         for part in _parts(rows):
-            told = api.post("runs", "batch", body={"runs": [run for _, run, _ in part], "atomic": atomic})
+            answer = api.post("runs", "batch", body={"runs": [run for _, run, _ in part], "atomic": atomic})
             for name in ("created", "existing", "refused"):
-                report[name] += told[name]
+                report[name] += answer[name]
             report["items"] += [
-                {"line": part[one["index"]][0], **one["error"]} for one in told["items"] if one["error"]
+                {"line": part[item["index"]][0], **item["error"]} for item in answer["items"] if item["error"]
             ]
     _tell(report, output)
     if report["refused"]:
@@ -69,12 +69,12 @@ def _read(file: str, flow: str | None, key: str | None) -> Iterator[Row]:
     lines = text.split("\n")
     if len(lines) > MAX_LINES:
         raise Usage(f"{name} has more than {MAX_LINES:,} lines.", hint="Give it in parts.")
-    found = False
+    any_run = False
     for number, line in enumerate(lines, 1):
         if line.strip():
-            found = True
+            any_run = True
             yield number, _run(name, number, line, flow, key), len(line)
-    if not found:
+    if not any_run:
         raise Usage(f"{name} has no runs.", hint='One a line: {"flow": "import", "inputs": {"id": 7}}')
 
 
@@ -113,12 +113,12 @@ def _tell(report: dict[str, Any], output: Format) -> None:
         say_json(report)
         return
     if report["items"]:
-        rows = [(str(one["line"]), one["code"], _words(one)) for one in report["items"]]
+        rows = [(str(item["line"]), item["code"], _words(item)) for item in report["items"]]
         console().print(table("LINE", "CODE", "PROBLEM", rows=rows))
     say("Started {created:,} runs; {existing:,} were there already, {refused:,} refused.".format(**report))
 
 
-def _words(one: dict[str, Any]) -> str:
-    if one["errors"]:
-        return "; ".join(f"{item['pointer']} {item['detail']}" for item in one["errors"])
-    return str(one["detail"]) + (f" {one['hint']}" if one["hint"] else "")
+def _words(refusal: dict[str, Any]) -> str:
+    if refusal["errors"]:
+        return "; ".join(f"{item['pointer']} {item['detail']}" for item in refusal["errors"])
+    return str(refusal["detail"]) + (f" {refusal['hint']}" if refusal["hint"] else "")

@@ -11,14 +11,14 @@ from automata.errors import Usage
 from automata.flow.inputs import from_text, strict_json
 
 
-def gather(given: Sequence[str], file: str | None, types: Callable[[], Mapping[str, str]]) -> dict[str, Any]:
+def gather(pairs: Sequence[str], file: str | None, types: Callable[[], Mapping[str, str]]) -> dict[str, Any]:
     """The inputs of `--inputs FILE|-` with those of `-i name=value` laid over them.
 
     `types` gives the declared type of each input and is asked only when there is a `-i`. Raises Usage.
     """
     inputs = read_file(file) if file else {}
-    declared = types() if given else {}
-    for pair in given:
+    declared = types() if pairs else {}
+    for pair in pairs:
         name, equals, text = pair.partition("=")
         if not name or not equals:
             raise Usage(f"--input {pair!r} is not of the form name=value")

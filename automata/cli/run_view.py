@@ -56,10 +56,10 @@ def tree(run: Json, tasks: Sequence[Json]) -> Tree:
     nodes: dict[str, Tree] = {"": root}
     for task in sorted(tasks, key=lambda task: (_depth(task), task["plan"])):
         node = _node(nodes, _parent(task["step"]))
-        made = node.add(_line(task, _leaf(task).ljust(width - GUIDE * _depth(task))))
-        nodes[task["step"]] = made
-        if said := message(task["error"]):
-            made.add(_red(said))
+        branch = node.add(_line(task, _leaf(task).ljust(width - GUIDE * _depth(task))))
+        nodes[task["step"]] = branch
+        if words := message(task["error"]):
+            branch.add(_red(words))
     if run["status"] == "FAILED" and not any(task["status"] == "FAILED" for task in tasks):
         root.add(_red(message(run["error"]) or "failed"))
     return root

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from automata.cli.client import Api
-from automata.cli.options import ApiUrl, Output
+from automata.cli.options import ApiUrl, FlowName, Limit, Output
 from automata.cli.output import Format, compact, duration, emit, facts, moment, say, say_json, table
 from automata.errors import Missing, Usage
 
@@ -19,7 +19,7 @@ ScheduleId = Annotated[str, typer.Argument(metavar="SCHEDULE", help="The schedul
 @app.command("list", epilog="Example: automata schedule list --flow daily-report")
 def list_(
     flow: Annotated[str | None, typer.Option("--flow", help="Only schedules of this flow.")] = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=10_000, help="How many at most.")] = 1000,
+    limit: Limit = 1000,
     output: Output = Format.TABLE,
     api_url: ApiUrl = None,
 ) -> None:
@@ -38,7 +38,7 @@ def show(schedule_id: ScheduleId, output: Output = Format.TABLE, api_url: ApiUrl
 
 @app.command(epilog="Example: automata schedule create sync-orders nightly --cron '0 2 * * *' -i source_id=crm-1")
 def create(
-    flow: Annotated[str, typer.Argument(help="The flow's name or id.", show_default=False)],
+    flow: FlowName,
     name: Annotated[str, typer.Argument(help="The schedule's name, unique in the flow.", show_default=False)],
     cron: Annotated[str | None, typer.Option("--cron", help="Five fields, like '0 7 * * 1-5'.")] = None,
     interval_sec: Annotated[float | None, typer.Option("--interval-sec", help="Every so many seconds.")] = None,
@@ -95,15 +95,15 @@ def resume(schedule_id: ScheduleId, output: Output = Format.TABLE, api_url: ApiU
 def trigger(schedule_id: ScheduleId, output: Output = Format.TABLE, api_url: ApiUrl = None) -> None:
     """Start a run now, with the schedule's inputs."""
     with Api(api_url) as api:
-        made = api.post("schedules", schedule_id, "trigger")
+        run = api.post("schedules", schedule_id, "trigger")
     if output is Format.JSON:
-        say_json(made)
+        say_json(run)
     else:
-        say(f"Started run {made['id']}.")
+        say(f"Started run {run['id']}.")
 
 
 def backfill(
-    flow: Annotated[str, typer.Argument(help="The flow's name or id.", show_default=False)],
+    flow: FlowName,
     since: Annotated[str, typer.Option("--from", help="The first moment, like 2026-01-01T00:00:00Z.")],
     until: Annotated[str, typer.Option("--to", help="The moment before which it ends.")],
     schedule: Annotated[
@@ -116,8 +116,8 @@ def backfill(
 ) -> None:
     """Start the runs of a schedule's past fire times, each once. What was started before stays as it is."""
     with Api(api_url) as api:
-        found = _one_schedule(list(api.items("schedules", limit=1000, flow=flow)), flow, schedule)
-        total = {"schedule": found["id"], "created": 0, "existing": 0, "fires": 0, "next_from": since}
+        chosen = _one_schedule(list(api.items("schedules", limit=1000, flow=flow)), flow, schedule)
+        total = {"schedule": chosen["id"], "created": 0, "existing": 0, "fires": 0, "next_from": since}
         while total["next_from"] and total["fires"] < limit:
             body = {
                 "from": total["next_from"],
@@ -125,7 +125,7 @@ def backfill(
                 "limit": min(1000, limit - total["fires"]),
                 "dry_run": dry_run,
             }
-            answer = api.post("schedules", found["id"], "backfill", body=body)
+            answer = api.post("schedules", chosen["id"], "backfill", body=body)
             total["fires"] += len(answer["fires"])
             for name in ("created", "existing"):
                 total[name] += answer[name]
@@ -136,16 +136,16 @@ def backfill(
         say_json(total)
         return
     verb = "would start" if dry_run else f"started {total['created']:,}, {total['existing']:,} were there already, of"
-    say(f"{found['name']}: {verb} {total['fires']:,} runs.")
+    say(f"{chosen['name']}: {verb} {total['fires']:,} runs.")
     if total["next_from"]:
         say(f"Not all: go on with --from {total['next_from']}.")
 
 
 def _one_schedule(schedules: list[dict[str, Any]], flow: str, name: str | None) -> dict[str, Any]:
-    named = [one for one in schedules if name in (None, one["name"], one["id"])]
+    named = [schedule for schedule in schedules if name in (None, schedule["name"], schedule["id"])]
     if len(named) == 1:
         return named[0]
-    names = ", ".join(sorted(one["name"] for one in schedules)) or "none"
+    names = ", ".join(sorted(schedule["name"] for schedule in schedules)) or "none"
     if named:
         raise Usage(f"The flow {flow} has several schedules: {names}.", hint="Name one with --schedule.")
     raise Missing(f"The flow {flow} has no schedule {name or ''}".rstrip() + ".", hint=f"It has {names}.")

@@ -20,28 +20,14 @@ from automata.cli.composition import (
     runner,
     show_admin_token,
 )
-from automata.cli.options import Output
+from automata.cli.options import Env, Host, Output, Port, Processes, ProjectPath, RepoUrl
 from automata.cli.output import Format, say, say_json
 from automata.errors import Usage
-from automata.settings import MAX_PROCESSES, load
+from automata.settings import load, warn_of_unknown_variables
 
 if TYPE_CHECKING:
     from automata.services.process import RunningProcess
 
-Host = Annotated[str | None, typer.Option("--host", help="Listen here.", show_default="127.0.0.1")]
-Port = Annotated[
-    int | None, typer.Option("--port", min=0, max=65535, help="Listen here; 0 is any free one.", show_default=False)
-]
-Processes = Annotated[
-    int | None,
-    typer.Option(
-        "--processes",
-        min=1,
-        max=MAX_PROCESSES,
-        help="As many processes on this machine; one that dies is started again.",
-        show_default="1",
-    ),
-]
 UntilEof = Annotated[bool, typer.Option("--until-eof", hidden=True, help="Drain when stdin ends.")]
 
 
@@ -105,17 +91,12 @@ def worker(
 
 
 def controller(
-    repo: Annotated[
-        str | None,
-        typer.Option("--repo", help="Flows repository: a folder, a bare repository or a URL.", show_default=False),
-    ] = None,
+    repo: RepoUrl = None,
     branch: Annotated[
         str | None, typer.Option("--branch", help="The branch to follow.", show_default="the environment's, else main")
     ] = None,
-    env: Annotated[str | None, typer.Option("--env", help="The environment.", show_default="prod")] = None,
-    path: Annotated[
-        str | None, typer.Option("--path", help="The project's folder inside the repository.", show_default=False)
-    ] = None,
+    env: Env = None,
+    path: ProjectPath = None,
     sources: Annotated[
         list[str] | None,
         typer.Option(
@@ -166,6 +147,8 @@ def _run(
     settings = load(port=port, **flags)
     composition = compose(settings, {part, *beside}, branch=followed_branch)
     configure_logs(settings.log_level, settings.log_format)
+    if not until_eof:  # the process that started this one has said it
+        warn_of_unknown_variables()
     command = (part, *(["--orchestrate"] if beside else []))
     show_token = partial(show_admin_token, settings, partial(_show_token, output))
     with database(settings) as url, runner() as loop:

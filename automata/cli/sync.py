@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from automata.cli.options import Output
+from automata.cli.options import Branch, Env, Output, ProjectPath, RepoUrl
 from automata.cli.output import Format, console, duration, emit, facts, say, say_json, table
 from automata.cli.sync_state import drift, release, rollback, status
 from automata.errors import AutomataError, Refused, Usage
@@ -45,24 +45,10 @@ app.command(epilog="Example: automata sync release --source prod")(release)
 @app.callback(epilog="Example: automata sync --repo ./my-flows --dry-run")
 def sync(
     context: typer.Context,
-    repo: Annotated[
-        str | None,
-        typer.Option("--repo", help="Flows repository: a folder, a bare repository or a URL.", show_default=False),
-    ] = None,
-    branch: Annotated[
-        str | None,
-        typer.Option(
-            "--branch",
-            envvar="AUTOMATA_BRANCH",
-            show_envvar=False,
-            help="The branch to read.",
-            show_default="the environment's, else main",
-        ),
-    ] = None,
-    env: Annotated[str | None, typer.Option("--env", help="The environment.", show_default="prod")] = None,
-    path: Annotated[
-        str | None, typer.Option("--path", help="The project's folder inside the repository.", show_default=False)
-    ] = None,
+    repo: RepoUrl = None,
+    branch: Branch = None,
+    env: Env = None,
+    path: ProjectPath = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would change.")] = False,
     confirm: Annotated[
         str | None,

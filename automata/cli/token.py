@@ -43,9 +43,9 @@ def create(
         from automata.access.principal import Role
         from automata.access.tokens import NewToken, create, token_facts
 
-        wanted = NewToken(name, Role.read(role), mail, _labels(label or ()), days)
+        new = NewToken(name, Role.read(role), mail, _labels(label or ()), days)
         async with db.transaction() as conn:
-            text, row = await create(conn, myself(), wanted)
+            text, row = await create(conn, myself(), new)
         return token_facts(row) | {"token": text}
 
     _tell(on_database(work), output)
@@ -62,14 +62,14 @@ def list_(
         from automata.access.tokens import token_facts
         from automata.store.tokens import list_tokens
 
-        found: list[dict[str, Any]] = []
+        tokens: list[dict[str, Any]] = []
         after = None
         async with db.connection() as conn:
             while True:
                 page = await list_tokens(conn, revoked=revoked, after=after)
-                found += (token_facts(row) for row in page.items)
+                tokens += (token_facts(row) for row in page.items)
                 if not (after := page.next):
-                    return found
+                    return tokens
 
     emit({"items": on_database(work)}, output, _table)
 
@@ -100,19 +100,19 @@ def revoke(key: Key, output: Output = Format.TABLE) -> None:
             return token_facts(await revoke(conn, myself(), key))
 
     _refuse_text(key)
-    done = on_database(work)
+    revoked = on_database(work)
     if output is Format.TABLE:
-        say(f"The token {done['name']} is refused from now on.")
+        say(f"The token {revoked['name']} is refused from now on.")
     else:
-        emit(done, output, lambda _: "")
+        emit(revoked, output, lambda _: "")
 
 
-def _labels(given: Sequence[str]) -> dict[str, str]:
+def _labels(labels: Sequence[str]) -> dict[str, str]:
     """Raises Usage."""
-    for one in given:
-        if not one.isprintable() or "=" not in one[1:]:
-            raise Usage(f"--label {one[:60]!r} is not KEY=VALUE.", code="bad_label")
-    return dict(one.split("=", 1) for one in given)
+    for label in labels:
+        if not label.isprintable() or "=" not in label[1:]:
+            raise Usage(f"--label {label[:60]!r} is not KEY=VALUE.", code="bad_label")
+    return dict(label.split("=", 1) for label in labels)
 
 
 def _refuse_text(key: str) -> None:
@@ -123,13 +123,13 @@ def _refuse_text(key: str) -> None:
         raise Usage("That is a token's text.", hint="Name it: `automata token list` shows how it is called.")
 
 
-def _tell(made: dict[str, Any], output: Format) -> None:
+def _tell(created: dict[str, Any], output: Format) -> None:
     if output is not Format.TABLE:
-        emit(made, output, lambda _: "")
+        emit(created, output, lambda _: "")
         return
-    until = moment(made["expires_at"])
-    say(f"{made['name']} is a {made['role']} until {until}. Its text is shown this once:", stderr=True)
-    say(made["token"])
+    until = moment(created["expires_at"])
+    say(f"{created['name']} is a {created['role']} until {until}. Its text is shown this once:", stderr=True)
+    say(created["token"])
 
 
 def _table(data: dict[str, Any]) -> Any:

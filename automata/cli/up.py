@@ -13,10 +13,10 @@ import typer
 
 from automata.cli.bootstrap_token import BOOTSTRAP_NOTICE
 from automata.cli.composition import ALL, CONTROLLER, compose, runner, show_admin_token
-from automata.cli.options import Output
+from automata.cli.options import Branch, Env, Host, Output, ProjectPath, RepoUrl
 from automata.cli.output import Format, report, say, say_json
 from automata.errors import Invalid, Missing, Refused, Unavailable, Usage
-from automata.settings import MAX_PROCESSES, Settings, load
+from automata.settings import MAX_PROCESSES, Settings, load, warn_of_unknown_variables
 
 if TYPE_CHECKING:
     from automata.project.source import Source
@@ -27,28 +27,14 @@ Tell = Callable[..., None]
 
 
 def up(
-    repo: Annotated[
-        str | None,
-        typer.Option("--repo", help="Flows repository: a folder, a bare repository or a URL.", show_default=False),
-    ] = None,
-    path: Annotated[
-        str | None, typer.Option("--path", help="The project's folder inside the repository.", show_default=False)
-    ] = None,
-    branch: Annotated[
-        str | None,
-        typer.Option(
-            "--branch",
-            envvar="AUTOMATA_BRANCH",
-            show_envvar=False,
-            help="The branch to read.",
-            show_default="the environment's, else main",
-        ),
-    ] = None,
-    env: Annotated[str | None, typer.Option("--env", help="The environment.", show_default="prod")] = None,
+    repo: RepoUrl = None,
+    path: ProjectPath = None,
+    branch: Branch = None,
+    env: Env = None,
     watch: Annotated[
         bool, typer.Option("--watch", help="Read the files on disk and sync whenever one changes (for development).")
     ] = False,
-    host: Annotated[str | None, typer.Option("--host", help="Listen here.", show_default="127.0.0.1")] = None,
+    host: Host = None,
     port: Annotated[
         int | None,
         typer.Option("--port", min=0, max=65535, help="Listen here; 0 is any free one.", show_default="8080"),
@@ -99,6 +85,7 @@ def _run(settings: Settings, branch: str | None, watch: bool, tell: Tell) -> Non
     from automata.telemetry import configure_logs
 
     configure_logs(settings.log_level, settings.log_format)
+    warn_of_unknown_variables()
     with database(settings) as url:
         tell("database", "yours" if settings.database_url else "embedded PostgreSQL")
         applied = upgrade(url)

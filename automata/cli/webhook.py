@@ -74,19 +74,19 @@ def send(
     headers = {**_pairs(header or [], ":", "--header"), "Content-Type": "application/json"}
     signed = _signed(secret, content, delivery)
     with Api(api_url) as api:
-        made, created = api.deliver(
+        run, created = api.deliver(
             "hooks", flow, name, content=content, headers=headers | signed, query=_pairs(query or [], "=", "--query")
         )
-    _tell(made, created, list(signed.values())[1], output)
+    _tell(run, created, list(signed.values())[1], output)
 
 
-def _tell(made: dict[str, Any], created: bool, delivery: str, output: Format) -> None:
+def _tell(run: dict[str, Any], created: bool, delivery: str, output: Format) -> None:
     if output is Format.JSON:
-        say_json({**made, "created": created, "delivery": delivery})
+        say_json({**run, "created": created, "delivery": delivery})
     elif created:
-        say(f"Delivery {delivery} started run {made['id']}.")
+        say(f"Delivery {delivery} started run {run['id']}.")
     else:
-        say(f"Delivery {delivery} had started run {made['id']} before.")
+        say(f"Delivery {delivery} had started run {run['id']} before.")
 
 
 def _signed(name: str, body: bytes, delivery: str | None) -> dict[str, str]:
@@ -105,10 +105,10 @@ def _secret(name: str) -> str:
     from automata.flow.webhook import secrets_in, unfit
     from automata.steps.secrets import FOLDER, PREFIX, load_secrets
 
-    found = secrets_in(load_secrets(os.environ).get(name, ""))
-    if why := unfit(found):
+    values = secrets_in(load_secrets(os.environ).get(name, ""))
+    if why := unfit(values):
         raise Usage(f"the secret {name} {why}", hint=f"Set {PREFIX}{name}, or put it into a file in {FOLDER}.")
-    return found[-1]
+    return values[-1]
 
 
 def _read(file: str | None) -> bytes:
@@ -120,11 +120,11 @@ def _read(file: str | None) -> bytes:
         raise Usage(f"{file} cannot be read: {error.strerror}") from error
 
 
-def _pairs(given: Sequence[str], sign: str, option: str) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for pair in given:
+def _pairs(pairs: Sequence[str], sign: str, option: str) -> dict[str, str]:
+    values: dict[str, str] = {}
+    for pair in pairs:
         name, parted, value = pair.partition(sign)
         if not name.strip() or not parted or not pair.isprintable() or not pair.isascii():
             raise Usage(f"{option} {pair!r} is not of the form name{sign}value, in ASCII")
-        found[name.strip()] = value.strip()
-    return found
+        values[name.strip()] = value.strip()
+    return values

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
+from cachetools import LRUCache
+
 from automata.errors import Conflict, Missing
 from automata.flow.model import Flow, Input
 from automata.flow.plan import item_of
@@ -98,8 +100,8 @@ class WebhookLookup:
 class VersionCache:
     def __init__(self, db: Database) -> None:
         self._db = db
-        self._known: dict[UUID, Version] = {}
-        self._numbers: dict[tuple[UUID, int], UUID] = {}
+        self._known: LRUCache[UUID, Version] = LRUCache(MAX_VERSIONS)
+        self._numbers: LRUCache[tuple[UUID, int], UUID] = LRUCache(MAX_VERSIONS)
 
     async def get(self, version_id: UUID) -> Version:
         if found := self._known.get(version_id):
@@ -122,11 +124,6 @@ class VersionCache:
         return self._keep(row)
 
     def _keep(self, row: VersionRow) -> Version:
-        while len(self._known) >= MAX_VERSIONS:
-            gone = next(iter(self._known))
-            del self._known[gone]
-        if len(self._numbers) >= MAX_VERSIONS:
-            self._numbers.clear()
         self._numbers[row.flow_id, row.number] = row.id
         self._known[row.id] = version = _version(row)
         return version

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import Final
 
 from prometheus_client import Gauge
 
+from automata.caching import StaleWhileRevalidate
 from automata.errors import AutomataError
 from automata.store.database import Database
 from automata.store.gauges import Gauges, read_gauges
@@ -36,20 +36,19 @@ class SystemMetrics:
 
     def __init__(self, db: Database) -> None:
         self._db = db
-        self._until = 0.0
-        self._reading = asyncio.Lock()
+        self._shown = StaleWhileRevalidate(self._show, FRESH_SEC, FRESH_SEC)
 
     async def refresh(self) -> None:
-        async with self._reading:
-            if time.monotonic() < self._until:
-                return
-            try:
-                async with asyncio.timeout(READ_SEC), self._db.transaction() as conn:
-                    found = await read_gauges(conn)
-            except (AutomataError, TimeoutError):
-                found = None
-            _show(found)
-            self._until = time.monotonic() + FRESH_SEC
+        """Show what is true now, or was FRESH_SEC ago."""
+        await self._shown.get()
+
+    async def _show(self) -> None:
+        try:
+            async with asyncio.timeout(READ_SEC), self._db.transaction() as conn:
+                gauges = await read_gauges(conn)
+        except (AutomataError, TimeoutError):
+            gauges = None
+        _show(gauges)
 
 
 def show_pool(db: Database) -> None:

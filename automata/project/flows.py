@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from threading import Lock
 from typing import Any
+
+from cachetools import LRUCache
 
 from automata.errors import Diagnostic, Invalid
 from automata.flow.findings import Findings
@@ -52,23 +53,18 @@ class ValidationCache:
     """What validation found, by (blob, path, environment). Facts that never change: dropped only for room."""
 
     def __init__(self, room: int = REMEMBERED) -> None:
-        self._room = room
-        self._known: OrderedDict[tuple[str, str, str], CheckedFile] = OrderedDict()
+        self._known: LRUCache[tuple[str, str, str], CheckedFile] = LRUCache(room)
         self._lock = Lock()
 
     def get(self, key: tuple[str, str, str]) -> CheckedFile | None:
         """The result for a key, which is the newest by that; None when it is not there."""
         with self._lock:
-            if key in self._known:
-                self._known.move_to_end(key)
             return self._known.get(key)
 
     def put(self, key: tuple[str, str, str], checked: CheckedFile) -> None:
         """Keep a result, and drop the oldest ones beyond `room`."""
         with self._lock:
             self._known[key] = checked
-            while len(self._known) > self._room:
-                self._known.popitem(last=False)
 
 
 VALIDATED = ValidationCache()

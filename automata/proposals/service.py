@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
+from cachetools import FIFOCache
+
 from automata.errors import AutomataError, Busy, Conflict, Unavailable
 from automata.git.branches import Person
 from automata.project.source import Source, source_of
@@ -86,8 +88,8 @@ class ProposalService:
     _slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_AT_ONCE))
     _waiting: int = 0
     _jobs: dict[UUID, BackgroundJob] = field(default_factory=dict)
-    _errors: dict[UUID, AutomataError] = field(default_factory=dict)
-    _plans: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
+    _errors: FIFOCache[UUID, AutomataError] = field(default_factory=lambda: FIFOCache(MAX_KEPT))
+    _plans: FIFOCache[tuple[str, str], dict[str, Any]] = field(default_factory=lambda: FIFOCache(MAX_KEPT))
 
     @asynccontextmanager
     async def session(self, actor: Person, *, fresh: bool = True) -> AsyncIterator[ProposalSession]:
@@ -177,7 +179,7 @@ class ProposalService:
             if known is None:
                 place = session.mirror.path, session.source.path, session.source.environment
                 known = await self.planner(*place, fork, proposal.head)
-                _keep_newest(self._plans, (fork, proposal.head), known)
+                self._plans[fork, proposal.head] = known
             return known
 
     # -- what takes its time ---------------------------------------------------------------------------------------
@@ -234,12 +236,12 @@ class ProposalService:
         try:
             return await act()
         except AutomataError as error:
-            _keep_newest(self._errors, id, error)
+            self._errors[id] = error
             raise
         except Exception as error:
             log.exception("a check or an apply behind a request crashed")
             broke = Unavailable("It broke off; the server's log says why.", code="internal")
-            _keep_newest(self._errors, id, broke)
+            self._errors[id] = broke
             raise broke from error
         finally:
             del self._jobs[id]
@@ -253,9 +255,3 @@ async def _ended(job: BackgroundJob, wait_sec: float) -> bool:
 
 def _encoded(files: Mapping[str, str | None]) -> dict[str, bytes | None]:
     return {path: None if text is None else text.encode() for path, text in files.items()}
-
-
-def _keep_newest(known: dict[Any, Any], key: Any, value: Any) -> None:
-    known[key] = value
-    while len(known) > MAX_KEPT:
-        del known[next(iter(known))]

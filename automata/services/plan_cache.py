@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from cachetools import LRUCache
+
 from automata.errors import AutomataError, Invalid
 from automata.flow.compile import compile_flow
 from automata.flow.model import Flow
@@ -36,18 +38,19 @@ class PlanCache:
 
     def __init__(self, db: Database) -> None:
         self._db = db
-        self._known: dict[UUID, CompiledVersion] = {}
+        self._known: LRUCache[UUID, CompiledVersion] = LRUCache(MAX_PLANS)
 
     async def get(self, ids: Iterable[UUID]) -> Mapping[UUID, CompiledVersion]:
-        """All of `ids`; those that are not cached yet are read in one query and compiled."""
-        wanted = set(ids)
-        if missing := wanted - self._known.keys():
+        """All of `ids`; those not known yet are read in one query and compiled."""
+        # Collected before anything is added: what is new may push out what was asked for as well.
+        plans = {id: self._known.get(id, _GONE) for id in set(ids)}
+        if missing := [id for id, compiled in plans.items() if compiled is _GONE]:
             async with self._db.connection() as conn:
-                rows = await versions_by_id(conn, list(missing))
-            if len(self._known) + len(rows) > MAX_PLANS:
-                self._known.clear()  # rare, and a whole refill costs one query a batch
-            self._known |= {row.id: _compile(row) for row in rows}
-        return {id: self._known.get(id, _GONE) for id in wanted}
+                rows = await versions_by_id(conn, missing)
+            compiled = {row.id: _compile(row) for row in rows}
+            self._known.update(compiled)
+            plans |= compiled
+        return plans
 
 
 def _compile(row: VersionRow) -> CompiledVersion:

@@ -19,6 +19,8 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Protocol
 
+from cachetools import FIFOCache
+
 from automata.errors import AutomataError, Unavailable, Usage
 from automata.steps.masking import Mask, masker, masker_of
 
@@ -124,7 +126,7 @@ class Secrets:
     def __init__(self, local: Mapping[str, str] | None = None, more: Sequence[SecretProvider] = ()) -> None:
         self._local = local if local is not None else {}
         self._more = tuple(more)
-        self._known: dict[str, None] = {}
+        self._known: FIFOCache[str, None] = FIFOCache(MAX_KNOWN)
         self._mask: Mask = masker_of(())
         self.hide(self._local.values())
 
@@ -155,9 +157,7 @@ class Secrets:
         fresh = [value for value in values if value not in self._known]
         if not fresh:
             return
-        self._known |= dict.fromkeys(fresh)
-        while len(self._known) > MAX_KNOWN:
-            del self._known[next(iter(self._known))]
+        self._known.update(dict.fromkeys(fresh))
         self._mask = masker_of(self._known)
 
     async def close(self) -> None:

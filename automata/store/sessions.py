@@ -1,4 +1,7 @@
-"""Sessions of people at the console. One that a token opened ends with that token, any other with its basis."""
+"""Sessions of people at the console.
+
+One that a token opened ends with that token, any other when the settings of the provider change.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +53,7 @@ async def add_session(
     ttl: timedelta,
     config_digest: bytes | None = None,
 ) -> UUID:
-    """`basis`: what it rests on where there is no token. Also sweeps out sessions that have ended, a few at a time."""
+    """`config_digest`: of the provider's settings, where no token opened it. Also deletes a few that have ended."""
     await conn.execute(
         "DELETE FROM access_sessions WHERE id IN"
         " (SELECT id FROM access_sessions WHERE expires_at < now() LIMIT 100 FOR UPDATE SKIP LOCKED)"
@@ -65,8 +68,8 @@ async def add_session(
 
 
 async def session_of(conn: Connection, hash: bytes, config_digest: bytes | None = None) -> SessionRow | None:
-    """The session whose cookie this is, or was a moment ago; None when it or its token has ended, or its basis is
-    another than what holds now.
+    """The session whose cookie this is, or was a moment ago; None when it or its token has ended, or when no
+    token opened it and `config_digest` is another than then.
     """
     async with conn.cursor(row_factory=class_row(SessionRow)) as cursor:
         await cursor.execute(

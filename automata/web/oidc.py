@@ -67,7 +67,7 @@ async def come_back(
 
 
 async def _pending(request: Request, entrance: Authenticator, state: str) -> PendingSignin:
-    """The sign-in that this answers; from here on it is used up. Raises NotLetIn."""
+    """The sign-in that this answers; from here on it is used up. Raises AccessDenied."""
     provider = _provider(entrance)
     found = await resume(entrance.sessions, entrance.cookie_of(request, COOKIE), state)
     if found is None or not await use_up(AppContext.of(request).db, found):

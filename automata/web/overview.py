@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
+from cachetools import LRUCache
 from fastapi import Query, Request
 from starlette.responses import Response
 
@@ -37,7 +38,7 @@ FRESH_SEC, STALE_SEC = 5.0, 60.0  # of the counts: read again past the first, ne
 SPANS = {"1h": (60, 60), "24h": (3600, 24), "7d": (6 * 3600, 28)}  # seconds of a bucket, buckets
 SHOWN_FIRES, SHOWN_FAILING = 8, 8
 WORKER = "worker"  # among the parts of a process
-MAX_COUNTS = 300  # figures that are kept: of each span for each limit; of more askers the oldest are read again
+MAX_COUNTS = 300  # figures that are kept: of each span for each limit
 Span = Annotated[Literal["1h", "24h", "7d"], Query()]
 
 router = pages(limits=True)
@@ -63,14 +64,12 @@ class Counts:
 
     def __init__(self, db: Database) -> None:
         self._db = db
-        self._known: dict[tuple[str, str | None], StaleWhileRevalidate[Figures]] = {}
+        self._known: LRUCache[tuple[str, str | None], StaleWhileRevalidate[Figures]] = LRUCache(MAX_COUNTS)
 
     async def get(self, span: str) -> Figures:
         """Of the flows that whoever asks knows of. Raises Unavailable."""
         key = (span, viewer_labels())
         if key not in self._known:
-            while len(self._known) >= MAX_COUNTS:
-                del self._known[next(iter(self._known))]
             self._known[key] = StaleWhileRevalidate(lambda: self._read(*key), FRESH_SEC, STALE_SEC)
         return await self._known[key].get()
 

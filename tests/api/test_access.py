@@ -200,13 +200,13 @@ def test_a_good_token_costs_one_look_at_the_database_in_five_seconds(use):
     async def test(site):
         site.as_(await site.token())
         looks = []
-        read = site.desk.authenticator.tokens._known._ask
+        read = site.desk.authenticator.tokens._known._read
 
         async def counted(key):
             looks.append(key)
             return await read(key)
 
-        site.desk.authenticator.tokens._known._ask = counted
+        site.desk.authenticator.tokens._known._read = counted
         for _ in range(50):
             assert (await site.http.get(f"{V1}/me")).status_code == 200
         assert len(looks) == 1

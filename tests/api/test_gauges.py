@@ -18,7 +18,7 @@ Series = dict[tuple[str, tuple[str, ...]], float]
 
 async def scrape(site: Any) -> Series:
     if site.desk.metrics:
-        site.desk.metrics._until = 0.0
+        site.desk.metrics._shown.clear()
     text = (await site.http.get("/metrics")).text
     return {
         (sample.name, tuple(sample.labels.values())): sample.value

@@ -60,15 +60,15 @@ def test_ten_thousand_guesses_leave_nothing_in_memory(use):
 
         for start in range(0, 10_000, 100):
             await asyncio.gather(*(guess(number) for number in range(start, start + 100)))
-        assert (len(entrance.tokens._known), len(entrance.tokens._known._asking)) == (0, 0)
-        assert len(entrance.failures) == MAX_BUCKETS
+        assert (len(entrance.tokens._known), len(entrance.tokens._known._reads)) == (0, 0)
+        assert len(entrance.failures) == MAX_KEYS
 
     use(test, **ON)
 
 
 def test_buckets_of_many_askers_take_a_bounded_room():
     now = [0.0]
-    buckets = RateLimiter(1, 2, most=100, clock=lambda: now[0])
+    buckets = RateLimiter(1, 2, max_keys=100, clock=lambda: now[0])
     for number in range(10_000):
         assert buckets.take(str(number)) == 0
     assert len(buckets) == 100

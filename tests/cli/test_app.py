@@ -24,7 +24,19 @@ from automata.errors import Conflict, Invalid, Missing, Refused, Unavailable, Us
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = [sys.executable, "-m", "automata"]
-HEAVY = ("rich", "httpx", "jsonschema", "jinja2", "pygit2", "psycopg", "sqlalchemy", "fastapi", "aiohttp", "uvicorn")
+HEAVY = (
+    "rich",
+    "httpx",
+    "pydantic_settings",
+    "jsonschema",
+    "jinja2",
+    "pygit2",
+    "psycopg",
+    "sqlalchemy",
+    "fastapi",
+    "aiohttp",
+    "uvicorn",
+)
 
 
 def leaves(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:

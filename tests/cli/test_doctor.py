@@ -72,7 +72,7 @@ def test_what_is_well_is_told_too_and_nothing_up_is_a_warning(run: Run, url: str
     assert code == 4
     assert [name for name, one in checks.items() if one["state"] == "failed"] == ["fsync"]
     assert {name for name, one in checks.items() if one["state"] == "ok"} == {
-        "database", "connections", "migrations", "clock", "secrets", "broker", "disk",
+        "settings", "database", "connections", "migrations", "clock", "secrets", "broker", "disk",
     }  # fmt: skip
     assert (checks["git"]["state"], checks["processes"]["state"]) == ("skipped", "warning")
     assert "`automata worker`" in checks["processes"]["todo"]
@@ -162,3 +162,11 @@ def test_a_server_that_may_lose_or_stall_what_it_is_given_is_told(change: Any, c
     found = {one.check: one for one in _server(ServerStatus(**(HEALTHY | change)))}
     assert found[check].state == state
     assert found[check].todo
+
+
+def test_a_misspelt_setting_is_a_warning_with_the_name_that_was_meant(run: Run) -> None:
+    _, checks = run()
+    assert checks["settings"]["state"] == "ok"
+    _, checks = run(AUTOMATA_RETENTON_DAYS="30")
+    assert checks["settings"]["state"] == "warning"
+    assert "AUTOMATA_RETENTON_DAYS (did you mean AUTOMATA_RETENTION_DAYS?)" in checks["settings"]["found"]

@@ -1,0 +1,118 @@
+"""How settings are parsed, by pydantic-settings. `automata.settings.load` imports this only where it has to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+import yaml
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, create_model
+from pydantic_core import ErrorDetails
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from automata.errors import Usage
+from automata.settings import CONFIG, Rules, Settings, rules_of, variable
+
+_KINDS = {"int": "no whole number", "float": "no number", "bool": "neither true nor false", "str": "no text"}
+
+
+class _Sources(BaseSettings):
+    # Lists are ours to part: pydantic-settings would read them as JSON. YAML has numbers where we have texts.
+    model_config = SettingsConfigDict(extra="forbid", enable_decoding=False, coerce_numbers_to_str=True)
+
+
+def parse(env: Mapping[str, str], given: Mapping[str, str], flags: Mapping[str, Any]) -> Settings:
+    """Settings from the file that `env` names, over it `given` (by name, as the environment writes them), over it
+    flags. Raises Usage.
+    """
+    content = _from_file(Path(path)) if (path := env.get(CONFIG)) else {}
+
+    class Sources(_model()):  # type: ignore[misc]
+        @classmethod
+        def settings_customise_sources(
+            cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, **_: Any
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            environment = EnvSettingsSource(settings_cls)
+            environment.env_vars = given  # upper-case names alone, of the environment that we were given
+            return init_settings, environment, InitSettingsSource(settings_cls, content)
+
+    try:
+        values = Sources(**flags).model_dump()
+    except ValidationError as error:
+        raise _usage(error.errors()[0]) from error
+    return Settings(**values | ({} if values["queues"] else {"queues": Settings().queues}))
+
+
+def _model() -> type[BaseSettings]:
+    hints = get_type_hints(Settings)
+    columns: dict[str, Any] = {
+        item.name: (_parsed(hints[item.name], rules_of(item.name)), item.default) for item in fields(Settings)
+    }
+    return create_model("SettingsModel", __base__=_Sources, **columns)
+
+
+def _parsed(kind: Any, rules: Rules) -> Any:
+    """The type of a field, with what makes it of a text and what bounds it."""
+    if kind is bool:
+        return bool
+    if kind in (int, float):
+        return Annotated[kind, Field(ge=rules.least, le=rules.most)]
+    before = _text if kind is str else lambda raw: _parts(raw, rules.separator)
+    return Annotated[kind, BeforeValidator(before), AfterValidator(lambda value: _checked(value, rules))]
+
+
+def _text(raw: Any) -> Any:
+    return str(raw) if isinstance(raw, bool) else raw  # `auth: on` is a truth value to YAML 1.1
+
+
+def _parts(raw: Any, separator: str | None) -> Any:
+    if isinstance(raw, Mapping):
+        return tuple(f"{key}={value}" for key, value in raw.items())
+    if isinstance(raw, str):
+        return tuple(part.strip() for part in raw.split(separator) if part.strip())
+    return raw
+
+
+def _checked(value: Any, rules: Rules) -> Any:
+    if rules.check and (wrong := rules.check(value)):
+        raise ValueError(wrong)
+    return value
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise Usage(f"{CONFIG}: {path} cannot be read: {error}") from error
+    if not isinstance(content, dict):
+        raise Usage(f"{CONFIG}: {path} must map settings to values")
+    if unknown := content.keys() - {item.name for item in fields(Settings)}:
+        raise Usage(f"{CONFIG}: {path} must map settings to values; unknown: {sorted(map(str, unknown))}")
+    return content
+
+
+def _usage(error: ErrorDetails) -> Usage:
+    """Which variable, what is wrong with it, and what it may be."""
+    name = str(error["loc"][0])
+    rules, item = rules_of(name), next(item for item in fields(Settings) if item.name == name)
+    raw = error["input"] if item.repr else "what it holds"  # a secret is shown to nobody
+    match error["type"]:
+        case "value_error":
+            wrong = str(error["ctx"]["error"])
+        case "greater_than_equal" | "less_than_equal" if rules.least and rules.most is not None:
+            wrong = f"{raw!s} is not {rules.least:g} to {rules.most:g}"
+        case "greater_than_equal":
+            wrong = f"{raw!r} is not 0 or more"
+        case "less_than_equal":
+            wrong = f"{raw!s} is above {rules.most:g}" + (f"; {rules.hint}" if rules.hint else "")
+        case _:
+            wrong = f"{raw!r} is {_KINDS.get(str(item.type), 'no list of texts')}"
+    return Usage(f"{variable(name)}: {wrong}")

@@ -1,0 +1,156 @@
+"""Settings: defaults < file < environment < flags, and names that nothing reads."""
+
+from __future__ import annotations
+
+import logging
+import re
+import subprocess
+import sys
+from dataclasses import FrozenInstanceError, fields
+from pathlib import Path
+
+import pytest
+
+from automata.errors import Usage
+from automata.settings import MAX_PROCESSES, Settings, load, unknown_variables, variable, warn_of_unknown_variables
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "automata.yaml"
+
+
+def from_file(file: Path, text: str, **env: str) -> Settings:
+    file.write_text(text)
+    return load({"AUTOMATA_CONFIG": str(file), **env})
+
+
+def test_a_flag_wins_over_the_environment_that_wins_over_the_file_that_wins_over_the_default(file: Path) -> None:
+    file.write_text("port: 1\nbatch: 1\nconcurrency: 1\n")
+    env = {"AUTOMATA_CONFIG": str(file), "AUTOMATA_PORT": "2", "AUTOMATA_BATCH": "2"}
+    settings = load(env, port=3, batch=None)
+    assert (settings.port, settings.batch, settings.concurrency, settings.pool_size) == (3, 2, 1, 8)
+
+
+def test_settings_cannot_be_changed() -> None:
+    with pytest.raises(FrozenInstanceError):
+        load({}).port = 1  # type: ignore[misc]
+
+
+def test_a_name_in_lower_case_is_no_setting() -> None:
+    assert load({"automata_port": "81", "AUTOMATA_BATCH": "7"}).port == 8080
+
+
+@pytest.mark.parametrize(
+    ("name", "raw", "expected"),
+    [
+        ("PORT", "81", 81),
+        ("POLL_SEC", "0.5", 0.5),
+        ("ALLOW_LOOPBACK", "yes", True),
+        ("ALLOW_LOOPBACK", "Off", False),
+        ("QUEUES", " slow, default,", ("slow", "default")),
+        ("QUEUES", "", ("default",)),
+        ("EGRESS_ALLOW", "a.example.com,*.b.example.com", ("a.example.com", "*.b.example.com")),
+        ("SOURCES", "repo=a,env=b  repo=c", ("repo=a,env=b", "repo=c")),
+        ("TOKEN", "[1]", "[1]"),
+        ("BRANCH", "", ""),
+    ],
+)
+def test_a_variable_is_a_text_and_its_setting_has_a_type(name: str, raw: str, expected: object) -> None:
+    assert getattr(load({f"AUTOMATA_{name}": raw}), name.lower()) == expected
+
+
+def test_a_file_has_the_types_of_yaml(file: Path) -> None:
+    settings = from_file(file, "auth: on\ntoken: 123\nport: 81\nqueues: [a, b]\negress_deny: c, d\n")
+    assert (settings.auth.lower(), settings.token, settings.port) == ("true", "123", 81)
+    assert (settings.queues, settings.egress_deny) == (("a", "b"), ("c", "d"))
+
+
+@pytest.mark.parametrize(
+    ("name", "raw", "wrong"),
+    [
+        ("PORT", "x", "'x' is no whole number"),
+        ("PORT", "", "'' is no whole number"),
+        ("PORT", "-1", "'-1' is not 0 or more"),
+        ("POLL_SEC", "soon", "'soon' is no number"),
+        ("POLL_SEC", "nan", "'nan' is not 0 or more"),
+        ("ALLOW_LOOPBACK", "maybe", "'maybe' is neither true nor false"),
+        ("PROCESSES", "0", f"0 is not 1 to {MAX_PROCESSES}"),
+        ("PROCESSES", "65", f"65 is not 1 to {MAX_PROCESSES}"),
+        ("RETENTION_DAYS", "3651", "3651 is above 3650; 0 keeps runs for ever"),
+        ("QUEUES", "default,Slow", "'Slow' is no queue: lower-case letters, digits, `.`, `_` and `-`"),
+    ],
+)
+def test_a_bad_value_names_its_variable_what_is_wrong_and_what_may_be(name: str, raw: str, wrong: str) -> None:
+    with pytest.raises(Usage) as caught:
+        load({f"AUTOMATA_{name}": raw})
+    assert str(caught.value) == f"AUTOMATA_{name}: {wrong}"
+
+
+@pytest.mark.parametrize("text", ["- 1\n", "ports: 1\n", "a: [\n", "1: 2\n", "\x00"])
+def test_a_file_that_maps_no_settings_is_refused(file: Path, text: str) -> None:
+    with pytest.raises(Usage, match=r"AUTOMATA_CONFIG: .*automata\.yaml"):
+        from_file(file, text)
+
+
+def test_a_file_that_is_not_there_is_refused(file: Path) -> None:
+    with pytest.raises(Usage, match="cannot be read"):
+        load({"AUTOMATA_CONFIG": str(file)})
+
+
+def test_what_a_secret_setting_holds_is_in_no_message_and_no_repr(file: Path) -> None:
+    with pytest.raises(Usage, match="AUTOMATA_TOKEN") as caught:
+        from_file(file, "token: [hunter2]\n")
+    assert "hunter2" not in str(caught.value)
+    assert "hunter2" not in repr(load({"AUTOMATA_TOKEN": "hunter2"}))
+
+
+def test_every_setting_may_come_from_the_environment_and_says_what_it_is_for() -> None:
+    samples = {"str": "http://x", "int": "5", "float": "1", "bool": "1", "tuple[str, ...]": "x"}
+    env = {variable(item.name): samples[str(item.type)] for item in fields(Settings)}
+    settings = load(env)
+    assert [item.name for item in fields(Settings) if getattr(settings, item.name) == item.default] == ["trace_ratio"]
+    assert all(item.metadata["rules"].doc for item in fields(Settings))
+
+
+def test_a_variable_that_nothing_reads_is_said_with_the_nearest_name(caplog: pytest.LogCaptureFixture) -> None:
+    env = {"AUTOMATA_RETENTON_DAYS": "30", "AUTOMATA_XYZZY": "", "AUTOMATA_PORT": "1", "automata_x": "", "HOME": "/"}
+    assert unknown_variables(env) == {"AUTOMATA_RETENTON_DAYS": "AUTOMATA_RETENTION_DAYS", "AUTOMATA_XYZZY": None}
+    with caplog.at_level(logging.WARNING):
+        warn_of_unknown_variables(env)
+    assert caplog.messages == [
+        "AUTOMATA_RETENTON_DAYS is no setting; did you mean AUTOMATA_RETENTION_DAYS?",
+        "AUTOMATA_XYZZY is no setting",
+    ]
+
+
+def test_names_of_secrets_are_chosen_and_known() -> None:
+    assert unknown_variables({"AUTOMATA_SECRET_CRM": "", "AUTOMATA_VAULT_ROLE": "", "AUTOMATA_SECRETS_DIR": ""}) == {}
+
+
+def test_every_variable_that_the_code_the_docs_and_the_manifests_name_is_known() -> None:
+    texts = [path for top in ("automata", "docs", "deploy") for path in (ROOT / top).rglob("*") if path.is_file()]
+    kinds = {".py", ".md", ".yaml", ".yml", ".service", ".env", ".conf", ".html", ""}
+    named = {
+        name.rstrip("_"): path
+        for path in texts
+        if path.suffix in kinds
+        for name in re.findall(r"AUTOMATA_[A-Z][A-Z_]+", path.read_text(encoding="utf-8", errors="replace"))
+    }
+    assert len(named) > 60
+    # Beginnings of names, and the name of a secret that nobody has.
+    others = {"AUTOMATA_SECRET", "AUTOMATA_VAULT", "AUTOMATA_TEST", "AUTOMATA_DOCTOR"}
+    assert {name: named[name] for name in unknown_variables(dict.fromkeys(named, "")) if name not in others} == {}
+
+
+def test_a_command_that_sets_plain_texts_does_not_pay_for_parsing() -> None:
+    code = (
+        "import sys; from automata.settings import load\n"
+        "load({'AUTOMATA_API_URL': 'http://x', 'AUTOMATA_TOKEN': 'y'}, api_url='http://z')\n"
+        "assert 'pydantic_settings' not in sys.modules\n"
+        "load({'AUTOMATA_PORT': '1'})\n"
+        "assert 'pydantic_settings' in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
