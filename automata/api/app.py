@@ -14,42 +14,37 @@ from automata.access.provider import Provider, provider_of
 from automata.api import (
     approvals,
     audit,
-    batch,
     deadletters,
-    firing,
     flows,
     health,
-    hooks,
     live,
     logs,
-    many,
     notifications,
-    openapi,
-    problem,
     processes,
     proposals,
     provenance,
+    push_webhook,
     recordings,
     runs,
+    runs_batch,
+    runs_bulk,
+    schedule_runs,
     schedules,
     signin,
     sync,
-    synchook,
     tasks,
     tokens,
+    webhooks,
 )
-from automata.api.auth import sealed
-from automata.api.desk import Desk
-from automata.api.edge import Edge
-from automata.api.entrance import Entrance
-from automata.api.gauges import SystemGauges
-from automata.api.guard import Guard
-from automata.api.intake import Intake
-from automata.api.keyring import Keyring
-from automata.api.known import Doors, Heads, Versions
-from automata.api.traced import Traced
 from automata.broker.contract import Broker
-from automata.proposals.room import Proposals
+from automata.http import openapi, problem
+from automata.http.authentication import Authenticator
+from automata.http.authorization import check_every_route
+from automata.http.limits import RequestLimits
+from automata.http.middleware import RequestMiddleware
+from automata.http.tracing import TracingMiddleware
+from automata.operations.context import AppContext
+from automata.operations.system_metrics import SystemMetrics
 from automata.settings import Settings
 from automata.steps.secrets import load_secrets
 from automata.store.database import Database
@@ -67,24 +62,24 @@ def create_app(
     `secrets` are what webhooks may be signed with; None: those that workers read too. Raises Usage when these cannot
     be read, for a secret of forges that is too weak, and for a provider that is half set up.
     """
-    synchook.secrets_of(settings)
+    push_webhook.secrets_of(settings)
     provider = provider_of(config_of(settings))
     app = _app(db, broker, settings, health_of, load_secrets(os.environ) if secrets is None else secrets, provider)
-    app.state.desk.gauges = SystemGauges(db)
+    app.state.context.metrics = SystemMetrics(db)
     # Each router bears its whole path: the metrics name a route as its router knows it.
     for part in (
         flows,
         runs,
-        many,
-        batch,
+        runs_bulk,
+        runs_batch,
         tasks,
         deadletters,
         approvals,
         schedules,
-        firing,
-        hooks,
+        schedule_runs,
+        webhooks,
         sync,
-        synchook,
+        push_webhook,
         live,
         recordings,
         provenance,
@@ -98,7 +93,7 @@ def create_app(
     ):
         app.include_router(part.router)
     openapi.install(app)
-    return sealed(app)
+    return check_every_route(app)
 
 
 def create_health_app(
@@ -108,7 +103,7 @@ def create_health_app(
     health_of: Callable[[], Mapping[str, Any]] = dict,
 ) -> FastAPI:
     """Health and metrics alone, for a process that serves no API."""
-    return sealed(_app(db, broker, settings, health_of, {}))
+    return check_every_route(_app(db, broker, settings, health_of, {}))
 
 
 def _app(
@@ -121,22 +116,14 @@ def _app(
 ) -> FastAPI:
     # FastAPI's pages for /docs load scripts from elsewhere; the description itself is ours to serve.
     app = FastAPI(title="Automata", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
-    app.state.desk = Desk(
-        db=db,
-        broker=broker,
-        settings=settings,
-        intake=Intake(db, broker, settings.batch),
-        heads=Heads(db),
-        versions=Versions(db),
-        health=health_of,
-        doors=Doors(db),
-        keyring=Keyring(secrets),
-        proposals=Proposals(db, settings),
-        entrance=Entrance.of(db, settings, provider),
-    )
+    context = AppContext.of(db, broker, settings, health=health_of, secrets=secrets, provider=provider)
+    app.state.context = context
+    app.state.authenticator = Authenticator.of(context, provider)
     app.include_router(health.router)
     problem.install(app)
     if settings.otlp_url:
-        app.add_middleware(Traced)
-    app.add_middleware(Edge, guard=Guard.of(settings.host), max_body_bytes=settings.max_body_bytes)
+        app.add_middleware(TracingMiddleware)
+    app.add_middleware(
+        RequestMiddleware, limits=RequestLimits.of(settings.host), max_body_bytes=settings.max_body_bytes
+    )
     return app

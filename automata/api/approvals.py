@@ -8,14 +8,15 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from automata.access.principal import Role
-from automata.api.auth import by_whom, needs
-from automata.api.bodies import read_model
-from automata.api.desk import Desk
-from automata.api.openapi import request_body
-from automata.api.shapes import ApprovalAnswer, ApprovalRequest, Listing
-from automata.api.wire import V1, Json
+from automata.api.schemas.pages import Listing
+from automata.api.schemas.tasks import ApprovalAnswer, ApprovalRequest
 from automata.broker.contract import RUNS_PENDING
 from automata.errors import Missing
+from automata.http.authorization import attribution, needs
+from automata.http.bodies import V1, Json, read_model
+from automata.http.context import context_of
+from automata.http.openapi import request_body
+from automata.operations.context import AppContext
 from automata.store.approvals import ApprovalRow, decide, list_open
 from automata.store.audit import Deed, note
 from automata.store.flows import as_uuid
@@ -28,7 +29,7 @@ router = APIRouter(prefix=V1, tags=["approvals"])
 )
 async def index(request: Request) -> Response:
     """Steps that wait for a decision, the oldest first; at most 500."""
-    async with Desk.of(request).db.connection() as conn:
+    async with context_of(request).db.connection() as conn:
         rows = await list_open(conn)
     return Json({"items": [_approval(row) for row in rows]})
 
@@ -42,11 +43,11 @@ async def index(request: Request) -> Response:
 async def answer(request: Request, run_id: str, step: str) -> Response:
     """Approve or reject, once: a second decision is a 409. `step` is its full id, or its short one."""
     asked = await read_model(request, ApprovalRequest)
-    await decide_on(Desk.of(request), run_id, step, asked.approved, by_whom(request, asked.by), asked.comment)
+    await decide_on(context_of(request), run_id, step, asked.approved, attribution(request, asked.by), asked.comment)
     return Response(status_code=204)
 
 
-async def decide_on(desk: Desk, run_id: str, step: str, approved: bool, by: str, comment: str) -> str:
+async def decide_on(desk: AppContext, run_id: str, step: str, approved: bool, by: str, comment: str) -> str:
     """Decide, and have the run go on; the step's full id. Raises as `decide` does, Missing for what is no id."""
     run = as_uuid(run_id)
     if run is None or len(step) > 1000 or not step.isprintable():

@@ -11,17 +11,20 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from automata.access.principal import Role
-from automata.api.auth import by_whom, needs
-from automata.api.bodies import read_model
-from automata.api.bulk import counted, done, say_what
-from automata.api.desk import Desk
-from automata.api.masking import masker
-from automata.api.openapi import request_body
-from automata.api.query import Cursor, FlowKey, Limit, Moment, Word, cursor_of, page_of
-from automata.api.shapes import BulkAnswer, BulkLetters, DeadLetterAnswer, Page, RetryRequest
-from automata.api.wire import V1, Json
+from automata.api.bulk_answers import bulk_answer, dry_run_answer, require_filter
+from automata.api.schemas.bulk import BulkAnswer
+from automata.api.schemas.deadletters import BulkLetters, DeadLetterAnswer
+from automata.api.schemas.pages import Page
+from automata.api.schemas.runs import RetryRequest
 from automata.broker.contract import RUNS_PENDING
 from automata.errors import Missing
+from automata.http.authorization import attribution, needs
+from automata.http.bodies import V1, Json, read_model
+from automata.http.context import context_of
+from automata.http.openapi import request_body
+from automata.http.query import Cursor, FlowKey, Limit, Moment, Word, check_cursor, page_of
+from automata.operations.context import AppContext
+from automata.operations.masking import masker
 from automata.store.audit import Deed, no_entry, note
 from automata.store.deadletters import (
     MAX_ID,
@@ -61,7 +64,7 @@ async def index(
     cursor: Cursor = None,
 ) -> Response:
     """Dead letters, the newest first; `since` is included, `until` is not."""
-    desk = Desk.of(request)
+    desk = context_of(request)
     filter = Filter(flow or None, code or None, run_id, since, until)
     found = await letters_of(desk, filter, state, cursor, limit)
     return Json(page_of(found, found.items))
@@ -72,7 +75,7 @@ async def index(
 )
 async def show(request: Request, letter_id: str) -> Response:
     """One dead letter."""
-    return Json(await letter_of(Desk.of(request), letter_id_of(letter_id)))
+    return Json(await letter_of(context_of(request), letter_id_of(letter_id)))
 
 
 @router.post(
@@ -84,10 +87,10 @@ async def show(request: Request, letter_id: str) -> Response:
 )
 async def retry(request: Request, letter_id: str) -> Response:
     """Have the run go on at this step. 409 when the letter is closed, or its run did not end FAILED."""
-    desk = Desk.of(request)
+    desk = context_of(request)
     id = letter_id_of(letter_id)
     asked = await read_model(request, RetryRequest)
-    await retry_one(desk, id, by_whom(request, asked.by))
+    await retry_one(desk, id, attribution(request, asked.by))
     return Json(await letter_of(desk, id), 202)
 
 
@@ -99,10 +102,10 @@ async def retry(request: Request, letter_id: str) -> Response:
 )
 async def discard(request: Request, letter_id: str) -> Response:
     """Close a letter; its run stays as it is. 409 when it is closed already."""
-    desk = Desk.of(request)
+    desk = context_of(request)
     id = letter_id_of(letter_id)
     asked = await read_model(request, RetryRequest)
-    await discard_one(desk, id, by_whom(request, asked.by))
+    await discard_one(desk, id, attribution(request, asked.by))
     return Json(await letter_of(desk, id))
 
 
@@ -136,24 +139,24 @@ def letter_id_of(text: str) -> int:
 
 
 async def letters_of(
-    desk: Desk, filter: Filter, state: str, cursor: str | None, limit: int
+    desk: AppContext, filter: Filter, state: str, cursor: str | None, limit: int
 ) -> ListPage[dict[str, Any]]:
     """A page of letters as DeadLetterAnswer says, the newest first. Raises Missing for an unknown flow, Invalid."""
-    after = cursor_of(cursor, 1, number=True)
+    after = check_cursor(cursor, 1, number=True)
     wanted = None if state == "all" else cast(State, state)
     async with desk.db.connection() as conn:
         found = await list_letters(conn, filter, state=wanted, after=after, limit=limit)
     return ListPage([await _letter(desk, row) for row in found.items], found.next)
 
 
-async def letter_of(desk: Desk, id: int) -> dict[str, Any]:
+async def letter_of(desk: AppContext, id: int) -> dict[str, Any]:
     """As DeadLetterAnswer says, secrets masked. Raises Missing."""
     async with desk.db.connection() as conn:
         row = await get_letter(conn, id)
     return await _letter(desk, row)
 
 
-async def retry_one(desk: Desk, id: int, by: str | None) -> UUID:
+async def retry_one(desk: AppContext, id: int, by: str | None) -> UUID:
     """Have the run go on at a letter's step; the run's id. Raises as `retry_letter` does."""
     async with desk.db.transaction() as conn:
         reopened = await retry_letter(conn, id, by)
@@ -162,14 +165,14 @@ async def retry_one(desk: Desk, id: int, by: str | None) -> UUID:
     return reopened.run_id
 
 
-async def discard_one(desk: Desk, id: int, by: str | None) -> None:
+async def discard_one(desk: AppContext, id: int, by: str | None) -> None:
     """Raises as `discard_letter` does."""
     async with desk.db.transaction() as conn:
         await discard_letter(conn, id, by)
         await note(conn, Deed("letter.discard", f"letter/{id}"))
 
 
-async def settle_these(desk: Desk, action: Action, ids: Sequence[int], by: str | None) -> Batch:
+async def settle_these(desk: AppContext, action: Action, ids: Sequence[int], by: str | None) -> Batch:
     """Retry or discard letters; those in no state for it are left, and counted by the difference."""
     async with desk.db.transaction() as conn:
         made = await (retry_letters if action == "retry" else discard_letters)(conn, ids, by)
@@ -179,10 +182,10 @@ async def settle_these(desk: Desk, action: Action, ids: Sequence[int], by: str |
 
 
 async def settle_many(
-    desk: Desk, action: Action, filter: Filter, cursor: str | None, limit: int, by: str | None
+    desk: AppContext, action: Action, filter: Filter, cursor: str | None, limit: int, by: str | None
 ) -> tuple[Batch, str | None]:
     """One transaction's worth of the open letters that `filter` finds, with the cursor of what is left."""
-    cursor = cursor_of(cursor, 1, number=True)
+    cursor = check_cursor(cursor, 1, number=True)
     after = min(int(decode(cursor, 1)[0]), MAX_ID) if cursor else 0
     async with desk.db.transaction() as conn:
         made = await (retry_batch if action == "retry" else discard_batch)(conn, filter, after, limit, by)
@@ -198,21 +201,21 @@ def _deed(action: Action, which: dict[str, Any], made: Batch) -> Deed:
 
 
 async def _many(request: Request, action: Action) -> Response:
-    desk = Desk.of(request)
+    desk = context_of(request)
     asked = await read_model(request, BulkLetters)
     filter = Filter(asked.flow, asked.code, asked.run_id, asked.since, asked.until)
-    say_what(asked, filter)
+    require_filter(asked, filter)
     if asked.dry_run:
         no_entry()
         async with desk.db.connection() as conn:
             groups = await count_open(conn, filter)
-        return Json(counted([(group.flow, group.code, group.count) for group in groups]))
-    by = by_whom(request, asked.by)
+        return Json(dry_run_answer([(group.flow, group.code, group.count) for group in groups]))
+    by = attribution(request, asked.by)
     made, after = await settle_many(desk, action, filter, asked.cursor, asked.limit, by)
-    return Json(done(made.chosen, made.done, made.runs, after))
+    return Json(bulk_answer(made.chosen, made.done, made.runs, after))
 
 
-async def _letter(desk: Desk, row: DeadLetterRow) -> dict[str, Any]:
+async def _letter(desk: AppContext, row: DeadLetterRow) -> dict[str, Any]:
     version = await desk.versions.get(row.version_id)
     error = dict(row.error or {})
     request = error.pop("request", None)

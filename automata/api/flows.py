@@ -11,19 +11,21 @@ from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import Response
 
 from automata.access.principal import Role
-from automata.api.auth import needs
-from automata.api.desk import Desk
-from automata.api.known import check_key
 from automata.api.provenance import of_origin
-from automata.api.query import Cursor, Labels, Limit, Word, cursor_of, labels_of, page_of
-from automata.api.refusals import BadBody, WrongMedia
-from automata.api.shapes import MAX_INT, FlowAnswer, Page, VersionAnswer, VersionSummary
-from automata.api.wire import JSON_MEDIA, V1, Json, media_type, read_body
+from automata.api.schemas.flows import FlowAnswer, VersionAnswer, VersionSummary
+from automata.api.schemas.pages import Page
 from automata.errors import Conflict, Diagnostic, Invalid
 from automata.flow.check import Types
 from automata.flow.load import Loaded, validate_text
 from automata.flow.model import Flow
 from automata.flow.schema import BUILTIN_TYPES
+from automata.http.authorization import needs
+from automata.http.bodies import JSON_MEDIA, V1, Json, media_type, read_body
+from automata.http.context import context_of
+from automata.http.errors import BadBody, WrongMedia
+from automata.http.fields import MAX_INT
+from automata.http.query import Cursor, Labels, Limit, Word, check_cursor, page_of, parse_labels
+from automata.operations.lookups import check_key
 from automata.steps.registry import load_types
 from automata.store.audit import Deed, note
 from automata.store.flows import (
@@ -64,13 +66,13 @@ async def index(
     cursor: Cursor = None,
 ) -> Response:
     """Flows by name; `search` is a part of the name."""
-    async with Desk.of(request).db.connection() as conn:
+    async with context_of(request).db.connection() as conn:
         found = await list_flows(
             conn,
             search=search,
-            labels=labels_of(label),
+            labels=parse_labels(label),
             archived=None if archived == "any" else archived == "true",
-            after=cursor_of(cursor, 1),
+            after=check_cursor(cursor, 1),
             limit=limit,
         )
     return Json(page_of(found, [of_flow(row) for row in found.items]))
@@ -82,7 +84,7 @@ async def index(
 async def create(request: Request) -> Response:
     """Make a flow that the API owns, from its spec as JSON or YAML. 409 when the name is taken."""
     flow = await _read_flow(request)
-    async with Desk.of(request).db.transaction() as conn:
+    async with context_of(request).db.transaction() as conn:
         put = await put_api_flow(conn, flow)
         await note(conn, Deed("flow.create", f"flow/{flow.name}", None, _facts(put.flow)))
         if not put.created:  # and what was written is rolled back
@@ -97,7 +99,7 @@ async def create(request: Request) -> Response:
 @router.get("/{name}", dependencies=[needs(Role.VIEWER, limits=True)], responses={200: {"model": FlowAnswer}})
 async def show(request: Request, name: str) -> Response:
     """One flow, by name or id."""
-    return Json(of_flow(await Desk.of(request).heads.get(name)))
+    return Json(of_flow(await context_of(request).flows.get(name)))
 
 
 @router.put(
@@ -114,7 +116,7 @@ async def replace(request: Request, name: str) -> Response:
         raise BadBody(
             f"The spec names the flow {flow.name!r}, the address {name!r}.", code="name_mismatch", pointer="/name"
         )
-    async with Desk.of(request).db.transaction() as conn:
+    async with context_of(request).db.transaction() as conn:
         before = await known_flow(conn, name)
         put = await put_api_flow(conn, flow)
         action = "flow.update" if before else "flow.create"
@@ -126,7 +128,7 @@ async def replace(request: Request, name: str) -> Response:
 async def archive(request: Request, name: str) -> Response:
     """Take a flow of the API out of use: no new runs, no schedules; its history stays. Twice is fine."""
     check_key(name)
-    async with Desk.of(request).db.transaction() as conn:
+    async with context_of(request).db.transaction() as conn:
         before = await known_flow(conn, name)
         gone = await archive_api_flow(conn, name)
         await note(conn, Deed("flow.archive", f"flow/{gone.name}", before and _facts(before), _facts(gone)))
@@ -138,9 +140,9 @@ async def archive(request: Request, name: str) -> Response:
 )
 async def versions(request: Request, name: str, limit: Limit = 50, cursor: Cursor = None) -> Response:
     """The newest first, without their specs."""
-    after = cursor_of(cursor, 1, number=True)
+    after = check_cursor(cursor, 1, number=True)
     check_key(name)
-    async with Desk.of(request).db.connection() as conn:
+    async with context_of(request).db.connection() as conn:
         flow = await find_flow(conn, name)
         found = await list_versions(conn, flow.id, after=after, limit=limit)
         known = await origins(conn, [row.id for row in found.items])
@@ -155,7 +157,7 @@ async def versions(request: Request, name: str, limit: Limit = 50, cursor: Curso
 async def version(request: Request, name: str, number: Annotated[int, Path(ge=1, le=MAX_INT)]) -> Response:
     """One version with its spec, and the variables that it was deployed with."""
     check_key(name)
-    async with Desk.of(request).db.connection() as conn:
+    async with context_of(request).db.connection() as conn:
         flow = await find_flow(conn, name)
         row = await get_version(conn, flow.id, number)
         known = await origins(conn, [row.id])
@@ -227,7 +229,7 @@ async def check_text(request: Request, text: str) -> Sequence[Diagnostic]:
 
 async def _loaded(request: Request, text: bytes | str) -> Loaded:
     # In a thread: checking the largest flow takes a second or two, in which others want answers.
-    async with Desk.of(request).checks:
+    async with context_of(request).checks:
         return await asyncio.to_thread(validate_text, text, "", plugin_types())
 
 

@@ -9,12 +9,13 @@ from starlette.responses import Response
 
 from automata.access.mode import shows_metrics
 from automata.access.principal import Role
-from automata.api.auth import anyone, needs
-from automata.api.desk import Desk
-from automata.api.gauges import show_pool
-from automata.api.shapes import HealthAnswer
-from automata.api.wire import Json
+from automata.api.schemas.system import HealthAnswer
 from automata.errors import AutomataError
+from automata.http.authorization import needs, open_to_everybody
+from automata.http.bodies import Json
+from automata.http.context import context_of
+from automata.operations.context import AppContext
+from automata.operations.system_metrics import show_pool
 from automata.store import migrate
 from automata.telemetry import METRICS_CONTENT_TYPE, OTHERS, metrics_text
 
@@ -23,16 +24,20 @@ READY_SEC = 5.0  # probes give up sooner or later too; a hanging database must n
 router = APIRouter(tags=["health"])
 
 
-@router.get("/healthz", dependencies=[anyone()], responses={200: {"model": HealthAnswer}})
+@router.get("/healthz", dependencies=[open_to_everybody()], responses={200: {"model": HealthAnswer}})
 async def healthz() -> Response:
     """The process lives and its event loop turns. Says nothing about the database: restarting would not help it."""
     return Json({"status": "ok", "reasons": []})
 
 
-@router.get("/readyz", dependencies=[anyone()], responses={200: {"model": HealthAnswer}, 503: {"model": HealthAnswer}})
+@router.get(
+    "/readyz",
+    dependencies=[open_to_everybody()],
+    responses={200: {"model": HealthAnswer}, 503: {"model": HealthAnswer}},
+)
 async def readyz(request: Request) -> Response:
     """Whether requests and runs can be served: database, migrations, and the loops of this process."""
-    desk = Desk.of(request)
+    desk = context_of(request)
     reasons = [*await _database(desk), *_parts(desk)]
     if desk.stopping.is_set():
         reasons.append("the server is stopping")
@@ -49,11 +54,11 @@ async def readyz(request: Request) -> Response:
 )
 async def metrics(request: Request) -> Response:
     """What this process counts, in Prometheus' text format; one that serves the API tells of the whole system too."""
-    desk = Desk.of(request)
+    desk = context_of(request)
     show_pool(desk.db)
-    if desk.gauges:
-        await desk.gauges.refresh()
-    text = metrics_text(system=desk.gauges is not None, others=await _others())
+    if desk.metrics:
+        await desk.metrics.refresh()
+    text = metrics_text(system=desk.metrics is not None, others=await _others())
     return Response(text, headers={"Content-Type": METRICS_CONTENT_TYPE})
 
 
@@ -64,7 +69,7 @@ async def _others() -> dict[str, str]:
     return {number: text for number, text in zip(asked, texts, strict=True) if isinstance(text, str)}
 
 
-async def _database(desk: Desk) -> list[str]:
+async def _database(desk: AppContext) -> list[str]:
     try:
         async with asyncio.timeout(READY_SEC):
             await desk.db.ping()
@@ -80,5 +85,5 @@ async def _database(desk: Desk) -> list[str]:
     return []
 
 
-def _parts(desk: Desk) -> list[str]:
+def _parts(desk: AppContext) -> list[str]:
     return [f"{name}: {trouble}" for name, trouble in desk.health().items() if trouble]

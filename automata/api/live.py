@@ -9,11 +9,12 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from automata.access.principal import Role
-from automata.api.auth import needs
-from automata.api.desk import Desk
-from automata.api.query import Cursor, Limit, cursor_of, page_of
-from automata.api.shapes import LiveAnswer, Page
-from automata.api.wire import V1, Json
+from automata.api.schemas.pages import Page
+from automata.api.schemas.sync import LiveAnswer
+from automata.http.authorization import needs
+from automata.http.bodies import V1, Json
+from automata.http.context import context_of
+from automata.http.query import Cursor, Limit, check_cursor, page_of
 from automata.store.live import live_flows
 from automata.store.sync import get_source
 
@@ -23,8 +24,8 @@ router = APIRouter(prefix=V1, tags=["sync"])
 @router.get("/sync/{source_id}/flows", responses={200: {"model": Page[LiveAnswer]}}, dependencies=[needs(Role.VIEWER)])
 async def index(request: Request, source_id: UUID, limit: Limit = 50, cursor: Cursor = None) -> Response:
     """The current flows of a source by name: specs, variables, unfinished runs, open dead letters, schedules."""
-    after = cursor_of(cursor, 1)
-    async with Desk.of(request).db.connection() as conn:
+    after = check_cursor(cursor, 1)
+    async with context_of(request).db.connection() as conn:
         source = await get_source(conn, source_id)
         found = await live_flows(conn, source.id, after=after, limit=limit)
     return Json(page_of(found, [asdict(row) for row in found.items]))

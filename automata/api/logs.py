@@ -9,14 +9,15 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from automata.access.principal import Role
-from automata.api.auth import needs
-from automata.api.desk import Desk
-from automata.api.masking import masker
-from automata.api.query import Cursor, Limit, page_of
 from automata.api.runs import run_id_of
-from automata.api.shapes import LogAnswer, Page
-from automata.api.wire import V1, Json
+from automata.api.schemas.pages import Page
+from automata.api.schemas.tasks import LogAnswer
 from automata.errors import Missing
+from automata.http.authorization import needs
+from automata.http.bodies import V1, Json
+from automata.http.context import context_of
+from automata.http.query import Cursor, Limit, page_of
+from automata.operations.masking import masker
 from automata.store import tasklogs
 from automata.store.pages import DEFAULT_LIMIT
 from automata.store.runs import get_run
@@ -40,7 +41,7 @@ async def of_step(
 
 
 async def _page(request: Request, run_id: str, step: str | None, limit: int, cursor: str | None) -> Response:
-    desk = Desk.of(request)
+    desk = context_of(request)
     id = run_id_of(run_id)
     async with desk.db.connection() as conn:
         run = await get_run(conn, id)

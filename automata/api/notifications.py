@@ -10,14 +10,14 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from automata.access.principal import Role
-from automata.api.auth import needs
-from automata.api.bodies import read_model
-from automata.api.desk import Desk
-from automata.api.openapi import request_body
-from automata.api.query import Cursor, Limit, page_of
-from automata.api.shapes import Listing, NotificationAnswer, NotificationTest, Page, RuleAnswer
-from automata.api.wire import V1, Json
+from automata.api.schemas.pages import Listing, Page
+from automata.api.schemas.system import NotificationAnswer, NotificationTest, RuleAnswer
 from automata.errors import Missing
+from automata.http.authorization import needs
+from automata.http.bodies import V1, Json, read_model
+from automata.http.context import context_of
+from automata.http.openapi import request_body
+from automata.http.query import Cursor, Limit, page_of
 from automata.steps.notice import TEST, secret_of_url
 from automata.store import notifications as store
 from automata.store.audit import Deed, note
@@ -34,7 +34,7 @@ State = Annotated[store.State | None, Query(description="Only these.")]
 @router.get("", dependencies=VIEW, responses={200: {"model": Page[NotificationAnswer]}})
 async def index(request: Request, state: State = None, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None) -> Response:
     """What was sent or is to be, the newest first; kept for 30 days."""
-    async with Desk.of(request).db.connection() as conn:
+    async with context_of(request).db.connection() as conn:
         found = await store.list_notifications(conn, state=state, after=cursor or None, limit=limit)
     return Json(page_of(found, [_row(row) for row in found.items]))
 
@@ -42,7 +42,7 @@ async def index(request: Request, state: State = None, limit: Limit = DEFAULT_LI
 @router.get("/rules", dependencies=VIEW, responses={200: {"model": Listing[RuleAnswer]}})
 async def rules(request: Request) -> Response:
     """Who is told what, as the synced environments say."""
-    async with Desk.of(request).db.connection() as conn:
+    async with context_of(request).db.connection() as conn:
         found = await store.list_rules(conn)
     return Json({"items": [_rule(one) for one in found]})
 
@@ -57,7 +57,7 @@ async def rules(request: Request) -> Response:
 async def test(request: Request) -> Response:
     """Have a test message sent by one rule, or by all: follow it under its id."""
     asked = await read_model(request, NotificationTest)
-    async with Desk.of(request).db.transaction() as conn:
+    async with context_of(request).db.transaction() as conn:
         chosen = [one for one in await store.list_rules(conn) if asked.rule in (None, one.name)]
         if not chosen:
             raise Missing(
@@ -73,14 +73,14 @@ async def test(request: Request) -> Response:
 @router.get("/{id}", dependencies=VIEW, responses={200: {"model": NotificationAnswer}})
 async def show(request: Request, id: str) -> Response:
     """One message, and how sending it went."""
-    async with Desk.of(request).db.connection() as conn:
+    async with context_of(request).db.connection() as conn:
         return Json(_row(await store.get_notification(conn, _id(id))))
 
 
 @router.post("/{id}/retry", dependencies=ACT, responses={200: {"model": NotificationAnswer}})
 async def retry(request: Request, id: str) -> Response:
     """Have one that failed for good be sent again, under the same id."""
-    async with Desk.of(request).db.transaction() as conn:
+    async with context_of(request).db.transaction() as conn:
         row = await store.send_again(conn, _id(id))
         await note(conn, Deed("notification.retry", f"notification/{row.id}"))
         return Json(_row(row))

@@ -8,10 +8,11 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from automata.access.principal import Role
-from automata.api.auth import needs
-from automata.api.desk import Desk
-from automata.api.shapes import Listing, ProcessAnswer
-from automata.api.wire import V1, Json
+from automata.api.schemas.pages import Listing
+from automata.api.schemas.system import ProcessAnswer
+from automata.http.authorization import needs
+from automata.http.bodies import V1, Json
+from automata.http.context import context_of
 from automata.store.presence import Process, list_processes
 
 router = APIRouter(prefix=f"{V1}/processes", tags=["health"])
@@ -20,7 +21,7 @@ router = APIRouter(prefix=f"{V1}/processes", tags=["health"])
 @router.get("", dependencies=[needs(Role.VIEWER)], responses={200: {"model": Listing[ProcessAnswer]}})
 async def index(request: Request) -> Response:
     """Processes that are up, and those that fell silent within the last hour."""
-    async with Desk.of(request).db.connection() as conn:
+    async with context_of(request).db.connection() as conn:
         found = await list_processes(conn)
     return Json({"items": [_row(one) for one in found]})
 

@@ -6,17 +6,13 @@ from dataclasses import asdict
 from typing import Annotated, Any
 from uuid import uuid4
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from automata.access.principal import Role
-from automata.api.auth import needs
-from automata.api.bodies import read_model
-from automata.api.desk import Desk
 from automata.api.flows import check_flow
-from automata.api.known import check_key
-from automata.api.openapi import request_body
-from automata.api.proposing import (
+from automata.api.schemas.pages import Listing, Page
+from automata.api.schemas.proposals import (
     Acting,
     AppliedAnswer,
     CheckAnswer,
@@ -29,13 +25,15 @@ from automata.api.proposing import (
     Propose,
     Review,
     Update,
-    actor_of,
 )
-from automata.api.query import Cursor, Limit, cursor_of
-from automata.api.refusals import BadBody
-from automata.api.shapes import Listing, Page
-from automata.api.wire import V1, Json
 from automata.flow.model import canonical_json
+from automata.http.authorization import acting_person, needs
+from automata.http.bodies import V1, Json, read_model
+from automata.http.context import context_of
+from automata.http.errors import BadBody
+from automata.http.openapi import request_body
+from automata.http.query import MAX_PROPOSAL, Cursor, Limit, ProposalNumber, check_cursor
+from automata.operations.lookups import check_key
 from automata.proposals.facts import Facts
 from automata.proposals.room import Proposals
 from automata.proposals.view import history
@@ -44,10 +42,8 @@ from automata.store.proposals import list_checks
 
 MAX_DIFF_CHARS = 1024 * 1024
 MAX_WAIT_SEC = 60
-MOST_NUMBER = 2**62  # within PostgreSQL's bigint
 
 router = APIRouter(prefix=V1, tags=["proposals"])
-Number = Annotated[int, Path(ge=1, le=MOST_NUMBER, description="The proposal's number.")]
 Wait = Annotated[float, Query(ge=0, le=MAX_WAIT_SEC, description="Wait so long for it to end.")]
 READ, WRITE, DECIDE = needs(Role.VIEWER), needs(Role.AUTHOR), needs(Role.REVIEWER)
 ONE: dict[int | str, dict[str, Any]] = {200: {"model": ProposalAnswer}}
@@ -55,7 +51,7 @@ MADE: dict[int | str, dict[str, Any]] = {201: {"model": ProposalAnswer}}
 
 
 def room(request: Request) -> Proposals:
-    return Desk.of(request).proposals
+    return context_of(request).proposals
 
 
 # --- looking -------------------------------------------------------------------------------------------------------
@@ -75,48 +71,48 @@ async def index(
 
 async def listed(request: Request, *, ended: bool, limit: int, cursor: str | None) -> tuple[list[Facts], str | None]:
     """A page of them, the newest first, and the cursor of the next."""
-    after = cursor_of(cursor, 1, number=True)
-    before = min(int(decode(after, 1)[0]), MOST_NUMBER) if after else None
-    async with room(request).desk(actor_of(request), fresh=False) as desk:
+    after = check_cursor(cursor, 1, number=True)
+    before = min(int(decode(after, 1)[0]), MAX_PROPOSAL) if after else None
+    async with room(request).desk(acting_person(request), fresh=False) as desk:
         found = await desk.survey(ended=ended, before=before, limit=limit + 1)
     more = encode([str(found[limit - 1].row.number)]) if len(found) > limit else None
     return found[:limit], more
 
 
 @router.get("/proposals/{number}", dependencies=[READ], responses=ONE)
-async def show(request: Request, number: Number) -> Response:
+async def show(request: Request, number: ProposalNumber) -> Response:
     """With its files, reviews, and what the newest check said."""
-    async with room(request).desk(actor_of(request), fresh=False) as desk:
+    async with room(request).desk(acting_person(request), fresh=False) as desk:
         return _answer(request, await desk.find(str(number)))
 
 
 @router.get("/proposals/{number}/diff", dependencies=[READ], responses={200: {"model": DiffAnswer}})
-async def diff(request: Request, number: Number) -> Response:
+async def diff(request: Request, number: ProposalNumber) -> Response:
     """What it changes, as Git writes it."""
-    async with room(request).desk(actor_of(request), fresh=False) as desk:
+    async with room(request).desk(acting_person(request), fresh=False) as desk:
         text = await desk.difference(str(number))
     return Json({"diff": text[:MAX_DIFF_CHARS], "truncated": len(text) > MAX_DIFF_CHARS})
 
 
 @router.get("/proposals/{number}/files", dependencies=[READ], responses={200: {"model": Listing[PairAnswer]}})
-async def files(request: Request, number: Number) -> Response:
+async def files(request: Request, number: ProposalNumber) -> Response:
     """Every file that it changes, as it was where the branch left the base, and as it would be."""
-    async with room(request).desk(actor_of(request), fresh=False) as desk:
+    async with room(request).desk(acting_person(request), fresh=False) as desk:
         return Json({"items": [asdict(pair) for pair in await desk.both(str(number))]})
 
 
 @router.get("/proposals/{number}/plan", dependencies=[READ], responses={200: {"model": PlanAnswer}})
-async def plan(request: Request, number: Number) -> Response:
+async def plan(request: Request, number: ProposalNumber) -> Response:
     """What it means: breaking, security, behaviour or neutral, flow by flow."""
-    return Json(await room(request).plan(str(number), actor_of(request)))
+    return Json(await room(request).plan(str(number), acting_person(request)))
 
 
 @router.get("/proposals/{number}/checks", dependencies=[READ], responses={200: {"model": Listing[CheckAnswer]}})
-async def checks(request: Request, number: Number) -> Response:
+async def checks(request: Request, number: ProposalNumber) -> Response:
     """What was checked and came of it, the newest first, at most 20."""
-    async with room(request).desk(actor_of(request), fresh=False) as desk:
+    async with room(request).desk(acting_person(request), fresh=False) as desk:
         facts = await desk.find(str(number))
-    async with Desk.of(request).db.connection() as conn:
+    async with context_of(request).db.connection() as conn:
         return Json({"items": history(await list_checks(conn, facts.row.id))})
 
 
@@ -127,7 +123,7 @@ async def checks(request: Request, number: Number) -> Response:
 async def create(request: Request) -> Response:
     """Make a branch with one commit."""
     body = await read_model(request, Create)
-    actor = actor_of(request, body.as_)
+    actor = acting_person(request, body.as_)
     return _made(request, await room(request).create(actor, body.branch, body.files, body.message, body.title))
 
 
@@ -142,7 +138,7 @@ async def propose(request: Request, name: str) -> Response:
     """Make a branch with one commit that changes a flow, or brings a new one."""
     check_key(name)
     body = await read_model(request, Propose)
-    actor = actor_of(request, body.as_)
+    actor = acting_person(request, body.as_)
     content = body.spec if body.content is None else body.content
     assert content is not None
     loaded = await check_flow(request, content if isinstance(content, str) else canonical_json(content))
@@ -161,10 +157,10 @@ async def propose(request: Request, name: str) -> Response:
 
 
 @router.patch("/proposals/{number}", dependencies=[WRITE], responses=ONE, openapi_extra=request_body(Update))
-async def update(request: Request, number: Number) -> Response:
+async def update(request: Request, number: ProposalNumber) -> Response:
     """Another title, or one more commit, which drops checks and approvals."""
     body = await read_model(request, Update)
-    actor = actor_of(request, body.as_)
+    actor = acting_person(request, body.as_)
     return _answer(request, await room(request).update(actor, str(number), body.files, body.message, body.title))
 
 
@@ -175,36 +171,36 @@ _REVIEW = request_body(Review, required=False)
 
 
 @router.post("/proposals/{number}/submit", dependencies=[WRITE], responses=ONE, openapi_extra=_ACTING)
-async def submit(request: Request, number: Number) -> Response:
+async def submit(request: Request, number: ProposalNumber) -> Response:
     """Ask for a review."""
     body = await read_model(request, Acting)
-    async with room(request).desk(actor_of(request, body.as_)) as desk:
+    async with room(request).desk(acting_person(request, body.as_)) as desk:
         return _answer(request, await desk.submit(str(number)))
 
 
 @router.post("/proposals/{number}/close", dependencies=[WRITE], responses=ONE, openapi_extra=_ACTING)
-async def close(request: Request, number: Number) -> Response:
+async def close(request: Request, number: ProposalNumber) -> Response:
     """End it without applying it; its branch stays."""
     body = await read_model(request, Acting)
-    async with room(request).desk(actor_of(request, body.as_)) as desk:
+    async with room(request).desk(acting_person(request, body.as_)) as desk:
         return _answer(request, await desk.close(str(number)))
 
 
 @router.post("/proposals/{number}/approve", dependencies=[DECIDE], responses=ONE, openapi_extra=_REVIEW)
-async def approve(request: Request, number: Number) -> Response:
+async def approve(request: Request, number: ProposalNumber) -> Response:
     """Say yes to exactly what there is now. The author cannot."""
     return await _review(request, number, approve=True)
 
 
 @router.post("/proposals/{number}/reject", dependencies=[DECIDE], responses=ONE, openapi_extra=_REVIEW)
-async def reject(request: Request, number: Number) -> Response:
+async def reject(request: Request, number: ProposalNumber) -> Response:
     """Say no, which ends it."""
     return await _review(request, number, approve=False)
 
 
 async def _review(request: Request, number: int, *, approve: bool) -> Response:
     body = await read_model(request, Review)
-    async with room(request).desk(actor_of(request, body.as_)) as desk:
+    async with room(request).desk(acting_person(request, body.as_)) as desk:
         return _answer(request, await desk.review(str(number), approve=approve, comment=body.comment))
 
 
@@ -215,10 +211,10 @@ async def _review(request: Request, number: int, *, approve: bool) -> Response:
     responses={200: {"model": ProposalAnswer}, 202: {"model": ProposalAnswer}},
     openapi_extra=_ACTING,
 )
-async def sandbox(request: Request, number: Number, wait_sec: Wait = 0) -> Response:
+async def sandbox(request: Request, number: ProposalNumber, wait_sec: Wait = 0) -> Response:
     """Check the merge that it would be. 202: still running; ask for the proposal again until `checks` says more."""
     body = await read_model(request, Acting)
-    facts = await room(request).check(str(number), actor_of(request, body.as_), wait_sec)
+    facts = await room(request).check(str(number), acting_person(request, body.as_), wait_sec)
     return _worked(request, facts)
 
 
@@ -228,10 +224,10 @@ async def sandbox(request: Request, number: Number, wait_sec: Wait = 0) -> Respo
     responses={200: {"model": AppliedAnswer}, 202: {"model": ProposalAnswer}},
     openapi_extra=_ACTING,
 )
-async def apply(request: Request, number: Number, wait_sec: Wait = 20) -> Response:
+async def apply(request: Request, number: ProposalNumber, wait_sec: Wait = 20) -> Response:
     """Merge what was checked and approved, and sync it. 202: it is being checked first, and then applied."""
     body = await read_model(request, Acting)
-    facts, synced = await room(request).apply(str(number), actor_of(request, body.as_), wait_sec)
+    facts, synced = await room(request).apply(str(number), acting_person(request, body.as_), wait_sec)
     if synced is None:
         return _worked(request, facts)
     return Json({**room(request).detail(facts), "sync": synced.to_json()})

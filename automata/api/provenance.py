@@ -11,11 +11,11 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from automata.access.principal import Role
-from automata.api.auth import needs
-from automata.api.desk import Desk
 from automata.api.runs import run_id_of
-from automata.api.shapes import ProvenanceAnswer
-from automata.api.wire import V1, Json
+from automata.api.schemas.flows import ProvenanceAnswer
+from automata.http.authorization import needs
+from automata.http.bodies import V1, Json
+from automata.http.context import context_of
 from automata.store.flows import VersionRow, versions_by_id
 from automata.store.provenance import Origin, origins
 from automata.store.runs import get_run
@@ -40,7 +40,7 @@ router = APIRouter(prefix=V1, tags=["runs"])
 )
 async def show(request: Request, run_id: str) -> Response:
     """The chain from a run back to who wrote, checked and approved what it does."""
-    async with Desk.of(request).db.connection() as conn:
+    async with context_of(request).db.connection() as conn:
         run = await get_run(conn, run_id_of(run_id))
         (version,) = await versions_by_id(conn, [run.version_id])
         origin = (await origins(conn, [run.version_id]))[run.version_id]

@@ -8,19 +8,20 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from automata.access.principal import Role
-from automata.api.auth import needs
-from automata.api.desk import Desk
-from automata.api.masking import mask_inputs, masker
 from automata.api.runs import run_id_of
-from automata.api.shapes import Listing, RecordedSummary, RecordingAnswer
-from automata.api.wire import V1, Json
+from automata.api.schemas.pages import Listing
+from automata.api.schemas.recordings import RecordedSummary, RecordingAnswer
 from automata.errors import Missing
+from automata.http.authorization import needs
+from automata.http.bodies import V1, Json
+from automata.http.context import context_of
+from automata.operations.masking import mask_inputs, masker
 from automata.sandbox.recorded import FORMAT
 from automata.store.flows import find_flow
 from automata.store.recordings import RecordedRun, recorded_ids, recorded_run
 
 router = APIRouter(prefix=V1, tags=["runs"])
-MOST = 1_000
+MAX_RECORDINGS = 1_000
 
 
 @router.get(
@@ -30,7 +31,7 @@ MOST = 1_000
 )
 async def show(request: Request, run_id: str) -> Response:
     """What a run began with, was answered and came to; masked."""
-    async with Desk.of(request).db.connection() as conn:
+    async with context_of(request).db.connection() as conn:
         run = await recorded_run(conn, run_id_of(run_id))
     if run is None:
         raise Missing(
@@ -50,10 +51,10 @@ async def show(request: Request, run_id: str) -> Response:
 async def index(
     request: Request,
     name: str,
-    last: Annotated[int, Query(ge=1, le=MOST, description="How many, newest first.")] = 20,
+    last: Annotated[int, Query(ge=1, le=MAX_RECORDINGS, description="How many, newest first.")] = 20,
 ) -> Response:
     """The newest runs of a flow that can be replayed."""
-    async with Desk.of(request).db.connection() as conn:
+    async with context_of(request).db.connection() as conn:
         flow = await find_flow(conn, name)
         runs = await recorded_ids(conn, flow.id, last)
     return Json({"items": [{"id": id, "version": version, "status": status} for id, version, status in runs]})

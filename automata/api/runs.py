@@ -15,27 +15,21 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from automata.access.principal import Role
-from automata.api.auth import by_whom, needs
-from automata.api.bodies import read_model
-from automata.api.desk import Desk
-from automata.api.idempotency import KEY_PARAMETER, idempotency_key
-from automata.api.known import Version, current_version
-from automata.api.masking import mask_inputs, masker
-from automata.api.openapi import request_body
-from automata.api.query import Cursor, FlowKey, Limit, Moment, Word, cursor_of, page_of
-from automata.api.shapes import (
-    Page,
-    RerunRequest,
-    RetryRequest,
-    RunAnswer,
-    RunRequest,
-    RunSummary,
-)
-from automata.api.wire import V1, Json
+from automata.api.schemas.pages import Page
+from automata.api.schemas.runs import RerunRequest, RetryRequest, RunAnswer, RunRequest, RunSummary
 from automata.broker.contract import RUNS_FINISHED, RUNS_PENDING, Listener
 from automata.engine.states import RUN_FINAL, RunStatus
 from automata.errors import Busy, Conflict, Missing
 from automata.flow.inputs import check_inputs
+from automata.http.authorization import attribution, needs
+from automata.http.bodies import V1, Json, read_model
+from automata.http.context import context_of
+from automata.http.idempotency import KEY_PARAMETER, idempotency_key
+from automata.http.openapi import request_body
+from automata.http.query import Cursor, FlowKey, Limit, Moment, Word, check_cursor, page_of
+from automata.operations.context import AppContext
+from automata.operations.lookups import Version, current_version
+from automata.operations.masking import mask_inputs, masker
 from automata.store.audit import Deed, no_entry, note
 from automata.store.flows import FlowRow
 from automata.store.queue import CreatedRun, NewRun, new_id, request_cancel
@@ -61,10 +55,10 @@ Wait = Annotated[float, Query(ge=0, le=MAX_WAIT_SEC, allow_inf_nan=False)]
 async def create(request: Request, name: str, wait_sec: Wait = 0) -> Response:
     """Start a run. 201 means that it is committed and will run, whatever happens next; with `wait_sec` the answer
     comes as soon as it is finished, or after so many seconds as it is then."""
-    desk = Desk.of(request)
+    desk = context_of(request)
     key = idempotency_key(request)
     asked = await read_model(request, RunRequest)
-    begin = partial(start, desk, name, asked.inputs, asked.version, key=key, by=by_whom(request, None))
+    begin = partial(start, desk, name, asked.inputs, asked.version, key=key, by=attribution(request, None))
     return await (_answer_at_end(desk, begin, wait_sec) if wait_sec else _answer(desk, await begin()))
 
 
@@ -80,7 +74,7 @@ async def index(
     cursor: Cursor = None,
 ) -> Response:
     """Runs, the newest first; `since` is included, `until` is not."""
-    async with Desk.of(request).db.connection() as conn:
+    async with context_of(request).db.connection() as conn:
         found = await list_runs(
             conn,
             flow=flow or None,
@@ -88,7 +82,7 @@ async def index(
             trigger=trigger or None,
             since=since,
             until=until,
-            after=cursor_of(cursor, 1),
+            after=check_cursor(cursor, 1),
             limit=limit,
         )
     return Json(page_of(found, [_summary(row) for row in found.items]))
@@ -101,7 +95,7 @@ async def show(
     wait_sec: Wait = 0,
 ) -> Response:
     """One run; with `wait_sec` the answer comes as soon as it is finished, or after so many seconds as it is then."""
-    desk = Desk.of(request)
+    desk = context_of(request)
     id = run_id_of(run_id)
     if wait_sec:
         with _watcher(desk):
@@ -117,7 +111,7 @@ async def show(
 )
 async def cancel(request: Request, run_id: str) -> Response:
     """Ask for a run's end; asking again is fine. 409 when it has ended in another way."""
-    desk = Desk.of(request)
+    desk = context_of(request)
     id = run_id_of(run_id)
     return Json(await end(desk, id), 202)
 
@@ -131,10 +125,10 @@ async def cancel(request: Request, run_id: str) -> Response:
 )
 async def retry(request: Request, run_id: str) -> Response:
     """Have a FAILED or CANCELLED run go on at all that failed or was cancelled. 409 for any other."""
-    desk = Desk.of(request)
+    desk = context_of(request)
     id = run_id_of(run_id)
     asked = await read_model(request, RetryRequest)
-    await go_on(desk, id, by_whom(request, asked.by))
+    await go_on(desk, id, attribution(request, asked.by))
     return Json(await run_of(desk, id), 202)
 
 
@@ -147,11 +141,11 @@ async def retry(request: Request, run_id: str) -> Response:
 )
 async def rerun(request: Request, run_id: str) -> Response:
     """Start a new run with the inputs of this one; `version` says by which version of the flow."""
-    desk = Desk.of(request)
+    desk = context_of(request)
     key = idempotency_key(request)
     asked = await read_model(request, RerunRequest)
     return await _answer(
-        desk, await start_again(desk, run_id_of(run_id), asked.version, key=key, by=by_whom(request, None))
+        desk, await start_again(desk, run_id_of(run_id), asked.version, key=key, by=attribution(request, None))
     )
 
 
@@ -173,7 +167,7 @@ class Started:
 
 
 async def start(
-    desk: Desk,
+    desk: AppContext,
     name: str,
     inputs: Mapping[str, Any],
     number: int | None = None,
@@ -184,30 +178,30 @@ async def start(
     id: UUID | None = None,
 ) -> Started:
     """Start a run of a flow, by its current version for None. Raises Missing, Conflict, Invalid, Busy."""
-    flow = await desk.heads.get(name)
+    flow = await desk.flows.get(name)
     version = await version_of(desk, flow, number)
     checked = check_inputs(version.inputs, inputs)
     run = NewRun(flow.id, version.id, checked, trigger, id or new_id(), idempotency_key=key, created_by=by)
     no_entry()
-    return Started(run, await desk.intake.create(run), flow, version)
+    return Started(run, await desk.run_creator.create(run), flow, version)
 
 
 async def start_again(
-    desk: Desk, id: UUID, which: str | int, *, key: str | None = None, by: str | None = None
+    desk: AppContext, id: UUID, which: str | int, *, key: str | None = None, by: str | None = None
 ) -> Started:
     """A new run with the inputs of this one; `which` is `same`, `latest` or a version's number."""
     async with desk.db.connection() as conn:
         origin = await get_run(conn, id)
-    flow = await desk.heads.get(str(origin.flow_id))
+    flow = await desk.flows.get(str(origin.flow_id))
     number = {"same": origin.version, "latest": None}.get(str(which), which)
     version = await version_of(desk, flow, int(number) if number is not None else None)
     inputs = check_inputs(version.inputs, origin.inputs or {})
     run = NewRun(flow.id, version.id, inputs, "rerun", idempotency_key=key, rerun_of=origin.id, created_by=by)
     no_entry()
-    return Started(run, await desk.intake.create(run), flow, version)
+    return Started(run, await desk.run_creator.create(run), flow, version)
 
 
-async def go_on(desk: Desk, id: UUID, by: str | None) -> None:
+async def go_on(desk: AppContext, id: UUID, by: str | None) -> None:
     """Retry all that failed or was cancelled in a run. Raises Missing, Conflict."""
     async with desk.db.transaction() as conn:
         reopened = await retry_run(conn, id, by)
@@ -215,7 +209,7 @@ async def go_on(desk: Desk, id: UUID, by: str | None) -> None:
     desk.broker.ring(RUNS_PENDING, [str(id)])
 
 
-async def end(desk: Desk, id: UUID) -> dict[str, Any]:
+async def end(desk: AppContext, id: UUID) -> dict[str, Any]:
     """Ask for a run's end; the run as it is then. Raises Missing, Conflict when it ended in another way."""
     async with desk.db.transaction() as conn:
         active = await request_cancel(conn, [id])
@@ -227,7 +221,7 @@ async def end(desk: Desk, id: UUID) -> dict[str, Any]:
     return run
 
 
-async def version_of(desk: Desk, flow: FlowRow, number: int | None) -> Version:
+async def version_of(desk: AppContext, flow: FlowRow, number: int | None) -> Version:
     """The version that a new run gets. Raises Missing, Conflict."""
     current = current_version(flow)
     if number is None or number == flow.current_number:
@@ -235,14 +229,14 @@ async def version_of(desk: Desk, flow: FlowRow, number: int | None) -> Version:
     return await desk.versions.numbered(flow, number)
 
 
-async def _answer(desk: Desk, started: Started) -> Response:
+async def _answer(desk: AppContext, started: Started) -> Response:
     headers = {"Location": f"{V1}/runs/{started.made.id}"}
     if not started.made.created:
         return Json(await run_of(desk, started.made.id), 200, headers=headers)
     return Json(_of_new(started), 201, headers=headers)
 
 
-async def _answer_at_end(desk: Desk, begin: Callable[..., Awaitable[Started]], wait_sec: float) -> Response:
+async def _answer_at_end(desk: AppContext, begin: Callable[..., Awaitable[Started]], wait_sec: float) -> Response:
     id = new_id()
     # Listening begins before there is a run, so it need not be looked at before the bell rings.
     with _watcher(desk), desk.broker.listen(RUNS_FINISHED, id=str(id)) as bell:
@@ -256,7 +250,7 @@ async def _answer_at_end(desk: Desk, begin: Callable[..., Awaitable[Started]], w
 
 
 @contextmanager
-def _watcher(desk: Desk) -> Iterator[None]:
+def _watcher(desk: AppContext) -> Iterator[None]:
     if desk.watchers >= MAX_WATCHERS:
         raise Busy(f"{MAX_WATCHERS} requests wait for runs already.", hint="Ask without wait_sec.")
     desk.watchers += 1
@@ -266,14 +260,14 @@ def _watcher(desk: Desk) -> Iterator[None]:
         desk.watchers -= 1
 
 
-async def _until_finished(desk: Desk, id: UUID, wait_sec: float) -> RunRow:
+async def _until_finished(desk: AppContext, id: UUID, wait_sec: float) -> RunRow:
     """The run when it is finished, the time is up, or the server stops. Raises Missing."""
     # Listening begins before the first look: what rings in between is heard.
     with desk.broker.listen(RUNS_FINISHED, id=str(id)) as bell:
         return await _finished(desk, id, bell, wait_sec)
 
 
-async def _finished(desk: Desk, id: UUID, bell: Listener, wait_sec: float, *, fresh: bool = False) -> RunRow:
+async def _finished(desk: AppContext, id: UUID, bell: Listener, wait_sec: float, *, fresh: bool = False) -> RunRow:
     """`fresh`: it cannot have ended before `bell` was heard for."""
     clock = asyncio.get_running_loop().time
     deadline = clock() + wait_sec
@@ -288,14 +282,14 @@ async def _finished(desk: Desk, id: UUID, bell: Listener, wait_sec: float, *, fr
         await bell.wait(min(POLL_SEC, left))
 
 
-async def run_of(desk: Desk, id: UUID) -> dict[str, Any]:
+async def run_of(desk: AppContext, id: UUID) -> dict[str, Any]:
     """As RunAnswer says, secrets masked. Raises Missing."""
     async with desk.db.connection() as conn:
         row = await get_run(conn, id)
     return await _as_answer(desk, row)
 
 
-async def _as_answer(desk: Desk, row: RunRow) -> dict[str, Any]:
+async def _as_answer(desk: AppContext, row: RunRow) -> dict[str, Any]:
     attempts: Sequence[RunAttemptRow] = []
     if row.attempt > 1:
         async with desk.db.connection() as conn:

@@ -11,18 +11,19 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from automata.access.principal import Role
-from automata.api.auth import needs
-from automata.api.bodies import read_model
-from automata.api.desk import Desk
-from automata.api.known import current_version
-from automata.api.openapi import request_body
-from automata.api.query import Cursor, FlowKey, Limit, cursor_of, page_of
-from automata.api.refusals import BadBody
-from automata.api.shapes import Page, ScheduleAnswer, ScheduleRequest
-from automata.api.wire import V1, Json
+from automata.api.schemas.pages import Page
+from automata.api.schemas.schedules import ScheduleAnswer, ScheduleRequest
 from automata.errors import Invalid, Missing
 from automata.flow.declared import check_declared
 from automata.flow.findings import Findings, Positions
+from automata.http.authorization import needs
+from automata.http.bodies import V1, Json, read_model
+from automata.http.context import context_of
+from automata.http.errors import BadBody
+from automata.http.openapi import request_body
+from automata.http.query import Cursor, FlowKey, Limit, check_cursor, page_of
+from automata.operations.context import AppContext
+from automata.operations.lookups import current_version
 from automata.store.audit import Deed, note
 from automata.store.flows import FlowRow, as_uuid, find_flow
 from automata.store.schedules import (
@@ -47,9 +48,9 @@ async def index(
     request: Request, flow: FlowKey = None, state: States = None, limit: Limit = 50, cursor: Cursor = None
 ) -> Response:
     """By flow and name, each with its next five fire times."""
-    async with Desk.of(request).db.connection() as conn:
+    async with context_of(request).db.connection() as conn:
         flow_id = (await find_flow(conn, flow)).id if flow else None
-        found = await list_schedules(conn, flow_id=flow_id, state=state, after=cursor_of(cursor, 2), limit=limit)
+        found = await list_schedules(conn, flow_id=flow_id, state=state, after=check_cursor(cursor, 2), limit=limit)
     return Json(page_of(found, [_schedule(row) for row in found.items]))
 
 
@@ -63,8 +64,8 @@ async def index(
 async def create(request: Request) -> Response:
     """Add a schedule that the API owns, to any flow."""
     asked = await _asked(request)
-    desk = Desk.of(request)
-    flow = await desk.heads.get(asked.flow)
+    desk = context_of(request)
+    flow = await desk.flows.get(asked.flow)
     await _check(desk, flow, asked)
     async with desk.db.transaction() as conn:
         made = await create_schedule(conn, flow.id, _spec(asked))
@@ -77,7 +78,7 @@ async def create(request: Request) -> Response:
 )
 async def show(request: Request, schedule_id: str) -> Response:
     """One schedule with its next five fire times."""
-    async with Desk.of(request).db.connection() as conn:
+    async with context_of(request).db.connection() as conn:
         return Json(_schedule(await get_schedule(conn, schedule_id_of(schedule_id))))
 
 
@@ -90,13 +91,13 @@ async def show(request: Request, schedule_id: str) -> Response:
 async def replace(request: Request, schedule_id: str) -> Response:
     """Change what a schedule of the API says; its flow and name stay."""
     asked = await _asked(request)
-    desk = Desk.of(request)
+    desk = context_of(request)
     async with desk.db.connection() as conn:
         found = await get_schedule(conn, schedule_id_of(schedule_id))
     if asked.name != found.name or asked.flow not in (found.flow_name, str(found.flow_id)):
         pointer = "/name" if asked.name != found.name else "/flow"
         raise BadBody("A schedule keeps its flow and its name.", code="name_mismatch", pointer=pointer)
-    await _check(desk, await desk.heads.get(str(found.flow_id)), asked)
+    await _check(desk, await desk.flows.get(str(found.flow_id)), asked)
     async with desk.db.transaction() as conn:
         made = await update_schedule(conn, found.id, _spec(asked))
         await note(conn, Deed("schedule.update", f"schedule/{found.id}", _facts(found), _facts(made)))
@@ -126,7 +127,7 @@ async def resume(request: Request, schedule_id: str) -> Response:
 )
 async def delete(request: Request, schedule_id: str) -> Response:
     """Delete a schedule of the API; runs that it started stay."""
-    async with Desk.of(request).db.transaction() as conn:
+    async with context_of(request).db.transaction() as conn:
         found = await get_schedule(conn, schedule_id_of(schedule_id))
         await delete_schedule(conn, found.id)
         await note(conn, Deed("schedule.delete", f"schedule/{found.id}", _facts(found)))
@@ -140,7 +141,7 @@ def schedule_id_of(text: str) -> UUID:
     return found
 
 
-async def switch(desk: Desk, schedule_id: str, enabled: bool) -> ScheduleRow:
+async def switch(desk: AppContext, schedule_id: str, enabled: bool) -> ScheduleRow:
     """Raises Missing."""
     async with desk.db.transaction() as conn:
         before = await get_schedule(conn, schedule_id_of(schedule_id))
@@ -156,7 +157,7 @@ def _facts(row: ScheduleRow) -> dict[str, Any]:
 
 
 async def _enable(request: Request, schedule_id: str, enabled: bool) -> Response:
-    return Json(_schedule(await switch(Desk.of(request), schedule_id, enabled)))
+    return Json(_schedule(await switch(context_of(request), schedule_id, enabled)))
 
 
 async def _asked(request: Request) -> ScheduleRequest:
@@ -166,7 +167,7 @@ async def _asked(request: Request) -> ScheduleRequest:
     return asked
 
 
-async def _check(desk: Desk, flow: FlowRow, asked: ScheduleRequest) -> None:
+async def _check(desk: AppContext, flow: FlowRow, asked: ScheduleRequest) -> None:
     """Hold a schedule to the rules of those in flow files. Raises Invalid, Conflict."""
     version = await desk.versions.get(current_version(flow))
     findings = Findings("", Positions())

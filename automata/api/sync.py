@@ -9,12 +9,14 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from automata.access.principal import Role
-from automata.api.auth import by_whom, needs, who
-from automata.api.bodies import read_model
-from automata.api.desk import Desk
-from automata.api.openapi import request_body
-from automata.api.shapes import DriftAnswer, Listing, RollbackAnswer, RollbackRequest, SourceAnswer
-from automata.api.wire import V1, Json
+from automata.api.schemas.pages import Listing
+from automata.api.schemas.sync import DriftAnswer, RollbackAnswer, SourceAnswer
+from automata.http.authorization import attribution, current_principal, needs
+from automata.http.bodies import V1, Json, read_model
+from automata.http.context import context_of
+from automata.http.openapi import request_body
+from automata.http.requests import RollbackRequest
+from automata.operations.context import AppContext
 from automata.store.audit import Deed, note
 from automata.store.database import Connection
 from automata.store.hints import ask
@@ -33,10 +35,10 @@ router = APIRouter(prefix=f"{V1}/sync", tags=["sync"])
 @router.get("", responses={200: {"model": Listing[SourceAnswer]}}, dependencies=[needs(Role.VIEWER)])
 async def index(request: Request) -> Response:
     """All sources; attempts newest first, at most 20 a source."""
-    return Json({"items": await sources(Desk.of(request))})
+    return Json({"items": await sources(context_of(request))})
 
 
-async def sources(desk: Desk) -> list[dict[str, Any]]:
+async def sources(desk: AppContext) -> list[dict[str, Any]]:
     """Every source as SourceAnswer says."""
     async with desk.db.connection() as conn:
         return [await _source(conn, source) for source in await list_sources(conn)]
@@ -45,19 +47,19 @@ async def sources(desk: Desk) -> list[dict[str, Any]]:
 @router.get("/{source}", responses={200: {"model": SourceAnswer}}, dependencies=[needs(Role.VIEWER)])
 async def show(request: Request, source: str) -> Response:
     """One source, by its id or by its environment when no other source has that."""
-    return Json(await source_of(Desk.of(request), source))
+    return Json(await source_of(context_of(request), source))
 
 
 @router.get("/{source}/drift", responses={200: {"model": Listing[DriftAnswer]}}, dependencies=[needs(Role.VIEWER)])
 async def drift(request: Request, source: str) -> Response:
     """What was changed beside Git since the last sync: compared now."""
-    return Json({"items": await drift_of(Desk.of(request), source)})
+    return Json({"items": await drift_of(context_of(request), source)})
 
 
 @router.post("/{source}/look", responses={200: {"model": SourceAnswer}}, dependencies=[needs(Role.OPERATOR)])
 async def look(request: Request, source: str) -> Response:
     """Have the controller look at the branch within seconds, and try again what is stuck: its attempts tell."""
-    return Json(await look_now(Desk.of(request), source))
+    return Json(await look_now(context_of(request), source))
 
 
 @router.post(
@@ -72,30 +74,30 @@ async def rollback(request: Request, source: str) -> Response:
     All of them or none. Runs that are under way keep their versions.
     """
     asked = await read_model(request, RollbackRequest)
-    by = by_whom(request, asked.by) or who(request).name
-    return Json(await roll_back_to(Desk.of(request), source, asked.to, by=by, reason=asked.reason))
+    by = attribution(request, asked.by) or current_principal(request).name
+    return Json(await roll_back_to(context_of(request), source, asked.to, by=by, reason=asked.reason))
 
 
 @router.post("/{source}/release", responses={200: {"model": SourceAnswer}}, dependencies=[needs(Role.ADMIN)])
 async def release_pin(request: Request, source: str) -> Response:
     """Let the environment follow its branch again; the controller looks at once. Releasing twice is fine."""
-    return Json(await follow_again(Desk.of(request), source, by=who(request).name))
+    return Json(await follow_again(context_of(request), source, by=current_principal(request).name))
 
 
-async def source_of(desk: Desk, source: str) -> dict[str, Any]:
+async def source_of(desk: AppContext, source: str) -> dict[str, Any]:
     """One source as SourceAnswer says, by its id or its environment. Raises Missing, Usage."""
     async with desk.db.connection() as conn:
         return await _source(conn, await find_source(conn, source[:MAX_KEY]))
 
 
-async def drift_of(desk: Desk, source: str) -> list[dict[str, Any]]:
+async def drift_of(desk: AppContext, source: str) -> list[dict[str, Any]]:
     """As DriftAnswer says, compared now. Raises as `source_of` does."""
     async with desk.db.connection() as conn:
         row = await find_source(conn, source[:MAX_KEY])
         return [_difference(one) for one in await find_drift(conn, row.id) or ()]
 
 
-async def look_now(desk: Desk, source: str) -> dict[str, Any]:
+async def look_now(desk: AppContext, source: str) -> dict[str, Any]:
     """Raises as `source_of` does."""
     async with desk.db.transaction() as conn:
         row = await find_source(conn, source[:MAX_KEY])
@@ -104,7 +106,7 @@ async def look_now(desk: Desk, source: str) -> dict[str, Any]:
         return await _source(conn, await find_source(conn, str(row.id)))
 
 
-async def roll_back_to(desk: Desk, source: str, to: str, *, by: str, reason: str) -> dict[str, Any]:
+async def roll_back_to(desk: AppContext, source: str, to: str, *, by: str, reason: str) -> dict[str, Any]:
     """As RollbackAnswer says. Raises as `source_of`, `lock_source` and `roll_back` do."""
     async with desk.db.transaction() as conn:
         row = await lock_source(conn, (await find_source(conn, source[:MAX_KEY])).id)
@@ -118,7 +120,7 @@ async def roll_back_to(desk: Desk, source: str, to: str, *, by: str, reason: str
     return answer
 
 
-async def follow_again(desk: Desk, source: str, *, by: str) -> dict[str, Any]:
+async def follow_again(desk: AppContext, source: str, *, by: str) -> dict[str, Any]:
     """The source as SourceAnswer says. Raises as `source_of` and `lock_source` do."""
     async with desk.db.transaction() as conn:
         row = await lock_source(conn, (await find_source(conn, source[:MAX_KEY])).id)

@@ -12,16 +12,18 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from automata.access.principal import Role
-from automata.api.auth import needs
-from automata.api.desk import Desk
-from automata.api.known import Version
-from automata.api.masking import masker
 from automata.api.runs import run_id_of
-from automata.api.shapes import Listing, TaskAnswer
-from automata.api.wire import V1, Json
+from automata.api.schemas.pages import Listing
+from automata.api.schemas.tasks import TaskAnswer
 from automata.engine.states import RUN_FINAL, TaskStatus
 from automata.flow.compile import item_of
 from automata.flow.model import GROUP
+from automata.http.authorization import needs
+from automata.http.bodies import V1, Json
+from automata.http.context import context_of
+from automata.operations.context import AppContext
+from automata.operations.lookups import Version
+from automata.operations.masking import masker
 from automata.store.runs import TaskAttemptRow, TaskRow, get_run, list_attempts, list_tasks
 
 router = APIRouter(prefix=V1, tags=["runs"])
@@ -38,11 +40,11 @@ async def index(
     outputs: Annotated[bool, Query(description="false leaves the outputs out: they may be large.")] = True,
 ) -> Response:
     """The tasks of a run in the order of its flow's file; `plan` is that place, `parent` the parallel around it."""
-    return Json({"items": await tasks_of(Desk.of(request), run_id_of(run_id), outputs=outputs)})
+    return Json({"items": await tasks_of(context_of(request), run_id_of(run_id), outputs=outputs)})
 
 
 async def tasks_of(
-    desk: Desk, id: UUID, *, outputs: bool = True, most: int | None = None, step: str | None = None
+    desk: AppContext, id: UUID, *, outputs: bool = True, most: int | None = None, step: str | None = None
 ) -> list[dict[str, Any]]:
     """A run's tasks as TaskAnswer says, secrets masked; at most `most`, or `step` alone. Raises Missing."""
     async with desk.db.connection() as conn:

@@ -10,8 +10,8 @@ from fastapi import FastAPI
 
 from automata.access.principal import Role
 from automata.api.app import create_app
-from automata.api.auth import declared, keeping, least_role
 from automata.broker.local import LocalBroker
+from automata.http.authorization import declared_roles, least_role, routes_within_limits
 from automata.settings import Settings
 from automata.store.database import Database
 
@@ -58,8 +58,8 @@ def rest_page() -> str:
 
 
 def _roles(app: FastAPI) -> dict[tuple[str, str], str]:
-    found, keeps = {}, keeping(app)
-    for path, methods, roles in declared(app):
+    found, keeps = {}, routes_within_limits(app)
+    for path, methods, roles in declared_roles(app):
         role = least_role(roles)
         for method in methods:
             found[method, path] = f"Role: {role.word}." if role else "Open to everybody."

@@ -168,11 +168,11 @@ def _serve(
     from automata.api.app import create_health_app
     from automata.cli.database import database
     from automata.cli.first import FIRST, admin_token
+    from automata.cli.site import create_site
     from automata.cli.up import runner
     from automata.services.crew import helpers
     from automata.services.process import serve
     from automata.telemetry import configure_logs
-    from automata.web.app import create_site
 
     if port is None and "AUTOMATA_PORT" not in os.environ:
         port = PORTS[part]

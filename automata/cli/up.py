@@ -112,10 +112,10 @@ def _run(settings: Settings, branch: str | None, watch: bool, tell: Tell) -> Non
 async def _serve(settings: Settings, url: str, branch: str | None, watch: bool, tell: Tell) -> None:
     from automata.cli.first import FIRST, admin_token
     from automata.cli.services import controllers_of
+    from automata.cli.site import create_site
     from automata.services.crew import helpers
     from automata.services.process import serve
     from automata.store.database import Database
-    from automata.web.app import create_site
 
     source = _source(settings, branch, watch) if settings.repo else None
     if source:

@@ -4,8 +4,8 @@ Failure argument. The limit belongs to the task that answers a request, not to a
 every statement that reads or changes something of a flow for a request has the condition of `mine`. The labels are
 those that the flow bears now, whatever version a run goes by, and are read by the statement itself: a flow that loses
 one is gone with the next statement. Work that several askers share inherits nothing: a line answers each question under
-the limit that came with it (api/known.py), a figure is read once for each limit (web/overview.py). A route that keeps
-to no limit refuses whoever has one before any statement (api/auth.py); the services have none.
+the limit that came with it (operations/lookups.py), a figure is read once for each limit (web/overview.py). A route
+that keeps to no limit refuses whoever has one before any statement (http/authorization.py); the services have none.
 """
 
 from __future__ import annotations

@@ -9,14 +9,14 @@ from starlette.responses import Response
 
 from automata.access.principal import Role
 from automata.api.approvals import decide_on
-from automata.api.auth import needs, who
-from automata.api.desk import Desk
-from automata.api.refusals import BadBody
 from automata.api.runs import run_id_of
 from automata.errors import Conflict, Missing
+from automata.http.authorization import current_principal, needs
+from automata.http.context import context_of
+from automata.http.errors import BadBody
 from automata.store.approvals import list_open
 from automata.web.forms import read_form
-from automata.web.page import MAX_COMMENT, lead_to, render
+from automata.web.page import MAX_COMMENT, redirect_with_message, render
 from automata.web.page import router as pages
 
 HERE = "/approvals"
@@ -28,7 +28,7 @@ router = pages(limits=True)
 @router.get(HERE)
 async def index(request: Request) -> Response:
     """Those that have waited longest first."""
-    async with Desk.of(request).db.connection() as conn:
+    async with context_of(request).db.connection() as conn:
         rows = await list_open(conn, SHOWN + 1)
     waiting = [(row, f"/runs/{row.run_id}/steps/{quote(row.step)}") for row in rows[:SHOWN]]
     return render(request, "approvals.html", waiting=waiting, more=len(rows) > SHOWN)
@@ -46,7 +46,9 @@ async def decide(request: Request) -> Response:
     run, is_yes = form.get("run", ""), verdict == "approve"
     onward = f"/runs/{run_id_of(run)}" if form.get("back") == "run" else HERE
     try:
-        step = await decide_on(Desk.of(request), run, form.get("step", ""), is_yes, str(who(request)), comment)
+        step = await decide_on(
+            context_of(request), run, form.get("step", ""), is_yes, str(current_principal(request)), comment
+        )
     except (Conflict, Missing) as error:
-        return lead_to(request, onward, str(error), bad=True)
-    return lead_to(request, onward, f"{step} is {'approved' if is_yes else 'rejected'}.")
+        return redirect_with_message(request, onward, str(error), bad=True)
+    return redirect_with_message(request, onward, f"{step} is {'approved' if is_yes else 'rejected'}.")

@@ -10,9 +10,8 @@ from fastapi import Request
 from starlette.responses import Response
 
 from automata.access.principal import Role
-from automata.api.audit import Object
-from automata.api.desk import Desk
-from automata.api.query import Cursor, Limit, Word, cursor_of
+from automata.http.context import context_of
+from automata.http.query import AuditObject, Cursor, Limit, Word, check_cursor
 from automata.store.audit import AuditFilter, AuditRow, list_audit
 from automata.web.page import render
 from automata.web.page import router as pages
@@ -30,7 +29,7 @@ async def index(
     request: Request,
     actor: Word = None,
     action: Word = None,
-    object: Object = None,
+    object: AuditObject = None,
     since: Moment = None,
     until: Moment = None,
     limit: Limit = 50,
@@ -38,8 +37,8 @@ async def index(
 ) -> Response:
     """The newest first; an action that ends in a dot means all of its kind."""
     filter = AuditFilter(actor or None, action or None, object or None, since, until)
-    async with Desk.of(request).db.connection() as conn:
-        found = await list_audit(conn, filter, after=cursor_of(cursor, 1, number=True), limit=limit)
+    async with context_of(request).db.connection() as conn:
+        found = await list_audit(conn, filter, after=check_cursor(cursor, 1, number=True), limit=limit)
     filters = asdict(filter)
     return render(
         request,

@@ -16,11 +16,11 @@ from typing import Any
 from fastapi import Request
 from starlette.responses import Response
 
-from automata.api.refusals import BadBody
-from automata.api.shapes import MAX_BULK
+from automata.http.errors import BadBody
+from automata.operations.bulk import MAX_BULK
 from automata.store.pages import MAX_LIMIT
 from automata.web.forms import Form
-from automata.web.page import lead_to
+from automata.web.page import redirect_with_message
 from automata.web.query import link
 from automata.web.templating import plural
 
@@ -31,7 +31,7 @@ Batch = Callable[[str | None], Awaitable[tuple[int, int, str | None]]]
 
 
 @dataclass(frozen=True, slots=True)
-class Swept:
+class BatchesDone:
     """`left` is the cursor of what there was no time for, None when all is done."""
 
     matched: int
@@ -40,22 +40,22 @@ class Swept:
 
     def words(self, what: str, done: str) -> str:
         """`12 runs asked to end. 3 could not: see their state.`"""
-        return said(self.matched, self.done, what, done) + (" There are more." if self.left else "")
+        return summary(self.matched, self.done, what, done) + (" There are more." if self.left else "")
 
 
-def said(matched: int, done: int, what: str, verb: str) -> str:
+def summary(matched: int, done: int, what: str, verb: str) -> str:
     missed = matched - done
     return f"{plural(done, what)} {verb}." + (f" {missed:,} could not: see their state." if missed else "")
 
 
-async def sweep(batch: Batch, cursor: str | None) -> Swept:
+async def run_batches(batch: Batch, cursor: str | None) -> BatchesDone:
     matched = done = 0
     until = monotonic() + SECONDS
     while True:
         found, reached, cursor = await batch(cursor)
         matched, done = matched + found, done + reached
         if cursor is None or matched >= AT_ONCE or monotonic() > until:
-            return Swept(matched, done, cursor)
+            return BatchesDone(matched, done, cursor)
 
 
 def counted_at(until: datetime | None) -> datetime:
@@ -64,13 +64,15 @@ def counted_at(until: datetime | None) -> datetime:
     return min(until, now) if until else now
 
 
-def told(request: Request, swept: Swept, words: str, question: str, again: Mapping[str, Any], back: str) -> Response:
+def redirect_after(
+    request: Request, swept: BatchesDone, words: str, question: str, again: Mapping[str, Any], back: str
+) -> Response:
     """Back to the list, or with `again` to the question where there was no time for all."""
     where = link(question, again, cursor=swept.left) if swept.left else back
-    return lead_to(request, where, words, bad=swept.matched > 0 == swept.done)
+    return redirect_with_message(request, where, words, bad=swept.matched > 0 == swept.done)
 
 
-def ticked(form: Form, field: str) -> list[str]:
+def selected_ids(form: Form, field: str) -> list[str]:
     """What is ticked in a list, each once. Raises BadBody."""
     given = form.all(field)
     if not given:
@@ -80,6 +82,6 @@ def ticked(form: Form, field: str) -> list[str]:
     return list(dict.fromkeys(given))
 
 
-def back_to(path: str, given: str) -> str:
+def list_address(path: str, given: str) -> str:
     """A list at `path` and nothing else: the field comes from a browser."""
     return given if given.startswith(f"{path}?") and given.isprintable() and len(given) < 2000 else path

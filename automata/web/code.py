@@ -13,7 +13,7 @@ from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import JsonLexer, YamlLexer
 
-from automata.api.wire import encode
+from automata.http.bodies import encode
 
 MAX_COLOURED = 64 * 1024  # characters; a larger text is shown plain, since colouring it would take the page's time
 MAX_SHOWN = 256 * 1024

@@ -14,15 +14,15 @@ from starlette.responses import JSONResponse, Response
 
 from automata.access.principal import Role
 from automata.api.flows import check_flow, check_text
-from automata.api.known import check_key
 from automata.api.proposals import room
-from automata.api.proposing import actor_of
-from automata.api.refusals import BadBody
 from automata.errors import AutomataError, Busy, Conflict, Diagnostic, Invalid, Refused
 from automata.flow.schema import FLOW_SCHEMA
+from automata.http.authorization import acting_person
+from automata.http.errors import BadBody
+from automata.operations.lookups import check_key
 from automata.store.audit import no_entry
 from automata.web.forms import Form, read_form
-from automata.web.page import lead_to, render
+from automata.web.page import redirect_with_message, render
 from automata.web.page import router as pages
 
 MAX_TOLD = 100  # findings of a text that is being typed
@@ -35,7 +35,7 @@ router = pages(least=Role.AUTHOR)
 async def form(request: Request, name: str) -> Response:
     """The file as the base of proposals has it."""
     check_key(name)
-    path, text = await room(request).file_of(actor_of(request), name)
+    path, text = await room(request).file_of(acting_person(request), name)
     return _page(request, name, path, text, {"content": text})
 
 
@@ -44,12 +44,12 @@ async def save(request: Request, name: str) -> Response:
     """Make a proposal of it, or show it again with what is wrong; nothing that was typed is lost."""
     check_key(name)
     given = await read_form(request)
-    path, text = await room(request).file_of(actor_of(request), name)
+    path, text = await room(request).file_of(acting_person(request), name)
     try:
         number = await _propose(request, name, path, text, given)
     except (Invalid, Conflict, Refused) as error:
         return _page(request, name, path, text, given, error)
-    return lead_to(request, f"/proposals/{number}", "Saved as a proposal.")
+    return redirect_with_message(request, f"/proposals/{number}", "Saved as a proposal.")
 
 
 @router.post("/edit/check")
@@ -79,7 +79,7 @@ async def _propose(request: Request, name: str, path: str, text: str, given: For
             code="name_mismatch",
             hint="Another name is another flow: push a branch with git to rename one (`renamed_from`).",
         )
-    proposals, actor = room(request), actor_of(request)
+    proposals, actor = room(request), acting_person(request)
     branch = f"proposal/{name}-{uuid4().hex[:8]}"
     made = await proposals.propose_flow(
         actor, name, branch=branch, message=message, title=None, path=path, content=content

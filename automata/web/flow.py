@@ -11,14 +11,14 @@ from urllib.parse import quote
 from fastapi import Query, Request
 from starlette.responses import Response
 
-from automata.api.desk import Desk
-from automata.api.known import check_key
 from automata.api.provenance import of_origin
-from automata.api.query import Cursor, cursor_of
-from automata.api.shapes import MAX_INT
 from automata.errors import Missing
 from automata.flow.changes import CLASSES, changes
 from automata.flow.model import Flow
+from automata.http.context import context_of
+from automata.http.fields import MAX_INT
+from automata.http.query import Cursor, check_cursor
+from automata.operations.lookups import check_key
 from automata.report.graph import graph as changed_graph
 from automata.store.flows import FlowRow, VersionRow, find_flow, get_version, list_versions
 from automata.store.provenance import origins
@@ -41,7 +41,7 @@ router = pages(limits=True)
 async def show(request: Request, name: str) -> Response:
     """The flow as it is now."""
     flow, version = await _find(request, name)
-    async with Desk.of(request).db.connection() as conn:
+    async with context_of(request).db.connection() as conn:
         runs = await list_runs(conn, flow=flow.id, limit=SHOWN_RUNS)
         schedules = await list_schedules(conn, flow_id=flow.id, limit=SHOWN_SCHEDULES)
         origin = (await origins(conn, [version.id]))[version.id] if version else None
@@ -72,8 +72,8 @@ async def spec(request: Request, name: str, version: Number = None) -> Response:
 async def versions(request: Request, name: str, cursor: Cursor = None) -> Response:
     """The newest first, each with where it comes from; two of them can be compared."""
     flow, _ = await _find(request, name)
-    async with Desk.of(request).db.connection() as conn:
-        found = await list_versions(conn, flow.id, after=cursor_of(cursor, 1, number=True))
+    async with context_of(request).db.connection() as conn:
+        found = await list_versions(conn, flow.id, after=check_cursor(cursor, 1, number=True))
         known = await origins(conn, [row.id for row in found.items])
     here = f"/flows/{quote(flow.name)}/versions"
     return render(
@@ -143,7 +143,7 @@ def _lines(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tuple[st
 async def _find(request: Request, name: str, number: int | None = None) -> tuple[FlowRow, VersionRow | None]:
     """A flow with one of its versions, the current one for None, which it may not have. Raises Missing."""
     check_key(name)
-    async with Desk.of(request).db.connection() as conn:
+    async with context_of(request).db.connection() as conn:
         flow = await find_flow(conn, name)
         if number is None and flow.current_version_id is None:
             return flow, None

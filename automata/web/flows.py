@@ -7,8 +7,8 @@ from typing import Any
 from fastapi import Request
 from starlette.responses import Response
 
-from automata.api.desk import Desk
-from automata.api.query import Cursor, Labels, Limit, Word, cursor_of, labels_of
+from automata.http.context import context_of
+from automata.http.query import Cursor, Labels, Limit, Word, check_cursor, parse_labels
 from automata.store.flows import list_flows
 from automata.store.overview import Mark, last_runs
 from automata.web.charts import Bar, spark
@@ -32,13 +32,13 @@ async def index(
 ) -> Response:
     """Flows by name, each with its last runs."""
     given = [one for one in label or () if one]
-    async with Desk.of(request).db.connection() as conn:
+    async with context_of(request).db.connection() as conn:
         found = await list_flows(
             conn,
             search=search,
-            labels=labels_of(given),
+            labels=parse_labels(given),
             archived=archived,
-            after=cursor_of(cursor, 1),
+            after=check_cursor(cursor, 1),
             limit=limit,
         )
         marks = await last_runs(conn, [row.id for row in found.items], SPARKS)

@@ -8,8 +8,8 @@ from urllib.parse import parse_qsl
 
 from fastapi import Request
 
-from automata.api.refusals import BadBody, WrongMedia
-from automata.api.wire import media_type, read_body
+from automata.http.bodies import media_type, read_body
+from automata.http.errors import BadBody, WrongMedia
 
 FORM_MEDIA = "application/x-www-form-urlencoded"
 MAX_FIELDS = 2000

@@ -17,11 +17,11 @@ from starlette.responses import RedirectResponse, Response
 from automata.access.oidc import CALLBACK, SHOWN_VALUES, NotLetIn, Person, person_of, principal_of
 from automata.access.pending import LIVES, Pending, begin, resume, use_up
 from automata.access.provider import MAX_CODE_CHARS, Provider
-from automata.api.auth import anyone
-from automata.api.desk import Desk
-from automata.api.entrance import Entrance, address_of, request_id
-from automata.api.signin import onward, open_session
 from automata.errors import AutomataError, Missing
+from automata.http.authentication import Authenticator, address_of, authenticator_of, request_id
+from automata.http.authorization import open_to_everybody
+from automata.http.context import context_of
+from automata.http.sign_in import local_path, open_session
 from automata.store.audit import Actor, Deed, record
 from automata.web.page import HEADERS, PageRoute
 from automata.web.signin import START, Next, page
@@ -35,10 +35,10 @@ Code = Annotated[str, Query(max_length=MAX_CODE_CHARS)]
 Word = Annotated[str, Query(max_length=1_000)]
 
 
-@router.get(START, dependencies=[anyone()])
+@router.get(START, dependencies=[open_to_everybody()])
 async def start(request: Request, onto: Next = "/") -> Response:
     """Leads to the provider's page."""
-    entrance, onto = Desk.of(request).entrance, onward(onto)
+    entrance, onto = authenticator_of(request), local_path(onto)
     try:
         pending = await begin(entrance.sessions, onto)
         address = await _provider(entrance).leads_to(pending)
@@ -48,12 +48,12 @@ async def start(request: Request, onto: Next = "/") -> Response:
     return RedirectResponse(address, 303, headers=HEADERS)
 
 
-@router.get(CALLBACK, dependencies=[anyone()])
+@router.get(CALLBACK, dependencies=[open_to_everybody()])
 async def come_back(
     request: Request, state: Word = "", code: Code = "", error: Word = "", iss: Word | None = None
 ) -> Response:
     """Opens the session, or says on the page for signing in why not."""
-    entrance = Desk.of(request).entrance
+    entrance = authenticator_of(request)
     entrance.check_failures(request)
     onto = "/"
     try:
@@ -66,11 +66,11 @@ async def come_back(
     return RedirectResponse(onto, 303, headers=HEADERS)
 
 
-async def _pending(request: Request, entrance: Entrance, state: str) -> Pending:
+async def _pending(request: Request, entrance: Authenticator, state: str) -> Pending:
     """The sign-in that this answers; from here on it is used up. Raises NotLetIn."""
     provider = _provider(entrance)
     found = await resume(entrance.sessions, entrance.cookie_of(request, COOKIE), state)
-    if found is None or not await use_up(Desk.of(request).db, found):
+    if found is None or not await use_up(context_of(request).db, found):
         own = provider.config.redirect_uri.removesuffix(CALLBACK)
         raise NotLetIn(
             "This answer belongs to no sign-in of this browser that is under way.",
@@ -82,7 +82,7 @@ async def _pending(request: Request, entrance: Entrance, state: str) -> Pending:
 
 
 async def _let_in(
-    request: Request, entrance: Entrance, pending: Pending, code: str, error: str, iss: str | None
+    request: Request, entrance: Authenticator, pending: Pending, code: str, error: str, iss: str | None
 ) -> None:
     provider = _provider(entrance)
     if error or not code:
@@ -108,7 +108,7 @@ async def _note(request: Request, provider: Provider, person: Person | None, why
     if person:
         facts |= {"mail": person.mail, provider.config.claim: ", ".join(person.values[:SHOWN_VALUES])}
     actor = Actor(name, NOBODY, address=address_of(request), request_id=request_id(request))
-    async with Desk.of(request).db.transaction() as conn:
+    async with context_of(request).db.transaction() as conn:
         await record(conn, actor, Deed("session.refuse", f"person/{name}", None, facts))
 
 
@@ -120,7 +120,7 @@ def _not_given(provider: Provider, error: str) -> NotLetIn:
     return NotLetIn(f"{name} did not sign you in.", code="not_signed_in", hint=f"It says {error[:100] or 'nothing'!r}.")
 
 
-def _provider(entrance: Entrance) -> Provider:
+def _provider(entrance: Authenticator) -> Provider:
     if entrance.provider is None:
         raise Missing("Nobody but tokens lets in here.", hint="AUTOMATA_OIDC_ISSUER names a provider of people.")
     return entrance.provider

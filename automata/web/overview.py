@@ -11,8 +11,9 @@ from typing import Annotated, Any, Literal
 from fastapi import Query, Request
 from starlette.responses import Response
 
-from automata.api.desk import Desk
 from automata.api.sync import sources
+from automata.http.context import context_of
+from automata.operations.context import AppContext
 from automata.store.database import Database
 from automata.store.limits import limited_to, under
 from automata.store.overview import (
@@ -112,7 +113,7 @@ async def live(request: Request, span: Span = "24h") -> Response:
 
 
 async def _shown(request: Request, span: str) -> dict[str, Any]:
-    desk = Desk.of(request)
+    desk = context_of(request)
     whole = limited_to() is None
     figures, fires, synced, processes = await asyncio.gather(
         _counts(request, desk).get(span),
@@ -134,7 +135,7 @@ async def _shown(request: Request, span: str) -> dict[str, Any]:
     }
 
 
-def _counts(request: Request, desk: Desk) -> Counts:
+def _counts(request: Request, desk: AppContext) -> Counts:
     state = request.app.state
     if not hasattr(state, "console_counts"):
         state.console_counts = Counts(desk.db)

@@ -14,11 +14,12 @@ from fastapi.routing import APIRoute
 from starlette.responses import RedirectResponse, Response
 
 from automata.access.principal import Role
-from automata.api import problem
-from automata.api.auth import csrf_token, needs, whoever
-from automata.api.refusals import Unauthenticated
-from automata.api.signin import PAGE as SIGN_IN
 from automata.errors import AutomataError, Unavailable
+from automata.http import problem
+from automata.http.authorization import csrf_token, needs, principal_if_known
+from automata.http.bodies import invalid_request
+from automata.http.errors import Unauthenticated
+from automata.http.sign_in import SIGN_IN_PAGE as SIGN_IN
 from automata.web.templating import environment
 
 # Nothing inline and nothing from elsewhere. A form's answer that leads on is checked by form-action too.
@@ -33,8 +34,8 @@ HEADERS = {
     "Cache-Control": "no-store",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
-SAID = "automata_said"
-MAX_SAID = 600
+MESSAGE_COOKIE = "automata_said"
+MAX_MESSAGE = 600
 MAX_COMMENT = 4_000  # characters that somebody writes to a decision
 
 
@@ -88,7 +89,7 @@ class PageRoute(APIRoute):
             except AutomataError as error:
                 return error_page(request, error)
             except RequestValidationError as error:
-                return error_page(request, problem.invalid(error.errors()))
+                return error_page(request, invalid_request(error.errors()))
 
         return handle
 
@@ -97,8 +98,8 @@ def render(request: Request, template: str, status: int = 200, **values: Any) ->
     """A page of templates/; `values` are what it shows."""
     page = environment().get_template(template).render(_frame(request) | values)
     answer = Response(page, status, headers=HEADERS, media_type="text/html")
-    if SAID in request.cookies:
-        answer.delete_cookie(SAID, path="/", httponly=True, samesite="strict")
+    if MESSAGE_COOKIE in request.cookies:
+        answer.delete_cookie(MESSAGE_COOKIE, path="/", httponly=True, samesite="strict")
     return answer
 
 
@@ -112,13 +113,13 @@ def error_page(request: Request, error: AutomataError) -> Response:
     return answer
 
 
-def lead_to(request: Request, path: str, said: str = "", *, bad: bool = False) -> Response:
+def redirect_with_message(request: Request, path: str, said: str = "", *, bad: bool = False) -> Response:
     """After a form: go on to `path`, which says once what was done. `path` is one of ours."""
     answer = RedirectResponse(path, 303, headers=HEADERS)
     if said:
-        value = quote(("!" if bad else "") + said[:MAX_SAID])
+        value = quote(("!" if bad else "") + said[:MAX_MESSAGE])
         secure = request.url.scheme == "https"
-        answer.set_cookie(SAID, value, max_age=30, path="/", httponly=True, samesite="strict", secure=secure)
+        answer.set_cookie(MESSAGE_COOKIE, value, max_age=30, path="/", httponly=True, samesite="strict", secure=secure)
     return answer
 
 
@@ -138,9 +139,9 @@ def _sign_in(request: Request, error: Unauthenticated) -> Response:
 
 
 def _frame(request: Request) -> dict[str, Any]:
-    principal = whoever(request)  # None: an error before anybody was known
+    principal = principal_if_known(request)  # None: an error before anybody was known
     path = request.url.path
-    said = unquote(request.cookies.get(SAID, ""))[:MAX_SAID]
+    said = unquote(request.cookies.get(MESSAGE_COOKIE, ""))[:MAX_MESSAGE]
     return {
         "navigation": [
             (item, path == item.path or (item.path != "/" and path.startswith(item.path)))

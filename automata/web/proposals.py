@@ -11,14 +11,13 @@ from fastapi import Request
 from starlette.responses import Response
 
 from automata.access.principal import Role
-from automata.api.auth import needs
-from automata.api.desk import Desk
-from automata.api.proposals import Number, listed, room
-from automata.api.proposing import actor_of
-from automata.api.query import Cursor
-from automata.api.refusals import BadBody
+from automata.api.proposals import listed, room
 from automata.errors import AutomataError, Conflict, Usage
 from automata.flow.changes import CLASSES
+from automata.http.authorization import acting_person, needs
+from automata.http.context import context_of
+from automata.http.errors import BadBody
+from automata.http.query import Cursor, ProposalNumber
 from automata.proposals.content import Pair
 from automata.report.check import stage_lines
 from automata.report.plan import hanging_words
@@ -27,10 +26,10 @@ from automata.store.pages import MAX_LIMIT
 from automata.store.proposals import OPEN
 from automata.web.forms import Form, read_form
 from automata.web.graph import compared_picture
-from automata.web.page import lead_to, render
+from automata.web.page import redirect_with_message, render
 from automata.web.page import router as pages
 from automata.web.query import link
-from automata.web.sides import rows
+from automata.web.side_by_side import rows
 from automata.web.templating import plural, short
 
 HERE = "/proposals"
@@ -62,19 +61,19 @@ async def index(request: Request, ended: bool = False, cursor: Cursor = None) ->
 
 
 @router.get(f"{HERE}/{{number}}")
-async def show(request: Request, number: Number) -> Response:
+async def show(request: Request, number: ProposalNumber) -> Response:
     """What is so about it now, and what is to be done."""
     return render(request, "proposal.html", **await _head(request, number, ""))
 
 
 @router.get(f"{HERE}/{{number}}/live")
-async def live(request: Request, number: Number) -> Response:
+async def live(request: Request, number: ProposalNumber) -> Response:
     """The part that moves while it is being checked."""
     return render(request, "proposal_live.html", **await _head(request, number, ""))
 
 
 @router.get(f"{HERE}/{{number}}/meaning")
-async def meaning(request: Request, number: Number) -> Response:
+async def meaning(request: Request, number: ProposalNumber) -> Response:
     """Flow by flow what changes, whom it reaches, and the graph with what is new, changed and gone."""
     shown = await _head(request, number, "meaning")
     plan, trouble = await _plan(request, number, shown["one"])
@@ -92,12 +91,12 @@ async def meaning(request: Request, number: Number) -> Response:
 
 
 @router.get(f"{HERE}/{{number}}/files")
-async def files(request: Request, number: Number) -> Response:
+async def files(request: Request, number: ProposalNumber) -> Response:
     """Every file that it changes, side by side."""
     shown = await _head(request, number, "files")
     pairs, trouble = [], None
     try:
-        async with room(request).desk(actor_of(request), fresh=False) as desk:
+        async with room(request).desk(acting_person(request), fresh=False) as desk:
             pairs = await desk.both(str(number))
     except Conflict as error:
         trouble = error
@@ -110,9 +109,9 @@ async def files(request: Request, number: Number) -> Response:
 
 
 @router.post(f"{HERE}/{{number}}/submit", dependencies=[needs(Role.AUTHOR)])
-async def submit(request: Request, number: Number) -> Response:
+async def submit(request: Request, number: ProposalNumber) -> Response:
     async def do(_: Form) -> str:
-        async with room(request).desk(actor_of(request)) as desk:
+        async with room(request).desk(acting_person(request)) as desk:
             await desk.submit(str(number))
         return "It waits for a review."
 
@@ -120,9 +119,9 @@ async def submit(request: Request, number: Number) -> Response:
 
 
 @router.post(f"{HERE}/{{number}}/close", dependencies=[needs(Role.AUTHOR)])
-async def close(request: Request, number: Number) -> Response:
+async def close(request: Request, number: ProposalNumber) -> Response:
     async def do(_: Form) -> str:
-        async with room(request).desk(actor_of(request)) as desk:
+        async with room(request).desk(acting_person(request)) as desk:
             await desk.close(str(number))
         return "It is closed. Its branch stays."
 
@@ -130,16 +129,16 @@ async def close(request: Request, number: Number) -> Response:
 
 
 @router.post(f"{HERE}/{{number}}/check", dependencies=[needs(Role.AUTHOR)])
-async def check(request: Request, number: Number) -> Response:
+async def check(request: Request, number: ProposalNumber) -> Response:
     async def do(_: Form) -> str:
-        await room(request).check(str(number), actor_of(request))
+        await room(request).check(str(number), acting_person(request))
         return "It is being checked."
 
     return await _done(request, number, do)
 
 
 @router.post(f"{HERE}/{{number}}/review", dependencies=[needs(Role.REVIEWER)])
-async def review(request: Request, number: Number) -> Response:
+async def review(request: Request, number: ProposalNumber) -> Response:
     """Yes or no to what was on the page: a head that is another now is refused."""
 
     async def do(form: Form) -> str:
@@ -147,7 +146,7 @@ async def review(request: Request, number: Number) -> Response:
         if verdict not in ("approve", "reject"):
             raise BadBody("The form says neither approve nor reject.", pointer="/verdict")
         approve, comment = verdict == "approve", form.get("comment", "").strip()
-        async with room(request).desk(actor_of(request)) as desk:
+        async with room(request).desk(acting_person(request)) as desk:
             await desk.review(str(number), approve=approve, comment=comment, head=form.get("head", ""))
         return "Approved." if approve else "Rejected, which ends it."
 
@@ -155,11 +154,13 @@ async def review(request: Request, number: Number) -> Response:
 
 
 @router.post(f"{HERE}/{{number}}/apply", dependencies=[needs(Role.REVIEWER)])
-async def apply(request: Request, number: Number) -> Response:
+async def apply(request: Request, number: ProposalNumber) -> Response:
     """Merge and sync what was on the page."""
 
     async def do(form: Form) -> str:
-        facts, synced = await room(request).apply(str(number), actor_of(request), WAIT_SEC, head=form.get("head", ""))
+        facts, synced = await room(request).apply(
+            str(number), acting_person(request), WAIT_SEC, head=form.get("head", "")
+        )
         if synced is None:
             return "It is being checked first; then it is applied."
         return f"Applied: {facts.base.branch} is at {short(facts.row.merge_sha or '')}, and the flows are synced."
@@ -171,9 +172,9 @@ async def _done(request: Request, number: int, do: Callable[[Form], Awaitable[st
     """Back to the proposal, which says what was done or why not."""
     form, here = await read_form(request), f"{HERE}/{number}"
     try:
-        return lead_to(request, here, await do(form))
+        return redirect_with_message(request, here, await do(form))
     except AutomataError as error:
-        return lead_to(request, here, str(error), bad=True)
+        return redirect_with_message(request, here, str(error), bad=True)
 
 
 # -- what is shown ---------------------------------------------------------------------------------------------------
@@ -181,7 +182,7 @@ async def _done(request: Request, number: int, do: Callable[[Form], Awaitable[st
 
 async def _head(request: Request, number: int, tab: str) -> dict[str, Any]:
     path = f"{HERE}/{number}"
-    async with room(request).desk(actor_of(request), fresh=False) as desk:
+    async with room(request).desk(acting_person(request), fresh=False) as desk:
         facts = await desk.find(str(number))
         obstacles = desk.obstacles(facts)
     one = room(request).detail(facts)
@@ -210,7 +211,7 @@ async def _plan(
         stages = (one["sandbox_result"] or {}).get("stages", ())
         return next((stage["report"] for stage in stages if stage["name"] == "plan"), None), None
     try:
-        return await room(request).plan(str(number), actor_of(request)), None
+        return await room(request).plan(str(number), acting_person(request)), None
     except AutomataError as error:
         return None, error
 
@@ -220,7 +221,7 @@ async def _hanging(request: Request, source: UUID, plan: Mapping[str, Any] | Non
     names = [one["flow"] for one in (plan or {}).get("flows", ())][:MAX_LIMIT]
     if not names:
         return {}
-    async with Desk.of(request).db.connection() as conn:
+    async with context_of(request).db.connection() as conn:
         found = await live_flows(conn, source, names=names, limit=MAX_LIMIT)
     return {
         one.name: {"active_runs": one.active_runs, "dead_letters": one.dead_letters, "schedules": one.schedules}

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 from fastapi import Query
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator
 
-from automata.api.query import within_reason
+from automata.http.query import check_year
 from automata.store.pages import DEFAULT_LIMIT
 
 _MINUTE = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?")
@@ -32,7 +32,7 @@ def _moment(value: Any) -> Any:
 Moment = Annotated[
     AwareDatetime | None,
     BeforeValidator(_moment),
-    AfterValidator(lambda moment: moment and within_reason(moment)),
+    AfterValidator(lambda moment: moment and check_year(moment)),
     Query(),
 ]
 Blank = BeforeValidator(_blank)

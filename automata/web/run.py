@@ -12,9 +12,6 @@ from fastapi import Request
 from starlette.responses import Response, StreamingResponse
 
 from automata.access.principal import Role
-from automata.api.auth import needs, who
-from automata.api.desk import Desk
-from automata.api.masking import masker
 from automata.api.provenance import of_origin
 from automata.api.runs import end, go_on, run_id_of, run_of, start_again
 from automata.api.tasks import tasks_of
@@ -23,6 +20,10 @@ from automata.errors import Conflict, Invalid, Missing
 from automata.flow.changes import walk
 from automata.flow.compile import compile_flow, item_of
 from automata.flow.model import Flow
+from automata.http.authorization import current_principal, needs
+from automata.http.context import context_of
+from automata.operations.context import AppContext
+from automata.operations.masking import masker
 from automata.store.approvals import list_open
 from automata.store.flows import VersionRow, versions_by_id
 from automata.store.provenance import origins
@@ -32,14 +33,14 @@ from automata.store.tasklogs import list_logs
 from automata.web.code import highlight_yaml, spec_yaml
 from automata.web.forms import read_form
 from automata.web.graph import picture
-from automata.web.page import HEADERS, lead_to, render
+from automata.web.page import HEADERS, redirect_with_message, render
 from automata.web.page import router as pages
 from automata.web.timeline import timeline
 from automata.web.watch import Watch
 
-MOST_TASKS = 300  # of a page; the API has all
-MOST_LOGS = 100
-MOST_APPROVALS = 20
+MAX_TASKS = 300  # of a page; the API has all
+MAX_LOGS = 100
+MAX_APPROVALS = 20
 MAX_DEPTH = 3
 
 router = pages(limits=True)
@@ -48,7 +49,7 @@ router = pages(limits=True)
 @router.get("/runs/{run_id}")
 async def show(request: Request, run_id: str) -> Response:
     """A run as it is now, with its flow's graph; the page listens for changes."""
-    desk, id = Desk.of(request), run_id_of(run_id)
+    desk, id = context_of(request), run_id_of(run_id)
     shown = await _live(desk, id)
     version = await _version(desk, shown["version_id"])
     async with desk.db.connection() as conn:
@@ -60,13 +61,13 @@ async def show(request: Request, run_id: str) -> Response:
 @router.get("/runs/{run_id}/live")
 async def live(request: Request, run_id: str) -> Response:
     """What changes by itself, for the page to put in its place."""
-    return render(request, "run_live.html", **await _live(Desk.of(request), run_id_of(run_id)))
+    return render(request, "run_live.html", **await _live(context_of(request), run_id_of(run_id)))
 
 
 @router.get("/runs/{run_id}/events")
 async def events(request: Request, run_id: str) -> Response:
     """Says when to look again. 429 where too many watch."""
-    desk, watch = Desk.of(request), Watch.of(request)
+    desk, watch = context_of(request), Watch.of(request)
     id = run_id_of(run_id)
     watch.check_room()
     async with desk.db.connection() as conn:
@@ -78,7 +79,7 @@ async def events(request: Request, run_id: str) -> Response:
 @router.get("/runs/{run_id}/steps/{step:path}")
 async def step(request: Request, run_id: str, step: str) -> Response:
     """All that is known of one step: alone in the page of a run, or as a page of its own."""
-    desk, id = Desk.of(request), run_id_of(run_id)
+    desk, id = context_of(request), run_id_of(run_id)
     shown = await _step(desk, id, step)
     inside = request.headers.get("hx-request") == "true"
     return render(request, "step_body.html" if inside else "step.html", **shown)
@@ -86,7 +87,7 @@ async def step(request: Request, run_id: str, step: str) -> Response:
 
 @router.post("/runs/{run_id}/cancel", dependencies=[needs(Role.OPERATOR, limits=True)])
 async def cancel(request: Request, run_id: str) -> Response:
-    async def do(desk: Desk, id: UUID) -> str:
+    async def do(desk: AppContext, id: UUID) -> str:
         await end(desk, id)
         return "The run is asked to end."
 
@@ -95,8 +96,8 @@ async def cancel(request: Request, run_id: str) -> Response:
 
 @router.post("/runs/{run_id}/retry", dependencies=[needs(Role.OPERATOR, limits=True)])
 async def retry(request: Request, run_id: str) -> Response:
-    async def do(desk: Desk, id: UUID) -> str:
-        await go_on(desk, id, str(who(request)))
+    async def do(desk: AppContext, id: UUID) -> str:
+        await go_on(desk, id, str(current_principal(request)))
         return "The run goes on at what failed."
 
     return await _done(request, run_id, do)
@@ -114,28 +115,30 @@ async def rerun(request: Request, run_id: str) -> Response:
     if which not in ("same", "latest") and not which.isdigit():
         raise Invalid("The version is `same`, `latest` or a number.", pointer="/version")
     try:
-        started = await start_again(Desk.of(request), run_id_of(run_id), which, by=str(who(request)))
+        started = await start_again(context_of(request), run_id_of(run_id), which, by=str(current_principal(request)))
     except (Conflict, Invalid) as error:
-        return lead_to(request, f"/runs/{run_id}", str(error), bad=True)
-    return lead_to(request, f"/runs/{started.made.id}", f"Started again as version {started.version.number}.")
+        return redirect_with_message(request, f"/runs/{run_id}", str(error), bad=True)
+    return redirect_with_message(
+        request, f"/runs/{started.made.id}", f"Started again as version {started.version.number}."
+    )
 
 
-async def _done(request: Request, run_id: str, do: Callable[[Desk, UUID], Awaitable[str]]) -> Response:
+async def _done(request: Request, run_id: str, do: Callable[[AppContext, UUID], Awaitable[str]]) -> Response:
     """Back to the run, which says what was done or why not."""
     id = run_id_of(run_id)
     try:
-        said, bad = await do(Desk.of(request), id), False
+        said, bad = await do(context_of(request), id), False
     except Conflict as error:
         said, bad = str(error), True
-    return lead_to(request, f"/runs/{id}", said, bad=bad)
+    return redirect_with_message(request, f"/runs/{id}", said, bad=bad)
 
 
-async def _live(desk: Desk, id: UUID) -> dict[str, Any]:
+async def _live(desk: AppContext, id: UUID) -> dict[str, Any]:
     run = await run_of(desk, id)
-    tasks = await tasks_of(desk, id, outputs=False, most=MOST_TASKS)
+    tasks = await tasks_of(desk, id, outputs=False, most=MAX_TASKS)
     async with desk.db.connection() as conn:
         version_id = (await get_run(conn, id)).version_id
-        waiting = await list_open(conn, MOST_APPROVALS, id) if run["status"] not in RUN_FINAL else []
+        waiting = await list_open(conn, MAX_APPROVALS, id) if run["status"] not in RUN_FINAL else []
     parents = {task["step"]: task["parent"] for task in tasks}
     indents = {step: _depth(step, parents) for step in parents}
     now = datetime.now(UTC)
@@ -145,7 +148,7 @@ async def _live(desk: Desk, id: UUID) -> dict[str, Any]:
         "over": run["status"] in RUN_FINAL,
         "waiting": waiting,
         "tasks": tasks,
-        "more_tasks": len(tasks) >= MOST_TASKS,
+        "more_tasks": len(tasks) >= MAX_TASKS,
         "depths": indents,
         "states": {task["step"]: str(task["status"]) for task in tasks if item_of(task["step"]) is None},
         "timeline": timeline(tasks, run["started_at"] or run["created_at"], run["finished_at"] or now, indents),
@@ -160,12 +163,12 @@ def _depth(step: str, parents: Mapping[str, str | None]) -> int:
     return depth
 
 
-async def _version(desk: Desk, id: UUID) -> VersionRow:
+async def _version(desk: AppContext, id: UUID) -> VersionRow:
     async with desk.db.connection() as conn:
         return (await versions_by_id(conn, [id]))[0]
 
 
-async def _step(desk: Desk, id: UUID, step: str) -> dict[str, Any]:
+async def _step(desk: AppContext, id: UUID, step: str) -> dict[str, Any]:
     """Raises Missing for a step that the run's version does not have."""
     async with desk.db.connection() as conn:
         run = await get_run(conn, id)
@@ -173,7 +176,7 @@ async def _step(desk: Desk, id: UUID, step: str) -> dict[str, Any]:
         if not version.has(step):
             raise Missing(f"The flow of this run has no step {step[:100]!r}.", hint="The run's page has them all.")
         row = (await versions_by_id(conn, [run.version_id]))[0]
-        logs = await list_logs(conn, id, step=step, limit=MOST_LOGS)
+        logs = await list_logs(conn, id, step=step, limit=MAX_LOGS)
         exchanges = await exchanges_of(conn, id, step)
     tasks = await tasks_of(desk, id, step=step)
     mask = masker(version.secrets, run.inputs or {})

@@ -9,20 +9,20 @@ from fastapi import Depends, Query, Request
 from starlette.responses import Response
 
 from automata.access.principal import Role
-from automata.api.auth import needs, who
-from automata.api.desk import Desk
-from automata.api.many import end_many, end_these, go_on_many, go_on_these
-from automata.api.query import Cursor, FlowKey, Limit, Word, cursor_of
-from automata.api.refusals import BadBody
 from automata.api.runs import run_id_of
-from automata.api.shapes import MAX_BULK
+from automata.api.runs_bulk import end_many, end_these, go_on_many, go_on_these
 from automata.engine.states import RUN_FINAL, RunStatus
 from automata.errors import Missing
+from automata.http.authorization import current_principal, needs
+from automata.http.context import context_of
+from automata.http.errors import BadBody
+from automata.http.query import Cursor, FlowKey, Limit, Word, check_cursor
+from automata.operations.bulk import MAX_BULK
 from automata.store.pages import Page
 from automata.store.runs import RunFilter, RunRow, count_chosen, list_runs, seen
-from automata.web.bulk import back_to, counted_at, said, sweep, ticked, told
+from automata.web.bulk import counted_at, list_address, redirect_after, run_batches, selected_ids, summary
 from automata.web.forms import read_form
-from automata.web.page import lead_to, render
+from automata.web.page import redirect_with_message, render
 from automata.web.page import router as pages
 from automata.web.query import Blank, Moment, link, paging
 
@@ -70,8 +70,8 @@ async def index(
     found: Page[RunRow] = Page([])
     trouble = None
     try:
-        async with Desk.of(request).db.connection() as conn:
-            found = await list_runs(conn, **filters, after=cursor_of(cursor, 1), limit=limit)
+        async with context_of(request).db.connection() as conn:
+            found = await list_runs(conn, **filters, after=check_cursor(cursor, 1), limit=limit)
     except Missing as error:  # a flow that is not there has no runs; the filter stays to be mended
         trouble = error
     return render(
@@ -95,24 +95,24 @@ async def index(
 async def selected(request: Request) -> Response:
     """Cancel or retry the runs that are ticked; those that are not in a state for it are left and counted."""
     form = await read_form(request)
-    ids = [run_id_of(one) for one in ticked(form, "run")]
-    action, desk = form.get("action", ""), Desk.of(request)
+    ids = [run_id_of(one) for one in selected_ids(form, "run")]
+    action, desk = form.get("action", ""), context_of(request)
     if action == "cancel":
         reached = await end_these(desk, ids)
     elif action == "retry":
-        reached = await go_on_these(desk, ids, str(who(request)))
+        reached = await go_on_these(desk, ids, str(current_principal(request)))
     else:
         raise BadBody("The form says neither cancel nor retry.", pointer="/action")
-    words = said(len(ids), len(reached), "run", DONE[action])
-    return lead_to(request, back_to("/runs", form.get("back", "")), words, bad=not reached)
+    words = summary(len(ids), len(reached), "run", DONE[action])
+    return redirect_with_message(request, list_address("/runs", form.get("back", "")), words, bad=not reached)
 
 
 @router.get("/runs/all", dependencies=[needs(Role.OPERATOR, limits=True)])
 async def ask(request: Request, do: Do, filter: Found, cursor: Cursor = None) -> Response:
     """How many runs the filter finds that this can be done to, and whether they are meant."""
     wanted = _fit(do, filter)
-    below = seen(cursor_of(cursor, 1))
-    async with Desk.of(request).db.connection() as conn:
+    below = seen(check_cursor(cursor, 1))
+    async with context_of(request).db.connection() as conn:
         counts = await count_chosen(conn, wanted, below)
     meant = {**asdict(filter), "until": counted_at(filter.until)}
     kind = wanted.status.lower() if wanted.status else "not finished"
@@ -134,7 +134,7 @@ async def ask(request: Request, do: Do, filter: Found, cursor: Cursor = None) ->
 @router.post("/runs/all", dependencies=[needs(Role.OPERATOR, limits=True)])
 async def do_all(request: Request, do: Do, filter: Found, cursor: Cursor = None) -> Response:
     """Do it, the newest first; asks again when there is more than one request may do."""
-    desk, by, wanted = Desk.of(request), str(who(request)), _fit(do, filter)
+    desk, by, wanted = context_of(request), str(current_principal(request)), _fit(do, filter)
 
     async def batch(after: str | None) -> tuple[int, int, str | None]:
         if do == "cancel":
@@ -143,9 +143,9 @@ async def do_all(request: Request, do: Do, filter: Found, cursor: Cursor = None)
             chosen, reached, left = await go_on_many(desk, wanted, after, MAX_BULK, by)
         return chosen, len(reached), left
 
-    swept = await sweep(batch, cursor)
+    swept = await run_batches(batch, cursor)
     again, back = {"do": do, **asdict(filter)}, link("/runs", {"flow": filter.flow, "trigger": filter.trigger})
-    return told(request, swept, swept.words("run", DONE[do]), "/runs/all", again, back)
+    return redirect_after(request, swept, swept.words("run", DONE[do]), "/runs/all", again, back)
 
 
 def _fit(do: Deed, filter: RunFilter) -> RunFilter:

@@ -10,18 +10,19 @@ from fastapi import Query, Request
 from starlette.responses import Response
 
 from automata.access.principal import Role
-from automata.api.auth import needs
-from automata.api.desk import Desk
-from automata.api.firing import fire_now
-from automata.api.query import Cursor, FlowKey, Limit, cursor_of
+from automata.api.schedule_runs import fire_now
 from automata.api.schedules import switch
 from automata.errors import Conflict, Invalid, Missing
+from automata.http.authorization import needs
+from automata.http.context import context_of
+from automata.http.query import Cursor, FlowKey, Limit, check_cursor
+from automata.operations.context import AppContext
 from automata.store.flows import find_flow
 from automata.store.pages import Page
 from automata.store.schedules import ScheduleRow, list_schedules
-from automata.web.bulk import back_to
+from automata.web.bulk import list_address
 from automata.web.forms import KEY, Form, read_form
-from automata.web.page import lead_to, render
+from automata.web.page import redirect_with_message, render
 from automata.web.page import router as pages
 from automata.web.query import Blank, paging
 
@@ -43,9 +44,9 @@ async def index(
     found: Page[ScheduleRow] = Page([])
     trouble = None
     try:
-        async with Desk.of(request).db.connection() as conn:
+        async with context_of(request).db.connection() as conn:
             flow_id = (await find_flow(conn, flow)).id if flow else None
-            after = cursor_of(cursor, 2)
+            after = check_cursor(cursor, 2)
             found = await list_schedules(conn, flow_id=flow_id, state=state, after=after, limit=limit)
     except Missing as error:  # a flow that is not there has no schedules; the filter stays to be mended
         trouble = error
@@ -64,7 +65,7 @@ async def index(
 
 @router.post(f"{HERE}/{{schedule_id}}/pause", dependencies=[needs(Role.OPERATOR, limits=True)])
 async def pause(request: Request, schedule_id: str) -> Response:
-    async def do(desk: Desk) -> str:
+    async def do(desk: AppContext) -> str:
         row = await switch(desk, schedule_id, False)
         return f"{row.name} of {row.flow_name} is paused, until it is resumed here or its lines in the file change."
 
@@ -73,7 +74,7 @@ async def pause(request: Request, schedule_id: str) -> Response:
 
 @router.post(f"{HERE}/{{schedule_id}}/resume", dependencies=[needs(Role.OPERATOR, limits=True)])
 async def resume(request: Request, schedule_id: str) -> Response:
-    async def do(desk: Desk) -> str:
+    async def do(desk: AppContext) -> str:
         row = await switch(desk, schedule_id, True)
         return f"{row.name} of {row.flow_name} is on. What it would have fired meanwhile is not made up for."
 
@@ -87,22 +88,22 @@ async def trigger(request: Request, schedule_id: str) -> Response:
     try:
         key = form.get("key", "")
         once = f"console:{key}:{schedule_id}" if KEY.fullmatch(key) else None
-        made = await fire_now(Desk.of(request), schedule_id, key=once)
+        made = await fire_now(context_of(request), schedule_id, key=once)
     except (Conflict, Invalid) as error:
         return _refused(request, form, error)
-    return lead_to(request, f"/runs/{made.id}", "Started as the schedule would.")
+    return redirect_with_message(request, f"/runs/{made.id}", "Started as the schedule would.")
 
 
-async def _done(request: Request, do: Callable[[Desk], Awaitable[str]]) -> Response:
+async def _done(request: Request, do: Callable[[AppContext], Awaitable[str]]) -> Response:
     form = await read_form(request)
     try:
-        said = await do(Desk.of(request))
+        said = await do(context_of(request))
     except Conflict as error:
         return _refused(request, form, error)
-    return lead_to(request, back_to(HERE, form.get("back", "")), said)
+    return redirect_with_message(request, list_address(HERE, form.get("back", "")), said)
 
 
 def _refused(request: Request, form: Form, error: Conflict | Invalid) -> Response:
     if isinstance(error, Missing):
         raise error
-    return lead_to(request, back_to(HERE, form.get("back", "")), str(error), bad=True)
+    return redirect_with_message(request, list_address(HERE, form.get("back", "")), str(error), bad=True)

@@ -9,15 +9,16 @@ from fastapi import Request
 from starlette.responses import Response
 
 from automata.access.principal import Role
-from automata.api.auth import needs, who
-from automata.api.bodies import valid
-from automata.api.desk import Desk
-from automata.api.shapes import RollbackRequest
 from automata.api.sync import drift_of, follow_again, look_now, roll_back_to, source_of, sources
 from automata.errors import Conflict, Invalid
+from automata.http.authorization import current_principal, needs
+from automata.http.bodies import validate
+from automata.http.context import context_of
+from automata.http.requests import RollbackRequest
+from automata.operations.context import AppContext
 from automata.sync.report import outcome
 from automata.web.forms import read_form
-from automata.web.page import lead_to, render
+from automata.web.page import redirect_with_message, render
 from automata.web.page import router as pages
 from automata.web.templating import plural, short
 
@@ -30,7 +31,7 @@ router = pages()
 @router.get(HERE)
 async def index(request: Request) -> Response:
     """Every source with its conditions and last attempts."""
-    found = await sources(Desk.of(request))
+    found = await sources(context_of(request))
     shown = [(source, _attempts(source)[:SHOWN_ATTEMPTS]) for source in found]
     return render(request, "sync.html", sources=shown)
 
@@ -38,7 +39,7 @@ async def index(request: Request) -> Response:
 @router.get(f"{HERE}/{{source_id}}")
 async def show(request: Request, source_id: str) -> Response:
     """One source: all conditions, what differs from its commit now, attempts, and commits to go back to."""
-    desk = Desk.of(request)
+    desk = context_of(request)
     source = await source_of(desk, source_id)
     drift = await drift_of(desk, source_id)
     return render(
@@ -49,13 +50,13 @@ async def show(request: Request, source_id: str) -> Response:
         drift=drift[:SHOWN_DRIFT],
         more_drift=max(0, len(drift) - SHOWN_DRIFT),
         earlier=list({one["sha"]: one for one in source["commits"] if one["sha"] != source["head_sha"]}.values()),
-        may_roll_back=who(request).role >= Role.ADMIN,
+        may_roll_back=current_principal(request).role >= Role.ADMIN,
     )
 
 
 @router.post(f"{HERE}/{{source_id}}/look", dependencies=[needs(Role.OPERATOR)])
 async def look(request: Request, source_id: str) -> Response:
-    async def do(desk: Desk, _: Mapping[str, str]) -> str:
+    async def do(desk: AppContext, _: Mapping[str, str]) -> str:
         source = await look_now(desk, source_id)
         if source["pinned"]:
             return "The controller looks at the branch within seconds. The flows stay where they are pinned."
@@ -68,9 +69,9 @@ async def look(request: Request, source_id: str) -> Response:
 async def rollback(request: Request, source_id: str) -> Response:
     """Back to an earlier commit, which the environment is pinned to then."""
 
-    async def do(desk: Desk, form: Mapping[str, str]) -> str:
-        asked = valid(RollbackRequest, {"to": form.get("to", ""), "reason": form.get("reason", "").strip()})
-        done = await roll_back_to(desk, source_id, asked.to, by=who(request).name, reason=asked.reason)
+    async def do(desk: AppContext, form: Mapping[str, str]) -> str:
+        asked = validate(RollbackRequest, {"to": form.get("to", ""), "reason": form.get("reason", "").strip()})
+        done = await roll_back_to(desk, source_id, asked.to, by=current_principal(request).name, reason=asked.reason)
         return f"{plural(len(done['changed']), 'flow')} rolled back. Pinned to {short(done['source']['head_sha'])}."
 
     return await _done(request, source_id, do)
@@ -78,21 +79,23 @@ async def rollback(request: Request, source_id: str) -> Response:
 
 @router.post(f"{HERE}/{{source_id}}/release", dependencies=[needs(Role.ADMIN)])
 async def release(request: Request, source_id: str) -> Response:
-    async def do(desk: Desk, _: Mapping[str, str]) -> str:
-        await follow_again(desk, source_id, by=who(request).name)
+    async def do(desk: AppContext, _: Mapping[str, str]) -> str:
+        await follow_again(desk, source_id, by=current_principal(request).name)
         return "It follows its branch again; the controller looks within seconds."
 
     return await _done(request, source_id, do)
 
 
-async def _done(request: Request, source_id: str, do: Callable[[Desk, Mapping[str, str]], Awaitable[str]]) -> Response:
+async def _done(
+    request: Request, source_id: str, do: Callable[[AppContext, Mapping[str, str]], Awaitable[str]]
+) -> Response:
     """Back to the source, which says what was done or why not."""
-    desk, form = Desk.of(request), await read_form(request)
+    desk, form = context_of(request), await read_form(request)
     here = f"{HERE}/{(await source_of(desk, source_id))['id']}"
     try:
-        return lead_to(request, here, await do(desk, form))
+        return redirect_with_message(request, here, await do(desk, form))
     except (Conflict, Invalid) as error:
-        return lead_to(request, here, str(error), bad=True)
+        return redirect_with_message(request, here, str(error), bad=True)
 
 
 def _attempts(source: Mapping[str, Any]) -> list[tuple[Any, str]]:

@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from automata import __version__
-from automata.api.wire import encode
+from automata.http.bodies import encode
 from automata.web.code import highlight_json, plain_json
 from automata.web.icons import icon
 

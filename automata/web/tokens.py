@@ -10,16 +10,17 @@ from starlette.responses import Response
 
 from automata.access.principal import Role
 from automata.access.tokens import DEFAULT_DAYS, MOST_DAYS
-from automata.api.access_shapes import RotateRequest, TokenRequest
-from automata.api.auth import actor
-from automata.api.bodies import valid
-from automata.api.desk import Desk
-from automata.api.query import Cursor, Limit, cursor_of, labels_of
 from automata.api.tokens import make, make_anew, take_back
 from automata.errors import AutomataError, Conflict, Invalid
+from automata.http.authentication import authenticator_of
+from automata.http.authorization import actor
+from automata.http.bodies import validate
+from automata.http.context import context_of
+from automata.http.query import Cursor, Limit, check_cursor, parse_labels
+from automata.http.requests import RotateRequest, TokenRequest
 from automata.store.tokens import TokenRow, list_tokens
 from automata.web.forms import read_form
-from automata.web.page import lead_to, render
+from automata.web.page import redirect_with_message, render
 from automata.web.page import router as pages
 from automata.web.query import paging
 
@@ -32,15 +33,15 @@ router = pages(least=Role.ADMIN)
 @router.get(HERE)
 async def index(request: Request, revoked: bool = False, limit: Limit = 50, cursor: Cursor = None) -> Response:
     """By name, without their texts."""
-    async with Desk.of(request).db.connection() as conn:
-        found = await list_tokens(conn, revoked=revoked, after=cursor_of(cursor, 2), limit=limit)
+    async with context_of(request).db.connection() as conn:
+        found = await list_tokens(conn, revoked=revoked, after=check_cursor(cursor, 2), limit=limit)
     return render(
         request,
         "tokens.html",
         tokens=found.items,
         revoked=revoked,
         days=DEFAULT_DAYS,
-        is_open=Desk.of(request).entrance.open,
+        is_open=authenticator_of(request).open,
         **paging(HERE, {"revoked": "true" if revoked else None}, limit, cursor, found.next),
     )
 
@@ -56,8 +57,8 @@ async def create(request: Request) -> Response:
     given = await read_form(request)
     fields = {name: given.get(name, "").strip() for name in FIELDS}
     try:
-        asked = valid(TokenRequest, {**fields, "days": _days(fields["days"]), "labels": _labels(fields["labels"])})
-        text, row = await make(Desk.of(request), actor(request), asked)
+        asked = validate(TokenRequest, {**fields, "days": _days(fields["days"]), "labels": _labels(fields["labels"])})
+        text, row = await make(context_of(request), actor(request), asked)
     except (Invalid, Conflict) as error:
         return _form(request, fields, error)
     return _shown(request, text, row, 201)
@@ -68,18 +69,18 @@ async def rotate(request: Request, key: str) -> Response:
     """Another text for the same token; the one before is refused within five seconds."""
     given = await read_form(request)
     try:
-        asked = valid(RotateRequest, {"days": _days(given.get("days", str(DEFAULT_DAYS)))})
-        text, row = await make_anew(Desk.of(request), actor(request), key, asked.days)
+        asked = validate(RotateRequest, {"days": _days(given.get("days", str(DEFAULT_DAYS)))})
+        text, row = await make_anew(context_of(request), actor(request), key, asked.days)
     except Conflict as error:
-        return lead_to(request, HERE, str(error), bad=True)
+        return redirect_with_message(request, HERE, str(error), bad=True)
     return _shown(request, text, row, 200)
 
 
 @router.post(f"{HERE}/{{key}}/revoke")
 async def revoke(request: Request, key: str) -> Response:
     """Refused within five seconds, and its sessions end."""
-    row = await take_back(Desk.of(request), actor(request), key)
-    return lead_to(request, HERE, f"The token {row.name} is revoked.")
+    row = await take_back(context_of(request), actor(request), key)
+    return redirect_with_message(request, HERE, f"The token {row.name} is revoked.")
 
 
 def _form(request: Request, fields: Mapping[str, str], error: AutomataError | None = None) -> Response:
@@ -107,6 +108,6 @@ def _days(text: str) -> int:
 def _labels(text: str) -> dict[str, str]:
     """`name=value` words. Raises Invalid."""
     try:
-        return labels_of(text.split())
+        return parse_labels(text.split())
     except Invalid as error:
         raise Invalid(error.message, code=error.code, pointer="/labels") from error

@@ -16,15 +16,15 @@ from uuid import UUID
 
 from fastapi import Request
 
-from automata.api.desk import Desk
 from automata.errors import AutomataError, Busy
+from automata.http.context import context_of
 from automata.store.database import Database
 from automata.store.limits import limited_to, own_runs
 from automata.store.watch import Sign, signs
 
 TURN_SEC = 1.0  # of the reader
 MAX_STREAMS = 200  # of one process
-LONGEST_SEC = 600.0
+MAX_STREAM_SEC = 600.0
 SILENCE_SEC = 15.0  # proxies cut what says nothing
 CHANGED, OVER, BREATH = b"event: changed\ndata:\n\n", b"event: over\ndata:\n\n", b": still here\n\n"
 
@@ -43,7 +43,7 @@ class Watch:
     @classmethod
     def of(cls, request: Request) -> Watch:
         """This process's."""
-        state, desk = request.app.state, Desk.of(request)
+        state, desk = request.app.state, context_of(request)
         if not hasattr(state, "console_watch"):
             state.console_watch = cls(desk.db, desk.stopping)
         watch: Watch = state.console_watch
@@ -75,7 +75,7 @@ class Watch:
                 self._known.pop(run, None)
 
     async def _tell(self, run: UUID, event: asyncio.Event) -> AsyncIterator[bytes]:
-        until, seen = monotonic() + LONGEST_SEC, None
+        until, seen = monotonic() + MAX_STREAM_SEC, None
         yield b"retry: 2000\n\n"
         while monotonic() < until and not self._stopping.is_set():
             event.clear()

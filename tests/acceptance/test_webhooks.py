@@ -121,9 +121,9 @@ def test_the_example_of_the_page_is_that_of_the_example_repository() -> None:
 
 
 def test_the_limits_of_the_page_are_those_of_the_program() -> None:
-    from automata.api.hooks import MAX_FIELDS
-    from automata.api.wire import MAX_DEPTH
+    from automata.api.webhooks import MAX_FIELDS
     from automata.flow.webhook import MAX_DELIVERY, MIN_SECRET_BYTES
+    from automata.http.bodies import MAX_DEPTH
     from automata.settings import Settings
 
     settings = Settings()

@@ -17,9 +17,10 @@ from fastapi import FastAPI
 
 from automata.access.secret import digest, mint
 from automata.api.app import create_app
-from automata.api.desk import Desk
-from automata.api.guard import SAFE
 from automata.broker.local import LocalBroker
+from automata.http.authentication import Authenticator
+from automata.http.limits import SAFE
+from automata.operations.context import AppContext
 from automata.settings import Settings
 from automata.store.audit import AuditFilter, act, acting, list_audit
 from automata.store.database import Database
@@ -29,7 +30,7 @@ from automata.store.schedules import declare_schedules
 from automata.store.sync import SourceRow, ensure_source
 from automata.store.tokens import add_token
 from automata.store.versions import DesiredFlow, write_flows
-from automata.web.page import SAID
+from automata.web.page import MESSAGE_COOKIE
 
 TABLES = (
     "task_queue, task_attempts, task_logs, tasks, run_results, run_attempts, dead_letters, runs, schedules,"
@@ -52,7 +53,7 @@ class Watched(httpx.ASGITransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         act(None)
         answer = await super().handle_async_request(request)
-        told = re.compile(f'{SAID}="?{quote("!")}')  # how a page that leads on says that nothing was done
+        told = re.compile(f'{MESSAGE_COOKIE}="?{quote("!")}')  # how a page that leads on says that nothing was done
         refused = answer.status_code >= 400 or any(map(told.match, answer.headers.get_list("set-cookie")))
         if request.method not in SAFE and not refused and (now := acting()):
             assert now.noted, f"{request.method} {request.url.path} is not in the log of changes"
@@ -69,8 +70,16 @@ class Site:
     broker: LocalBroker
 
     @property
-    def desk(self) -> Desk:
-        return self.app.state.desk
+    def context(self) -> AppContext:
+        return self.app.state.context
+
+    @property
+    def authenticator(self) -> Authenticator:
+        return self.app.state.authenticator
+
+    @authenticator.setter
+    def authenticator(self, authenticator: Authenticator) -> None:
+        self.app.state.authenticator = authenticator
 
     async def flow(self, name: str = "orders", **extra: Any) -> dict[str, Any]:
         """Make a flow through the API; `extra` goes to its spec."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from automata.api.keyring import Keyring
+from automata.operations.webhook_secrets import WebhookSecrets
 
 V1 = "/api/v1"
 SECRET = "canary-5b1f0e7c2d"
@@ -34,7 +34,7 @@ def signed(
 
 
 async def ready(site: Any, *webhooks: dict[str, Any], secrets: dict[str, str] | None = None, **extra: Any) -> None:
-    site.desk.keyring = Keyring({"SHOP": SECRET} if secrets is None else secrets)
+    site.context.webhook_secrets = WebhookSecrets({"SHOP": SECRET} if secrets is None else secrets)
     await site.flow(webhooks=list(webhooks) or [HOOK], **{"inputs": INPUTS, **extra})
 
 

@@ -9,7 +9,14 @@ import pytest
 from fastapi import APIRouter
 
 from automata.access.principal import Role
-from automata.api.auth import anyone, declared, keeping, least_role, needs, sealed
+from automata.http.authorization import (
+    check_every_route,
+    declared_roles,
+    least_role,
+    needs,
+    open_to_everybody,
+    routes_within_limits,
+)
 from automata.store.tokens import revoke_token
 
 V1 = "/api/v1"
@@ -46,7 +53,9 @@ WHOLE = ("/metrics", "/openapi.json", "/sync", "/proposals", "/tokens", "/audit"
 
 def routes(app):
     """(path, method, least role or None) of all there are."""
-    return [(path, method, least_role(roles)) for path, methods, roles in declared(app) for method in sorted(methods)]
+    return [
+        (path, method, least_role(roles)) for path, methods, roles in declared_roles(app) for method in sorted(methods)
+    ]
 
 
 def address(path):
@@ -61,7 +70,7 @@ def test_every_route_takes_its_role_and_no_other_and_only_a_token_that_is_good(u
     async def test(site):
         good = {role: await site.token(role.word) for role in Role}
         limited = {role: await site.token(role.word, team="billing") for role in Role if role is not Role.ADMIN}
-        keeps = keeping(site.app)
+        keeps = routes_within_limits(site.app)
         dead = await site.token("admin", name="dead")
         async with site.db.connection() as conn:
             await conn.execute("UPDATE access_tokens SET revoked_at = now() WHERE name = 'dead'")
@@ -110,7 +119,7 @@ def test_the_routes_take_what_the_documentation_says(use):
         found = {(path, method): least for path, method, least in routes(site.app)}
         assert {key: found[key] for key in LEAST} == LEAST
         assert {key for key, least in found.items() if least is None} == OPEN_TO_ALL
-        keeps = keeping(site.app)
+        keeps = routes_within_limits(site.app)
         assert not [path for path, _ in keeps if any(word in path for word in WHOLE)]
         assert keeps.isdisjoint({(f"{V1}/flows", "POST"), (f"{V1}/flows/{{name}}", "PUT")})
         changing = {key: least for key, least in found.items() if key[1] != "GET" and least is not None}
@@ -119,14 +128,14 @@ def test_the_routes_take_what_the_documentation_says(use):
     use(test, **ON)
 
 
-@pytest.mark.parametrize("given", [[], [anyone(), needs(Role.ADMIN)]])
+@pytest.mark.parametrize("given", [[], [open_to_everybody(), needs(Role.ADMIN)]])
 def test_an_application_with_a_route_that_does_not_say_whom_it_takes_is_not_built(use, given):
     async def test(site):
         router = APIRouter()
         router.add_api_route("/nobody/asked", lambda: None, dependencies=given)
         site.app.include_router(router)
         with pytest.raises(RuntimeError, match="/nobody/asked"):
-            sealed(site.app)
+            check_every_route(site.app)
 
     use(test)
 
@@ -135,7 +144,7 @@ def test_a_mounted_application_is_not_built_in_either(use):
     async def test(site):
         site.app.mount("/other", lambda *_: None)
         with pytest.raises(RuntimeError, match="/other"):
-            sealed(site.app)
+            check_every_route(site.app)
 
     use(test)
 
@@ -174,7 +183,7 @@ def test_a_revoked_token_is_refused_at_once_by_the_process_that_revoked_it_and_w
             await revoke_token(conn, (await row.fetchone())[0])
         assert (await site.http.get(f"{V1}/flows")).status_code == 200  # what was known holds for five seconds
         clock = itertools.count(10**9)
-        site.desk.entrance.tokens._known._clock = lambda: next(clock)
+        site.authenticator.tokens._known._clock = lambda: next(clock)
         assert (await site.http.get(f"{V1}/flows")).status_code == 401
 
         site.as_(admin)
@@ -191,13 +200,13 @@ def test_a_good_token_costs_one_look_at_the_database_in_five_seconds(use):
     async def test(site):
         site.as_(await site.token())
         looks = []
-        read = site.desk.entrance.tokens._known._ask
+        read = site.authenticator.tokens._known._ask
 
         async def counted(key):
             looks.append(key)
             return await read(key)
 
-        site.desk.entrance.tokens._known._ask = counted
+        site.authenticator.tokens._known._ask = counted
         for _ in range(50):
             assert (await site.http.get(f"{V1}/me")).status_code == 200
         assert len(looks) == 1

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from automata.api.auth import keeping
+from automata.http.authorization import routes_within_limits
 from tests.api.conftest import V1, Site, Use
 from tests.api.worlds import FOREIGN, MINE, Askers, Asks, World
 
@@ -58,7 +58,7 @@ ASKS: Asks = {
 def test_every_route_that_takes_a_limited_token_answers_as_if_other_flows_were_not_there(use: Use) -> None:
     async def test(site: Site) -> None:
         askers = await Askers.of(site, ASKS)
-        routes = sorted(keeping(site.app), key=lambda route: (route[1] != "GET", route))
+        routes = sorted(routes_within_limits(site.app), key=lambda route: (route[1] != "GET", route))
         assert set(ASKS) <= set(routes)
         for path, method in routes:
             await askers.check(path, method)
@@ -186,7 +186,7 @@ def test_whoever_waits_for_a_run_is_told_that_there_is_none_when_its_flow_loses_
         run = await site.run("orders")
         header = {"authorization": f"Bearer {await site.token(**MINE)}"}
         waiting = asyncio.create_task(site.http.get(f"{V1}/runs/{run['id']}?wait_sec=30", headers=header))
-        while not site.desk.watchers:  # noqa: ASYNC110
+        while not site.context.watchers:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         await site.flow("orders", labels=FOREIGN)
         await site.finish(run)

@@ -7,11 +7,12 @@ import re
 import pytest
 
 from automata.access.sessions import LEAST_SECRET
-from automata.api.auth import declared, least_role
-from automata.api.entrance import COOKIE, SECURE, Entrance
-from automata.api.guard import SAFE
-from automata.api.signin import onward
 from automata.errors import Usage
+from automata.http.authentication import COOKIE, SECURE
+from automata.http.authorization import declared_roles, least_role
+from automata.http.limits import SAFE
+from automata.http.sign_in import local_path
+from automata.operations.context import AppContext
 from automata.settings import Settings
 
 V1 = "/api/v1"
@@ -132,7 +133,7 @@ def test_a_cookie_is_renewed_after_an_hour_and_the_former_one_soon_ends(use):
         async def ago(span):
             async with site.db.connection() as conn:
                 await conn.execute(f"UPDATE access_sessions SET renewed_at = renewed_at - interval '{span}'")
-            site.desk.entrance.clear()
+            site.context.forget_credentials()
 
         await ago("61 minutes")
         assert (await site.http.get(f"{V1}/me")).status_code == 200
@@ -189,7 +190,7 @@ def test_a_form_signs_in_and_goes_on_within_this_server(use):
     ],
 )
 def test_nobody_is_sent_elsewhere_after_signing_in(text):
-    assert onward(text) == "/"
+    assert local_path(text) == "/"
 
 
 def test_headers_of_a_request_do_not_get_into_the_answer_or_the_log_of_changes(use):
@@ -209,7 +210,7 @@ def test_headers_of_a_request_do_not_get_into_the_answer_or_the_log_of_changes(u
 
 def test_a_secret_for_cookies_that_is_short_is_refused():
     with pytest.raises(Usage, match="SESSION_SECRET"):
-        Entrance.of(None, Settings(session_secret="short"))
+        AppContext.of(None, None, Settings(session_secret="short"))
 
 
 def test_no_changing_route_of_the_api_is_taken_by_cookie_without_its_token_or_from_elsewhere(use):
@@ -217,7 +218,7 @@ def test_no_changing_route_of_the_api_is_taken_by_cookie_without_its_token_or_fr
         me = await sign_in(site)
         own = {"x-csrf-token": me["csrf_token"]}
         asked = 0
-        for path, methods, roles in declared(site.app):
+        for path, methods, roles in declared_roles(site.app):
             if not path.startswith(V1) or least_role(roles) is None:
                 continue
             for method in set(methods) - SAFE:

@@ -18,7 +18,7 @@ from automata.sync.reconcile import STEPS
 
 # name -> (module, function, side)
 POINTS = {
-    "runs committed, not answered": ("automata.api.intake", "place_runs", "after"),
+    "runs committed, not answered": ("automata.operations.run_creation", "place_runs", "after"),
     "wake-ups taken": ("automata.store.queue", "take", "after"),
     "decided, not written": ("automata.store.queue", "apply", "before"),
     "written, not committed": ("automata.store.queue", "apply", "after"),

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from automata.api.intake import Intake
+from automata.operations.run_creation import RunCreator
 from automata.steps.contract import Outcome, StepContext
 from automata.store.queue import NewRun
 from tests.drive import Drive, drive, step
@@ -41,7 +41,7 @@ def test_a_single_run_goes_ahead_of_a_crowd_that_was_there_before(database_url: 
     async def scenario() -> None:
         stile = Turnstile()
         async with drive(database_url, {"turnstile": stile}, joined=joined, concurrency=SLOTS, batch=20) as it:
-            intake = Intake(it.db, it.broker, 20)
+            intake = RunCreator(it.db, it.broker, 20)
             crowd = await it.put("crowd", {"id": "a", "type": "turnstile"})
             one = await it.put("one", step("a"), step("b", "a"))
             await intake.create_many([NewRun(*crowd, {}) for _ in range(CROWD)], together=False)

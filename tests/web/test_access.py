@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from automata.access.principal import Role
-from automata.api.auth import declared, least_role
+from automata.http.authorization import declared_roles, least_role
 from automata.store.audit import Actor, Deed, record
 from tests.web.conftest import Site, Use, read
 
@@ -143,7 +143,7 @@ def deeds(site: Site) -> list[tuple[str, Role]]:
     """Every address of the console that a form is sent to, with the least role that it takes."""
     found = [
         (re.sub(r"\{\w+(:\w+)?\}", "nothing", path), least_role(roles))
-        for path, methods, roles in declared(site.app)
+        for path, methods, roles in declared_roles(site.app)
         if "POST" in methods and not path.startswith("/api/")
     ]
     return [(path, role) for path, role in found if role is not None]

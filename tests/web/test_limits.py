@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 from uuid import UUID
 
-from automata.api.auth import declared, keeping, least_role
+from automata.http.authorization import declared_roles, least_role, routes_within_limits
 from automata.web.watch import OVER, Watch
 from tests.api.worlds import FOREIGN, MINE, Askers, Asks, World
 from tests.web.conftest import Site, Use, read
@@ -52,7 +52,7 @@ ASKS: Asks = {
 def test_every_page_for_a_limited_token_looks_as_if_other_flows_were_not_there(use: Use) -> None:
     async def test(site: Site) -> None:
         askers = await Askers.of(site, ASKS)
-        routes = [one for one in keeping(site.app) if not one[0].startswith("/api/")]
+        routes = [one for one in routes_within_limits(site.app) if not one[0].startswith("/api/")]
         assert set(ASKS) <= set(routes)
         for path, method in sorted(routes, key=lambda route: (route[1] != "GET", route)):
             await askers.check(path, method)
@@ -65,8 +65,8 @@ def test_every_page_for_a_limited_token_looks_as_if_other_flows_were_not_there(u
 def test_every_other_page_refuses_who_is_limited(use: Use) -> None:
     async def test(site: Site) -> None:
         site.as_(await site.token("reviewer", **MINE))
-        keeps, refused = keeping(site.app), set()
-        for path, methods, roles in declared(site.app):
+        keeps, refused = routes_within_limits(site.app), set()
+        for path, methods, roles in declared_roles(site.app):
             for method in methods:
                 if path.startswith("/api/") or least_role(roles) is None or (path, method) in keeps:
                     continue
@@ -117,7 +117,7 @@ def test_a_page_that_watches_a_run_hears_nothing_more_when_its_flow_loses_the_la
         site.as_(admin)
         await site.flow("orders", labels=MINE)
         run = await site.run("orders")
-        site.app.state.console_watch = watch = Watch(site.db, site.desk.stopping, turn_sec=0.01)
+        site.app.state.console_watch = watch = Watch(site.db, site.context.stopping, turn_sec=0.01)
         header = {"authorization": f"Bearer {limited}"}
         watching = asyncio.create_task(site.http.get(f"/runs/{run['id']}/events", headers=header))
         while UUID(run["id"]) not in watch._known:  # noqa: ASYNC110 - nothing tells

@@ -1,0 +1,150 @@
+"""What a request may do: every route names the least role that it takes, or that it is open to everybody.
+
+`sealed` holds an application to that: a route which says nothing is an application that is not built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar, cast
+
+from fastapi import Depends, FastAPI, Request
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import iter_route_contexts
+from starlette.staticfiles import StaticFiles
+
+from automata.access.principal import Principal, Role
+from automata.access.sessions import Session
+from automata.git.branches import Person
+from automata.http.authentication import actor_of, authenticator_of
+from automata.http.context import context_of
+from automata.http.errors import Forbidden
+from automata.settings import Settings
+from automata.store.audit import Actor, act
+from automata.store.limits import limit_to
+
+_MARK, _KEEPS = "automata_least_role", "automata_keeps_to_limits"
+Said = TypeVar("Said", bound=str | None)
+
+
+def current_principal(request: Request) -> Principal:
+    """Whom this request was found to be from, by the `needs` of its route."""
+    return cast(Principal, request.scope["automata.principal"])
+
+
+def principal_if_known(request: Request) -> Principal | None:
+    """The same where that may not have been asked: an error, a page for everybody."""
+    return request.scope.get("automata.principal")
+
+
+def actor(request: Request) -> Actor:
+    """The same for the log of changes."""
+    return actor_of(request)
+
+
+def session_of(request: Request) -> Session | None:
+    """The session that the request came by, None where it came by a token or nobody has to say."""
+    return request.scope.get("automata.session")
+
+
+def csrf_token(request: Request) -> str:
+    """What forms of the page carry as `csrf_token`, and scripts send as X-CSRF-Token. Empty without a session."""
+    return str(request.scope.get("automata.csrf", ""))
+
+
+def attribution(request: Request, said: Said) -> Said | str:
+    """Who did it: what the request says itself counts only where nobody has to say who they are."""
+    return said if authenticator_of(request).open else str(current_principal(request))
+
+
+def acting_person(request: Request, given: str | None = None) -> Person:
+    """Who asks. Raises Forbidden (`as_refused`) for somebody known who says to be somebody else; Invalid."""
+    principal = current_principal(request)
+    if not authenticator_of(request).open and given is not None:
+        raise Forbidden(f"You are {principal.name}, and cannot say otherwise.", code="as_refused", pointer="/as")
+    return Person.read(given) if given else Person(principal.name, principal.mail)
+
+
+def needs(role: Role, *, limits: bool = False, unless: Callable[[Settings], bool] | None = None) -> Any:
+    """A route's dependency: 401 for whoever is unknown, 403 (`forbidden`) for whoever has less than `role`.
+
+    `limits`: all that the route reads and changes keeps to the flows of whoever is limited to some (store/limits.py).
+    Any other refuses them, so a route that nobody thought about tells them nothing. `unless` is a setting that opens it
+    to all.
+    """
+
+    async def check(request: Request) -> None:
+        desk = context_of(request)
+        if unless and unless(desk.settings):
+            authenticator_of(request).throttle_anonymous(request)
+            limit_to({})
+            return
+        found = await authenticator_of(request).authenticate(request)
+        act(actor_of(request))
+        if found.role < role:
+            raise Forbidden(f"This takes the role {role.word}, and {found.name} is a {found.role.word}.")
+        if found.labels and not limits:
+            raise Forbidden(f"This is about all flows, and {found.name} is limited to some.", code="limited")
+        limit_to(found.labels)
+
+    setattr(check, _MARK, role)
+    setattr(check, _KEEPS, limits)
+    return Depends(check)
+
+
+def open_to_everybody() -> Any:
+    """A route's dependency that says: open to everybody."""
+
+    async def check(request: Request) -> None:
+        authenticator_of(request).throttle_anonymous(request)
+        limit_to({})
+
+    setattr(check, _MARK, None)
+    return Depends(check)
+
+
+def check_every_route(app: FastAPI) -> FastAPI:
+    """The app, when each of its routes says whom it takes. Raises RuntimeError otherwise.
+
+    A route may ask for more than its router does, but not be open where that asks.
+    """
+    for path, methods, roles in declared_roles(app):
+        if not roles or (None in roles and len(roles) > 1):
+            said = "that it is open, and not only that" if roles else "no role"
+            raise RuntimeError(f"{'/'.join(sorted(methods))} {path} declares {said}: give it needs(...) or anyone()")
+    return app
+
+
+def least_role(roles: Sequence[Role | None]) -> Role | None:
+    """What the roles that a route declares come to; None where it is open to everybody."""
+    return max((role for role in roles if role is not None), default=None)
+
+
+def declared_roles(app: FastAPI) -> Iterator[tuple[str, frozenset[str], list[Role | None]]]:
+    """(path, methods, roles) of every route; None for one that is open to everybody."""
+    for route in iter_route_contexts(app.routes):
+        path, methods = str(getattr(route, "path", "?")), frozenset(getattr(route, "methods", None) or {"GET"})
+        dependant = getattr(route, "dependant", None)
+        if isinstance(dependant, Dependant):
+            yield path, methods, _roles(dependant)
+        else:
+            # Files that are the same for everybody; any other application that is mounted would answer unasked.
+            yield path, methods, [None] if isinstance(getattr(route, "app", None), StaticFiles) else []
+
+
+def routes_within_limits(app: FastAPI) -> set[tuple[str, str]]:
+    """(path, method) of the routes that take whoever is limited to some flows: all that it needs keep to them."""
+    found = set()
+    for route in iter_route_contexts(app.routes):
+        dependant = getattr(route, "dependant", None)
+        calls = [one.call for one in dependant.dependencies] if isinstance(dependant, Dependant) else []
+        kept = [getattr(call, _KEEPS) for call in calls if hasattr(call, _KEEPS)]
+        if kept and all(kept):
+            path, methods = str(getattr(route, "path", "?")), getattr(route, "methods", None) or {"GET"}
+            found |= {(path, method) for method in methods}
+    return found
+
+
+def _roles(dependant: Dependant) -> list[Role | None]:
+    calls = (one.call for one in dependant.dependencies)
+    return [getattr(call, _MARK) for call in calls if hasattr(call, _MARK)]

@@ -1,0 +1,179 @@
+"""What the API knows of flows: heads are read anew for every request, versions once, because they never change."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+from uuid import UUID
+
+from automata.errors import Conflict, Missing
+from automata.flow.compile import item_of
+from automata.flow.model import Flow, Input
+from automata.operations.batcher import Batcher
+from automata.store.database import Connection, Database
+from automata.store.doors import Door, doors
+from automata.store.flows import FlowRow, VersionRow, find_flow, get_version, versions_by_id
+from automata.store.limits import limited_to, under
+
+MAX_VERSIONS = 5000
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
+_ITEM = re.compile(r"\[\d{1,9}\]$")
+HEADS_AT_ONCE = 100  # names of one batch; a longer one would make the first of it wait for the last
+
+
+@dataclass(frozen=True, slots=True)
+class StepPosition:
+    """Where a step stands: `index` in the order of the file, parents first; `parent` is the group's full id."""
+
+    index: int
+    type: str
+    name: str
+    parent: str | None
+
+
+_NOWHERE = StepPosition(index=2**31 - 1, type="", name="", parent=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    id: UUID
+    number: int
+    commit_sha: str | None
+    inputs: Mapping[str, Input]
+    declared: Mapping[str, Any]  # the inputs as the spec writes them
+    secrets: frozenset[str]
+    places: Mapping[str, StepPosition]
+    variables: Mapping[str, Any]
+
+    def has(self, step: str) -> bool:
+        """Whether a run may have a step of this full id, which may be any text."""
+        return step in self.places or _ITEM.sub("", step) in self.places
+
+    def place(self, step: str) -> StepPosition:
+        """Where a step of a run stands; that of an item stands where its `foreach` does."""
+        if found := self.places.get(step):
+            return found
+        item = item_of(step)
+        around = self.places.get(item[0]) if item else None
+        return _NOWHERE if around is None or item is None else replace(around, parent=item[0])
+
+
+class FlowLookup:
+    """Flows by name or id, as they are now; requests that ask at the same time share a connection, and a read."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._line: Batcher[tuple[str, str | None], FlowRow] = Batcher(self._read, HEADS_AT_ONCE)
+
+    async def get(self, key: str) -> FlowRow:
+        """Raises Missing, with the nearest name there is for whoever asks."""
+        check_key(key)
+        return await self._line.ask((key, limited_to()))
+
+    async def _read(self, asked: Sequence[tuple[str, str | None]]) -> Sequence[FlowRow | Exception]:
+        async with self._db.connection() as conn:
+            found = {one: await _head(conn, *one) for one in dict.fromkeys(asked)}
+        return [found[one] for one in asked]
+
+
+class WebhookLookup:
+    """What takes deliveries, as it is now: one read, whatever there is, so that the work tells nobody what there is."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._line: Batcher[str, Door | None] = Batcher(self._read, HEADS_AT_ONCE)
+
+    async def find(self, name: str) -> Door | None:
+        """None for a flow that is unknown, archived or has no version. Raises Busy."""
+        return await self._line.ask(name) if _NAME.fullmatch(name) else None
+
+    async def _read(self, names: Sequence[str]) -> Sequence[Door | None]:
+        async with self._db.connection() as conn:
+            found = await doors(conn, set(names))
+        return [found.get(name) for name in names]
+
+
+class VersionCache:
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._known: dict[UUID, Version] = {}
+        self._numbers: dict[tuple[UUID, int], UUID] = {}
+
+    async def get(self, version_id: UUID) -> Version:
+        if found := self._known.get(version_id):
+            return found
+        async with self._db.connection() as conn:
+            rows = await versions_by_id(conn, [version_id])
+        return self._keep(rows[0])  # versions are never deleted
+
+    async def numbered(self, flow: FlowRow, number: int) -> Version:
+        """Raises Missing."""
+        if (version_id := self._numbers.get((flow.id, number))) and version_id in self._known:
+            return self._known[version_id]
+        async with self._db.connection() as conn:
+            try:
+                row = await get_version(conn, flow.id, number)
+            except Missing as error:
+                error.message = f"The flow {flow.name} has no version {number}."
+                error.hint = f"Its current version is {flow.current_number}."
+                raise
+        return self._keep(row)
+
+    def _keep(self, row: VersionRow) -> Version:
+        while len(self._known) >= MAX_VERSIONS:
+            gone = next(iter(self._known))
+            del self._known[gone]
+        if len(self._numbers) >= MAX_VERSIONS:
+            self._numbers.clear()
+        self._numbers[row.flow_id, row.number] = row.id
+        self._known[row.id] = version = _version(row)
+        return version
+
+
+def check_key(key: str) -> None:
+    """Raises Missing for what cannot be a flow's name or id; PostgreSQL cannot even be asked about some of it."""
+    if len(key) > 100 or not key.isprintable():
+        raise Missing("There is no such flow.", hint="A name has lower-case letters, digits, `.`, `_` and `-`.")
+
+
+def current_version(flow: FlowRow) -> UUID:
+    """The version that new runs and schedules go by. Raises Conflict."""
+    if flow.archived_at:
+        raise Conflict(
+            f"The flow {flow.name} is archived.",
+            code="flow_archived",
+            hint="Put it back where it came from: its file in the repository, or PUT /api/v1/flows.",
+        )
+    if flow.current_version_id is None:
+        raise Conflict(f"The flow {flow.name} has no version yet.", code="no_version")
+    return flow.current_version_id
+
+
+async def _head(conn: Connection, key: str, limit: str | None) -> FlowRow | Exception:
+    try:
+        with under(limit):
+            return await find_flow(conn, key)
+    except Missing as error:
+        return error
+
+
+def _version(row: VersionRow) -> Version:
+    flow = Flow.from_spec(row.spec)
+    return Version(
+        id=row.id,
+        number=row.number,
+        commit_sha=row.commit_sha,
+        inputs={one.name: one for one in flow.inputs},
+        declared=row.spec.get("inputs", {}),
+        secrets=frozenset(one.name for one in flow.inputs if one.secret),
+        places=dict(_places(flow)),
+        variables=row.variables,
+    )
+
+
+def _places(flow: Flow) -> Iterable[tuple[str, StepPosition]]:
+    for index, (full, step) in enumerate(flow.walk()):
+        parts = full.split(".")  # parallel.branch.step: two up is the parallel
+        yield full, StepPosition(index, step.type, step.name, ".".join(parts[:-2]) or None)

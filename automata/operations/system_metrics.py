@@ -1,0 +1,83 @@
+"""The metrics of the whole system, read from the database when somebody asks, and not more often than that is worth."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Final
+
+from prometheus_client import Gauge
+
+from automata.errors import AutomataError
+from automata.store.database import Database
+from automata.store.gauges import Gauges, read_gauges
+from automata.telemetry import (
+    APPROVALS,
+    DATABASE_UP,
+    DEAD_LETTERS,
+    NOTIFICATIONS_PENDING,
+    POOL,
+    POOL_MOST,
+    POOL_WAITING,
+    PROCESSES,
+    QUEUE_AGE,
+    QUEUE_TASKS,
+    SCHEDULE_OVERDUE,
+)
+
+FRESH_SEC: Final = 5.0
+READ_SEC: Final = 3.0  # a scrape must not hang with the database
+PARTS: Final = ("api", "scheduler", "orchestrator", "worker", "controller")
+STATES: Final = ("ready", "delayed", "running")
+
+
+class SystemMetrics:
+    """However many ask, the database is asked once in FRESH_SEC. What could not be read is left out, never old."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._until = 0.0
+        self._reading = asyncio.Lock()
+
+    async def refresh(self) -> None:
+        async with self._reading:
+            if time.monotonic() < self._until:
+                return
+            try:
+                async with asyncio.timeout(READ_SEC), self._db.transaction() as conn:
+                    found = await read_gauges(conn)
+            except (AutomataError, TimeoutError):
+                found = None
+            _show(found)
+            self._until = time.monotonic() + FRESH_SEC
+
+
+def show_pool(db: Database) -> None:
+    pool = db.pool()
+    for state in ("idle", "busy"):
+        POOL.labels(state).set(pool[state])
+    POOL_MOST.set(pool["most"])
+    POOL_WAITING.set(pool["waiting"])
+
+
+def _show(found: Gauges | None) -> None:
+    DATABASE_UP.set(found is not None)
+    for gauge in (QUEUE_TASKS, QUEUE_AGE, PROCESSES):
+        gauge.clear()
+    plain = (DEAD_LETTERS, APPROVALS, NOTIFICATIONS_PENDING, SCHEDULE_OVERDUE)
+    if found is None:
+        _set(plain, (float("nan"),) * len(plain))
+        return
+    _set(plain, (found.dead_letters, found.approvals, found.notifications, found.schedule_overdue))
+    # A queue that is empty is told too, at zero: an alert that loses its series would stay silent.
+    for queue in {"default", *(queue for queue, _ in found.tasks), *found.oldest_ready}:
+        for state in STATES:
+            QUEUE_TASKS.labels(queue, state).set(found.tasks.get((queue, state), 0))
+        QUEUE_AGE.labels(queue).set(found.oldest_ready.get(queue, 0.0))
+    for part in {*PARTS, *found.processes}:
+        PROCESSES.labels(part).set(found.processes.get(part, 0))
+
+
+def _set(gauges: tuple[Gauge, ...], values: tuple[float, ...]) -> None:
+    for gauge, value in zip(gauges, values, strict=True):
+        gauge.set(value)

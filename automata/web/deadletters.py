@@ -1,0 +1,159 @@
+"""Dead letters: the steps that failed for good, one by one or many at once tried again or discarded."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from fastapi import Depends, Query, Request
+from starlette.responses import Response
+
+from automata.access.principal import Role
+from automata.api.deadletters import (
+    Action,
+    discard_one,
+    letter_id_of,
+    letter_of,
+    letters_of,
+    retry_one,
+    settle_many,
+    settle_these,
+)
+from automata.errors import Conflict, Missing
+from automata.http.authorization import current_principal, needs
+from automata.http.context import context_of
+from automata.http.errors import BadBody
+from automata.http.query import Cursor, FlowKey, Limit, Word
+from automata.operations.bulk import MAX_BULK
+from automata.store.deadletters import Filter, count_open
+from automata.store.pages import Page
+from automata.web.bulk import counted_at, list_address, redirect_after, run_batches, selected_ids, summary
+from automata.web.forms import read_form
+from automata.web.page import redirect_with_message, render
+from automata.web.page import router as pages
+from automata.web.query import Blank, Moment, link, paging
+
+HERE = "/dead-letters"
+STATES = ("open", "retried", "discarded", "all")
+DONE: dict[Action, str] = {"retry": "will be tried again", "discard": "discarded"}
+MEANS: dict[Action, str] = {
+    "retry": "Their runs go on at these steps, by the version they began with. What has succeeded is not done again.",
+    "discard": "Their runs stay FAILED. A discarded letter cannot be tried again; its run can.",
+}
+RunId = Annotated[UUID | None, Blank, Query()]
+
+
+def _filter(
+    flow: FlowKey = None, code: Word = None, run_id: RunId = None, since: Moment = None, until: Moment = None
+) -> Filter:
+    """`since` is included, `until` is not, both UTC where they name no zone."""
+    return Filter(flow or None, code or None, run_id, since, until)
+
+
+Found = Annotated[Filter, Depends(_filter)]
+Do = Annotated[Action, Query(alias="do")]
+
+router = pages(limits=True)
+
+
+@router.get(HERE)
+async def index(
+    request: Request,
+    filter: Found,
+    state: Annotated[Literal["open", "retried", "discarded", "all", ""], Query()] = "open",
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Response:
+    """The newest first, those that wait unless others are asked for."""
+    state = state or "open"
+    found: Page[dict[str, Any]] = Page([])
+    trouble = None
+    try:
+        found = await letters_of(context_of(request), filter, state, cursor, limit)
+    except Missing as error:  # a flow that is not there has no letters; the filter stays to be mended
+        trouble = error
+    filters = asdict(filter)
+    shown = {**filters, "state": state if state != "open" else None}
+    return render(
+        request,
+        "letters.html",
+        letters=found.items,
+        filters=filters,
+        filtered=bool(filter) or state != "open",
+        trouble=trouble,
+        state=state,
+        states=STATES,
+        all={action: link(f"{HERE}/all", {"do": action, **filters}) for action in DONE},
+        **paging(HERE, shown, limit, cursor, found.next),
+    )
+
+
+@router.get(f"{HERE}/all", dependencies=[needs(Role.OPERATOR, limits=True)])
+async def ask(request: Request, do: Do, filter: Found, cursor: Cursor = None) -> Response:
+    """How many open letters the filter finds, and whether they are meant."""
+    meant = {**asdict(filter), "until": counted_at(filter.until)}
+    async with context_of(request).db.connection() as conn:
+        groups = await count_open(conn, filter)
+    return render(
+        request,
+        "confirm.html",
+        verb=do.capitalize(),
+        thing="dead letter",
+        crumb=(HERE, "Dead letters"),
+        count=sum(group.count for group in groups),
+        groups=[(group.flow, group.code, group.count) for group in groups],
+        means=MEANS[do],
+        danger=do == "discard",
+        action=link(f"{HERE}/all", {"do": do, **meant, "cursor": cursor}),
+        back=link(HERE, asdict(filter)),
+    )
+
+
+@router.post(f"{HERE}/all", dependencies=[needs(Role.OPERATOR, limits=True)])
+async def settle_all(request: Request, do: Do, filter: Found, cursor: Cursor = None) -> Response:
+    """Do it, the oldest first; asks again when there is more than one request may do."""
+    desk, by = context_of(request), str(current_principal(request))
+
+    async def batch(after: str | None) -> tuple[int, int, str | None]:
+        made, left = await settle_many(desk, do, filter, after, MAX_BULK, by)
+        return made.chosen, made.done, left
+
+    swept = await run_batches(batch, cursor)
+    again, back = {"do": do, **asdict(filter)}, link(HERE, {"flow": filter.flow, "code": filter.code})
+    return redirect_after(request, swept, swept.words("dead letter", DONE[do]), f"{HERE}/all", again, back)
+
+
+@router.post(f"{HERE}/selected", dependencies=[needs(Role.OPERATOR, limits=True)])
+async def selected(request: Request) -> Response:
+    """Retry or discard the letters that are ticked; those that are not in a state for it are left and counted."""
+    form = await read_form(request)
+    ids = [letter_id_of(one) for one in selected_ids(form, "letter")]
+    action = form.get("action", "")
+    if action not in DONE:
+        raise BadBody("The form says neither retry nor discard.", pointer="/action")
+    made = await settle_these(context_of(request), action, ids, str(current_principal(request)))
+    words = summary(made.chosen, made.done, "dead letter", DONE[action])
+    return redirect_with_message(request, list_address(HERE, form.get("back", "")), words, bad=not made.done)
+
+
+@router.get(f"{HERE}/{{letter_id}}")
+async def show(request: Request, letter_id: str) -> Response:
+    """One letter: why, what was sent last, and what can be done."""
+    return render(request, "letter.html", letter=await letter_of(context_of(request), letter_id_of(letter_id)))
+
+
+@router.post(f"{HERE}/{{letter_id}}/{{action}}", dependencies=[needs(Role.OPERATOR, limits=True)])
+async def settle(request: Request, letter_id: str, action: Action) -> Response:
+    """Back to the letter, which says what was done or why not."""
+    desk, id, by = context_of(request), letter_id_of(letter_id), str(current_principal(request))
+    try:
+        if action == "retry":
+            await retry_one(desk, id, by)
+        else:
+            await discard_one(desk, id, by)
+    except Conflict as error:
+        return redirect_with_message(request, f"{HERE}/{id}", str(error), bad=True)
+    return redirect_with_message(
+        request, f"{HERE}/{id}", "The run goes on at this step." if action == "retry" else "Discarded."
+    )
