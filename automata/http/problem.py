@@ -40,8 +40,6 @@ class Problem(BaseModel):
 
 
 class ProblemItem(BaseModel):
-    """One finding of a problem."""
-
     pointer: str
     detail: str
     code: str
