@@ -37,9 +37,9 @@ async def healthz() -> Response:
 )
 async def readyz(request: Request) -> Response:
     """Whether requests and runs can be served: database, migrations, and the loops of this process."""
-    desk = context_of(request)
-    reasons = [*await _database(desk), *_parts(desk)]
-    if desk.stopping.is_set():
+    context = context_of(request)
+    reasons = [*await _database(context), *_parts(context)]
+    if context.stopping.is_set():
         reasons.append("the server is stopping")
     if reasons:
         return Json({"status": "unready", "reasons": reasons}, 503, headers={"Retry-After": "1"})
@@ -54,11 +54,11 @@ async def readyz(request: Request) -> Response:
 )
 async def metrics(request: Request) -> Response:
     """What this process counts, in Prometheus' text format; one that serves the API tells of the whole system too."""
-    desk = context_of(request)
-    show_pool(desk.db)
-    if desk.metrics:
-        await desk.metrics.refresh()
-    text = metrics_text(system=desk.metrics is not None, others=await _others())
+    context = context_of(request)
+    show_pool(context.db)
+    if context.metrics:
+        await context.metrics.refresh()
+    text = metrics_text(system=context.metrics is not None, others=await _others())
     return Response(text, headers={"Content-Type": METRICS_CONTENT_TYPE})
 
 
@@ -69,15 +69,15 @@ async def _others() -> dict[str, str]:
     return {number: text for number, text in zip(asked, texts, strict=True) if isinstance(text, str)}
 
 
-async def _database(desk: AppContext) -> list[str]:
+async def _database(context: AppContext) -> list[str]:
     try:
         async with asyncio.timeout(READY_SEC):
-            await desk.db.ping()
-            if not desk.migrated:
-                missing = await asyncio.to_thread(migrate.pending, desk.db.url)
+            await context.db.ping()
+            if not context.migrated:
+                missing = await asyncio.to_thread(migrate.pending, context.db.url)
                 if missing:
                     return [f"migrations are missing: {', '.join(missing)}; run `automata migrate`"]
-                desk.migrated = True  # tables are never taken back while a version that needs them runs
+                context.migrated = True  # tables are never taken back while a version that needs them runs
     except TimeoutError:
         return [f"the database did not answer within {READY_SEC:.0f} s"]
     except AutomataError as error:
@@ -85,5 +85,5 @@ async def _database(desk: AppContext) -> list[str]:
     return []
 
 
-def _parts(desk: AppContext) -> list[str]:
-    return [f"{name}: {trouble}" for name, trouble in desk.health().items() if trouble]
+def _parts(context: AppContext) -> list[str]:
+    return [f"{name}: {trouble}" for name, trouble in context.health().items() if trouble]

@@ -9,7 +9,6 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from automata.access.principal import Role
-from automata.api.runs import run_id_of
 from automata.api.schemas.pages import Page
 from automata.api.schemas.tasks import LogAnswer
 from automata.errors import Missing
@@ -18,6 +17,7 @@ from automata.http.bodies import V1, Json
 from automata.http.context import context_of
 from automata.http.query import Cursor, Limit, page_of
 from automata.operations.masking import masker
+from automata.operations.runs import parse_run_id
 from automata.store import tasklogs
 from automata.store.pages import DEFAULT_LIMIT
 from automata.store.runs import get_run
@@ -41,11 +41,11 @@ async def of_step(
 
 
 async def _page(request: Request, run_id: str, step: str | None, limit: int, cursor: str | None) -> Response:
-    desk = context_of(request)
-    id = run_id_of(run_id)
-    async with desk.db.connection() as conn:
+    context = context_of(request)
+    id = parse_run_id(run_id)
+    async with context.db.connection() as conn:
         run = await get_run(conn, id)
-        version = await desk.versions.get(run.version_id)
+        version = await context.versions.get(run.version_id)
         if step is not None and not version.has(step):
             raise Missing(f"The flow of this run has no step {step[:100]!r}.", hint="Its tasks have their full ids.")
         found = await tasklogs.list_logs(conn, id, step=step, after=cursor or None, limit=limit)

@@ -10,7 +10,6 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from automata.access.principal import Role
-from automata.api.flows import check_flow
 from automata.api.schemas.pages import Listing, Page
 from automata.api.schemas.proposals import (
     Acting,
@@ -32,12 +31,12 @@ from automata.http.bodies import V1, Json, read_model
 from automata.http.context import context_of
 from automata.http.errors import BadBody
 from automata.http.openapi import request_body
-from automata.http.query import MAX_PROPOSAL, Cursor, Limit, ProposalNumber, check_cursor
+from automata.http.query import Cursor, Limit, ProposalNumber, check_cursor
+from automata.operations.flows import check_flow
 from automata.operations.lookups import check_key
+from automata.operations.proposals import list_proposals
 from automata.proposals.facts import Facts
-from automata.proposals.room import Proposals
 from automata.proposals.view import history
-from automata.store.pages import decode, encode
 from automata.store.proposals import list_checks
 
 MAX_DIFF_CHARS = 1024 * 1024
@@ -48,10 +47,6 @@ Wait = Annotated[float, Query(ge=0, le=MAX_WAIT_SEC, description="Wait so long f
 READ, WRITE, DECIDE = needs(Role.VIEWER), needs(Role.AUTHOR), needs(Role.REVIEWER)
 ONE: dict[int | str, dict[str, Any]] = {200: {"model": ProposalAnswer}}
 MADE: dict[int | str, dict[str, Any]] = {201: {"model": ProposalAnswer}}
-
-
-def room(request: Request) -> Proposals:
-    return context_of(request).proposals
 
 
 # --- looking -------------------------------------------------------------------------------------------------------
@@ -65,53 +60,46 @@ async def index(
     cursor: Cursor = None,
 ) -> Response:
     """The newest first. Every branch that changes the project, and is not an environment's, is one."""
-    found, more = await listed(request, ended=ended, limit=limit, cursor=cursor)
-    return Json({"items": [room(request).summary(one) for one in found], "next_cursor": more})
-
-
-async def listed(request: Request, *, ended: bool, limit: int, cursor: str | None) -> tuple[list[Facts], str | None]:
-    """A page of them, the newest first, and the cursor of the next."""
     after = check_cursor(cursor, 1, number=True)
-    before = min(int(decode(after, 1)[0]), MAX_PROPOSAL) if after else None
-    async with room(request).desk(acting_person(request), fresh=False) as desk:
-        found = await desk.survey(ended=ended, before=before, limit=limit + 1)
-    more = encode([str(found[limit - 1].row.number)]) if len(found) > limit else None
-    return found[:limit], more
+    found, more = await list_proposals(
+        context_of(request), acting_person(request), ended=ended, limit=limit, cursor=after
+    )
+    return Json({"items": [context_of(request).proposals.summary(one) for one in found], "next_cursor": more})
 
 
 @router.get("/proposals/{number}", dependencies=[READ], responses=ONE)
 async def show(request: Request, number: ProposalNumber) -> Response:
     """With its files, reviews, and what the newest check said."""
-    async with room(request).desk(acting_person(request), fresh=False) as desk:
-        return _answer(request, await desk.find(str(number)))
+    async with context_of(request).proposals.desk(acting_person(request), fresh=False) as session:
+        return _answer(request, await session.find(str(number)))
 
 
 @router.get("/proposals/{number}/diff", dependencies=[READ], responses={200: {"model": DiffAnswer}})
 async def diff(request: Request, number: ProposalNumber) -> Response:
     """What it changes, as Git writes it."""
-    async with room(request).desk(acting_person(request), fresh=False) as desk:
-        text = await desk.difference(str(number))
+    async with context_of(request).proposals.desk(acting_person(request), fresh=False) as session:
+        text = await session.difference(str(number))
     return Json({"diff": text[:MAX_DIFF_CHARS], "truncated": len(text) > MAX_DIFF_CHARS})
 
 
 @router.get("/proposals/{number}/files", dependencies=[READ], responses={200: {"model": Listing[PairAnswer]}})
 async def files(request: Request, number: ProposalNumber) -> Response:
     """Every file that it changes, as it was where the branch left the base, and as it would be."""
-    async with room(request).desk(acting_person(request), fresh=False) as desk:
-        return Json({"items": [asdict(pair) for pair in await desk.both(str(number))]})
+    async with context_of(request).proposals.desk(acting_person(request), fresh=False) as session:
+        return Json({"items": [asdict(pair) for pair in await session.both(str(number))]})
 
 
 @router.get("/proposals/{number}/plan", dependencies=[READ], responses={200: {"model": PlanAnswer}})
 async def plan(request: Request, number: ProposalNumber) -> Response:
     """What it means: breaking, security, behaviour or neutral, flow by flow."""
-    return Json(await room(request).plan(str(number), acting_person(request)))
+    return Json(await context_of(request).proposals.plan(str(number), acting_person(request)))
 
 
 @router.get("/proposals/{number}/checks", dependencies=[READ], responses={200: {"model": Listing[CheckAnswer]}})
 async def checks(request: Request, number: ProposalNumber) -> Response:
     """What was checked and came of it, the newest first, at most 20."""
-    async with room(request).desk(acting_person(request), fresh=False) as desk:
-        facts = await desk.find(str(number))
+    async with context_of(request).proposals.desk(acting_person(request), fresh=False) as session:
+        facts = await session.find(str(number))
     async with context_of(request).db.connection() as conn:
         return Json({"items": history(await list_checks(conn, facts.row.id))})
 
@@ -124,7 +112,9 @@ async def create(request: Request) -> Response:
     """Make a branch with one commit."""
     body = await read_model(request, Create)
     actor = acting_person(request, body.as_)
-    return _made(request, await room(request).create(actor, body.branch, body.files, body.message, body.title))
+    return _created(
+        request, await context_of(request).proposals.create(actor, body.branch, body.files, body.message, body.title)
+    )
 
 
 @router.post(
@@ -141,10 +131,10 @@ async def propose(request: Request, name: str) -> Response:
     actor = acting_person(request, body.as_)
     content = body.spec if body.content is None else body.content
     assert content is not None
-    loaded = await check_flow(request, content if isinstance(content, str) else canonical_json(content))
-    if loaded.name != name:
-        raise BadBody(f"It names the flow {loaded.name!r}, the address {name!r}.", code="name_mismatch")
-    made = await room(request).propose_flow(
+    flow = await check_flow(context_of(request), content if isinstance(content, str) else canonical_json(content))
+    if flow.name != name:
+        raise BadBody(f"It names the flow {flow.name!r}, the address {name!r}.", code="name_mismatch")
+    proposal = await context_of(request).proposals.propose_flow(
         actor,
         name,
         branch=body.branch or f"proposal/{name}-{uuid4().hex[:8]}",
@@ -153,7 +143,7 @@ async def propose(request: Request, name: str) -> Response:
         path=body.path,
         content=content,
     )
-    return _made(request, made)
+    return _created(request, proposal)
 
 
 @router.patch("/proposals/{number}", dependencies=[WRITE], responses=ONE, openapi_extra=request_body(Update))
@@ -161,7 +151,9 @@ async def update(request: Request, number: ProposalNumber) -> Response:
     """Another title, or one more commit, which drops checks and approvals."""
     body = await read_model(request, Update)
     actor = acting_person(request, body.as_)
-    return _answer(request, await room(request).update(actor, str(number), body.files, body.message, body.title))
+    return _answer(
+        request, await context_of(request).proposals.update(actor, str(number), body.files, body.message, body.title)
+    )
 
 
 # --- deciding ------------------------------------------------------------------------------------------------------
@@ -174,16 +166,16 @@ _REVIEW = request_body(Review, required=False)
 async def submit(request: Request, number: ProposalNumber) -> Response:
     """Ask for a review."""
     body = await read_model(request, Acting)
-    async with room(request).desk(acting_person(request, body.as_)) as desk:
-        return _answer(request, await desk.submit(str(number)))
+    async with context_of(request).proposals.desk(acting_person(request, body.as_)) as session:
+        return _answer(request, await session.submit(str(number)))
 
 
 @router.post("/proposals/{number}/close", dependencies=[WRITE], responses=ONE, openapi_extra=_ACTING)
 async def close(request: Request, number: ProposalNumber) -> Response:
     """End it without applying it; its branch stays."""
     body = await read_model(request, Acting)
-    async with room(request).desk(acting_person(request, body.as_)) as desk:
-        return _answer(request, await desk.close(str(number)))
+    async with context_of(request).proposals.desk(acting_person(request, body.as_)) as session:
+        return _answer(request, await session.close(str(number)))
 
 
 @router.post("/proposals/{number}/approve", dependencies=[DECIDE], responses=ONE, openapi_extra=_REVIEW)
@@ -200,8 +192,8 @@ async def reject(request: Request, number: ProposalNumber) -> Response:
 
 async def _review(request: Request, number: int, *, approve: bool) -> Response:
     body = await read_model(request, Review)
-    async with room(request).desk(acting_person(request, body.as_)) as desk:
-        return _answer(request, await desk.review(str(number), approve=approve, comment=body.comment))
+    async with context_of(request).proposals.desk(acting_person(request, body.as_)) as session:
+        return _answer(request, await session.review(str(number), approve=approve, comment=body.comment))
 
 
 @router.post(
@@ -214,7 +206,7 @@ async def _review(request: Request, number: int, *, approve: bool) -> Response:
 async def sandbox(request: Request, number: ProposalNumber, wait_sec: Wait = 0) -> Response:
     """Check the merge that it would be. 202: still running; ask for the proposal again until `checks` says more."""
     body = await read_model(request, Acting)
-    facts = await room(request).check(str(number), acting_person(request, body.as_), wait_sec)
+    facts = await context_of(request).proposals.check(str(number), acting_person(request, body.as_), wait_sec)
     return _worked(request, facts)
 
 
@@ -227,23 +219,23 @@ async def sandbox(request: Request, number: ProposalNumber, wait_sec: Wait = 0) 
 async def apply(request: Request, number: ProposalNumber, wait_sec: Wait = 20) -> Response:
     """Merge what was checked and approved, and sync it. 202: it is being checked first, and then applied."""
     body = await read_model(request, Acting)
-    facts, synced = await room(request).apply(str(number), acting_person(request, body.as_), wait_sec)
+    facts, synced = await context_of(request).proposals.apply(str(number), acting_person(request, body.as_), wait_sec)
     if synced is None:
         return _worked(request, facts)
-    return Json({**room(request).detail(facts), "sync": synced.to_json()})
+    return Json({**context_of(request).proposals.detail(facts), "sync": synced.to_json()})
 
 
 def _worked(request: Request, facts: Facts) -> Response:
-    told = room(request).detail(facts)
-    return Json(told, 202 if told["checks"] == "running" else 200, headers=_location(facts))
+    answer = context_of(request).proposals.detail(facts)
+    return Json(answer, 202 if answer["checks"] == "running" else 200, headers=_location(facts))
 
 
-def _made(request: Request, facts: Facts) -> Response:
-    return Json(room(request).detail(facts), 201, headers=_location(facts))
+def _created(request: Request, facts: Facts) -> Response:
+    return Json(context_of(request).proposals.detail(facts), 201, headers=_location(facts))
 
 
 def _answer(request: Request, facts: Facts) -> Response:
-    return Json(room(request).detail(facts))
+    return Json(context_of(request).proposals.detail(facts))
 
 
 def _location(facts: Facts) -> dict[str, str]:

@@ -56,20 +56,20 @@ async def deliver(request: Request) -> Response:
 
 
 async def _deliver(request: Request) -> tuple[str, int]:
-    desk = context_of(request)
-    body = await read_body(request, desk.settings.hook_body_bytes)
+    context = context_of(request)
+    body = await read_body(request, context.settings.hook_body_bytes)
     signed = await _verified(request, body)
     if media_type(request) != JSON_MEDIA:
         raise WrongMedia("The body is not JSON.", hint="Set the webhook's content type to application/json.")
     push = pushed(lambda name: _only(request, name), parse_json(body))
     if push is None:
         return "ignored", 0
-    async with desk.db.connection() as conn:
+    async with context.db.connection() as conn:
         sources = await list_sources(conn)
     meant = [sources[place].id for place in concerned(push, sources)]
     if not meant:
         return "ignored", 0
-    async with desk.db.transaction() as conn:
+    async with context.db.transaction() as conn:
         if not await take_delivery(conn, signed.keys):
             return "repeated", len(meant)
         await hint(conn, meant)

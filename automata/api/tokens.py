@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from automata.access import tokens
 from automata.access.principal import Role
-from automata.access.tokens import Wanted
 from automata.api.schemas.access import NewTokenAnswer, TokenAnswer
 from automata.api.schemas.pages import Page
 from automata.http.authorization import actor, needs
@@ -18,9 +15,7 @@ from automata.http.context import context_of
 from automata.http.openapi import request_body
 from automata.http.query import Cursor, Limit, check_cursor, page_of
 from automata.http.requests import RotateRequest, TokenRequest
-from automata.operations.context import AppContext
-from automata.operations.lookups import check_key
-from automata.store.audit import Actor
+from automata.operations.tokens import create_token, revoke_token, rotate_token
 from automata.store.tokens import TokenRow, list_tokens
 
 router = APIRouter(prefix=f"{V1}/tokens", tags=["access"])
@@ -31,8 +26,8 @@ _ADMIN = needs(Role.ADMIN)
 async def index(request: Request, revoked: bool = False, limit: Limit = 50, cursor: Cursor = None) -> Response:
     """Tokens by name, without their texts; `revoked` lists those too."""
     async with context_of(request).db.connection() as conn:
-        found = await list_tokens(conn, revoked=revoked, after=check_cursor(cursor, 2), limit=limit)
-    return Json(page_of(found, [tokens.facts(row) for row in found.items]))
+        page = await list_tokens(conn, revoked=revoked, after=check_cursor(cursor, 2), limit=limit)
+    return Json(page_of(page, [tokens.facts(row) for row in page.items]))
 
 
 @router.post(
@@ -44,8 +39,8 @@ async def index(request: Request, revoked: bool = False, limit: Limit = 50, curs
 )
 async def create(request: Request) -> Response:
     """Make a token. Its text is shown this once."""
-    asked = await read_model(request, TokenRequest)
-    return _told(*await make(context_of(request), actor(request), asked), 201)
+    body = await read_model(request, TokenRequest)
+    return _response(*await create_token(context_of(request), actor(request), body.wanted()), 201)
 
 
 @router.post(
@@ -56,41 +51,15 @@ async def create(request: Request) -> Response:
 )
 async def rotate(request: Request, key: str) -> Response:
     """Give a token another text; the one before is refused within five seconds. `key` is its id or name."""
-    asked = await read_model(request, RotateRequest)
-    return _told(*await make_anew(context_of(request), actor(request), key, asked.days), 200)
+    body = await read_model(request, RotateRequest)
+    return _response(*await rotate_token(context_of(request), actor(request), key, body.days), 200)
 
 
 @router.delete("/{key}", dependencies=[_ADMIN], responses={200: {"model": TokenAnswer}})
 async def revoke(request: Request, key: str) -> Response:
     """Take a token back: it is refused within five seconds, and its sessions end. Twice is fine."""
-    return Json(tokens.facts(await take_back(context_of(request), actor(request), key)))
+    return Json(tokens.facts(await revoke_token(context_of(request), actor(request), key)))
 
 
-async def make(desk: AppContext, by: Actor, asked: TokenRequest) -> tuple[str, TokenRow]:
-    """A token's text, and what is kept of it. Raises Invalid, Usage, Conflict."""
-    wanted = Wanted(asked.name, Role.read(asked.role), asked.mail, asked.labels, asked.days)
-    async with desk.db.transaction() as conn:
-        return await tokens.issue(conn, by, wanted)
-
-
-async def make_anew(desk: AppContext, by: Actor, key: str, days: int) -> tuple[str, TokenRow]:
-    """Raises Missing, Conflict, Invalid."""
-    check_key(key)
-    async with desk.db.transaction() as conn:
-        made = await tokens.rotate(conn, by, key, days)
-    desk.forget_credentials()
-    return made
-
-
-async def take_back(desk: AppContext, by: Actor, key: str) -> TokenRow:
-    """Raises Missing."""
-    check_key(key)
-    async with desk.db.transaction() as conn:
-        row = await tokens.revoke(conn, by, key)
-    desk.forget_credentials()
-    return row
-
-
-def _told(text: str, row: TokenRow, status: int) -> Response:
-    told: dict[str, Any] = tokens.facts(row) | {"token": text}
-    return Json(told, status)
+def _response(text: str, row: TokenRow, status: int) -> Response:
+    return Json(tokens.facts(row) | {"token": text}, status)

@@ -46,8 +46,8 @@ from automata.http.authorization import open_to_everybody
 from automata.http.bodies import JSON_MEDIA, V1, Json, media_type, parse_json, read_body
 from automata.http.context import context_of
 from automata.http.errors import BadBody, Malformed, Unsigned, WrongMedia
-from automata.http.idempotency import WEBHOOK_PREFIX
 from automata.operations.context import AppContext
+from automata.operations.idempotency import WEBHOOK_PREFIX
 from automata.store.doors import Door
 from automata.store.queue import CreatedRun, NewRun, run_of_key
 from automata.telemetry import HOOK_DELIVERIES
@@ -113,11 +113,11 @@ async def deliver(request: Request, flow: str, trigger: str) -> Response:
 
 
 async def _deliver(request: Request, flow: str, trigger: str) -> CreatedRun:
-    desk, received = context_of(request), datetime.now(UTC)
-    signed = _signed(request, received, desk.settings.hook_tolerance_sec)
-    body = await read_body(request, desk.settings.hook_body_bytes)
-    door = await desk.webhooks.find(flow)
-    webhook = await _opened(desk, door, trigger, signed, body)
+    context, received = context_of(request), datetime.now(UTC)
+    signed = _signed(request, received, context.settings.hook_tolerance_sec)
+    body = await read_body(request, context.settings.hook_body_bytes)
+    door = await context.webhooks.find(flow)
+    webhook = await _opened(context, door, trigger, signed, body)
     if door is None or webhook is None:
         log.info("a delivery is refused", extra={"flow": flow[:100], "webhook": trigger[:100]})
         raise Unsigned(
@@ -126,10 +126,12 @@ async def _deliver(request: Request, flow: str, trigger: str) -> CreatedRun:
         )
     key = f"{WEBHOOK_PREFIX}{webhook.name}:{signed.delivery}"
     try:
-        return await desk.run_creator.create(await _run(request, door, webhook, signed.delivery, key, received, body))
+        return await context.run_creator.create(
+            await _run(request, door, webhook, signed.delivery, key, received, body)
+        )
     except (Invalid, Conflict):
         # The flow may have changed since it took this delivery, or what was sent: the first answer stands.
-        async with desk.db.connection() as conn:
+        async with context.db.connection() as conn:
             if earlier := await run_of_key(conn, door.flow_id, key):
                 return earlier
         raise
@@ -164,10 +166,10 @@ def _only(request: Request, name: str) -> str:
     return values[0]
 
 
-async def _opened(desk: AppContext, door: Door | None, trigger: str, signed: _Signed, body: bytes) -> Webhook | None:
+async def _opened(context: AppContext, door: Door | None, trigger: str, signed: _Signed, body: bytes) -> Webhook | None:
     """The webhook, when the signature is by its secret."""
     webhook = door.webhooks.get(trigger) if door else None
-    known = desk.webhook_secrets.secrets(webhook.secret) if webhook and webhook.enabled else []
+    known = context.webhook_secrets.secrets(webhook.secret) if webhook and webhook.enabled else []
     padded = [*known, *[_NOBODY] * MAX_SECRETS][:MAX_SECRETS]
     given = (padded, signed.signature, signed.timestamp, signed.delivery, body)
     # Anybody may send a large body: what it takes to digest it must not hold up this loop.

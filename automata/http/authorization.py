@@ -74,8 +74,8 @@ def needs(role: Role, *, limits: bool = False, unless: Callable[[Settings], bool
     """
 
     async def check(request: Request) -> None:
-        desk = context_of(request)
-        if unless and unless(desk.settings):
+        context = context_of(request)
+        if unless and unless(context.settings):
             authenticator_of(request).throttle_anonymous(request)
             limit_to({})
             return

@@ -10,10 +10,10 @@ from fastapi import Path, Query
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator
 
 from automata.errors import Invalid
+from automata.operations.proposals import MAX_NUMBER
 from automata.store.pages import DEFAULT_LIMIT, MAX_LIMIT, Page, decode
 
 MAX_LABELS = 10
-MAX_PROPOSAL = 2**62  # within PostgreSQL's bigint
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 LATEST = datetime(9000, 1, 1, tzinfo=UTC)  # arithmetic on the far end of the calendar overflows
 
@@ -46,7 +46,7 @@ Word = Annotated[str | None, Query(max_length=100, pattern=_PLAIN)]
 Labels = Annotated[list[str] | None, Query(max_length=MAX_LABELS, description="`name=value`; all must match.")]
 Instant = Annotated[AwareDatetime, BeforeValidator(check_written_out), AfterValidator(check_year)]
 Moment = Annotated[Instant | None, Query()]
-ProposalNumber = Annotated[int, Path(ge=1, le=MAX_PROPOSAL, description="The proposal's number.")]
+ProposalNumber = Annotated[int, Path(ge=1, le=MAX_NUMBER, description="The proposal's number.")]
 AuditObject = Annotated[str | None, Query(max_length=300, pattern=_PLAIN, description="Like `flow/orders`.")]
 FlowKey = Annotated[str | None, Query(max_length=100, pattern=_PLAIN, description="A flow's name or id.")]
 

@@ -6,7 +6,8 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-from automata.access.tokens import DEFAULT_DAYS
+from automata.access.principal import Role
+from automata.access.tokens import DEFAULT_DAYS, Wanted
 from automata.http.bodies import RequestModel
 from automata.http.fields import By, Days, RoleWord, Word
 
@@ -25,6 +26,10 @@ class TokenRequest(RequestModel):
     mail: Word = Field("", description="How commits and approvals know who this is.")
     labels: dict[Word, Word] = Field(default_factory=dict, description="Limits it to flows with all of these.")
     days: Days = Field(DEFAULT_DAYS, description="For how long it is good.")
+
+    def wanted(self) -> Wanted:
+        """What it asks for. Raises Usage."""
+        return Wanted(self.name, Role.read(self.role), self.mail, self.labels, self.days)
 
 
 class RotateRequest(RequestModel):

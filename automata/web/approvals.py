@@ -8,12 +8,12 @@ from fastapi import Request
 from starlette.responses import Response
 
 from automata.access.principal import Role
-from automata.api.approvals import decide_on
-from automata.api.runs import run_id_of
 from automata.errors import Conflict, Missing
 from automata.http.authorization import current_principal, needs
 from automata.http.context import context_of
 from automata.http.errors import BadBody
+from automata.operations.approvals import decide_approval
+from automata.operations.runs import parse_run_id
 from automata.store.approvals import list_open
 from automata.web.forms import read_form
 from automata.web.page import MAX_COMMENT, redirect_with_message, render
@@ -44,9 +44,9 @@ async def decide(request: Request) -> Response:
     if len(comment) > MAX_COMMENT:
         raise BadBody(f"A comment has at most {MAX_COMMENT:,} characters.", pointer="/comment")
     run, is_yes = form.get("run", ""), verdict == "approve"
-    onward = f"/runs/{run_id_of(run)}" if form.get("back") == "run" else HERE
+    onward = f"/runs/{parse_run_id(run)}" if form.get("back") == "run" else HERE
     try:
-        step = await decide_on(
+        step = await decide_approval(
             context_of(request), run, form.get("step", ""), is_yes, str(current_principal(request)), comment
         )
     except (Conflict, Missing) as error:

@@ -10,22 +10,22 @@ from fastapi import Depends, Query, Request
 from starlette.responses import Response
 
 from automata.access.principal import Role
-from automata.api.deadletters import (
-    Action,
-    discard_one,
-    letter_id_of,
-    letter_of,
-    letters_of,
-    retry_one,
-    settle_many,
-    settle_these,
-)
 from automata.errors import Conflict, Missing
 from automata.http.authorization import current_principal, needs
 from automata.http.context import context_of
 from automata.http.errors import BadBody
-from automata.http.query import Cursor, FlowKey, Limit, Word
-from automata.operations.bulk import MAX_BULK
+from automata.http.query import Cursor, FlowKey, Limit, Word, check_cursor
+from automata.operations.bulk import MAX_BULK, BulkResult
+from automata.operations.deadletters import (
+    Action,
+    change_dead_letters,
+    change_matching_dead_letters,
+    discard_dead_letter,
+    list_dead_letters,
+    parse_letter_id,
+    read_dead_letter,
+    retry_dead_letter,
+)
 from automata.store.deadletters import Filter, count_open
 from automata.store.pages import Page
 from automata.web.bulk import counted_at, list_address, redirect_after, run_batches, selected_ids, summary
@@ -70,7 +70,7 @@ async def index(
     found: Page[dict[str, Any]] = Page([])
     trouble = None
     try:
-        found = await letters_of(context_of(request), filter, state, cursor, limit)
+        found = await list_dead_letters(context_of(request), filter, state, check_cursor(cursor, 1, number=True), limit)
     except Missing as error:  # a flow that is not there has no letters; the filter stays to be mended
         trouble = error
     filters = asdict(filter)
@@ -113,45 +113,47 @@ async def ask(request: Request, do: Do, filter: Found, cursor: Cursor = None) ->
 @router.post(f"{HERE}/all", dependencies=[needs(Role.OPERATOR, limits=True)])
 async def settle_all(request: Request, do: Do, filter: Found, cursor: Cursor = None) -> Response:
     """Do it, the oldest first; asks again when there is more than one request may do."""
-    desk, by = context_of(request), str(current_principal(request))
+    context, by = context_of(request), str(current_principal(request))
 
-    async def batch(after: str | None) -> tuple[int, int, str | None]:
-        made, left = await settle_many(desk, do, filter, after, MAX_BULK, by)
-        return made.chosen, made.done, left
+    async def batch(after: str | None) -> BulkResult:
+        checked = check_cursor(after, 1, number=True)
+        return await change_matching_dead_letters(context, do, filter, checked, MAX_BULK, by)
 
-    swept = await run_batches(batch, cursor)
+    outcome = await run_batches(batch, cursor)
     again, back = {"do": do, **asdict(filter)}, link(HERE, {"flow": filter.flow, "code": filter.code})
-    return redirect_after(request, swept, swept.words("dead letter", DONE[do]), f"{HERE}/all", again, back)
+    return redirect_after(request, outcome, outcome.message("dead letter", DONE[do]), f"{HERE}/all", again, back)
 
 
 @router.post(f"{HERE}/selected", dependencies=[needs(Role.OPERATOR, limits=True)])
 async def selected(request: Request) -> Response:
     """Retry or discard the letters that are ticked; those that are not in a state for it are left and counted."""
     form = await read_form(request)
-    ids = [letter_id_of(one) for one in selected_ids(form, "letter")]
+    ids = [parse_letter_id(one) for one in selected_ids(form, "letter")]
     action = form.get("action", "")
     if action not in DONE:
         raise BadBody("The form says neither retry nor discard.", pointer="/action")
-    made = await settle_these(context_of(request), action, ids, str(current_principal(request)))
-    words = summary(made.chosen, made.done, "dead letter", DONE[action])
-    return redirect_with_message(request, list_address(HERE, form.get("back", "")), words, bad=not made.done)
+    result = await change_dead_letters(context_of(request), action, ids, str(current_principal(request)))
+    words = summary(result.matched, result.done, "dead letter", DONE[action])
+    return redirect_with_message(request, list_address(HERE, form.get("back", "")), words, bad=not result.done)
 
 
 @router.get(f"{HERE}/{{letter_id}}")
 async def show(request: Request, letter_id: str) -> Response:
     """One letter: why, what was sent last, and what can be done."""
-    return render(request, "letter.html", letter=await letter_of(context_of(request), letter_id_of(letter_id)))
+    return render(
+        request, "letter.html", letter=await read_dead_letter(context_of(request), parse_letter_id(letter_id))
+    )
 
 
 @router.post(f"{HERE}/{{letter_id}}/{{action}}", dependencies=[needs(Role.OPERATOR, limits=True)])
 async def settle(request: Request, letter_id: str, action: Action) -> Response:
     """Back to the letter, which says what was done or why not."""
-    desk, id, by = context_of(request), letter_id_of(letter_id), str(current_principal(request))
+    context, id, by = context_of(request), parse_letter_id(letter_id), str(current_principal(request))
     try:
         if action == "retry":
-            await retry_one(desk, id, by)
+            await retry_dead_letter(context, id, by)
         else:
-            await discard_one(desk, id, by)
+            await discard_dead_letter(context, id, by)
     except Conflict as error:
         return redirect_with_message(request, f"{HERE}/{id}", str(error), bad=True)
     return redirect_with_message(

@@ -13,12 +13,12 @@ from fastapi import Request
 from starlette.responses import JSONResponse, Response
 
 from automata.access.principal import Role
-from automata.api.flows import check_flow, check_text
-from automata.api.proposals import room
 from automata.errors import AutomataError, Busy, Conflict, Diagnostic, Invalid, Refused
 from automata.flow.schema import FLOW_SCHEMA
 from automata.http.authorization import acting_person
+from automata.http.context import context_of
 from automata.http.errors import BadBody
+from automata.operations.flows import check_flow, check_text
 from automata.operations.lookups import check_key
 from automata.store.audit import no_entry
 from automata.web.forms import Form, read_form
@@ -35,7 +35,7 @@ router = pages(least=Role.AUTHOR)
 async def form(request: Request, name: str) -> Response:
     """The file as the base of proposals has it."""
     check_key(name)
-    path, text = await room(request).file_of(acting_person(request), name)
+    path, text = await context_of(request).proposals.file_of(acting_person(request), name)
     return _page(request, name, path, text, {"content": text})
 
 
@@ -44,7 +44,7 @@ async def save(request: Request, name: str) -> Response:
     """Make a proposal of it, or show it again with what is wrong; nothing that was typed is lost."""
     check_key(name)
     given = await read_form(request)
-    path, text = await room(request).file_of(acting_person(request), name)
+    path, text = await context_of(request).proposals.file_of(acting_person(request), name)
     try:
         number = await _propose(request, name, path, text, given)
     except (Invalid, Conflict, Refused) as error:
@@ -56,8 +56,8 @@ async def save(request: Request, name: str) -> Response:
 async def check(request: Request) -> Response:
     """What is wrong with the text so far, for the editor: `{diagnostics: [{line, column, severity, message}]}`."""
     no_entry()
-    found = await check_text(request, (await read_form(request)).get("content", ""))
-    return JSONResponse({"diagnostics": [_told(one) for one in found[:MAX_TOLD]]})
+    found = await check_text(context_of(request), (await read_form(request)).get("content", ""))
+    return JSONResponse({"diagnostics": [_finding(one) for one in found[:MAX_TOLD]]})
 
 
 async def _propose(request: Request, name: str, path: str, text: str, given: Form) -> int:
@@ -72,22 +72,22 @@ async def _propose(request: Request, name: str, path: str, text: str, given: For
     if not message or len(message) > MAX_MESSAGE:
         raise BadBody("Say what the change is for, in a line or more.", pointer="/message")
     content = _like(text, given.get("content", ""))
-    flow = await check_flow(request, content)
+    flow = await check_flow(context_of(request), content)
     if flow.name != name:
         raise BadBody(
             f"It names the flow {flow.name!r}, and this is {name!r}.",
             code="name_mismatch",
             hint="Another name is another flow: push a branch with git to rename one (`renamed_from`).",
         )
-    proposals, actor = room(request), acting_person(request)
+    proposals, actor = context_of(request).proposals, acting_person(request)
     branch = f"proposal/{name}-{uuid4().hex[:8]}"
     made = await proposals.propose_flow(
         actor, name, branch=branch, message=message, title=None, path=path, content=content
     )
     key = str(made.row.number)
     if given.get("review"):
-        async with proposals.desk(actor) as desk:
-            await desk.submit(key)
+        async with proposals.desk(actor) as session:
+            await session.submit(key)
         with suppress(Busy):  # whoever reviews it can have it checked
             await proposals.check(key, actor)
     return made.row.number
@@ -123,7 +123,7 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _told(one: Diagnostic) -> dict[str, Any]:
+def _finding(one: Diagnostic) -> dict[str, Any]:
     hint = f" {one.suggestion}" if one.suggestion else ""
     return {
         "line": one.line,

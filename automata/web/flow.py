@@ -11,7 +11,6 @@ from urllib.parse import quote
 from fastapi import Query, Request
 from starlette.responses import Response
 
-from automata.api.provenance import of_origin
 from automata.errors import Missing
 from automata.flow.changes import CLASSES, changes
 from automata.flow.model import Flow
@@ -19,6 +18,7 @@ from automata.http.context import context_of
 from automata.http.fields import MAX_INT
 from automata.http.query import Cursor, check_cursor
 from automata.operations.lookups import check_key
+from automata.operations.provenance import describe_origin
 from automata.report.graph import graph as changed_graph
 from automata.store.flows import FlowRow, VersionRow, find_flow, get_version, list_versions
 from automata.store.provenance import origins
@@ -54,7 +54,7 @@ async def show(request: Request, name: str) -> Response:
         graph=picture(version.spec, link=f"/flows/{quote(flow.name)}/spec") if version else None,
         runs=runs.items,
         schedules=[(row, row.next_fires()) for row in schedules.items],
-        provenance=of_origin(origin) if origin else None,
+        provenance=describe_origin(origin) if origin else None,
     )
 
 
@@ -80,7 +80,7 @@ async def versions(request: Request, name: str, cursor: Cursor = None) -> Respon
         request,
         "flow_versions.html",
         **_head(flow, "versions"),
-        versions=[(row, of_origin(known[row.id])) for row in found.items],
+        versions=[(row, describe_origin(known[row.id])) for row in found.items],
         next=found.next and link(here, {"cursor": found.next}),
         first=here if cursor else "",
     )

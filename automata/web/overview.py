@@ -11,9 +11,9 @@ from typing import Annotated, Any, Literal
 from fastapi import Query, Request
 from starlette.responses import Response
 
-from automata.api.sync import sources
 from automata.http.context import context_of
 from automata.operations.context import AppContext
+from automata.operations.sources import read_sources
 from automata.store.database import Database
 from automata.store.limits import limited_to, under
 from automata.store.overview import (
@@ -113,13 +113,13 @@ async def live(request: Request, span: Span = "24h") -> Response:
 
 
 async def _shown(request: Request, span: str) -> dict[str, Any]:
-    desk = context_of(request)
+    context = context_of(request)
     whole = limited_to() is None
     figures, fires, synced, processes = await asyncio.gather(
-        _counts(request, desk).get(span),
-        _fires(desk.db),
-        sources(desk) if whole else _nothing(),
-        _processes(desk.db) if whole else _nothing(),
+        _counts(request, context).get(span),
+        _fires(context.db),
+        read_sources(context) if whole else _nothing(),
+        _processes(context.db) if whole else _nothing(),
     )
     return {
         "whole": whole,
@@ -131,14 +131,14 @@ async def _shown(request: Request, span: str) -> dict[str, Any]:
         "sources": synced,
         "processes": processes,
         "workers": sum(one.alive and WORKER in one.parts for one in processes),
-        "troubles": {name: trouble for name, trouble in desk.health().items() if trouble and whole},
+        "troubles": {name: trouble for name, trouble in context.health().items() if trouble and whole},
     }
 
 
-def _counts(request: Request, desk: AppContext) -> Counts:
+def _counts(request: Request, context: AppContext) -> Counts:
     state = request.app.state
     if not hasattr(state, "console_counts"):
-        state.console_counts = Counts(desk.db)
+        state.console_counts = Counts(context.db)
     counts: Counts = state.console_counts
     return counts
 

@@ -11,13 +11,13 @@ from fastapi import Request
 from starlette.responses import Response
 
 from automata.access.principal import Role
-from automata.api.proposals import listed, room
 from automata.errors import AutomataError, Conflict, Usage
 from automata.flow.changes import CLASSES
 from automata.http.authorization import acting_person, needs
 from automata.http.context import context_of
 from automata.http.errors import BadBody
-from automata.http.query import Cursor, ProposalNumber
+from automata.http.query import Cursor, ProposalNumber, check_cursor
+from automata.operations.proposals import list_proposals
 from automata.proposals.content import Pair
 from automata.report.check import stage_lines
 from automata.report.plan import hanging_words
@@ -43,7 +43,13 @@ router = pages()
 async def index(request: Request, ended: bool = False, cursor: Cursor = None) -> Response:
     """The newest first; `ended` has those too that were applied, rejected or closed."""
     try:
-        found, more = await listed(request, ended=ended, limit=SHOWN, cursor=cursor)
+        found, more = await list_proposals(
+            context_of(request),
+            acting_person(request),
+            ended=ended,
+            limit=SHOWN,
+            cursor=check_cursor(cursor, 1, number=True),
+        )
     except Usage as error:
         if error.code != "no_repository":
             raise
@@ -52,7 +58,7 @@ async def index(request: Request, ended: bool = False, cursor: Cursor = None) ->
     return render(
         request,
         "proposals.html",
-        proposals=[room(request).summary(one) for one in found],
+        proposals=[context_of(request).proposals.summary(one) for one in found],
         ended=ended,
         next=more and link(HERE, filters, cursor=more),
         first=link(HERE, filters) if cursor else "",
@@ -96,8 +102,8 @@ async def files(request: Request, number: ProposalNumber) -> Response:
     shown = await _head(request, number, "files")
     pairs, trouble = [], None
     try:
-        async with room(request).desk(acting_person(request), fresh=False) as desk:
-            pairs = await desk.both(str(number))
+        async with context_of(request).proposals.desk(acting_person(request), fresh=False) as session:
+            pairs = await session.both(str(number))
     except Conflict as error:
         trouble = error
     compared = await asyncio.to_thread(lambda: [(pair, rows(pair.base, pair.head)) for pair in pairs])
@@ -111,8 +117,8 @@ async def files(request: Request, number: ProposalNumber) -> Response:
 @router.post(f"{HERE}/{{number}}/submit", dependencies=[needs(Role.AUTHOR)])
 async def submit(request: Request, number: ProposalNumber) -> Response:
     async def do(_: Form) -> str:
-        async with room(request).desk(acting_person(request)) as desk:
-            await desk.submit(str(number))
+        async with context_of(request).proposals.desk(acting_person(request)) as session:
+            await session.submit(str(number))
         return "It waits for a review."
 
     return await _done(request, number, do)
@@ -121,8 +127,8 @@ async def submit(request: Request, number: ProposalNumber) -> Response:
 @router.post(f"{HERE}/{{number}}/close", dependencies=[needs(Role.AUTHOR)])
 async def close(request: Request, number: ProposalNumber) -> Response:
     async def do(_: Form) -> str:
-        async with room(request).desk(acting_person(request)) as desk:
-            await desk.close(str(number))
+        async with context_of(request).proposals.desk(acting_person(request)) as session:
+            await session.close(str(number))
         return "It is closed. Its branch stays."
 
     return await _done(request, number, do)
@@ -131,7 +137,7 @@ async def close(request: Request, number: ProposalNumber) -> Response:
 @router.post(f"{HERE}/{{number}}/check", dependencies=[needs(Role.AUTHOR)])
 async def check(request: Request, number: ProposalNumber) -> Response:
     async def do(_: Form) -> str:
-        await room(request).check(str(number), acting_person(request))
+        await context_of(request).proposals.check(str(number), acting_person(request))
         return "It is being checked."
 
     return await _done(request, number, do)
@@ -146,8 +152,8 @@ async def review(request: Request, number: ProposalNumber) -> Response:
         if verdict not in ("approve", "reject"):
             raise BadBody("The form says neither approve nor reject.", pointer="/verdict")
         approve, comment = verdict == "approve", form.get("comment", "").strip()
-        async with room(request).desk(acting_person(request)) as desk:
-            await desk.review(str(number), approve=approve, comment=comment, head=form.get("head", ""))
+        async with context_of(request).proposals.desk(acting_person(request)) as session:
+            await session.review(str(number), approve=approve, comment=comment, head=form.get("head", ""))
         return "Approved." if approve else "Rejected, which ends it."
 
     return await _done(request, number, do)
@@ -158,7 +164,7 @@ async def apply(request: Request, number: ProposalNumber) -> Response:
     """Merge and sync what was on the page."""
 
     async def do(form: Form) -> str:
-        facts, synced = await room(request).apply(
+        facts, synced = await context_of(request).proposals.apply(
             str(number), acting_person(request), WAIT_SEC, head=form.get("head", "")
         )
         if synced is None:
@@ -182,10 +188,10 @@ async def _done(request: Request, number: int, do: Callable[[Form], Awaitable[st
 
 async def _head(request: Request, number: int, tab: str) -> dict[str, Any]:
     path = f"{HERE}/{number}"
-    async with room(request).desk(acting_person(request), fresh=False) as desk:
-        facts = await desk.find(str(number))
-        obstacles = desk.obstacles(facts)
-    one = room(request).detail(facts)
+    async with context_of(request).proposals.desk(acting_person(request), fresh=False) as session:
+        facts = await session.find(str(number))
+        obstacles = session.obstacles(facts)
+    one = context_of(request).proposals.detail(facts)
     stages = (one["sandbox_result"] or {}).get("stages", ())
     return {
         "one": one,
@@ -211,7 +217,7 @@ async def _plan(
         stages = (one["sandbox_result"] or {}).get("stages", ())
         return next((stage["report"] for stage in stages if stage["name"] == "plan"), None), None
     try:
-        return await room(request).plan(str(number), acting_person(request)), None
+        return await context_of(request).proposals.plan(str(number), acting_person(request)), None
     except AutomataError as error:
         return None, error
 

@@ -12,9 +12,6 @@ from fastapi import Request
 from starlette.responses import Response, StreamingResponse
 
 from automata.access.principal import Role
-from automata.api.provenance import of_origin
-from automata.api.runs import end, go_on, run_id_of, run_of, start_again
-from automata.api.tasks import tasks_of
 from automata.engine.states import RUN_FINAL
 from automata.errors import Conflict, Invalid, Missing
 from automata.flow.changes import walk
@@ -22,9 +19,13 @@ from automata.flow.compile import compile_flow, item_of
 from automata.flow.model import Flow
 from automata.http.authorization import current_principal, needs
 from automata.http.context import context_of
+from automata.operations import runs
 from automata.operations.context import AppContext
 from automata.operations.masking import masker
-from automata.store.approvals import list_open
+from automata.operations.provenance import describe_origin
+from automata.operations.runs import cancel_run, parse_run_id, read_run, retry_run
+from automata.operations.tasks import list_run_tasks
+from automata.store.approvals import ApprovalRow, list_open
 from automata.store.flows import VersionRow, versions_by_id
 from automata.store.provenance import origins
 from automata.store.recordings import exchanges_of
@@ -49,28 +50,28 @@ router = pages(limits=True)
 @router.get("/runs/{run_id}")
 async def show(request: Request, run_id: str) -> Response:
     """A run as it is now, with its flow's graph; the page listens for changes."""
-    desk, id = context_of(request), run_id_of(run_id)
-    shown = await _live(desk, id)
-    version = await _version(desk, shown["version_id"])
-    async with desk.db.connection() as conn:
+    context, id = context_of(request), parse_run_id(run_id)
+    shown = await _live(context, id)
+    version = await _version(context, shown["run"].version_id)
+    async with context.db.connection() as conn:
         origin = (await origins(conn, [version.id]))[version.id]
     graph = picture(version.spec, shown["states"])
-    return render(request, "run.html", **shown, graph=graph, version=version, provenance=of_origin(origin))
+    return render(request, "run.html", **shown, graph=graph, version=version, provenance=describe_origin(origin))
 
 
 @router.get("/runs/{run_id}/live")
 async def live(request: Request, run_id: str) -> Response:
     """What changes by itself, for the page to put in its place."""
-    return render(request, "run_live.html", **await _live(context_of(request), run_id_of(run_id)))
+    return render(request, "run_live.html", **await _live(context_of(request), parse_run_id(run_id)))
 
 
 @router.get("/runs/{run_id}/events")
 async def events(request: Request, run_id: str) -> Response:
     """Says when to look again. 429 where too many watch."""
-    desk, watch = context_of(request), Watch.of(request)
-    id = run_id_of(run_id)
+    context, watch = context_of(request), Watch.of(request)
+    id = parse_run_id(run_id)
     watch.check_room()
-    async with desk.db.connection() as conn:
+    async with context.db.connection() as conn:
         await get_run(conn, id)
     headers = {**HEADERS, "X-Accel-Buffering": "no"}
     return StreamingResponse(watch.stream(id), headers=headers, media_type="text/event-stream")
@@ -79,16 +80,16 @@ async def events(request: Request, run_id: str) -> Response:
 @router.get("/runs/{run_id}/steps/{step:path}")
 async def step(request: Request, run_id: str, step: str) -> Response:
     """All that is known of one step: alone in the page of a run, or as a page of its own."""
-    desk, id = context_of(request), run_id_of(run_id)
-    shown = await _step(desk, id, step)
+    context, id = context_of(request), parse_run_id(run_id)
+    shown = await _step(context, id, step)
     inside = request.headers.get("hx-request") == "true"
     return render(request, "step_body.html" if inside else "step.html", **shown)
 
 
 @router.post("/runs/{run_id}/cancel", dependencies=[needs(Role.OPERATOR, limits=True)])
 async def cancel(request: Request, run_id: str) -> Response:
-    async def do(desk: AppContext, id: UUID) -> str:
-        await end(desk, id)
+    async def do(context: AppContext, id: UUID) -> str:
+        await cancel_run(context, id)
         return "The run is asked to end."
 
     return await _done(request, run_id, do)
@@ -96,8 +97,8 @@ async def cancel(request: Request, run_id: str) -> Response:
 
 @router.post("/runs/{run_id}/retry", dependencies=[needs(Role.OPERATOR, limits=True)])
 async def retry(request: Request, run_id: str) -> Response:
-    async def do(desk: AppContext, id: UUID) -> str:
-        await go_on(desk, id, str(current_principal(request)))
+    async def do(context: AppContext, id: UUID) -> str:
+        await retry_run(context, id, str(current_principal(request)))
         return "The run goes on at what failed."
 
     return await _done(request, run_id, do)
@@ -115,17 +116,15 @@ async def rerun(request: Request, run_id: str) -> Response:
     if which not in ("same", "latest") and not which.isdigit():
         raise Invalid("The version is `same`, `latest` or a number.", pointer="/version")
     try:
-        started = await start_again(context_of(request), run_id_of(run_id), which, by=str(current_principal(request)))
+        started = await runs.rerun(context_of(request), parse_run_id(run_id), which, by=str(current_principal(request)))
     except (Conflict, Invalid) as error:
         return redirect_with_message(request, f"/runs/{run_id}", str(error), bad=True)
-    return redirect_with_message(
-        request, f"/runs/{started.made.id}", f"Started again as version {started.version.number}."
-    )
+    return redirect_with_message(request, f"/runs/{started.id}", f"Started again as version {started.version.number}.")
 
 
 async def _done(request: Request, run_id: str, do: Callable[[AppContext, UUID], Awaitable[str]]) -> Response:
     """Back to the run, which says what was done or why not."""
-    id = run_id_of(run_id)
+    id = parse_run_id(run_id)
     try:
         said, bad = await do(context_of(request), id), False
     except Conflict as error:
@@ -133,25 +132,27 @@ async def _done(request: Request, run_id: str, do: Callable[[AppContext, UUID], 
     return redirect_with_message(request, f"/runs/{id}", said, bad=bad)
 
 
-async def _live(desk: AppContext, id: UUID) -> dict[str, Any]:
-    run = await run_of(desk, id)
-    tasks = await tasks_of(desk, id, outputs=False, most=MAX_TASKS)
-    async with desk.db.connection() as conn:
-        version_id = (await get_run(conn, id)).version_id
-        waiting = await list_open(conn, MAX_APPROVALS, id) if run["status"] not in RUN_FINAL else []
+async def _live(context: AppContext, id: UUID) -> dict[str, Any]:
+    detail = await read_run(context, id)
+    run, over = detail.run, detail.run.status in RUN_FINAL
+    tasks = await list_run_tasks(context, id, outputs=False, most=MAX_TASKS)
+    waiting: Sequence[ApprovalRow] = ()
+    if not over:
+        async with context.db.connection() as conn:
+            waiting = await list_open(conn, MAX_APPROVALS, id)
     parents = {task["step"]: task["parent"] for task in tasks}
     indents = {step: _depth(step, parents) for step in parents}
     now = datetime.now(UTC)
     return {
         "run": run,
-        "version_id": version_id,
-        "over": run["status"] in RUN_FINAL,
+        "run_attempts": detail.attempts,
+        "over": over,
         "waiting": waiting,
         "tasks": tasks,
         "more_tasks": len(tasks) >= MAX_TASKS,
         "depths": indents,
         "states": {task["step"]: str(task["status"]) for task in tasks if item_of(task["step"]) is None},
-        "timeline": timeline(tasks, run["started_at"] or run["created_at"], run["finished_at"] or now, indents),
+        "timeline": timeline(tasks, run.started_at or run.created_at, run.finished_at or now, indents),
         "now": now,
     }
 
@@ -163,22 +164,22 @@ def _depth(step: str, parents: Mapping[str, str | None]) -> int:
     return depth
 
 
-async def _version(desk: AppContext, id: UUID) -> VersionRow:
-    async with desk.db.connection() as conn:
+async def _version(context: AppContext, id: UUID) -> VersionRow:
+    async with context.db.connection() as conn:
         return (await versions_by_id(conn, [id]))[0]
 
 
-async def _step(desk: AppContext, id: UUID, step: str) -> dict[str, Any]:
+async def _step(context: AppContext, id: UUID, step: str) -> dict[str, Any]:
     """Raises Missing for a step that the run's version does not have."""
-    async with desk.db.connection() as conn:
+    async with context.db.connection() as conn:
         run = await get_run(conn, id)
-        version = await desk.versions.get(run.version_id)
+        version = await context.versions.get(run.version_id)
         if not version.has(step):
             raise Missing(f"The flow of this run has no step {step[:100]!r}.", hint="The run's page has them all.")
         row = (await versions_by_id(conn, [run.version_id]))[0]
         logs = await list_logs(conn, id, step=step, limit=MAX_LOGS)
         exchanges = await exchanges_of(conn, id, step)
-    tasks = await tasks_of(desk, id, step=step)
+    tasks = await list_run_tasks(context, id, step=step)
     mask = masker(version.secrets, run.inputs or {})
     return {
         "run_id": id,

@@ -13,13 +13,13 @@ from fastapi import Request
 from starlette.responses import Response
 
 from automata.access.principal import Role
-from automata.api.runs import start
 from automata.errors import Conflict, Invalid, Missing
 from automata.flow.inputs import from_text
 from automata.flow.model import Input
 from automata.http.authorization import current_principal
 from automata.http.context import context_of
 from automata.operations.lookups import Version, current_version
+from automata.operations.runs import start_run
 from automata.store.flows import FlowRow
 from automata.web.forms import KEY, Form, read_form
 from automata.web.page import redirect_with_message, render
@@ -60,7 +60,7 @@ async def begin(request: Request, name: str) -> Response:
     flow, version = await _find(request, name)
     key = given.get("key", "")
     try:
-        started = await start(
+        started = await start_run(
             context_of(request),
             flow.name,
             values_of(version.inputs, given),
@@ -71,7 +71,7 @@ async def begin(request: Request, name: str) -> Response:
         if isinstance(error, Missing):
             raise
         return _page(request, flow, fields_of(version.inputs, given, error), error)
-    return redirect_with_message(request, f"/runs/{started.made.id}")
+    return redirect_with_message(request, f"/runs/{started.id}")
 
 
 def values_of(inputs: Mapping[str, Input], form: Form) -> dict[str, Any]:
@@ -120,9 +120,9 @@ def _json(value: Any, indent: int | None = None) -> str:
 
 async def _find(request: Request, name: str) -> tuple[FlowRow, Version]:
     """Raises Missing; Conflict for a flow that cannot be started."""
-    desk = context_of(request)
-    flow = await desk.flows.get(name)
-    return flow, await desk.versions.get(current_version(flow))
+    context = context_of(request)
+    flow = await context.flows.get(name)
+    return flow, await context.versions.get(current_version(flow))
 
 
 def _page(request: Request, flow: FlowRow, fields: list[Field], error: Any = None) -> Response:

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import Depends, Query, Request
 from starlette.responses import Response
 
 from automata.access.principal import Role
-from automata.api.runs import run_id_of
-from automata.api.runs_bulk import end_many, end_these, go_on_many, go_on_these
 from automata.engine.states import RUN_FINAL, RunStatus
 from automata.errors import Missing
 from automata.http.authorization import current_principal, needs
 from automata.http.context import context_of
 from automata.http.errors import BadBody
 from automata.http.query import Cursor, FlowKey, Limit, Word, check_cursor
-from automata.operations.bulk import MAX_BULK
+from automata.operations.bulk import MAX_BULK, BulkResult
+from automata.operations.runs import parse_run_id
+from automata.operations.runs_bulk import Action, change_matching_runs, change_runs
 from automata.store.pages import Page
 from automata.store.runs import RunFilter, RunRow, count_chosen, list_runs, seen
 from automata.web.bulk import counted_at, list_address, redirect_after, run_batches, selected_ids, summary
@@ -28,13 +28,12 @@ from automata.web.query import Blank, Moment, link, paging
 
 TRIGGERS = ("api", "schedule", "webhook", "manual", "backfill", "rerun", "flow")
 
-Deed = Literal["cancel", "retry"]
-FIT: dict[Deed, frozenset[RunStatus]] = {
+FIT: dict[Action, frozenset[RunStatus]] = {
     "retry": frozenset({RunStatus.FAILED, RunStatus.CANCELLED}),
     "cancel": frozenset({RunStatus.PENDING, RunStatus.RUNNING}),
 }
 DONE = {"retry": "will go on", "cancel": "asked to end"}
-MEANS: dict[Deed, str] = {
+MEANS: dict[Action, str] = {
     "retry": "They go on where they failed or were cancelled, by the version they began with; what has succeeded is not"
     " done again.",
     "cancel": "Nothing further starts, and steps that run are told to stop. Nothing that was done is undone.",
@@ -53,7 +52,7 @@ def _filter(
 
 
 Found = Annotated[RunFilter, Depends(_filter)]
-Do = Annotated[Deed, Query()]
+Do = Annotated[Action, Query()]
 
 router = pages(limits=True)
 
@@ -95,16 +94,13 @@ async def index(
 async def selected(request: Request) -> Response:
     """Cancel or retry the runs that are ticked; those that are not in a state for it are left and counted."""
     form = await read_form(request)
-    ids = [run_id_of(one) for one in selected_ids(form, "run")]
-    action, desk = form.get("action", ""), context_of(request)
-    if action == "cancel":
-        reached = await end_these(desk, ids)
-    elif action == "retry":
-        reached = await go_on_these(desk, ids, str(current_principal(request)))
-    else:
+    ids = [parse_run_id(one) for one in selected_ids(form, "run")]
+    action = form.get("action", "")
+    if action not in FIT:
         raise BadBody("The form says neither cancel nor retry.", pointer="/action")
-    words = summary(len(ids), len(reached), "run", DONE[action])
-    return redirect_with_message(request, list_address("/runs", form.get("back", "")), words, bad=not reached)
+    result = await change_runs(context_of(request), action, ids, str(current_principal(request)))
+    words = summary(result.matched, result.done, "run", DONE[action])
+    return redirect_with_message(request, list_address("/runs", form.get("back", "")), words, bad=not result.done)
 
 
 @router.get("/runs/all", dependencies=[needs(Role.OPERATOR, limits=True)])
@@ -134,21 +130,17 @@ async def ask(request: Request, do: Do, filter: Found, cursor: Cursor = None) ->
 @router.post("/runs/all", dependencies=[needs(Role.OPERATOR, limits=True)])
 async def do_all(request: Request, do: Do, filter: Found, cursor: Cursor = None) -> Response:
     """Do it, the newest first; asks again when there is more than one request may do."""
-    desk, by, wanted = context_of(request), str(current_principal(request)), _fit(do, filter)
+    context, by, wanted = context_of(request), str(current_principal(request)), _fit(do, filter)
 
-    async def batch(after: str | None) -> tuple[int, int, str | None]:
-        if do == "cancel":
-            chosen, reached, left = await end_many(desk, wanted, after, MAX_BULK)
-        else:
-            chosen, reached, left = await go_on_many(desk, wanted, after, MAX_BULK, by)
-        return chosen, len(reached), left
+    async def batch(after: str | None) -> BulkResult:
+        return await change_matching_runs(context, do, wanted, check_cursor(after, 1), MAX_BULK, by)
 
-    swept = await run_batches(batch, cursor)
+    outcome = await run_batches(batch, cursor)
     again, back = {"do": do, **asdict(filter)}, link("/runs", {"flow": filter.flow, "trigger": filter.trigger})
-    return redirect_after(request, swept, swept.words("run", DONE[do]), "/runs/all", again, back)
+    return redirect_after(request, outcome, outcome.message("run", DONE[do]), "/runs/all", again, back)
 
 
-def _fit(do: Deed, filter: RunFilter) -> RunFilter:
+def _fit(do: Action, filter: RunFilter) -> RunFilter:
     """The runs among those of the filter that this can be done to. Raises BadBody where there can be none."""
     if filter.status and filter.status not in FIT[do]:
         raise BadBody(f"A run that is {filter.status} cannot be {'cancelled' if do == 'cancel' else 'retried'}.")

@@ -9,13 +9,20 @@ from fastapi import Request
 from starlette.responses import Response
 
 from automata.access.principal import Role
-from automata.api.sync import drift_of, follow_again, look_now, roll_back_to, source_of, sources
 from automata.errors import Conflict, Invalid
 from automata.http.authorization import current_principal, needs
 from automata.http.bodies import validate
 from automata.http.context import context_of
 from automata.http.requests import RollbackRequest
 from automata.operations.context import AppContext
+from automata.operations.sources import (
+    look_now,
+    read_drift,
+    read_source,
+    read_sources,
+    release_source,
+    roll_back_source,
+)
 from automata.sync.report import outcome
 from automata.web.forms import read_form
 from automata.web.page import redirect_with_message, render
@@ -31,7 +38,7 @@ router = pages()
 @router.get(HERE)
 async def index(request: Request) -> Response:
     """Every source with its conditions and last attempts."""
-    found = await sources(context_of(request))
+    found = await read_sources(context_of(request))
     shown = [(source, _attempts(source)[:SHOWN_ATTEMPTS]) for source in found]
     return render(request, "sync.html", sources=shown)
 
@@ -39,9 +46,9 @@ async def index(request: Request) -> Response:
 @router.get(f"{HERE}/{{source_id}}")
 async def show(request: Request, source_id: str) -> Response:
     """One source: all conditions, what differs from its commit now, attempts, and commits to go back to."""
-    desk = context_of(request)
-    source = await source_of(desk, source_id)
-    drift = await drift_of(desk, source_id)
+    context = context_of(request)
+    source = await read_source(context, source_id)
+    drift = await read_drift(context, source_id)
     return render(
         request,
         "source.html",
@@ -56,8 +63,8 @@ async def show(request: Request, source_id: str) -> Response:
 
 @router.post(f"{HERE}/{{source_id}}/look", dependencies=[needs(Role.OPERATOR)])
 async def look(request: Request, source_id: str) -> Response:
-    async def do(desk: AppContext, _: Mapping[str, str]) -> str:
-        source = await look_now(desk, source_id)
+    async def do(context: AppContext, _: Mapping[str, str]) -> str:
+        source = await look_now(context, source_id)
         if source["pinned"]:
             return "The controller looks at the branch within seconds. The flows stay where they are pinned."
         return "The controller looks at the branch within seconds."
@@ -69,9 +76,11 @@ async def look(request: Request, source_id: str) -> Response:
 async def rollback(request: Request, source_id: str) -> Response:
     """Back to an earlier commit, which the environment is pinned to then."""
 
-    async def do(desk: AppContext, form: Mapping[str, str]) -> str:
+    async def do(context: AppContext, form: Mapping[str, str]) -> str:
         asked = validate(RollbackRequest, {"to": form.get("to", ""), "reason": form.get("reason", "").strip()})
-        done = await roll_back_to(desk, source_id, asked.to, by=current_principal(request).name, reason=asked.reason)
+        done = await roll_back_source(
+            context, source_id, asked.to, by=current_principal(request).name, reason=asked.reason
+        )
         return f"{plural(len(done['changed']), 'flow')} rolled back. Pinned to {short(done['source']['head_sha'])}."
 
     return await _done(request, source_id, do)
@@ -79,8 +88,8 @@ async def rollback(request: Request, source_id: str) -> Response:
 
 @router.post(f"{HERE}/{{source_id}}/release", dependencies=[needs(Role.ADMIN)])
 async def release(request: Request, source_id: str) -> Response:
-    async def do(desk: AppContext, _: Mapping[str, str]) -> str:
-        await follow_again(desk, source_id, by=current_principal(request).name)
+    async def do(context: AppContext, _: Mapping[str, str]) -> str:
+        await release_source(context, source_id, by=current_principal(request).name)
         return "It follows its branch again; the controller looks within seconds."
 
     return await _done(request, source_id, do)
@@ -90,10 +99,10 @@ async def _done(
     request: Request, source_id: str, do: Callable[[AppContext, Mapping[str, str]], Awaitable[str]]
 ) -> Response:
     """Back to the source, which says what was done or why not."""
-    desk, form = context_of(request), await read_form(request)
-    here = f"{HERE}/{(await source_of(desk, source_id))['id']}"
+    context, form = context_of(request), await read_form(request)
+    here = f"{HERE}/{(await read_source(context, source_id))['id']}"
     try:
-        return redirect_with_message(request, here, await do(desk, form))
+        return redirect_with_message(request, here, await do(context, form))
     except (Conflict, Invalid) as error:
         return redirect_with_message(request, here, str(error), bad=True)
 

@@ -10,7 +10,6 @@ from starlette.responses import Response
 
 from automata.access.principal import Role
 from automata.access.tokens import DEFAULT_DAYS, MOST_DAYS
-from automata.api.tokens import make, make_anew, take_back
 from automata.errors import AutomataError, Conflict, Invalid
 from automata.http.authentication import authenticator_of
 from automata.http.authorization import actor
@@ -18,6 +17,7 @@ from automata.http.bodies import validate
 from automata.http.context import context_of
 from automata.http.query import Cursor, Limit, check_cursor, parse_labels
 from automata.http.requests import RotateRequest, TokenRequest
+from automata.operations.tokens import create_token, revoke_token, rotate_token
 from automata.store.tokens import TokenRow, list_tokens
 from automata.web.forms import read_form
 from automata.web.page import redirect_with_message, render
@@ -57,8 +57,8 @@ async def create(request: Request) -> Response:
     given = await read_form(request)
     fields = {name: given.get(name, "").strip() for name in FIELDS}
     try:
-        asked = validate(TokenRequest, {**fields, "days": _days(fields["days"]), "labels": _labels(fields["labels"])})
-        text, row = await make(context_of(request), actor(request), asked)
+        body = validate(TokenRequest, {**fields, "days": _days(fields["days"]), "labels": _labels(fields["labels"])})
+        text, row = await create_token(context_of(request), actor(request), body.wanted())
     except (Invalid, Conflict) as error:
         return _form(request, fields, error)
     return _shown(request, text, row, 201)
@@ -69,8 +69,8 @@ async def rotate(request: Request, key: str) -> Response:
     """Another text for the same token; the one before is refused within five seconds."""
     given = await read_form(request)
     try:
-        asked = validate(RotateRequest, {"days": _days(given.get("days", str(DEFAULT_DAYS)))})
-        text, row = await make_anew(context_of(request), actor(request), key, asked.days)
+        body = validate(RotateRequest, {"days": _days(given.get("days", str(DEFAULT_DAYS)))})
+        text, row = await rotate_token(context_of(request), actor(request), key, body.days)
     except Conflict as error:
         return redirect_with_message(request, HERE, str(error), bad=True)
     return _shown(request, text, row, 200)
@@ -79,7 +79,7 @@ async def rotate(request: Request, key: str) -> Response:
 @router.post(f"{HERE}/{{key}}/revoke")
 async def revoke(request: Request, key: str) -> Response:
     """Refused within five seconds, and its sessions end."""
-    row = await take_back(context_of(request), actor(request), key)
+    row = await revoke_token(context_of(request), actor(request), key)
     return redirect_with_message(request, HERE, f"The token {row.name} is revoked.")
 
 

@@ -43,9 +43,9 @@ class Watch:
     @classmethod
     def of(cls, request: Request) -> Watch:
         """This process's."""
-        state, desk = request.app.state, context_of(request)
+        state, context = request.app.state, context_of(request)
         if not hasattr(state, "console_watch"):
-            state.console_watch = cls(desk.db, desk.stopping)
+            state.console_watch = cls(context.db, context.stopping)
         watch: Watch = state.console_watch
         return watch
 

@@ -301,7 +301,7 @@ def test_a_start_that_waits_is_answered_with_the_ended_run(use):
 
 
 def test_a_start_that_waits_answers_in_time_whatever_the_run_does(use, monkeypatch):
-    monkeypatch.setattr("automata.api.runs.MAX_WATCHERS", 1)
+    monkeypatch.setattr("automata.operations.run_waiting.MAX_WATCHERS", 1)
 
     async def test(site):
         await site.flow()
@@ -322,7 +322,7 @@ def test_a_start_that_waits_answers_in_time_whatever_the_run_does(use, monkeypat
 
 
 def test_more_watchers_than_the_limit_are_told_to_come_back(use, monkeypatch):
-    monkeypatch.setattr("automata.api.runs.MAX_WATCHERS", 1)
+    monkeypatch.setattr("automata.operations.run_waiting.MAX_WATCHERS", 1)
 
     async def test(site):
         await site.flow()

@@ -14,7 +14,7 @@ from uuid import UUID
 import pytest
 from aiohttp import web
 
-from automata.api.recordings import document
+from automata.operations.recordings import recording_document
 from automata.report.replay import render_replay, replay_report
 from automata.sandbox.cases import Flows
 from automata.sandbox.compare import Tolerance
@@ -88,7 +88,7 @@ async def recording(site: Drive, run: UUID) -> Recorded:
     async with site.db.connection() as conn:
         found = await recorded_run(conn, run)
     assert found
-    text = json.dumps(document(found), default=str)
+    text = json.dumps(recording_document(found), default=str)
     made, problems = read_recording(text.encode(), "tests/recordings/a.json")
     assert made, problems
     return made

@@ -1,0 +1,21 @@
+"""Proposals: a page of them. What may be done to one is automata.proposals."""
+
+from __future__ import annotations
+
+from automata.git.branches import Person
+from automata.operations.context import AppContext
+from automata.proposals.facts import Facts
+from automata.store.pages import decode, encode
+
+MAX_NUMBER = 2**62  # within PostgreSQL's bigint
+
+
+async def list_proposals(
+    context: AppContext, person: Person, *, ended: bool, limit: int, cursor: str | None
+) -> tuple[list[Facts], str | None]:
+    """A page of them, the newest first, and the cursor of the next; `cursor` has been checked."""
+    before = min(int(decode(cursor, 1)[0]), MAX_NUMBER) if cursor else None
+    async with context.proposals.desk(person, fresh=False) as session:
+        found = await session.survey(ended=ended, before=before, limit=limit + 1)
+    more = encode([str(found[limit - 1].row.number)]) if len(found) > limit else None
+    return found[:limit], more
