@@ -49,6 +49,32 @@ from automata.settings import Settings
 from automata.steps.secrets import load_secrets
 from automata.store.database import Database
 
+# In the order in which an address is looked for.
+PARTS = (
+    flows,
+    runs,
+    runs_bulk,
+    runs_batch,
+    tasks,
+    deadletters,
+    approvals,
+    schedules,
+    schedule_runs,
+    webhooks,
+    sync,
+    push_webhook,
+    live,
+    recordings,
+    provenance,
+    proposals,
+    logs,
+    notifications,
+    processes,
+    signin,
+    tokens,
+    audit,
+)
+
 
 def create_app(
     db: Database,
@@ -66,31 +92,8 @@ def create_app(
     provider = provider_of(config_of(settings))
     app = _app(db, broker, settings, health_of, load_secrets(os.environ) if secrets is None else secrets, provider)
     app.state.context.metrics = SystemMetrics(db)
-    # Each router bears its whole path: the metrics name a route as its router knows it.
-    for part in (
-        flows,
-        runs,
-        runs_bulk,
-        runs_batch,
-        tasks,
-        deadletters,
-        approvals,
-        schedules,
-        schedule_runs,
-        webhooks,
-        sync,
-        push_webhook,
-        live,
-        recordings,
-        provenance,
-        proposals,
-        logs,
-        notifications,
-        processes,
-        signin,
-        tokens,
-        audit,
-    ):
+    # Each router has its whole path: the metrics name a route as its router knows it.
+    for part in PARTS:
         app.include_router(part.router)
     openapi.install(app)
     return check_every_route(app)

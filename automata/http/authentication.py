@@ -136,6 +136,7 @@ class Authenticator:
             raise _too_often(wait)
 
     def count_failure(self, request: Request) -> None:
+        """One more token that was not good, from this address."""
         self.failures.take(neighbourhood(address_of(request)))
 
     async def _check_csrf(self, request: Request, session: Session) -> None:
@@ -150,9 +151,11 @@ class Authenticator:
             )
 
     def is_secure(self, request: Request) -> bool:
+        """Whether the browser came over https."""
         return self.secure or request.scope.get("scheme") == "https"
 
     def cookie_name(self, request: Request, name: str = COOKIE) -> str:
+        """The name of a cookie, by which browsers also hold it to https."""
         return f"{SECURE}{name}" if self.is_secure(request) else name
 
     def set_cookie(self, request: Request, value: str, name: str = COOKIE, lives: timedelta = LIVES) -> None:
@@ -164,6 +167,7 @@ class Authenticator:
         request.scope.setdefault("automata.cookies", []).append("; ".join(parts).encode("ascii"))
 
     def cookie_of(self, request: Request, name: str = COOKIE) -> str:
+        """The cookie's value, empty where the request has none."""
         return request.cookies.get(self.cookie_name(request, name), "")
 
 
@@ -191,6 +195,7 @@ def request_id(request: Request) -> str:
 
 
 def address_of(request: Request) -> str:
+    """The address that the request came from, empty where that is unknown."""
     return request.client.host if request.client else ""
 
 

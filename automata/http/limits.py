@@ -76,6 +76,7 @@ def _name(host: str) -> str:
 
 
 def header(scope: Scope, name: bytes) -> str:
+    """The first header of this lower-case name, empty where there is none."""
     for key, value in scope["headers"]:
         if key == name:
             return str(value, "latin-1")

@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 
 
 class RequestMiddleware:
+    """Admits requests within bounds, and answers what nobody else has caught."""
+
     def __init__(
         self, app: ASGIApp, limits: RequestLimits, max_body_bytes: int, max_in_flight: int = MAX_IN_FLIGHT
     ) -> None:

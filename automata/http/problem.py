@@ -70,6 +70,7 @@ def body_of(
 
 
 def response(problem: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Response:
+    """The answer of a problem document."""
     status = int(problem["status"])
     extra = dict(headers or {})
     if status in (408, 413):
@@ -141,6 +142,7 @@ def install(app: FastAPI) -> None:
 
 
 def errors_of(diagnostics: Sequence[Diagnostic]) -> list[dict[str, Any]] | None:
+    """A problem's `errors`: the findings without what they do not say; None where there are none."""
     listed = [
         {
             "pointer": item.pointer,
@@ -157,6 +159,7 @@ def errors_of(diagnostics: Sequence[Diagnostic]) -> list[dict[str, Any]] | None:
 
 
 def headers_of(error: AutomataError) -> dict[str, str]:
+    """The headers that belong to an error: when to try again, or how to authenticate."""
     if isinstance(error, Unavailable):
         return {"Retry-After": str(error.details.get("retry_after_sec", RETRY_AFTER_SEC))}
     return {"WWW-Authenticate": error.challenge} if isinstance(error, Unauthenticated) else {}

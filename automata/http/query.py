@@ -86,4 +86,5 @@ def _bad_cursor() -> Invalid:
 
 
 def page_of(page: Page[Any], items: list[dict[str, Any]]) -> dict[str, Any]:
+    """The answer of a list: the items and the cursor of the next page."""
     return {"items": items, "next_cursor": page.next}

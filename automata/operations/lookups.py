@@ -38,6 +38,8 @@ _NOWHERE = StepPosition(index=2**31 - 1, type="", name="", parent=None)
 
 @dataclass(frozen=True, slots=True)
 class Version:
+    """What requests need of a version, read from its spec once."""
+
     id: UUID
     number: int
     commit_sha: str | None
@@ -96,6 +98,8 @@ class WebhookLookup:
 
 
 class VersionCache:
+    """Versions by id or number, at most MAX_VERSIONS of them."""
+
     def __init__(self, db: Database) -> None:
         self._db = db
         self._known: dict[UUID, Version] = {}

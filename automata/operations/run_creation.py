@@ -31,6 +31,8 @@ class _Rollback(Exception):
 
 
 class RunCreator:
+    """Writes the runs that this process is asked for, those that come together by one statement."""
+
     def __init__(self, db: Database, broker: Broker, batch: int) -> None:
         self._db = db
         self._broker = broker

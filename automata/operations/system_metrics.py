@@ -40,6 +40,7 @@ class SystemMetrics:
         self._reading = asyncio.Lock()
 
     async def refresh(self) -> None:
+        """Set the gauges of the whole system, from the database where the last read is older than FRESH_SEC."""
         async with self._reading:
             if time.monotonic() < self._until:
                 return
@@ -53,6 +54,7 @@ class SystemMetrics:
 
 
 def show_pool(db: Database) -> None:
+    """Set the gauges of this process's connections."""
     pool = db.pool()
     for state in ("idle", "busy"):
         POOL.labels(state).set(pool[state])

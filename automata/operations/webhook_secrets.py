@@ -13,6 +13,8 @@ log = logging.getLogger(__name__)
 
 
 class WebhookSecrets:
+    """The secrets of webhooks by name, as they are now."""
+
     def __init__(self, secrets: Mapping[str, str]) -> None:
         self._secrets = secrets  # a file of it may change at any time
         self._told: set[str] = set()

@@ -57,4 +57,5 @@ async def index(
 
 
 def bars(marks: list[Mark]) -> list[Bar]:
+    """A flow's last runs as a small chart."""
     return spark([(mark.status, mark.seconds) for mark in marks], SPARKS)

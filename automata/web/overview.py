@@ -81,6 +81,7 @@ class Counts:
 
 
 async def read_figures(db: Database, bucket_sec: int, buckets: int) -> Figures:
+    """The counts of one span, as they are now. Raises Unavailable."""
     now = datetime.now(UTC)
     # Whole buckets of the clock, so that a column does not change its meaning while one looks.
     end = (int(now.timestamp()) // bucket_sec + 1) * bucket_sec
@@ -103,6 +104,7 @@ async def read_figures(db: Database, bucket_sec: int, buckets: int) -> Figures:
 
 @router.get("/")
 async def index(request: Request, span: Span = "24h") -> Response:
+    """The first page; `span` is what its chart covers."""
     return render(request, "overview.html", **await _shown(request, span))
 
 

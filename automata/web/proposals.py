@@ -116,6 +116,8 @@ async def files(request: Request, number: ProposalNumber) -> Response:
 
 @router.post(f"{HERE}/{{number}}/submit", dependencies=[needs(Role.AUTHOR)])
 async def submit(request: Request, number: ProposalNumber) -> Response:
+    """Ask for a review."""
+
     async def do(_: Form) -> str:
         async with context_of(request).proposals.desk(acting_person(request)) as session:
             await session.submit(str(number))
@@ -126,6 +128,8 @@ async def submit(request: Request, number: ProposalNumber) -> Response:
 
 @router.post(f"{HERE}/{{number}}/close", dependencies=[needs(Role.AUTHOR)])
 async def close(request: Request, number: ProposalNumber) -> Response:
+    """End it without applying it."""
+
     async def do(_: Form) -> str:
         async with context_of(request).proposals.desk(acting_person(request)) as session:
             await session.close(str(number))
@@ -136,6 +140,8 @@ async def close(request: Request, number: ProposalNumber) -> Response:
 
 @router.post(f"{HERE}/{{number}}/check", dependencies=[needs(Role.AUTHOR)])
 async def check(request: Request, number: ProposalNumber) -> Response:
+    """Check the merge that it would be."""
+
     async def do(_: Form) -> str:
         await context_of(request).proposals.check(str(number), acting_person(request))
         return "It is being checked."

@@ -88,6 +88,8 @@ async def step(request: Request, run_id: str, step: str) -> Response:
 
 @router.post("/runs/{run_id}/cancel", dependencies=[needs(Role.OPERATOR, limits=True)])
 async def cancel(request: Request, run_id: str) -> Response:
+    """Ask for the run's end."""
+
     async def do(context: AppContext, id: UUID) -> str:
         await cancel_run(context, id)
         return "The run is asked to end."
@@ -97,6 +99,8 @@ async def cancel(request: Request, run_id: str) -> Response:
 
 @router.post("/runs/{run_id}/retry", dependencies=[needs(Role.OPERATOR, limits=True)])
 async def retry(request: Request, run_id: str) -> Response:
+    """Have the run go on at what failed."""
+
     async def do(context: AppContext, id: UUID) -> str:
         await retry_run(context, id, str(current_principal(request)))
         return "The run goes on at what failed."

@@ -43,6 +43,7 @@ class Field:
 
     @property
     def needed(self) -> bool:
+        """Whether the field must be filled."""
         return self.input.required and not self.input.has_default
 
 
@@ -83,6 +84,7 @@ def values_of(inputs: Mapping[str, Input], form: Form) -> dict[str, Any]:
 
 
 def fields_of(inputs: Mapping[str, Input], form: Mapping[str, str], error: Any = None) -> list[Field]:
+    """The fields of a form, with what was typed and what `error` says of it."""
     wrong: dict[str, list[str]] = {}
     for one in error.diagnostics if error else ():
         wrong.setdefault(one.pointer.removeprefix("/inputs/").partition("/")[0], []).append(one.message)

@@ -65,6 +65,8 @@ async def index(
 
 @router.post(f"{HERE}/{{schedule_id}}/pause", dependencies=[needs(Role.OPERATOR, limits=True)])
 async def pause(request: Request, schedule_id: str) -> Response:
+    """Switch it off."""
+
     async def do(context: AppContext) -> str:
         row = await pause_schedule(context, schedule_id)
         return f"{row.name} of {row.flow_name} is paused, until it is resumed here or its lines in the file change."
@@ -74,6 +76,8 @@ async def pause(request: Request, schedule_id: str) -> Response:
 
 @router.post(f"{HERE}/{{schedule_id}}/resume", dependencies=[needs(Role.OPERATOR, limits=True)])
 async def resume(request: Request, schedule_id: str) -> Response:
+    """Switch it on."""
+
     async def do(context: AppContext) -> str:
         row = await resume_schedule(context, schedule_id)
         return f"{row.name} of {row.flow_name} is on. What it would have fired meanwhile is not made up for."

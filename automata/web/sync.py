@@ -63,6 +63,8 @@ async def show(request: Request, source_id: str) -> Response:
 
 @router.post(f"{HERE}/{{source_id}}/look", dependencies=[needs(Role.OPERATOR)])
 async def look(request: Request, source_id: str) -> Response:
+    """Have the controller look at the branch soon."""
+
     async def do(context: AppContext, _: Mapping[str, str]) -> str:
         source = await look_now(context, source_id)
         if source["pinned"]:
@@ -88,6 +90,8 @@ async def rollback(request: Request, source_id: str) -> Response:
 
 @router.post(f"{HERE}/{{source_id}}/release", dependencies=[needs(Role.ADMIN)])
 async def release(request: Request, source_id: str) -> Response:
+    """Let the environment follow its branch again."""
+
     async def do(context: AppContext, _: Mapping[str, str]) -> str:
         await release_source(context, source_id, by=current_principal(request).name)
         return "It follows its branch again; the controller looks within seconds."

@@ -30,6 +30,8 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Row:
+    """A step's row: its label, its pieces, and how long it took."""
+
     y: int
     step: str
     label: str
@@ -41,6 +43,8 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
+    """The rows of a run's steps with their axis; `left_out` are steps past MAX_ROWS."""
+
     rows: tuple[Row, ...]
     ticks: tuple[Tick, ...]
     height: int

@@ -48,6 +48,7 @@ async def index(request: Request, revoked: bool = False, limit: Limit = 50, curs
 
 @router.get(f"{HERE}/new")
 async def form(request: Request) -> Response:
+    """The form of a new token."""
     return _form(request, FIELDS)
 
 

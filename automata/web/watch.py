@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 
 
 class Watch:
+    """The streams of one process and their reader."""
+
     def __init__(self, db: Database, stopping: asyncio.Event, turn_sec: float = TURN_SEC) -> None:
         self._db = db
         self._stopping = stopping
@@ -51,6 +53,7 @@ class Watch:
 
     @property
     def streams(self) -> int:
+        """How many pages watch."""
         return sum(map(len, self._watchers.values()))
 
     def check_room(self) -> None:
