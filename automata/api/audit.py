@@ -33,5 +33,5 @@ async def index(
     """Who changed what, the newest first; an `action` that ends in a dot means all of its kind: `token.`."""
     filter = AuditFilter(actor or None, action or None, object or None, since, until)
     async with context_of(request).db.connection() as conn:
-        found = await list_audit(conn, filter, after=check_cursor(cursor, 1, number=True), limit=limit)
-    return Json(page_of(found, [asdict(row) for row in found.items]))
+        page = await list_audit(conn, filter, after=check_cursor(cursor, 1, number=True), limit=limit)
+    return Json(page_of(page, [asdict(row) for row in page.items]))

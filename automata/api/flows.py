@@ -49,7 +49,7 @@ async def index(
 ) -> Response:
     """Flows by name; `search` is a part of the name."""
     async with context_of(request).db.connection() as conn:
-        found = await list_flows(
+        page = await list_flows(
             conn,
             search=search,
             labels=parse_labels(label),
@@ -57,7 +57,7 @@ async def index(
             after=check_cursor(cursor, 1),
             limit=limit,
         )
-    return Json(page_of(found, [_flow(row) for row in found.items]))
+    return Json(page_of(page, [_flow(row) for row in page.items]))
 
 
 @router.post(
@@ -109,9 +109,9 @@ async def versions(request: Request, name: str, limit: Limit = 50, cursor: Curso
     check_key(name)
     async with context_of(request).db.connection() as conn:
         flow = await find_flow(conn, name)
-        found = await list_versions(conn, flow.id, after=after, limit=limit)
-        known = await origins(conn, [row.id for row in found.items])
-    return Json(page_of(found, [_version(row, known[row.id]) for row in found.items]))
+        page = await list_versions(conn, flow.id, after=after, limit=limit)
+        origin_of = await origins(conn, [row.id for row in page.items])
+    return Json(page_of(page, [_version(row, origin_of[row.id]) for row in page.items]))
 
 
 @router.get(
@@ -125,8 +125,8 @@ async def version(request: Request, name: str, number: Annotated[int, Path(ge=1,
     async with context_of(request).db.connection() as conn:
         flow = await find_flow(conn, name)
         row = await get_version(conn, flow.id, number)
-        known = await origins(conn, [row.id])
-    return Json(_version(row, known[row.id]) | {"spec": row.spec, "variables": row.variables})
+        origin_of = await origins(conn, [row.id])
+    return Json(_version(row, origin_of[row.id]) | {"spec": row.spec, "variables": row.variables})
 
 
 def _version(row: VersionRow, origin: Origin) -> dict[str, Any]:

@@ -64,9 +64,9 @@ async def metrics(request: Request) -> Response:
 
 async def _others() -> dict[str, str]:
     """What the helpers of this process count; one that does not answer is left out, and /readyz says so."""
-    asked = dict(OTHERS)
-    texts = await asyncio.gather(*(ask() for ask in asked.values()), return_exceptions=True)
-    return {number: text for number, text in zip(asked, texts, strict=True) if isinstance(text, str)}
+    processes = dict(OTHERS)
+    texts = await asyncio.gather(*(ask() for ask in processes.values()), return_exceptions=True)
+    return {number: text for number, text in zip(processes, texts, strict=True) if isinstance(text, str)}
 
 
 async def _database(context: AppContext) -> list[str]:

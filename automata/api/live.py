@@ -27,5 +27,5 @@ async def index(request: Request, source_id: UUID, limit: Limit = 50, cursor: Cu
     after = check_cursor(cursor, 1)
     async with context_of(request).db.connection() as conn:
         source = await get_source(conn, source_id)
-        found = await live_flows(conn, source.id, after=after, limit=limit)
-    return Json(page_of(found, [asdict(row) for row in found.items]))
+        page = await live_flows(conn, source.id, after=after, limit=limit)
+    return Json(page_of(page, [asdict(row) for row in page.items]))

@@ -48,9 +48,9 @@ async def _page(request: Request, run_id: str, step: str | None, limit: int, cur
         version = await context.versions.get(run.version_id)
         if step is not None and not version.has(step):
             raise Missing(f"The flow of this run has no step {step[:100]!r}.", hint="Its tasks have their full ids.")
-        found = await tasklogs.list_logs(conn, id, step=step, after=cursor or None, limit=limit)
+        logs = await tasklogs.list_logs(conn, id, step=step, after=cursor or None, limit=limit)
     mask = masker(version.secrets, run.inputs or {})
-    return Json(page_of(found, [_log(row, mask) for row in found.items]))
+    return Json(page_of(logs, [_log(row, mask) for row in logs.items]))
 
 
 def _log(row: TaskLog, mask: Callable[[Any], Any]) -> dict[str, Any]:

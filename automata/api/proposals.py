@@ -61,10 +61,10 @@ async def index(
 ) -> Response:
     """The newest first. Every branch that changes the project, and is not an environment's, is one."""
     after = check_cursor(cursor, 1, number=True)
-    found, more = await list_proposals(
+    proposals, more = await list_proposals(
         context_of(request), acting_person(request), ended=ended, limit=limit, cursor=after
     )
-    return Json({"items": [context_of(request).proposals.summary(one) for one in found], "next_cursor": more})
+    return Json({"items": [context_of(request).proposals.summary(facts) for facts in proposals], "next_cursor": more})
 
 
 @router.get("/proposals/{number}", dependencies=[READ], responses=ONE)

@@ -26,8 +26,8 @@ async def sign_in(request: Request) -> Response:
     """Open a session with a token: as JSON, or from a form, which is sent on to its field `next`."""
     if media_type(request) == FORM_MEDIA:
         return await _by_form(request)
-    asked = await read_model(request, SignInRequest)
-    if not await _open(request, asked.token):
+    body = await read_model(request, SignInRequest)
+    if not await _open(request, body.token):
         raise Unauthenticated(
             "The token is not good.", code="bad_token", hint="It is unknown, has expired or was revoked."
         )
@@ -72,11 +72,11 @@ async def _open(request: Request, token: str) -> bool:
 
 
 def _me(request: Request) -> dict[str, Any]:
-    found = authorization.current_principal(request)
+    principal = authorization.current_principal(request)
     return {
-        "name": found.name,
-        "mail": found.mail,
-        "role": found.role.word,
-        "labels": found.labels,
+        "name": principal.name,
+        "mail": principal.mail,
+        "role": principal.role.word,
+        "labels": principal.labels,
         "csrf_token": authorization.csrf_token(request) or None,
     }

@@ -44,7 +44,7 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 @dataclass(slots=True)
 class Authenticator:
-    """`open`: nobody has to say who they are. Made once by `of`; `admit` is called for every route."""
+    """`open`: nobody has to say who they are. `authenticate` is called for every route that needs a role."""
 
     open: bool
     tokens: Tokens
@@ -73,8 +73,8 @@ class Authenticator:
 
     async def authenticate(self, request: Request) -> Principal:
         """Whom the request is from, kept with it. Raises Unauthenticated, CrossSite, Busy, Unavailable."""
-        if found := request.scope.get("automata.principal"):
-            return found  # type: ignore[no-any-return]
+        if known := request.scope.get("automata.principal"):
+            return known  # type: ignore[no-any-return]
         principal = LOCAL if self.open else await self._known(request)
         request.scope["automata.principal"] = principal
         return principal
@@ -82,13 +82,13 @@ class Authenticator:
     def throttle_anonymous(self, request: Request) -> None:
         """What a route that everybody may ask takes. Raises Busy."""
         if not self.open:
-            _spend(self.anonymous_limiter, neighbourhood(address_of(request)))
+            _take(self.anonymous_limiter, neighbourhood(address_of(request)))
 
     async def _known(self, request: Request) -> Principal:
-        given = request.headers.getlist("authorization")
-        if given:
-            principal = await self._bearer(request, given)
-            _spend(self.rates, str(principal.token_id))
+        headers = request.headers.getlist("authorization")
+        if headers:
+            principal = await self._bearer(request, headers)
+            _take(self.rates, str(principal.token_id))
             return principal
         cookie = self.cookie_of(request)
         session = await self.sessions.session_of(cookie) if cookie else None
@@ -98,7 +98,7 @@ class Authenticator:
                 "Nothing says who asks.",
                 hint="Send the header Authorization: Bearer TOKEN; `automata token create` makes one.",
             )
-        _spend(self.rates, str(session.id))
+        _take(self.rates, str(session.id))
         if request.method not in SAFE:
             await self._check_csrf(request, session)
         if fresh := await self.sessions.renewed(session, cookie):
@@ -107,9 +107,9 @@ class Authenticator:
         request.scope["automata.csrf"] = await self.sessions.csrf_token(session)  # for the forms of the page
         return session.principal
 
-    async def _bearer(self, request: Request, given: list[str]) -> Principal:
-        scheme, _, text = given[0].partition(" ")
-        token = text.strip() if len(given) == 1 and scheme.lower() == "bearer" else ""
+    async def _bearer(self, request: Request, headers: list[str]) -> Principal:
+        scheme, _, text = headers[0].partition(" ")
+        token = text.strip() if len(headers) == 1 and scheme.lower() == "bearer" else ""
         principal = await self.principal_of_token(request, token)
         if principal is None:
             # The same words for all that is not good: which tokens there are, or were, is nobody's business.
@@ -140,10 +140,10 @@ class Authenticator:
         self.failures.take(neighbourhood(address_of(request)))
 
     async def _check_csrf(self, request: Request, session: Session) -> None:
-        given = request.headers.get(CSRF_HEADER, "")
-        if not given and media_type(request) == FORM_MEDIA:
-            given = (await read_form(request)).get(CSRF_FIELD, "")
-        if not await self.sessions.check_csrf(session, given):
+        token = request.headers.get(CSRF_HEADER, "")
+        if not token and media_type(request) == FORM_MEDIA:
+            token = (await read_form(request)).get(CSRF_FIELD, "")
+        if not await self.sessions.check_csrf(session, token):
             raise CrossSite(
                 "This change does not come from a page of this server.",
                 code="bad_csrf_token",
@@ -188,10 +188,10 @@ def actor_for(request: Request, principal: Principal) -> Actor:
 
 def request_id(request: Request) -> str:
     """The caller's X-Request-Id where it is a plain word, else one of ours."""
-    if not (found := request.scope.get("automata.request_id")):
-        given = request.headers.get("x-request-id", "")
-        found = request.scope["automata.request_id"] = given if _REQUEST_ID.fullmatch(given) else uuid4().hex
-    return str(found)
+    if not (id := request.scope.get("automata.request_id")):
+        header = request.headers.get("x-request-id", "")
+        id = request.scope["automata.request_id"] = header if _REQUEST_ID.fullmatch(header) else uuid4().hex
+    return str(id)
 
 
 def address_of(request: Request) -> str:
@@ -208,7 +208,7 @@ async def read_form(request: Request) -> Mapping[str, str]:
         return {}
 
 
-def _spend(buckets: Buckets, key: str) -> None:
+def _take(buckets: Buckets, key: str) -> None:
     if wait := buckets.take(key):
         raise _too_often(wait)
 

@@ -24,7 +24,7 @@ from automata.store.audit import Actor, act
 from automata.store.limits import limit_to
 
 _MARK, _KEEPS = "automata_least_role", "automata_keeps_to_limits"
-Said = TypeVar("Said", bound=str | None)
+Claim = TypeVar("Claim", bound=str | None)
 
 
 def current_principal(request: Request) -> Principal:
@@ -52,17 +52,17 @@ def csrf_token(request: Request) -> str:
     return str(request.scope.get("automata.csrf", ""))
 
 
-def attribution(request: Request, said: Said) -> Said | str:
+def attribution(request: Request, claimed: Claim) -> Claim | str:
     """Who did it: what the request says itself counts only where nobody has to say who they are."""
-    return said if authenticator_of(request).open else str(current_principal(request))
+    return claimed if authenticator_of(request).open else str(current_principal(request))
 
 
-def acting_person(request: Request, given: str | None = None) -> Person:
+def acting_person(request: Request, claimed: str | None = None) -> Person:
     """Who asks. Raises Forbidden (`as_refused`) for somebody known who says to be somebody else; Invalid."""
     principal = current_principal(request)
-    if not authenticator_of(request).open and given is not None:
+    if not authenticator_of(request).open and claimed is not None:
         raise Forbidden(f"You are {principal.name}, and cannot say otherwise.", code="as_refused", pointer="/as")
-    return Person.read(given) if given else Person(principal.name, principal.mail)
+    return Person.read(claimed) if claimed else Person(principal.name, principal.mail)
 
 
 def needs(role: Role, *, limits: bool = False, unless: Callable[[Settings], bool] | None = None) -> Any:
@@ -79,13 +79,13 @@ def needs(role: Role, *, limits: bool = False, unless: Callable[[Settings], bool
             authenticator_of(request).throttle_anonymous(request)
             limit_to({})
             return
-        found = await authenticator_of(request).authenticate(request)
+        principal = await authenticator_of(request).authenticate(request)
         act(actor_of(request))
-        if found.role < role:
-            raise Forbidden(f"This takes the role {role.word}, and {found.name} is a {found.role.word}.")
-        if found.labels and not limits:
-            raise Forbidden(f"This is about all flows, and {found.name} is limited to some.", code="limited")
-        limit_to(found.labels)
+        if principal.role < role:
+            raise Forbidden(f"This takes the role {role.word}, and {principal.name} is a {principal.role.word}.")
+        if principal.labels and not limits:
+            raise Forbidden(f"This is about all flows, and {principal.name} is limited to some.", code="limited")
+        limit_to(principal.labels)
 
     setattr(check, _MARK, role)
     setattr(check, _KEEPS, limits)
@@ -110,8 +110,10 @@ def check_every_route(app: FastAPI) -> FastAPI:
     """
     for path, methods, roles in declared_roles(app):
         if not roles or (None in roles and len(roles) > 1):
-            said = "that it is open, and not only that" if roles else "no role"
-            raise RuntimeError(f"{'/'.join(sorted(methods))} {path} declares {said}: give it needs(...) or anyone()")
+            declaration = "that it is open, and not only that" if roles else "no role"
+            raise RuntimeError(
+                f"{'/'.join(sorted(methods))} {path} declares {declaration}: give it needs(...) or anyone()"
+            )
     return app
 
 
@@ -134,17 +136,17 @@ def declared_roles(app: FastAPI) -> Iterator[tuple[str, frozenset[str], list[Rol
 
 def routes_within_limits(app: FastAPI) -> set[tuple[str, str]]:
     """(path, method) of the routes that take whoever is limited to some flows: all that it needs keep to them."""
-    found = set()
+    routes = set()
     for route in iter_route_contexts(app.routes):
         dependant = getattr(route, "dependant", None)
-        calls = [one.call for one in dependant.dependencies] if isinstance(dependant, Dependant) else []
+        calls = [dependency.call for dependency in dependant.dependencies] if isinstance(dependant, Dependant) else []
         kept = [getattr(call, _KEEPS) for call in calls if hasattr(call, _KEEPS)]
         if kept and all(kept):
             path, methods = str(getattr(route, "path", "?")), getattr(route, "methods", None) or {"GET"}
-            found |= {(path, method) for method in methods}
-    return found
+            routes |= {(path, method) for method in methods}
+    return routes
 
 
 def _roles(dependant: Dependant) -> list[Role | None]:
-    calls = (one.call for one in dependant.dependencies)
+    calls = (dependency.call for dependency in dependant.dependencies)
     return [getattr(call, _MARK) for call in calls if hasattr(call, _MARK)]

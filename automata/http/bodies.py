@@ -72,9 +72,9 @@ async def read_body(request: Request, most: int | None = None) -> bytes:
 
 async def _at_most(request: Request, most: int) -> bytes:
     length = request.headers.get("content-length", "")
-    told = int(length) if length.isascii() and length.isdigit() else 0
+    announced = int(length) if length.isascii() and length.isdigit() else 0
     too_large = TooLarge(f"The body is larger than {most} bytes.", hint="Send a reference to large data.")
-    if told > most:
+    if announced > most:
         raise too_large
     body = bytearray()
     async for piece in request.stream():

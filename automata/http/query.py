@@ -51,9 +51,9 @@ AuditObject = Annotated[str | None, Query(max_length=300, pattern=_PLAIN, descri
 FlowKey = Annotated[str | None, Query(max_length=100, pattern=_PLAIN, description="A flow's name or id.")]
 
 
-def parse_labels(given: list[str] | None) -> dict[str, str]:
+def parse_labels(labels: list[str] | None) -> dict[str, str]:
     """`name=value` pairs; raises Invalid."""
-    pairs = [item.partition("=") for item in given or ()]
+    pairs = [item.partition("=") for item in labels or ()]
     for name, equals, value in pairs:
         if not name or not equals or not (name + value).isprintable():
             raise Invalid("label must be name=value.", code="invalid_request", pointer="/query/label")

@@ -35,9 +35,9 @@ async def list_dead_letters(
 
     Raises Missing for an unknown flow, Invalid.
     """
-    wanted = None if state == "all" else cast(State, state)
+    chosen = None if state == "all" else cast(State, state)
     async with context.db.connection() as conn:
-        page = await list_letters(conn, filter, state=wanted, after=cursor, limit=limit)
+        page = await list_letters(conn, filter, state=chosen, after=cursor, limit=limit)
     return Page([await _letter(context, row) for row in page.items], page.next)
 
 

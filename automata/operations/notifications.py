@@ -25,14 +25,14 @@ def parse_notification_id(text: str) -> UUID:
 async def send_test(context: AppContext, rule: str | None) -> list[NotificationRow]:
     """Have a test message sent by one rule, or by all for None. Raises Missing."""
     async with context.db.transaction() as conn:
-        rules = [known for known in await store.list_rules(conn) if rule in (None, known.name)]
+        rules = [each for each in await store.list_rules(conn) if rule in (None, each.name)]
         if not rules:
             raise Missing(
                 f"There is no notification {rule!r}." if rule else "There are no notifications.",
                 hint="They are written in the environment's file, and there after a sync.",
             )
-        ids = await store.enqueue(conn, [_test_message(known) for known in rules])
-        await note(conn, *(Deed("notification.test", f"rule/{known.name}") for known in rules))
+        ids = await store.enqueue(conn, [_test_message(each) for each in rules])
+        await note(conn, *(Deed("notification.test", f"rule/{each.name}") for each in rules))
         return [await store.get_notification(conn, id) for id in ids]
 
 

@@ -16,6 +16,6 @@ async def list_proposals(
     """A page of them, the newest first, and the cursor of the next; `cursor` has been checked."""
     before = min(int(decode(cursor, 1)[0]), MAX_NUMBER) if cursor else None
     async with context.proposals.desk(person, fresh=False) as session:
-        found = await session.survey(ended=ended, before=before, limit=limit + 1)
-    more = encode([str(found[limit - 1].row.number)]) if len(found) > limit else None
-    return found[:limit], more
+        proposals = await session.survey(ended=ended, before=before, limit=limit + 1)
+    more = encode([str(proposals[limit - 1].row.number)]) if len(proposals) > limit else None
+    return proposals[:limit], more

@@ -40,8 +40,8 @@ def _kind(origin: Origin) -> Kind:
     return "push" if _SHA.fullmatch(origin.commit_sha) else "files"
 
 
-def _dated(one: Mapping[str, Any]) -> dict[str, Any]:
-    return {**one, "at": datetime.fromisoformat(one["at"])}
+def _dated(record: Mapping[str, Any]) -> dict[str, Any]:
+    return {**record, "at": datetime.fromisoformat(record["at"])}
 
 
 def _proposal(origin: Origin) -> dict[str, Any] | None:

@@ -145,8 +145,8 @@ async def _create(context: AppContext, run: NewRun, flow: FlowRow, version: Vers
 def _masked(row: RunRow, attempts: Sequence[RunAttemptRow], version: Version) -> RunDetail:
     inputs = row.inputs or {}
     mask = masker(version.secrets, inputs)
-    shown = replace(row, error=mask(row.error), inputs=mask_inputs(version.secrets, inputs), outputs=mask(row.outputs))
-    return RunDetail(shown, [replace(attempt, error=mask(attempt.error)) for attempt in attempts])
+    masked = replace(row, error=mask(row.error), inputs=mask_inputs(version.secrets, inputs), outputs=mask(row.outputs))
+    return RunDetail(masked, [replace(attempt, error=mask(attempt.error)) for attempt in attempts])
 
 
 def _new_run_row(run: NewRun, answer: CreatedRun, flow: FlowRow, version: Version) -> RunRow:

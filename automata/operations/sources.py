@@ -79,7 +79,7 @@ async def release_source(context: AppContext, source: str, *, by: str) -> dict[s
 
 async def _source(conn: Connection, source: SourceRow) -> dict[str, Any]:
     attempts = await list_attempts(conn, source.id)
-    commits = [one for one in await list_sets(conn, source.id, SHOWN_COMMITS) if len(one.sha) == 40]
+    commits = [commit for commit in await list_sets(conn, source.id, SHOWN_COMMITS) if len(commit.sha) == 40]
     pinned = {"sha": source.head_sha, "at": source.pinned_at, "by": source.pinned_by, "reason": source.pinned_reason}
     return {
         "id": source.id,
@@ -97,7 +97,7 @@ async def _source(conn: Connection, source: SourceRow) -> dict[str, Any]:
         "heal": source.heal,
         "conditions": [condition.to_json() for condition in conditions(source, attempts)],
         "attempts": [_attempt(attempt) for attempt in attempts],
-        "commits": [{"sha": one.sha, "synced_at": one.created_at} for one in commits],
+        "commits": [{"sha": commit.sha, "synced_at": commit.created_at} for commit in commits],
     }
 
 
@@ -113,11 +113,11 @@ def _attempt(attempt: AttemptRow) -> dict[str, Any]:
     }
 
 
-def _difference(one: Difference) -> dict[str, Any]:
+def _difference(difference: Difference) -> dict[str, Any]:
     return {
-        "flow": one.name,
-        "kind": one.kind,
-        "wanted": one.wanted,
-        "current": one.current,
-        "message": one.message,
+        "flow": difference.name,
+        "kind": difference.kind,
+        "wanted": difference.wanted,
+        "current": difference.current,
+        "message": difference.message,
     }

@@ -38,19 +38,19 @@ async def index(
     """The newest first; an action that ends in a dot means all of its kind."""
     filter = AuditFilter(actor or None, action or None, object or None, since, until)
     async with context_of(request).db.connection() as conn:
-        found = await list_audit(conn, filter, after=check_cursor(cursor, 1, number=True), limit=limit)
+        page = await list_audit(conn, filter, after=check_cursor(cursor, 1, number=True), limit=limit)
     filters = asdict(filter)
     return render(
         request,
         "audit.html",
-        entries=[(row, page_of(row)) for row in found.items],
+        entries=[(row, page_of(row)) for row in page.items],
         filters=filters,
         filtered=any(filters.values()),
-        **paging(HERE, filters, limit, cursor, found.next),
+        **paging(HERE, filters, limit, cursor, page.next),
     )
 
 
 def page_of(row: AuditRow) -> str:
     """The address of the page about what was changed, empty where there is none."""
-    found = _THING.fullmatch(row.object)
-    return f"{_PAGES[found[1]]}/{quote(found[2])}" if found and found[1] in _PAGES else ""
+    thing = _THING.fullmatch(row.object)
+    return f"{_PAGES[thing[1]]}/{quote(thing[2])}" if thing and thing[1] in _PAGES else ""

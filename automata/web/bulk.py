@@ -83,6 +83,6 @@ def selected_ids(form: Form, field: str) -> list[str]:
     return list(dict.fromkeys(ids))
 
 
-def list_address(path: str, given: str) -> str:
+def list_address(path: str, address: str) -> str:
     """A list at `path` and nothing else: the field comes from a browser."""
-    return given if given.startswith(f"{path}?") and given.isprintable() and len(given) < 2000 else path
+    return address if address.startswith(f"{path}?") and address.isprintable() and len(address) < 2000 else path

@@ -51,8 +51,8 @@ def _filter(
     return Filter(flow or None, code or None, run_id, since, until)
 
 
-Found = Annotated[Filter, Depends(_filter)]
-Do = Annotated[Action, Query(alias="do")]
+FilterParam = Annotated[Filter, Depends(_filter)]
+ActionParam = Annotated[Action, Query(alias="do")]
 
 router = pages(limits=True)
 
@@ -60,17 +60,17 @@ router = pages(limits=True)
 @router.get(HERE)
 async def index(
     request: Request,
-    filter: Found,
+    filter: FilterParam,
     state: Annotated[Literal["open", "retried", "discarded", "all", ""], Query()] = "open",
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Response:
     """The newest first, those that wait unless others are asked for."""
     state = state or "open"
-    found: Page[dict[str, Any]] = Page([])
+    page: Page[dict[str, Any]] = Page([])
     trouble = None
     try:
-        found = await list_dead_letters(context_of(request), filter, state, check_cursor(cursor, 1, number=True), limit)
+        page = await list_dead_letters(context_of(request), filter, state, check_cursor(cursor, 1, number=True), limit)
     except Missing as error:  # a flow that is not there has no letters; the filter stays to be mended
         trouble = error
     filters = asdict(filter)
@@ -78,21 +78,21 @@ async def index(
     return render(
         request,
         "letters.html",
-        letters=found.items,
+        letters=page.items,
         filters=filters,
         filtered=bool(filter) or state != "open",
         trouble=trouble,
         state=state,
         states=STATES,
         all={action: link(f"{HERE}/all", {"do": action, **filters}) for action in DONE},
-        **paging(HERE, shown, limit, cursor, found.next),
+        **paging(HERE, shown, limit, cursor, page.next),
     )
 
 
 @router.get(f"{HERE}/all", dependencies=[needs(Role.OPERATOR, limits=True)])
-async def ask(request: Request, do: Do, filter: Found, cursor: Cursor = None) -> Response:
+async def ask(request: Request, do: ActionParam, filter: FilterParam, cursor: Cursor = None) -> Response:
     """How many open letters the filter finds, and whether they are meant."""
-    meant = {**asdict(filter), "until": counted_at(filter.until)}
+    filters = {**asdict(filter), "until": counted_at(filter.until)}
     async with context_of(request).db.connection() as conn:
         groups = await count_open(conn, filter)
     return render(
@@ -105,13 +105,13 @@ async def ask(request: Request, do: Do, filter: Found, cursor: Cursor = None) ->
         groups=[(group.flow, group.code, group.count) for group in groups],
         means=MEANS[do],
         danger=do == "discard",
-        action=link(f"{HERE}/all", {"do": do, **meant, "cursor": cursor}),
+        action=link(f"{HERE}/all", {"do": do, **filters, "cursor": cursor}),
         back=link(HERE, asdict(filter)),
     )
 
 
 @router.post(f"{HERE}/all", dependencies=[needs(Role.OPERATOR, limits=True)])
-async def settle_all(request: Request, do: Do, filter: Found, cursor: Cursor = None) -> Response:
+async def settle_all(request: Request, do: ActionParam, filter: FilterParam, cursor: Cursor = None) -> Response:
     """Do it, the oldest first; asks again when there is more than one request may do."""
     context, by = context_of(request), str(current_principal(request))
 
@@ -128,7 +128,7 @@ async def settle_all(request: Request, do: Do, filter: Found, cursor: Cursor = N
 async def selected(request: Request) -> Response:
     """Retry or discard the letters that are ticked; those that are not in a state for it are left and counted."""
     form = await read_form(request)
-    ids = [parse_letter_id(one) for one in selected_ids(form, "letter")]
+    ids = [parse_letter_id(id) for id in selected_ids(form, "letter")]
     action = form.get("action", "")
     if action not in DONE:
         raise BadBody("The form says neither retry nor discard.", pointer="/action")

@@ -61,11 +61,11 @@ async def show(request: Request, name: str) -> Response:
 @router.get("/flows/{name}/spec")
 async def spec(request: Request, name: str, version: Number = None) -> Response:
     """A version's spec, the current one's when none is named."""
-    flow, found = await _find(request, name, version)
-    if found is None:
+    flow, shown_version = await _find(request, name, version)
+    if shown_version is None:
         raise Missing(f"The flow {flow.name} has no version yet.")
-    text = await asyncio.to_thread(lambda: highlight_yaml(spec_yaml(found.spec)))
-    return render(request, "flow_spec.html", **_head(flow, "spec"), version=found, text=text)
+    text = await asyncio.to_thread(lambda: highlight_yaml(spec_yaml(shown_version.spec)))
+    return render(request, "flow_spec.html", **_head(flow, "spec"), version=shown_version, text=text)
 
 
 @router.get("/flows/{name}/versions")
@@ -73,15 +73,15 @@ async def versions(request: Request, name: str, cursor: Cursor = None) -> Respon
     """The newest first, each with where it comes from; two of them can be compared."""
     flow, _ = await _find(request, name)
     async with context_of(request).db.connection() as conn:
-        found = await list_versions(conn, flow.id, after=check_cursor(cursor, 1, number=True))
-        known = await origins(conn, [row.id for row in found.items])
+        page = await list_versions(conn, flow.id, after=check_cursor(cursor, 1, number=True))
+        origin_of = await origins(conn, [row.id for row in page.items])
     here = f"/flows/{quote(flow.name)}/versions"
     return render(
         request,
         "flow_versions.html",
         **_head(flow, "versions"),
-        versions=[(row, describe_origin(known[row.id])) for row in found.items],
-        next=found.next and link(here, {"cursor": found.next}),
+        versions=[(row, describe_origin(origin_of[row.id])) for row in page.items],
+        next=page.next and link(here, {"cursor": page.next}),
         first=here if cursor else "",
     )
 
@@ -98,15 +98,15 @@ async def diff(
     _, new = await _find(request, name, after)
     assert old is not None
     assert new is not None
-    found = await asyncio.to_thread(_compare, old, new)
-    return render(request, "flow_diff.html", **_head(flow, "versions"), before=old, after=new, **found)
+    comparison = await asyncio.to_thread(_compare, old, new)
+    return render(request, "flow_diff.html", **_head(flow, "versions"), before=old, after=new, **comparison)
 
 
 def _compare(old: VersionRow, new: VersionRow) -> dict[str, Any]:
-    found = changes(old.spec, new.spec, (old.variables, new.variables))
+    differences = changes(old.spec, new.spec, (old.variables, new.variables))
     return {
-        "classes": [(kind, [one for one in found if one.kind == kind]) for kind in CLASSES],
-        "count": len(found),
+        "classes": [(kind, [difference for difference in differences if difference.kind == kind]) for kind in CLASSES],
+        "count": len(differences),
         "graph": changed_picture(old.spec, new.spec),
         "lines": _lines(old.spec, new.spec),
     }
@@ -116,18 +116,18 @@ def changed_picture(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict
     """The graph of `after`, with what is new, changed and gone."""
     compared = changed_graph(before, after)
     states = {node["id"]: "none" if node["state"] == "same" else node["state"] for node in compared["nodes"]}
-    shown = picture(after, states)
-    if shown is None:
+    graph = picture(after, states)
+    if graph is None:
         return None
-    there = {node["id"] for node in shown["nodes"]}
+    there = {node["id"] for node in graph["nodes"]}
     gone = [node for node in compared["nodes"] if node["id"] not in there]
-    shown["nodes"] += [
+    graph["nodes"] += [
         {"id": node["id"], "label": node["id"], "type": node["type"], "parent": None, "state": "gone", "href": ""}
         for node in gone
     ]
-    for node in shown["nodes"]:
+    for node in graph["nodes"]:
         node["href"] = ""
-    return shown
+    return graph
 
 
 def _lines(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tuple[str, str]] | None:

@@ -38,13 +38,13 @@ Word = Annotated[str, Query(max_length=1_000)]
 @router.get(START, dependencies=[open_to_everybody()])
 async def start(request: Request, onto: Next = "/") -> Response:
     """Leads to the provider's page."""
-    entrance, onto = authenticator_of(request), local_path(onto)
+    authenticator, onto = authenticator_of(request), local_path(onto)
     try:
-        pending = await begin(entrance.sessions, onto)
-        address = await _provider(entrance).leads_to(pending)
+        pending = await begin(authenticator.sessions, onto)
+        address = await _provider(authenticator).leads_to(pending)
     except AutomataError as error:
         return page(request, onto, error)
-    entrance.set_cookie(request, pending.cookie, COOKIE, LIVES)
+    authenticator.set_cookie(request, pending.cookie, COOKIE, LIVES)
     return RedirectResponse(address, 303, headers=HEADERS)
 
 
@@ -53,38 +53,38 @@ async def come_back(
     request: Request, state: Word = "", code: Code = "", error: Word = "", iss: Word | None = None
 ) -> Response:
     """Opens the session, or says on the page for signing in why not."""
-    entrance = authenticator_of(request)
-    entrance.check_failures(request)
+    authenticator = authenticator_of(request)
+    authenticator.check_failures(request)
     onto = "/"
     try:
-        pending = await _pending(request, entrance, state)
+        pending = await _pending(request, authenticator, state)
         onto = pending.onto
-        await _let_in(request, entrance, pending, code, error, iss)
+        await _let_in(request, authenticator, pending, code, error, iss)
     except AutomataError as why:
-        entrance.count_failure(request)
+        authenticator.count_failure(request)
         return page(request, onto, why)
     return RedirectResponse(onto, 303, headers=HEADERS)
 
 
-async def _pending(request: Request, entrance: Authenticator, state: str) -> Pending:
+async def _pending(request: Request, authenticator: Authenticator, state: str) -> Pending:
     """The sign-in that this answers; from here on it is used up. Raises NotLetIn."""
-    provider = _provider(entrance)
-    found = await resume(entrance.sessions, entrance.cookie_of(request, COOKIE), state)
-    if found is None or not await use_up(context_of(request).db, found):
+    provider = _provider(authenticator)
+    pending = await resume(authenticator.sessions, authenticator.cookie_of(request, COOKIE), state)
+    if pending is None or not await use_up(context_of(request).db, pending):
         own = provider.config.redirect_uri.removesuffix(CALLBACK)
         raise NotLetIn(
             "This answer belongs to no sign-in of this browser that is under way.",
             code="bad_state",
             hint=f"It was used already, is older than ten minutes, or began elsewhere. Begin again, at {own}.",
         )
-    entrance.set_cookie(request, "", COOKIE)
-    return found
+    authenticator.set_cookie(request, "", COOKIE)
+    return pending
 
 
 async def _let_in(
-    request: Request, entrance: Authenticator, pending: Pending, code: str, error: str, iss: str | None
+    request: Request, authenticator: Authenticator, pending: Pending, code: str, error: str, iss: str | None
 ) -> None:
-    provider = _provider(entrance)
+    provider = _provider(authenticator)
     if error or not code:
         raise _not_given(provider, error)
     try:
@@ -120,7 +120,7 @@ def _not_given(provider: Provider, error: str) -> NotLetIn:
     return NotLetIn(f"{name} did not sign you in.", code="not_signed_in", hint=f"It says {error[:100] or 'nothing'!r}.")
 
 
-def _provider(entrance: Authenticator) -> Provider:
-    if entrance.provider is None:
+def _provider(authenticator: Authenticator) -> Provider:
+    if authenticator.provider is None:
         raise Missing("Nobody but tokens lets in here.", hint="AUTOMATA_OIDC_ISSUER names a provider of people.")
-    return entrance.provider
+    return authenticator.provider

@@ -43,7 +43,7 @@ router = pages()
 async def index(request: Request, ended: bool = False, cursor: Cursor = None) -> Response:
     """The newest first; `ended` has those too that were applied, rejected or closed."""
     try:
-        found, more = await list_proposals(
+        proposals, more = await list_proposals(
             context_of(request),
             acting_person(request),
             ended=ended,
@@ -58,7 +58,7 @@ async def index(request: Request, ended: bool = False, cursor: Cursor = None) ->
     return render(
         request,
         "proposals.html",
-        proposals=[context_of(request).proposals.summary(one) for one in found],
+        proposals=[context_of(request).proposals.summary(facts) for facts in proposals],
         ended=ended,
         next=more and link(HERE, filters, cursor=more),
         first=link(HERE, filters) if cursor else "",
@@ -86,12 +86,12 @@ async def meaning(request: Request, number: ProposalNumber) -> Response:
     hanging = await _hanging(request, shown["source"], plan)
     flows = [
         {
-            **one,
-            "picture": compared_picture(one["graph"]),
-            "now": hanging_words(hanging.get(one["flow"])),
-            "classes": [(kind, [item for item in one["changes"] if item["kind"] == kind]) for kind in CLASSES],
+            **flow,
+            "picture": compared_picture(flow["graph"]),
+            "now": hanging_words(hanging.get(flow["flow"])),
+            "classes": [(kind, [item for item in flow["changes"] if item["kind"] == kind]) for kind in CLASSES],
         }
-        for one in (plan or {}).get("flows", ())
+        for flow in (plan or {}).get("flows", ())
     ]
     return render(request, "proposal_meaning.html", **shown, flows=flows, trouble=trouble)
 
@@ -107,7 +107,7 @@ async def files(request: Request, number: ProposalNumber) -> Response:
     except Conflict as error:
         trouble = error
     compared = await asyncio.to_thread(lambda: [(pair, rows(pair.base, pair.head)) for pair in pairs])
-    counted = [(pair, found, _count(pair, found or ())) for pair, found in compared]
+    counted = [(pair, lines, _count(pair, lines or ())) for pair, lines in compared]
     return render(request, "proposal_files.html", **shown, files=counted, trouble=trouble)
 
 
@@ -197,15 +197,15 @@ async def _head(request: Request, number: int, tab: str) -> dict[str, Any]:
     async with context_of(request).proposals.desk(acting_person(request), fresh=False) as session:
         facts = await session.find(str(number))
         obstacles = session.obstacles(facts)
-    one = context_of(request).proposals.detail(facts)
-    stages = (one["sandbox_result"] or {}).get("stages", ())
+    proposal = context_of(request).proposals.detail(facts)
+    stages = (proposal["sandbox_result"] or {}).get("stages", ())
     return {
-        "one": one,
+        "one": proposal,
         "path": path,
         "source": facts.row.source_id,
         "is_open": facts.row.state in OPEN,
         "obstacles": obstacles,
-        "why": [told for told in (facts.trouble, facts.base.trouble) if told],
+        "why": [trouble for trouble in (facts.trouble, facts.base.trouble) if trouble],
         "stages": [(stage, stage_lines(stage)) for stage in stages],
         "tabs": [
             ("Review", path, tab == ""),
@@ -216,11 +216,11 @@ async def _head(request: Request, number: int, tab: str) -> dict[str, Any]:
 
 
 async def _plan(
-    request: Request, number: int, one: Mapping[str, Any]
+    request: Request, number: int, proposal: Mapping[str, Any]
 ) -> tuple[Mapping[str, Any] | None, AutomataError | None]:
     """What it means; what its last check made of that where it has ended."""
-    if one["state"] in ("APPLIED", "REJECTED", "CLOSED"):
-        stages = (one["sandbox_result"] or {}).get("stages", ())
+    if proposal["state"] in ("APPLIED", "REJECTED", "CLOSED"):
+        stages = (proposal["sandbox_result"] or {}).get("stages", ())
         return next((stage["report"] for stage in stages if stage["name"] == "plan"), None), None
     try:
         return await context_of(request).proposals.plan(str(number), acting_person(request)), None
@@ -230,23 +230,23 @@ async def _plan(
 
 async def _hanging(request: Request, source: UUID, plan: Mapping[str, Any] | None) -> dict[str, Mapping[str, Any]]:
     """What hangs on each changed flow as it runs now."""
-    names = [one["flow"] for one in (plan or {}).get("flows", ())][:MAX_LIMIT]
+    names = [flow["flow"] for flow in (plan or {}).get("flows", ())][:MAX_LIMIT]
     if not names:
         return {}
     async with context_of(request).db.connection() as conn:
-        found = await live_flows(conn, source, names=names, limit=MAX_LIMIT)
+        page = await live_flows(conn, source, names=names, limit=MAX_LIMIT)
     return {
-        one.name: {"active_runs": one.active_runs, "dead_letters": one.dead_letters, "schedules": one.schedules}
-        for one in found.items
+        flow.name: {"active_runs": flow.active_runs, "dead_letters": flow.dead_letters, "schedules": flow.schedules}
+        for flow in page.items
     }
 
 
-def _count(pair: Pair, found: Any) -> str:
+def _count(pair: Pair, lines: Any) -> str:
     """`new file, 12 lines more`"""
     if pair.left_out:
         return ""
-    more = sum(row.kind in ("added", "changed") for row in found)
-    less = sum(row.kind in ("removed", "changed") for row in found)
+    more = sum(row.kind in ("added", "changed") for row in lines)
+    less = sum(row.kind in ("removed", "changed") for row in lines)
     what = "new file" if pair.base is None else "taken away" if pair.head is None else "changed"
-    told = [f"{plural(count, 'line')} {word}" for count, word in ((more, "added"), (less, "removed")) if count]
-    return ", ".join([what, *told])
+    words = [f"{plural(count, 'line')} {word}" for count, word in ((more, "added"), (less, "removed")) if count]
+    return ", ".join([what, *words])

@@ -130,10 +130,10 @@ async def _done(request: Request, run_id: str, do: Callable[[AppContext, UUID], 
     """Back to the run, which says what was done or why not."""
     id = parse_run_id(run_id)
     try:
-        said, bad = await do(context_of(request), id), False
+        message, bad = await do(context_of(request), id), False
     except Conflict as error:
-        said, bad = str(error), True
-    return redirect_with_message(request, f"/runs/{id}", said, bad=bad)
+        message, bad = str(error), True
+    return redirect_with_message(request, f"/runs/{id}", message, bad=bad)
 
 
 async def _live(context: AppContext, id: UUID) -> dict[str, Any]:
@@ -207,11 +207,11 @@ def _sent(tasks: Sequence[Mapping[str, Any]]) -> Any:
 def _config(spec: Mapping[str, Any], step: str) -> Any:
     """The step as its file has it, without what is inside it."""
     item = item_of(step)
-    wanted = item[0] if item else step
-    found = dict(walk(spec)).get(wanted)
-    if found is None:
+    step_id = item[0] if item else step
+    step_spec = dict(walk(spec)).get(step_id)
+    if step_spec is None:
         return None
-    return highlight_yaml(spec_yaml({name: value for name, value in found.items() if name != "branches"}))
+    return highlight_yaml(spec_yaml({name: value for name, value in step_spec.items() if name != "branches"}))
 
 
 def _reads(id: UUID, spec: Mapping[str, Any], step: str) -> list[tuple[str, str]]:

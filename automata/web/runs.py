@@ -51,8 +51,8 @@ def _filter(
     return RunFilter(flow or None, status, trigger or None, since, until)
 
 
-Found = Annotated[RunFilter, Depends(_filter)]
-Do = Annotated[Action, Query()]
+FilterParam = Annotated[RunFilter, Depends(_filter)]
+ActionParam = Annotated[Action, Query()]
 
 router = pages(limits=True)
 
@@ -60,23 +60,23 @@ router = pages(limits=True)
 @router.get("/runs")
 async def index(
     request: Request,
-    filter: Found,
+    filter: FilterParam,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Response:
     """The newest first."""
     filters = asdict(filter)
-    found: Page[RunRow] = Page([])
+    page: Page[RunRow] = Page([])
     trouble = None
     try:
         async with context_of(request).db.connection() as conn:
-            found = await list_runs(conn, **filters, after=check_cursor(cursor, 1), limit=limit)
+            page = await list_runs(conn, **filters, after=check_cursor(cursor, 1), limit=limit)
     except Missing as error:  # a flow that is not there has no runs; the filter stays to be mended
         trouble = error
     return render(
         request,
         "runs.html",
-        runs=found.items,
+        runs=page.items,
         filters=filters,
         filtered=bool(filter),
         all={
@@ -86,7 +86,7 @@ async def index(
         statuses=list(RunStatus),
         final=RUN_FINAL,
         triggers=TRIGGERS,
-        **paging("/runs", filters, limit, cursor, found.next),
+        **paging("/runs", filters, limit, cursor, page.next),
     )
 
 
@@ -94,7 +94,7 @@ async def index(
 async def selected(request: Request) -> Response:
     """Cancel or retry the runs that are ticked; those that are not in a state for it are left and counted."""
     form = await read_form(request)
-    ids = [parse_run_id(one) for one in selected_ids(form, "run")]
+    ids = [parse_run_id(id) for id in selected_ids(form, "run")]
     action = form.get("action", "")
     if action not in FIT:
         raise BadBody("The form says neither cancel nor retry.", pointer="/action")
@@ -104,14 +104,14 @@ async def selected(request: Request) -> Response:
 
 
 @router.get("/runs/all", dependencies=[needs(Role.OPERATOR, limits=True)])
-async def ask(request: Request, do: Do, filter: Found, cursor: Cursor = None) -> Response:
+async def ask(request: Request, do: ActionParam, filter: FilterParam, cursor: Cursor = None) -> Response:
     """How many runs the filter finds that this can be done to, and whether they are meant."""
-    wanted = _fit(do, filter)
+    chosen = _fit(do, filter)
     below = seen(check_cursor(cursor, 1))
     async with context_of(request).db.connection() as conn:
-        counts = await count_chosen(conn, wanted, below)
-    meant = {**asdict(filter), "until": counted_at(filter.until)}
-    kind = wanted.status.lower() if wanted.status else "not finished"
+        counts = await count_chosen(conn, chosen, below)
+    filters = {**asdict(filter), "until": counted_at(filter.until)}
+    kind = chosen.status.lower() if chosen.status else "not finished"
     return render(
         request,
         "confirm.html",
@@ -122,18 +122,18 @@ async def ask(request: Request, do: Do, filter: Found, cursor: Cursor = None) ->
         groups=[(flow, kind, count) for flow, count in counts.items()],
         means=MEANS[do],
         danger=do == "cancel",
-        action=link("/runs/all", {"do": do, **meant, "cursor": cursor}),
+        action=link("/runs/all", {"do": do, **filters, "cursor": cursor}),
         back=link("/runs", asdict(filter)),
     )
 
 
 @router.post("/runs/all", dependencies=[needs(Role.OPERATOR, limits=True)])
-async def do_all(request: Request, do: Do, filter: Found, cursor: Cursor = None) -> Response:
+async def do_all(request: Request, do: ActionParam, filter: FilterParam, cursor: Cursor = None) -> Response:
     """Do it, the newest first; asks again when there is more than one request may do."""
-    context, by, wanted = context_of(request), str(current_principal(request)), _fit(do, filter)
+    context, by, chosen = context_of(request), str(current_principal(request)), _fit(do, filter)
 
     async def batch(after: str | None) -> BulkResult:
-        return await change_matching_runs(context, do, wanted, check_cursor(after, 1), MAX_BULK, by)
+        return await change_matching_runs(context, do, chosen, check_cursor(after, 1), MAX_BULK, by)
 
     outcome = await run_batches(batch, cursor)
     again, back = {"do": do, **asdict(filter)}, link("/runs", {"flow": filter.flow, "trigger": filter.trigger})

@@ -101,10 +101,10 @@ async def trigger(request: Request, schedule_id: str) -> Response:
 async def _done(request: Request, do: Callable[[AppContext], Awaitable[str]]) -> Response:
     form = await read_form(request)
     try:
-        said = await do(context_of(request))
+        message = await do(context_of(request))
     except Conflict as error:
         return _refused(request, form, error)
-    return redirect_with_message(request, list_address(HERE, form.get("back", "")), said)
+    return redirect_with_message(request, list_address(HERE, form.get("back", "")), message)
 
 
 def _refused(request: Request, form: Form, error: Conflict | Invalid) -> Response:

@@ -38,8 +38,8 @@ router = pages()
 @router.get(HERE)
 async def index(request: Request) -> Response:
     """Every source with its conditions and last attempts."""
-    found = await read_sources(context_of(request))
-    shown = [(source, _attempts(source)[:SHOWN_ATTEMPTS]) for source in found]
+    sources = await read_sources(context_of(request))
+    shown = [(source, _attempts(source)[:SHOWN_ATTEMPTS]) for source in sources]
     return render(request, "sync.html", sources=shown)
 
 
@@ -56,7 +56,9 @@ async def show(request: Request, source_id: str) -> Response:
         attempts=_attempts(source),
         drift=drift[:SHOWN_DRIFT],
         more_drift=max(0, len(drift) - SHOWN_DRIFT),
-        earlier=list({one["sha"]: one for one in source["commits"] if one["sha"] != source["head_sha"]}.values()),
+        earlier=list(
+            {commit["sha"]: commit for commit in source["commits"] if commit["sha"] != source["head_sha"]}.values()
+        ),
         may_roll_back=current_principal(request).role >= Role.ADMIN,
     )
 
@@ -79,9 +81,9 @@ async def rollback(request: Request, source_id: str) -> Response:
     """Back to an earlier commit, which the environment is pinned to then."""
 
     async def do(context: AppContext, form: Mapping[str, str]) -> str:
-        asked = validate(RollbackRequest, {"to": form.get("to", ""), "reason": form.get("reason", "").strip()})
+        body = validate(RollbackRequest, {"to": form.get("to", ""), "reason": form.get("reason", "").strip()})
         done = await roll_back_source(
-            context, source_id, asked.to, by=current_principal(request).name, reason=asked.reason
+            context, source_id, body.to, by=current_principal(request).name, reason=body.reason
         )
         return f"{plural(len(done['changed']), 'flow')} rolled back. Pinned to {short(done['source']['head_sha'])}."
 
@@ -111,5 +113,10 @@ async def _done(
         return redirect_with_message(request, here, str(error), bad=True)
 
 
+def _earlier_commits(source: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    commits = {commit["sha"]: commit for commit in source["commits"] if commit["sha"] != source["head_sha"]}
+    return list(commits.values())
+
+
 def _attempts(source: Mapping[str, Any]) -> list[tuple[Any, str]]:
-    return [(one, outcome(one)) for one in source["attempts"]]
+    return [(attempt, outcome(attempt)) for attempt in source["attempts"]]

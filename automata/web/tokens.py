@@ -34,15 +34,15 @@ router = pages(least=Role.ADMIN)
 async def index(request: Request, revoked: bool = False, limit: Limit = 50, cursor: Cursor = None) -> Response:
     """By name, without their texts."""
     async with context_of(request).db.connection() as conn:
-        found = await list_tokens(conn, revoked=revoked, after=check_cursor(cursor, 2), limit=limit)
+        page = await list_tokens(conn, revoked=revoked, after=check_cursor(cursor, 2), limit=limit)
     return render(
         request,
         "tokens.html",
-        tokens=found.items,
+        tokens=page.items,
         revoked=revoked,
         days=DEFAULT_DAYS,
         is_open=authenticator_of(request).open,
-        **paging(HERE, {"revoked": "true" if revoked else None}, limit, cursor, found.next),
+        **paging(HERE, {"revoked": "true" if revoked else None}, limit, cursor, page.next),
     )
 
 
@@ -55,8 +55,8 @@ async def form(request: Request) -> Response:
 @router.post(HERE)
 async def create(request: Request) -> Response:
     """Make a token, or show the form again with what is wrong."""
-    given = await read_form(request)
-    fields = {name: given.get(name, "").strip() for name in FIELDS}
+    form = await read_form(request)
+    fields = {name: form.get(name, "").strip() for name in FIELDS}
     try:
         body = validate(TokenRequest, {**fields, "days": _days(fields["days"]), "labels": _labels(fields["labels"])})
         text, row = await create_token(context_of(request), actor(request), body.wanted())
@@ -68,9 +68,9 @@ async def create(request: Request) -> Response:
 @router.post(f"{HERE}/{{key}}/rotate")
 async def rotate(request: Request, key: str) -> Response:
     """Another text for the same token; the one before is refused within five seconds."""
-    given = await read_form(request)
+    form = await read_form(request)
     try:
-        body = validate(RotateRequest, {"days": _days(given.get("days", str(DEFAULT_DAYS)))})
+        body = validate(RotateRequest, {"days": _days(form.get("days", str(DEFAULT_DAYS)))})
         text, row = await rotate_token(context_of(request), actor(request), key, body.days)
     except Conflict as error:
         return redirect_with_message(request, HERE, str(error), bad=True)
@@ -85,14 +85,14 @@ async def revoke(request: Request, key: str) -> Response:
 
 
 def _form(request: Request, fields: Mapping[str, str], error: AutomataError | None = None) -> Response:
-    shown: dict[str, Any] = {
+    values: dict[str, Any] = {
         "fields": fields,
         "error": error,
         "wrong": (error.pointer or "").strip("/").partition("/")[0] if error else "",
         "roles": [role.word for role in Role],
         "most_days": MOST_DAYS,
     }
-    return render(request, "token_new.html", error.status if error else 200, **shown)
+    return render(request, "token_new.html", error.status if error else 200, **values)
 
 
 def _shown(request: Request, text: str, row: TokenRow, status: int) -> Response:

@@ -107,11 +107,11 @@ class Watch:
         while self._watchers:
             try:
                 async with self._db.connection() as conn:
-                    found = await signs(conn, list(self._watchers))
+                    current = await signs(conn, list(self._watchers))
             except AutomataError as error:
                 log.warning("pages that watch runs wait: %s", error)
-                found = {}
-            for run, sign in found.items():
+                current = {}
+            for run, sign in current.items():
                 if run in self._watchers and self._known.get(run) != sign:
                     self._known[run] = sign
                     self._wake(run)

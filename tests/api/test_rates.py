@@ -51,17 +51,17 @@ def test_whoever_needs_no_token_may_ask_so_often_from_one_address(use):
 
 def test_ten_thousand_guesses_leave_nothing_in_memory(use):
     async def test(site):
-        entrance = site.authenticator
+        authenticator = site.authenticator
 
         async def guess(number):
             address = f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}"
             request = Request({"type": "http", "headers": [], "client": (address, 1)})
-            assert await entrance.principal_of_token(request, mint()) is None
+            assert await authenticator.principal_of_token(request, mint()) is None
 
         for start in range(0, 10_000, 100):
             await asyncio.gather(*(guess(number) for number in range(start, start + 100)))
-        assert (len(entrance.tokens._known), len(entrance.tokens._known._asking)) == (0, 0)
-        assert len(entrance.failures) == MOST
+        assert (len(authenticator.tokens._known), len(authenticator.tokens._known._asking)) == (0, 0)
+        assert len(authenticator.failures) == MOST
 
     use(test, **ON)
 

@@ -257,7 +257,7 @@ def test_neither_answers_nor_logs_nor_the_database_hold_the_secret(use, caplog):
 def test_a_full_line_is_answered_with_429_as_for_other_runs(use, monkeypatch):
     async def test(site):
         await ready(site)
-        monkeypatch.setattr(site.context.run_creator._line, "_max_waiting", 0)
+        monkeypatch.setattr(site.context.run_creator._batcher, "_max_waiting", 0)
         answer = await post(site)
         assert (answer.status_code, answer.json()["code"]) == (429, "too_many_requests")
         assert "retry-after" in answer.headers
