@@ -11,7 +11,7 @@ from starlette.responses import RedirectResponse, Response
 from automata.access.principal import Role
 from automata.api.schemas.access import MeAnswer, SignInRequest
 from automata.http import authorization
-from automata.http.authentication import FORM_MEDIA, authenticator_of, read_form
+from automata.http.authentication import FORM_MEDIA, actor_of, authenticator_of, read_form
 from automata.http.authorization import needs, open_to_everybody
 from automata.http.bodies import V1, Json, media_type, read_model
 from automata.http.errors import Unauthenticated
@@ -40,7 +40,7 @@ async def sign_out(request: Request) -> Response:
     authenticator = authenticator_of(request)
     no_entry()  # a token has no session to end
     if session := authorization.session_of(request):
-        await authenticator.sessions.sign_out(session, authorization.actor(request))
+        await authenticator.sessions.sign_out(session, actor_of(request))
         authenticator.set_cookie(request, "")
     return RedirectResponse(SIGN_IN_PAGE, 303) if media_type(request) == FORM_MEDIA else Response(status_code=204)
 

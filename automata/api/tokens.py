@@ -9,7 +9,8 @@ from automata.access import tokens
 from automata.access.principal import Role
 from automata.api.schemas.access import NewTokenAnswer, TokenAnswer
 from automata.api.schemas.pages import Page
-from automata.http.authorization import actor, needs
+from automata.http.authentication import actor_of
+from automata.http.authorization import needs
 from automata.http.bodies import V1, Json, read_model
 from automata.http.context import context_of
 from automata.http.openapi import request_body
@@ -40,7 +41,7 @@ async def index(request: Request, revoked: bool = False, limit: Limit = 50, curs
 async def create(request: Request) -> Response:
     """Make a token. Its text is shown this once."""
     body = await read_model(request, TokenRequest)
-    return _response(*await create_token(context_of(request), actor(request), body.wanted()), 201)
+    return _response(*await create_token(context_of(request), actor_of(request), body.wanted()), 201)
 
 
 @router.post(
@@ -52,13 +53,13 @@ async def create(request: Request) -> Response:
 async def rotate(request: Request, key: str) -> Response:
     """Give a token another text; the one before is refused within five seconds. `key` is its id or name."""
     body = await read_model(request, RotateRequest)
-    return _response(*await rotate_token(context_of(request), actor(request), key, body.days), 200)
+    return _response(*await rotate_token(context_of(request), actor_of(request), key, body.days), 200)
 
 
 @router.delete("/{key}", dependencies=[_ADMIN], responses={200: {"model": TokenAnswer}})
 async def revoke(request: Request, key: str) -> Response:
     """Take a token back: it is refused within five seconds, and its sessions end. Twice is fine."""
-    return Json(tokens.facts(await revoke_token(context_of(request), actor(request), key)))
+    return Json(tokens.facts(await revoke_token(context_of(request), actor_of(request), key)))
 
 
 def _response(text: str, row: TokenRow, status: int) -> Response:

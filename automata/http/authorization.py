@@ -1,6 +1,6 @@
 """What a request may do: every route names the least role that it takes, or that it is open to everybody.
 
-`sealed` holds an application to that: a route which says nothing is an application that is not built.
+`check_every_route` refuses to build an application with a route that names neither.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from automata.http.authentication import actor_of, authenticator_of
 from automata.http.context import context_of
 from automata.http.errors import Forbidden
 from automata.settings import Settings
-from automata.store.audit import Actor, act
+from automata.store.audit import act
 from automata.store.limits import limit_to
 
 _MARK, _KEEPS = "automata_least_role", "automata_keeps_to_limits"
@@ -28,37 +28,32 @@ Claim = TypeVar("Claim", bound=str | None)
 
 
 def current_principal(request: Request) -> Principal:
-    """Whom this request was found to be from, by the `needs` of its route."""
+    """Who sent this request. `needs` of its route has found that out."""
     return cast(Principal, request.scope["automata.principal"])
 
 
 def principal_if_known(request: Request) -> Principal | None:
-    """The same where that may not have been asked: an error, a page for everybody."""
+    """The same; None where no route has asked yet: an error, a page for everybody."""
     return request.scope.get("automata.principal")
 
 
-def actor(request: Request) -> Actor:
-    """The same for the log of changes."""
-    return actor_of(request)
-
-
 def session_of(request: Request) -> Session | None:
-    """The session that the request came by, None where it came by a token or nobody has to say."""
+    """The session of the request's cookie; None for a token, and where the server asks nobody who they are."""
     return request.scope.get("automata.session")
 
 
 def csrf_token(request: Request) -> str:
-    """What forms of the page carry as `csrf_token`, and scripts send as X-CSRF-Token. Empty without a session."""
+    """What forms send as `csrf_token`, and scripts as X-CSRF-Token. Empty without a session."""
     return str(request.scope.get("automata.csrf", ""))
 
 
 def attribution(request: Request, claimed: Claim) -> Claim | str:
-    """Who did it: what the request says itself counts only where nobody has to say who they are."""
+    """Who did it. What the request claims counts only where the server asks nobody who they are."""
     return claimed if authenticator_of(request).open else str(current_principal(request))
 
 
 def acting_person(request: Request, claimed: str | None = None) -> Person:
-    """Who asks. Raises Forbidden (`as_refused`) for somebody known who says to be somebody else; Invalid."""
+    """Who asks, as commits name people. Raises Forbidden (`as_refused`) for a claim to be somebody else; Invalid."""
     principal = current_principal(request)
     if not authenticator_of(request).open and claimed is not None:
         raise Forbidden(f"You are {principal.name}, and cannot say otherwise.", code="as_refused", pointer="/as")
@@ -66,11 +61,11 @@ def acting_person(request: Request, claimed: str | None = None) -> Person:
 
 
 def needs(role: Role, *, limits: bool = False, unless: Callable[[Settings], bool] | None = None) -> Any:
-    """A route's dependency: 401 for whoever is unknown, 403 (`forbidden`) for whoever has less than `role`.
+    """A route's dependency: 401 for an unknown caller, 403 (`forbidden`) for one with less than `role`.
 
-    `limits`: all that the route reads and changes keeps to the flows of whoever is limited to some (store/limits.py).
-    Any other refuses them, so a route that nobody thought about tells them nothing. `unless` is a setting that opens it
-    to all.
+    `limits`: all that the route reads and changes keeps to the flows that the caller is limited to (store/limits.py).
+    Any other route refuses such callers, so one that nobody thought about shows them nothing. `unless` is a setting
+    that opens the route to all.
     """
 
     async def check(request: Request) -> None:
@@ -93,7 +88,7 @@ def needs(role: Role, *, limits: bool = False, unless: Callable[[Settings], bool
 
 
 def open_to_everybody() -> Any:
-    """A route's dependency that says: open to everybody."""
+    """The dependency of a route that needs no role."""
 
     async def check(request: Request) -> None:
         authenticator_of(request).throttle_anonymous(request)
@@ -104,7 +99,7 @@ def open_to_everybody() -> Any:
 
 
 def check_every_route(app: FastAPI) -> FastAPI:
-    """The app, when each of its routes says whom it takes. Raises RuntimeError otherwise.
+    """The app, when each of its routes names whom it takes. Raises RuntimeError otherwise.
 
     A route may ask for more than its router does, but not be open where that asks.
     """

@@ -77,7 +77,7 @@ async def index(
     shown = {**filters, "state": state if state != "open" else None}
     return render(
         request,
-        "letters.html",
+        "deadletters.html",
         letters=page.items,
         filters=filters,
         filtered=bool(filter) or state != "open",
@@ -141,7 +141,7 @@ async def selected(request: Request) -> Response:
 async def show(request: Request, letter_id: str) -> Response:
     """One letter: why, what was sent last, and what can be done."""
     return render(
-        request, "letter.html", letter=await read_dead_letter(context_of(request), parse_letter_id(letter_id))
+        request, "deadletter.html", letter=await read_dead_letter(context_of(request), parse_letter_id(letter_id))
     )
 
 

@@ -154,8 +154,8 @@ def _frame(request: Request) -> dict[str, Any]:
         "may_review": principal is not None and principal.role >= Role.REVIEWER,
         "form_token": csrf_token(request),
         "most_comment": MAX_COMMENT,
-        "said": message.removeprefix("!"),
-        "said_bad": message.startswith("!"),
+        "notice": message.removeprefix("!"),
+        "notice_is_bad": message.startswith("!"),
     }
 
 

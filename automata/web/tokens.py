@@ -11,8 +11,7 @@ from starlette.responses import Response
 from automata.access.principal import Role
 from automata.access.tokens import DEFAULT_DAYS, MOST_DAYS
 from automata.errors import AutomataError, Conflict, Invalid
-from automata.http.authentication import authenticator_of
-from automata.http.authorization import actor
+from automata.http.authentication import actor_of, authenticator_of
 from automata.http.bodies import validate
 from automata.http.context import context_of
 from automata.http.query import Cursor, Limit, check_cursor, parse_labels
@@ -59,7 +58,7 @@ async def create(request: Request) -> Response:
     fields = {name: form.get(name, "").strip() for name in FIELDS}
     try:
         body = validate(TokenRequest, {**fields, "days": _days(fields["days"]), "labels": _labels(fields["labels"])})
-        text, row = await create_token(context_of(request), actor(request), body.wanted())
+        text, row = await create_token(context_of(request), actor_of(request), body.wanted())
     except (Invalid, Conflict) as error:
         return _form(request, fields, error)
     return _shown(request, text, row, 201)
@@ -71,7 +70,7 @@ async def rotate(request: Request, key: str) -> Response:
     form = await read_form(request)
     try:
         body = validate(RotateRequest, {"days": _days(form.get("days", str(DEFAULT_DAYS)))})
-        text, row = await rotate_token(context_of(request), actor(request), key, body.days)
+        text, row = await rotate_token(context_of(request), actor_of(request), key, body.days)
     except Conflict as error:
         return redirect_with_message(request, HERE, str(error), bad=True)
     return _shown(request, text, row, 200)
@@ -80,7 +79,7 @@ async def rotate(request: Request, key: str) -> Response:
 @router.post(f"{HERE}/{{key}}/revoke")
 async def revoke(request: Request, key: str) -> Response:
     """Refused within five seconds, and its sessions end."""
-    row = await revoke_token(context_of(request), actor(request), key)
+    row = await revoke_token(context_of(request), actor_of(request), key)
     return redirect_with_message(request, HERE, f"The token {row.name} is revoked.")
 
 
