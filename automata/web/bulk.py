@@ -1,8 +1,8 @@
-"""What is done to all that a filter finds: counted and asked about first, then done in bounded batches.
+"""What is done to all that a filter finds: counted and confirmed first, then done in bounded batches.
 
-Failure argument. A batch is one transaction, so a request that is cut off leaves whole batches done and the rest as it
-was; asking again finds what is left. What comes after the count was shown is not among it: the question carries the
-time of the count, and the batches go no further. A request does at most AT_ONCE or works for SECONDS, then asks again.
+Failure argument. A batch is one transaction: a request that is cut off leaves whole batches done and the rest as it
+was, and asking again finds the rest. The question carries the time of its count, and the batches go no further, so
+nothing is changed that came later. A request works for MAX_SECONDS or on MAX_AT_ONCE things, then asks again.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from automata.web.page import redirect_with_message
 from automata.web.query import link
 from automata.web.templating import plural
 
-AT_ONCE = 10 * MAX_BULK
-SECONDS = 5.0
+MAX_AT_ONCE = 10 * MAX_BULK
+MAX_SECONDS = 5.0
 Batch = Callable[[str | None], Awaitable[BulkResult]]  # one that begins at a cursor
 
 
@@ -49,18 +49,18 @@ def summary(matched: int, done: int, noun: str, verb: str) -> str:
 
 
 async def run_batches(batch: Batch, cursor: str | None) -> BatchesDone:
-    """Batch after batch from `cursor` on, within AT_ONCE and SECONDS."""
+    """Batch after batch from `cursor` on, within MAX_AT_ONCE and MAX_SECONDS."""
     matched = done = 0
-    until = monotonic() + SECONDS
+    until = monotonic() + MAX_SECONDS
     while True:
         result = await batch(cursor)
         matched, done, cursor = matched + result.matched, done + result.done, result.next_cursor
-        if cursor is None or matched >= AT_ONCE or monotonic() > until:
+        if cursor is None or matched >= MAX_AT_ONCE or monotonic() > until:
             return BatchesDone(matched, done, cursor)
 
 
 def counted_at(until: datetime | None) -> datetime:
-    """Up to when a question counts: what comes later was not asked about."""
+    """The time up to which a question counts."""
     now = datetime.now(UTC)
     return min(until, now) if until else now
 
@@ -74,7 +74,7 @@ def redirect_after(
 
 
 def selected_ids(form: Form, field: str) -> list[str]:
-    """What is ticked in a list, each once. Raises BadBody."""
+    """The ids that are ticked in a list, each once. Raises BadBody."""
     ids = form.all(field)
     if not ids:
         raise BadBody("Nothing is ticked.", code="nothing_chosen", hint="Tick what is meant in the list first.")

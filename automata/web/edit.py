@@ -25,7 +25,7 @@ from automata.web.forms import Form, read_form
 from automata.web.page import redirect_with_message, render
 from automata.web.page import router as pages
 
-MAX_TOLD = 100  # findings of a text that is being typed
+MAX_FINDINGS = 100  # findings of a text that is being typed
 MAX_MESSAGE = 10_000
 
 router = pages(least=Role.AUTHOR)
@@ -57,7 +57,7 @@ async def check(request: Request) -> Response:
     """What is wrong with the text so far, for the editor: `{diagnostics: [{line, column, severity, message}]}`."""
     no_entry()
     findings = await check_text(context_of(request), (await read_form(request)).get("content", ""))
-    return JSONResponse({"diagnostics": [_finding(finding) for finding in findings[:MAX_TOLD]]})
+    return JSONResponse({"diagnostics": [_finding(finding) for finding in findings[:MAX_FINDINGS]]})
 
 
 async def _propose(request: Request, name: str, path: str, text: str, form: Form) -> int:
