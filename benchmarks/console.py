@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from automata.broker.local import LocalBroker
+from automata.cli.site import create_site
 from automata.engine.decision import FOREVER
 from automata.settings import Settings
 from automata.store.database import Database
@@ -28,7 +29,6 @@ from automata.store.embedded import start_embedded
 from automata.store.sql import with_fragments
 from automata.store.sync import apply, ensure_source, lock_source
 from automata.store.versions import DesiredFlow
-from automata.web.app import create_site
 from benchmarks.__main__ import DATA, _fresh_database
 
 BOUND_MS = 100.0

@@ -44,14 +44,36 @@ from automata.http.limits import RequestLimits
 from automata.http.middleware import RequestMiddleware
 from automata.http.tracing import TracingMiddleware
 from automata.operations.context import AppContext
-from automata.operations.lookups import FlowLookup, VersionCache, WebhookLookup
-from automata.operations.run_creation import RunCreator
 from automata.operations.system_metrics import SystemMetrics
-from automata.operations.webhook_secrets import WebhookSecrets
-from automata.proposals.service import ProposalService
 from automata.settings import Settings
 from automata.steps.secrets import load_secrets
 from automata.store.database import Database
+
+# In the order in which an address is looked for.
+PARTS = (
+    flows,
+    runs,
+    runs_bulk,
+    runs_batch,
+    tasks,
+    deadletters,
+    approvals,
+    schedules,
+    schedule_runs,
+    webhooks,
+    sync,
+    push_webhook,
+    live,
+    recordings,
+    provenance,
+    proposals,
+    logs,
+    notifications,
+    processes,
+    signin,
+    tokens,
+    audit,
+)
 
 
 def create_app(
@@ -70,31 +92,8 @@ def create_app(
     provider = provider_of(config_of(settings))
     app = _app(db, broker, settings, health_of, load_secrets(os.environ) if secrets is None else secrets, provider)
     app.state.context.metrics = SystemMetrics(db)
-    # Each router bears its whole path: the metrics name a route as its router knows it.
-    for part in (
-        flows,
-        runs,
-        runs_bulk,
-        runs_batch,
-        tasks,
-        deadletters,
-        approvals,
-        schedules,
-        schedule_runs,
-        webhooks,
-        sync,
-        push_webhook,
-        live,
-        recordings,
-        provenance,
-        proposals,
-        logs,
-        notifications,
-        processes,
-        signin,
-        tokens,
-        audit,
-    ):
+    # Each router has its whole path: the metrics name a route as its router knows it.
+    for part in PARTS:
         app.include_router(part.router)
     openapi.install(app)
     return check_every_route(app)
@@ -120,22 +119,14 @@ def _app(
 ) -> FastAPI:
     # FastAPI's pages for /docs load scripts from elsewhere; the description itself is ours to serve.
     app = FastAPI(title="Automata", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
-    app.state.context = AppContext(
-        db=db,
-        broker=broker,
-        settings=settings,
-        run_creator=RunCreator(db, broker, settings.batch),
-        flows=FlowLookup(db),
-        versions=VersionCache(db),
-        health=health_of,
-        webhooks=WebhookLookup(db),
-        webhook_secrets=WebhookSecrets(secrets),
-        proposals=ProposalService(db, settings),
-        authenticator=Authenticator.of(db, settings, provider),
-    )
+    context = AppContext.of(db, broker, settings, health=health_of, secrets=secrets, provider=provider)
+    app.state.context = context
+    app.state.authenticator = Authenticator.of(context, provider)
     app.include_router(health.router)
     problem.install(app)
     if settings.otlp_url:
         app.add_middleware(TracingMiddleware)
-    app.add_middleware(RequestMiddleware, guard=RequestLimits.of(settings.host), max_body_bytes=settings.max_body_bytes)
+    app.add_middleware(
+        RequestMiddleware, limits=RequestLimits.of(settings.host), max_body_bytes=settings.max_body_bytes
+    )
     return app

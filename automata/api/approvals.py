@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from automata.access.principal import Role
+from automata.api.answers import answer_from
 from automata.api.schemas.pages import Listing
 from automata.api.schemas.tasks import ApprovalAnswer, ApprovalRequest
-from automata.broker.contract import RUNS_PENDING
-from automata.errors import Missing
 from automata.http.authorization import attribution, needs
 from automata.http.bodies import V1, Json, read_model
+from automata.http.context import context_of
 from automata.http.openapi import request_body
-from automata.operations.context import AppContext
-from automata.store.approvals import ApprovalRow, decide_approval, list_open
-from automata.store.audit import AuditEvent, record_change
-from automata.store.ids import as_uuid
+from automata.operations.approvals import decide_approval
+from automata.store.approvals import list_open
 
 router = APIRouter(prefix=V1, tags=["approvals"])
+_approval = answer_from(ApprovalAnswer, flow="flow_name")
 
 
 @router.get(
@@ -28,7 +25,7 @@ router = APIRouter(prefix=V1, tags=["approvals"])
 )
 async def index(request: Request) -> Response:
     """Steps that wait for a decision, the oldest first; at most 500."""
-    async with AppContext.of(request).db.connection() as conn:
+    async with context_of(request).db.connection() as conn:
         rows = await list_open(conn)
     return Json({"items": [_approval(row) for row in rows]})
 
@@ -41,32 +38,6 @@ async def index(request: Request) -> Response:
 )
 async def answer(request: Request, run_id: str, step: str) -> Response:
     """Approve or reject, once: a second decision is a 409. `step` is its full id, or its short one."""
-    asked = await read_model(request, ApprovalRequest)
-    await decide_on(AppContext.of(request), run_id, step, asked.approved, attribution(request, asked.by), asked.comment)
+    body = await read_model(request, ApprovalRequest)
+    await decide_approval(context_of(request), run_id, step, body.approved, attribution(request, body.by), body.comment)
     return Response(status_code=204)
-
-
-async def decide_on(context: AppContext, run_id: str, step: str, approved: bool, by: str, comment: str) -> str:
-    """Decide, and have the run go on; the step's full id. Raises as `decide` does, Missing for what is no id."""
-    run = as_uuid(run_id)
-    if run is None or len(step) > 1000 or not step.isprintable():
-        raise Missing(f"There is no run {run_id[:60]!r}." if run is None else "There is no such step.")
-    async with context.db.transaction() as conn:
-        full = await decide_approval(conn, run, step, approved, by, comment)
-        deed = AuditEvent(
-            "approval.decide", f"run/{run}", None, {"step": full, "approved": approved, "comment": comment}
-        )
-        await record_change(conn, deed)
-    context.broker.notify(RUNS_PENDING, [str(run)])
-    return full
-
-
-def _approval(row: ApprovalRow) -> dict[str, Any]:
-    return {
-        "run_id": row.run_id,
-        "step": row.step,
-        "flow": row.flow_name,
-        "prompt": row.prompt,
-        "asked_at": row.asked_at,
-        "expires_at": row.expires_at,
-    }

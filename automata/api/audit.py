@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from automata.access.principal import Role
@@ -13,12 +12,11 @@ from automata.api.schemas.access import AuditAnswer
 from automata.api.schemas.pages import Page
 from automata.http.authorization import needs
 from automata.http.bodies import V1, Json
-from automata.http.query import Cursor, Limit, Moment, Word, check_cursor, page_of
-from automata.operations.context import AppContext
+from automata.http.context import context_of
+from automata.http.query import AuditObject, Cursor, Limit, Moment, Word, check_cursor, page_of
 from automata.store.audit import AuditFilter, list_audit
 
 router = APIRouter(prefix=V1, tags=["access"])
-Object = Annotated[str | None, Query(max_length=300, pattern=r"^[^\x00-\x1f\x7f]*$", description="Like `flow/orders`.")]
 
 
 @router.get("/audit", dependencies=[needs(Role.ADMIN)], responses={200: {"model": Page[AuditAnswer]}})
@@ -26,7 +24,7 @@ async def index(
     request: Request,
     actor: Word = None,
     action: Word = None,
-    object: Object = None,
+    object: AuditObject = None,
     since: Moment = None,
     until: Moment = None,
     limit: Limit = 50,
@@ -34,6 +32,6 @@ async def index(
 ) -> Response:
     """Who changed what, the newest first; an `action` that ends in a dot means all of its kind: `token.`."""
     filter = AuditFilter(actor or None, action or None, object or None, since, until)
-    async with AppContext.of(request).db.connection() as conn:
-        found = await list_audit(conn, filter, after=check_cursor(cursor, 1, number=True), limit=limit)
-    return Json(page_of(found, [asdict(row) for row in found.items]))
+    async with context_of(request).db.connection() as conn:
+        page = await list_audit(conn, filter, after=check_cursor(cursor, 1, number=True), limit=limit)
+    return Json(page_of(page, [asdict(row) for row in page.items]))

@@ -2,50 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from automata.access.principal import Role
-from automata.api.bulk_answers import bulk_answer, dry_run_answer, require_filter
+from automata.api.bulk_answers import Groups, bulk_response
 from automata.api.schemas.bulk import BulkAnswer
 from automata.api.schemas.deadletters import BulkLetters, DeadLetterAnswer
 from automata.api.schemas.pages import Page
 from automata.api.schemas.runs import RetryRequest
-from automata.broker.contract import RUNS_PENDING
-from automata.errors import Missing
 from automata.http.authorization import attribution, needs
 from automata.http.bodies import V1, Json, read_model
+from automata.http.context import context_of
 from automata.http.openapi import request_body
 from automata.http.query import Cursor, FlowKey, Limit, Moment, Word, check_cursor, page_of
-from automata.operations.context import AppContext
-from automata.operations.masking import masker
-from automata.store.audit import AuditEvent, record_change, skip_audit
-from automata.store.deadletters import (
-    MAX_ID,
-    DeadLetterBatch,
-    DeadLetterFilter,
-    DeadLetterRow,
-    State,
-    count_open,
-    discard_batch,
-    discard_letter,
-    discard_letters,
-    get_letter,
-    list_letters,
-    retry_batch,
-    retry_letter,
-    retry_letters,
+from automata.operations.bulk import BulkResult
+from automata.operations.deadletters import (
+    Action,
+    change_matching_dead_letters,
+    discard_dead_letter,
+    list_dead_letters,
+    parse_letter_id,
+    read_dead_letter,
+    retry_dead_letter,
 )
-from automata.store.pagination import Page as ListPage
-from automata.store.pagination import decode, encode
+from automata.store.deadletters import DeadLetterFilter, count_open
 
 States = Annotated[Literal["open", "retried", "discarded", "all"], Query(description="Those that wait, unless named.")]
-Action = Literal["retry", "discard"]
 
 router = APIRouter(prefix=V1, tags=["dead letters"])
 
@@ -63,10 +49,10 @@ async def index(
     cursor: Cursor = None,
 ) -> Response:
     """Dead letters, the newest first; `since` is included, `until` is not."""
-    context = AppContext.of(request)
+    context = context_of(request)
     filter = DeadLetterFilter(flow or None, code or None, run_id, since, until)
-    found = await letters_of(context, filter, state, cursor, limit)
-    return Json(page_of(found, found.items))
+    page = await list_dead_letters(context, filter, state, check_cursor(cursor, 1, number=True), limit)
+    return Json(page_of(page, page.items))
 
 
 @router.get(
@@ -74,7 +60,7 @@ async def index(
 )
 async def show(request: Request, letter_id: str) -> Response:
     """One dead letter."""
-    return Json(await letter_of(AppContext.of(request), letter_id_of(letter_id)))
+    return Json(await read_dead_letter(context_of(request), parse_letter_id(letter_id)))
 
 
 @router.post(
@@ -86,11 +72,11 @@ async def show(request: Request, letter_id: str) -> Response:
 )
 async def retry(request: Request, letter_id: str) -> Response:
     """Have the run go on at this step. 409 when the letter is closed, or its run did not end FAILED."""
-    context = AppContext.of(request)
-    id = letter_id_of(letter_id)
-    asked = await read_model(request, RetryRequest)
-    await retry_one(context, id, attribution(request, asked.by))
-    return Json(await letter_of(context, id), 202)
+    context = context_of(request)
+    id = parse_letter_id(letter_id)
+    body = await read_model(request, RetryRequest)
+    await retry_dead_letter(context, id, attribution(request, body.by))
+    return Json(await read_dead_letter(context, id), 202)
 
 
 @router.post(
@@ -101,11 +87,11 @@ async def retry(request: Request, letter_id: str) -> Response:
 )
 async def discard(request: Request, letter_id: str) -> Response:
     """Close a letter; its run stays as it is. 409 when it is closed already."""
-    context = AppContext.of(request)
-    id = letter_id_of(letter_id)
-    asked = await read_model(request, RetryRequest)
-    await discard_one(context, id, attribution(request, asked.by))
-    return Json(await letter_of(context, id))
+    context = context_of(request)
+    id = parse_letter_id(letter_id)
+    body = await read_model(request, RetryRequest)
+    await discard_dead_letter(context, id, attribution(request, body.by))
+    return Json(await read_dead_letter(context, id))
 
 
 @router.post(
@@ -116,7 +102,7 @@ async def discard(request: Request, letter_id: str) -> Response:
 )
 async def retry_many(request: Request) -> Response:
     """Retry open letters, the oldest first; at most `limit` a request, then `next_cursor` goes on."""
-    return await _many(request, "retry")
+    return await _change(request, "retry")
 
 
 @router.post(
@@ -127,112 +113,21 @@ async def retry_many(request: Request) -> Response:
 )
 async def discard_many(request: Request) -> Response:
     """Discard open letters, the oldest first; at most `limit` a request, then `next_cursor` goes on."""
-    return await _many(request, "discard")
+    return await _change(request, "discard")
 
 
-def letter_id_of(text: str) -> int:
-    """Raises Missing for what is no dead letter's id."""
-    if not (text.isascii() and text.isdigit() and len(text) < 19):
-        raise Missing(f"There is no dead letter {text[:30]!r}.", hint="A dead letter's id is a number.")
-    return int(text)
+async def _change(request: Request, action: Action) -> Response:
+    context = context_of(request)
+    body = await read_model(request, BulkLetters)
+    filter = DeadLetterFilter(body.flow, body.code, body.run_id, body.since, body.until)
 
-
-async def letters_of(
-    context: AppContext, filter: DeadLetterFilter, state: str, cursor: str | None, limit: int
-) -> ListPage[dict[str, Any]]:
-    """A page of letters as DeadLetterAnswer says, the newest first. Raises Missing for an unknown flow, Invalid."""
-    after = check_cursor(cursor, 1, number=True)
-    wanted = None if state == "all" else cast(State, state)
-    async with context.db.connection() as conn:
-        found = await list_letters(conn, filter, state=wanted, after=after, limit=limit)
-    return ListPage([await _letter(context, row) for row in found.items], found.next)
-
-
-async def letter_of(context: AppContext, id: int) -> dict[str, Any]:
-    """As DeadLetterAnswer says, secrets masked. Raises Missing."""
-    async with context.db.connection() as conn:
-        row = await get_letter(conn, id)
-    return await _letter(context, row)
-
-
-async def retry_one(context: AppContext, id: int, by: str | None) -> UUID:
-    """Have the run go on at a letter's step; the run's id. Raises as `retry_letter` does."""
-    async with context.db.transaction() as conn:
-        reopened = await retry_letter(conn, id, by)
-        await record_change(conn, AuditEvent("letter.retry", f"letter/{id}", None, {"run": str(reopened.run_id)}))
-    context.broker.notify(RUNS_PENDING, [str(reopened.run_id)])
-    return reopened.run_id
-
-
-async def discard_one(context: AppContext, id: int, by: str | None) -> None:
-    """Raises as `discard_letter` does."""
-    async with context.db.transaction() as conn:
-        await discard_letter(conn, id, by)
-        await record_change(conn, AuditEvent("letter.discard", f"letter/{id}"))
-
-
-async def settle_these(context: AppContext, action: Action, ids: Sequence[int], by: str | None) -> DeadLetterBatch:
-    """Retry or discard letters; those in no state for it are left, and counted by the difference."""
-    async with context.db.transaction() as conn:
-        made = await (retry_letters if action == "retry" else discard_letters)(conn, ids, by)
-        await record_change(conn, _deed(action, {"letters": list(ids)}, made))
-    context.broker.notify(RUNS_PENDING, [str(id) for id in made.runs])
-    return made
-
-
-async def settle_many(
-    context: AppContext, action: Action, filter: DeadLetterFilter, cursor: str | None, limit: int, by: str | None
-) -> tuple[DeadLetterBatch, str | None]:
-    """One transaction's worth of the open letters that `filter` finds, with the cursor of what is left."""
-    cursor = check_cursor(cursor, 1, number=True)
-    after = min(int(decode(cursor, 1)[0]), MAX_ID) if cursor else 0
-    async with context.db.transaction() as conn:
-        made = await (retry_batch if action == "retry" else discard_batch)(conn, filter, after, limit, by)
-        chosen = {name: value for name, value in asdict(filter).items() if value is not None}
-        await record_change(conn, _deed(action, {"filter": chosen, "after": after}, made))
-    context.broker.notify(RUNS_PENDING, [str(id) for id in made.runs])
-    return made, encode([str(made.after)]) if made.after else None
-
-
-def _deed(action: Action, which: dict[str, Any], made: DeadLetterBatch) -> AuditEvent:
-    """Of many letters at once: which were meant, and what became of them."""
-    return AuditEvent(f"letter.{action}", "letters", which, {"done": made.done, "of": made.chosen, "runs": made.runs})
-
-
-async def _many(request: Request, action: Action) -> Response:
-    context = AppContext.of(request)
-    asked = await read_model(request, BulkLetters)
-    filter = DeadLetterFilter(asked.flow, asked.code, asked.run_id, asked.since, asked.until)
-    require_filter(asked, filter)
-    if asked.dry_run:
-        skip_audit()
+    async def count() -> Groups:
         async with context.db.connection() as conn:
             groups = await count_open(conn, filter)
-        return Json(dry_run_answer([(group.flow, group.code, group.count) for group in groups]))
-    by = attribution(request, asked.by)
-    made, after = await settle_many(context, action, filter, asked.cursor, asked.limit, by)
-    return Json(bulk_answer(made.chosen, made.done, made.runs, after))
+        return [(group.flow, group.code, group.count) for group in groups]
 
+    async def change() -> BulkResult:
+        by, cursor = attribution(request, body.by), check_cursor(body.cursor, 1, number=True)
+        return await change_matching_dead_letters(context, action, filter, cursor, body.limit, by)
 
-async def _letter(context: AppContext, row: DeadLetterRow) -> dict[str, Any]:
-    version = await context.versions.get(row.version_id)
-    error = dict(row.error or {})
-    request = error.pop("request", None)
-    mask = masker(version.secrets, row.inputs or {})
-    return {
-        "id": row.id,
-        "state": row.state,
-        "flow": row.flow_name,
-        "flow_id": row.flow_id,
-        "version": row.version,
-        "run_id": row.run_id,
-        "run_status": row.run_status,
-        "step": row.step,
-        "attempts": row.attempts,
-        "code": row.code,
-        "error": mask(error),
-        "request": mask(request),
-        "created_at": row.created_at,
-        "resolved_at": row.resolved_at,
-        "resolved_by": row.resolved_by,
-    }
+    return await bulk_response(body, filter, count, change)

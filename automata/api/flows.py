@@ -2,44 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Sequence
-from functools import cache
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import Response
 
 from automata.access.principal import Role
+from automata.api.answers import answer_from
 from automata.api.schemas.flows import FlowAnswer, VersionAnswer, VersionSummary
 from automata.api.schemas.pages import Page
-from automata.errors import Conflict, Diagnostic, Invalid
-from automata.flow.check import Types
-from automata.flow.load import ParsedFlow, validate_text
 from automata.flow.model import Flow
-from automata.flow.steptypes import BUILTIN_TYPES
 from automata.http.authorization import needs
 from automata.http.bodies import JSON_MEDIA, V1, Json, media_type, read_body
+from automata.http.context import context_of
 from automata.http.errors import BadBody, WrongMedia
 from automata.http.fields import MAX_INT
 from automata.http.query import Cursor, Labels, Limit, Word, check_cursor, page_of, parse_labels
-from automata.operations.context import AppContext
+from automata.operations.flows import archive_flow, check_flow, create_flow, put_flow
 from automata.operations.lookups import check_key
 from automata.operations.provenance import describe_origin
-from automata.steps.registry import load_types
-from automata.store.audit import AuditEvent, record_change
-from automata.store.flows import (
-    FlowRow,
-    PutResult,
-    VersionRow,
-    archive_api_flow,
-    find_flow,
-    get_version,
-    known_flow,
-    list_flows,
-    list_versions,
-    put_api_flow,
-)
+from automata.store.flows import PutResult, VersionRow, find_flow, get_version, list_flows, list_versions
 from automata.store.provenance import VersionOrigin, version_origins
 
 YAML_MEDIA = frozenset({"application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml"})
@@ -66,8 +48,8 @@ async def index(
     cursor: Cursor = None,
 ) -> Response:
     """Flows by name; `search` is a part of the name."""
-    async with AppContext.of(request).db.connection() as conn:
-        found = await list_flows(
+    async with context_of(request).db.connection() as conn:
+        page = await list_flows(
             conn,
             search=search,
             labels=parse_labels(label),
@@ -75,7 +57,7 @@ async def index(
             after=check_cursor(cursor, 1),
             limit=limit,
         )
-    return Json(page_of(found, [of_flow(row) for row in found.items]))
+    return Json(page_of(page, [_flow(row) for row in page.items]))
 
 
 @router.post(
@@ -84,22 +66,14 @@ async def index(
 async def create(request: Request) -> Response:
     """Make a flow that the API owns, from its spec as JSON or YAML. 409 when the name is taken."""
     flow = await _read_flow(request)
-    async with AppContext.of(request).db.transaction() as conn:
-        put = await put_api_flow(conn, flow)
-        await record_change(conn, AuditEvent("flow.create", f"flow/{flow.name}", None, _facts(put.flow)))
-        if not put.created:  # and what was written is rolled back
-            raise Conflict(
-                f"There is a flow {flow.name!r} already.",
-                code="flow_exists",
-                hint=f"Change it with PUT {V1}/flows/{flow.name}.",
-            )
+    put = await create_flow(context_of(request), flow)
     return _written(put)
 
 
 @router.get("/{name}", dependencies=[needs(Role.VIEWER, limits=True)], responses={200: {"model": FlowAnswer}})
 async def show(request: Request, name: str) -> Response:
     """One flow, by name or id."""
-    return Json(of_flow(await AppContext.of(request).flows.get(name)))
+    return Json(_flow(await context_of(request).flows.get(name)))
 
 
 @router.put(
@@ -116,25 +90,14 @@ async def replace(request: Request, name: str) -> Response:
         raise BadBody(
             f"The spec names the flow {flow.name!r}, the address {name!r}.", code="name_mismatch", pointer="/name"
         )
-    async with AppContext.of(request).db.transaction() as conn:
-        before = await known_flow(conn, name)
-        put = await put_api_flow(conn, flow)
-        action = "flow.update" if before else "flow.create"
-        await record_change(conn, AuditEvent(action, f"flow/{name}", before and _facts(before), _facts(put.flow)))
+    put = await put_flow(context_of(request), flow)
     return _written(put)
 
 
 @router.delete("/{name}", dependencies=[needs(Role.AUTHOR)], responses={200: {"model": FlowAnswer}})
 async def archive(request: Request, name: str) -> Response:
     """Take a flow of the API out of use: no new runs, no schedules; its history stays. Twice is fine."""
-    check_key(name)
-    async with AppContext.of(request).db.transaction() as conn:
-        before = await known_flow(conn, name)
-        gone = await archive_api_flow(conn, name)
-        await record_change(
-            conn, AuditEvent("flow.archive", f"flow/{gone.name}", before and _facts(before), _facts(gone))
-        )
-        return Json(of_flow(gone))
+    return Json(_flow(await archive_flow(context_of(request), name)))
 
 
 @router.get(
@@ -144,11 +107,11 @@ async def versions(request: Request, name: str, limit: Limit = 50, cursor: Curso
     """The newest first, without their specs."""
     after = check_cursor(cursor, 1, number=True)
     check_key(name)
-    async with AppContext.of(request).db.connection() as conn:
+    async with context_of(request).db.connection() as conn:
         flow = await find_flow(conn, name)
-        found = await list_versions(conn, flow.id, after=after, limit=limit)
-        known = await version_origins(conn, [row.id for row in found.items])
-    return Json(page_of(found, [of_version(row, known[row.id]) for row in found.items]))
+        page = await list_versions(conn, flow.id, after=after, limit=limit)
+        origin_of = await version_origins(conn, [row.id for row in page.items])
+    return Json(page_of(page, [_version(row, origin_of[row.id]) for row in page.items]))
 
 
 @router.get(
@@ -159,53 +122,29 @@ async def versions(request: Request, name: str, limit: Limit = 50, cursor: Curso
 async def version(request: Request, name: str, number: Annotated[int, Path(ge=1, le=MAX_INT)]) -> Response:
     """One version with its spec, and the variables that it was deployed with."""
     check_key(name)
-    async with AppContext.of(request).db.connection() as conn:
+    async with context_of(request).db.connection() as conn:
         flow = await find_flow(conn, name)
         row = await get_version(conn, flow.id, number)
-        known = await version_origins(conn, [row.id])
-    return Json(of_version(row, known[row.id]) | {"spec": row.spec, "variables": row.variables})
+        origin_of = await version_origins(conn, [row.id])
+    return Json(_version(row, origin_of[row.id]) | {"spec": row.spec, "variables": row.variables})
 
 
-def of_flow(row: FlowRow) -> dict[str, Any]:
-    return {
-        "id": row.id,
-        "name": row.name,
-        "description": row.description,
-        "labels": row.labels,
-        "managed_by": "git" if row.source_id else "api",
-        "source": row.source,
-        "version": row.current_number,
-        "version_id": row.current_version_id,
-        "archived_at": row.archived_at,
-        "created_at": row.created_at,
-        "updated_at": row.updated_at,
-    }
+def _version(row: VersionRow, origin: VersionOrigin) -> dict[str, Any]:
+    return _summary(row) | {"provenance": describe_origin(origin)}
 
 
-def of_version(row: VersionRow, origin: VersionOrigin) -> dict[str, Any]:
-    return {
-        "id": row.id,
-        "flow": row.flow_name,
-        "number": row.number,
-        "content_hash": row.content_hash,
-        "commit_sha": row.commit_sha,
-        "path": row.path,
-        "author": row.author,
-        "message": row.message,
-        "committed_at": row.committed_at,
-        "created_at": row.created_at,
-        "provenance": describe_origin(origin),
-    }
-
-
-def _facts(row: FlowRow) -> dict[str, Any]:
-    """What of a flow a change changes; what a version says is kept with it."""
-    return {"version": row.current_number, "labels": row.labels, "archived": row.archived_at is not None}
+_flow = answer_from(
+    FlowAnswer,
+    managed_by=lambda row: "git" if row.source_id else "api",
+    version="current_number",
+    version_id="current_version_id",
+)
+_summary = answer_from(VersionSummary, without={"provenance"}, flow="flow_name")
 
 
 def _written(put: PutResult) -> Response:
     headers = {"Location": f"{V1}/flows/{put.flow.name}"}
-    return Json(of_flow(put.flow), 201 if put.created else 200, headers=headers)
+    return Json(_flow(put.flow), 201 if put.created else 200, headers=headers)
 
 
 async def _read_flow(request: Request) -> Flow:
@@ -213,41 +152,4 @@ async def _read_flow(request: Request) -> Flow:
     media = media_type(request)
     if media not in YAML_MEDIA and media != JSON_MEDIA:
         raise WrongMedia(f"A flow is JSON or YAML, not {media[:60]!r}.", hint="Send Content-Type: application/yaml.")
-    return await check_flow(request, await read_body(request))
-
-
-async def check_flow(request: Request, body: bytes | str) -> Flow:
-    """The flow of a file's text; raises Invalid with every finding."""
-    loaded = await _loaded(request, body)
-    if loaded.flow is None:
-        raise _invalid_flow(loaded.diagnostics)
-    return loaded.flow
-
-
-async def check_text(request: Request, text: str) -> Sequence[Diagnostic]:
-    """All that can be said about a file's text, warnings too."""
-    return (await _loaded(request, text)).diagnostics
-
-
-async def _loaded(request: Request, text: bytes | str) -> ParsedFlow:
-    # In a thread: checking the largest flow takes a second or two, in which others want answers.
-    async with AppContext.of(request).checks:
-        return await asyncio.to_thread(validate_text, text, "", plugin_types())
-
-
-def _invalid_flow(diagnostics: Sequence[Diagnostic]) -> Invalid:
-    errors = [one for one in diagnostics if one.severity == "error"]
-    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-    return Invalid(
-        f"The flow is not valid: {errors[0].message}{more}.",
-        code="invalid_flow",
-        hint=errors[0].suggestion,
-        pointer=errors[0].pointer,
-        diagnostics=errors,
-    )
-
-
-@cache
-def plugin_types() -> Types:
-    """The JSON Schema of each installed step type's config, as far as it is not built in."""
-    return {name: kind.config_schema for name, kind in load_types().items() if name not in BUILTIN_TYPES}
+    return await check_flow(context_of(request), await read_body(request))

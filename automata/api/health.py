@@ -13,6 +13,7 @@ from automata.api.schemas.system import HealthAnswer
 from automata.errors import AutomataError
 from automata.http.authorization import needs, open_to_everybody
 from automata.http.bodies import Json
+from automata.http.context import context_of
 from automata.operations.context import AppContext
 from automata.operations.system_metrics import show_pool
 from automata.store import migrate
@@ -36,7 +37,7 @@ async def healthz() -> Response:
 )
 async def readyz(request: Request) -> Response:
     """Whether requests and runs can be served: database, migrations, and the loops of this process."""
-    context = AppContext.of(request)
+    context = context_of(request)
     reasons = [*await _database(context), *_parts(context)]
     if context.stopping.is_set():
         reasons.append("the server is stopping")
@@ -53,7 +54,7 @@ async def readyz(request: Request) -> Response:
 )
 async def metrics(request: Request) -> Response:
     """What this process counts, in Prometheus' text format; one that serves the API tells of the whole system too."""
-    context = AppContext.of(request)
+    context = context_of(request)
     show_pool(context.db)
     if context.metrics:
         await context.metrics.refresh()
@@ -63,9 +64,9 @@ async def metrics(request: Request) -> Response:
 
 async def _others() -> dict[str, str]:
     """What the helpers of this process count; one that does not answer is left out, and /readyz says so."""
-    asked = dict(CHILD_METRICS)
-    texts = await asyncio.gather(*(ask() for ask in asked.values()), return_exceptions=True)
-    return {number: text for number, text in zip(asked, texts, strict=True) if isinstance(text, str)}
+    processes = dict(CHILD_METRICS)
+    texts = await asyncio.gather(*(ask() for ask in processes.values()), return_exceptions=True)
+    return {number: text for number, text in zip(processes, texts, strict=True) if isinstance(text, str)}
 
 
 async def _database(context: AppContext) -> list[str]:

@@ -13,8 +13,8 @@ from automata.api.schemas.pages import Page
 from automata.api.schemas.sync import LiveAnswer
 from automata.http.authorization import needs
 from automata.http.bodies import V1, Json
+from automata.http.context import context_of
 from automata.http.query import Cursor, Limit, check_cursor, page_of
-from automata.operations.context import AppContext
 from automata.store.production_state import production_flows
 from automata.store.sync import get_source
 
@@ -25,7 +25,7 @@ router = APIRouter(prefix=V1, tags=["sync"])
 async def index(request: Request, source_id: UUID, limit: Limit = 50, cursor: Cursor = None) -> Response:
     """The current flows of a source by name: specs, variables, unfinished runs, open dead letters, schedules."""
     after = check_cursor(cursor, 1)
-    async with AppContext.of(request).db.connection() as conn:
+    async with context_of(request).db.connection() as conn:
         source = await get_source(conn, source_id)
-        found = await production_flows(conn, source.id, after=after, limit=limit)
-    return Json(page_of(found, [asdict(row) for row in found.items]))
+        page = await production_flows(conn, source.id, after=after, limit=limit)
+    return Json(page_of(page, [asdict(row) for row in page.items]))

@@ -14,8 +14,8 @@ from automata.api.schemas.tasks import LogAnswer
 from automata.errors import Missing
 from automata.http.authorization import needs
 from automata.http.bodies import V1, Json
+from automata.http.context import context_of
 from automata.http.query import Cursor, Limit, page_of
-from automata.operations.context import AppContext
 from automata.operations.masking import masker
 from automata.operations.runs import parse_run_id
 from automata.store import task_logs
@@ -41,16 +41,16 @@ async def of_step(
 
 
 async def _page(request: Request, run_id: str, step: str | None, limit: int, cursor: str | None) -> Response:
-    context = AppContext.of(request)
+    context = context_of(request)
     id = parse_run_id(run_id)
     async with context.db.connection() as conn:
         run = await get_run(conn, id)
         version = await context.versions.get(run.version_id)
         if step is not None and not version.has(step):
             raise Missing(f"The flow of this run has no step {step[:100]!r}.", hint="Its tasks have their full ids.")
-        found = await task_logs.list_logs(conn, id, step=step, after=cursor or None, limit=limit)
+        logs = await task_logs.list_logs(conn, id, step=step, after=cursor or None, limit=limit)
     mask = masker(version.secrets, run.inputs or {})
-    return Json(page_of(found, [_log(row, mask) for row in found.items]))
+    return Json(page_of(logs, [_log(row, mask) for row in logs.items]))
 
 
 def _log(row: TaskLog, mask: Callable[[Any], Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Annotated, Any
 from uuid import uuid4
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from automata.access.principal import Role
@@ -28,32 +28,25 @@ from automata.api.schemas.proposals import (
 from automata.flow.model import canonical_json
 from automata.http.authorization import acting_person, needs
 from automata.http.bodies import V1, Json, read_model
+from automata.http.context import context_of
 from automata.http.errors import BadBody
 from automata.http.openapi import request_body
-from automata.http.query import Cursor, Limit, check_cursor
-from automata.operations.context import AppContext
+from automata.http.query import Cursor, Limit, ProposalNumber, check_cursor
 from automata.operations.flows import check_flow
 from automata.operations.lookups import check_key
-from automata.proposals.service import ProposalService
+from automata.operations.proposals import list_proposals
 from automata.proposals.status import ProposalStatus
 from automata.proposals.view import history
-from automata.store.pagination import decode, encode
 from automata.store.proposals import list_checks
 
 MAX_DIFF_CHARS = 1024 * 1024
 MAX_WAIT_SEC = 60
-MAX_NUMBER = 2**62  # within PostgreSQL's bigint
 
 router = APIRouter(prefix=V1, tags=["proposals"])
-Number = Annotated[int, Path(ge=1, le=MAX_NUMBER, description="The proposal's number.")]
 Wait = Annotated[float, Query(ge=0, le=MAX_WAIT_SEC, description="Wait so long for it to end.")]
 READ, WRITE, DECIDE = needs(Role.VIEWER), needs(Role.AUTHOR), needs(Role.REVIEWER)
 ONE: dict[int | str, dict[str, Any]] = {200: {"model": ProposalAnswer}}
 MADE: dict[int | str, dict[str, Any]] = {201: {"model": ProposalAnswer}}
-
-
-def room(request: Request) -> ProposalService:
-    return AppContext.of(request).proposals
 
 
 # --- looking -------------------------------------------------------------------------------------------------------
@@ -67,56 +60,47 @@ async def index(
     cursor: Cursor = None,
 ) -> Response:
     """The newest first. Every branch that changes the project, and is not an environment's, is one."""
-    found, more = await listed(request, ended=ended, limit=limit, cursor=cursor)
-    return Json({"items": [room(request).summary(one) for one in found], "next_cursor": more})
-
-
-async def listed(
-    request: Request, *, ended: bool, limit: int, cursor: str | None
-) -> tuple[list[ProposalStatus], str | None]:
-    """A page of them, the newest first, and the cursor of the next."""
     after = check_cursor(cursor, 1, number=True)
-    before = min(int(decode(after, 1)[0]), MAX_NUMBER) if after else None
-    async with room(request).session(acting_person(request), fresh=False) as desk:
-        found = await desk.survey(ended=ended, before=before, limit=limit + 1)
-    more = encode([str(found[limit - 1].row.number)]) if len(found) > limit else None
-    return found[:limit], more
+    proposals, more = await list_proposals(
+        context_of(request), acting_person(request), ended=ended, limit=limit, cursor=after
+    )
+    return Json({"items": [context_of(request).proposals.summary(facts) for facts in proposals], "next_cursor": more})
 
 
 @router.get("/proposals/{number}", dependencies=[READ], responses=ONE)
-async def show(request: Request, number: Number) -> Response:
+async def show(request: Request, number: ProposalNumber) -> Response:
     """With its files, reviews, and what the newest check said."""
-    async with room(request).session(acting_person(request), fresh=False) as desk:
-        return _answer(request, await desk.find(str(number)))
+    async with context_of(request).proposals.session(acting_person(request), fresh=False) as session:
+        return _answer(request, await session.find(str(number)))
 
 
 @router.get("/proposals/{number}/diff", dependencies=[READ], responses={200: {"model": DiffAnswer}})
-async def diff(request: Request, number: Number) -> Response:
+async def diff(request: Request, number: ProposalNumber) -> Response:
     """What it changes, as Git writes it."""
-    async with room(request).session(acting_person(request), fresh=False) as desk:
-        text = await desk.difference(str(number))
+    async with context_of(request).proposals.session(acting_person(request), fresh=False) as session:
+        text = await session.difference(str(number))
     return Json({"diff": text[:MAX_DIFF_CHARS], "truncated": len(text) > MAX_DIFF_CHARS})
 
 
 @router.get("/proposals/{number}/files", dependencies=[READ], responses={200: {"model": Listing[PairAnswer]}})
-async def files(request: Request, number: Number) -> Response:
+async def files(request: Request, number: ProposalNumber) -> Response:
     """Every file that it changes, as it was where the branch left the base, and as it would be."""
-    async with room(request).session(acting_person(request), fresh=False) as desk:
-        return Json({"items": [asdict(pair) for pair in await desk.file_pairs(str(number))]})
+    async with context_of(request).proposals.session(acting_person(request), fresh=False) as session:
+        return Json({"items": [asdict(pair) for pair in await session.file_pairs(str(number))]})
 
 
 @router.get("/proposals/{number}/plan", dependencies=[READ], responses={200: {"model": PlanAnswer}})
-async def plan(request: Request, number: Number) -> Response:
+async def plan(request: Request, number: ProposalNumber) -> Response:
     """What it means: breaking, security, behaviour or neutral, flow by flow."""
-    return Json(await room(request).plan(str(number), acting_person(request)))
+    return Json(await context_of(request).proposals.plan(str(number), acting_person(request)))
 
 
 @router.get("/proposals/{number}/checks", dependencies=[READ], responses={200: {"model": Listing[CheckAnswer]}})
-async def checks(request: Request, number: Number) -> Response:
+async def checks(request: Request, number: ProposalNumber) -> Response:
     """What was checked and came of it, the newest first, at most 20."""
-    async with room(request).session(acting_person(request), fresh=False) as desk:
-        facts = await desk.find(str(number))
-    async with AppContext.of(request).db.connection() as conn:
+    async with context_of(request).proposals.session(acting_person(request), fresh=False) as session:
+        facts = await session.find(str(number))
+    async with context_of(request).db.connection() as conn:
         return Json({"items": history(await list_checks(conn, facts.row.id))})
 
 
@@ -128,7 +112,9 @@ async def create(request: Request) -> Response:
     """Make a branch with one commit."""
     body = await read_model(request, Create)
     actor = acting_person(request, body.as_)
-    return _made(request, await room(request).create(actor, body.branch, body.files, body.message, body.title))
+    return _created(
+        request, await context_of(request).proposals.create(actor, body.branch, body.files, body.message, body.title)
+    )
 
 
 @router.post(
@@ -145,10 +131,10 @@ async def propose(request: Request, name: str) -> Response:
     actor = acting_person(request, body.as_)
     content = body.spec if body.content is None else body.content
     assert content is not None
-    loaded = await check_flow(request, content if isinstance(content, str) else canonical_json(content))
-    if loaded.name != name:
-        raise BadBody(f"It names the flow {loaded.name!r}, the address {name!r}.", code="name_mismatch")
-    made = await room(request).propose_flow(
+    flow = await check_flow(context_of(request), content if isinstance(content, str) else canonical_json(content))
+    if flow.name != name:
+        raise BadBody(f"It names the flow {flow.name!r}, the address {name!r}.", code="name_mismatch")
+    proposal = await context_of(request).proposals.propose_flow(
         actor,
         name,
         branch=body.branch or f"proposal/{name}-{uuid4().hex[:8]}",
@@ -157,15 +143,17 @@ async def propose(request: Request, name: str) -> Response:
         path=body.path,
         content=content,
     )
-    return _made(request, made)
+    return _created(request, proposal)
 
 
 @router.patch("/proposals/{number}", dependencies=[WRITE], responses=ONE, openapi_extra=request_body(Update))
-async def update(request: Request, number: Number) -> Response:
+async def update(request: Request, number: ProposalNumber) -> Response:
     """Another title, or one more commit, which drops checks and approvals."""
     body = await read_model(request, Update)
     actor = acting_person(request, body.as_)
-    return _answer(request, await room(request).update(actor, str(number), body.files, body.message, body.title))
+    return _answer(
+        request, await context_of(request).proposals.update(actor, str(number), body.files, body.message, body.title)
+    )
 
 
 # --- deciding ------------------------------------------------------------------------------------------------------
@@ -175,37 +163,37 @@ _REVIEW = request_body(Review, required=False)
 
 
 @router.post("/proposals/{number}/submit", dependencies=[WRITE], responses=ONE, openapi_extra=_ACTING)
-async def submit(request: Request, number: Number) -> Response:
+async def submit(request: Request, number: ProposalNumber) -> Response:
     """Ask for a review."""
     body = await read_model(request, Acting)
-    async with room(request).session(acting_person(request, body.as_)) as desk:
-        return _answer(request, await desk.submit(str(number)))
+    async with context_of(request).proposals.session(acting_person(request, body.as_)) as session:
+        return _answer(request, await session.submit(str(number)))
 
 
 @router.post("/proposals/{number}/close", dependencies=[WRITE], responses=ONE, openapi_extra=_ACTING)
-async def close(request: Request, number: Number) -> Response:
+async def close(request: Request, number: ProposalNumber) -> Response:
     """End it without applying it; its branch stays."""
     body = await read_model(request, Acting)
-    async with room(request).session(acting_person(request, body.as_)) as desk:
-        return _answer(request, await desk.close(str(number)))
+    async with context_of(request).proposals.session(acting_person(request, body.as_)) as session:
+        return _answer(request, await session.close(str(number)))
 
 
 @router.post("/proposals/{number}/approve", dependencies=[DECIDE], responses=ONE, openapi_extra=_REVIEW)
-async def approve(request: Request, number: Number) -> Response:
+async def approve(request: Request, number: ProposalNumber) -> Response:
     """Say yes to exactly what there is now. The author cannot."""
     return await _review(request, number, approve=True)
 
 
 @router.post("/proposals/{number}/reject", dependencies=[DECIDE], responses=ONE, openapi_extra=_REVIEW)
-async def reject(request: Request, number: Number) -> Response:
+async def reject(request: Request, number: ProposalNumber) -> Response:
     """Say no, which ends it."""
     return await _review(request, number, approve=False)
 
 
 async def _review(request: Request, number: int, *, approve: bool) -> Response:
     body = await read_model(request, Review)
-    async with room(request).session(acting_person(request, body.as_)) as desk:
-        return _answer(request, await desk.review(str(number), approve=approve, comment=body.comment))
+    async with context_of(request).proposals.session(acting_person(request, body.as_)) as session:
+        return _answer(request, await session.review(str(number), approve=approve, comment=body.comment))
 
 
 @router.post(
@@ -215,10 +203,10 @@ async def _review(request: Request, number: int, *, approve: bool) -> Response:
     responses={200: {"model": ProposalAnswer}, 202: {"model": ProposalAnswer}},
     openapi_extra=_ACTING,
 )
-async def sandbox(request: Request, number: Number, wait_sec: Wait = 0) -> Response:
+async def sandbox(request: Request, number: ProposalNumber, wait_sec: Wait = 0) -> Response:
     """Check the merge that it would be. 202: still running; ask for the proposal again until `checks` says more."""
     body = await read_model(request, Acting)
-    facts = await room(request).check(str(number), acting_person(request, body.as_), wait_sec)
+    facts = await context_of(request).proposals.check(str(number), acting_person(request, body.as_), wait_sec)
     return _worked(request, facts)
 
 
@@ -228,26 +216,26 @@ async def sandbox(request: Request, number: Number, wait_sec: Wait = 0) -> Respo
     responses={200: {"model": AppliedAnswer}, 202: {"model": ProposalAnswer}},
     openapi_extra=_ACTING,
 )
-async def apply(request: Request, number: Number, wait_sec: Wait = 20) -> Response:
+async def apply(request: Request, number: ProposalNumber, wait_sec: Wait = 20) -> Response:
     """Merge what was checked and approved, and sync it. 202: it is being checked first, and then applied."""
     body = await read_model(request, Acting)
-    facts, synced = await room(request).apply(str(number), acting_person(request, body.as_), wait_sec)
+    facts, synced = await context_of(request).proposals.apply(str(number), acting_person(request, body.as_), wait_sec)
     if synced is None:
         return _worked(request, facts)
-    return Json({**room(request).detail(facts), "sync": synced.to_json()})
+    return Json({**context_of(request).proposals.detail(facts), "sync": synced.to_json()})
 
 
 def _worked(request: Request, facts: ProposalStatus) -> Response:
-    told = room(request).detail(facts)
-    return Json(told, 202 if told["checks"] == "running" else 200, headers=_location(facts))
+    answer = context_of(request).proposals.detail(facts)
+    return Json(answer, 202 if answer["checks"] == "running" else 200, headers=_location(facts))
 
 
-def _made(request: Request, facts: ProposalStatus) -> Response:
-    return Json(room(request).detail(facts), 201, headers=_location(facts))
+def _created(request: Request, facts: ProposalStatus) -> Response:
+    return Json(context_of(request).proposals.detail(facts), 201, headers=_location(facts))
 
 
 def _answer(request: Request, facts: ProposalStatus) -> Response:
-    return Json(room(request).detail(facts))
+    return Json(context_of(request).proposals.detail(facts))
 
 
 def _location(facts: ProposalStatus) -> dict[str, str]:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
@@ -14,21 +11,12 @@ from automata.access.principal import Role
 from automata.api.schemas.flows import ProvenanceAnswer
 from automata.http.authorization import needs
 from automata.http.bodies import V1, Json
-from automata.operations.context import AppContext
+from automata.http.context import context_of
+from automata.operations.provenance import describe_origin
 from automata.operations.runs import parse_run_id
 from automata.store.flows import VersionRow, versions_by_id
 from automata.store.provenance import VersionOrigin, version_origins
 from automata.store.runs import get_run
-
-Kind = Literal["proposal", "merge", "push", "files", "api"]
-_SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-MEANS: dict[Kind, str] = {
-    "proposal": "proposed, checked and applied through Automata",
-    "merge": "proposed on a branch, and merged with Git: Automata did not apply it",
-    "push": "pushed without a proposal: no check or approval is known here",
-    "files": "read from files that were not committed: no check or approval can be of them",
-    "api": "made through the API: there is no commit, check or approval of it",
-}
 
 router = APIRouter(prefix=V1, tags=["runs"])
 
@@ -40,11 +28,11 @@ router = APIRouter(prefix=V1, tags=["runs"])
 )
 async def show(request: Request, run_id: str) -> Response:
     """The chain from a run back to who wrote, checked and approved what it does."""
-    async with AppContext.of(request).db.connection() as conn:
+    async with context_of(request).db.connection() as conn:
         run = await get_run(conn, parse_run_id(run_id))
         (version,) = await versions_by_id(conn, [run.version_id])
         origin = (await version_origins(conn, [run.version_id]))[run.version_id]
-    told = {
+    run_facts = {
         "id": run.id,
         "flow": run.flow_name,
         "status": run.status,
@@ -52,38 +40,16 @@ async def show(request: Request, run_id: str) -> Response:
         "created_by": run.created_by,
         "created_at": run.created_at,
     }
-    made = {
+    version_facts = {
         "id": version.id,
         "number": version.number,
         "content_hash": version.content_hash,
         "author": version.author,
         "created_at": version.created_at,
     }
-    return Json({"run": told, "version": made, "commit": _commit(version, origin), **of_origin(origin)})
-
-
-def of_origin(origin: VersionOrigin) -> dict[str, Any]:
-    """Proposal, check and approvals; `origin` and `means` say how the version came to be."""
-    kind = _kind(origin)
-    return {
-        "origin": kind,
-        "means": MEANS[kind],
-        "proposal": _proposal(origin),
-        "check": origin.check and _dated(origin.check),
-        "approvals": [_dated(one) for one in origin.approvals or ()],
-    }
-
-
-def _kind(origin: VersionOrigin) -> Kind:
-    if origin.commit_sha is None:
-        return "api"
-    if origin.proposal is not None:
-        return "proposal" if origin.applied_by else "merge"
-    return "push" if _SHA.fullmatch(origin.commit_sha) else "files"
-
-
-def _dated(one: Mapping[str, Any]) -> dict[str, Any]:
-    return {**one, "at": datetime.fromisoformat(one["at"])}
+    return Json(
+        {"run": run_facts, "version": version_facts, "commit": _commit(version, origin), **describe_origin(origin)}
+    )
 
 
 def _commit(version: VersionRow, origin: VersionOrigin) -> dict[str, Any] | None:
@@ -96,19 +62,4 @@ def _commit(version: VersionRow, origin: VersionOrigin) -> dict[str, Any] | None
         "committed_at": version.committed_at,
         "path": version.path,
         "source": origin.source,
-    }
-
-
-def _proposal(origin: VersionOrigin) -> dict[str, Any] | None:
-    if origin.proposal is None:
-        return None
-    return {
-        "number": origin.proposal,
-        "title": origin.title,
-        "branch": origin.branch,
-        "author": origin.proposed_by,
-        "head_sha": origin.head_sha,
-        "merge_sha": origin.merge_sha,
-        "applied_by": origin.applied_by,
-        "applied_at": origin.applied_at,
     }

@@ -18,8 +18,8 @@ from automata.errors import Invalid, Usage
 from automata.flow.webhook import secrets_in, unfit
 from automata.http.authorization import open_to_everybody
 from automata.http.bodies import JSON_MEDIA, V1, Json, media_type, parse_json, read_body
+from automata.http.context import context_of
 from automata.http.errors import Unsigned, WrongMedia
-from automata.operations.context import AppContext
 from automata.settings import Settings
 from automata.store.sync import list_sources
 from automata.store.sync_hints import record_hint, take_delivery
@@ -56,7 +56,7 @@ async def deliver(request: Request) -> Response:
 
 
 async def _deliver(request: Request) -> tuple[str, int]:
-    context = AppContext.of(request)
+    context = context_of(request)
     body = await read_body(request, context.settings.hook_body_bytes)
     signed = await _verified(request, body)
     if media_type(request) != JSON_MEDIA:
@@ -66,25 +66,25 @@ async def _deliver(request: Request) -> tuple[str, int]:
         return "ignored", 0
     async with context.db.connection() as conn:
         sources = await list_sources(conn)
-    meant = [sources[place].id for place in sources_following(push, sources)]
-    if not meant:
+    source_ids = [sources[place].id for place in sources_following(push, sources)]
+    if not source_ids:
         return "ignored", 0
     async with context.db.transaction() as conn:
         if not await take_delivery(conn, signed.keys):
-            return "repeated", len(meant)
-        await record_hint(conn, meant)
-    return "hinted", len(meant)
+            return "repeated", len(source_ids)
+        await record_hint(conn, source_ids)
+    return "hinted", len(source_ids)
 
 
 async def _verified(request: Request, body: bytes) -> Signed:
-    settings = AppContext.of(request).settings
+    settings = context_of(request).settings
     secrets = secrets_of(settings)
-    given = (lambda name: _only(request, name), body, secrets, datetime.now(UTC).timestamp())
+    arguments = (lambda name: _only(request, name), body, secrets, datetime.now(UTC).timestamp())
     # Anybody may send a large body: what it takes to digest it must not hold up this loop.
     if len(body) > LARGE:
-        signed = await asyncio.to_thread(verify, *given, settings.hook_tolerance_sec)
+        signed = await asyncio.to_thread(verify, *arguments, settings.hook_tolerance_sec)
     else:
-        signed = verify(*given, settings.hook_tolerance_sec)
+        signed = verify(*arguments, settings.hook_tolerance_sec)
     if signed is None:
         raise Unsigned(
             "Nothing shows that this comes from somebody who has the secret.",
@@ -95,10 +95,10 @@ async def _verified(request: Request, body: bytes) -> Signed:
 
 def secrets_of(settings: Settings) -> list[str]:
     """What forges may sign with: none when none is set. Raises Usage for a secret that is too weak to sign anything."""
-    found = secrets_in(settings.sync_webhook_secret)
-    if found and (why := unfit(found)):
+    secrets = secrets_in(settings.sync_webhook_secret)
+    if secrets and (why := unfit(secrets)):
         raise Usage(f"AUTOMATA_SYNC_WEBHOOK_SECRET {why}.", hint="`openssl rand -hex 32` makes one.")
-    return found
+    return secrets
 
 
 def _only(request: Request, name: str) -> str | None:

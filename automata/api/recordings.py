@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
@@ -13,12 +13,11 @@ from automata.api.schemas.recordings import RecordedSummary, RecordingAnswer
 from automata.errors import Missing
 from automata.http.authorization import needs
 from automata.http.bodies import V1, Json
-from automata.operations.context import AppContext
-from automata.operations.masking import mask_inputs, masker
+from automata.http.context import context_of
+from automata.operations.recordings import recording_document
 from automata.operations.runs import parse_run_id
-from automata.sandbox.recorded import FORMAT
 from automata.store.flows import find_flow
-from automata.store.recordings import RecordedRun, recorded_ids, recorded_run
+from automata.store.recordings import recorded_ids, recorded_run
 
 router = APIRouter(prefix=V1, tags=["runs"])
 MAX_RECORDINGS = 1_000
@@ -31,7 +30,7 @@ MAX_RECORDINGS = 1_000
 )
 async def show(request: Request, run_id: str) -> Response:
     """What a run began with, was answered and came to; masked."""
-    async with AppContext.of(request).db.connection() as conn:
+    async with context_of(request).db.connection() as conn:
         run = await recorded_run(conn, parse_run_id(run_id))
     if run is None:
         raise Missing(
@@ -40,7 +39,7 @@ async def show(request: Request, run_id: str) -> Response:
             hint="A run is recorded when its flow or environment says `recording: on`, and kept when it has ended"
             " without being cancelled or retried.",
         )
-    return Json(document(run))
+    return Json(recording_document(run))
 
 
 @router.get(
@@ -54,33 +53,7 @@ async def index(
     last: Annotated[int, Query(ge=1, le=MAX_RECORDINGS, description="How many, newest first.")] = 20,
 ) -> Response:
     """The newest runs of a flow that can be replayed."""
-    async with AppContext.of(request).db.connection() as conn:
+    async with context_of(request).db.connection() as conn:
         flow = await find_flow(conn, name)
         runs = await recorded_ids(conn, flow.id, last)
     return Json({"items": [{"id": id, "version": version, "status": status} for id, version, status in runs]})
-
-
-def document(run: RecordedRun) -> dict[str, Any]:
-    """The document of automata/sandbox/recorded.py. Secret inputs are masked wherever their text turned up."""
-    secret = frozenset(name for name, spec in run.spec.get("inputs", {}).items() if spec.get("secret"))
-    mask = masker(secret, run.inputs)
-    return {
-        "version": FORMAT,
-        "flow": run.flow,
-        "run": {
-            "id": str(run.id),
-            "version": run.version,
-            "commit": run.commit_sha,
-            "trigger": run.trigger,
-            "scheduled_for": run.scheduled_for and run.scheduled_for.isoformat(),
-            "created_at": run.created_at.isoformat(),
-        },
-        "inputs": mask_inputs(secret, run.inputs),
-        "variables": run.variables,
-        "status": run.status,
-        "outputs": mask(run.outputs),
-        "error": mask(run.error),
-        "steps": mask(run.steps),
-        "given": mask(run.given),
-        "exchanges": mask(run.exchanges),
-    }

@@ -1,46 +1,32 @@
-"""Runs: start, list, watch, cancel. Starting is the hot path: two shared round trips and no model of the answer."""
+"""Runs: start, list, watch, cancel, retry, rerun. A run that starts is answered without a model: it is the hot path."""
 
 from __future__ import annotations
 
-import asyncio
-import re
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from typing import Annotated, Any
-from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from automata.access.principal import Role
+from automata.api.answers import answer_from
 from automata.api.schemas.pages import Page
 from automata.api.schemas.runs import RerunRequest, RetryRequest, RunAnswer, RunRequest, RunSummary
-from automata.broker.contract import RUNS_FINISHED, RUNS_PENDING, Listener
-from automata.engine.states import RUN_FINAL, RunStatus, Trigger
-from automata.errors import Busy, Conflict, Missing
-from automata.flow.inputs import check_inputs
+from automata.engine.states import RunStatus
 from automata.http.authorization import attribution, needs
 from automata.http.bodies import V1, Json, read_model
+from automata.http.context import context_of
 from automata.http.idempotency import KEY_PARAMETER, idempotency_key
 from automata.http.openapi import request_body
 from automata.http.query import Cursor, FlowKey, Limit, Moment, StartedBy, check_cursor, page_of
+from automata.operations import runs
 from automata.operations.context import AppContext
-from automata.operations.lookups import Version, current_version
-from automata.operations.masking import mask_inputs, masker
-from automata.store.audit import AuditEvent, record_change, skip_audit
-from automata.store.flows import FlowRow
-from automata.store.ids import new_id
-from automata.store.new_runs import CreatedRun, NewRun
-from automata.store.queue import request_cancel
-from automata.store.retries import RunAttemptRow, retry_run, run_attempts
-from automata.store.runs import RunRow, get_run, list_runs
+from automata.operations.run_waiting import start_and_wait, wait_for_run
+from automata.operations.runs import RunDetail, StartedRun, cancel_run, parse_run_id, read_run, retry_run, start_run
+from automata.store.runs import list_runs
 
 MAX_WAIT_SEC = 60
-POLL_SEC = 1.0  # what a bell that was never rung costs a watcher
-MAX_WATCHERS = 500  # each asks the database once a second
-_ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 router = APIRouter(prefix=V1, tags=["runs"])
 
 Wait = Annotated[float, Query(ge=0, le=MAX_WAIT_SEC, allow_inf_nan=False)]
@@ -56,11 +42,14 @@ Wait = Annotated[float, Query(ge=0, le=MAX_WAIT_SEC, allow_inf_nan=False)]
 async def create(request: Request, name: str, wait_sec: Wait = 0) -> Response:
     """Start a run. 201 means that it is committed and will run, whatever happens next; with `wait_sec` the answer
     comes as soon as it is finished, or after so many seconds as it is then."""
-    context = AppContext.of(request)
+    context = context_of(request)
     key = idempotency_key(request)
-    asked = await read_model(request, RunRequest)
-    begin = partial(start, context, name, asked.inputs, asked.version, key=key, by=attribution(request, None))
-    return await (_answer_at_end(context, begin, wait_sec) if wait_sec else _answer(context, await begin()))
+    body = await read_model(request, RunRequest)
+    start = partial(start_run, context, name, body.inputs, body.version, key=key, by=attribution(request, None))
+    if not wait_sec:
+        return await _started(context, await start())
+    started, detail = await start_and_wait(context, start, wait_sec)
+    return _created(started, detail)
 
 
 @router.get("/runs", dependencies=[needs(Role.VIEWER, limits=True)], responses={200: {"model": Page[RunSummary]}})
@@ -75,8 +64,8 @@ async def index(
     cursor: Cursor = None,
 ) -> Response:
     """Runs, the newest first; `since` is included, `until` is not."""
-    async with AppContext.of(request).db.connection() as conn:
-        found = await list_runs(
+    async with context_of(request).db.connection() as conn:
+        page = await list_runs(
             conn,
             flow=flow or None,
             status=status,
@@ -86,7 +75,7 @@ async def index(
             after=check_cursor(cursor, 1),
             limit=limit,
         )
-    return Json(page_of(found, [_summary(row) for row in found.items]))
+    return Json(page_of(page, [run_summary(row) for row in page.items]))
 
 
 @router.get("/runs/{run_id}", dependencies=[needs(Role.VIEWER, limits=True)], responses={200: {"model": RunAnswer}})
@@ -96,12 +85,9 @@ async def show(
     wait_sec: Wait = 0,
 ) -> Response:
     """One run; with `wait_sec` the answer comes as soon as it is finished, or after so many seconds as it is then."""
-    context = AppContext.of(request)
-    id = run_id_of(run_id)
-    if wait_sec:
-        with _watcher(context):
-            return Json(await _as_answer(context, await _until_finished(context, id, wait_sec)))
-    return Json(await run_of(context, id))
+    context, id = context_of(request), parse_run_id(run_id)
+    detail = await (wait_for_run(context, id, wait_sec) if wait_sec else read_run(context, id))
+    return Json(run_answer(detail))
 
 
 @router.post(
@@ -112,9 +98,7 @@ async def show(
 )
 async def cancel(request: Request, run_id: str) -> Response:
     """Ask for a run's end; asking again is fine. 409 when it has ended in another way."""
-    context = AppContext.of(request)
-    id = run_id_of(run_id)
-    return Json(await end(context, id), 202)
+    return Json(run_answer(await cancel_run(context_of(request), parse_run_id(run_id))), 202)
 
 
 @router.post(
@@ -126,11 +110,10 @@ async def cancel(request: Request, run_id: str) -> Response:
 )
 async def retry(request: Request, run_id: str) -> Response:
     """Have a FAILED or CANCELLED run go on at all that failed or was cancelled. 409 for any other."""
-    context = AppContext.of(request)
-    id = run_id_of(run_id)
-    asked = await read_model(request, RetryRequest)
-    await go_on(context, id, attribution(request, asked.by))
-    return Json(await run_of(context, id), 202)
+    context, id = context_of(request), parse_run_id(run_id)
+    body = await read_model(request, RetryRequest)
+    await retry_run(context, id, attribution(request, body.by))
+    return Json(run_answer(await read_run(context, id)), 202)
 
 
 @router.post(
@@ -142,218 +125,26 @@ async def retry(request: Request, run_id: str) -> Response:
 )
 async def rerun(request: Request, run_id: str) -> Response:
     """Start a new run with the inputs of this one; `version` says by which version of the flow."""
-    context = AppContext.of(request)
+    context = context_of(request)
     key = idempotency_key(request)
-    asked = await read_model(request, RerunRequest)
-    return await _answer(
-        context, await start_again(context, run_id_of(run_id), asked.version, key=key, by=attribution(request, None))
-    )
+    body = await read_model(request, RerunRequest)
+    by = attribution(request, None)
+    return await _started(context, await runs.rerun(context, parse_run_id(run_id), body.version, key=key, by=by))
 
 
-def run_id_of(text: str) -> UUID:
-    """Raises Missing for what is no run's id."""
-    if not _ID.fullmatch(text):
-        raise Missing(f"There is no run {text[:100]!r}.", hint="A run's id is a UUID.")
-    return UUID(text)
+run_summary = answer_from(RunSummary, flow="flow_name")
+_of_run = answer_from(RunAnswer, without={"attempts"}, flow="flow_name")
 
 
-@dataclass(frozen=True, slots=True)
-class Started:
-    """A run that was asked for; `made.created` False: the same request made it before."""
-
-    run: NewRun
-    made: CreatedRun
-    flow: FlowRow
-    version: Version
+def run_answer(detail: RunDetail) -> dict[str, Any]:
+    """As RunAnswer says."""
+    return _of_run(detail.run) | {"attempts": [asdict(attempt) for attempt in detail.attempts]}
 
 
-async def start(
-    context: AppContext,
-    name: str,
-    inputs: Mapping[str, Any],
-    number: int | None = None,
-    *,
-    key: str | None = None,
-    by: str | None = None,
-    trigger: Trigger = Trigger.API,
-    id: UUID | None = None,
-) -> Started:
-    """Start a run of a flow, by its current version for None. Raises Missing, Conflict, Invalid, Busy."""
-    flow = await context.flows.get(name)
-    version = await version_of(context, flow, number)
-    checked = check_inputs(version.inputs, inputs)
-    run = NewRun(flow.id, version.id, checked, trigger, id or new_id(), idempotency_key=key, created_by=by)
-    skip_audit()
-    return Started(run, await context.run_creator.create(run), flow, version)
+async def _started(context: AppContext, started: StartedRun) -> Response:
+    return _created(started, started.detail() if started.created else await read_run(context, started.id))
 
 
-async def start_again(
-    context: AppContext, id: UUID, which: str | int, *, key: str | None = None, by: str | None = None
-) -> Started:
-    """A new run with the inputs of this one; `which` is `same`, `latest` or a version's number."""
-    async with context.db.connection() as conn:
-        origin = await get_run(conn, id)
-    flow = await context.flows.get(str(origin.flow_id))
-    number = {"same": origin.version, "latest": None}.get(str(which), which)
-    version = await version_of(context, flow, int(number) if number is not None else None)
-    inputs = check_inputs(version.inputs, origin.inputs or {})
-    run = NewRun(flow.id, version.id, inputs, Trigger.RERUN, idempotency_key=key, rerun_of=origin.id, created_by=by)
-    skip_audit()
-    return Started(run, await context.run_creator.create(run), flow, version)
-
-
-async def go_on(context: AppContext, id: UUID, by: str | None) -> None:
-    """Retry all that failed or was cancelled in a run. Raises Missing, Conflict."""
-    async with context.db.transaction() as conn:
-        reopened = await retry_run(conn, id, by)
-        await record_change(conn, AuditEvent("run.retry", f"run/{id}", None, {"attempt": reopened.attempt}))
-    context.broker.notify(RUNS_PENDING, [str(id)])
-
-
-async def end(context: AppContext, id: UUID) -> dict[str, Any]:
-    """Ask for a run's end; the run as it is then. Raises Missing, Conflict when it ended in another way."""
-    async with context.db.transaction() as conn:
-        active = await request_cancel(conn, [id])
-        await record_change(conn, *(AuditEvent("run.cancel", f"run/{one}") for one in active))
-    context.broker.notify(RUNS_PENDING, [str(id)])
-    run = await run_of(context, id)
-    if not active and run["status"] != RunStatus.CANCELLED:
-        raise Conflict(f"The run {id} is over: it {run['status']}.", code="run_finished")
-    return run
-
-
-async def version_of(context: AppContext, flow: FlowRow, number: int | None) -> Version:
-    """The version that a new run gets. Raises Missing, Conflict."""
-    current = current_version(flow)
-    if number is None or number == flow.current_number:
-        return await context.versions.get(current)
-    return await context.versions.numbered(flow, number)
-
-
-async def _answer(context: AppContext, started: Started) -> Response:
-    headers = {"Location": f"{V1}/runs/{started.made.id}"}
-    if not started.made.created:
-        return Json(await run_of(context, started.made.id), 200, headers=headers)
-    return Json(_of_new(started), 201, headers=headers)
-
-
-async def _answer_at_end(context: AppContext, begin: Callable[..., Awaitable[Started]], wait_sec: float) -> Response:
-    id = new_id()
-    # Listening begins before there is a run, so it need not be looked at before the bell rings.
-    with _watcher(context), context.broker.listen(RUNS_FINISHED, id=str(id)) as bell:
-        started = await begin(id=id)
-        if started.made.created:
-            row = await _finished(context, id, bell, wait_sec, fresh=True)
-        else:
-            row = await _until_finished(context, started.made.id, wait_sec)
-    headers = {"Location": f"{V1}/runs/{row.id}"}
-    return Json(await _as_answer(context, row), 201 if started.made.created else 200, headers=headers)
-
-
-@contextmanager
-def _watcher(context: AppContext) -> Iterator[None]:
-    if context.watchers >= MAX_WATCHERS:
-        raise Busy(f"{MAX_WATCHERS} requests wait for runs already.", hint="Ask without wait_sec.")
-    context.watchers += 1
-    try:
-        yield
-    finally:
-        context.watchers -= 1
-
-
-async def _until_finished(context: AppContext, id: UUID, wait_sec: float) -> RunRow:
-    """The run when it is finished, the time is up, or the server stops. Raises Missing."""
-    # Listening begins before the first look: what rings in between is heard.
-    with context.broker.listen(RUNS_FINISHED, id=str(id)) as bell:
-        return await _finished(context, id, bell, wait_sec)
-
-
-async def _finished(context: AppContext, id: UUID, bell: Listener, wait_sec: float, *, fresh: bool = False) -> RunRow:
-    """`fresh`: it cannot have ended before `bell` was heard for."""
-    clock = asyncio.get_running_loop().time
-    deadline = clock() + wait_sec
-    if fresh and not context.stopping.is_set():
-        await bell.wait(min(POLL_SEC, wait_sec))
-    while True:
-        async with context.db.connection() as conn:
-            run = await get_run(conn, id)
-        left = deadline - clock()
-        if run.status in RUN_FINAL or left <= 0 or context.stopping.is_set():
-            return run
-        await bell.wait(min(POLL_SEC, left))
-
-
-async def run_of(context: AppContext, id: UUID) -> dict[str, Any]:
-    """As RunAnswer says, secrets masked. Raises Missing."""
-    async with context.db.connection() as conn:
-        row = await get_run(conn, id)
-    return await _as_answer(context, row)
-
-
-async def _as_answer(context: AppContext, row: RunRow) -> dict[str, Any]:
-    attempts: Sequence[RunAttemptRow] = []
-    if row.attempt > 1:
-        async with context.db.connection() as conn:
-            attempts = await run_attempts(conn, row.id)
-    return _of_run(row, attempts, await context.versions.get(row.version_id))
-
-
-def _summary(row: RunRow) -> dict[str, Any]:
-    return {
-        "id": row.id,
-        "flow": row.flow_name,
-        "flow_id": row.flow_id,
-        "version": row.version,
-        "status": row.status,
-        "trigger": row.trigger,
-        "created_at": row.created_at,
-        "started_at": row.started_at,
-        "finished_at": row.finished_at,
-        "scheduled_for": row.scheduled_for,
-        "attempt": row.attempt,
-        "cancelling": row.cancelling,
-        "commit_sha": row.commit_sha,
-    }
-
-
-def _of_run(row: RunRow, attempts: Sequence[RunAttemptRow], version: Version) -> dict[str, Any]:
-    inputs = row.inputs or {}
-    mask = masker(version.secrets, inputs)
-    return _summary(row) | {
-        "error": mask(row.error),
-        "inputs": mask_inputs(version.secrets, inputs),
-        "outputs": mask(row.outputs),
-        "idempotency_key": row.idempotency_key,
-        "schedule_id": row.schedule_id,
-        "created_by": row.created_by,
-        "rerun_of": row.rerun_of,
-        "attempts": [asdict(one) | {"error": mask(one.error)} for one in attempts],
-    }
-
-
-def _of_new(started: Started) -> dict[str, Any]:
-    """The run as it was a moment ago, without asking for it: nothing has happened to it yet."""
-    run, made, flow, version = started.run, started.made, started.flow, started.version
-    return {
-        "id": made.id,
-        "flow": flow.name,
-        "flow_id": flow.id,
-        "version": version.number,
-        "status": RunStatus.PENDING,
-        "trigger": run.trigger,
-        "created_at": made.created_at,
-        "started_at": None,
-        "finished_at": None,
-        "scheduled_for": None,
-        "attempt": 1,
-        "cancelling": False,
-        "commit_sha": version.commit_sha,
-        "error": None,
-        "inputs": mask_inputs(version.secrets, run.inputs),
-        "outputs": None,
-        "idempotency_key": run.idempotency_key,
-        "schedule_id": None,
-        "created_by": run.created_by,
-        "rerun_of": run.rerun_of,
-        "attempts": [],
-    }
+def _created(started: StartedRun, detail: RunDetail) -> Response:
+    headers = {"Location": f"{V1}/runs/{started.id}"}
+    return Json(run_answer(detail), 201 if started.created else 200, headers=headers)

@@ -1,31 +1,25 @@
-"""Many runs at once: ended or retried, those that are named or those that a filter finds."""
+"""Many runs at once: cancelled or retried, those that a filter finds."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from uuid import UUID
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from automata.access.principal import Role
-from automata.api.bulk_answers import bulk_answer, dry_run_answer, require_filter
+from automata.api.bulk_answers import Groups, bulk_response
 from automata.api.schemas.bulk import BulkAnswer
 from automata.api.schemas.runs import BulkCancel, BulkRetry
-from automata.broker.contract import RUNS_PENDING
 from automata.engine.states import RunStatus
 from automata.http.authorization import attribution, needs
-from automata.http.bodies import V1, Json, read_model
+from automata.http.bodies import V1, read_model
+from automata.http.context import context_of
 from automata.http.openapi import request_body
 from automata.http.query import check_cursor
-from automata.operations.context import AppContext
-from automata.store.audit import AuditEvent, record_change, skip_audit
-from automata.store.database import Connection
-from automata.store.pagination import encode
-from automata.store.queue import request_cancel
-from automata.store.retries import retry_runs
-from automata.store.runs import RunFilter, count_matching, decode_run_cursor, matching_runs
+from automata.operations.bulk import BulkResult
+from automata.operations.runs_bulk import Action, change_matching_runs
+from automata.store.runs import RunFilter, count_matching
 
 router = APIRouter(prefix=V1, tags=["runs"])
 
@@ -38,13 +32,8 @@ router = APIRouter(prefix=V1, tags=["runs"])
 )
 async def cancel_many(request: Request) -> Response:
     """Ask for the end of many runs, the newest first; at most `limit` a request, then `next_cursor` goes on."""
-    context = AppContext.of(request)
-    asked = await read_model(request, BulkCancel)
-    filter = _filter(asked)
-    if asked.dry_run:
-        return await _count(context, filter)
-    chosen, reached, after = await end_many(context, filter, asked.cursor, asked.limit)
-    return Json(bulk_answer(chosen, len(reached), sorted(reached), after))
+    body = await read_model(request, BulkCancel)
+    return await _change(request, "cancel", body, _filter(body), None)
 
 
 @router.post(
@@ -55,78 +44,28 @@ async def cancel_many(request: Request) -> Response:
 )
 async def retry_many(request: Request) -> Response:
     """Retry many runs, the newest first; at most `limit` a request, then `next_cursor` goes on."""
-    context = AppContext.of(request)
-    asked = await read_model(request, BulkRetry)
-    filter = _filter(asked)
-    filter = replace(filter, status=filter.status or RunStatus.FAILED)
-    if asked.dry_run:
-        return await _count(context, filter)
-    by = attribution(request, asked.by)
-    chosen, reached, after = await go_on_many(context, filter, asked.cursor, asked.limit, by)
-    return Json(bulk_answer(chosen, len(reached), sorted(reached), after))
+    body = await read_model(request, BulkRetry)
+    return await _change(request, "retry", body, _filter(body), attribution(request, body.by))
 
 
-def _filter(asked: BulkCancel | BulkRetry) -> RunFilter:
-    """Raises BadBody for one that nobody can have meant."""
-    status = RunStatus(asked.status) if asked.status else None
-    filter = RunFilter(asked.flow, status, asked.trigger, asked.since, asked.until)
-    require_filter(asked, filter)
-    return filter
+def _filter(body: BulkCancel | BulkRetry) -> RunFilter:
+    status = RunStatus(body.status) if body.status else None
+    return RunFilter(body.flow, status, body.trigger, body.since, body.until)
 
 
-async def _count(context: AppContext, filter: RunFilter) -> Response:
-    skip_audit()
-    async with context.db.connection() as conn:
-        counts = await count_matching(conn, filter)
-    return Json(dry_run_answer([(flow, None, count) for flow, count in counts.items()]))
+async def _change(
+    request: Request, action: Action, body: BulkCancel | BulkRetry, filter: RunFilter, by: str | None
+) -> Response:
+    context = context_of(request)
+    # A retry without a status is of what FAILED; that default alone does not say that a filter is meant.
+    chosen = replace(filter, status=filter.status or RunStatus.FAILED) if action == "retry" else filter
 
+    async def count() -> Groups:
+        async with context.db.connection() as conn:
+            counts = await count_matching(conn, chosen)
+        return [(flow, None, number) for flow, number in counts.items()]
 
-async def end_many(
-    context: AppContext, filter: RunFilter, cursor: str | None, limit: int
-) -> tuple[int, set[UUID], str | None]:
-    """One transaction's worth: how many were chosen, those that will end, and the cursor of what is left."""
-    async with context.db.transaction() as conn:
-        chosen = await matching_runs(conn, filter, decode_run_cursor(check_cursor(cursor, 1)), limit)
-        reached = await request_cancel(conn, chosen)
-        await _note(conn, "run.cancel", reached)
-    return _reached(context, chosen, reached, limit)
+    async def change() -> BulkResult:
+        return await change_matching_runs(context, action, chosen, check_cursor(body.cursor, 1), body.limit, by)
 
-
-async def go_on_many(
-    context: AppContext, filter: RunFilter, cursor: str | None, limit: int, by: str | None
-) -> tuple[int, set[UUID], str | None]:
-    """One transaction's worth of runs that ended badly: how many were chosen, those that go on, and the cursor."""
-    async with context.db.transaction() as conn:
-        chosen = await matching_runs(conn, filter, decode_run_cursor(check_cursor(cursor, 1)), limit)
-        reached = {one.run_id for one in await retry_runs(conn, chosen, by)}
-        await _note(conn, "run.retry", reached)
-    return _reached(context, chosen, reached, limit)
-
-
-async def _note(conn: Connection, action: str, ids: Iterable[UUID]) -> None:
-    await record_change(conn, *(AuditEvent(action, f"run/{id}") for id in sorted(ids)))
-
-
-def _reached(
-    context: AppContext, chosen: Sequence[UUID], reached: set[UUID], limit: int
-) -> tuple[int, set[UUID], str | None]:
-    context.broker.notify(RUNS_PENDING, [str(id) for id in reached])
-    return len(chosen), reached, encode([str(chosen[-1])]) if len(chosen) == limit else None
-
-
-async def end_these(context: AppContext, ids: Sequence[UUID]) -> set[UUID]:
-    """Ask for the end of runs; those that had ended already are not among the answer."""
-    async with context.db.transaction() as conn:
-        reached = await request_cancel(conn, ids)
-        await _note(conn, "run.cancel", reached)
-    context.broker.notify(RUNS_PENDING, [str(id) for id in reached])
-    return reached
-
-
-async def go_on_these(context: AppContext, ids: Sequence[UUID], by: str | None) -> set[UUID]:
-    """Retry runs; those that neither failed nor were cancelled are not among the answer."""
-    async with context.db.transaction() as conn:
-        reached = {one.run_id for one in await retry_runs(conn, ids, by)}
-        await _note(conn, "run.retry", reached)
-    context.broker.notify(RUNS_PENDING, [str(id) for id in reached])
-    return reached
+    return await bulk_response(body, filter, count, change)

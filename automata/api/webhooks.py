@@ -45,9 +45,10 @@ from automata.flow.webhook import (
 )
 from automata.http.authorization import open_to_everybody
 from automata.http.bodies import JSON_MEDIA, V1, Json, media_type, parse_json, read_body
+from automata.http.context import context_of
 from automata.http.errors import BadBody, Malformed, Unsigned, WrongMedia
-from automata.http.idempotency import WEBHOOK_PREFIX
 from automata.operations.context import AppContext
+from automata.operations.idempotency import WEBHOOK_PREFIX
 from automata.store.new_runs import CreatedRun, NewRun, run_of_key
 from automata.store.webhook_targets import WebhookTarget
 from automata.telemetry import HOOK_DELIVERIES
@@ -100,20 +101,20 @@ class _Signed:
 async def deliver(request: Request, flow: str, trigger: str) -> Response:
     """Start a run. 201 means that it is committed; 200 is the run that this delivery started before."""
     try:
-        made = await _deliver(request, flow, trigger)
+        run = await _deliver(request, flow, trigger)
     except Unsigned:
         HOOK_DELIVERIES.labels("refused").inc()
         raise
     except Invalid:
         HOOK_DELIVERIES.labels("invalid").inc()
         raise
-    HOOK_DELIVERIES.labels("created" if made.created else "repeated").inc()
-    answer = {"id": made.id, "created_at": made.created_at}
-    return Json(answer, 201 if made.created else 200, headers={"Location": f"{V1}/runs/{made.id}"})
+    HOOK_DELIVERIES.labels("created" if run.created else "repeated").inc()
+    answer = {"id": run.id, "created_at": run.created_at}
+    return Json(answer, 201 if run.created else 200, headers={"Location": f"{V1}/runs/{run.id}"})
 
 
 async def _deliver(request: Request, flow: str, trigger: str) -> CreatedRun:
-    context, received = AppContext.of(request), datetime.now(UTC)
+    context, received = context_of(request), datetime.now(UTC)
     signed = _signed(request, received, context.settings.hook_tolerance_sec)
     body = await read_body(request, context.settings.hook_body_bytes)
     door = await context.webhooks.find(flow)
@@ -139,7 +140,7 @@ async def _deliver(request: Request, flow: str, trigger: str) -> CreatedRun:
 
 def _signed(request: Request, received: datetime, tolerance_sec: float) -> _Signed:
     """The three headers, each in its form. Raises Unsigned, BadBody; none of it depends on what there is."""
-    timestamp, delivery, given = (_only(request, name) for name in (TIMESTAMP, DELIVERY, SIGNATURE))
+    timestamp, delivery, signature = (_only(request, name) for name in (TIMESTAMP, DELIVERY, SIGNATURE))
     if not _TIMESTAMP.fullmatch(timestamp):
         raise Unsigned(f"{TIMESTAMP} must be seconds since 1970.", code="bad_timestamp")
     away = abs(received.timestamp() - int(timestamp))
@@ -155,7 +156,7 @@ def _signed(request: Request, received: datetime, tolerance_sec: float) -> _Sign
             code="invalid_delivery",
             pointer=f"/header/{DELIVERY}",
         )
-    return _Signed(timestamp, delivery, given)
+    return _Signed(timestamp, delivery, signature)
 
 
 def _only(request: Request, name: str) -> str:
@@ -171,30 +172,30 @@ async def _opened(
 ) -> Webhook | None:
     """The webhook, when the signature is by its secret."""
     webhook = door.webhooks.get(trigger) if door else None
-    known = context.webhook_secrets.secrets(webhook.secret) if webhook and webhook.enabled else []
-    padded = [*known, *[_NOBODY] * MAX_SECRETS][:MAX_SECRETS]
-    given = (padded, signed.signature, signed.timestamp, signed.delivery, body)
+    secrets_known = context.webhook_secrets.secrets(webhook.secret) if webhook and webhook.enabled else []
+    padded = [*secrets_known, *[_NOBODY] * MAX_SECRETS][:MAX_SECRETS]
+    arguments = (padded, signed.signature, signed.timestamp, signed.delivery, body)
     # Anybody may send a large body: what it takes to digest it must not hold up this loop.
-    fits = await asyncio.to_thread(matches, *given) if len(body) > LARGE else matches(*given)
-    return webhook if fits and known else None
+    fits = await asyncio.to_thread(matches, *arguments) if len(body) > LARGE else matches(*arguments)
+    return webhook if fits and secrets_known else None
 
 
 async def _run(
     request: Request, door: WebhookTarget, webhook: Webhook, delivery: str, key: str, received: datetime, body: bytes
 ) -> NewRun:
     """The run that a delivery starts, whose signature was right. Raises Invalid."""
-    version = await AppContext.of(request).versions.get(door.version_id)
+    version = await context_of(request).versions.get(door.version_id)
     sent = Delivery(delivery, received, _body(request, body), _headers(request), _query(request))
     uuid = str(uuid5(door.flow_id, key))
     if webhook.inputs is None:
-        given = webhook_inputs(webhook, sent, {}, uuid)
+        inputs = webhook_inputs(webhook, sent, {}, uuid)
     else:
         # What a template makes of the largest body takes a while, and others are waiting for this loop.
-        given = await asyncio.to_thread(webhook_inputs, webhook, sent, version.variables, uuid)
+        inputs = await asyncio.to_thread(webhook_inputs, webhook, sent, version.variables, uuid)
     return NewRun(
         door.flow_id,
         version.id,
-        check_inputs(version.inputs, given),
+        check_inputs(version.inputs, inputs),
         Trigger.WEBHOOK,
         idempotency_key=key,
         created_by=f"webhook {webhook.name}",
@@ -216,7 +217,7 @@ def _body(request: Request, body: bytes) -> Any:
 
 def _query(request: Request) -> Mapping[str, Any]:
     """A name that is given more than once has a list. Raises Malformed."""
-    found: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     try:
         text = request.scope["query_string"].decode()
         pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=MAX_FIELDS, errors="strict")
@@ -224,8 +225,8 @@ def _query(request: Request) -> Mapping[str, Any]:
         message = f"The query is not UTF-8 of at most {MAX_FIELDS} fields."
         raise Malformed(message, code="malformed_query") from error
     for name, value in pairs:
-        found.setdefault(name, []).append(value)
-    return {name: values[0] if len(values) == 1 else values for name, values in found.items()}
+        fields.setdefault(name, []).append(value)
+    return {name: values[0] if len(values) == 1 else values for name, values in fields.items()}
 
 
 def _headers(request: Request) -> Mapping[str, str]:

@@ -176,7 +176,7 @@ def compose(
 
 def _app_of(parts: Collection[str]) -> MakeApp:
     if API in parts:
-        from automata.web.app import create_site
+        from automata.cli.site import create_site
 
         return create_site
     from automata.api.app import create_health_app

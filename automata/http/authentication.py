@@ -13,6 +13,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import cast
 from urllib.parse import parse_qsl
 from uuid import uuid4
 
@@ -28,9 +29,8 @@ from automata.errors import Busy
 from automata.http.bodies import media_type, read_body
 from automata.http.errors import CrossSite, Unauthenticated
 from automata.http.limits import SAFE
-from automata.settings import Settings
+from automata.operations.context import AppContext
 from automata.store.audit import Actor
-from automata.store.database import Database
 
 COOKIE = "automata_session"
 SECURE = "__Host-"  # browsers take a cookie of such a name over https alone, and for no other host
@@ -44,7 +44,7 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 @dataclass(slots=True)
 class Authenticator:
-    """`open`: nobody has to say who they are. Made once by `of`; `admit` is called for every route."""
+    """`open`: nobody has to say who they are. `authenticate` is called for every route that needs a role."""
 
     open: bool
     tokens: Tokens
@@ -56,14 +56,14 @@ class Authenticator:
     provider: Provider | None = None  # who else vouches for people
 
     @classmethod
-    def of(cls, db: Database, settings: Settings, provider: Provider | None = None) -> Authenticator:
-        """Raises Usage, Refused for settings that cannot be."""
-        tokens = Tokens(db)
+    def of(cls, context: AppContext, provider: Provider | None = None) -> Authenticator:
+        """Raises Refused for an exposure that the settings do not allow."""
+        settings = context.settings
         failed = settings.failed_auth_per_min
         return cls(
             open=not authenticates(settings),
-            tokens=tokens,
-            sessions=Sessions(db, tokens, settings.session_secret, provider.config.config_digest if provider else None),
+            tokens=context.tokens,
+            sessions=context.sessions,
             rates=RateLimiter(settings.rate_per_sec, settings.rate_per_sec * BURST_SEC),
             anonymous_limiter=RateLimiter(settings.anonymous_rate_per_sec, settings.anonymous_rate_per_sec * BURST_SEC),
             failures=RateLimiter(failed / 60, failed),
@@ -71,15 +71,10 @@ class Authenticator:
             provider=provider,
         )
 
-    def clear(self) -> None:
-        """What this process itself has taken back is refused by it at once."""
-        self.tokens.clear()
-        self.sessions.clear()
-
     async def authenticate(self, request: Request) -> Principal:
         """Whom the request is from, kept with it. Raises Unauthenticated, CrossSite, Busy, Unavailable."""
-        if found := request.scope.get("automata.principal"):
-            return found  # type: ignore[no-any-return]
+        if known := request.scope.get("automata.principal"):
+            return known  # type: ignore[no-any-return]
         principal = LOCAL if self.open else await self._known(request)
         request.scope["automata.principal"] = principal
         return principal
@@ -87,13 +82,13 @@ class Authenticator:
     def throttle_anonymous(self, request: Request) -> None:
         """What a route that everybody may ask takes. Raises Busy."""
         if not self.open:
-            _spend(self.anonymous_limiter, client_key(address_of(request)))
+            _take(self.anonymous_limiter, client_key(address_of(request)))
 
     async def _known(self, request: Request) -> Principal:
-        given = request.headers.getlist("authorization")
-        if given:
-            principal = await self._bearer(request, given)
-            _spend(self.rates, str(principal.token_id))
+        headers = request.headers.getlist("authorization")
+        if headers:
+            principal = await self._bearer(request, headers)
+            _take(self.rates, str(principal.token_id))
             return principal
         cookie = self.cookie_of(request)
         session = await self.sessions.session_of(cookie) if cookie else None
@@ -103,7 +98,7 @@ class Authenticator:
                 "Nothing says who asks.",
                 hint="Send the header Authorization: Bearer TOKEN; `automata token create` makes one.",
             )
-        _spend(self.rates, str(session.id))
+        _take(self.rates, str(session.id))
         if request.method not in SAFE:
             await self._check_csrf(request, session)
         if fresh := await self.sessions.renew(session, cookie):
@@ -112,9 +107,9 @@ class Authenticator:
         request.scope["automata.csrf"] = await self.sessions.csrf_token(session)  # for the forms of the page
         return session.principal
 
-    async def _bearer(self, request: Request, given: list[str]) -> Principal:
-        scheme, _, text = given[0].partition(" ")
-        token = text.strip() if len(given) == 1 and scheme.lower() == "bearer" else ""
+    async def _bearer(self, request: Request, headers: list[str]) -> Principal:
+        scheme, _, text = headers[0].partition(" ")
+        token = text.strip() if len(headers) == 1 and scheme.lower() == "bearer" else ""
         principal = await self.principal_of_token(request, token)
         if principal is None:
             # The same words for all that is not good: which tokens there are, or were, is nobody's business.
@@ -141,13 +136,14 @@ class Authenticator:
             raise _too_often(wait)
 
     def count_failure(self, request: Request) -> None:
+        """One more token that was not good, from this address."""
         self.failures.take(client_key(address_of(request)))
 
     async def _check_csrf(self, request: Request, session: Session) -> None:
-        given = request.headers.get(CSRF_HEADER, "")
-        if not given and media_type(request) == FORM_MEDIA:
-            given = (await read_form(request)).get(CSRF_FIELD, "")
-        if not await self.sessions.check_csrf(session, given):
+        token = request.headers.get(CSRF_HEADER, "")
+        if not token and media_type(request) == FORM_MEDIA:
+            token = (await read_form(request)).get(CSRF_FIELD, "")
+        if not await self.sessions.check_csrf(session, token):
             raise CrossSite(
                 "This change does not come from a page of this server.",
                 code="bad_csrf_token",
@@ -155,9 +151,11 @@ class Authenticator:
             )
 
     def is_secure(self, request: Request) -> bool:
+        """Whether the browser came over https."""
         return self.secure or request.scope.get("scheme") == "https"
 
     def cookie_name(self, request: Request, name: str = COOKIE) -> str:
+        """The name of a cookie, by which browsers also hold it to https."""
         return f"{SECURE}{name}" if self.is_secure(request) else name
 
     def set_cookie(self, request: Request, value: str, name: str = COOKIE, ttl: timedelta = SESSION_TTL) -> None:
@@ -169,7 +167,13 @@ class Authenticator:
         request.scope.setdefault("automata.cookies", []).append("; ".join(parts).encode("ascii"))
 
     def cookie_of(self, request: Request, name: str = COOKIE) -> str:
+        """The cookie's value, empty where the request has none."""
         return request.cookies.get(self.cookie_name(request, name), "")
+
+
+def authenticator_of(request: Request) -> Authenticator:
+    """The authenticator of the request's application."""
+    return cast(Authenticator, request.app.state.authenticator)
 
 
 def actor_of(request: Request) -> Actor:
@@ -184,13 +188,14 @@ def actor_for(request: Request, principal: Principal) -> Actor:
 
 def request_id(request: Request) -> str:
     """The caller's X-Request-Id where it is a plain word, else one of ours."""
-    if not (found := request.scope.get("automata.request_id")):
-        given = request.headers.get("x-request-id", "")
-        found = request.scope["automata.request_id"] = given if _REQUEST_ID.fullmatch(given) else uuid4().hex
-    return str(found)
+    if not (id := request.scope.get("automata.request_id")):
+        header = request.headers.get("x-request-id", "")
+        id = request.scope["automata.request_id"] = header if _REQUEST_ID.fullmatch(header) else uuid4().hex
+    return str(id)
 
 
 def address_of(request: Request) -> str:
+    """The address that the request came from, empty where that is unknown."""
     return request.client.host if request.client else ""
 
 
@@ -203,7 +208,7 @@ async def read_form(request: Request) -> Mapping[str, str]:
         return {}
 
 
-def _spend(buckets: RateLimiter, key: str) -> None:
+def _take(buckets: RateLimiter, key: str) -> None:
     if wait := buckets.take(key):
         raise _too_often(wait)
 

@@ -1,6 +1,6 @@
 """What a request may do: every route names the least role that it takes, or that it is open to everybody.
 
-`sealed` holds an application to that: a route which says nothing is an application that is not built.
+`check_every_route` refuses to build an application with a route that names neither.
 """
 
 from __future__ import annotations
@@ -15,68 +15,72 @@ from starlette.staticfiles import StaticFiles
 
 from automata.access.principal import Principal, Role
 from automata.access.sessions import Session
-from automata.http.authentication import actor_of
+from automata.git.branches import Person
+from automata.http.authentication import actor_of, authenticator_of
+from automata.http.context import context_of
 from automata.http.errors import Forbidden
-from automata.operations.context import AppContext
 from automata.settings import Settings
-from automata.store.audit import Actor, set_actor
+from automata.store.audit import set_actor
 from automata.store.visibility import set_viewer_labels
 
 _MARK, _KEEPS = "automata_least_role", "automata_keeps_to_limits"
-Said = TypeVar("Said", bound=str | None)
+Claim = TypeVar("Claim", bound=str | None)
 
 
 def current_principal(request: Request) -> Principal:
-    """Whom this request was found to be from, by the `needs` of its route."""
+    """Who sent this request. `needs` of its route has found that out."""
     return cast(Principal, request.scope["automata.principal"])
 
 
 def principal_if_known(request: Request) -> Principal | None:
-    """The same where that may not have been asked: an error, a page for everybody."""
+    """The same; None where no route has asked yet: an error, a page for everybody."""
     return request.scope.get("automata.principal")
 
 
-def actor(request: Request) -> Actor:
-    """The same for the log of changes."""
-    return actor_of(request)
-
-
 def session_of(request: Request) -> Session | None:
-    """The session that the request came by, None where it came by a token or nobody has to say."""
+    """The session of the request's cookie; None for a token, and where the server asks nobody who they are."""
     return request.scope.get("automata.session")
 
 
 def csrf_token(request: Request) -> str:
-    """What forms of the page carry as `csrf_token`, and scripts send as X-CSRF-Token. Empty without a session."""
+    """What forms send as `csrf_token`, and scripts as X-CSRF-Token. Empty without a session."""
     return str(request.scope.get("automata.csrf", ""))
 
 
-def attribution(request: Request, said: Said) -> Said | str:
-    """Who did it: what the request says itself counts only where nobody has to say who they are."""
-    return said if AppContext.of(request).authenticator.open else str(current_principal(request))
+def attribution(request: Request, claimed: Claim) -> Claim | str:
+    """Who did it. What the request claims counts only where the server asks nobody who they are."""
+    return claimed if authenticator_of(request).open else str(current_principal(request))
+
+
+def acting_person(request: Request, claimed: str | None = None) -> Person:
+    """Who asks, as commits name people. Raises Forbidden (`as_refused`) for a claim to be somebody else; Invalid."""
+    principal = current_principal(request)
+    if not authenticator_of(request).open and claimed is not None:
+        raise Forbidden(f"You are {principal.name}, and cannot say otherwise.", code="as_refused", pointer="/as")
+    return Person.read(claimed) if claimed else Person(principal.name, principal.mail)
 
 
 def needs(role: Role, *, limits: bool = False, unless: Callable[[Settings], bool] | None = None) -> Any:
-    """A route's dependency: 401 for whoever is unknown, 403 (`forbidden`) for whoever has less than `role`.
+    """A route's dependency: 401 for an unknown caller, 403 (`forbidden`) for one with less than `role`.
 
-    `limits`: the route reads and changes only flows that the caller may see (store/visibility.py).
-    Any other refuses them, so a route that nobody thought about tells them nothing. `unless` is a setting that opens it
-    to all.
+    `limits`: all that the route reads and changes keeps to the flows that the caller is limited to (store/visibility.py).
+    Any other route refuses such callers, so one that nobody thought about shows them nothing. `unless` is a setting
+    that opens the route to all.
     """
 
     async def check(request: Request) -> None:
-        context = AppContext.of(request)
+        context = context_of(request)
         if unless and unless(context.settings):
-            context.authenticator.throttle_anonymous(request)
+            authenticator_of(request).throttle_anonymous(request)
             set_viewer_labels({})
             return
-        found = await context.authenticator.authenticate(request)
+        principal = await authenticator_of(request).authenticate(request)
         set_actor(actor_of(request))
-        if found.role < role:
-            raise Forbidden(f"This takes the role {role.word}, and {found.name} is a {found.role.word}.")
-        if found.labels and not limits:
-            raise Forbidden(f"This is about all flows, and {found.name} is limited to some.", code="limited")
-        set_viewer_labels(found.labels)
+        if principal.role < role:
+            raise Forbidden(f"This takes the role {role.word}, and {principal.name} is a {principal.role.word}.")
+        if principal.labels and not limits:
+            raise Forbidden(f"This is about all flows, and {principal.name} is limited to some.", code="limited")
+        set_viewer_labels(principal.labels)
 
     setattr(check, _MARK, role)
     setattr(check, _KEEPS, limits)
@@ -84,10 +88,10 @@ def needs(role: Role, *, limits: bool = False, unless: Callable[[Settings], bool
 
 
 def open_to_everybody() -> Any:
-    """A route's dependency that says: open to everybody."""
+    """The dependency of a route that needs no role."""
 
     async def check(request: Request) -> None:
-        AppContext.of(request).authenticator.throttle_anonymous(request)
+        authenticator_of(request).throttle_anonymous(request)
         set_viewer_labels({})
 
     setattr(check, _MARK, None)
@@ -95,14 +99,16 @@ def open_to_everybody() -> Any:
 
 
 def check_every_route(app: FastAPI) -> FastAPI:
-    """The app, when each of its routes says whom it takes. Raises RuntimeError otherwise.
+    """The app, when each of its routes names whom it takes. Raises RuntimeError otherwise.
 
     A route may ask for more than its router does, but not be open where that asks.
     """
     for path, methods, roles in declared_roles(app):
         if not roles or (None in roles and len(roles) > 1):
-            said = "that it is open, and not only that" if roles else "no role"
-            raise RuntimeError(f"{'/'.join(sorted(methods))} {path} declares {said}: give it needs(...) or anyone()")
+            declaration = "that it is open, and not only that" if roles else "no role"
+            raise RuntimeError(
+                f"{'/'.join(sorted(methods))} {path} declares {declaration}: give it needs(...) or anyone()"
+            )
     return app
 
 
@@ -125,17 +131,17 @@ def declared_roles(app: FastAPI) -> Iterator[tuple[str, frozenset[str], list[Rol
 
 def routes_within_limits(app: FastAPI) -> set[tuple[str, str]]:
     """(path, method) of the routes that take whoever is limited to some flows: all that it needs keep to them."""
-    found = set()
+    routes = set()
     for route in iter_route_contexts(app.routes):
         dependant = getattr(route, "dependant", None)
-        calls = [one.call for one in dependant.dependencies] if isinstance(dependant, Dependant) else []
+        calls = [dependency.call for dependency in dependant.dependencies] if isinstance(dependant, Dependant) else []
         kept = [getattr(call, _KEEPS) for call in calls if hasattr(call, _KEEPS)]
         if kept and all(kept):
             path, methods = str(getattr(route, "path", "?")), getattr(route, "methods", None) or {"GET"}
-            found |= {(path, method) for method in methods}
-    return found
+            routes |= {(path, method) for method in methods}
+    return routes
 
 
 def _roles(dependant: Dependant) -> list[Role | None]:
-    calls = (one.call for one in dependant.dependencies)
+    calls = (dependency.call for dependency in dependant.dependencies)
     return [getattr(call, _MARK) for call in calls if hasattr(call, _MARK)]

@@ -1,21 +1,39 @@
-"""What crosses the wire: request bodies in (bounded in bytes, depth and time), JSON out."""
+"""Bodies: requests in (bounded in bytes, depth and time) as the model that each must be, and JSON out."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 
 import orjson
+from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from automata.errors import Diagnostic, Invalid
 from automata.http.errors import BadBody, Malformed, SlowBody, TooLarge, WrongMedia
 
 V1 = "/api/v1"
 MAX_DEPTH = 64  # of a JSON body; a flow file may nest 50 deep (flow.load says so itself)
 BODY_SECONDS = 30.0  # from the head to the last byte of a body: a client that trickles holds a slot no longer
 JSON_MEDIA = "application/json"
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class RequestModel(BaseModel):
+    """A body: unknown members are refused, so that a misspelt one is noticed."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class ResponseModel(BaseModel):
+    """An answer; a test holds every answer against its model."""
+
+    model_config = ConfigDict(extra="forbid")
 
 
 class Json(Response):
@@ -28,6 +46,7 @@ class Json(Response):
 
 
 def encode(value: Any) -> bytes:
+    """`value` as JSON; UUIDs and datetimes become text."""
     try:
         return orjson.dumps(value, option=orjson.OPT_UTC_Z)
     except TypeError:
@@ -53,9 +72,9 @@ async def read_body(request: Request, most: int | None = None) -> bytes:
 
 async def _at_most(request: Request, most: int) -> bytes:
     length = request.headers.get("content-length", "")
-    told = int(length) if length.isascii() and length.isdigit() else 0
+    announced = int(length) if length.isascii() and length.isdigit() else 0
     too_large = TooLarge(f"The body is larger than {most} bytes.", hint="Send a reference to large data.")
-    if told > most:
+    if announced > most:
         raise too_large
     body = bytearray()
     async for piece in request.stream():
@@ -90,6 +109,19 @@ async def read_json_object(request: Request) -> dict[str, Any]:
     return value
 
 
+async def read_model(request: Request, model: type[Model]) -> Model:
+    """No body counts as `{}`. Raises BadBody for what is no object, Invalid that names what the model refuses."""
+    return validate(model, await read_json_object(request))
+
+
+def validate(model: type[Model], value: Mapping[str, Any]) -> Model:
+    """Raises Invalid that names what the model refuses."""
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        raise from_validation(error) from error
+
+
 def parse_json(body: bytes) -> Any:
     """Strict JSON: no NaN, no lone surrogates, at most MAX_DEPTH deep. Raises Malformed."""
     try:
@@ -113,3 +145,32 @@ def _deeper(value: Any, limit: int) -> bool:
 
 def _children(item: Any) -> Any:
     return item.values() if isinstance(item, dict) else item if isinstance(item, list) else ()
+
+
+def invalid_request(findings: Sequence[Mapping[str, Any]], root: Sequence[str] = ()) -> Invalid:
+    """Pydantic's findings as one Invalid; `root` is put before each place. Values are never echoed."""
+    diagnostics = [
+        Diagnostic(code=str(item["type"]), message=_sentence(item), pointer=_pointer([*root, *item["loc"]]))
+        for item in findings
+    ]
+    first = diagnostics[0]
+    more = f" ({len(diagnostics)} problems)" if len(diagnostics) > 1 else ""
+    return Invalid(
+        f"{first.pointer}: {first.message}{more}",
+        code="invalid_request",
+        pointer=first.pointer,
+        diagnostics=diagnostics,
+    )
+
+
+def from_validation(error: ValidationError) -> Invalid:
+    """Like `invalid_request`, of a body that a model refused."""
+    return invalid_request([dict(item) for item in error.errors(include_url=False, include_input=False)])
+
+
+def _pointer(place: Sequence[Any]) -> str:
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in place)
+
+
+def _sentence(item: Mapping[str, Any]) -> str:
+    return str(item["msg"]).removeprefix("Value error, ")

@@ -17,23 +17,31 @@ class Malformed(Invalid):
 
 @dataclass(eq=False)
 class BadBody(Invalid):
+    """The body is JSON, and not what the route takes."""
+
     code: str = "invalid_request"
 
 
 @dataclass(eq=False)
 class WrongMedia(Invalid):
+    """The body is of a media type that the route does not take."""
+
     code: str = "unsupported_media_type"
     status = 415
 
 
 @dataclass(eq=False)
 class TooLarge(Invalid):
+    """The body has more bytes than the route takes."""
+
     code: str = "body_too_large"
     status = 413
 
 
 @dataclass(eq=False)
 class SlowBody(Invalid):
+    """The body did not arrive in time."""
+
     code: str = "body_timeout"
     status = 408
 
@@ -56,12 +64,16 @@ class Misdirected(Refused):
 
 @dataclass(eq=False)
 class CrossSite(Refused):
+    """A page of another site asks for a change."""
+
     code: str = "cross_site"
     status = 403
 
 
 @dataclass(eq=False)
 class HeadersTooLarge(Invalid):
+    """The headers have more bytes than this server takes."""
+
     code: str = "headers_too_large"
     status = 431
 

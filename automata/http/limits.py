@@ -1,7 +1,7 @@
-"""What is asked of every request before its route, whoever it is from (that is for `entrance`).
+"""What is asked of every request before its route, whoever sent it: bounds on its size, its Host and its origin.
 
 A browser is the danger: any web page may send requests to 127.0.0.1, and requests with the cookie of somebody who is
-signed in. Two checks close that. On loopback the Host must be ours (a rebound DNS name carries the attacker's), and a
+signed in. Two checks close that. On loopback the Host must be ours (a rebound DNS name is the attacker's), and a
 request that changes something must not say that it comes from another site, by Origin or by Sec-Fetch-Site.
 """
 
@@ -29,7 +29,7 @@ class RequestLimits:
 
     @classmethod
     def of(cls, bound_to: str) -> RequestLimits:
-        """The guard for a server that listens on `bound_to` (a name or an address)."""
+        """The limits of a server that listens on `bound_to` (a name or an address)."""
         return cls(LOOPBACK_NAMES if is_loopback(bound_to) else None)
 
     def check(self, scope: Scope) -> None:
@@ -76,6 +76,7 @@ def _name(host: str) -> str:
 
 
 def header(scope: Scope, name: bytes) -> str:
+    """The first header of this lower-case name, empty where there is none."""
     for key, value in scope["headers"]:
         if key == name:
             return str(value, "latin-1")

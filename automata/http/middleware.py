@@ -1,4 +1,4 @@
-"""The outermost layer of every request: guard, limits, security headers, metrics, and the last catch.
+"""The outermost layer of every request: limits, security headers, metrics, and the last catch.
 
 Plain ASGI, because it runs on the hot path: no task group and no response object a request.
 """
@@ -30,11 +30,13 @@ log = logging.getLogger(__name__)
 
 
 class RequestMiddleware:
+    """Admits requests within bounds, and answers what nobody else has caught."""
+
     def __init__(
-        self, app: ASGIApp, guard: RequestLimits, max_body_bytes: int, max_in_flight: int = MAX_IN_FLIGHT
+        self, app: ASGIApp, limits: RequestLimits, max_body_bytes: int, max_in_flight: int = MAX_IN_FLIGHT
     ) -> None:
         self._app = app
-        self._guard = guard
+        self._limits = limits
         self._max_body_bytes = max_body_bytes
         self._max_in_flight = max_in_flight
         self._in_flight = 0
@@ -68,7 +70,7 @@ class RequestMiddleware:
     def _admit(self, exchange: _Exchange) -> None:
         if self._in_flight > self._max_in_flight:
             raise Busy(f"{self._max_in_flight} requests are being answered.", hint="Try again in a second.")
-        self._guard.check(exchange.scope)
+        self._limits.check(exchange.scope)
         exchange.check_length()
 
 

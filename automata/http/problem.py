@@ -9,13 +9,13 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from pydantic import ValidationError
+from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Match
 
-from automata.errors import AutomataError, Diagnostic, Invalid, Unavailable
-from automata.http.bodies import encode
+from automata.errors import AutomataError, Diagnostic, Unavailable
+from automata.http.bodies import encode, invalid_request
 from automata.http.errors import Unauthenticated
 
 MEDIA = "application/problem+json"
@@ -23,6 +23,33 @@ RETRY_AFTER_SEC = 1  # a full pool empties in well under a second; orchestrators
 MAX_ERRORS = 100  # of one problem: a flow file of 256 KiB can be wrong in more ways than anyone reads
 
 log = logging.getLogger(__name__)
+
+
+class Problem(BaseModel):
+    """RFC 9457. `code` is stable; `errors` has one entry a finding."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    hint: str | None = None
+    pointer: str | None = Field(None, description="RFC 6901 pointer into the request, like /inputs/NAME.")
+    errors: list[ProblemItem] | None = None
+    details: dict[str, Any] | None = None
+
+
+class ProblemItem(BaseModel):
+    pointer: str
+    detail: str
+    code: str
+    suggestion: str | None = None
+    line: int | None = None
+    column: int | None = None
+    severity: str | None = None
+
+
+Problem.model_rebuild()
 
 
 def body_of(
@@ -43,6 +70,7 @@ def body_of(
 
 
 def response(problem: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Response:
+    """The answer of a problem document."""
     status = int(problem["status"])
     extra = dict(headers or {})
     if status in (408, 413):
@@ -93,27 +121,6 @@ def _methods(request: Request) -> list[str]:
     return [method for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE") if has(method)]
 
 
-def invalid(findings: Sequence[Mapping[str, Any]], root: Sequence[str] = ()) -> Invalid:
-    """Pydantic's findings as one Invalid; `root` is put before each place. Values are never echoed."""
-    diagnostics = [
-        Diagnostic(code=str(item["type"]), message=_sentence(item), pointer=_pointer([*root, *item["loc"]]))
-        for item in findings
-    ]
-    first = diagnostics[0]
-    more = f" ({len(diagnostics)} problems)" if len(diagnostics) > 1 else ""
-    return Invalid(
-        f"{first.pointer}: {first.message}{more}",
-        code="invalid_request",
-        pointer=first.pointer,
-        diagnostics=diagnostics,
-    )
-
-
-def from_validation(error: ValidationError) -> Invalid:
-    """Like `invalid`, of a body that a model refused."""
-    return invalid([dict(item) for item in error.errors(include_url=False, include_input=False)])
-
-
 def install(app: FastAPI) -> None:
     """Answer every kind of failure of the app's routes as a problem."""
 
@@ -127,7 +134,7 @@ def install(app: FastAPI) -> None:
 
     async def on_parameters(_: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
-        return of_error(invalid(error.errors()))
+        return of_error(invalid_request(error.errors()))
 
     app.add_exception_handler(AutomataError, on_error)
     app.add_exception_handler(HTTPException, on_http)
@@ -135,6 +142,7 @@ def install(app: FastAPI) -> None:
 
 
 def errors_of(diagnostics: Sequence[Diagnostic]) -> list[dict[str, Any]] | None:
+    """A problem's `errors`: the findings without what they do not say; None where there are none."""
     listed = [
         {
             "pointer": item.pointer,
@@ -151,14 +159,7 @@ def errors_of(diagnostics: Sequence[Diagnostic]) -> list[dict[str, Any]] | None:
 
 
 def headers_of(error: AutomataError) -> dict[str, str]:
+    """The headers that belong to an error: when to try again, or how to authenticate."""
     if isinstance(error, Unavailable):
         return {"Retry-After": str(error.details.get("retry_after_sec", RETRY_AFTER_SEC))}
     return {"WWW-Authenticate": error.challenge} if isinstance(error, Unauthenticated) else {}
-
-
-def _pointer(place: Sequence[Any]) -> str:
-    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in place)
-
-
-def _sentence(item: Mapping[str, Any]) -> str:
-    return str(item["msg"]).removeprefix("Value error, ")

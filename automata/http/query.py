@@ -6,11 +6,12 @@ import re
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import Query
+from fastapi import Path, Query
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator
 
 from automata.engine.states import TRIGGER_WORDS
 from automata.errors import Invalid
+from automata.operations.proposals import MAX_NUMBER
 from automata.store.pagination import DEFAULT_LIMIT, MAX_LIMIT, Page, decode
 
 MAX_LABELS = 10
@@ -47,12 +48,14 @@ StartedBy = Annotated[str | None, Query(max_length=100, pattern=_PLAIN, descript
 Labels = Annotated[list[str] | None, Query(max_length=MAX_LABELS, description="`name=value`; all must match.")]
 Instant = Annotated[AwareDatetime, BeforeValidator(check_written_out), AfterValidator(check_year)]
 Moment = Annotated[Instant | None, Query()]
+ProposalNumber = Annotated[int, Path(ge=1, le=MAX_NUMBER, description="The proposal's number.")]
+AuditObject = Annotated[str | None, Query(max_length=300, pattern=_PLAIN, description="Like `flow/orders`.")]
 FlowKey = Annotated[str | None, Query(max_length=100, pattern=_PLAIN, description="A flow's name or id.")]
 
 
-def parse_labels(given: list[str] | None) -> dict[str, str]:
+def parse_labels(labels: list[str] | None) -> dict[str, str]:
     """`name=value` pairs; raises Invalid."""
-    pairs = [item.partition("=") for item in given or ()]
+    pairs = [item.partition("=") for item in labels or ()]
     for name, equals, value in pairs:
         if not name or not equals or not (name + value).isprintable():
             raise Invalid("label must be name=value.", code="invalid_request", pointer="/query/label")
@@ -85,4 +88,5 @@ def _bad_cursor() -> Invalid:
 
 
 def page_of(page: Page[Any], items: list[dict[str, Any]]) -> dict[str, Any]:
+    """The answer of a list: the items and the cursor of the next page."""
     return {"items": items, "next_cursor": page.next}

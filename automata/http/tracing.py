@@ -8,6 +8,8 @@ from automata.tracing import HEADER, INCOMING, valid_traceparent
 
 
 class TracingMiddleware:
+    """Keeps the trace that a request's header names for as long as the request is answered."""
+
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 

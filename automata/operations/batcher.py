@@ -1,4 +1,4 @@
-"""Requests that share a round trip: while one batch is on its way, the next ones gather. Nobody waits for company."""
+"""Requests that share a round trip: while one batch is under way, the next requests gather. None waits for company."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from automata.errors import Busy, Unavailable
 Question = TypeVar("Question")
 Answer = TypeVar("Answer")
 
-MAX_WAITING = 2000  # questions in line; at 3,000 a second this is under a second of work
+MAX_WAITING = 2000  # questions; at 3,000 a second this is under a second of work
 
 
 class Batcher(Generic[Question, Answer]):
-    """`answer` gets up to `batch` questions and gives, in their order, what each is told: a value or its error.
+    """`answer` gets up to `batch` questions and returns an answer for each, in their order: a value or an error.
 
-    What `answer` raises itself is told to all of the batch. A question is only ever answered by a batch that began
-    after it was asked, so a reader sees what was committed before.
+    What `answer` raises itself is the answer to each of the batch. Only a batch that began after a question came
+    answers it, so a reader sees what was committed before.
     """
 
     def __init__(
@@ -31,24 +31,24 @@ class Batcher(Generic[Question, Answer]):
         self._answer = answer
         self._batch = max(1, batch)
         self._max_waiting = max_waiting
-        self._line: list[tuple[Question, asyncio.Future[Answer]]] = []
+        self._queue: list[tuple[Question, asyncio.Future[Answer]]] = []
         self._worker: asyncio.Task[None] | None = None
 
-    async def ask(self, question: Question) -> Answer:
-        """Raises Busy when the line is full; nothing was done then."""
-        if len(self._line) >= self._max_waiting:
+    async def submit(self, question: Question) -> Answer:
+        """The answer to a question. Raises its error; Busy when the queue is full, and nothing was done then."""
+        if len(self._queue) >= self._max_waiting:
             raise Busy("More requests wait in line than this server takes.", hint="Try again in a second.")
-        mine: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._line.append((question, mine))
+        waiter: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._queue.append((question, waiter))
         if self._worker is None:
-            # In a context of its own: what is done for several is done for none of them, under nobody's limit.
+            # In an empty context: work for several requests runs under the label limit of none of them.
             self._worker = asyncio.create_task(self._work(), context=Context())
-        return await mine
+        return await waiter
 
     async def _work(self) -> None:
         try:
-            while self._line:
-                taken, self._line = self._line[: self._batch], self._line[self._batch :]
+            while self._queue:
+                taken, self._queue = self._queue[: self._batch], self._queue[self._batch :]
                 await self._settle([question for question, _ in taken], [waiter for _, waiter in taken])
         finally:
             self._worker = None
@@ -68,7 +68,7 @@ class Batcher(Generic[Question, Answer]):
 
 
 def _resolve(waiter: asyncio.Future[Answer], answer: Answer | Exception) -> None:
-    if waiter.done():  # whoever asked has left
+    if waiter.done():  # the request was cancelled
         return
     if isinstance(answer, Exception):
         waiter.set_exception(answer)

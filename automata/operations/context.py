@@ -1,16 +1,16 @@
-"""What every route works with: made once by create_app, found through the request's app."""
+"""What every operation works with, built once for each process."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
-from fastapi import Request
-
+from automata.access.provider import Provider
+from automata.access.sessions import Sessions
+from automata.access.tokens import Tokens
 from automata.broker.contract import Broker
-from automata.http.authentication import Authenticator
 from automata.operations.lookups import FlowLookup, VersionCache, WebhookLookup
 from automata.operations.run_creation import RunCreator
 from automata.operations.system_metrics import SystemMetrics
@@ -37,7 +37,8 @@ class AppContext:
     webhooks: WebhookLookup
     webhook_secrets: WebhookSecrets
     proposals: ProposalService
-    authenticator: Authenticator
+    tokens: Tokens
+    sessions: Sessions
     metrics: SystemMetrics | None = None  # of a process that serves the API
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     # Checking a hostile flow may take two seconds of processor; more than two at once help nobody.
@@ -46,5 +47,34 @@ class AppContext:
     watchers: int = 0
 
     @classmethod
-    def of(cls, request: Request) -> AppContext:
-        return cast(AppContext, request.app.state.context)
+    def of(
+        cls,
+        db: Database,
+        broker: Broker,
+        settings: Settings,
+        *,
+        health: Callable[[], Mapping[str, Any]] = dict,
+        secrets: Mapping[str, str] | None = None,
+        provider: Provider | None = None,
+    ) -> AppContext:
+        """`secrets` are what webhooks may be signed with. Raises Usage, Refused for settings that cannot be."""
+        tokens = Tokens(db)
+        return cls(
+            db=db,
+            broker=broker,
+            settings=settings,
+            run_creator=RunCreator(db, broker, settings.batch),
+            flows=FlowLookup(db),
+            versions=VersionCache(db),
+            health=health,
+            webhooks=WebhookLookup(db),
+            webhook_secrets=WebhookSecrets(secrets or {}),
+            proposals=ProposalService(db, settings),
+            tokens=tokens,
+            sessions=Sessions(db, tokens, settings.session_secret, provider.config.config_digest if provider else None),
+        )
+
+    def forget_credentials(self) -> None:
+        """This process refuses at once what it has revoked itself."""
+        self.tokens.clear()
+        self.sessions.clear()

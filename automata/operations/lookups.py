@@ -1,4 +1,4 @@
-"""What the API knows of flows: heads are read anew for every request, versions once, because they never change."""
+"""Flows and versions by name: flows are read for every request, versions once, because they never change."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from automata.store.webhook_targets import WebhookTarget, webhook_targets
 MAX_VERSIONS = 5000
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 _ITEM = re.compile(r"\[\d{1,9}\]$")
-HEADS_AT_ONCE = 100  # names of one batch; a longer one would make the first of it wait for the last
+MAX_BATCH = 100  # names of one batch; a longer one would make the first of it wait for the last
 
 
 @dataclass(frozen=True, slots=True)
 class StepPosition:
-    """Where a step stands: `index` in the order of the file, parents first; `parent` is the group's full id."""
+    """The place of a step: `index` in the order of the file, parents first; `parent` is the group's full id."""
 
     index: int
     type: str
@@ -40,6 +40,8 @@ _NOWHERE = StepPosition(index=2**31 - 1, type="", name="", parent=None)
 
 @dataclass(frozen=True, slots=True)
 class Version:
+    """What requests need of a version, read from its spec once."""
+
     id: UUID
     number: int
     commit_sha: str | None
@@ -54,9 +56,9 @@ class Version:
         return step in self.places or _ITEM.sub("", step) in self.places
 
     def place(self, step: str) -> StepPosition:
-        """Where a step of a run stands; that of an item stands where its `foreach` does."""
-        if found := self.places.get(step):
-            return found
+        """The place of a step of a run; an item has that of its `foreach`."""
+        if position := self.places.get(step):
+            return position
         item = item_of(step)
         around = self.places.get(item[0]) if item else None
         return _NOWHERE if around is None or item is None else replace(around, parent=item[0])
@@ -67,48 +69,51 @@ class FlowLookup:
 
     def __init__(self, db: Database) -> None:
         self._db = db
-        self._line: Batcher[tuple[str, str | None], FlowRow] = Batcher(self._read, HEADS_AT_ONCE)
+        self._batcher: Batcher[tuple[str, str | None], FlowRow] = Batcher(self._read, MAX_BATCH)
 
     async def get(self, key: str) -> FlowRow:
-        """Raises Missing, with the nearest name there is for whoever asks."""
+        """Raises Missing with the nearest name that the caller may see, Busy."""
         check_key(key)
-        return await self._line.ask((key, viewer_labels()))
+        return await self._batcher.submit((key, viewer_labels()))
 
-    async def _read(self, asked: Sequence[tuple[str, str | None]]) -> Sequence[FlowRow | Exception]:
+    async def _read(self, keys: Sequence[tuple[str, str | None]]) -> Sequence[FlowRow | Exception]:
         async with self._db.connection() as conn:
-            found = {one: await _head(conn, *one) for one in dict.fromkeys(asked)}
-        return [found[one] for one in asked]
+            flows = {(key, limit): await _flow(conn, key, limit) for key, limit in dict.fromkeys(keys)}
+        return [flows[key] for key in keys]
 
 
 class WebhookLookup:
-    """What takes deliveries, as it is now: one read, whatever there is, so that the work tells nobody what there is."""
+    """The webhooks of flows, as they are now; always one read, so that its time does not show which flows exist."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
-        self._line: Batcher[str, WebhookTarget | None] = Batcher(self._read, HEADS_AT_ONCE)
+        self._batcher: Batcher[str, WebhookTarget | None] = Batcher(self._read, MAX_BATCH)
 
     async def find(self, name: str) -> WebhookTarget | None:
         """None for a flow that is unknown, archived or has no version. Raises Busy."""
-        return await self._line.ask(name) if _NAME.fullmatch(name) else None
+        return await self._batcher.submit(name) if _NAME.fullmatch(name) else None
 
     async def _read(self, names: Sequence[str]) -> Sequence[WebhookTarget | None]:
         async with self._db.connection() as conn:
-            found = await webhook_targets(conn, set(names))
-        return [found.get(name) for name in names]
+            by_name = await webhook_targets(conn, set(names))
+        return [by_name.get(name) for name in names]
 
 
 class VersionCache:
+    """Versions by id or number, at most MAX_VERSIONS of them."""
+
     def __init__(self, db: Database) -> None:
         self._db = db
         self._known: LRUCache[UUID, Version] = LRUCache(MAX_VERSIONS)
         self._numbers: LRUCache[tuple[UUID, int], UUID] = LRUCache(MAX_VERSIONS)
 
     async def get(self, version_id: UUID) -> Version:
-        if found := self._known.get(version_id):
-            return found
+        """The version of an id that a row has: versions are never deleted."""
+        if version := self._known.get(version_id):
+            return version
         async with self._db.connection() as conn:
             rows = await versions_by_id(conn, [version_id])
-        return self._keep(rows[0])  # versions are never deleted
+        return self._keep(rows[0])
 
     async def numbered(self, flow: FlowRow, number: int) -> Version:
         """Raises Missing."""
@@ -148,7 +153,7 @@ def current_version(flow: FlowRow) -> UUID:
     return flow.current_version_id
 
 
-async def _head(conn: Connection, key: str, limit: str | None) -> FlowRow | Exception:
+async def _flow(conn: Connection, key: str, limit: str | None) -> FlowRow | Exception:
     try:
         with as_viewer(limit):
             return await find_flow(conn, key)
@@ -162,9 +167,9 @@ def _version(row: VersionRow) -> Version:
         id=row.id,
         number=row.number,
         commit_sha=row.commit_sha,
-        inputs={one.name: one for one in flow.inputs},
+        inputs={input.name: input for input in flow.inputs},
         declared=row.spec.get("inputs", {}),
-        secrets=frozenset(one.name for one in flow.inputs if one.secret),
+        secrets=frozenset(input.name for input in flow.inputs if input.secret),
         places=dict(_places(flow)),
         variables=row.variables,
     )

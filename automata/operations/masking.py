@@ -19,6 +19,7 @@ def masker(secrets: frozenset[str], inputs: Mapping[str, Any]) -> Callable[[Any]
 
 
 def mask_inputs(secrets: frozenset[str], inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Inputs as they may be shown: `***` in the place of a secret one."""
     mask = masker(secrets, inputs)
     return {name: MASKED if name in secrets else mask(value) for name, value in inputs.items()}
 

@@ -1,9 +1,9 @@
-"""Runs come in: requests that arrive together are written by one statement.
+"""Creating runs: one statement writes the runs of requests that arrive together.
 
-Failure argument. A caller hears of a run only after the statement that wrote it has committed. Every request draws
-its run's id before the first try, so a statement whose answer was lost is sent again with the same ids: what was
-written is recognised by its id, and nothing is written twice. One request's fault (a key that stands for another
-request) is told of that request alone. A batch that is all or nothing is one transaction, which its first fault ends.
+Failure argument. A caller learns of a run only after the statement that wrote it has committed. Every request draws
+its run's id before the first try, so a statement whose answer was lost is sent again with the same ids: a row with
+that id is this request's own, and nothing is written twice. One request's fault (a key that belongs to another
+request) fails that request alone. A batch that is all or nothing is one transaction, which its first fault ends.
 """
 
 from __future__ import annotations
@@ -27,25 +27,27 @@ AGAIN = ("connection_lost", "retry")  # codes of failures that leave open, or un
 
 
 class _Rollback(Exception):
-    """Ends a transaction that is to leave nothing."""
+    """Ends a transaction that must leave nothing."""
 
 
 class RunCreator:
+    """Writes the runs that this process is asked for, those that come together by one statement."""
+
     def __init__(self, db: Database, broker: Broker, batch: int) -> None:
         self._db = db
         self._broker = broker
-        self._line: Batcher[NewRun, CreatedRun] = Batcher(self._insert, batch)
+        self._batcher: Batcher[NewRun, CreatedRun] = Batcher(self._insert, batch)
         self._batches = 0
         self._shares = Shares()
 
     async def create(self, run: NewRun) -> CreatedRun:
         """Write a run; returns after the commit.
 
-        Raises Busy when the line is full, Conflict for a key that stands for another request, Unavailable.
+        Raises Busy when the queue is full, Conflict for a key that belongs to another request, Unavailable.
         """
         if header := INCOMING.get():
             run = replace(run, traceparent=header)
-        return await self._line.ask(self._in_turn(run))
+        return await self._batcher.submit(self._in_turn(run))
 
     def _in_turn(self, run: NewRun) -> NewRun:
         return replace(run, head_start=self._shares.head_start(run.flow_id, time.monotonic()))
@@ -70,16 +72,16 @@ class RunCreator:
 
     async def _insert(self, runs: Sequence[NewRun], *, together: bool = False) -> Sequence[CreatedRun | Conflict]:
         INTAKE_ROWS.observe(len(runs))
-        once = self._all_or_none if together else self._each
+        write = self._all_or_none if together else self._each
         try:
-            made = await once(runs)
+            answers = await write(runs)
         except Unavailable as error:
             if error.code not in AGAIN:
                 raise
-            made = await once(runs)
-        answers = [_own(run, one) for run, one in zip(runs, made, strict=True)]
-        if not together or not any(isinstance(one, Conflict) for one in answers):
-            self._announce([run for run, one in zip(runs, answers, strict=True) if _is_new(one)])
+            answers = await write(runs)
+        answers = [_own(run, answer) for run, answer in zip(runs, answers, strict=True)]
+        if not together or not any(isinstance(answer, Conflict) for answer in answers):
+            self._announce([run for run, answer in zip(runs, answers, strict=True) if _is_new(answer)])
         return answers
 
     async def _each(self, runs: Sequence[NewRun]) -> list[CreatedRun | Conflict]:
@@ -88,13 +90,13 @@ class RunCreator:
             return await create_runs_or_conflicts(conn, runs)
 
     async def _all_or_none(self, runs: Sequence[NewRun]) -> list[CreatedRun | Conflict]:
-        made: list[CreatedRun | Conflict] = []
+        answers: list[CreatedRun | Conflict] = []
         with suppress(_Rollback):
             async with self._db.transaction() as conn:
-                made = await create_runs_or_conflicts(conn, runs)
-                if any(isinstance(one, Conflict) for one in made):
+                answers = await create_runs_or_conflicts(conn, runs)
+                if any(isinstance(answer, Conflict) for answer in answers):
                     raise _Rollback
-        return made
+        return answers
 
     def _announce(self, fresh: Sequence[NewRun]) -> None:
         if not fresh:
@@ -104,10 +106,10 @@ class RunCreator:
         self._broker.notify(RUNS_PENDING, [str(run.id) for run in fresh])
 
 
-def _own(run: NewRun, one: CreatedRun | Conflict) -> CreatedRun | Conflict:
+def _own(run: NewRun, answer: CreatedRun | Conflict) -> CreatedRun | Conflict:
     """A run under the id that its request drew is that request's own, even when an earlier try wrote it."""
-    return one if isinstance(one, Conflict) else CreatedRun(one.id, one.id == run.id, one.created_at)
+    return answer if isinstance(answer, Conflict) else CreatedRun(answer.id, answer.id == run.id, answer.created_at)
 
 
-def _is_new(one: CreatedRun | Conflict) -> bool:
-    return isinstance(one, CreatedRun) and one.created
+def _is_new(answer: CreatedRun | Conflict) -> bool:
+    return isinstance(answer, CreatedRun) and answer.created

@@ -52,6 +52,7 @@ class SystemMetrics:
 
 
 def show_pool(db: Database) -> None:
+    """Set the gauges of this process's connections."""
     pool = db.pool()
     for state in ("idle", "busy"):
         POOL.labels(state).set(pool[state])
@@ -59,22 +60,22 @@ def show_pool(db: Database) -> None:
     POOL_WAITING.set(pool["waiting"])
 
 
-def _show(found: Gauges | None) -> None:
-    DATABASE_UP.set(found is not None)
+def _show(gauges: Gauges | None) -> None:
+    DATABASE_UP.set(gauges is not None)
     for gauge in (QUEUE_TASKS, QUEUE_AGE, PROCESSES):
         gauge.clear()
     plain = (DEAD_LETTERS, APPROVALS, NOTIFICATIONS_PENDING, SCHEDULE_OVERDUE)
-    if found is None:
+    if gauges is None:
         _set(plain, (float("nan"),) * len(plain))
         return
-    _set(plain, (found.dead_letters, found.approvals, found.notifications, found.schedule_overdue))
+    _set(plain, (gauges.dead_letters, gauges.approvals, gauges.notifications, gauges.schedule_overdue))
     # A queue that is empty is told too, at zero: an alert that loses its series would stay silent.
-    for queue in {"default", *(queue for queue, _ in found.tasks), *found.oldest_ready}:
+    for queue in {"default", *(queue for queue, _ in gauges.tasks), *gauges.oldest_ready}:
         for state in STATES:
-            QUEUE_TASKS.labels(queue, state).set(found.tasks.get((queue, state), 0))
-        QUEUE_AGE.labels(queue).set(found.oldest_ready.get(queue, 0.0))
-    for part in {*PARTS, *found.processes}:
-        PROCESSES.labels(part).set(found.processes.get(part, 0))
+            QUEUE_TASKS.labels(queue, state).set(gauges.tasks.get((queue, state), 0))
+        QUEUE_AGE.labels(queue).set(gauges.oldest_ready.get(queue, 0.0))
+    for part in {*PARTS, *gauges.processes}:
+        PROCESSES.labels(part).set(gauges.processes.get(part, 0))
 
 
 def _set(gauges: tuple[Gauge, ...], values: tuple[float, ...]) -> None:

@@ -13,6 +13,8 @@ log = logging.getLogger(__name__)
 
 
 class WebhookSecrets:
+    """The secrets of webhooks by name, as they are now."""
+
     def __init__(self, secrets: Mapping[str, str]) -> None:
         self._secrets = secrets  # a file of it may change at any time
         self._told: set[str] = set()
@@ -20,14 +22,14 @@ class WebhookSecrets:
     def secrets(self, name: str) -> list[str]:
         """At most MAX_SECRETS, empty when none may be used: a missing secret must not be an empty one."""
         try:
-            found = secrets_in(self._secrets.get(name, ""))
+            values = secrets_in(self._secrets.get(name, ""))
         except Unavailable as error:
             self._tell(name, f"cannot be read ({error.message})")
             return []
-        if why := unfit(found):
+        if why := unfit(values):
             self._tell(name, why)
             return []
-        return found
+        return values
 
     def _tell(self, name: str, why: str) -> None:
         if name not in self._told:  # names come from flows, so there are not more than those

@@ -61,7 +61,7 @@ async def serve_http(app: Any, listening: socket.socket, until: asyncio.Event) -
     await asyncio.wait({task, ending}, return_when=asyncio.FIRST_COMPLETED)
     ending.cancel()
     # Long polls and streams answer now, instead of holding the end up for GRACE_SEC.
-    app.state.desk.stopping.set()
+    app.state.context.stopping.set()
     server.should_exit = True
     await task
     if not until.is_set():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,9 @@ from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from automata.api.app import create_app
-from automata.broker.contract import Broker
 from automata.errors import Missing, Usage
 from automata.http import problem
 from automata.http.authorization import check_every_route
-from automata.settings import Settings
-from automata.store.database import Database
 from automata.web import (
     approvals,
     audit,
@@ -60,18 +55,6 @@ PARTS = (
     oidc,
 )
 _FOREVER = "public, max-age=31536000, immutable"  # the address holds the digest of what it serves
-
-
-def create_site(
-    db: Database,
-    broker: Broker,
-    settings: Settings,
-    health_of: Callable[[], Mapping[str, Any]] = dict,
-) -> FastAPI:
-    """The API with the console at `/`. Raises Usage as `create_app` and `install` do."""
-    app = create_app(db, broker, settings, health_of)
-    install(app)
-    return app
 
 
 def install(app: FastAPI) -> None:

@@ -10,9 +10,9 @@ from starlette.responses import Response
 from automata.access.principal import Role
 from automata.errors import Conflict, Missing
 from automata.http.authorization import current_principal, needs
+from automata.http.context import context_of
 from automata.http.errors import BadBody
 from automata.operations.approvals import decide_approval
-from automata.operations.context import AppContext
 from automata.operations.runs import parse_run_id
 from automata.store.approvals import list_open
 from automata.web.forms import read_form
@@ -28,7 +28,7 @@ router = pages(limits=True)
 @router.get(HERE)
 async def index(request: Request) -> Response:
     """Those that have waited longest first."""
-    async with AppContext.of(request).db.connection() as conn:
+    async with context_of(request).db.connection() as conn:
         rows = await list_open(conn, SHOWN + 1)
     waiting = [(row, f"/runs/{row.run_id}/steps/{quote(row.step)}") for row in rows[:SHOWN]]
     return render(request, "approvals.html", waiting=waiting, more=len(rows) > SHOWN)
@@ -47,7 +47,7 @@ async def decide(request: Request) -> Response:
     onward = f"/runs/{parse_run_id(run)}" if form.get("back") == "run" else HERE
     try:
         step = await decide_approval(
-            AppContext.of(request), run, form.get("step", ""), is_yes, str(current_principal(request)), comment
+            context_of(request), run, form.get("step", ""), is_yes, str(current_principal(request)), comment
         )
     except (Conflict, Missing) as error:
         return redirect_with_message(request, onward, str(error), bad=True)

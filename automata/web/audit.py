@@ -10,8 +10,8 @@ from fastapi import Request
 from starlette.responses import Response
 
 from automata.access.principal import Role
+from automata.http.context import context_of
 from automata.http.query import AuditObject, Cursor, Limit, Word, check_cursor
-from automata.operations.context import AppContext
 from automata.store.audit import AuditFilter, AuditRow, list_audit
 from automata.web.page import render
 from automata.web.page import router as pages
@@ -37,20 +37,20 @@ async def index(
 ) -> Response:
     """The newest first; an action that ends in a dot means all of its kind."""
     filter = AuditFilter(actor or None, action or None, object or None, since, until)
-    async with AppContext.of(request).db.connection() as conn:
-        found = await list_audit(conn, filter, after=check_cursor(cursor, 1, number=True), limit=limit)
+    async with context_of(request).db.connection() as conn:
+        page = await list_audit(conn, filter, after=check_cursor(cursor, 1, number=True), limit=limit)
     filters = asdict(filter)
     return render(
         request,
         "audit.html",
-        entries=[(row, page_of(row)) for row in found.items],
+        entries=[(row, page_of(row)) for row in page.items],
         filters=filters,
         filtered=any(filters.values()),
-        **paging(HERE, filters, limit, cursor, found.next),
+        **paging(HERE, filters, limit, cursor, page.next),
     )
 
 
 def page_of(row: AuditRow) -> str:
     """The address of the page about what was changed, empty where there is none."""
-    found = _THING.fullmatch(row.object)
-    return f"{_PAGES[found[1]]}/{quote(found[2])}" if found and found[1] in _PAGES else ""
+    thing = _THING.fullmatch(row.object)
+    return f"{_PAGES[thing[1]]}/{quote(thing[2])}" if thing and thing[1] in _PAGES else ""

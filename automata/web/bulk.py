@@ -1,8 +1,8 @@
-"""What is done to all that a filter finds: counted and asked about first, then done in bounded batches.
+"""What is done to all that a filter finds: counted and confirmed first, then done in bounded batches.
 
-Failure argument. A batch is one transaction, so a request that is cut off leaves whole batches done and the rest as it
-was; asking again finds what is left. What comes after the count was shown is not among it: the question carries the
-time of the count, and the batches go no further. A request does at most AT_ONCE or works for SECONDS, then asks again.
+Failure argument. A batch is one transaction: a request that is cut off leaves whole batches done and the rest as it
+was, and asking again finds the rest. The question carries the time of its count, and the batches go no further, so
+nothing is changed that came later. A request works for MAX_SECONDS or on MAX_AT_ONCE things, then asks again.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from fastapi import Request
 from starlette.responses import Response
 
 from automata.http.errors import BadBody
-from automata.operations.bulk import MAX_BULK
+from automata.operations.bulk import MAX_BULK, BulkResult
 from automata.store.pagination import MAX_LIMIT
 from automata.web.forms import Form
 from automata.web.page import redirect_with_message
@@ -26,62 +26,63 @@ from automata.web.templating import plural
 
 MAX_AT_ONCE = 10 * MAX_BULK
 MAX_SECONDS = 5.0
-# (matched, done, the cursor of what is left) of one batch that begins at a cursor
-Batch = Callable[[str | None], Awaitable[tuple[int, int, str | None]]]
+Batch = Callable[[str | None], Awaitable[BulkResult]]  # one that begins at a cursor
 
 
 @dataclass(frozen=True, slots=True)
 class BatchesDone:
-    """`left` is the cursor of what there was no time for, None when all is done."""
+    """`cursor` is where what there was no time for begins, None when all is done."""
 
     matched: int
     done: int
-    left: str | None
+    cursor: str | None
 
-    def words(self, what: str, done: str) -> str:
+    def message(self, noun: str, verb: str) -> str:
         """`12 runs asked to end. 3 could not: see their state.`"""
-        return summary(self.matched, self.done, what, done) + (" There are more." if self.left else "")
+        return summary(self.matched, self.done, noun, verb) + (" There are more." if self.cursor else "")
 
 
-def summary(matched: int, done: int, what: str, verb: str) -> str:
+def summary(matched: int, done: int, noun: str, verb: str) -> str:
+    """How many of those that were meant were reached, in a sentence or two."""
     missed = matched - done
-    return f"{plural(done, what)} {verb}." + (f" {missed:,} could not: see their state." if missed else "")
+    return f"{plural(done, noun)} {verb}." + (f" {missed:,} could not: see their state." if missed else "")
 
 
 async def run_batches(batch: Batch, cursor: str | None) -> BatchesDone:
+    """Batch after batch from `cursor` on, within MAX_AT_ONCE and MAX_SECONDS."""
     matched = done = 0
     until = monotonic() + MAX_SECONDS
     while True:
-        found, reached, cursor = await batch(cursor)
-        matched, done = matched + found, done + reached
+        result = await batch(cursor)
+        matched, done, cursor = matched + result.matched, done + result.done, result.next_cursor
         if cursor is None or matched >= MAX_AT_ONCE or monotonic() > until:
             return BatchesDone(matched, done, cursor)
 
 
 def counted_at(until: datetime | None) -> datetime:
-    """Up to when a question counts: what comes later was not asked about."""
+    """The time up to which a question counts."""
     now = datetime.now(UTC)
     return min(until, now) if until else now
 
 
 def redirect_after(
-    request: Request, swept: BatchesDone, words: str, question: str, again: Mapping[str, Any], back: str
+    request: Request, outcome: BatchesDone, words: str, question: str, again: Mapping[str, Any], back: str
 ) -> Response:
     """Back to the list, or with `again` to the question where there was no time for all."""
-    where = link(question, again, cursor=swept.left) if swept.left else back
-    return redirect_with_message(request, where, words, bad=swept.matched > 0 == swept.done)
+    where = link(question, again, cursor=outcome.cursor) if outcome.cursor else back
+    return redirect_with_message(request, where, words, bad=outcome.matched > 0 == outcome.done)
 
 
 def selected_ids(form: Form, field: str) -> list[str]:
-    """What is ticked in a list, each once. Raises BadBody."""
-    given = form.all(field)
-    if not given:
+    """The ids that are ticked in a list, each once. Raises BadBody."""
+    ids = form.all(field)
+    if not ids:
         raise BadBody("Nothing is ticked.", code="nothing_chosen", hint="Tick what is meant in the list first.")
-    if len(given) > MAX_LIMIT:
+    if len(ids) > MAX_LIMIT:
         raise BadBody(f"At most {MAX_LIMIT} at once.", hint="Use the button for all that the filter finds.")
-    return list(dict.fromkeys(given))
+    return list(dict.fromkeys(ids))
 
 
-def list_address(path: str, given: str) -> str:
+def list_address(path: str, address: str) -> str:
     """A list at `path` and nothing else: the field comes from a browser."""
-    return given if given.startswith(f"{path}?") and given.isprintable() and len(given) < 2000 else path
+    return address if address.startswith(f"{path}?") and address.isprintable() and len(address) < 2000 else path

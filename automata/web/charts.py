@@ -17,6 +17,8 @@ SERIES = (("FAILED", "bad"), ("CANCELLED", "quiet"), ("SUCCEEDED", "good"), ("AC
 
 @dataclass(frozen=True, slots=True)
 class Bar:
+    """A rectangle; `tone` is the class that colours it."""
+
     x: float
     y: float
     width: float
@@ -35,12 +37,16 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
+    """A line of the grid with its label."""
+
     at: float
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Stack:
+    """A chart of stacked columns with its axes."""
+
     columns: tuple[Column, ...]
     up: tuple[Tick, ...]
     along: tuple[Tick, ...]

@@ -34,6 +34,7 @@ def _yaml(spec: bytes) -> str:
 
 @lru_cache(maxsize=64)
 def highlight_yaml(text: str) -> Markup:
+    """YAML as HTML, its tokens in classes of the style sheet."""
     return _coloured(text, YamlLexer(), MAX_COLOURED)
 
 

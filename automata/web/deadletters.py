@@ -12,10 +12,10 @@ from starlette.responses import Response
 from automata.access.principal import Role
 from automata.errors import Conflict, Missing
 from automata.http.authorization import current_principal, needs
+from automata.http.context import context_of
 from automata.http.errors import BadBody
-from automata.http.query import Cursor, FlowKey, Limit, Word
-from automata.operations.bulk import MAX_BULK
-from automata.operations.context import AppContext
+from automata.http.query import Cursor, FlowKey, Limit, Word, check_cursor
+from automata.operations.bulk import MAX_BULK, BulkResult
 from automata.operations.deadletters import (
     Action,
     change_dead_letters,
@@ -51,8 +51,8 @@ def _filter(
     return DeadLetterFilter(flow or None, code or None, run_id, since, until)
 
 
-Found = Annotated[DeadLetterFilter, Depends(_filter)]
-Do = Annotated[Action, Query(alias="do")]
+FilterParam = Annotated[DeadLetterFilter, Depends(_filter)]
+ActionParam = Annotated[Action, Query(alias="do")]
 
 router = pages(limits=True)
 
@@ -60,40 +60,40 @@ router = pages(limits=True)
 @router.get(HERE)
 async def index(
     request: Request,
-    filter: Found,
+    filter: FilterParam,
     state: Annotated[Literal["open", "retried", "discarded", "all", ""], Query()] = "open",
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Response:
     """The newest first, those that wait unless others are asked for."""
     state = state or "open"
-    found: Page[dict[str, Any]] = Page([])
+    page: Page[dict[str, Any]] = Page([])
     trouble = None
     try:
-        found = await list_dead_letters(AppContext.of(request), filter, state, cursor, limit)
+        page = await list_dead_letters(context_of(request), filter, state, check_cursor(cursor, 1, number=True), limit)
     except Missing as error:  # a flow that is not there has no letters; the filter stays to be mended
         trouble = error
     filters = asdict(filter)
     shown = {**filters, "state": state if state != "open" else None}
     return render(
         request,
-        "letters.html",
-        letters=found.items,
+        "deadletters.html",
+        letters=page.items,
         filters=filters,
         filtered=bool(filter) or state != "open",
         trouble=trouble,
         state=state,
         states=STATES,
         all={action: link(f"{HERE}/all", {"do": action, **filters}) for action in DONE},
-        **paging(HERE, shown, limit, cursor, found.next),
+        **paging(HERE, shown, limit, cursor, page.next),
     )
 
 
 @router.get(f"{HERE}/all", dependencies=[needs(Role.OPERATOR, limits=True)])
-async def ask(request: Request, do: Do, filter: Found, cursor: Cursor = None) -> Response:
+async def ask(request: Request, do: ActionParam, filter: FilterParam, cursor: Cursor = None) -> Response:
     """How many open letters the filter finds, and whether they are meant."""
-    meant = {**asdict(filter), "until": counted_at(filter.until)}
-    async with AppContext.of(request).db.connection() as conn:
+    filters = {**asdict(filter), "until": counted_at(filter.until)}
+    async with context_of(request).db.connection() as conn:
         groups = await count_open(conn, filter)
     return render(
         request,
@@ -105,50 +105,50 @@ async def ask(request: Request, do: Do, filter: Found, cursor: Cursor = None) ->
         groups=[(group.flow, group.code, group.count) for group in groups],
         means=MEANS[do],
         danger=do == "discard",
-        action=link(f"{HERE}/all", {"do": do, **meant, "cursor": cursor}),
+        action=link(f"{HERE}/all", {"do": do, **filters, "cursor": cursor}),
         back=link(HERE, asdict(filter)),
     )
 
 
 @router.post(f"{HERE}/all", dependencies=[needs(Role.OPERATOR, limits=True)])
-async def settle_all(request: Request, do: Do, filter: Found, cursor: Cursor = None) -> Response:
+async def settle_all(request: Request, do: ActionParam, filter: FilterParam, cursor: Cursor = None) -> Response:
     """Do it, the oldest first; asks again when there is more than one request may do."""
-    context, by = AppContext.of(request), str(current_principal(request))
+    context, by = context_of(request), str(current_principal(request))
 
-    async def batch(after: str | None) -> tuple[int, int, str | None]:
-        made, left = await change_matching_dead_letters(context, do, filter, after, MAX_BULK, by)
-        return made.chosen, made.done, left
+    async def batch(after: str | None) -> BulkResult:
+        checked = check_cursor(after, 1, number=True)
+        return await change_matching_dead_letters(context, do, filter, checked, MAX_BULK, by)
 
-    swept = await run_batches(batch, cursor)
+    outcome = await run_batches(batch, cursor)
     again, back = {"do": do, **asdict(filter)}, link(HERE, {"flow": filter.flow, "code": filter.code})
-    return redirect_after(request, swept, swept.words("dead letter", DONE[do]), f"{HERE}/all", again, back)
+    return redirect_after(request, outcome, outcome.message("dead letter", DONE[do]), f"{HERE}/all", again, back)
 
 
 @router.post(f"{HERE}/selected", dependencies=[needs(Role.OPERATOR, limits=True)])
 async def selected(request: Request) -> Response:
     """Retry or discard the letters that are ticked; those that are not in a state for it are left and counted."""
     form = await read_form(request)
-    ids = [parse_letter_id(one) for one in selected_ids(form, "letter")]
+    ids = [parse_letter_id(id) for id in selected_ids(form, "letter")]
     action = form.get("action", "")
     if action not in DONE:
         raise BadBody("The form says neither retry nor discard.", pointer="/action")
-    made = await change_dead_letters(AppContext.of(request), action, ids, str(current_principal(request)))
-    words = summary(made.chosen, made.done, "dead letter", DONE[action])
-    return redirect_with_message(request, list_address(HERE, form.get("back", "")), words, bad=not made.done)
+    result = await change_dead_letters(context_of(request), action, ids, str(current_principal(request)))
+    words = summary(result.matched, result.done, "dead letter", DONE[action])
+    return redirect_with_message(request, list_address(HERE, form.get("back", "")), words, bad=not result.done)
 
 
 @router.get(f"{HERE}/{{letter_id}}")
 async def show(request: Request, letter_id: str) -> Response:
     """One letter: why, what was sent last, and what can be done."""
     return render(
-        request, "letter.html", letter=await read_dead_letter(AppContext.of(request), parse_letter_id(letter_id))
+        request, "deadletter.html", letter=await read_dead_letter(context_of(request), parse_letter_id(letter_id))
     )
 
 
 @router.post(f"{HERE}/{{letter_id}}/{{action}}", dependencies=[needs(Role.OPERATOR, limits=True)])
 async def settle(request: Request, letter_id: str, action: Action) -> Response:
     """Back to the letter, which says what was done or why not."""
-    context, id, by = AppContext.of(request), parse_letter_id(letter_id), str(current_principal(request))
+    context, id, by = context_of(request), parse_letter_id(letter_id), str(current_principal(request))
     try:
         if action == "retry":
             await retry_dead_letter(context, id, by)

@@ -13,10 +13,10 @@ from fastapi import Request
 from starlette.responses import JSONResponse, Response
 
 from automata.access.principal import Role
-from automata.api.proposals import room
 from automata.errors import AutomataError, Busy, Conflict, Diagnostic, Invalid, Refused
 from automata.flow.schema import FLOW_SCHEMA
 from automata.http.authorization import acting_person
+from automata.http.context import context_of
 from automata.http.errors import BadBody
 from automata.operations.flows import check_flow, check_text
 from automata.operations.lookups import check_key
@@ -35,7 +35,7 @@ router = pages(least=Role.AUTHOR)
 async def form(request: Request, name: str) -> Response:
     """The file as the base of proposals has it."""
     check_key(name)
-    path, text = await room(request).file_of(acting_person(request), name)
+    path, text = await context_of(request).proposals.file_of(acting_person(request), name)
     return _page(request, name, path, text, {"content": text})
 
 
@@ -43,12 +43,12 @@ async def form(request: Request, name: str) -> Response:
 async def save(request: Request, name: str) -> Response:
     """Make a proposal of it, or show it again with what is wrong; nothing that was typed is lost."""
     check_key(name)
-    given = await read_form(request)
-    path, text = await room(request).file_of(acting_person(request), name)
+    form = await read_form(request)
+    path, text = await context_of(request).proposals.file_of(acting_person(request), name)
     try:
-        number = await _propose(request, name, path, text, given)
+        number = await _propose(request, name, path, text, form)
     except (Invalid, Conflict, Refused) as error:
-        return _page(request, name, path, text, given, error)
+        return _page(request, name, path, text, form, error)
     return redirect_with_message(request, f"/proposals/{number}", "Saved as a proposal.")
 
 
@@ -56,45 +56,45 @@ async def save(request: Request, name: str) -> Response:
 async def check(request: Request) -> Response:
     """What is wrong with the text so far, for the editor: `{diagnostics: [{line, column, severity, message}]}`."""
     skip_audit()
-    found = await check_text(request, (await read_form(request)).get("content", ""))
-    return JSONResponse({"diagnostics": [_told(one) for one in found[:MAX_FINDINGS]]})
+    findings = await check_text(context_of(request), (await read_form(request)).get("content", ""))
+    return JSONResponse({"diagnostics": [_finding(finding) for finding in findings[:MAX_FINDINGS]]})
 
 
-async def _propose(request: Request, name: str, path: str, text: str, given: Form) -> int:
+async def _propose(request: Request, name: str, path: str, text: str, form: Form) -> int:
     """The number of the proposal, which waits for a review and is checked when that was asked for."""
-    if given.get("was") != _digest(text):
+    if form.get("was") != _digest(text):
         raise Conflict(
             f"{path} has changed since you began.",
             code="file_moved",
             hint="Your text is below. Saved now it takes the place of what is there: look at the difference first.",
         )
-    message = given.get("message", "").strip()
+    message = form.get("message", "").strip()
     if not message or len(message) > MAX_MESSAGE:
         raise BadBody("Say what the change is for, in a line or more.", pointer="/message")
-    content = _like(text, given.get("content", ""))
-    flow = await check_flow(request, content)
+    content = _like(text, form.get("content", ""))
+    flow = await check_flow(context_of(request), content)
     if flow.name != name:
         raise BadBody(
             f"It names the flow {flow.name!r}, and this is {name!r}.",
             code="name_mismatch",
             hint="Another name is another flow: push a branch with git to rename one (`renamed_from`).",
         )
-    proposals, actor = room(request), acting_person(request)
+    proposals, actor = context_of(request).proposals, acting_person(request)
     branch = f"proposal/{name}-{uuid4().hex[:8]}"
-    made = await proposals.propose_flow(
+    proposal = await proposals.propose_flow(
         actor, name, branch=branch, message=message, title=None, path=path, content=content
     )
-    key = str(made.row.number)
-    if given.get("review"):
-        async with proposals.session(actor) as desk:
-            await desk.submit(key)
+    key = str(proposal.row.number)
+    if form.get("review"):
+        async with proposals.session(actor) as session:
+            await session.submit(key)
         with suppress(Busy):  # whoever reviews it can have it checked
             await proposals.check(key, actor)
-    return made.row.number
+    return proposal.row.number
 
 
 def _page(
-    request: Request, name: str, path: str, text: str, given: Mapping[str, str], error: AutomataError | None = None
+    request: Request, name: str, path: str, text: str, form: Mapping[str, str], error: AutomataError | None = None
 ) -> Response:
     return render(
         request,
@@ -106,9 +106,9 @@ def _page(
         language="json" if path.endswith(".json") else "yaml",
         was=_digest(text),
         original=text,
-        content=given.get("content", ""),
-        message=given.get("message", ""),
-        review=bool(given.get("review")) or "was" not in given,
+        content=form.get("content", ""),
+        message=form.get("message", ""),
+        review=bool(form.get("review")) or "was" not in form,
         error=error,
         schema=FLOW_SCHEMA,
     )
@@ -123,11 +123,11 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _told(one: Diagnostic) -> dict[str, Any]:
-    hint = f" {one.suggestion}" if one.suggestion else ""
+def _finding(diagnostic: Diagnostic) -> dict[str, Any]:
+    hint = f" {diagnostic.suggestion}" if diagnostic.suggestion else ""
     return {
-        "line": one.line,
-        "column": one.column,
-        "severity": one.severity,
-        "message": f"{one.code} {one.message}{hint}",
+        "line": diagnostic.line,
+        "column": diagnostic.column,
+        "severity": diagnostic.severity,
+        "message": f"{diagnostic.code} {diagnostic.message}{hint}",
     }

@@ -14,9 +14,9 @@ from starlette.responses import Response
 from automata.errors import Missing
 from automata.flow.changes import CLASSES, changes
 from automata.flow.model import Flow
+from automata.http.context import context_of
 from automata.http.fields import MAX_INT
 from automata.http.query import Cursor, check_cursor
-from automata.operations.context import AppContext
 from automata.operations.lookups import check_key
 from automata.operations.provenance import describe_origin
 from automata.report.graph import graph as changed_graph
@@ -41,7 +41,7 @@ router = pages(limits=True)
 async def show(request: Request, name: str) -> Response:
     """The flow as it is now."""
     flow, version = await _find(request, name)
-    async with AppContext.of(request).db.connection() as conn:
+    async with context_of(request).db.connection() as conn:
         runs = await list_runs(conn, flow=flow.id, limit=SHOWN_RUNS)
         schedules = await list_schedules(conn, flow_id=flow.id, limit=SHOWN_SCHEDULES)
         origin = (await version_origins(conn, [version.id]))[version.id] if version else None
@@ -61,27 +61,27 @@ async def show(request: Request, name: str) -> Response:
 @router.get("/flows/{name}/spec")
 async def spec(request: Request, name: str, version: Number = None) -> Response:
     """A version's spec, the current one's when none is named."""
-    flow, found = await _find(request, name, version)
-    if found is None:
+    flow, shown_version = await _find(request, name, version)
+    if shown_version is None:
         raise Missing(f"The flow {flow.name} has no version yet.")
-    text = await asyncio.to_thread(lambda: highlight_yaml(spec_yaml(found.spec)))
-    return render(request, "flow_spec.html", **_head(flow, "spec"), version=found, text=text)
+    text = await asyncio.to_thread(lambda: highlight_yaml(spec_yaml(shown_version.spec)))
+    return render(request, "flow_spec.html", **_head(flow, "spec"), version=shown_version, text=text)
 
 
 @router.get("/flows/{name}/versions")
 async def versions(request: Request, name: str, cursor: Cursor = None) -> Response:
     """The newest first, each with where it comes from; two of them can be compared."""
     flow, _ = await _find(request, name)
-    async with AppContext.of(request).db.connection() as conn:
-        found = await list_versions(conn, flow.id, after=check_cursor(cursor, 1, number=True))
-        known = await version_origins(conn, [row.id for row in found.items])
+    async with context_of(request).db.connection() as conn:
+        page = await list_versions(conn, flow.id, after=check_cursor(cursor, 1, number=True))
+        origin_of = await version_origins(conn, [row.id for row in page.items])
     here = f"/flows/{quote(flow.name)}/versions"
     return render(
         request,
         "flow_versions.html",
         **_head(flow, "versions"),
-        versions=[(row, describe_origin(known[row.id])) for row in found.items],
-        next=found.next and link(here, {"cursor": found.next}),
+        versions=[(row, describe_origin(origin_of[row.id])) for row in page.items],
+        next=page.next and link(here, {"cursor": page.next}),
         first=here if cursor else "",
     )
 
@@ -98,15 +98,15 @@ async def diff(
     _, new = await _find(request, name, after)
     assert old is not None
     assert new is not None
-    found = await asyncio.to_thread(_compare, old, new)
-    return render(request, "flow_diff.html", **_head(flow, "versions"), before=old, after=new, **found)
+    comparison = await asyncio.to_thread(_compare, old, new)
+    return render(request, "flow_diff.html", **_head(flow, "versions"), before=old, after=new, **comparison)
 
 
 def _compare(old: VersionRow, new: VersionRow) -> dict[str, Any]:
-    found = changes(old.spec, new.spec, (old.variables, new.variables))
+    differences = changes(old.spec, new.spec, (old.variables, new.variables))
     return {
-        "classes": [(kind, [one for one in found if one.kind == kind]) for kind in CLASSES],
-        "count": len(found),
+        "classes": [(kind, [difference for difference in differences if difference.kind == kind]) for kind in CLASSES],
+        "count": len(differences),
         "graph": changed_picture(old.spec, new.spec),
         "lines": _lines(old.spec, new.spec),
     }
@@ -116,18 +116,18 @@ def changed_picture(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict
     """The graph of `after`, with what is new, changed and gone."""
     compared = changed_graph(before, after)
     states = {node["id"]: "none" if node["state"] == "same" else node["state"] for node in compared["nodes"]}
-    shown = picture(after, states)
-    if shown is None:
+    graph = picture(after, states)
+    if graph is None:
         return None
-    there = {node["id"] for node in shown["nodes"]}
+    there = {node["id"] for node in graph["nodes"]}
     gone = [node for node in compared["nodes"] if node["id"] not in there]
-    shown["nodes"] += [
+    graph["nodes"] += [
         {"id": node["id"], "label": node["id"], "type": node["type"], "parent": None, "state": "gone", "href": ""}
         for node in gone
     ]
-    for node in shown["nodes"]:
+    for node in graph["nodes"]:
         node["href"] = ""
-    return shown
+    return graph
 
 
 def _lines(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tuple[str, str]] | None:
@@ -143,7 +143,7 @@ def _lines(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tuple[st
 async def _find(request: Request, name: str, number: int | None = None) -> tuple[FlowRow, VersionRow | None]:
     """A flow with one of its versions, the current one for None, which it may not have. Raises Missing."""
     check_key(name)
-    async with AppContext.of(request).db.connection() as conn:
+    async with context_of(request).db.connection() as conn:
         flow = await find_flow(conn, name)
         if number is None and flow.current_version_id is None:
             return flow, None

@@ -7,8 +7,8 @@ from typing import Any
 from fastapi import Request
 from starlette.responses import Response
 
+from automata.http.context import context_of
 from automata.http.query import Cursor, Labels, Limit, Word, check_cursor, parse_labels
-from automata.operations.context import AppContext
 from automata.store.flows import list_flows
 from automata.store.overview import RecentRun, recent_runs
 from automata.web.charts import Bar, spark
@@ -31,30 +31,32 @@ async def index(
     cursor: Cursor = None,
 ) -> Response:
     """Flows by name, each with its last runs."""
-    given = [one for one in label or () if one]
-    async with AppContext.of(request).db.connection() as conn:
-        found = await list_flows(
+    labels = [label_text for label_text in label or () if label_text]
+    async with context_of(request).db.connection() as conn:
+        page = await list_flows(
             conn,
             search=search,
-            labels=parse_labels(given),
+            labels=parse_labels(labels),
             archived=archived,
             after=check_cursor(cursor, 1),
             limit=limit,
         )
-        marks = await recent_runs(conn, [row.id for row in found.items], SPARKS)
-    filters = {"search": search, "label": given, "archived": "true" if archived else None}
+        marks = await recent_runs(conn, [row.id for row in page.items], SPARKS)
+    filters = {"search": search, "label": labels, "archived": "true" if archived else None}
     shown: dict[str, Any] = {
-        "flows": [(row, marks.get(row.id, []), bars(marks.get(row.id, []))) for row in found.items],
+        "flows": [(row, marks.get(row.id, []), bars(marks.get(row.id, []))) for row in page.items],
         "search": search or "",
-        "labels": given,
+        "labels": labels,
         "archived": archived,
         "without": {
-            one: link("/flows", {**filters, "label": [item for item in given if item != one]}) for one in given
+            label: link("/flows", {**filters, "label": [other for other in labels if other != label]})
+            for label in labels
         },
-        **paging("/flows", filters, limit, cursor, found.next),
+        **paging("/flows", filters, limit, cursor, page.next),
     }
     return render(request, "flows.html", **shown)
 
 
 def bars(marks: list[RecentRun]) -> list[Bar]:
+    """A flow's last runs as a small chart."""
     return spark([(mark.status, mark.seconds) for mark in marks], SPARKS)

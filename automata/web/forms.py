@@ -34,6 +34,7 @@ class Form(Mapping[str, str]):
         return len(self._last)
 
     def all(self, name: str) -> list[str]:
+        """Every value of a name, in the form's order."""
         return [value for key, value in self._pairs if key == name]
 
 

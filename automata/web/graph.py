@@ -69,12 +69,12 @@ def compared_picture(compared: Mapping[str, Any]) -> dict[str, Any] | None:
 
 def _groups(flow: Flow) -> dict[str, dict[str, Any]]:
     """Prefix of full ids -> the group of a branch."""
-    found: dict[str, dict[str, Any]] = {}
+    groups: dict[str, dict[str, Any]] = {}
     for full, step in flow.walk():
         for branch in step.branches:
             prefix = f"{full}.{branch.id}."
-            found[prefix] = {"id": _BRANCHES + prefix, "label": branch.id, "parent": _around(full, found)}
-    return found
+            groups[prefix] = {"id": _BRANCHES + prefix, "label": branch.id, "parent": _around(full, groups)}
+    return groups
 
 
 def _around(full: str, groups: Mapping[str, Mapping[str, Any]]) -> str | None:

@@ -18,10 +18,10 @@ from automata.access.oidc import CALLBACK, SHOWN_VALUES, AccessDenied, Person, p
 from automata.access.pending_signin import PENDING_TTL, PendingSignin, begin, resume, use_up
 from automata.access.provider import MAX_CODE_CHARS, Provider
 from automata.errors import AutomataError, Missing
-from automata.http.authentication import Authenticator, address_of, request_id
+from automata.http.authentication import Authenticator, address_of, authenticator_of, request_id
 from automata.http.authorization import open_to_everybody
+from automata.http.context import context_of
 from automata.http.sign_in import local_path, open_session
-from automata.operations.context import AppContext
 from automata.store.audit import Actor, AuditEvent, record_change_by
 from automata.web.page import HEADERS, PageRoute
 from automata.web.signin import START, Next, page
@@ -38,13 +38,13 @@ Word = Annotated[str, Query(max_length=1_000)]
 @router.get(START, dependencies=[open_to_everybody()])
 async def start(request: Request, onto: Next = "/") -> Response:
     """Leads to the provider's page."""
-    entrance, onto = AppContext.of(request).authenticator, local_path(onto)
+    authenticator, onto = authenticator_of(request), local_path(onto)
     try:
-        pending = await begin(entrance.sessions, onto)
-        address = await _provider(entrance).authorization_url(pending)
+        pending = await begin(authenticator.sessions, onto)
+        address = await _provider(authenticator).authorization_url(pending)
     except AutomataError as error:
         return page(request, onto, error)
-    entrance.set_cookie(request, pending.cookie, COOKIE, PENDING_TTL)
+    authenticator.set_cookie(request, pending.cookie, COOKIE, PENDING_TTL)
     return RedirectResponse(address, 303, headers=HEADERS)
 
 
@@ -53,38 +53,38 @@ async def come_back(
     request: Request, state: Word = "", code: Code = "", error: Word = "", iss: Word | None = None
 ) -> Response:
     """Opens the session, or says on the page for signing in why not."""
-    entrance = AppContext.of(request).authenticator
-    entrance.check_failures(request)
+    authenticator = authenticator_of(request)
+    authenticator.check_failures(request)
     onto = "/"
     try:
-        pending = await _pending(request, entrance, state)
+        pending = await _pending(request, authenticator, state)
         onto = pending.return_to
-        await _let_in(request, entrance, pending, code, error, iss)
+        await _let_in(request, authenticator, pending, code, error, iss)
     except AutomataError as why:
-        entrance.count_failure(request)
+        authenticator.count_failure(request)
         return page(request, onto, why)
     return RedirectResponse(onto, 303, headers=HEADERS)
 
 
-async def _pending(request: Request, entrance: Authenticator, state: str) -> PendingSignin:
-    """The sign-in that this answers; from here on it is used up. Raises AccessDenied."""
-    provider = _provider(entrance)
-    found = await resume(entrance.sessions, entrance.cookie_of(request, COOKIE), state)
-    if found is None or not await use_up(AppContext.of(request).db, found):
+async def _pending(request: Request, authenticator: Authenticator, state: str) -> PendingSignin:
+    """The sign-in that this answers; from here on it is used up. Raises NotLetIn."""
+    provider = _provider(authenticator)
+    pending = await resume(authenticator.sessions, authenticator.cookie_of(request, COOKIE), state)
+    if pending is None or not await use_up(context_of(request).db, pending):
         own = provider.config.redirect_uri.removesuffix(CALLBACK)
         raise AccessDenied(
             "This answer belongs to no sign-in of this browser that is under way.",
             code="bad_state",
             hint=f"It was used already, is older than ten minutes, or began elsewhere. Begin again, at {own}.",
         )
-    entrance.set_cookie(request, "", COOKIE)
-    return found
+    authenticator.set_cookie(request, "", COOKIE)
+    return pending
 
 
 async def _let_in(
-    request: Request, entrance: Authenticator, pending: PendingSignin, code: str, error: str, iss: str | None
+    request: Request, authenticator: Authenticator, pending: PendingSignin, code: str, error: str, iss: str | None
 ) -> None:
-    provider = _provider(entrance)
+    provider = _provider(authenticator)
     if error or not code:
         raise _not_given(provider, error)
     try:
@@ -108,7 +108,7 @@ async def _note(request: Request, provider: Provider, person: Person | None, why
     if person:
         facts |= {"mail": person.mail, provider.config.claim: ", ".join(person.values[:SHOWN_VALUES])}
     actor = Actor(name, NOBODY, address=address_of(request), request_id=request_id(request))
-    async with AppContext.of(request).db.transaction() as conn:
+    async with context_of(request).db.transaction() as conn:
         await record_change_by(conn, actor, AuditEvent("session.refuse", f"person/{name}", None, facts))
 
 
@@ -122,7 +122,7 @@ def _not_given(provider: Provider, error: str) -> AccessDenied:
     )
 
 
-def _provider(entrance: Authenticator) -> Provider:
-    if entrance.provider is None:
+def _provider(authenticator: Authenticator) -> Provider:
+    if authenticator.provider is None:
         raise Missing("Nobody but tokens lets in here.", hint="AUTOMATA_OIDC_ISSUER names a provider of people.")
-    return entrance.provider
+    return authenticator.provider

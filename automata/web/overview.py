@@ -13,8 +13,9 @@ from fastapi import Query, Request
 from starlette.responses import Response
 
 from automata.caching import StaleWhileRevalidate
+from automata.http.context import context_of
 from automata.operations.context import AppContext
-from automata.operations.sources import list_source_answers
+from automata.operations.sources import read_sources
 from automata.store.database import Database
 from automata.store.overview import (
     MAX_COUNTED,
@@ -79,6 +80,7 @@ class Counts:
 
 
 async def read_figures(db: Database, bucket_sec: int, buckets: int) -> Figures:
+    """The counts of one span, as they are now. Raises Unavailable."""
     now = datetime.now(UTC)
     # Whole buckets of the clock, so that a column does not change its meaning while one looks.
     end = (int(now.timestamp()) // bucket_sec + 1) * bucket_sec
@@ -101,6 +103,7 @@ async def read_figures(db: Database, bucket_sec: int, buckets: int) -> Figures:
 
 @router.get("/")
 async def index(request: Request, span: Span = "24h") -> Response:
+    """The first page; `span` is what its chart covers."""
     return render(request, "overview.html", **await _shown(request, span))
 
 
@@ -111,12 +114,12 @@ async def live(request: Request, span: Span = "24h") -> Response:
 
 
 async def _shown(request: Request, span: str) -> dict[str, Any]:
-    context = AppContext.of(request)
+    context = context_of(request)
     whole = viewer_labels() is None
     figures, fires, synced, processes = await asyncio.gather(
         _counts(request, context).get(span),
         _fires(context.db),
-        list_source_answers(context) if whole else _nothing(),
+        read_sources(context) if whole else _nothing(),
         _processes(context.db) if whole else _nothing(),
     )
     return {

@@ -17,6 +17,7 @@ from automata.access.principal import Role
 from automata.errors import AutomataError, Unavailable
 from automata.http import problem
 from automata.http.authorization import csrf_token, needs, principal_if_known
+from automata.http.bodies import invalid_request
 from automata.http.errors import Unauthenticated
 from automata.http.sign_in import SIGN_IN_PAGE as SIGN_IN
 from automata.web.templating import environment
@@ -70,8 +71,8 @@ def router(*, least: Role = Role.VIEWER, limits: bool = False) -> APIRouter:
 
     `limits`: all of them keep to the flows of whoever is limited to some; a route that names a role says so again.
     """
-    asked = needs(least, limits=limits)
-    return APIRouter(route_class=PageRoute, dependencies=[asked], default_response_class=Response)
+    needed = needs(least, limits=limits)
+    return APIRouter(route_class=PageRoute, dependencies=[needed], default_response_class=Response)
 
 
 class PageRoute(APIRoute):
@@ -88,7 +89,7 @@ class PageRoute(APIRoute):
             except AutomataError as error:
                 return error_page(request, error)
             except RequestValidationError as error:
-                return error_page(request, problem.invalid(error.errors()))
+                return error_page(request, invalid_request(error.errors()))
 
         return handle
 
@@ -112,11 +113,11 @@ def error_page(request: Request, error: AutomataError) -> Response:
     return answer
 
 
-def redirect_with_message(request: Request, path: str, said: str = "", *, bad: bool = False) -> Response:
+def redirect_with_message(request: Request, path: str, message: str = "", *, bad: bool = False) -> Response:
     """After a form: go on to `path`, which says once what was done. `path` is one of ours."""
     answer = RedirectResponse(path, 303, headers=HEADERS)
-    if said:
-        value = quote(("!" if bad else "") + said[:MAX_MESSAGE])
+    if message:
+        value = quote(("!" if bad else "") + message[:MAX_MESSAGE])
         secure = request.url.scheme == "https"
         answer.set_cookie(MESSAGE_COOKIE, value, max_age=30, path="/", httponly=True, samesite="strict", secure=secure)
     return answer
@@ -133,14 +134,14 @@ def _sign_in(request: Request, error: Unauthenticated) -> Response:
     if request.headers.get("authorization") or not wants_page(request):
         return error_page(request, error)
     onward = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-    asked = f"?{urlencode({'next': onward})}" if request.method == "GET" and onward != "/" else ""
-    return RedirectResponse(SIGN_IN + asked, 303, headers=HEADERS)
+    query = f"?{urlencode({'next': onward})}" if request.method == "GET" and onward != "/" else ""
+    return RedirectResponse(SIGN_IN + query, 303, headers=HEADERS)
 
 
 def _frame(request: Request) -> dict[str, Any]:
     principal = principal_if_known(request)  # None: an error before anybody was known
     path = request.url.path
-    said = unquote(request.cookies.get(MESSAGE_COOKIE, ""))[:MAX_MESSAGE]
+    message = unquote(request.cookies.get(MESSAGE_COOKIE, ""))[:MAX_MESSAGE]
     return {
         "navigation": [
             (item, path == item.path or (item.path != "/" and path.startswith(item.path)))
@@ -153,8 +154,8 @@ def _frame(request: Request) -> dict[str, Any]:
         "may_review": principal is not None and principal.role >= Role.REVIEWER,
         "form_token": csrf_token(request),
         "most_comment": MAX_COMMENT,
-        "said": said.removeprefix("!"),
-        "said_bad": said.startswith("!"),
+        "notice": message.removeprefix("!"),
+        "notice_is_bad": message.startswith("!"),
     }
 
 

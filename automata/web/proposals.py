@@ -11,13 +11,12 @@ from fastapi import Request
 from starlette.responses import Response
 
 from automata.access.principal import Role
-from automata.api.proposals import room
 from automata.errors import AutomataError, Conflict, Usage
 from automata.flow.changes import CLASSES
 from automata.http.authorization import acting_person, needs
+from automata.http.context import context_of
 from automata.http.errors import BadBody
-from automata.http.query import Cursor, ProposalNumber
-from automata.operations.context import AppContext
+from automata.http.query import Cursor, ProposalNumber, check_cursor
 from automata.operations.proposals import list_proposals
 from automata.proposals.content import FilePair
 from automata.report.check import stage_lines
@@ -44,7 +43,13 @@ router = pages()
 async def index(request: Request, ended: bool = False, cursor: Cursor = None) -> Response:
     """The newest first; `ended` has those too that were applied, rejected or closed."""
     try:
-        found, more = await list_proposals(request, ended=ended, limit=SHOWN, cursor=cursor)
+        proposals, more = await list_proposals(
+            context_of(request),
+            acting_person(request),
+            ended=ended,
+            limit=SHOWN,
+            cursor=check_cursor(cursor, 1, number=True),
+        )
     except Usage as error:
         if error.code != "no_repository":
             raise
@@ -53,7 +58,7 @@ async def index(request: Request, ended: bool = False, cursor: Cursor = None) ->
     return render(
         request,
         "proposals.html",
-        proposals=[room(request).summary(one) for one in found],
+        proposals=[context_of(request).proposals.summary(facts) for facts in proposals],
         ended=ended,
         next=more and link(HERE, filters, cursor=more),
         first=link(HERE, filters) if cursor else "",
@@ -81,12 +86,12 @@ async def meaning(request: Request, number: ProposalNumber) -> Response:
     hanging = await _hanging(request, shown["source"], plan)
     flows = [
         {
-            **one,
-            "picture": compared_picture(one["graph"]),
-            "now": hanging_words(hanging.get(one["flow"])),
-            "classes": [(kind, [item for item in one["changes"] if item["kind"] == kind]) for kind in CLASSES],
+            **flow,
+            "picture": compared_picture(flow["graph"]),
+            "now": hanging_words(hanging.get(flow["flow"])),
+            "classes": [(kind, [item for item in flow["changes"] if item["kind"] == kind]) for kind in CLASSES],
         }
-        for one in (plan or {}).get("flows", ())
+        for flow in (plan or {}).get("flows", ())
     ]
     return render(request, "proposal_meaning.html", **shown, flows=flows, trouble=trouble)
 
@@ -97,12 +102,12 @@ async def files(request: Request, number: ProposalNumber) -> Response:
     shown = await _head(request, number, "files")
     pairs, trouble = [], None
     try:
-        async with room(request).session(acting_person(request), fresh=False) as desk:
-            pairs = await desk.file_pairs(str(number))
+        async with context_of(request).proposals.session(acting_person(request), fresh=False) as session:
+            pairs = await session.file_pairs(str(number))
     except Conflict as error:
         trouble = error
     compared = await asyncio.to_thread(lambda: [(pair, rows(pair.base, pair.head)) for pair in pairs])
-    counted = [(pair, found, _count(pair, found or ())) for pair, found in compared]
+    counted = [(pair, lines, _count(pair, lines or ())) for pair, lines in compared]
     return render(request, "proposal_files.html", **shown, files=counted, trouble=trouble)
 
 
@@ -111,9 +116,11 @@ async def files(request: Request, number: ProposalNumber) -> Response:
 
 @router.post(f"{HERE}/{{number}}/submit", dependencies=[needs(Role.AUTHOR)])
 async def submit(request: Request, number: ProposalNumber) -> Response:
+    """Ask for a review."""
+
     async def do(_: Form) -> str:
-        async with room(request).session(acting_person(request)) as desk:
-            await desk.submit(str(number))
+        async with context_of(request).proposals.session(acting_person(request)) as session:
+            await session.submit(str(number))
         return "It waits for a review."
 
     return await _done(request, number, do)
@@ -121,9 +128,11 @@ async def submit(request: Request, number: ProposalNumber) -> Response:
 
 @router.post(f"{HERE}/{{number}}/close", dependencies=[needs(Role.AUTHOR)])
 async def close(request: Request, number: ProposalNumber) -> Response:
+    """End it without applying it."""
+
     async def do(_: Form) -> str:
-        async with room(request).session(acting_person(request)) as desk:
-            await desk.close(str(number))
+        async with context_of(request).proposals.session(acting_person(request)) as session:
+            await session.close(str(number))
         return "It is closed. Its branch stays."
 
     return await _done(request, number, do)
@@ -131,8 +140,10 @@ async def close(request: Request, number: ProposalNumber) -> Response:
 
 @router.post(f"{HERE}/{{number}}/check", dependencies=[needs(Role.AUTHOR)])
 async def check(request: Request, number: ProposalNumber) -> Response:
+    """Check the merge that it would be."""
+
     async def do(_: Form) -> str:
-        await room(request).check(str(number), acting_person(request))
+        await context_of(request).proposals.check(str(number), acting_person(request))
         return "It is being checked."
 
     return await _done(request, number, do)
@@ -147,8 +158,8 @@ async def review(request: Request, number: ProposalNumber) -> Response:
         if verdict not in ("approve", "reject"):
             raise BadBody("The form says neither approve nor reject.", pointer="/verdict")
         approve, comment = verdict == "approve", form.get("comment", "").strip()
-        async with room(request).session(acting_person(request)) as desk:
-            await desk.review(str(number), approve=approve, comment=comment, head=form.get("head", ""))
+        async with context_of(request).proposals.session(acting_person(request)) as session:
+            await session.review(str(number), approve=approve, comment=comment, head=form.get("head", ""))
         return "Approved." if approve else "Rejected, which ends it."
 
     return await _done(request, number, do)
@@ -159,7 +170,7 @@ async def apply(request: Request, number: ProposalNumber) -> Response:
     """Merge and sync what was on the page."""
 
     async def do(form: Form) -> str:
-        facts, synced = await room(request).apply(
+        facts, synced = await context_of(request).proposals.apply(
             str(number), acting_person(request), WAIT_SEC, head=form.get("head", "")
         )
         if synced is None:
@@ -183,18 +194,18 @@ async def _done(request: Request, number: int, do: Callable[[Form], Awaitable[st
 
 async def _head(request: Request, number: int, tab: str) -> dict[str, Any]:
     path = f"{HERE}/{number}"
-    async with room(request).session(acting_person(request), fresh=False) as desk:
-        facts = await desk.find(str(number))
-        obstacles = desk.obstacles(facts)
-    one = room(request).detail(facts)
-    stages = (one["sandbox_result"] or {}).get("stages", ())
+    async with context_of(request).proposals.session(acting_person(request), fresh=False) as session:
+        facts = await session.find(str(number))
+        obstacles = session.obstacles(facts)
+    proposal = context_of(request).proposals.detail(facts)
+    stages = (proposal["sandbox_result"] or {}).get("stages", ())
     return {
-        "one": one,
+        "one": proposal,
         "path": path,
         "source": facts.row.source_id,
         "is_open": facts.row.state in OPEN,
         "obstacles": obstacles,
-        "why": [told for told in (facts.trouble, facts.base.trouble) if told],
+        "why": [trouble for trouble in (facts.trouble, facts.base.trouble) if trouble],
         "stages": [(stage, stage_lines(stage)) for stage in stages],
         "tabs": [
             ("Review", path, tab == ""),
@@ -205,37 +216,37 @@ async def _head(request: Request, number: int, tab: str) -> dict[str, Any]:
 
 
 async def _plan(
-    request: Request, number: int, one: Mapping[str, Any]
+    request: Request, number: int, proposal: Mapping[str, Any]
 ) -> tuple[Mapping[str, Any] | None, AutomataError | None]:
     """What it means; what its last check made of that where it has ended."""
-    if one["state"] in ("APPLIED", "REJECTED", "CLOSED"):
-        stages = (one["sandbox_result"] or {}).get("stages", ())
+    if proposal["state"] in ("APPLIED", "REJECTED", "CLOSED"):
+        stages = (proposal["sandbox_result"] or {}).get("stages", ())
         return next((stage["report"] for stage in stages if stage["name"] == "plan"), None), None
     try:
-        return await room(request).plan(str(number), acting_person(request)), None
+        return await context_of(request).proposals.plan(str(number), acting_person(request)), None
     except AutomataError as error:
         return None, error
 
 
 async def _hanging(request: Request, source: UUID, plan: Mapping[str, Any] | None) -> dict[str, Mapping[str, Any]]:
     """What hangs on each changed flow as it runs now."""
-    names = [one["flow"] for one in (plan or {}).get("flows", ())][:MAX_LIMIT]
+    names = [flow["flow"] for flow in (plan or {}).get("flows", ())][:MAX_LIMIT]
     if not names:
         return {}
-    async with AppContext.of(request).db.connection() as conn:
-        found = await production_flows(conn, source, names=names, limit=MAX_LIMIT)
+    async with context_of(request).db.connection() as conn:
+        page = await production_flows(conn, source, names=names, limit=MAX_LIMIT)
     return {
-        one.name: {"active_runs": one.active_runs, "dead_letters": one.dead_letters, "schedules": one.schedules}
-        for one in found.items
+        flow.name: {"active_runs": flow.active_runs, "dead_letters": flow.dead_letters, "schedules": flow.schedules}
+        for flow in page.items
     }
 
 
-def _count(pair: FilePair, found: Any) -> str:
+def _count(pair: FilePair, lines: Any) -> str:
     """`new file, 12 lines more`"""
     if pair.left_out:
         return ""
-    more = sum(row.kind in ("added", "changed") for row in found)
-    less = sum(row.kind in ("removed", "changed") for row in found)
+    more = sum(row.kind in ("added", "changed") for row in lines)
+    less = sum(row.kind in ("removed", "changed") for row in lines)
     what = "new file" if pair.base is None else "taken away" if pair.head is None else "changed"
-    told = [f"{plural(count, 'line')} {word}" for count, word in ((more, "added"), (less, "removed")) if count]
-    return ", ".join([what, *told])
+    words = [f"{plural(count, 'line')} {word}" for count, word in ((more, "added"), (less, "removed")) if count]
+    return ", ".join([what, *words])

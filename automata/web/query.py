@@ -40,8 +40,8 @@ Blank = BeforeValidator(_blank)
 
 def link(path: str, filters: Mapping[str, Any], **more: Any) -> str:
     """`path` with the filters that say something; None and "" are left out, lists are repeated."""
-    wanted = {**filters, **more}
-    pairs = {name: _text(value) for name, value in wanted.items() if value not in (None, "", [])}
+    values = {**filters, **more}
+    pairs = {name: _text(value) for name, value in values.items() if value not in (None, "", [])}
     return f"{path}?{urlencode(pairs, doseq=True)}" if pairs else path
 
 

@@ -19,12 +19,14 @@ from automata.flow.compile import compile_flow
 from automata.flow.model import Flow
 from automata.flow.plan import item_of
 from automata.http.authorization import current_principal, needs
+from automata.http.context import context_of
+from automata.operations import runs
 from automata.operations.context import AppContext
 from automata.operations.masking import masker
 from automata.operations.provenance import describe_origin
-from automata.operations.runs import cancel_run, parse_run_id, read_run, rerun, retry_run
+from automata.operations.runs import cancel_run, parse_run_id, read_run, retry_run
 from automata.operations.tasks import list_run_tasks
-from automata.store.approvals import list_open
+from automata.store.approvals import ApprovalRow, list_open
 from automata.store.flows import VersionRow, versions_by_id
 from automata.store.provenance import version_origins
 from automata.store.recordings import step_exchanges
@@ -49,9 +51,9 @@ router = pages(limits=True)
 @router.get("/runs/{run_id}")
 async def show(request: Request, run_id: str) -> Response:
     """A run as it is now, with its flow's graph; the page listens for changes."""
-    context, id = AppContext.of(request), parse_run_id(run_id)
+    context, id = context_of(request), parse_run_id(run_id)
     shown = await _live(context, id)
-    version = await _version(context, shown["version_id"])
+    version = await _version(context, shown["run"].version_id)
     async with context.db.connection() as conn:
         origin = (await version_origins(conn, [version.id]))[version.id]
     graph = picture(version.spec, shown["states"])
@@ -61,13 +63,13 @@ async def show(request: Request, run_id: str) -> Response:
 @router.get("/runs/{run_id}/live")
 async def live(request: Request, run_id: str) -> Response:
     """What changes by itself, for the page to put in its place."""
-    return render(request, "run_live.html", **await _live(AppContext.of(request), parse_run_id(run_id)))
+    return render(request, "run_live.html", **await _live(context_of(request), parse_run_id(run_id)))
 
 
 @router.get("/runs/{run_id}/events")
 async def events(request: Request, run_id: str) -> Response:
     """Says when to look again. 429 where too many watch."""
-    context, watch = AppContext.of(request), Watch.of(request)
+    context, watch = context_of(request), Watch.of(request)
     id = parse_run_id(run_id)
     watch.check_room()
     async with context.db.connection() as conn:
@@ -79,7 +81,7 @@ async def events(request: Request, run_id: str) -> Response:
 @router.get("/runs/{run_id}/steps/{step:path}")
 async def step(request: Request, run_id: str, step: str) -> Response:
     """All that is known of one step: alone in the page of a run, or as a page of its own."""
-    context, id = AppContext.of(request), parse_run_id(run_id)
+    context, id = context_of(request), parse_run_id(run_id)
     shown = await _step(context, id, step)
     inside = request.headers.get("hx-request") == "true"
     return render(request, "step_body.html" if inside else "step.html", **shown)
@@ -87,6 +89,8 @@ async def step(request: Request, run_id: str, step: str) -> Response:
 
 @router.post("/runs/{run_id}/cancel", dependencies=[needs(Role.OPERATOR, limits=True)])
 async def cancel(request: Request, run_id: str) -> Response:
+    """Ask for the run's end."""
+
     async def do(context: AppContext, id: UUID) -> str:
         await cancel_run(context, id)
         return "The run is asked to end."
@@ -96,6 +100,8 @@ async def cancel(request: Request, run_id: str) -> Response:
 
 @router.post("/runs/{run_id}/retry", dependencies=[needs(Role.OPERATOR, limits=True)])
 async def retry(request: Request, run_id: str) -> Response:
+    """Have the run go on at what failed."""
+
     async def do(context: AppContext, id: UUID) -> str:
         await retry_run(context, id, str(current_principal(request)))
         return "The run goes on at what failed."
@@ -115,43 +121,43 @@ async def rerun(request: Request, run_id: str) -> Response:
     if which not in ("same", "latest") and not which.isdigit():
         raise Invalid("The version is `same`, `latest` or a number.", pointer="/version")
     try:
-        started = await rerun(AppContext.of(request), parse_run_id(run_id), which, by=str(current_principal(request)))
+        started = await runs.rerun(context_of(request), parse_run_id(run_id), which, by=str(current_principal(request)))
     except (Conflict, Invalid) as error:
         return redirect_with_message(request, f"/runs/{run_id}", str(error), bad=True)
-    return redirect_with_message(
-        request, f"/runs/{started.made.id}", f"Started again as version {started.version.number}."
-    )
+    return redirect_with_message(request, f"/runs/{started.id}", f"Started again as version {started.version.number}.")
 
 
 async def _done(request: Request, run_id: str, do: Callable[[AppContext, UUID], Awaitable[str]]) -> Response:
     """Back to the run, which says what was done or why not."""
     id = parse_run_id(run_id)
     try:
-        said, bad = await do(AppContext.of(request), id), False
+        message, bad = await do(context_of(request), id), False
     except Conflict as error:
-        said, bad = str(error), True
-    return redirect_with_message(request, f"/runs/{id}", said, bad=bad)
+        message, bad = str(error), True
+    return redirect_with_message(request, f"/runs/{id}", message, bad=bad)
 
 
 async def _live(context: AppContext, id: UUID) -> dict[str, Any]:
-    run = await read_run(context, id)
+    detail = await read_run(context, id)
+    run, over = detail.run, detail.run.status in RUN_FINAL
     tasks = await list_run_tasks(context, id, outputs=False, most=MAX_TASKS)
-    async with context.db.connection() as conn:
-        version_id = (await get_run(conn, id)).version_id
-        waiting = await list_open(conn, MAX_APPROVALS, id) if run["status"] not in RUN_FINAL else []
+    waiting: Sequence[ApprovalRow] = ()
+    if not over:
+        async with context.db.connection() as conn:
+            waiting = await list_open(conn, MAX_APPROVALS, id)
     parents = {task["step"]: task["parent"] for task in tasks}
     indents = {step: _depth(step, parents) for step in parents}
     now = datetime.now(UTC)
     return {
         "run": run,
-        "version_id": version_id,
-        "over": run["status"] in RUN_FINAL,
+        "run_attempts": detail.attempts,
+        "over": over,
         "waiting": waiting,
         "tasks": tasks,
         "more_tasks": len(tasks) >= MAX_TASKS,
         "depths": indents,
         "states": {task["step"]: str(task["status"]) for task in tasks if item_of(task["step"]) is None},
-        "timeline": timeline(tasks, run["started_at"] or run["created_at"], run["finished_at"] or now, indents),
+        "timeline": timeline(tasks, run.started_at or run.created_at, run.finished_at or now, indents),
         "now": now,
     }
 
@@ -202,11 +208,11 @@ def _sent(tasks: Sequence[Mapping[str, Any]]) -> Any:
 def _config(spec: Mapping[str, Any], step: str) -> Any:
     """The step as its file has it, without what is inside it."""
     item = item_of(step)
-    wanted = item[0] if item else step
-    found = dict(walk(spec)).get(wanted)
-    if found is None:
+    step_id = item[0] if item else step
+    step_spec = dict(walk(spec)).get(step_id)
+    if step_spec is None:
         return None
-    return highlight_yaml(spec_yaml({name: value for name, value in found.items() if name != "branches"}))
+    return highlight_yaml(spec_yaml({name: value for name, value in step_spec.items() if name != "branches"}))
 
 
 def _reads(id: UUID, spec: Mapping[str, Any], step: str) -> list[tuple[str, str]]:

@@ -17,7 +17,7 @@ from automata.errors import Conflict, Invalid, Missing
 from automata.flow.inputs import from_text
 from automata.flow.model import Input
 from automata.http.authorization import current_principal
-from automata.operations.context import AppContext
+from automata.http.context import context_of
 from automata.operations.lookups import Version, current_version
 from automata.operations.runs import start_run
 from automata.store.flows import FlowRow
@@ -43,6 +43,7 @@ class Field:
 
     @property
     def needed(self) -> bool:
+        """Whether the field must be filled."""
         return self.input.required and not self.input.has_default
 
 
@@ -56,43 +57,44 @@ async def form(request: Request, name: str) -> Response:
 @router.post("/flows/{name}/run")
 async def begin(request: Request, name: str) -> Response:
     """Start the run, or show the form again with what is wrong. Sent twice, it is one run."""
-    given = await read_form(request)
+    form = await read_form(request)
     flow, version = await _find(request, name)
-    key = given.get("key", "")
+    key = form.get("key", "")
     try:
         started = await start_run(
-            AppContext.of(request),
+            context_of(request),
             flow.name,
-            values_of(version.inputs, given),
+            values_of(version.inputs, form),
             key=f"console:{key}" if KEY.fullmatch(key) else None,
             by=str(current_principal(request)),
         )
     except (Invalid, Conflict) as error:
         if isinstance(error, Missing):
             raise
-        return _page(request, flow, fields_of(version.inputs, given, error), error)
-    return redirect_with_message(request, f"/runs/{started.made.id}")
+        return _page(request, flow, fields_of(version.inputs, form, error), error)
+    return redirect_with_message(request, f"/runs/{started.id}")
 
 
 def values_of(inputs: Mapping[str, Input], form: Form) -> dict[str, Any]:
     """What was typed as values; a field that was left empty gives nothing, so that its default counts."""
     typed = {name: form.get(BEFORE + name, "") for name in inputs}
     # A choice is sent as JSON, whatever its type: "3" and 3 are two values.
-    kinds = {name: "array" if one.enum is not None else one.type for name, one in inputs.items()}
+    kinds = {name: "array" if input.enum is not None else input.type for name, input in inputs.items()}
     return {name: from_text(text, kinds[name]) for name, text in typed.items() if text != ""}
 
 
 def fields_of(inputs: Mapping[str, Input], form: Mapping[str, str], error: Any = None) -> list[Field]:
+    """The fields of a form, with what was typed and what `error` says of it."""
     wrong: dict[str, list[str]] = {}
-    for one in error.diagnostics if error else ():
-        wrong.setdefault(one.pointer.removeprefix("/inputs/").partition("/")[0], []).append(one.message)
-    return [_field(one, form.get(BEFORE + name), tuple(wrong.get(name, ()))) for name, one in inputs.items()]
+    for finding in error.diagnostics if error else ():
+        wrong.setdefault(finding.pointer.removeprefix("/inputs/").partition("/")[0], []).append(finding.message)
+    return [_field(input, form.get(BEFORE + name), tuple(wrong.get(name, ()))) for name, input in inputs.items()]
 
 
-def _field(declared: Input, given: str | None, wrong: tuple[str, ...]) -> Field:
+def _field(declared: Input, typed: str | None, wrong: tuple[str, ...]) -> Field:
     if declared.secret:
         return Field(declared, "secret", "", wrong=wrong)
-    text = given if given is not None else _default(declared)
+    text = typed if typed is not None else _default(declared)
     if declared.enum is not None:
         return Field(declared, "choice", text, tuple((_json(one), _word(one)) for one in declared.enum), wrong)
     if declared.type == "boolean":
@@ -120,7 +122,7 @@ def _json(value: Any, indent: int | None = None) -> str:
 
 async def _find(request: Request, name: str) -> tuple[FlowRow, Version]:
     """Raises Missing; Conflict for a flow that cannot be started."""
-    context = AppContext.of(request)
+    context = context_of(request)
     flow = await context.flows.get(name)
     return flow, await context.versions.get(current_version(flow))
 

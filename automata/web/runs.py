@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import Depends, Query, Request
 from starlette.responses import Response
@@ -12,12 +12,12 @@ from automata.access.principal import Role
 from automata.engine.states import RUN_FINAL, RunStatus, Trigger
 from automata.errors import Missing
 from automata.http.authorization import current_principal, needs
+from automata.http.context import context_of
 from automata.http.errors import BadBody
 from automata.http.query import Cursor, FlowKey, Limit, StartedBy, check_cursor
-from automata.operations.bulk import MAX_BULK
-from automata.operations.context import AppContext
+from automata.operations.bulk import MAX_BULK, BulkResult
 from automata.operations.runs import parse_run_id
-from automata.operations.runs_bulk import change_matching_runs, change_runs
+from automata.operations.runs_bulk import Action, change_matching_runs, change_runs
 from automata.store.pagination import Page
 from automata.store.runs import RunFilter, RunRow, count_matching, decode_run_cursor, list_runs
 from automata.web.bulk import counted_at, list_address, redirect_after, run_batches, selected_ids, summary
@@ -26,13 +26,12 @@ from automata.web.page import redirect_with_message, render
 from automata.web.page import router as pages
 from automata.web.query import Blank, Moment, link, paging
 
-Deed = Literal["cancel", "retry"]
-FIT: dict[Deed, frozenset[RunStatus]] = {
+FIT: dict[Action, frozenset[RunStatus]] = {
     "retry": frozenset({RunStatus.FAILED, RunStatus.CANCELLED}),
     "cancel": frozenset({RunStatus.PENDING, RunStatus.RUNNING}),
 }
 DONE = {"retry": "will go on", "cancel": "asked to end"}
-MEANS: dict[Deed, str] = {
+MEANS: dict[Action, str] = {
     "retry": "They go on where they failed or were cancelled, by the version they began with; what has succeeded is not"
     " done again.",
     "cancel": "Nothing further starts, and steps that run are told to stop. Nothing that was done is undone.",
@@ -50,8 +49,8 @@ def _filter(
     return RunFilter(flow or None, status, trigger or None, since, until)
 
 
-Found = Annotated[RunFilter, Depends(_filter)]
-Do = Annotated[Deed, Query()]
+FilterParam = Annotated[RunFilter, Depends(_filter)]
+ActionParam = Annotated[Action, Query()]
 
 router = pages(limits=True)
 
@@ -59,23 +58,23 @@ router = pages(limits=True)
 @router.get("/runs")
 async def index(
     request: Request,
-    filter: Found,
+    filter: FilterParam,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Response:
     """The newest first."""
     filters = asdict(filter)
-    found: Page[RunRow] = Page([])
+    page: Page[RunRow] = Page([])
     trouble = None
     try:
-        async with AppContext.of(request).db.connection() as conn:
-            found = await list_runs(conn, **filters, after=check_cursor(cursor, 1), limit=limit)
+        async with context_of(request).db.connection() as conn:
+            page = await list_runs(conn, **filters, after=check_cursor(cursor, 1), limit=limit)
     except Missing as error:  # a flow that is not there has no runs; the filter stays to be mended
         trouble = error
     return render(
         request,
         "runs.html",
-        runs=found.items,
+        runs=page.items,
         filters=filters,
         filtered=bool(filter),
         all={
@@ -85,7 +84,7 @@ async def index(
         statuses=list(RunStatus),
         final=RUN_FINAL,
         triggers=list(Trigger),
-        **paging("/runs", filters, limit, cursor, found.next),
+        **paging("/runs", filters, limit, cursor, page.next),
     )
 
 
@@ -93,27 +92,24 @@ async def index(
 async def selected(request: Request) -> Response:
     """Cancel or retry the runs that are ticked; those that are not in a state for it are left and counted."""
     form = await read_form(request)
-    ids = [parse_run_id(one) for one in selected_ids(form, "run")]
-    action, context = form.get("action", ""), AppContext.of(request)
-    if action == "cancel":
-        reached = await change_runs(context, ids)
-    elif action == "retry":
-        reached = await change_runs(context, ids, str(current_principal(request)))
-    else:
+    ids = [parse_run_id(id) for id in selected_ids(form, "run")]
+    action = form.get("action", "")
+    if action not in FIT:
         raise BadBody("The form says neither cancel nor retry.", pointer="/action")
-    words = summary(len(ids), len(reached), "run", DONE[action])
-    return redirect_with_message(request, list_address("/runs", form.get("back", "")), words, bad=not reached)
+    result = await change_runs(context_of(request), action, ids, str(current_principal(request)))
+    words = summary(result.matched, result.done, "run", DONE[action])
+    return redirect_with_message(request, list_address("/runs", form.get("back", "")), words, bad=not result.done)
 
 
 @router.get("/runs/all", dependencies=[needs(Role.OPERATOR, limits=True)])
-async def ask(request: Request, do: Do, filter: Found, cursor: Cursor = None) -> Response:
+async def ask(request: Request, do: ActionParam, filter: FilterParam, cursor: Cursor = None) -> Response:
     """How many runs the filter finds that this can be done to, and whether they are meant."""
-    wanted = _fit(do, filter)
+    chosen = _fit(do, filter)
     below = decode_run_cursor(check_cursor(cursor, 1))
-    async with AppContext.of(request).db.connection() as conn:
-        counts = await count_matching(conn, wanted, below)
-    meant = {**asdict(filter), "until": counted_at(filter.until)}
-    kind = wanted.status.lower() if wanted.status else "not finished"
+    async with context_of(request).db.connection() as conn:
+        counts = await count_matching(conn, chosen, below)
+    filters = {**asdict(filter), "until": counted_at(filter.until)}
+    kind = chosen.status.lower() if chosen.status else "not finished"
     return render(
         request,
         "confirm.html",
@@ -124,29 +120,25 @@ async def ask(request: Request, do: Do, filter: Found, cursor: Cursor = None) ->
         groups=[(flow, kind, count) for flow, count in counts.items()],
         means=MEANS[do],
         danger=do == "cancel",
-        action=link("/runs/all", {"do": do, **meant, "cursor": cursor}),
+        action=link("/runs/all", {"do": do, **filters, "cursor": cursor}),
         back=link("/runs", asdict(filter)),
     )
 
 
 @router.post("/runs/all", dependencies=[needs(Role.OPERATOR, limits=True)])
-async def do_all(request: Request, do: Do, filter: Found, cursor: Cursor = None) -> Response:
+async def do_all(request: Request, do: ActionParam, filter: FilterParam, cursor: Cursor = None) -> Response:
     """Do it, the newest first; asks again when there is more than one request may do."""
-    context, by, wanted = AppContext.of(request), str(current_principal(request)), _fit(do, filter)
+    context, by, chosen = context_of(request), str(current_principal(request)), _fit(do, filter)
 
-    async def batch(after: str | None) -> tuple[int, int, str | None]:
-        if do == "cancel":
-            chosen, reached, left = await change_matching_runs(context, wanted, after, MAX_BULK)
-        else:
-            chosen, reached, left = await change_matching_runs(context, wanted, after, MAX_BULK, by)
-        return chosen, len(reached), left
+    async def batch(after: str | None) -> BulkResult:
+        return await change_matching_runs(context, do, chosen, check_cursor(after, 1), MAX_BULK, by)
 
-    swept = await run_batches(batch, cursor)
+    outcome = await run_batches(batch, cursor)
     again, back = {"do": do, **asdict(filter)}, link("/runs", {"flow": filter.flow, "trigger": filter.trigger})
-    return redirect_after(request, swept, swept.words("run", DONE[do]), "/runs/all", again, back)
+    return redirect_after(request, outcome, outcome.message("run", DONE[do]), "/runs/all", again, back)
 
 
-def _fit(do: Deed, filter: RunFilter) -> RunFilter:
+def _fit(do: Action, filter: RunFilter) -> RunFilter:
     """The runs among those of the filter that this can be done to. Raises BadBody where there can be none."""
     if filter.status and filter.status not in FIT[do]:
         raise BadBody(f"A run that is {filter.status} cannot be {'cancelled' if do == 'cancel' else 'retried'}.")

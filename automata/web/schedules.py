@@ -12,10 +12,11 @@ from starlette.responses import Response
 from automata.access.principal import Role
 from automata.errors import Conflict, Invalid, Missing
 from automata.http.authorization import needs
+from automata.http.context import context_of
 from automata.http.query import Cursor, FlowKey, Limit, check_cursor
 from automata.operations.context import AppContext
 from automata.operations.schedule_runs import trigger_schedule
-from automata.operations.schedules import enable_or_pause_schedule
+from automata.operations.schedules import pause_schedule, resume_schedule
 from automata.store.flows import find_flow
 from automata.store.pagination import Page
 from automata.store.schedules import ScheduleRow, list_schedules
@@ -40,32 +41,34 @@ async def index(
     cursor: Cursor = None,
 ) -> Response:
     """By flow and name, each with its next fires."""
-    found: Page[ScheduleRow] = Page([])
+    page: Page[ScheduleRow] = Page([])
     trouble = None
     try:
-        async with AppContext.of(request).db.connection() as conn:
+        async with context_of(request).db.connection() as conn:
             flow_id = (await find_flow(conn, flow)).id if flow else None
             after = check_cursor(cursor, 2)
-            found = await list_schedules(conn, flow_id=flow_id, state=state, after=after, limit=limit)
+            page = await list_schedules(conn, flow_id=flow_id, state=state, after=after, limit=limit)
     except Missing as error:  # a flow that is not there has no schedules; the filter stays to be mended
         trouble = error
     return render(
         request,
         "schedules.html",
-        schedules=[(row, row.next_fires(SHOWN_FIRES)) for row in found.items],
+        schedules=[(row, row.next_fires(SHOWN_FIRES)) for row in page.items],
         flow=flow or "",
         state=state,
         filtered=bool(flow or state),
         trouble=trouble,
-        **paging(HERE, {"flow": flow, "state": state}, limit, cursor, found.next),
+        **paging(HERE, {"flow": flow, "state": state}, limit, cursor, page.next),
         key=str(uuid4()),
     )
 
 
 @router.post(f"{HERE}/{{schedule_id}}/pause", dependencies=[needs(Role.OPERATOR, limits=True)])
 async def pause(request: Request, schedule_id: str) -> Response:
+    """Switch it off."""
+
     async def do(context: AppContext) -> str:
-        row = await enable_or_pause_schedule(context, schedule_id, False)
+        row = await pause_schedule(context, schedule_id)
         return f"{row.name} of {row.flow_name} is paused, until it is resumed here or its lines in the file change."
 
     return await _done(request, do)
@@ -73,8 +76,10 @@ async def pause(request: Request, schedule_id: str) -> Response:
 
 @router.post(f"{HERE}/{{schedule_id}}/resume", dependencies=[needs(Role.OPERATOR, limits=True)])
 async def resume(request: Request, schedule_id: str) -> Response:
+    """Switch it on."""
+
     async def do(context: AppContext) -> str:
-        row = await enable_or_pause_schedule(context, schedule_id, True)
+        row = await resume_schedule(context, schedule_id)
         return f"{row.name} of {row.flow_name} is on. What it would have fired meanwhile is not made up for."
 
     return await _done(request, do)
@@ -87,19 +92,19 @@ async def trigger(request: Request, schedule_id: str) -> Response:
     try:
         key = form.get("key", "")
         once = f"console:{key}:{schedule_id}" if KEY.fullmatch(key) else None
-        made = await trigger_schedule(AppContext.of(request), schedule_id, key=once)
+        run = await trigger_schedule(context_of(request), schedule_id, key=once)
     except (Conflict, Invalid) as error:
         return _refused(request, form, error)
-    return redirect_with_message(request, f"/runs/{made.id}", "Started as the schedule would.")
+    return redirect_with_message(request, f"/runs/{run.id}", "Started as the schedule would.")
 
 
 async def _done(request: Request, do: Callable[[AppContext], Awaitable[str]]) -> Response:
     form = await read_form(request)
     try:
-        said = await do(AppContext.of(request))
+        message = await do(context_of(request))
     except Conflict as error:
         return _refused(request, form, error)
-    return redirect_with_message(request, list_address(HERE, form.get("back", "")), said)
+    return redirect_with_message(request, list_address(HERE, form.get("back", "")), message)
 
 
 def _refused(request: Request, form: Form, error: Conflict | Invalid) -> Response:

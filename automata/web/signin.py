@@ -8,11 +8,11 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import RedirectResponse, Response
 
 from automata.errors import AutomataError
+from automata.http.authentication import authenticator_of
 from automata.http.authorization import open_to_everybody
 from automata.http.errors import Unauthenticated
 from automata.http.problem import headers_of
 from automata.http.sign_in import SIGN_IN_PAGE, local_path
-from automata.operations.context import AppContext
 from automata.web.page import PageRoute, render
 
 router = APIRouter(route_class=PageRoute, default_response_class=Response)
@@ -25,7 +25,7 @@ Next = Annotated[str, Query(alias="next", max_length=4000)]
 async def show(request: Request, onto: Next = "/", failed: bool = False) -> Response:
     """Asks for a token. Where nobody has to say who they are it leads on."""
     onto = local_path(onto)
-    if AppContext.of(request).authenticator.open:
+    if authenticator_of(request).open:
         return RedirectResponse(onto, 303)
     return page(request, onto, Unauthenticated("The token is not good.", hint=_WHY) if failed else None)
 
@@ -34,7 +34,7 @@ def page(request: Request, onto: str, trouble: AutomataError | None = None) -> R
     """Both ways in, and why the last one did not lead there. A token that was not good is told as an answer of 200,
     for the form has been sent on.
     """
-    provider = AppContext.of(request).authenticator.provider
+    provider = authenticator_of(request).provider
     status = trouble.status if trouble and not isinstance(trouble, Unauthenticated) else 200
     by = provider and provider.config.name
     answer = render(request, "signin.html", status, onto=onto, trouble=trouble, by=by, start=START)

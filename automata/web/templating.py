@@ -23,6 +23,7 @@ _JSON_IN_HTML = {ord("<"): "\\u003c", ord(">"): "\\u003e", ord("&"): "\\u0026"}
 
 @cache
 def environment() -> Environment:
+    """The templates' environment, made once."""
     made = Environment(
         loader=PackageLoader("automata.web"),
         autoescape=True,
@@ -57,6 +58,7 @@ def asset_digest() -> str | None:
 
 
 def asset(name: str) -> str:
+    """The address of a static file, which changes with the file."""
     return f"/static/{name}?{asset_digest()}"
 
 
@@ -91,6 +93,7 @@ _SCALE = (
 
 
 def exact(moment: datetime | None) -> str:
+    """A moment to the second, in UTC."""
     return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC") if moment else ""
 
 
@@ -127,10 +130,12 @@ def embedded(value: Any) -> Markup:
 
 
 def json_text(value: Any) -> str:
+    """A value as JSON."""
     return encode(value).decode("utf-8")
 
 
 def first_line(text: str | None) -> str:
+    """The first line of a text, at most 200 characters."""
     return (text or "").strip().split("\n", 1)[0][:200]
 
 
@@ -140,4 +145,5 @@ def plural(count: int, word: str, many: str | None = None) -> str:
 
 
 def labels_text(labels: Mapping[str, str]) -> str:
+    """`name=value, ...`"""
     return ", ".join(f"{escape(name)}={escape(value)}" for name, value in labels.items())

@@ -30,6 +30,8 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Row:
+    """A step's row: its label, its pieces, and how long it took."""
+
     y: int
     step: str
     label: str
@@ -41,6 +43,8 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
+    """The rows of a run's steps with their axis; `left_out` are steps past MAX_ROWS."""
+
     rows: tuple[Row, ...]
     ticks: tuple[Tick, ...]
     height: int
@@ -78,9 +82,9 @@ def timeline(
 ) -> Timeline:
     """Of tasks as TaskAnswer says; `end` is now while the run moves."""
     scale = _Scale(begin, end)
-    shown = [task for task in tasks if task["queued_at"] or task["started_at"]]
-    rows = tuple(_row(task, index, scale, end, indents) for index, task in enumerate(shown[:MAX_ROWS]))
-    return Timeline(rows, scale.ticks(), TOP + ROW * len(rows) + 6, len(shown) - len(rows))
+    begun = [task for task in tasks if task["queued_at"] or task["started_at"]]
+    rows = tuple(_row(task, index, scale, end, indents) for index, task in enumerate(begun[:MAX_ROWS]))
+    return Timeline(rows, scale.ticks(), TOP + ROW * len(rows) + 6, len(begun) - len(rows))
 
 
 def _row(task: Mapping[str, Any], index: int, scale: _Scale, end: datetime, indents: Mapping[str, int]) -> Row:
@@ -96,12 +100,12 @@ def _row(task: Mapping[str, Any], index: int, scale: _Scale, end: datetime, inde
 
 def _pieces(task: Mapping[str, Any], scale: _Scale, end: datetime) -> list[Piece]:
     pieces, since = [], task["queued_at"]
-    for one in task["attempts"]:
-        began = one["started_at"] or one["finished_at"]
+    for attempt in task["attempts"]:
+        began = attempt["started_at"] or attempt["finished_at"]
         pieces += _wait(since, began, scale)
-        title = f"attempt {one['attempt']} failed after {duration(one['finished_at'] - began)}"
-        pieces.append(scale.piece(began, one["finished_at"], "bad", title))
-        since = one["finished_at"]
+        title = f"attempt {attempt['attempt']} failed after {duration(attempt['finished_at'] - began)}"
+        pieces.append(scale.piece(began, attempt["finished_at"], "bad", title))
+        since = attempt["finished_at"]
     began, ended = task["started_at"], task["finished_at"] or end
     if began and (since is None or began >= since or not task["attempts"]):
         pieces += _wait(since, began, scale)

@@ -11,11 +11,11 @@ from starlette.responses import Response
 from automata.access.principal import Role
 from automata.access.tokens import DEFAULT_DAYS, MAX_DAYS
 from automata.errors import AutomataError, Conflict, Invalid
-from automata.http.authorization import actor
+from automata.http.authentication import actor_of, authenticator_of
 from automata.http.bodies import validate
+from automata.http.context import context_of
 from automata.http.query import Cursor, Limit, check_cursor, parse_labels
 from automata.http.requests import RotateRequest, TokenRequest
-from automata.operations.context import AppContext
 from automata.operations.tokens import create_token, revoke_token, rotate_token
 from automata.store.tokens import TokenRow, list_tokens
 from automata.web.forms import read_form
@@ -32,32 +32,33 @@ router = pages(least=Role.ADMIN)
 @router.get(HERE)
 async def index(request: Request, revoked: bool = False, limit: Limit = 50, cursor: Cursor = None) -> Response:
     """By name, without their texts."""
-    async with AppContext.of(request).db.connection() as conn:
-        found = await list_tokens(conn, revoked=revoked, after=check_cursor(cursor, 2), limit=limit)
+    async with context_of(request).db.connection() as conn:
+        page = await list_tokens(conn, revoked=revoked, after=check_cursor(cursor, 2), limit=limit)
     return render(
         request,
         "tokens.html",
-        tokens=found.items,
+        tokens=page.items,
         revoked=revoked,
         days=DEFAULT_DAYS,
-        is_open=AppContext.of(request).authenticator.open,
-        **paging(HERE, {"revoked": "true" if revoked else None}, limit, cursor, found.next),
+        is_open=authenticator_of(request).open,
+        **paging(HERE, {"revoked": "true" if revoked else None}, limit, cursor, page.next),
     )
 
 
 @router.get(f"{HERE}/new")
 async def form(request: Request) -> Response:
+    """The form of a new token."""
     return _form(request, FIELDS)
 
 
 @router.post(HERE)
 async def create(request: Request) -> Response:
     """Make a token, or show the form again with what is wrong."""
-    given = await read_form(request)
-    fields = {name: given.get(name, "").strip() for name in FIELDS}
+    form = await read_form(request)
+    fields = {name: form.get(name, "").strip() for name in FIELDS}
     try:
-        asked = validate(TokenRequest, {**fields, "days": _days(fields["days"]), "labels": _labels(fields["labels"])})
-        text, row = await create_token(AppContext.of(request), actor(request), asked)
+        body = validate(TokenRequest, {**fields, "days": _days(fields["days"]), "labels": _labels(fields["labels"])})
+        text, row = await create_token(context_of(request), actor_of(request), body.wanted())
     except (Invalid, Conflict) as error:
         return _form(request, fields, error)
     return _shown(request, text, row, 201)
@@ -66,10 +67,10 @@ async def create(request: Request) -> Response:
 @router.post(f"{HERE}/{{key}}/rotate")
 async def rotate(request: Request, key: str) -> Response:
     """Another text for the same token; the one before is refused within five seconds."""
-    given = await read_form(request)
+    form = await read_form(request)
     try:
-        asked = validate(RotateRequest, {"days": _days(given.get("days", str(DEFAULT_DAYS)))})
-        text, row = await rotate_token(AppContext.of(request), actor(request), key, asked.days)
+        body = validate(RotateRequest, {"days": _days(form.get("days", str(DEFAULT_DAYS)))})
+        text, row = await rotate_token(context_of(request), actor_of(request), key, body.days)
     except Conflict as error:
         return redirect_with_message(request, HERE, str(error), bad=True)
     return _shown(request, text, row, 200)
@@ -78,19 +79,19 @@ async def rotate(request: Request, key: str) -> Response:
 @router.post(f"{HERE}/{{key}}/revoke")
 async def revoke(request: Request, key: str) -> Response:
     """Refused within five seconds, and its sessions end."""
-    row = await revoke_token(AppContext.of(request), actor(request), key)
+    row = await revoke_token(context_of(request), actor_of(request), key)
     return redirect_with_message(request, HERE, f"The token {row.name} is revoked.")
 
 
 def _form(request: Request, fields: Mapping[str, str], error: AutomataError | None = None) -> Response:
-    shown: dict[str, Any] = {
+    values: dict[str, Any] = {
         "fields": fields,
         "error": error,
         "wrong": (error.pointer or "").strip("/").partition("/")[0] if error else "",
         "roles": [role.word for role in Role],
         "most_days": MAX_DAYS,
     }
-    return render(request, "token_new.html", error.status if error else 200, **shown)
+    return render(request, "token_new.html", error.status if error else 200, **values)
 
 
 def _shown(request: Request, text: str, row: TokenRow, status: int) -> Response:

@@ -17,7 +17,7 @@ from uuid import UUID
 from fastapi import Request
 
 from automata.errors import AutomataError, Busy
-from automata.operations.context import AppContext
+from automata.http.context import context_of
 from automata.store.database import Database
 from automata.store.run_marks import RunMark, run_marks
 from automata.store.visibility import viewer_labels, visible_runs
@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 
 
 class Watch:
+    """The streams of one process and their reader."""
+
     def __init__(self, db: Database, stopping: asyncio.Event, turn_sec: float = TURN_SEC) -> None:
         self._db = db
         self._stopping = stopping
@@ -43,7 +45,7 @@ class Watch:
     @classmethod
     def of(cls, request: Request) -> Watch:
         """This process's."""
-        state, context = request.app.state, AppContext.of(request)
+        state, context = request.app.state, context_of(request)
         if not hasattr(state, "console_watch"):
             state.console_watch = cls(context.db, context.stopping)
         watch: Watch = state.console_watch
@@ -51,6 +53,7 @@ class Watch:
 
     @property
     def streams(self) -> int:
+        """How many pages watch."""
         return sum(map(len, self._watchers.values()))
 
     def check_room(self) -> None:
@@ -104,11 +107,11 @@ class Watch:
         while self._watchers:
             try:
                 async with self._db.connection() as conn:
-                    found = await run_marks(conn, list(self._watchers))
+                    current = await run_marks(conn, list(self._watchers))
             except AutomataError as error:
                 log.warning("pages that watch runs wait: %s", error)
-                found = {}
-            for run, sign in found.items():
+                current = {}
+            for run, sign in current.items():
                 if run in self._watchers and self._known.get(run) != sign:
                     self._known[run] = sign
                     self._wake(run)

@@ -18,6 +18,7 @@ from fastapi import FastAPI
 from automata.access.token_text import digest, new_token_text
 from automata.api.app import create_app
 from automata.broker.local import LocalBroker
+from automata.http.authentication import Authenticator
 from automata.http.limits import SAFE
 from automata.operations.context import AppContext
 from automata.settings import Settings
@@ -69,8 +70,16 @@ class Site:
     broker: LocalBroker
 
     @property
-    def desk(self) -> AppContext:
-        return self.app.state.desk
+    def context(self) -> AppContext:
+        return self.app.state.context
+
+    @property
+    def authenticator(self) -> Authenticator:
+        return self.app.state.authenticator
+
+    @authenticator.setter
+    def authenticator(self, authenticator: Authenticator) -> None:
+        self.app.state.authenticator = authenticator
 
     async def flow(self, name: str = "orders", **extra: Any) -> dict[str, Any]:
         """Make a flow through the API; `extra` goes to its spec."""

@@ -34,7 +34,7 @@ def signed(
 
 
 async def ready(site: Any, *webhooks: dict[str, Any], secrets: dict[str, str] | None = None, **extra: Any) -> None:
-    site.desk.webhook_secrets = WebhookSecrets({"SHOP": SECRET} if secrets is None else secrets)
+    site.context.webhook_secrets = WebhookSecrets({"SHOP": SECRET} if secrets is None else secrets)
     await site.flow(webhooks=list(webhooks) or [HOOK], **{"inputs": INPUTS, **extra})
 
 

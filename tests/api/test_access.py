@@ -183,7 +183,7 @@ def test_a_revoked_token_is_refused_at_once_by_the_process_that_revoked_it_and_w
             await revoke_token(conn, (await row.fetchone())[0])
         assert (await site.http.get(f"{V1}/flows")).status_code == 200  # what was known holds for five seconds
         clock = itertools.count(10**9)
-        site.desk.authenticator.tokens._known._clock = lambda: next(clock)
+        site.authenticator.tokens._known._clock = lambda: next(clock)
         assert (await site.http.get(f"{V1}/flows")).status_code == 401
 
         site.as_(admin)
@@ -200,13 +200,13 @@ def test_a_good_token_costs_one_look_at_the_database_in_five_seconds(use):
     async def test(site):
         site.as_(await site.token())
         looks = []
-        read = site.desk.authenticator.tokens._known._read
+        read = site.authenticator.tokens._known._read
 
         async def counted(key):
             looks.append(key)
             return await read(key)
 
-        site.desk.authenticator.tokens._known._read = counted
+        site.authenticator.tokens._known._read = counted
         for _ in range(50):
             assert (await site.http.get(f"{V1}/me")).status_code == 200
         assert len(looks) == 1

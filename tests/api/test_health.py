@@ -24,7 +24,7 @@ def test_a_live_process_is_ok_and_a_ready_one_too(use):
 
 def test_a_part_that_fell_over_makes_the_process_unready_and_is_named(use):
     async def test(site):
-        site.desk.health = lambda: {"worker": None, "orchestrator": "KeyError: x"}
+        site.context.health = lambda: {"worker": None, "orchestrator": "KeyError: x"}
         answer = await site.http.get("/readyz")
         assert (answer.status_code, answer.json()["reasons"]) == (503, ["orchestrator: KeyError: x"])
         assert (await site.http.get("/healthz")).status_code == 200
@@ -34,7 +34,7 @@ def test_a_part_that_fell_over_makes_the_process_unready_and_is_named(use):
 
 def test_a_stopping_server_takes_no_more_work(use):
     async def test(site):
-        site.desk.stopping.set()
+        site.context.stopping.set()
         assert (await site.http.get("/readyz")).json()["reasons"] == ["the server is stopping"]
 
     use(test)

@@ -186,7 +186,7 @@ def test_whoever_waits_for_a_run_is_told_that_there_is_none_when_its_flow_loses_
         run = await site.run("orders")
         header = {"authorization": f"Bearer {await site.token(**MINE)}"}
         waiting = asyncio.create_task(site.http.get(f"{V1}/runs/{run['id']}?wait_sec=30", headers=header))
-        while not site.desk.watchers:  # noqa: ASYNC110
+        while not site.context.watchers:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         await site.flow("orders", labels=FOREIGN)
         await site.finish(run)

@@ -34,7 +34,7 @@ def on(use: Use, repo: Repo) -> Callable[..., Any]:
 
     def run(scenario: Callable[[Site], Awaitable[Any]], **settings: Any) -> Any:
         async def with_checks(site: Site) -> Any:
-            site.desk.proposals.checker = passes
+            site.context.proposals.checker = passes
             return await scenario(site)
 
         return use(with_checks, **{"repo": str(repo.bare), "data_dir": str(repo.bare.parent), **settings})
@@ -72,7 +72,7 @@ async def post(site: Site, number: int, verb: str, status: int = 200, **body: An
 
 
 async def settled(site: Site, number: int) -> dict[str, Any]:
-    for job in list(site.desk.proposals._jobs.values()):
+    for job in list(site.context.proposals._jobs.values()):
         await asyncio.wait({job.task})
     told = (await site.http.get(f"{URL}/{number}")).json()
     assert told["checks"] != "running"
@@ -254,7 +254,7 @@ def test_who_may_do_what_and_that_a_known_person_is_nobody_else(on: Use) -> None
 
 def test_a_check_runs_behind_the_request_once_and_few_at_a_time(on: Use) -> None:
     async def scenario(site: Site) -> None:
-        site.desk.proposals.checker = gate = Gate()
+        site.context.proposals.checker = gate = Gate()
         numbers = [(await made(site, f"b{index}"))["number"] for index in range(service.MAX_CHECKS + 1)]
         for number in (*numbers[:-1], numbers[0]):
             assert (await post(site, number, "sandbox", 202))["checks"] == "running"
@@ -272,7 +272,7 @@ def test_a_check_runs_behind_the_request_once_and_few_at_a_time(on: Use) -> None
 
 def test_a_server_that_dies_while_it_checks_leaves_it_pending(on: Use, repo: Repo) -> None:
     async def begins(site: Site) -> int:
-        site.desk.proposals.checker = Gate()
+        site.context.proposals.checker = Gate()
         number = (await made(site))["number"]
         await post(site, number, "sandbox", 202)
         return number
@@ -293,7 +293,7 @@ def test_an_apply_that_has_to_check_first_goes_on_behind_the_request(on: Use) ->
         number = (await made(site))["number"]
         await post(site, number, "submit")
         await post(site, number, "approve", **{"as": BOB})
-        site.desk.proposals.checker = gate = Gate()
+        site.context.proposals.checker = gate = Gate()
         told = await post(site, number, "apply?wait_sec=0.05", 202, **{"as": BOB})
         assert told["checks"] == "running"
         assert (await post(site, number, "apply", 409, **{"as": BOB}))["code"] == "under_way"
@@ -312,11 +312,11 @@ def test_what_a_check_behind_a_request_refuses_or_breaks_off_with_is_told(on: Us
         async def breaks(*_: Any) -> dict[str, Any]:
             raise Unavailable("It broke off.", code="check_broken")
 
-        site.desk.proposals.checker = breaks
+        site.context.proposals.checker = breaks
         await post(site, number, "sandbox", 202)
         told = await settled(site, number)
         assert (told["checks"], told["trouble"]["code"]) == ("pending", "check_broken")
-        site.desk.proposals.checker = gate = Gate(ok=False)
+        site.context.proposals.checker = gate = Gate(ok=False)
         gate.open.set()
         assert (await post(site, number, "apply", 409, **{"as": BOB}))["code"] == "check_failed"
         told = await settled(site, number)
@@ -397,7 +397,7 @@ def test_who_waits_in_line_is_bounded(on: Use, monkeypatch: pytest.MonkeyPatch) 
         answer = await site.http.get(URL)
         assert (answer.status_code, answer.json()["code"]) == (429, "too_many_requests")
         with pytest.raises(Busy):
-            async with site.desk.proposals.session(Person("a", "b")):
+            async with site.context.proposals.session(Person("a", "b")):
                 pass
 
     on(scenario)

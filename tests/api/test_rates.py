@@ -51,17 +51,17 @@ def test_whoever_needs_no_token_may_ask_so_often_from_one_address(use):
 
 def test_ten_thousand_guesses_leave_nothing_in_memory(use):
     async def test(site):
-        entrance = site.desk.authenticator
+        authenticator = site.authenticator
 
         async def guess(number):
             address = f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}"
             request = Request({"type": "http", "headers": [], "client": (address, 1)})
-            assert await entrance.principal_of_token(request, new_token_text()) is None
+            assert await authenticator.principal_of_token(request, new_token_text()) is None
 
         for start in range(0, 10_000, 100):
             await asyncio.gather(*(guess(number) for number in range(start, start + 100)))
-        assert (len(entrance.tokens._known), len(entrance.tokens._known._reads)) == (0, 0)
-        assert len(entrance.failures) == MAX_KEYS
+        assert (len(authenticator.tokens._known), len(authenticator.tokens._known._reads)) == (0, 0)
+        assert len(authenticator.failures) == MAX_KEYS
 
     use(test, **ON)
 

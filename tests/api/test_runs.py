@@ -239,7 +239,7 @@ def test_waiting_for_a_run_ends_with_the_bell_of_its_end(use):
         await site.flow()
         run = await site.run()
         waiting = asyncio.create_task(site.http.get(f"{V1}/runs/{run['id']}", params={"wait_sec": "30"}))
-        while not site.desk.watchers:  # and from then on it listens  # noqa: ASYNC110
+        while not site.context.watchers:  # and from then on it listens  # noqa: ASYNC110
             await asyncio.sleep(0.005)
         await site.finish(run, outputs={"count": 2})
         began = asyncio.get_running_loop().time()
@@ -256,7 +256,7 @@ def test_waiting_ends_without_any_bell_within_a_poll(use):
         await site.flow()
         run = await site.run()
         waiting = asyncio.create_task(site.http.get(f"{V1}/runs/{run['id']}", params={"wait_sec": "30"}))
-        while not site.desk.watchers:  # noqa: ASYNC110
+        while not site.context.watchers:  # noqa: ASYNC110
             await asyncio.sleep(0.005)
         await site.finish(run)
         async with asyncio.timeout(5):
@@ -271,7 +271,7 @@ def test_waiting_ends_when_the_time_is_up_or_the_server_stops(use):
         run = await site.run()
         address = f"{V1}/runs/{run['id']}"
         assert (await site.http.get(address, params={"wait_sec": "0.05"})).json()["status"] == "PENDING"
-        site.desk.stopping.set()
+        site.context.stopping.set()
         async with asyncio.timeout(5):
             assert (await site.http.get(address, params={"wait_sec": "60"})).json()["status"] == "PENDING"
         assert (await site.http.get(address, params={"wait_sec": "61"})).status_code == 422
@@ -301,13 +301,13 @@ def test_a_start_that_waits_is_answered_with_the_ended_run(use):
 
 
 def test_a_start_that_waits_answers_in_time_whatever_the_run_does(use, monkeypatch):
-    monkeypatch.setattr("automata.api.runs.MAX_WATCHERS", 1)
+    monkeypatch.setattr("automata.operations.run_waiting.MAX_WATCHERS", 1)
 
     async def test(site):
         await site.flow()
         address = f"{V1}/flows/orders/runs"
         first = asyncio.create_task(site.http.post(address, params={"wait_sec": "0.5"}))
-        while not site.desk.watchers:  # noqa: ASYNC110
+        while not site.context.watchers:  # noqa: ASYNC110
             await asyncio.sleep(0.005)
         refused = await site.http.post(address, params={"wait_sec": "0.5"})
         assert refused.status_code == 429
@@ -316,24 +316,24 @@ def test_a_start_that_waits_answers_in_time_whatever_the_run_does(use, monkeypat
         assert len((await site.http.get(f"{V1}/runs")).json()["items"]) == 1  # the refused one started nothing
         assert (await site.http.post(address, params={"wait_sec": "61"})).status_code == 422
         missing = await site.http.post(f"{V1}/flows/none/runs", params={"wait_sec": "5"})
-        assert (missing.status_code, site.desk.watchers) == (404, 0)
+        assert (missing.status_code, site.context.watchers) == (404, 0)
 
     use(test)
 
 
 def test_more_watchers_than_the_limit_are_told_to_come_back(use, monkeypatch):
-    monkeypatch.setattr("automata.api.runs.MAX_WATCHERS", 1)
+    monkeypatch.setattr("automata.operations.run_waiting.MAX_WATCHERS", 1)
 
     async def test(site):
         await site.flow()
         address = f"{V1}/runs/{(await site.run())['id']}"
         first = asyncio.create_task(site.http.get(address, params={"wait_sec": "0.5"}))
-        while not site.desk.watchers:  # noqa: ASYNC110
+        while not site.context.watchers:  # noqa: ASYNC110
             await asyncio.sleep(0.005)
         refused = await site.http.get(address, params={"wait_sec": "0.5"})
         assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
         assert (await first).status_code == 200
-        assert site.desk.watchers == 0
+        assert site.context.watchers == 0
 
     use(test)
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 
 import pytest
-from automata.http.sign_in import local_path
 
 from automata.access.sessions import MIN_SECRET_CHARS
 from automata.errors import Usage
-from automata.http.authentication import COOKIE, SECURE, Authenticator
+from automata.http.authentication import COOKIE, SECURE
 from automata.http.authorization import declared_roles, least_role
 from automata.http.limits import SAFE
+from automata.http.sign_in import local_path
+from automata.operations.context import AppContext
 from automata.settings import Settings
 
 V1 = "/api/v1"
@@ -132,7 +133,7 @@ def test_a_cookie_is_renewed_after_an_hour_and_the_former_one_soon_ends(use):
         async def ago(span):
             async with site.db.connection() as conn:
                 await conn.execute(f"UPDATE access_sessions SET renewed_at = renewed_at - interval '{span}'")
-            site.desk.authenticator.clear()
+            site.context.forget_credentials()
 
         await ago("61 minutes")
         assert (await site.http.get(f"{V1}/me")).status_code == 200
@@ -209,7 +210,7 @@ def test_headers_of_a_request_do_not_get_into_the_answer_or_the_log_of_changes(u
 
 def test_a_secret_for_cookies_that_is_short_is_refused():
     with pytest.raises(Usage, match="SESSION_SECRET"):
-        Authenticator.of(None, Settings(session_secret="short"))
+        AppContext.of(None, None, Settings(session_secret="short"))
 
 
 def test_no_changing_route_of_the_api_is_taken_by_cookie_without_its_token_or_from_elsewhere(use):

@@ -13,8 +13,8 @@ from uuid import UUID
 
 import pytest
 from aiohttp import web
-from automata.operations.recordings import recording_document
 
+from automata.operations.recordings import recording_document
 from automata.report.replay import render_replay, replay_report
 from automata.sandbox.case_runner import Flows
 from automata.sandbox.compare import Tolerance

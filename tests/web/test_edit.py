@@ -38,7 +38,7 @@ def on(use: Use, repo: Repo) -> Callable[..., Any]:
 
     def run(scenario: Callable[[Site], Awaitable[Any]]) -> Any:
         async def prepared(site: Site) -> Any:
-            site.desk.proposals.checker = passes
+            site.context.proposals.checker = passes
             await sync_once(site.db, Source(str(repo.bare)))
             site.as_(await site.token("author", name="ada", mail="ada@example.com"))
             return await scenario(site)
@@ -85,7 +85,7 @@ def test_what_is_saved_is_a_proposal_of_exactly_what_was_typed(on: Callable[...,
         answer = await site.http.post(EDIT, data=sent)
         assert answer.status_code == 303, answer.text
         number = int(re.fullmatch(r"/proposals/(\d+)", answer.headers["location"])[1])  # type: ignore[index]
-        for job in list(site.desk.proposals._jobs.values()):
+        for job in list(site.context.proposals._jobs.values()):
             await job.task
         one = (await site.http.get(f"/api/v1/proposals/{number}")).json()
         assert (one["title"], one["state"], one["checks"]) == ("Say two", "PENDING_REVIEW", "passed")

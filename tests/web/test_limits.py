@@ -117,7 +117,7 @@ def test_a_page_that_watches_a_run_hears_nothing_more_when_its_flow_loses_the_la
         site.as_(admin)
         await site.flow("orders", labels=MINE)
         run = await site.run("orders")
-        site.app.state.console_watch = watch = Watch(site.db, site.desk.stopping, turn_sec=0.01)
+        site.app.state.console_watch = watch = Watch(site.db, site.context.stopping, turn_sec=0.01)
         header = {"authorization": f"Bearer {limited}"}
         watching = asyncio.create_task(site.http.get(f"/runs/{run['id']}/events", headers=header))
         while UUID(run["id"]) not in watch._known:  # noqa: ASYNC110 - nothing tells

@@ -174,7 +174,7 @@ def test_the_overview_counts_what_runs_and_what_failed(use: Use) -> None:
 
 def test_the_overview_names_the_troubles_of_this_process(use: Use) -> None:
     async def test(site: Site) -> None:
-        site.desk.health = lambda: {"worker": f"fell over {HOSTILE}", "scheduler": None}
+        site.context.health = lambda: {"worker": f"fell over {HOSTILE}", "scheduler": None}
         page = read(await site.http.get("/"))
         assert f"worker: fell over {HOSTILE}" in page.text
         assert "1 trouble" in page.text

@@ -28,6 +28,7 @@ from automata.access.provider import MAX_BYTES, Provider, provider_of
 from automata.errors import Usage
 from automata.git.branches import Person
 from automata.http.authentication import COOKIE, Authenticator
+from automata.operations.context import AppContext
 from automata.project.source import Source
 from automata.settings import Settings, load
 from automata.sync.reconcile import sync_once
@@ -94,7 +95,7 @@ def test_a_person_of_the_provider_is_signed_in_with_the_highest_role_of_their_gr
         idp.key = idp.rsa
         for method in ("client_secret_post", "client_secret_basic"):
             idp.auth_method = method
-            site.desk.authenticator.provider = Provider(site.desk.authenticator.provider.config)
+            site.authenticator.provider = Provider(site.authenticator.provider.config)
             assert (await sign_in(site, idp)).status_code == 303
         assert idp.faults == []
 
@@ -298,7 +299,7 @@ def test_a_provider_that_is_slow_dead_or_talks_nonsense_costs_a_moment_and_lets_
     use: Use, idp: Idp, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def test(site: Site) -> None:
-        provider = site.desk.authenticator.provider
+        provider = site.authenticator.provider
         assert provider is not None
 
         async def start(because: str) -> None:
@@ -342,7 +343,7 @@ def test_a_provider_that_is_slow_dead_or_talks_nonsense_costs_a_moment_and_lets_
         site.http.cookies.clear()
         with socket.create_server(("127.0.0.1", 0)) as gone:
             issuer = f"http://127.0.0.1:{gone.getsockname()[1]}"
-        site.desk.authenticator.provider = Provider(replace(provider.config, issuer=issuer))
+        site.authenticator.provider = Provider(replace(provider.config, issuer=issuer))
         await start("no connection")
 
     use(test, **idp.settings(failed_auth_per_min=0))
@@ -361,7 +362,7 @@ def test_what_the_provider_refuses_is_said_and_what_it_did_not_say_is_not_believ
             idp.says = says
             await refused(site, await sign_in(site, idp), 403, words)
         idp.says, idp.about = {}, {"authorization_response_iss_parameter_supported": True}
-        site.desk.authenticator.provider = Provider(site.desk.authenticator.provider.config)
+        site.authenticator.provider = Provider(site.authenticator.provider.config)
         await refused(site, await sign_in(site, idp), 403, "another provider")
         idp.says = {"iss": idp.issuer}
         assert (await sign_in(site, idp)).status_code == 303
@@ -400,7 +401,8 @@ def test_a_session_is_over_after_its_time_and_when_other_roles_are_set(use: Use,
         for more, status in (({}, 200), ({"oidc_roles": ("staff=viewer",)}, 401), ({"oidc_issuer": ""}, 401)):
             settings = Settings(**idp.settings(**more))
             provider = provider_of(config_of(settings)) if settings.oidc_issuer else None
-            site.desk.authenticator = Authenticator.of(site.db, replace(settings, session_secret=""), provider)
+            context = AppContext.of(site.db, site.broker, replace(settings, session_secret=""), provider=provider)
+            site.authenticator = Authenticator.of(context, provider)
             assert (await site.http.get(ME, headers=cookie)).status_code == status, more
 
     use(test, **idp.settings(oidc_session_min=30))

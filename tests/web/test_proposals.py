@@ -39,7 +39,7 @@ def on(use: Use, repo: Repo) -> Callable[..., Any]:
 
     def run(scenario: Callable[[Site], Awaitable[Any]], **settings: Any) -> Any:
         async def prepared(site: Site) -> Any:
-            site.desk.proposals.checker = passes
+            site.context.proposals.checker = passes
             await sync_once(site.db, Source(str(repo.bare)))
             await be(site, "author")
             return await scenario(site)
@@ -82,7 +82,7 @@ async def send(site: Site, path: str, **fields: str) -> Reader:
 
 async def checked(site: Site, one: str) -> Reader:
     await send(site, f"{one}/check")
-    for job in list(site.desk.proposals._jobs.values()):
+    for job in list(site.context.proposals._jobs.values()):
         await job.task
     return await page(site, one)
 
@@ -172,7 +172,7 @@ def test_a_check_that_refuses_shows_what_its_cases_expected_and_found(on: Callab
 
     async def scenario(site: Site) -> None:
         one = await the_one(site)
-        site.desk.proposals.checker = refuses
+        site.context.proposals.checker = refuses
         await send(site, f"{one}/submit")
         shown = await checked(site, one)
         assert f"pays {HOSTILE}" in shown.text

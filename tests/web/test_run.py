@@ -173,7 +173,7 @@ def test_a_stream_tells_of_changes_and_of_the_end(use: Use) -> None:
     async def test(site: Site) -> None:
         await site.flow()
         run = await site.run()
-        watch = Watch(site.db, site.desk.stopping, turn_sec=0.02)
+        watch = Watch(site.db, site.context.stopping, turn_sec=0.02)
         async with aclosing(watch.stream(UUID(run["id"]))) as stream, asyncio.timeout(10):
             assert (await anext(stream)).startswith(b"retry:")
             assert await anext(stream) == CHANGED
@@ -200,7 +200,7 @@ def test_streams_end_when_the_server_stops(use: Use) -> None:
 
 async def _stop(site: Site) -> None:
     await asyncio.sleep(0.1)
-    site.desk.stopping.set()
+    site.context.stopping.set()
 
 
 def test_more_streams_than_there_is_room_for_are_refused(use: Use, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,7 +208,7 @@ def test_more_streams_than_there_is_room_for_are_refused(use: Use, monkeypatch: 
         monkeypatch.setattr(watching, "MAX_STREAMS", 1)
         await site.flow()
         run = await site.run()
-        watch = Watch(site.db, site.desk.stopping, turn_sec=0.02)
+        watch = Watch(site.db, site.context.stopping, turn_sec=0.02)
         async with aclosing(watch.stream(UUID(run["id"]))) as stream:
             await anext(stream)
             with pytest.raises(Busy):

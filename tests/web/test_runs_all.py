@@ -74,7 +74,7 @@ def test_all_that_failed_go_on_and_what_somebody_cancelled_only_when_it_is_asked
 def test_more_runs_than_one_request_may_reach_are_asked_about_again(use: Use, monkeypatch: pytest.MonkeyPatch) -> None:
     async def test(site: Site) -> None:
         monkeypatch.setattr("automata.web.runs.MAX_BULK", 2)
-        monkeypatch.setattr(bulk, "AT_ONCE", 4)
+        monkeypatch.setattr(bulk, "MAX_AT_ONCE", 4)
         await site.flow()
         for _ in range(5):
             await site.run()

@@ -1,18 +1,14 @@
-"""What requests and answers about access look like; see shapes."""
+"""Tokens, sessions and the log of changes."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 from uuid import UUID
 
 from pydantic import AwareDatetime, Field, StringConstraints
 
-from automata.access.tokens import DEFAULT_DAYS, MAX_DAYS
 from automata.http.bodies import RequestModel, ResponseModel
-
-Word = Annotated[str, StringConstraints(strict=True, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
-Days = Annotated[int, Field(strict=True, ge=1, le=MAX_DAYS)]
-RoleWord = Literal["viewer", "operator", "author", "reviewer", "admin"]
+from automata.http.fields import RoleWord
 
 
 class SignInRequest(RequestModel):
@@ -25,18 +21,6 @@ class MeAnswer(ResponseModel):
     role: RoleWord
     labels: dict[str, str] = Field(description="Only flows with all of these are there; empty: all flows.")
     csrf_token: str | None = Field(description="What changes need as X-CSRF-Token where a cookie says who asks.")
-
-
-class TokenRequest(RequestModel):
-    name: Word
-    role: RoleWord
-    mail: Word = Field("", description="How commits and approvals know who this is.")
-    labels: dict[Word, Word] = Field(default_factory=dict, description="Limits it to flows with all of these.")
-    days: Days = Field(DEFAULT_DAYS, description="For how long it is good.")
-
-
-class RotateRequest(RequestModel):
-    days: Days = Field(DEFAULT_DAYS, description="For how long it is good from now.")
 
 
 class TokenAnswer(ResponseModel):

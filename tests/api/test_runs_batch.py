@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 
 from automata.api.schemas.runs_batch import RunBatchAnswer
-
 from automata.broker.contract import RUNS_PENDING
 
 V1 = "/api/v1"

@@ -1,19 +1,14 @@
-"""What requests about proposals and their answers look like, and who asks."""
+"""Proposals: changes on branches, their checks and reviews."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import Request
 from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
-from automata.git.branches import Person
-from automata.http.authorization import current_principal
 from automata.http.bodies import RequestModel, ResponseModel
-from automata.http.errors import Forbidden
 from automata.http.fields import Text
-from automata.operations.context import AppContext
 
 MAX_FILES = 100
 
@@ -168,11 +163,3 @@ class PlanAnswer(ResponseModel):
     model_config = ConfigDict(extra="allow")
     version: int
     flows: list[dict[str, Any]]
-
-
-def actor_of(request: Request, given: str | None = None) -> Person:
-    """Who asks. Raises Forbidden (`as_refused`) for somebody known who says to be somebody else; Invalid."""
-    found = current_principal(request)
-    if not AppContext.of(request).authenticator.open and given is not None:
-        raise Forbidden(f"You are {found.name}, and cannot say otherwise.", code="as_refused", pointer="/as")
-    return Person.read(given) if given else Person(found.name, found.mail)

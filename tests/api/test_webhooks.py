@@ -222,7 +222,7 @@ def test_the_secrets_of_webhooks_are_those_that_workers_read(monkeypatch, tmp_pa
     monkeypatch.setenv("AUTOMATA_SECRET_FROM_ENV", SECRET[::-1])
     keyring = create_app(
         Database.at("postgresql://127.0.0.1/none"), LocalBroker(), Settings()
-    ).state.desk.webhook_secrets
+    ).state.context.webhook_secrets
     assert keyring.secrets("FROM_FILE") == [SECRET]
     assert keyring.secrets("FROM_ENV") == [SECRET[::-1]]
 
@@ -257,7 +257,7 @@ def test_neither_answers_nor_logs_nor_the_database_hold_the_secret(use, caplog):
 def test_a_full_line_is_answered_with_429_as_for_other_runs(use, monkeypatch):
     async def test(site):
         await ready(site)
-        monkeypatch.setattr(site.desk.run_creator._line, "_max_waiting", 0)
+        monkeypatch.setattr(site.context.run_creator._batcher, "_max_waiting", 0)
         answer = await post(site)
         assert (answer.status_code, answer.json()["code"]) == (429, "too_many_requests")
         assert "retry-after" in answer.headers

@@ -17,8 +17,8 @@ Series = dict[tuple[str, tuple[str, ...]], float]
 
 
 async def scrape(site: Any) -> Series:
-    if site.desk.metrics:
-        site.desk.metrics._shown.clear()
+    if site.context.metrics:
+        site.context.metrics._shown.clear()
     text = (await site.http.get("/metrics")).text
     return {
         (sample.name, tuple(sample.labels.values())): sample.value
@@ -114,7 +114,7 @@ def test_a_database_that_cannot_be_read_leaves_no_old_numbers(use: Any) -> None:
 
 def test_the_pool_is_told_and_a_process_without_the_api_tells_nothing_of_the_system(use: Any) -> None:
     async def test(site: Any) -> None:
-        site.desk.metrics = None
+        site.context.metrics = None
         told = await scrape(site)
         assert told["automata_database_pool_size", ()] == 4
         assert told["automata_database_pool_connections", ("idle",)] >= 1

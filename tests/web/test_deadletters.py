@@ -187,7 +187,7 @@ def test_all_that_the_filter_finds_is_counted_first_and_what_comes_later_is_left
 def test_more_than_one_request_may_do_is_asked_about_again(use: Use, monkeypatch: pytest.MonkeyPatch) -> None:
     async def test(site: Site) -> None:
         monkeypatch.setattr("automata.web.deadletters.MAX_BULK", 2)
-        monkeypatch.setattr(bulk, "AT_ONCE", 2)
+        monkeypatch.setattr(bulk, "MAX_AT_ONCE", 2)
         await site.flow()
         for _ in range(3):
             await failed(site)
