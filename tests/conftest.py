@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,20 +21,27 @@ from psycopg.conninfo import conninfo_to_dict
 
 from automata.store import migrate
 from automata.store.embedded import start_embedded
-from tests import figures
+from tests import costs, figures
 from tests.rabbitmq import Node, emptied, own_node, shared_node, worker_url
 
 ROOT = Path(__file__).parents[1]
 _PREFIX = "automata_test"
+_COSTS = "automata-costs"
 _numbers = itertools.count()
+
+# Where an environment forbids bytecode files, each of the hundreds of processes of a run compiles Automata again, a
+# third of the processor time of a short one. Every child reads this, workers included: so before any of them starts.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(figures.Plugin())
+    config.pluginmanager.register(costs.Plugin(), _COSTS)
 
 
 @pytest.fixture(scope="session")
-def server_url() -> Iterator[str]:
+def server_url(pytestconfig: pytest.Config) -> Iterator[str]:
     """A server where databases may be made; the URL's own database is left alone."""
     if url := os.environ.get("AUTOMATA_DATABASE_URL"):
         yield url
@@ -41,7 +49,10 @@ def server_url() -> Iterator[str]:
     data_dir = Path(os.environ.get("AUTOMATA_TEST_DATA_DIR") or ROOT / "build" / "test-postgres")
     # Tests kill processes, never the machine, so nothing hangs on the disk.
     with start_embedded(data_dir, settings={"fsync": "off"}) as server:
+        meter = pytestconfig.pluginmanager.get_plugin(_COSTS)
+        meter.watch_server(server.pid)
         yield server.url
+        meter.leave_server()
 
 
 @pytest.fixture(scope="session")
