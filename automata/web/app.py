@@ -13,7 +13,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from automata.api import problem
-from automata.api.app import create_app
+from automata.api.app import add_routes, create_app
 from automata.api.auth import sealed
 from automata.broker.contract import Broker
 from automata.errors import Missing, Usage
@@ -83,7 +83,7 @@ def install(app: FastAPI) -> None:
             hint="In a checkout: `make web`. An installed Automata brings them: install it again.",
         )
     for part in PARTS:
-        app.include_router(part.router, include_in_schema=False)
+        add_routes(app, part.router)
     app.mount("/static", Static(directory=STATIC), name="static")
 
     async def on_http(request: Request, error: Exception) -> Response:

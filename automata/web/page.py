@@ -71,7 +71,9 @@ def router(*, least: Role = Role.VIEWER, limits: bool = False) -> APIRouter:
     `limits`: all of them keep to the flows of whoever is limited to some; a route that names a role says so again.
     """
     asked = needs(least, limits=limits)
-    return APIRouter(route_class=PageRoute, dependencies=[asked], default_response_class=Response)
+    return APIRouter(
+        route_class=PageRoute, dependencies=[asked], default_response_class=Response, include_in_schema=False
+    )
 
 
 class PageRoute(APIRoute):

@@ -15,7 +15,7 @@ from automata.api.signin import PAGE, onward
 from automata.errors import AutomataError
 from automata.web.page import PageRoute, render
 
-router = APIRouter(route_class=PageRoute, default_response_class=Response)
+router = APIRouter(route_class=PageRoute, default_response_class=Response, include_in_schema=False)
 START = f"{PAGE}/oidc"
 _WHY = "It is unknown, has expired or was revoked."
 Next = Annotated[str, Query(alias="next", max_length=4000)]
