@@ -20,6 +20,7 @@ from typer.main import get_command
 from automata import __version__
 from automata.cli.app import app, guarded
 from automata.errors import Conflict, Invalid, Missing, Refused, Unavailable, Usage
+from tests import warm
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = [sys.executable, "-m", "automata"]
@@ -40,7 +41,7 @@ COMMANDS = dict(leaves(get_command(app)))
 
 
 def automata(*words: str, **options: Any) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*PROGRAM, *words], capture_output=True, text=True, check=False, **options)
+    return warm.run(["automata", *words], **options)
 
 
 def closed_port() -> int:
@@ -79,7 +80,7 @@ def test_nothing_heavy_is_imported_before_it_is_needed(words: list[str]) -> None
 
 
 def test_the_version_is_that_of_the_package() -> None:
-    assert automata("version").stdout == f"automata {__version__}\n"
+    assert subprocess.check_output([*PROGRAM, "version"], text=True) == f"automata {__version__}\n"
     assert json.loads(automata("version", "-o", "json").stdout) == {"version": __version__}
     assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"] == __version__
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 
+from tests import warm
 from tests.promises.processes import until
 
 
@@ -28,12 +28,11 @@ class Member:
 
     def start(self) -> Member:
         errors = self.log.open("a") if self.log else subprocess.DEVNULL
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "automata", self.part, "--port", "0", "-o", "json", *self.options],
+        self.process = warm.Process(
+            ["automata", self.part, "--port", "0", "-o", "json", *self.options],
             env=self.env,
             stdout=subprocess.PIPE,
             stderr=errors,
-            text=True,
         )
         if self.log:
             errors.close()  # type: ignore[union-attr]

@@ -13,7 +13,6 @@ import json
 import re
 import secrets
 import subprocess
-import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -27,6 +26,7 @@ import pytest
 from psycopg import sql
 
 from automata.broker import topology
+from tests import warm
 from tests.api.deliveries import signed
 from tests.git.served import USER, serving
 from tests.promises.canary import canary, echoing, leaks, needles, vault
@@ -181,11 +181,9 @@ def pages(client: httpx.Client, *first: str) -> Iterator[tuple[str, bytes]]:
 
 
 def said(env: dict[str, str], *words: str) -> bytes:
-    done = subprocess.run(
-        [sys.executable, "-m", "automata", *words], env=env, capture_output=True, timeout=60, check=False
-    )
+    done = warm.run(["automata", *words], env=env)
     assert done.returncode in (0, 1), done.stderr
-    return done.stdout + done.stderr
+    return (done.stdout + done.stderr).encode()
 
 
 @pytest.fixture(scope="module")

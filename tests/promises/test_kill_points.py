@@ -32,7 +32,7 @@ def test_sigkill_at_every_named_point_loses_nothing(tmp_path: Path, fresh_databa
     with Ledger(0.02) as ledger:
         repo = make_repo(tmp_path / "repo", chain(ledger.url))
         for point in points:
-            program = ("-m", "tests.promises.points", f"{point}:{chance.randint(2, 6)}")
+            program = ("tests.promises.points", f"{point}:{chance.randint(2, 6)}")
             with automata_up(repo, env, program) as (process, address):
                 with httpx.Client(base_url=address or "http://127.0.0.1:1", timeout=10) as client:
                     for number in numbers:

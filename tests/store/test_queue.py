@@ -16,6 +16,7 @@ from automata.store.codec import dumps_or_none
 from automata.store.database import Database
 from automata.store.queue import CANCEL, CREATED, Changes, NewRun
 from automata.store.tasks import Claim, Result, Retry
+from tests.emptying import empty
 
 FLOW, VERSION = uuid4(), uuid4()
 
@@ -24,7 +25,7 @@ def with_database(url: str, scenario: Callable[[Database], Awaitable[None]]) -> 
     async def play() -> None:
         async with await Database.open(url, max_size=4) as db:
             async with db.connection() as conn:
-                await conn.execute("TRUNCATE runs, run_results, tasks, task_attempts, task_queue")
+                await empty(conn, "runs, run_results, tasks, task_attempts, task_queue")
             await scenario(db)
 
     asyncio.run(play())

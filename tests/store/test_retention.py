@@ -17,6 +17,7 @@ from automata.store.database import Connection, Database
 from automata.store.queue import Changes, NewRun, apply, create_runs
 from automata.store.retention import FIRST, PARTS, WHOLE, Swept, sweep
 from automata.store.tables import metadata
+from tests.emptying import empty
 
 DAYS = 30
 EVERY = sorted({*WHOLE, *PARTS, "run_results"})
@@ -89,7 +90,7 @@ async def rows(conn: Connection, *tables: str) -> dict[str, int]:
 def on(url: str, scenario: Scenario) -> None:
     async def main() -> None:
         async with await Database.open(url) as db, db.connection() as conn:
-            await conn.execute(f"TRUNCATE {', '.join(EVERY)}".encode())
+            await empty(conn, EVERY)
             await scenario(conn)
 
     asyncio.run(main())
