@@ -71,7 +71,6 @@ def test_a_command_that_does_not_exist_is_noticed() -> None:
     assert not _exists(["run", "start", "x", "--wiat"])
 
 
-@pytest.mark.timeout(180)
 def test_the_quickstart_works_as_it_is_written(tmp_path: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -121,7 +120,7 @@ def _up(command: str, folder: Path, env: dict[str, str]) -> Iterator[Iterator[di
         yield events
     finally:
         process.terminate()
-        process.communicate(timeout=60)
+        process.communicate(timeout=120)
     assert process.returncode == 0
 
 

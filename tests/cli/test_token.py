@@ -54,7 +54,7 @@ def test_a_server_that_asks_shows_the_first_token_once_and_takes_those_that_the_
         ]
     finally:
         server.send_signal(signal.SIGTERM)
-        told, logged = server.communicate(timeout=30)
+        told, logged = server.communicate(timeout=120)
     assert server.returncode == 0, logged
     assert admin not in told + logged + log.stdout
     assert ci not in told + logged + log.stdout

@@ -41,13 +41,13 @@ class Member:
             if url := json.loads(line).get("url"):
                 self.address = url
                 return self
-        raise AssertionError(f"{self.part} ended with {self.process.wait(10)} before it was up")
+        raise AssertionError(f"{self.part} ended with {self.process.wait(120)} before it was up")
 
     def signal(self, number: signal.Signals) -> None:
         assert self.process is not None
         self.process.send_signal(number)
 
-    def ended(self, seconds: float = 40) -> int:
+    def ended(self, seconds: float = 300) -> int:
         """Its exit code, once it has ended."""
         assert self.process is not None
         assert self.process.stdout is not None
@@ -60,7 +60,7 @@ class Member:
         self.ended()
 
     def ready(self) -> tuple[int, str]:
-        answer = httpx.get(f"{self.address}/readyz", timeout=10)
+        answer = httpx.get(f"{self.address}/readyz", timeout=120)
         return answer.status_code, answer.text
 
 

@@ -35,11 +35,11 @@ def automata_up(
     )
     try:
         address = _address(process)
-        assert address or program != PRODUCT, f"automata up ended with {process.wait(10)} before it was ready"
+        assert address or program != PRODUCT, f"automata up ended with {process.wait(120)} before it was ready"
         yield process, address
     finally:
         process.kill()
-        process.wait(10)
+        process.wait(120)
         assert process.stdout is not None
         process.stdout.close()
 
@@ -64,7 +64,7 @@ def make_repo(place: Path, *flows: Mapping[str, Any]) -> Path:
     return place
 
 
-def until(true: Callable[[], bool], what: str, seconds: float = 60) -> None:
+def until(true: Callable[[], bool], what: str, seconds: float = 300) -> None:
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, f"not within {seconds} s: {what}"

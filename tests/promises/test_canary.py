@@ -224,7 +224,7 @@ def scene(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         env["AUTOMATA_TOKEN"] = made["token"]
         spy = Spy(amqp)
         spy.start()
-        assert spy.up.wait(30)
+        assert spy.up.wait(120)
         members = [Member(part, env, log=home / f"{part}.log") for part in ("api", *PARTS)]
         with fleet(*members) as (api, *others):
             env["AUTOMATA_API_URL"] = api.address
@@ -237,19 +237,19 @@ def scene(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
             for member in (*others, api):
                 member.process.terminate()  # type: ignore[union-attr] # what they still hold of traces is sent now
             for member in (*others, api):
-                member.process.wait(40)  # type: ignore[union-attr]
+                member.process.wait(120)  # type: ignore[union-attr]
                 with member.process.stdout as rest:  # type: ignore[union-attr]
                     told = rest.read().encode()
                 scene.places[f"log of {member.part}"] = member.log.read_bytes() + told  # type: ignore[union-attr]
         spy.over.set()
-        spy.join(10)
+        spy.join(120)
         scene.places |= {"broker": spy.heard, "traces": echo.traces}
         scene.sent = echo.seen
         yield scene
 
 
 def work(scene: Scene, api: Member, token: str, home: Path, env: dict[str, str]) -> None:
-    with httpx.Client(base_url=api.address, timeout=30) as client:
+    with httpx.Client(base_url=api.address, timeout=120) as client:
         client.headers["Authorization"] = f"Bearer {token}"
         until(lambda: client.get("/api/v1/flows/fails").status_code == 200, "the flows are synced")
         for flow in ("canary", "fails"):
@@ -268,7 +268,7 @@ def work(scene: Scene, api: Member, token: str, home: Path, env: dict[str, str])
         for what in ("notifications", "dlq", "tokens", "sync"):
             known[what] = [str(one["id"]) for one in listed(what)]
         scene.places |= dict(answers(client, known))
-    with httpx.Client(base_url=api.address, timeout=30) as person:
+    with httpx.Client(base_url=api.address, timeout=120) as person:
         answer = person.post("/sign-in", json={"token": token})
         assert answer.status_code == 200, answer.text
         (cookie,) = person.cookies.jar

@@ -114,7 +114,7 @@ def play(url: str, scenario: Callable[[Post], Awaitable[None]]) -> None:
 
 async def until(look: Callable[[], Awaitable[Any]]) -> Any:
     """What `look` finds, once it finds something."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         while not (found := await look()):  # noqa: ASYNC110 - nothing tells
             await asyncio.sleep(0.01)
         return found
