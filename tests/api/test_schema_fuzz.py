@@ -19,10 +19,11 @@ import httpx
 import pytest
 
 from automata.sync.init import create
+from tests.amounts import times
 from tests.promises.processes import automata_up, environment
 
 SECONDS = int(os.environ.get("AUTOMATA_FUZZ_SEC", "0"))  # a pass; 0: EXAMPLES of each operation
-EXAMPLES = 6
+EXAMPLES = times(4)
 # Not `positive_data_acceptance`: a schema cannot say which cursors a list gave out, or that a flow must make sense.
 CHECKS = (
     "not_a_server_error",

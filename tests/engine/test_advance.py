@@ -14,6 +14,7 @@ from automata.engine.states import TASK_FINAL, TASK_TRANSITIONS, RunStatus, Task
 from automata.flow.compile import Plan, compile_flow
 from automata.flow.model import Flow
 from automata.steps.registry import instant_rules
+from tests.amounts import times
 
 NOW = datetime(2026, 1, 5, 9, tzinfo=UTC)
 RULES = instant_rules()
@@ -133,7 +134,7 @@ def flows(draw: st.DrawFn) -> dict[str, Any]:
     return flow
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=times(150), deadline=None)
 @given(spec=flows(), data=st.data())
 def test_every_order_of_events_ends_in_a_lawful_state(spec: dict[str, Any], data: st.DataObject) -> None:
     plan = compile_flow(Flow.from_spec(spec))
