@@ -6,7 +6,6 @@ import os
 import shlex
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ import pytest
 
 from automata.broker.rabbit_node import speaks_amqp
 from automata.sync.init import create
+from tests import warm
 from tests.rabbitmq import find_server
 
 ROOT = Path(__file__).parents[2]
@@ -42,10 +42,7 @@ def stack(place: Path) -> Iterator[Stack]:
     env = plain | {"PYTHONPATH": str(ROOT), "PATH": f"{tools}:{_without_docker()}"}
 
     def run(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "automata.cli.stack", *words]
-        return subprocess.run(
-            command, cwd=place, env=env | more, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-        )
+        return warm.run(["automata.cli.stack", *words], cwd=place, env=env | more, stdin=subprocess.DEVNULL)
 
     yield run
     run("down")
