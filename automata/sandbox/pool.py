@@ -91,10 +91,7 @@ def _pooled(
 ) -> Iterator[tuple[int, Outcome]]:
     if not jobs:
         return
-    # Imports once, then forks: a spawn of each would import all of this again, half a second of processor time. What is
-    # forked is the server that multiprocessing starts afresh, never this process with its threads and connections.
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__, "automata.sandbox.cases"])
+    context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, mp_context=context, initializer=_begin, initargs=(work, job_sec)) as pool:
         waiting: dict[Future[Outcome], tuple[int, Job]] = {
             pool.submit(_run, job): (number, job) for number, job in jobs
