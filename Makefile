@@ -104,10 +104,11 @@ bench: $(READY) ## All workloads, peers and the probe; writes docs/performance.m
 chaos: $(READY) ## 100,000 runs over 200 random kills of processes, broker and database (ARGS="--runs 1000 --kills 10")
 	@$(BIN)/python -m tests.promises.chaos $(ARGS)
 
-thorough: $(READY) ## Tests that repeat, at their full number: applies, kills of a sync, generated flows (20 minutes)
-	@AUTOMATA_APPLY_ROUNDS=100 AUTOMATA_HTTP_ROUNDS=100 AUTOMATA_SYNC_KILLS=100 AUTOMATA_AGREEMENT_FLOWS=2000 \
-		AUTOMATA_HYPOTHESIS_EXAMPLES=10000 $(BIN)/python -m pytest -n $(TEST_WORKERS) --timeout=1200 -rP $(ARGS) \
-		tests/proposals/test_lifecycle.py tests/promises/test_kill_sync.py tests/sandbox/test_agreement.py tests/engine/test_model.py
+thorough: $(READY) ## Tests that repeat, twenty times as often: applies, kills of a sync, generated flows and requests
+	@AUTOMATA_TEST_TIMES=20 $(BIN)/python -m pytest -n $(TEST_WORKERS) --timeout=3600 -rP $(ARGS) \
+		tests/proposals/test_lifecycle.py tests/promises/test_kill_sync.py tests/sandbox/test_agreement.py \
+		tests/engine/test_model.py tests/engine/test_advance.py tests/flow/test_schema.py \
+		tests/flow/test_template_fuzz.py tests/api/test_schema_fuzz.py
 
 soak: $(READY) ## What shows after a while: the database killed again and again, a flood, a rolling restart, a million steps
 	@$(BIN)/python -m tests.promises.soak $(ARGS)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,28 +21,44 @@ from psycopg.conninfo import conninfo_to_dict
 
 from automata.store import migrate
 from automata.store.embedded import start_embedded
-from tests import figures
+from tests import costs, figures
 from tests.rabbitmq import Node, emptied, own_node, shared_node, worker_url
 
 ROOT = Path(__file__).parents[1]
 _PREFIX = "automata_test"
+_COSTS = "automata-costs"
+_SERVER_SETTINGS = {
+    # Tests kill processes, never the machine, so nothing hangs on the disk.
+    "fsync": "off",
+    "full_page_writes": "off",
+    # Each database gets a worker of autovacuum every so often, and there is one database a test module.
+    "autovacuum_naptime": "10min",
+}
 _numbers = itertools.count()
+
+# Where an environment forbids bytecode files, each of the hundreds of processes of a run compiles Automata again, a
+# third of the processor time of a short one. Every child reads this, workers included: so before any of them starts.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(figures.Plugin())
+    config.pluginmanager.register(costs.Plugin(), _COSTS)
 
 
 @pytest.fixture(scope="session")
-def server_url() -> Iterator[str]:
+def server_url(pytestconfig: pytest.Config) -> Iterator[str]:
     """A server where databases may be made; the URL's own database is left alone."""
     if url := os.environ.get("AUTOMATA_DATABASE_URL"):
         yield url
         return
     data_dir = Path(os.environ.get("AUTOMATA_TEST_DATA_DIR") or ROOT / "build" / "test-postgres")
-    # Tests kill processes, never the machine, so nothing hangs on the disk.
-    with start_embedded(data_dir, settings={"fsync": "off"}) as server:
+    with start_embedded(data_dir, settings=_SERVER_SETTINGS) as server:
+        meter = pytestconfig.pluginmanager.get_plugin(_COSTS)
+        meter.watch_server(server.pid)
         yield server.url
+        meter.leave_server()
 
 
 @pytest.fixture(scope="session")
@@ -53,7 +70,10 @@ def make_database(server_url: str) -> Iterator[Callable[[], str]]:
         name = f"{_PREFIX}_{os.getpid()}_{next(_numbers)}"
         with _admin(server_url) as conn:
             conn.execute(
-                sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
+                # Files are copied for less than half of what it takes to write a copy through the log.
+                sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy").format(
+                    *map(sql.Identifier, (name, template))
+                )
             )
         made.append(name)
         return _with_database(server_url, name)
@@ -84,15 +104,19 @@ def make_empty_database(server_url: str) -> Iterator[Callable[[], str]]:
 
 
 @pytest.fixture(scope="module")
-def database_url(make_database: Callable[[], str]) -> str:
+def database_url(make_database: Callable[[], str], server_url: str) -> Iterator[str]:
     """This module's own database, with all tables and no rows."""
-    return make_database()
+    url = make_database()
+    yield url
+    _drop_database(server_url, url)
 
 
 @pytest.fixture
-def fresh_database_url(make_database: Callable[[], str]) -> str:
+def fresh_database_url(make_database: Callable[[], str], server_url: str) -> Iterator[str]:
     """This test's own database."""
-    return make_database()
+    url = make_database()
+    yield url
+    _drop_database(server_url, url)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -149,6 +173,11 @@ def _leftovers(conn: psycopg.Connection) -> list[str]:
 def _drop(conn: psycopg.Connection, names: list[str]) -> None:
     for name in names:
         conn.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def _drop_database(server_url: str, url: str) -> None:
+    with _admin(server_url) as conn:
+        _drop(conn, [str(conninfo_to_dict(url)["dbname"])])
 
 
 def _admin(url: str) -> psycopg.Connection:

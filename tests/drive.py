@@ -101,7 +101,7 @@ class Drive:
         self.broker.notify(RUNS_PENDING)
 
     async def ended(self, run: UUID) -> RunRow:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(120):
             while True:
                 async with self.db.connection() as conn:
                     found = await get_run(conn, run)
@@ -110,7 +110,7 @@ class Drive:
                 await asyncio.sleep(0.01)
 
     async def called(self, step: str, times: int = 1) -> None:
-        async with asyncio.timeout(20), self.play.rang:
+        async with asyncio.timeout(120), self.play.rang:
             await self.play.rang.wait_for(lambda: len(self.play.made(step)) >= times)
 
     async def tasks(self, run: UUID) -> dict[str, TaskRow]:

@@ -42,6 +42,7 @@ from automata.http.authentication import Authenticator
 from automata.http.authorization import check_every_route
 from automata.http.limits import RequestLimits
 from automata.http.middleware import RequestMiddleware
+from automata.http.routing import add_routes
 from automata.http.tracing import TracingMiddleware
 from automata.operations.context import AppContext
 from automata.operations.system_metrics import SystemMetrics
@@ -94,7 +95,7 @@ def create_app(
     app.state.context.metrics = SystemMetrics(db)
     # Each router has its whole path: the metrics name a route as its router knows it.
     for part in PARTS:
-        app.include_router(part.router)
+        add_routes(app, part.router)
     openapi.install(app)
     return check_every_route(app)
 
@@ -122,7 +123,7 @@ def _app(
     context = AppContext.of(db, broker, settings, health=health_of, secrets=secrets, provider=provider)
     app.state.context = context
     app.state.authenticator = Authenticator.of(context, provider)
-    app.include_router(health.router)
+    add_routes(app, health.router)
     problem.install(app)
     if settings.otlp_url:
         app.add_middleware(TracingMiddleware)

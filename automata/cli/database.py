@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
+from automata.cli.interruption import held, term_as_interrupt
 from automata.settings import Settings
 
 
@@ -12,6 +13,7 @@ from automata.settings import Settings
 def database(settings: Settings) -> Iterator[str]:
     """The URL of a database that answers; an embedded server that nobody else uses is stopped on the way out.
 
+    Also after a SIGTERM, which alone would leave the server, or the initdb of a first start, running without an owner.
     Raises Unavailable.
     """
     if settings.database_url:
@@ -19,5 +21,7 @@ def database(settings: Settings) -> Iterator[str]:
         return
     from automata.store.embedded import start_embedded
 
-    with start_embedded(settings.data_dir or None) as server:
+    with term_as_interrupt(), ExitStack() as running:
+        with held():
+            server = running.enter_context(start_embedded(settings.data_dir or None))
         yield server.url

@@ -93,7 +93,10 @@ def _pooled(
 ) -> Iterator[tuple[int, JobResult]]:
     if not jobs:
         return
-    context = multiprocessing.get_context("spawn")
+    # Imports once, then forks: a spawn of each would import all of this again, half a second of processor time. What is
+    # forked is the server that multiprocessing starts afresh, never this process with its threads and connections.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__, "automata.sandbox.case_runner"])
     with ProcessPoolExecutor(processes, mp_context=context, initializer=_begin, initargs=(work, job_sec)) as pool:
         waiting: dict[Future[JobResult], tuple[int, Job]] = {
             pool.submit(_run, job): (number, job) for number, job in jobs

@@ -14,6 +14,7 @@ from starlette.types import Scope
 from automata.errors import Missing, Usage
 from automata.http import problem
 from automata.http.authorization import check_every_route
+from automata.http.routing import add_routes
 from automata.web import (
     approvals,
     audit,
@@ -66,7 +67,7 @@ def install(app: FastAPI) -> None:
             hint="In a checkout: `make web`. An installed Automata brings them: install it again.",
         )
     for part in PARTS:
-        app.include_router(part.router, include_in_schema=False)
+        add_routes(app, part.router)
     app.mount("/static", Static(directory=STATIC), name="static")
 
     async def on_http(request: Request, error: Exception) -> Response:

@@ -30,7 +30,7 @@ COOKIE = "automata_sign_in"
 NOBODY = "none"  # the role of who is not let in
 log = logging.getLogger(__name__)
 
-router = APIRouter(route_class=PageRoute, default_response_class=Response)
+router = APIRouter(route_class=PageRoute, default_response_class=Response, include_in_schema=False)
 Code = Annotated[str, Query(max_length=MAX_CODE_CHARS)]
 Word = Annotated[str, Query(max_length=1_000)]
 

@@ -71,8 +71,10 @@ def router(*, least: Role = Role.VIEWER, limits: bool = False) -> APIRouter:
 
     `limits`: all of them keep to the flows of whoever is limited to some; a route that names a role says so again.
     """
-    needed = needs(least, limits=limits)
-    return APIRouter(route_class=PageRoute, dependencies=[needed], default_response_class=Response)
+    required = needs(least, limits=limits)
+    return APIRouter(
+        route_class=PageRoute, dependencies=[required], default_response_class=Response, include_in_schema=False
+    )
 
 
 class PageRoute(APIRoute):

@@ -140,7 +140,7 @@ async def _done(request: Request, run_id: str, do: Callable[[AppContext, UUID], 
 async def _live(context: AppContext, id: UUID) -> dict[str, Any]:
     detail = await read_run(context, id)
     run, over = detail.run, detail.run.status in RUN_FINAL
-    tasks = await list_run_tasks(context, id, outputs=False, most=MAX_TASKS)
+    tasks = await list_run_tasks(context, id, outputs=False, limit=MAX_TASKS)
     waiting: Sequence[ApprovalRow] = ()
     if not over:
         async with context.db.connection() as conn:

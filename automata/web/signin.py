@@ -15,7 +15,7 @@ from automata.http.problem import headers_of
 from automata.http.sign_in import SIGN_IN_PAGE, local_path
 from automata.web.page import PageRoute, render
 
-router = APIRouter(route_class=PageRoute, default_response_class=Response)
+router = APIRouter(route_class=PageRoute, default_response_class=Response, include_in_schema=False)
 START = f"{SIGN_IN_PAGE}/oidc"
 _WHY = "It is unknown, has expired or was revoked."
 Next = Annotated[str, Query(alias="next", max_length=4000)]

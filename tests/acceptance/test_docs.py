@@ -8,7 +8,6 @@ import re
 import shlex
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -20,6 +19,7 @@ from typer.main import get_command
 
 from automata.cli.app import app
 from automata.engine.states import TASK_TRANSITIONS, RunStatus
+from tests import warm
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("flows-example/*.md")])
@@ -71,15 +71,11 @@ def test_a_command_that_does_not_exist_is_noticed() -> None:
     assert not _exists(["run", "start", "x", "--wiat"])
 
 
-@pytest.mark.timeout(180)
 def test_the_quickstart_works_as_it_is_written(tmp_path: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    program = tmp_path / "bin" / "automata"
-    program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m automata "$@"\n')
-    program.chmod(0o755)
+    program = warm.program(tmp_path / "bin")
     env = {
         **{name: value for name, value in os.environ.items() if not name.startswith(("AUTOMATA_", "GIT_"))},
         "PATH": f"{program.parent}:{os.environ['PATH']}",
@@ -124,7 +120,7 @@ def _up(command: str, folder: Path, env: dict[str, str]) -> Iterator[Iterator[di
         yield events
     finally:
         process.terminate()
-        process.communicate(timeout=60)
+        process.communicate(timeout=120)
     assert process.returncode == 0
 
 

@@ -61,7 +61,7 @@ def _to_run() -> list[Any]:
 def repository(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The example's repository, with the branches and files that the pages name; the server has flows for the rest."""
     for flow in (APPROVED, IMPORT):
-        httpx.post(f"{place.api}/api/v1/flows", json=flow, timeout=30).raise_for_status()
+        httpx.post(f"{place.api}/api/v1/flows", json=flow, timeout=120).raise_for_status()
     folder = tmp_path_factory.mktemp("guides") / "flows"
     shutil.copytree(DOCS.parent / "flows-example", folder)
     changed = folder / "flows/ship-order.yaml"

@@ -115,7 +115,7 @@ def test_runs_of_the_database_catch_a_write_that_a_change_alters(
     automata: Automata, place: Place, tmp_path: Path
 ) -> None:
     (place.repository / "flows/recorded.json").write_text(json.dumps(RECORDED))
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while (first := automata("run", "start", "recorded", "--wait")).code == 3:
         assert time.monotonic() < deadline, first.err
     assert [first.code, *(automata("run", "start", "recorded", "--wait").code for _ in range(RUNS - 1))] == [0] * RUNS

@@ -6,11 +6,12 @@ import ast
 import json
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
+
+from tests import warm
 
 DOCS = Path(__file__).parents[2] / "docs"
 GUIDES = sorted(DOCS.glob("migrate-*.md"))
@@ -28,8 +29,7 @@ def test_each_translated_flow_passes_the_rehearsal_beside_it(tmp_path: Path) -> 
         (tmp_path / f"flows/{guide.stem}.yaml").write_text(flow)
         (tmp_path / f"tests/{guide.stem}.test.yaml").write_text(cases)
     subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
-    words = [sys.executable, "-m", "automata", "test", "--format", "json"]
-    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = warm.run(["automata", "test", "--format", "json"], cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert json.loads(done.stdout)["summary"]["passed"] == 2 * len(GUIDES)
 

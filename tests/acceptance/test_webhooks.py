@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests import warm
 from tests.acceptance.conftest import SHOP_HOOK, Automata, Place
 
 ROOT = Path(__file__).parents[2]
@@ -93,9 +93,7 @@ def test_who_signs_as_the_page_says_starts_a_run(
 ) -> None:
     blocks = re.findall(rf"^```{language}\n(.*?)```$", PAGE, re.DOTALL | re.MULTILINE)
     assert blocks
-    program = tmp_path / "automata"
-    program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m automata "$@"\n')
-    program.chmod(0o755)
+    warm.program(tmp_path)
     env = os.environ | {
         "AUTOMATA_API_URL": place.api,
         "PATH": f"{tmp_path}:{os.environ['PATH']}",

@@ -31,6 +31,7 @@ from automata.store.sync import SourceRow, ensure_source
 from automata.store.tokens import add_token
 from automata.store.versions import DesiredFlow, write_flows
 from automata.web.page import MESSAGE_COOKIE
+from tests.emptying import empty
 
 TABLES = (
     "task_queue, task_attempts, task_logs, tasks, run_results, run_attempts, dead_letters, runs, schedules,"
@@ -161,7 +162,7 @@ def use(database_url: str) -> Use:
         async def on_site() -> Any:
             async with await Database.open(database_url, max_size=4) as db:
                 async with db.connection() as conn:
-                    await conn.execute(f"TRUNCATE {TABLES}")
+                    await empty(conn, TABLES)
                 broker = LocalBroker()
                 app = create_app(db, broker, Settings(**settings))
                 transport = Watched(app)

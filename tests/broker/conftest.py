@@ -22,7 +22,7 @@ class World:
     kind: str
     new: Callable[[], Broker]
 
-    def play(self, scene: Callable[[World], Awaitable[None]], seconds: float = 60) -> None:
+    def play(self, scene: Callable[[World], Awaitable[None]], seconds: float = 300) -> None:
         asyncio.run(asyncio.wait_for(self._played(scene), seconds))
 
     async def _played(self, scene: Callable[[World], Awaitable[None]]) -> None:
@@ -40,7 +40,7 @@ class World:
 
 
 async def connected(*brokers: Broker) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while not all(broker.state().connected for broker in brokers):  # noqa: ASYNC110 - nothing tells
             await asyncio.sleep(0.01)
 

@@ -14,12 +14,12 @@ from automata import telemetry
 from automata.broker.contract import TASKS_READY, Listener
 from automata.broker.rabbitmq import RabbitBroker
 
-LONG = 30.0
+LONG = 120.0
 SHORT = 0.3
 
 
 def run(scene: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    asyncio.run(asyncio.wait_for(scene(), 100))
+    asyncio.run(asyncio.wait_for(scene(), 300))
 
 
 def metric(name: str, **labels: str) -> float:

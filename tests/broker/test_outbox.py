@@ -20,7 +20,7 @@ def dropped(topic: str = RUNS_PENDING) -> float:
 
 async def taken(outbox: Outbox) -> dict[str, list[str]]:
     notifications: dict[str, list[str]] = {}
-    async with asyncio.timeout(5), outbox.taken() as packed:
+    async with asyncio.timeout(120), outbox.taken() as packed:
         for _, body in packed:
             topic, ids = decode(body)
             notifications.setdefault(topic, []).extend(ids)

@@ -41,13 +41,13 @@ def cut(url: str) -> int:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while not condition():  # noqa: ASYNC110 - nothing tells
             await asyncio.sleep(0.01)
 
 
 def run(scene: Callable[[], object]) -> None:
-    asyncio.run(asyncio.wait_for(scene(), 60))  # type: ignore[arg-type]
+    asyncio.run(asyncio.wait_for(scene(), 300))  # type: ignore[arg-type]
 
 
 def test_connections_that_were_cut_come_back_and_every_listener_looks_once(fresh_database_url: str) -> None:
@@ -55,13 +55,13 @@ def test_connections_that_were_cut_come_back_and_every_listener_looks_once(fresh
         broker = broker_on(fresh_database_url)
         with broker.listen(RUNS_PENDING) as listener:
             await connected(broker)
-            assert await listener.wait(5)
+            assert await listener.wait(120)
             assert await asyncio.to_thread(cut, fresh_database_url) == 2
-            assert await listener.wait(30), "who was away cannot know what it missed"
+            assert await listener.wait(120), "who was away cannot know what it missed"
             await connected(broker)
             broker.notify(RUNS_PENDING, ["after"])
             while "after" not in listener.ids:
-                assert await listener.wait(10)
+                assert await listener.wait(120)
         await broker.close()
 
     run(scene)
@@ -85,7 +85,7 @@ def test_a_route_that_swallows_everything_is_noticed_without_any_traffic(
                 await connected(deaf)
                 ringer.notify(RUNS_PENDING, ["after"])
                 while "after" not in listener.ids:
-                    assert await listener.wait(10)
+                    assert await listener.wait(120)
             await asyncio.gather(ringer.close(), deaf.close())
 
     run(scene)
@@ -98,14 +98,14 @@ def test_without_a_server_rings_are_dropped_counted_and_heard_in_their_own_proce
         before = metric("automata_broker_rings_total", **labels)
         with broker.listen(RUNS_PENDING) as listener:
             broker.notify(RUNS_PENDING, ["a", "b"])
-            assert await listener.wait(5)
+            assert await listener.wait(120)
             await until(lambda: "not connected yet" not in broker.state().detail)
         assert not broker.state().connected
         assert "127.0.0.1" in broker.state().detail
         assert metric("automata_broker_rings_total", **labels) - before == 2
         started = time.monotonic()
         await broker.close()
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < 30
 
     run(scene)
 
@@ -124,11 +124,11 @@ def test_a_server_that_comes_late_is_found_and_hears_what_was_missed(fresh_datab
         late, other = PostgresBroker(connect), broker_on(fresh_database_url)
         with other.listen(RUNS_PENDING) as listener:
             await connected(other)
-            assert await listener.wait(5)
+            assert await listener.wait(120)
             late.notify(RUNS_PENDING, ["a"])
             assert not await listener.wait(0.1)
             up.set()
-            assert await listener.wait(10)
+            assert await listener.wait(120)
         await asyncio.gather(late.close(), other.close())
 
     run(scene)
@@ -151,13 +151,13 @@ def test_a_stranger_on_the_channel_is_counted_and_harms_nothing(fresh_database_u
         before = metric("automata_broker_poison_total", broker="postgres")
         with broker.listen(RUNS_PENDING) as listener:
             await connected(broker)
-            assert await listener.wait(5)
+            assert await listener.wait(120)
             async with await psycopg.AsyncConnection.connect(fresh_database_url, autocommit=True) as conn:
                 await conn.execute("SELECT pg_notify(%s, %s)", [CHANNEL, payload])
             await until(lambda: metric("automata_broker_poison_total", broker="postgres") == before + 1)
             assert not await listener.wait(0)
             broker.notify(RUNS_PENDING, ["good"])
-            assert await listener.wait(10)
+            assert await listener.wait(120)
         await broker.close()
 
     run(scene)
@@ -183,17 +183,17 @@ def test_a_silent_ear_is_built_anew_when_work_is_found_that_nothing_announced(fr
         watchdog._clock = lambda: next(hours)
         with deaf.listen(RUNS_PENDING) as listener:
             await connected(ringer, deaf)
-            assert await listener.wait(5)
+            assert await listener.wait(120)
             rebuilds = metric("automata_broker_rebuilds_total", broker="postgres", role="ear")
             for _ in range(2):
                 assert not await listener.wait(0.01)
                 listener.done(found=True)
             assert metric("automata_broker_rebuilds_total", broker="postgres", role="ear") == rebuilds + 1
-            assert await listener.wait(10)
+            assert await listener.wait(120)
             await connected(deaf)
             ringer.notify(RUNS_PENDING, [name := str(uuid4())])
             while name not in listener.ids:
-                assert await listener.wait(10)
+                assert await listener.wait(120)
         await asyncio.gather(ringer.close(), deaf.close())
 
     run(scene)

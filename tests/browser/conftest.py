@@ -53,7 +53,7 @@ class Looker:
         if who:
             assert context.request.post("/sign-in", data={"token": self.site.tokens[who]}).ok
         page = context.new_page()
-        page.set_default_timeout(10_000)
+        page.set_default_timeout(120_000)
         page.on("console", self._hear)
         page.on("pageerror", lambda error: self.troubles.append(str(error)))
         page.on("dialog", self._dialog)

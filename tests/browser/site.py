@@ -75,7 +75,7 @@ class Site:
         data = None if body is None else json.dumps(body).encode()
         headers = {"content-type": "application/json", "authorization": f"Bearer {self.tokens[by]}"}
         request = urllib.request.Request(f"{self.url}/api/v1{path}", data, headers)
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=120) as answer:
             return json.load(answer)
 
     def run(self, flow: str, **inputs: Any) -> str:
@@ -89,7 +89,7 @@ class Site:
         self.work.git("push", "-q", str(self.origin), f"HEAD:refs/heads/{branch}")
 
     def until_version(self, flow: str, number: int) -> None:
-        until = time.monotonic() + 20
+        until = time.monotonic() + 120
         while number not in [one["version"] for one in self.api("/flows")["items"] if one["name"] == flow]:
             assert time.monotonic() < until, f"{flow} did not come to version {number}"
             time.sleep(0.1)

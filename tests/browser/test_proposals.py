@@ -42,7 +42,7 @@ def test_a_flow_is_edited_checked_approved_by_another_and_runs_as_the_next_versi
     page.get_by_role("button", name="Save as a proposal").click()
     page.wait_for_url(ONE)
     expect(page.get_by_role("status")).to_contain_text("Saved as a proposal.")
-    expect(page.locator("#live .badge", has_text="checks passed")).to_be_visible(timeout=30_000)
+    expect(page.locator("#live .badge", has_text="checks passed")).to_be_visible(timeout=120_000)
     expect(page.get_by_text("Approving and applying take the role reviewer.")).to_be_visible()
 
     other = looker.page("grace")

@@ -58,7 +58,7 @@ def test_the_product_says_what_to_install_where_there_is_no_server(monkeypatch: 
 
 
 def _until(condition: object) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while not condition():  # type: ignore[operator]
         assert time.monotonic() < deadline
         time.sleep(0.05)

@@ -6,7 +6,6 @@ import os
 import shlex
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ import pytest
 
 from automata.cli.rabbitmq_node import speaks_amqp
 from automata.project.starter import create_starter
+from tests import warm
 from tests.rabbitmq import find_server
 
 ROOT = Path(__file__).parents[2]
@@ -42,10 +42,7 @@ def stack(place: Path) -> Iterator[Stack]:
     env = plain | {"PYTHONPATH": str(ROOT), "PATH": f"{tools}:{_without_docker()}"}
 
     def run(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "automata.cli.stack", *words]
-        return subprocess.run(
-            command, cwd=place, env=env | more, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-        )
+        return warm.run(["automata.cli.stack", *words], cwd=place, env=env | more, stdin=subprocess.DEVNULL)
 
     yield run
     run("down")
@@ -65,7 +62,6 @@ def port_of(url: str) -> int:
     return int(url.split("127.0.0.1:")[1].split("/")[0])
 
 
-@pytest.mark.timeout(180)
 def test_private_nodes_come_up_answer_and_go(place: Path, stack: Stack) -> None:
     up = stack("nodes")
     assert up.returncode == 0, up.stderr
@@ -95,14 +91,13 @@ def test_private_nodes_come_up_answer_and_go(place: Path, stack: Stack) -> None:
     assert stack("nodes").returncode == 0, "and its PostgreSQL is found again"
 
 
-@pytest.mark.timeout(180)
 def test_everything_comes_up_on_private_nodes_and_serves_the_flows(place: Path, stack: Stack) -> None:
     create_starter(place / "flows")
     up = stack("up", AUTOMATA_PORT="0", AUTOMATA_REPO=str(place / "flows"))
     assert up.returncode == 0, up.stderr
     url = state_of(place)["AUTOMATA_API_URL"]
     assert f"Automata runs on them: {url}" in up.stdout
-    until = time.monotonic() + 30
+    until = time.monotonic() + 120
     while not (flows := httpx.get(f"{url}/api/v1/flows", trust_env=False).json()["items"]):
         assert time.monotonic() < until, "the controller synced nothing"
         time.sleep(0.1)

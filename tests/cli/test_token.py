@@ -13,14 +13,13 @@ import pytest
 from automata.cli import client
 from automata.cli.client import Api
 from automata.errors import Usage
-
-PROGRAM = [sys.executable, "-m", "automata"]
+from tests import warm
 
 
 def automata(database_url, *arguments, **environment):
     env = {name: value for name, value in os.environ.items() if not name.startswith("AUTOMATA_")}
     env |= {"AUTOMATA_DATABASE_URL": database_url, **environment}
-    return subprocess.run([*PROGRAM, *arguments], capture_output=True, text=True, env=env, timeout=60, check=False)
+    return warm.run(["automata", *arguments], env=env)
 
 
 def test_a_server_that_asks_shows_the_first_token_once_and_takes_those_that_the_command_made(database_url):
@@ -32,12 +31,8 @@ def test_a_server_that_asks_shows_the_first_token_once_and_takes_those_that_the_
         check=True,
     )  # fmt: skip
     env = os.environ | {"AUTOMATA_DATABASE_URL": database_url, "AUTOMATA_AUTH": "on"}
-    server = subprocess.Popen(
-        [*PROGRAM, "api", "--port", "0", "-o", "json"],
-        env=env,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+    server = warm.Process(
+        ["automata", "api", "--port", "0", "-o", "json"], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     try:
         events = [json.loads(server.stdout.readline()) for _ in range(2)]
@@ -59,7 +54,7 @@ def test_a_server_that_asks_shows_the_first_token_once_and_takes_those_that_the_
         ]
     finally:
         server.send_signal(signal.SIGTERM)
-        told, logged = server.communicate(timeout=30)
+        told, logged = server.communicate(timeout=120)
     assert server.returncode == 0, logged
     assert admin not in told + logged + log.stdout
     assert ci not in told + logged + log.stdout

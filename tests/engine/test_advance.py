@@ -15,6 +15,7 @@ from automata.flow.compile import compile_flow
 from automata.flow.model import Flow
 from automata.flow.plan import ExecutionPlan
 from automata.steps.registry import instant_rules
+from tests.amounts import times
 
 NOW = datetime(2026, 1, 5, 9, tzinfo=UTC)
 RULES = instant_rules()
@@ -134,7 +135,7 @@ def flows(draw: st.DrawFn) -> dict[str, Any]:
     return flow
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=times(150), deadline=None)
 @given(spec=flows(), data=st.data())
 def test_every_order_of_events_ends_in_a_lawful_state(spec: dict[str, Any], data: st.DataObject) -> None:
     plan = compile_flow(Flow.from_spec(spec))

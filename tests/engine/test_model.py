@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from hypothesis import HealthCheck, settings
@@ -12,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from automata.engine.states import TaskStatus
 from automata.flow.compile import compile_flow
 from automata.flow.model import Flow
+from tests.amounts import times
 from tests.engine.model import FINAL, Expr, Model, Node, text_of
 from tests.engine.test_advance import World
 
@@ -227,7 +227,7 @@ class EngineAgainstModel(RuleBasedStateMachine):
 
 TestEngineAgainstModel = EngineAgainstModel.TestCase
 TestEngineAgainstModel.settings = settings(
-    max_examples=int(os.environ.get("AUTOMATA_HYPOTHESIS_EXAMPLES", "250")),
+    max_examples=times(100),
     stateful_step_count=50,
     deadline=None,
     suppress_health_check=list(HealthCheck),

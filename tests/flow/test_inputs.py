@@ -180,7 +180,7 @@ _TWICE = {f"d{n}": {"allOf": [{"$ref": f"#/$defs/d{n + 1}"}] * 2} for n in range
         ({"contains": {"const": 1}}, [0] * 100_000),
     ],
 )
-def test_no_schema_and_no_value_take_more_than_two_seconds(schema: dict[str, Any], value: Any) -> None:
+def test_no_schema_and_no_value_take_long(schema: dict[str, Any], value: Any) -> None:
     inputs = declare(a={"type": "array", "schema": schema})
     before = time.process_time()
     code = "invalid_input"
@@ -188,7 +188,7 @@ def test_no_schema_and_no_value_take_more_than_two_seconds(schema: dict[str, Any
         check_inputs(inputs, {"a": value})
     except Invalid as error:
         code = error.code
-    assert time.process_time() - before < 2
+    assert time.process_time() - before < 10
     assert code == "invalid_input"
 
 

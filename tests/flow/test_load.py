@@ -452,9 +452,10 @@ def hostile() -> tuple[dict[str, float], int]:
 
 @pytest.mark.parametrize("name", HOSTILE)
 @pytest.mark.parametrize("file", ["a.yaml", "a.json"])
-def test_a_hostile_file_is_done_within_two_seconds(name: str, file: str, hostile: tuple[dict[str, float], int]) -> None:
+def test_a_hostile_file_is_done_soon(name: str, file: str, hostile: tuple[dict[str, float], int]) -> None:
     assert len(HOSTILE[name]) < 256 * 1024
-    assert hostile[0][f"{name} {file}"] < 2
+    # Half a second at most on a quick machine that does nothing else; without a limit, minutes and more.
+    assert hostile[0][f"{name} {file}"] < 10
 
 
 def test_hostile_files_take_less_than_256_mb(hostile: tuple[dict[str, float], int]) -> None:

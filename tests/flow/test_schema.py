@@ -15,6 +15,7 @@ from jsonschema import Draft7Validator, Draft202012Validator
 from automata.flow.findings import Findings, Positions
 from automata.flow.schema import DRAFTS, FILES, FLOW_SCHEMA, in_draft, schema_text
 from automata.flow.shape import KEYWORDS, Shape
+from tests.amounts import times
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
 _DELAY = {"id": "d", "type": "delay", "config": {"duration_sec": 1}}
@@ -164,7 +165,7 @@ def test_the_walk_agrees_with_a_validator_when_a_member_is_dropped(path: tuple[A
     assert bool(problems(flow)) == (not _full_20.is_valid(flow))
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=times(150), deadline=None)
 @given(st.sampled_from(PLACES), st.sampled_from(["set", "add"]), st.sampled_from(ODD), st.sampled_from(KEYS))
 @example(("steps", 0, "config", "method"), "set", "GTE", "")
 @example(("steps", 0, "config", "url"), "set", 5, "")

@@ -15,7 +15,7 @@ import pytest
 
 from automata.flow.template import Ambient, TemplateError, compile_template, compile_value
 
-SECONDS = 2.0
+SECONDS = 10.0  # of processor time
 MEGABYTES = 256
 
 TURN = "{% for i in range(100000) %}"
@@ -237,7 +237,7 @@ def _child() -> None:
     limit = pages * resource.getpagesize() + MEGABYTES * 2**20
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     for bomb in [*BOMBS, *trees]:
-        signal.alarm(10)
+        signal.alarm(120)
         sys.stdout.write(json.dumps(_explode(bomb, context)) + "\n")
         signal.alarm(0)
 
@@ -245,7 +245,7 @@ def _child() -> None:
 @pytest.fixture(scope="module")
 def outcomes() -> list[dict[str, Any]]:
     code = f"import runpy; runpy.run_path({__file__!r}, run_name='bombs')['_child']()"
-    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100, check=False)
+    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=600, check=False)
     assert child.returncode == 0, child.stderr[-2000:]
     return [json.loads(line) for line in child.stdout.splitlines()]
 
@@ -265,5 +265,5 @@ def test_there_are_many_bombs() -> None:
 
 def test_the_cap_on_memory_would_catch_a_bomb() -> None:
     code = "import resource; resource.setrlimit(resource.RLIMIT_AS, (2**28, 2**28)); b'x' * 2**29"
-    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
+    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=600, check=False)
     assert "MemoryError" in child.stderr

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from automata.flow.filters import FILTERS, FUNCTIONS, TESTS
 from automata.flow.template import AMBIENT_KEY, Ambient, TemplateError, compile_template
+from tests.amounts import times
 
 SCALARS = st.one_of(
     st.none(),
@@ -53,7 +54,7 @@ def _outcome(text: str, context: dict[str, Any]) -> None:
     assert message
 
 
-@settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=times(150), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(name=st.sampled_from(NAMES), data=st.lists(DATA, min_size=1, max_size=4))
 def test_filters_and_functions_survive_any_data(name: str, data: list[Any]) -> None:
     arguments = ", ".join(f"inputs.v[{index}]" for index in range(1, len(data)))
@@ -64,7 +65,7 @@ def test_filters_and_functions_survive_any_data(name: str, data: list[Any]) -> N
         _outcome(f"{{{{ {name}(inputs.v[0], {arguments}) }}}}", context)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=times(75), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     name=st.sampled_from([*sorted(TESTS), *OPERATORS.split()]),
     left=DATA,
@@ -78,7 +79,7 @@ def test_tests_and_operators_survive_any_data(name: str, left: Any, right: Any) 
     _outcome("{% for x in inputs.a %}{{ x }}{{ inputs.b[x] }}{% endfor %}{{ inputs.a[inputs.b] }}", context)
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=times(400), deadline=None)
 @given(st.lists(st.sampled_from(WORDS.split()), max_size=25), st.booleans(), st.sampled_from(["", " "]))
 def test_any_sequence_of_words_is_read_or_refused(words: list[str], wrapped: bool, space: str) -> None:
     text = space.join(words)

@@ -38,7 +38,7 @@ class Daemon:
             env={**os.environ, **SAFE},
             start_new_session=True,
         )  # fmt: skip
-        until = time.monotonic() + 10
+        until = time.monotonic() + 120
         while time.monotonic() < until:
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", self.port)) == 0:

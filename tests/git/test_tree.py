@@ -162,10 +162,10 @@ def test_a_tree_bomb_ends_at_the_limit(repo: Any, read: Any) -> None:
     for _ in range(9):
         node = repo.tree(*(("040000", node, b"%d" % i) for i in range(10)))
     commit = repo.commit_raw([("040000", node, b"flows")])
-    started = time.monotonic()
+    started = time.process_time()
     listing = read(repo, commit).list("flows")
     assert [code for code, _ in codes(listing)] == ["AF316"]
-    assert time.monotonic() - started < 10
+    assert time.process_time() - started < 10
 
 
 def test_what_lies_outside_the_read_folders_may_be_anything(repo: Any, read: Any) -> None:

@@ -109,9 +109,9 @@ def test_changes_below_the_folder_and_moves_of_branches_are_seen(repo: Any) -> N
         seen.append(pending.result())
         pending = asyncio.ensure_future(anext(stream))
         await asyncio.to_thread(repo.commit)
-        seen.append(await asyncio.wait_for(pending, 20))
+        seen.append(await asyncio.wait_for(pending, 300))
         while not any(path.startswith(".git/refs/heads") for batch in seen for path in batch):
-            seen.append(await asyncio.wait_for(anext(stream), 20))
+            seen.append(await asyncio.wait_for(anext(stream), 300))
         await stream.aclose()
         return seen
 

@@ -115,10 +115,10 @@ def vault(token: str, **fields: str) -> Iterator[str]:
 
     thread = threading.Thread(target=loop.run_until_complete, args=(serve(),), daemon=True)
     thread.start()
-    assert up.wait(10)
+    assert up.wait(120)
     try:
         yield address[0]
     finally:
         loop.call_soon_threadsafe(over.set)
-        thread.join(10)
+        thread.join(120)
         loop.close()

@@ -7,7 +7,7 @@ import time
 import httpx
 
 
-def start(client: httpx.Client, flow: str, n: int, seconds: float = 60) -> str:
+def start(client: httpx.Client, flow: str, n: int, seconds: float = 300) -> str:
     """The id of the run that was accepted for `n`."""
     deadline = time.monotonic() + seconds
     while True:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 
+from tests import warm
 from tests.promises.processes import until
 
 
@@ -28,12 +28,11 @@ class Member:
 
     def start(self) -> Member:
         errors = self.log.open("a") if self.log else subprocess.DEVNULL
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "automata", self.part, "--port", "0", "-o", "json", *self.options],
+        self.process = warm.Process(
+            ["automata", self.part, "--port", "0", "-o", "json", *self.options],
             env=self.env,
             stdout=subprocess.PIPE,
             stderr=errors,
-            text=True,
         )
         if self.log:
             errors.close()  # type: ignore[union-attr]
@@ -42,13 +41,13 @@ class Member:
             if url := json.loads(line).get("url"):
                 self.address = url
                 return self
-        raise AssertionError(f"{self.part} ended with {self.process.wait(10)} before it was up")
+        raise AssertionError(f"{self.part} ended with {self.process.wait(120)} before it was up")
 
     def signal(self, number: signal.Signals) -> None:
         assert self.process is not None
         self.process.send_signal(number)
 
-    def ended(self, seconds: float = 40) -> int:
+    def ended(self, seconds: float = 300) -> int:
         """Its exit code, once it has ended."""
         assert self.process is not None
         assert self.process.stdout is not None
@@ -61,7 +60,7 @@ class Member:
         self.ended()
 
     def ready(self) -> tuple[int, str]:
-        answer = httpx.get(f"{self.address}/readyz", timeout=10)
+        answer = httpx.get(f"{self.address}/readyz", timeout=120)
         return answer.status_code, answer.text
 
 

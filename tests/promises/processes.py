@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests import warm
+
 # Short enough that a test sees a lease end, long enough that a busy machine does not end it.
 QUICK = {"AUTOMATA_LEASE_SEC": "6", "AUTOMATA_HEARTBEAT_SEC": "2", "AUTOMATA_ALLOW_LOOPBACK": "true"}
-PRODUCT = ("-m", "automata")
+PRODUCT = ("automata",)
 
 
 def environment(database_url: str, **more: str) -> dict[str, str]:
@@ -26,20 +27,19 @@ def automata_up(
     repo: Path, env: Mapping[str, str], program: tuple[str, ...] = PRODUCT
 ) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """`automata up` and its address, which is "" when it ended before it had one; killed at the end of the block."""
-    process = subprocess.Popen(
-        [sys.executable, *program, "up", "--repo", str(repo), "--port", "0", "-o", "json"],
+    process = warm.Process(
+        [*program, "up", "--repo", str(repo), "--port", "0", "-o", "json"],
         env=dict(env),
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        text=True,
     )
     try:
         address = _address(process)
-        assert address or program != PRODUCT, f"automata up ended with {process.wait(10)} before it was ready"
+        assert address or program != PRODUCT, f"automata up ended with {process.wait(120)} before it was ready"
         yield process, address
     finally:
         process.kill()
-        process.wait(10)
+        process.wait(120)
         assert process.stdout is not None
         process.stdout.close()
 
@@ -64,7 +64,7 @@ def make_repo(place: Path, *flows: Mapping[str, Any]) -> Path:
     return place
 
 
-def until(true: Callable[[], bool], what: str, seconds: float = 60) -> None:
+def until(true: Callable[[], bool], what: str, seconds: float = 300) -> None:
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, f"not within {seconds} s: {what}"

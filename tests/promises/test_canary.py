@@ -13,7 +13,6 @@ import json
 import re
 import secrets
 import subprocess
-import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -27,6 +26,7 @@ import pytest
 from psycopg import sql
 
 from automata.broker import topology
+from tests import warm
 from tests.api.deliveries import signed
 from tests.git.served import USER, serving
 from tests.promises.canary import canary, echoing, leaks, needles, vault
@@ -181,11 +181,9 @@ def pages(client: httpx.Client, *first: str) -> Iterator[tuple[str, bytes]]:
 
 
 def said(env: dict[str, str], *words: str) -> bytes:
-    done = subprocess.run(
-        [sys.executable, "-m", "automata", *words], env=env, capture_output=True, timeout=60, check=False
-    )
+    done = warm.run(["automata", *words], env=env)
     assert done.returncode in (0, 1), done.stderr
-    return done.stdout + done.stderr
+    return (done.stdout + done.stderr).encode()
 
 
 @pytest.fixture(scope="module")
@@ -226,7 +224,7 @@ def scene(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         env["AUTOMATA_TOKEN"] = made["token"]
         spy = Spy(amqp)
         spy.start()
-        assert spy.up.wait(30)
+        assert spy.up.wait(120)
         members = [Member(part, env, log=home / f"{part}.log") for part in ("api", *PARTS)]
         with fleet(*members) as (api, *others):
             env["AUTOMATA_API_URL"] = api.address
@@ -239,19 +237,19 @@ def scene(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
             for member in (*others, api):
                 member.process.terminate()  # type: ignore[union-attr] # what they still hold of traces is sent now
             for member in (*others, api):
-                member.process.wait(40)  # type: ignore[union-attr]
+                member.process.wait(120)  # type: ignore[union-attr]
                 with member.process.stdout as rest:  # type: ignore[union-attr]
                     told = rest.read().encode()
                 scene.places[f"log of {member.part}"] = member.log.read_bytes() + told  # type: ignore[union-attr]
         spy.over.set()
-        spy.join(10)
+        spy.join(120)
         scene.places |= {"broker": spy.heard, "traces": echo.traces}
         scene.sent = echo.seen
         yield scene
 
 
 def work(scene: Scene, api: Member, token: str, home: Path, env: dict[str, str]) -> None:
-    with httpx.Client(base_url=api.address, timeout=30) as client:
+    with httpx.Client(base_url=api.address, timeout=120) as client:
         client.headers["Authorization"] = f"Bearer {token}"
         until(lambda: client.get("/api/v1/flows/fails").status_code == 200, "the flows are synced")
         for flow in ("canary", "fails"):
@@ -270,7 +268,7 @@ def work(scene: Scene, api: Member, token: str, home: Path, env: dict[str, str])
         for what in ("notifications", "dlq", "tokens", "sync"):
             known[what] = [str(one["id"]) for one in listed(what)]
         scene.places |= dict(answers(client, known))
-    with httpx.Client(base_url=api.address, timeout=30) as person:
+    with httpx.Client(base_url=api.address, timeout=120) as person:
         answer = person.post("/sign-in", json={"token": token})
         assert answer.status_code == 200, answer.text
         (cookie,) = person.cookies.jar

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -21,12 +20,13 @@ from automata.proposals.lifecycle import ProposalSession
 from automata.store import proposals as store
 from automata.store.database import Database
 from automata.sync.reconcile import sync_once
+from tests.amounts import times
 from tests.git.served import TOKEN, USER, serving
 from tests.proposals.repo import POLICY, Repo, text
 from tests.proposals.site import ADA, BOB, EVE, Site, Use
 
-ROUNDS = int(os.environ.get("AUTOMATA_APPLY_ROUNDS") or 25)
-HTTP_ROUNDS = int(os.environ.get("AUTOMATA_HTTP_ROUNDS") or 5)  # each takes a second
+ROUNDS = times(12)
+HTTP_ROUNDS = times(3)  # each takes a second
 
 
 def test_a_branch_that_changes_flows_is_a_proposal_and_others_are_none(use: Use, repo: Repo) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import random
 import re
 from collections import Counter
@@ -22,9 +21,10 @@ from aiohttp import web
 from automata.sandbox.case_file import read_cases
 from automata.sandbox.case_runner import Flows, run_case
 from automata.steps.registry import load_types
+from tests.amounts import times
 from tests.drive import Drive, drive
 
-FLOWS = int(os.environ.get("AUTOMATA_AGREEMENT_FLOWS") or 500)
+FLOWS = times(150)
 AT_ONCE = 25
 MOCKED = "http://mock.example.com"
 RETRIED = 503

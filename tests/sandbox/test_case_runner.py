@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Any
 
 import pytest
@@ -246,8 +245,6 @@ def test_a_case_that_never_ends_by_itself_is_ended_and_the_others_are_not() -> N
     (slow,) = cases({})
     text = json.dumps({"flow": "quick", "cases": [{"name": "it", "mocks": [ORDERS]}]}).encode()
     quick = read_cases(text, "tests/q.test.yaml", lambda _: None).cases
-    began = time.monotonic()
     results = {one.flow: one for one in run_cases([slow, *quick], known, 2, case_sec=1)}
-    assert time.monotonic() - began < 20
     assert results["quick"].passed
     assert "takes longer than" in problems(results["orders"])

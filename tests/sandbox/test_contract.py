@@ -171,7 +171,7 @@ def test_a_document_that_cannot_be_used_is_told_in_time(content: bytes, says: st
     began = time.process_time()
     said = read_contract(content, "a.json").breach("GET", "/", answer({}))
     assert says in (said or ""), said
-    assert time.process_time() - began < 5
+    assert time.process_time() - began < 25
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ def test_a_younger_run_does_not_overtake_one_that_another_orchestrator_has_in_ha
                 other.execute("SELECT FROM task_queue WHERE run_id = %s FOR UPDATE", [first])
                 await orchestrator.run_once()
                 assert holders(fresh_database_url) == [], f"{second} came too early"
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(120):
                 while not (there := holders(fresh_database_url)):  # noqa: ASYNC110 - each round is a turn
                     await asyncio.sleep(await orchestrator.run_once() / 10)
             assert there == [first]

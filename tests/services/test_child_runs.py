@@ -17,7 +17,7 @@ from tests.promises.processes import environment, until
 
 class Place:
     def __init__(self, api: Member, url: str, ledger: Ledger, orchestrator: Member) -> None:
-        self.client = httpx.Client(base_url=f"{api.address}/api/v1", timeout=60)
+        self.client = httpx.Client(base_url=f"{api.address}/api/v1", timeout=120)
         self.url = url
         self.ledger = ledger
         self.orchestrator = orchestrator

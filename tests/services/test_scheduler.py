@@ -23,6 +23,7 @@ from automata.store.flows import archive_api_flow, put_api_flow
 from automata.store.leadership import LeaderLock
 from automata.store.queue import FinishRow, RunWrites, apply_writes
 from automata.store.schedules import create_schedule, enable_schedule, list_schedules
+from tests.emptying import empty
 from tests.figures import note
 
 Scenario = Callable[["Place"], Awaitable[None]]
@@ -82,7 +83,7 @@ def play(url: str, scenario: Scenario) -> None:
     async def main() -> None:
         async with await Database.open(url, max_size=6) as db:
             async with db.transaction() as conn:
-                await conn.execute("TRUNCATE runs, run_results, tasks, task_queue, schedules, leaders")
+                await empty(conn, "runs, run_results, tasks, task_queue, schedules, leaders")
                 put = await put_api_flow(conn, Flow.from_spec(FLOW), author="test")
             seat = await LeaderLock.open(url, "scheduler")
             epoch = await seat.take("test")

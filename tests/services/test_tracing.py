@@ -198,7 +198,7 @@ def test_a_collector_that_is_away_costs_no_run_and_no_long_end(database_url: str
         await asyncio.to_thread(tracing.close)
         return time.monotonic() - began
 
-    assert asyncio.run(main()) < 8
+    assert asyncio.run(main()) < 60
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from automata.store.database import Connection, Database
 from automata.store.new_runs import NewRun, create_runs
 from automata.store.sync import SourceRow, ensure_source
 from automata.store.versions import DesiredFlow, write_flows
+from tests.emptying import empty
 
 Result = TypeVar("Result")
 TABLES = (
@@ -39,7 +40,7 @@ def in_transaction(database_url: str) -> InTransaction[Any]:
         async def on_database() -> Any:
             async with await Database.open(database_url) as db:
                 async with db.transaction() as conn:
-                    await conn.execute(f"TRUNCATE {TABLES}")
+                    await empty(conn, TABLES)
                 async with db.transaction() as conn:
                     return await test(conn)
 

@@ -20,6 +20,7 @@ from automata.store.queue import EnqueueRow, FinishRow, RunWrites, SettleRow
 from automata.store.sentinels import ADVANCE, CANCEL, CREATED
 from automata.store.tasks import Claim, TaskResult, TaskRetry
 from automata.store.waiting import TaskReads, encode
+from tests.emptying import empty
 
 FLOW, VERSION = uuid4(), uuid4()
 
@@ -28,10 +29,17 @@ def with_database(url: str, scenario: Callable[[Database], Awaitable[None]]) -> 
     async def play() -> None:
         async with await Database.open(url, max_size=4) as db:
             async with db.connection() as conn:
-                await conn.execute("TRUNCATE runs, run_results, tasks, task_attempts, task_queue")
+                await empty(conn, "runs, run_results, tasks, task_attempts, task_queue")
             await scenario(db)
 
     asyncio.run(play())
+
+
+async def a_minute_passes(db: Database) -> None:
+    """For what waits for a time within it; the database's clock is nothing that a test can move."""
+    async with db.connection() as conn:
+        within = "ready_at < now() + interval '1 minute'"
+        await conn.execute(f"UPDATE task_queue SET ready_at = ready_at - interval '1 minute' WHERE {within}")
 
 
 async def start(db: Database, count: int = 1, **more: Any) -> list[UUID]:
@@ -215,12 +223,12 @@ def test_work_that_is_handed_over_is_claimed_from_the_start_and_found_when_its_l
         async with db.transaction() as conn:
             await queue.take_wakeups(conn, 10)
             hand = [(run, "a", "default", VERSION, "", fence)]
-            assert await queue.apply_writes(conn, RunWrites(hand=hand, hand_to=("here", 0.2)))
-            assert not await queue.apply_writes(conn, RunWrites(hand=hand, hand_to=("there", 0.2))), (
+            assert await queue.apply_writes(conn, RunWrites(hand=hand, hand_to=("here", 30)))
+            assert not await queue.apply_writes(conn, RunWrites(hand=hand, hand_to=("there", 30))), (
                 "it was queued already"
             )
         assert await claim(db) == []
-        await asyncio.sleep(0.25)  # the database's clock, which no test can move
+        await a_minute_passes(db)
         (found,) = await claim(db)
         assert (found.losses, found.attempt) == (1, 1)
         async with db.connection() as conn:
@@ -233,14 +241,14 @@ def test_a_renewed_lease_holds_and_a_lost_one_is_told(database_url: str) -> None
     async def scenario(db: Database) -> None:
         (run,) = await start(db)
         await enqueue(db, run, "a", "b")
-        held = await claim(db, lease=0.2)
+        held = await claim(db, lease=30)
         rows = [(run, item.step, item.fence) for item in held]
         async with db.connection() as conn:
-            assert await tasks.renew(conn, rows[:1], 30) == {rows[0][2]}
-            await asyncio.sleep(0.25)  # the database's clock, which no test can move
+            assert await tasks.renew(conn, rows[:1], 3000) == {rows[0][2]}
+            await a_minute_passes(db)
             (again,) = await claim(db)
             assert again.step == held[1].step
-            assert await tasks.renew(conn, rows, 30) == {rows[0][2]}
+            assert await tasks.renew(conn, rows, 3000) == {rows[0][2]}
 
     with_database(database_url, scenario)
 
@@ -259,14 +267,14 @@ def test_a_retry_waits_in_the_queue_and_keeps_its_attempt(database_url: str) -> 
         await enqueue(db, run, "a")
         (first,) = await claim(db)
         async with db.connection() as conn:
-            again = TaskRetry(run, "a", first.fence, 150, {"message": "no"})
+            again = TaskRetry(run, "a", first.fence, 30_000, {"message": "no"})
             assert await tasks.retry(conn, [again]) == {(run, "a")}
             assert await tasks.retry(conn, [again]) == set()
             assert await claim(db) == []
             due = await queue.seconds_to_next_due(conn, "default")
         assert due is not None
-        assert 0 < due <= 0.15
-        await asyncio.sleep(due + 0.01)
+        assert 0 < due <= 30
+        await a_minute_passes(db)
         (second,) = await claim(db)
         assert (second.attempt, second.losses) == (2, 0)
         assert await value(db, "SELECT error->>'message' FROM task_attempts WHERE attempt = 1") == "no"

@@ -18,6 +18,7 @@ from automata.store.new_runs import NewRun, create_runs
 from automata.store.queue import FinishRow, RunWrites, apply_writes
 from automata.store.retention import BEFORE_ALL, RUN_TABLES, STEP_TABLES, PrunedBatch, prune_batch
 from automata.store.tables import metadata
+from tests.emptying import empty
 
 DAYS = 30
 EVERY = sorted({*RUN_TABLES, *STEP_TABLES, "run_results"})
@@ -90,7 +91,7 @@ async def rows(conn: Connection, *tables: str) -> dict[str, int]:
 def on(url: str, scenario: Scenario) -> None:
     async def main() -> None:
         async with await Database.open(url) as db, db.connection() as conn:
-            await conn.execute(f"TRUNCATE {', '.join(EVERY)}".encode())
+            await empty(conn, EVERY)
             await scenario(conn)
 
     asyncio.run(main())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from datetime import UTC, datetime
 
 import psycopg
@@ -223,11 +222,8 @@ def test_a_thousand_flows_take_as_many_statements_as_one(in_transaction, make):
         daily = [{"name": "daily", "cron": "0 6 * * *"}]
         for number in (1, 1000):
             counts.append(0)
-            begun = time.perf_counter()
             await sync(conn, source, *(make.wanted(f"flow-{number}-{n}", daily) for n in range(number)))
-            took = time.perf_counter() - begun
         assert counts[0] == counts[1]
-        assert took < 5, f"{took:.2f} s"  # 0.4 s on an idle machine
 
     in_transaction(test)
 

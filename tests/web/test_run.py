@@ -174,7 +174,7 @@ def test_a_stream_tells_of_changes_and_of_the_end(use: Use) -> None:
         await site.flow()
         run = await site.run()
         watch = Watch(site.db, site.context.stopping, turn_sec=0.02)
-        async with aclosing(watch.stream(UUID(run["id"]))) as stream, asyncio.timeout(10):
+        async with aclosing(watch.stream(UUID(run["id"]))) as stream, asyncio.timeout(120):
             assert (await anext(stream)).startswith(b"retry:")
             assert await anext(stream) == CHANGED
             await site.start(run, "fetch")

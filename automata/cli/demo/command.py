@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from automata.cli.interruption import term_as_interrupt
 from automata.cli.output import say
 from automata.errors import Usage
 
@@ -42,10 +42,15 @@ def demo(
     Needs nothing but this program, and leaves nothing behind. Exits 1 when the shop counted anything else than the
     runs claim. With --amqp it uses the RabbitMQ of AUTOMATA_AMQP_URL, else a node of its own.
     """
+    from automata.cli.demo.child_process import end_all
+
     began = time.monotonic()
-    signal.signal(signal.SIGTERM, _interrupt)
-    with _workspace(folder) as place:
-        good = _perform(context.find_root().command, place, stay, amqp, began)
+    # SIGTERM ends the demo as Ctrl-C does: children first, their folder last.
+    with term_as_interrupt(), _workspace(folder) as place:
+        try:
+            good = _perform(context.find_root().command, place, stay, amqp, began)
+        finally:
+            end_all()
     if not good:
         raise typer.Exit(1)
 
@@ -156,8 +161,3 @@ def _workspace(folder: Path | None) -> Iterator[Path]:
         # PostgreSQL runs as another user when we are root, and must be able to pass.
         Path(name).chmod(0o755)
         yield Path(name)
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    """SIGTERM ends the demo as Ctrl-C does: children first."""
-    raise KeyboardInterrupt

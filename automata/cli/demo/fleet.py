@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 
 from automata.cli.demo.child_process import Child
+from automata.cli.interruption import held
 from automata.errors import Unavailable
 
 # Two of what works, one of what leads or answers: enough to see that it is a fleet.
@@ -41,7 +42,8 @@ def fleet(
             tell("rabbitmq", "yours")
         # Each child holds the database as well, so that the last who leaves stops it, even when we are killed.
         data = place / "data"
-        url = running.enter_context(start_embedded(data)).url
+        with held():
+            url = running.enter_context(start_embedded(data)).url
         tell("database", "embedded PostgreSQL")
         tell("migrations", f"{len(upgrade(url))} applied")
         settings = {"AUTOMATA_DATA_DIR": str(data), "AUTOMATA_AMQP_URL": amqp_url, "AUTOMATA_ALLOW_LOOPBACK": "true"}
