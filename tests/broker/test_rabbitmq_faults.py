@@ -17,7 +17,7 @@ from automata.broker import rabbitmq
 from automata.broker.contract import RUNS_PENDING, TASKS_READY
 from automata.broker.topology import DEAD_LETTERS, DELIVERY_LIMIT
 from tests.broker.conftest import connected
-from tests.broker.scene import LONG, SHORT, brokers, heard, metric, raw, rings, run, until, waiting
+from tests.broker.scene import LONG, SHORT, brokers, heard, metric, raw, rings, until, waiting
 from tests.promises.proxy import Proxy
 from tests.rabbitmq import Node
 
@@ -30,107 +30,94 @@ def proxied(amqp_url: str) -> Iterator[tuple[Proxy, str]]:
         yield proxy, urlunsplit(parts._replace(netloc=place))
 
 
-def test_a_server_killed_and_started_again_is_found_and_has_kept_what_was_not_answered(rabbit_node: Node) -> None:
+async def test_a_server_killed_and_started_again_is_found_and_has_kept_what_was_not_answered(rabbit_node: Node) -> None:
     url = rabbit_node.url()
 
-    async def scene() -> None:
-        async with brokers(url, url) as [here, there]:
-            with there.listen(RUNS_PENDING) as bell:
-                await connected(here, there)
-                await bell.wait(0)
-                here.ring(RUNS_PENDING, ["kept"])
-                await heard(bell, "kept")
-                await asyncio.to_thread(rabbit_node.kill)
-                await until(lambda: not here.state().connected and not there.state().connected)
-                dropped = rings("dropped", RUNS_PENDING)
-                here.ring(RUNS_PENDING, ["dropped", "too"])
-                assert rings("dropped", RUNS_PENDING) == dropped + 2
-                bell.done()  # too late: that answer has no connection any more
-                await asyncio.to_thread(rabbit_node.start)
-                await connected(here, there)
-                await heard(bell, "kept")
-                bell.done()
-                here.ring(RUNS_PENDING, ["after"])
-                await heard(bell, "after")
-
-    run(scene)
+    async with brokers(url, url) as [here, there]:
+        with there.listen(RUNS_PENDING) as bell:
+            await connected(here, there)
+            await bell.wait(0)
+            here.ring(RUNS_PENDING, ["kept"])
+            await heard(bell, "kept")
+            await asyncio.to_thread(rabbit_node.kill)
+            await until(lambda: not here.state().connected and not there.state().connected)
+            dropped = rings("dropped", RUNS_PENDING)
+            here.ring(RUNS_PENDING, ["dropped", "too"])
+            assert rings("dropped", RUNS_PENDING) == dropped + 2
+            bell.done()  # too late: that answer has no connection any more
+            await asyncio.to_thread(rabbit_node.start)
+            await connected(here, there)
+            await heard(bell, "kept")
+            bell.done()
+            here.ring(RUNS_PENDING, ["after"])
+            await heard(bell, "after")
 
 
-def test_a_server_short_of_memory_takes_no_rings_and_still_takes_answers(
+async def test_a_server_short_of_memory_takes_no_rings_and_still_takes_answers(
     rabbit_node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rabbitmq, "SEND_SEC", 0.5)
     url = rabbit_node.url("v1")
 
-    async def scene() -> None:
-        async with brokers(url, url) as [here, there]:
-            with there.listen(RUNS_PENDING) as bell:
-                await connected(here, there)
-                here.ring(RUNS_PENDING, ["before"])
-                await heard(bell, "before")
-                await asyncio.to_thread(rabbit_node.control, "set_vm_memory_high_watermark", "0.00001")
-                async with asyncio.timeout(LONG):
-                    while here.state().connected:  # the server looks at its memory once a second
-                        here.ring(RUNS_PENDING, ["during"])
-                        await asyncio.sleep(0.05)
-                bell.done()
-                assert there._hearing
-                await asyncio.wait_for(there._hearing.all_sent(), LONG)
-                assert there._ear
-                assert there._ear.connected
-                await asyncio.to_thread(rabbit_node.control, "set_vm_memory_high_watermark", "0.4")
+    async with brokers(url, url) as [here, there]:
+        with there.listen(RUNS_PENDING) as bell:
+            await connected(here, there)
+            here.ring(RUNS_PENDING, ["before"])
+            await heard(bell, "before")
+            await asyncio.to_thread(rabbit_node.control, "set_vm_memory_high_watermark", "0.00001")
+            async with asyncio.timeout(LONG):
+                while here.state().connected:  # the server looks at its memory once a second
+                    here.ring(RUNS_PENDING, ["during"])
+                    await asyncio.sleep(0.05)
+            bell.done()
+            assert there._hearing
+            await asyncio.wait_for(there._hearing.all_sent(), LONG)
+            assert there._ear
+            assert there._ear.connected
+            await asyncio.to_thread(rabbit_node.control, "set_vm_memory_high_watermark", "0.4")
+            assert await bell.wait(LONG)
+            await connected(here)
+            here.ring(RUNS_PENDING, ["after"])
+            await heard(bell, "after")
+            assert "before" not in bell.ids
+
+
+async def test_a_worker_that_is_full_holds_one_ring_and_the_others_get_the_rest(amqp_url: str) -> None:
+    async with brokers(amqp_url, amqp_url, amqp_url) as [here, full, idle]:
+        with full.listen(TASKS_READY) as busy, idle.listen(TASKS_READY) as bell:
+            await connected(here, full, idle)
+            await bell.wait(0)
+            bell.done()
+            names = [str(uuid4()) for _ in range(6)]
+            for name in names:
+                here.ring(TASKS_READY, [name])
+                await asyncio.wait_for(here._outbox._sent.wait(), LONG)
+            seen: set[str] = set()
+            while len(seen) < len(names) - 1:
                 assert await bell.wait(LONG)
-                await connected(here)
-                here.ring(RUNS_PENDING, ["after"])
-                await heard(bell, "after")
-                assert "before" not in bell.ids
-
-    run(scene)
-
-
-def test_a_worker_that_is_full_holds_one_ring_and_the_others_get_the_rest(amqp_url: str) -> None:
-    async def scene() -> None:
-        async with brokers(amqp_url, amqp_url, amqp_url) as [here, full, idle]:
-            with full.listen(TASKS_READY) as busy, idle.listen(TASKS_READY) as bell:
-                await connected(here, full, idle)
-                await bell.wait(0)
+                seen |= set(bell.ids)
                 bell.done()
-                names = [str(uuid4()) for _ in range(6)]
-                for name in names:
-                    here.ring(TASKS_READY, [name])
-                    await asyncio.wait_for(here._outbox._sent.wait(), LONG)
-                seen: set[str] = set()
-                while len(seen) < len(names) - 1:
-                    assert await bell.wait(LONG)
-                    seen |= set(bell.ids)
-                    bell.done()
-                await busy.wait(LONG)
-                assert len(set(busy.ids)) == 1
-                assert seen | set(busy.ids) == set(names)
-
-    run(scene)
+            await busy.wait(LONG)
+            assert len(set(busy.ids)) == 1
+            assert seen | set(busy.ids) == set(names)
 
 
-def test_a_server_that_is_absent_at_the_start_costs_nothing_and_is_found_when_it_comes(
+async def test_a_server_that_is_absent_at_the_start_costs_nothing_and_is_found_when_it_comes(
     proxied: tuple[Proxy, str], caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO)
     proxy, url = proxied
     proxy.refuse = True
-
-    async def scene() -> None:
-        async with brokers(url, url) as [here, there]:
-            with there.listen(RUNS_PENDING) as bell, here.listen(RUNS_PENDING) as own:
-                here.ring(RUNS_PENDING, ["a"])
-                assert await own.wait(LONG), "in its own process a ring is heard all the same"
-                await until(lambda: "not connected yet" not in here.state().detail)
-                assert not here.state().connected
-                assert not await bell.wait(SHORT)
-                proxy.refuse = False
-                assert await bell.wait(LONG), "who was away cannot know what it missed"
-                await connected(here, there)
-
-    with caplog.at_level(logging.INFO):
-        run(scene)
+    async with brokers(url, url) as [here, there]:
+        with there.listen(RUNS_PENDING) as bell, here.listen(RUNS_PENDING) as own:
+            here.ring(RUNS_PENDING, ["a"])
+            assert await own.wait(LONG), "in its own process a ring is heard all the same"
+            await until(lambda: "not connected yet" not in here.state().detail)
+            assert not here.state().connected
+            assert not await bell.wait(SHORT)
+            proxy.refuse = False
+            assert await bell.wait(LONG), "who was away cannot know what it missed"
+            await connected(here, there)
     lines = [record.getMessage() for record in caplog.records if "mouth" in record.getMessage()]
     assert sum("is away" in line for line in lines) == 2, "an outage is one line a connection, not one a try"
     assert sum("is back" in line for line in lines) == 2
@@ -139,29 +126,26 @@ def test_a_server_that_is_absent_at_the_start_costs_nothing_and_is_found_when_it
     assert password not in caplog.text
 
 
-def test_a_ring_whose_confirm_was_lost_is_published_again(proxied: tuple[Proxy, str], amqp_url: str) -> None:
+async def test_a_ring_whose_confirm_was_lost_is_published_again(proxied: tuple[Proxy, str], amqp_url: str) -> None:
     proxy, url = proxied
     name = str(uuid4())
 
-    async def scene() -> None:
-        async with brokers(url, amqp_url) as [here, there]:
-            with there.listen(RUNS_PENDING) as bell:
-                await connected(here, there)
-                proxy.lose_reply = lambda chunk: name.encode() in chunk and not proxy.lost
-                sent = rings("sent", RUNS_PENDING)
-                here.ring(RUNS_PENDING, [name])
-                await heard(bell, name)
-                bell.done()
-                await heard(bell, name)
-                bell.done()
-                await until(lambda: rings("sent", RUNS_PENDING) > sent)
-                assert proxy.lost == 1
-                assert rings("sent", RUNS_PENDING) == sent + 1, "only the confirmed one counts as sent"
-
-    run(scene)
+    async with brokers(url, amqp_url) as [here, there]:
+        with there.listen(RUNS_PENDING) as bell:
+            await connected(here, there)
+            proxy.lose_reply = lambda chunk: name.encode() in chunk and not proxy.lost
+            sent = rings("sent", RUNS_PENDING)
+            here.ring(RUNS_PENDING, [name])
+            await heard(bell, name)
+            bell.done()
+            await heard(bell, name)
+            bell.done()
+            await until(lambda: rings("sent", RUNS_PENDING) > sent)
+            assert proxy.lost == 1
+            assert rings("sent", RUNS_PENDING) == sent + 1, "only the confirmed one counts as sent"
 
 
-def test_what_a_killed_process_had_heard_comes_to_another(amqp_url: str) -> None:
+async def test_what_a_killed_process_had_heard_comes_to_another(amqp_url: str) -> None:
     code = """
 import asyncio, sys
 from automata.broker.rabbitmq import RabbitBroker
@@ -174,93 +158,81 @@ async def main():
 asyncio.run(main())
 """
 
-    async def scene() -> None:
-        async with brokers(amqp_url, amqp_url) as [here, other]:
-            await connected(here)
-            arguments = (sys.executable, "-c", code, amqp_url)
-            process = await asyncio.create_subprocess_exec(*arguments, stdout=subprocess.PIPE)
-            try:
-                assert process.stdout
-                here.ring(RUNS_PENDING, ["mine"])
-                assert await process.stdout.readline() == b"heard\n"
-                with other.listen(RUNS_PENDING) as bell:
-                    await connected(other)
-                    await bell.wait(0)
-                    assert not await bell.wait(SHORT), "it is the other's as long as that one lives"
-                    process.kill()
-                    await heard(bell, "mine")
-                    bell.done()
-            finally:
-                with suppress(ProcessLookupError):
-                    process.kill()
-                await process.wait()
-        assert await waiting(amqp_url, RUNS_PENDING) == 0
-
-    run(scene)
-
-
-def test_what_comes_back_more_often_than_the_delivery_limit_ends_in_the_dead_letter_queue(amqp_url: str) -> None:
-    async def scene() -> None:
-        async with brokers(amqp_url) as [broker]:
-            await connected(broker)
-            broker.ring(RUNS_PENDING, ["poisonous"])
-            for _ in range(DELIVERY_LIMIT + 1):
-                with broker.listen(RUNS_PENDING) as bell:
-                    await heard(bell, "poisonous")
-            async with raw(amqp_url) as channel:
-                queue = await channel.get_queue(DEAD_LETTERS)
-                message = await queue.get(timeout=LONG, fail=False)
-                async with asyncio.timeout(LONG):
-                    while message is None:
-                        message = await queue.get(fail=False)
-                assert b"poisonous" in message.body
-                assert message.routing_key == RUNS_PENDING
-            with broker.listen(RUNS_PENDING) as bell:
-                await connected(broker)
-                assert not await bell.wait(SHORT)
-
-    run(scene)
-
-
-def test_an_ear_whose_queue_was_deleted_is_built_anew(amqp_url: str) -> None:
-    async def scene() -> None:
-        async with brokers(amqp_url, amqp_url) as [here, there]:
-            with there.listen(RUNS_PENDING) as bell:
-                await connected(here, there)
+    async with brokers(amqp_url, amqp_url) as [here, other]:
+        await connected(here)
+        arguments = (sys.executable, "-c", code, amqp_url)
+        process = await asyncio.create_subprocess_exec(*arguments, stdout=subprocess.PIPE)
+        try:
+            assert process.stdout
+            here.ring(RUNS_PENDING, ["mine"])
+            assert await process.stdout.readline() == b"heard\n"
+            with other.listen(RUNS_PENDING) as bell:
+                await connected(other)
                 await bell.wait(0)
-                async with raw(amqp_url) as channel:
-                    await channel.queue_delete(RUNS_PENDING)
-                assert await bell.wait(LONG), "the ear that came back wakes its listeners"
-                await connected(there)
-                here.ring(RUNS_PENDING, ["after"])
-                await heard(bell, "after")
+                assert not await bell.wait(SHORT), "it is the other's as long as that one lives"
+                process.kill()
+                await heard(bell, "mine")
+                bell.done()
+        finally:
+            with suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+    assert await waiting(amqp_url, RUNS_PENDING) == 0
 
-    run(scene)
+
+async def test_what_comes_back_more_often_than_the_delivery_limit_ends_in_the_dead_letter_queue(amqp_url: str) -> None:
+    async with brokers(amqp_url) as [broker]:
+        await connected(broker)
+        broker.ring(RUNS_PENDING, ["poisonous"])
+        for _ in range(DELIVERY_LIMIT + 1):
+            with broker.listen(RUNS_PENDING) as bell:
+                await heard(bell, "poisonous")
+        async with raw(amqp_url) as channel:
+            queue = await channel.get_queue(DEAD_LETTERS)
+            message = await queue.get(timeout=LONG, fail=False)
+            async with asyncio.timeout(LONG):
+                while message is None:
+                    message = await queue.get(fail=False)
+            assert b"poisonous" in message.body
+            assert message.routing_key == RUNS_PENDING
+        with broker.listen(RUNS_PENDING) as bell:
+            await connected(broker)
+            assert not await bell.wait(SHORT)
 
 
-def test_an_ear_on_a_dead_route_is_thrown_away_when_polls_find_what_it_should_have_heard(
+async def test_an_ear_whose_queue_was_deleted_is_built_anew(amqp_url: str) -> None:
+    async with brokers(amqp_url, amqp_url) as [here, there]:
+        with there.listen(RUNS_PENDING) as bell:
+            await connected(here, there)
+            await bell.wait(0)
+            async with raw(amqp_url) as channel:
+                await channel.queue_delete(RUNS_PENDING)
+            assert await bell.wait(LONG), "the ear that came back wakes its listeners"
+            await connected(there)
+            here.ring(RUNS_PENDING, ["after"])
+            await heard(bell, "after")
+
+
+async def test_an_ear_on_a_dead_route_is_thrown_away_when_polls_find_what_it_should_have_heard(
     proxied: tuple[Proxy, str], amqp_url: str
 ) -> None:
     proxy, url = proxied
 
-    async def scene() -> None:
-        async with brokers(amqp_url, url) as [here, deaf]:
-            hours = [0.0]
-            deaf._watchdogs[RUNS_PENDING,]._clock = lambda: hours[0]
-            with deaf.listen(RUNS_PENDING) as bell:
-                await connected(here, deaf)
-                await bell.wait(0)
-                bell.done(found=False)
-                proxy.swallow = True
-                here.ring(RUNS_PENDING, ["unheard"])
-                assert not await bell.wait(SHORT)
-                rebuilds = metric("automata_broker_rebuilds_total", broker="rabbitmq", role="ear")
-                while metric("automata_broker_rebuilds_total", broker="rabbitmq", role="ear") == rebuilds:
-                    assert not await bell.wait(0.01)
-                    bell.done(found=True)  # a poll found the work
-                    hours[0] += 2.0
-                    assert hours[0] <= 30.0, "promised: within 30 s"
-                proxy.swallow = False
-                await heard(bell, "unheard")
-
-    run(scene)
+    async with brokers(amqp_url, url) as [here, deaf]:
+        hours = [0.0]
+        deaf._watchdogs[RUNS_PENDING,]._clock = lambda: hours[0]
+        with deaf.listen(RUNS_PENDING) as bell:
+            await connected(here, deaf)
+            await bell.wait(0)
+            bell.done(found=False)
+            proxy.swallow = True
+            here.ring(RUNS_PENDING, ["unheard"])
+            assert not await bell.wait(SHORT)
+            rebuilds = metric("automata_broker_rebuilds_total", broker="rabbitmq", role="ear")
+            while metric("automata_broker_rebuilds_total", broker="rabbitmq", role="ear") == rebuilds:
+                assert not await bell.wait(0.01)
+                bell.done(found=True)  # a poll found the work
+                hours[0] += 2.0
+                assert hours[0] <= 30.0, "promised: within 30 s"
+            proxy.swallow = False
+            await heard(bell, "unheard")
