@@ -48,6 +48,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """Async tests and fixtures run on asyncio, each test in a loop of its own."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
 def server_url(pytestconfig: pytest.Config) -> Iterator[str]:
     """A server where databases may be made; the URL's own database is left alone."""
     if url := os.environ.get("AUTOMATA_DATABASE_URL"):

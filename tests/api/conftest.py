@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Any
@@ -151,24 +151,29 @@ class Site:
         await self.apply(finish=[row])
 
 
-Use = Callable[..., Any]
+OpenSite = Callable[..., Awaitable[Site]]
+
+
+@asynccontextmanager
+async def site_on(database_url: str, **settings: Any) -> AsyncIterator[Site]:
+    """A site on empty tables; `settings` are fields of Settings."""
+    async with await Database.open(database_url, max_size=4) as db:
+        async with db.connection() as conn:
+            await empty(conn, TABLES)
+        broker = LocalBroker()
+        app = create_app(db, broker, Settings(**settings))
+        async with httpx.AsyncClient(transport=Watched(app), base_url="http://127.0.0.1:8080") as http:
+            yield Site(http, app, db, broker)
 
 
 @pytest.fixture
-def use(database_url: str) -> Use:
-    """Run `test(site)` on empty tables; `settings` are fields of Settings."""
+async def open_site(database_url: str) -> AsyncIterator[OpenSite]:
+    """Call it with fields of Settings for a site on empty tables; it stays open until the test ends."""
+    async with AsyncExitStack() as stack:
+        yield lambda **settings: stack.enter_async_context(site_on(database_url, **settings))
 
-    def run(test: Callable[[Site], Awaitable[Any]], **settings: Any) -> Any:
-        async def on_site() -> Any:
-            async with await Database.open(database_url, max_size=4) as db:
-                async with db.connection() as conn:
-                    await empty(conn, TABLES)
-                broker = LocalBroker()
-                app = create_app(db, broker, Settings(**settings))
-                transport = Watched(app)
-                async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080") as http:
-                    return await test(Site(http, app, db, broker))
 
-        return asyncio.run(on_site())
-
-    return run
+@pytest.fixture
+async def site(open_site: OpenSite) -> Site:
+    """A site with the settings that a server has by itself."""
+    return await open_site()

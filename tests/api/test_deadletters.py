@@ -8,8 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from automata.store.queue import SettleRow
-from tests.api.conftest import V1, Site, Use
+from tests.api.conftest import V1, Site
 
 NOBODY = "00000000-0000-7000-8000-000000000000"
 
@@ -30,181 +29,148 @@ async def letters(site: Site, **query: Any) -> list[dict[str, Any]]:
     return list(answer.json()["items"])
 
 
-def test_letters_are_listed_by_what_they_are_about(use: Use) -> None:
-    async def test(site: Site) -> None:
-        await site.flow("orders")
-        await site.flow("invoices")
-        first = await failed(site)
-        second = await failed(site, code="timeout")
-        third = await failed(site, "invoices")
-        assert [one["run_id"] for one in await letters(site)] == [third["id"], second["id"], first["id"]]
-        assert [one["run_id"] for one in await letters(site, flow="orders", code="timeout")] == [second["id"]]
-        (one,) = await letters(site, run_id=first["id"])
-        assert (one["flow"], one["step"], one["state"], one["run_status"]) == ("orders", "fetch", "open", "FAILED")
-        assert await letters(site, since=one["created_at"], until=one["created_at"]) == []
-        assert len(await letters(site, since=one["created_at"])) == 3
-        assert (await site.http.get(f"{V1}/dlq/{one['id']}")).json() == one
-
-    use(test)
+async def test_letters_are_listed_by_what_they_are_about(site: Site) -> None:
+    await site.flow("orders")
+    await site.flow("invoices")
+    first = await failed(site)
+    second = await failed(site, code="timeout")
+    third = await failed(site, "invoices")
+    assert [one["run_id"] for one in await letters(site)] == [third["id"], second["id"], first["id"]]
+    assert [one["run_id"] for one in await letters(site, flow="orders", code="timeout")] == [second["id"]]
+    (one,) = await letters(site, run_id=first["id"])
+    assert (one["flow"], one["step"], one["state"], one["run_status"]) == ("orders", "fetch", "open", "FAILED")
+    assert await letters(site, since=one["created_at"], until=one["created_at"]) == []
+    assert len(await letters(site, since=one["created_at"])) == 3
+    assert (await site.http.get(f"{V1}/dlq/{one['id']}")).json() == one
 
 
-def test_a_list_of_letters_goes_on_where_the_page_ended(use: Use) -> None:
-    async def test(site: Site) -> None:
-        await site.flow()
-        runs = [(await failed(site))["id"] for _ in range(5)]
-        seen, query = [], {"limit": 2}
-        while True:
-            page = (await site.http.get(f"{V1}/dlq", params=query)).json()
-            seen += [one["run_id"] for one in page["items"]]
-            if not page["next_cursor"]:
-                break
-            query["cursor"] = page["next_cursor"]
-        assert seen == runs[::-1]
-
-    use(test)
+async def test_a_list_of_letters_goes_on_where_the_page_ended(site: Site) -> None:
+    await site.flow()
+    runs = [(await failed(site))["id"] for _ in range(5)]
+    seen, query = [], {"limit": 2}
+    while True:
+        page = (await site.http.get(f"{V1}/dlq", params=query)).json()
+        seen += [one["run_id"] for one in page["items"]]
+        if not page["next_cursor"]:
+            break
+        query["cursor"] = page["next_cursor"]
+    assert seen == runs[::-1]
 
 
-def test_a_retry_makes_the_run_go_on_and_closes_the_letter(use: Use) -> None:
-    async def test(site: Site) -> None:
-        await site.flow()
-        run = await failed(site)
-        (one,) = await letters(site)
-        answer = await site.http.post(f"{V1}/dlq/{one['id']}/retry", json={"by": "ada"})
-        assert (answer.status_code, answer.json()["state"], answer.json()["resolved_by"]) == (202, "retried", "ada")
-        assert answer.json()["run_status"] is None
-        now = (await site.http.get(f"{V1}/runs/{run['id']}")).json()
-        assert (now["status"], now["attempt"], now["attempts"][0]["status"]) == ("PENDING", 2, "FAILED")
-        again = await site.http.post(f"{V1}/dlq/{one['id']}/retry")
-        assert again.status_code == 409
-
-    use(test)
+async def test_a_retry_makes_the_run_go_on_and_closes_the_letter(site: Site) -> None:
+    await site.flow()
+    run = await failed(site)
+    (one,) = await letters(site)
+    answer = await site.http.post(f"{V1}/dlq/{one['id']}/retry", json={"by": "ada"})
+    assert (answer.status_code, answer.json()["state"], answer.json()["resolved_by"]) == (202, "retried", "ada")
+    assert answer.json()["run_status"] is None
+    now = (await site.http.get(f"{V1}/runs/{run['id']}")).json()
+    assert (now["status"], now["attempt"], now["attempts"][0]["status"]) == ("PENDING", 2, "FAILED")
+    again = await site.http.post(f"{V1}/dlq/{one['id']}/retry")
+    assert again.status_code == 409
 
 
-def test_a_discarded_letter_leaves_its_run_as_it_is(use: Use) -> None:
-    async def test(site: Site) -> None:
-        await site.flow()
-        run = await failed(site)
-        (one,) = await letters(site)
-        answer = await site.http.post(f"{V1}/dlq/{one['id']}/discard", json={"by": "ada"})
-        assert (answer.status_code, answer.json()["state"], answer.json()["run_status"]) == (200, "discarded", "FAILED")
-        assert (await site.http.get(f"{V1}/runs/{run['id']}")).json()["attempt"] == 1
-        assert await letters(site) == []
-        assert len(await letters(site, state="all")) == 1
-
-    use(test)
+async def test_a_discarded_letter_leaves_its_run_as_it_is(site: Site) -> None:
+    await site.flow()
+    run = await failed(site)
+    (one,) = await letters(site)
+    answer = await site.http.post(f"{V1}/dlq/{one['id']}/discard", json={"by": "ada"})
+    assert (answer.status_code, answer.json()["state"], answer.json()["run_status"]) == (200, "discarded", "FAILED")
+    assert (await site.http.get(f"{V1}/runs/{run['id']}")).json()["attempt"] == 1
+    assert await letters(site) == []
+    assert len(await letters(site, state="all")) == 1
 
 
-def test_of_many_who_retry_one_letter_one_is_accepted(use: Use) -> None:
-    async def test(site: Site) -> None:
-        await site.flow()
+async def test_of_many_who_retry_one_letter_one_is_accepted(site: Site) -> None:
+    await site.flow()
+    await failed(site)
+    (one,) = await letters(site)
+    answers = await asyncio.gather(*(site.http.post(f"{V1}/dlq/{one['id']}/retry") for _ in range(4)))
+    assert sorted(answer.status_code for answer in answers) == [202, 409, 409, 409]
+
+
+async def test_many_letters_are_retried_in_bounded_requests(site: Site) -> None:
+    await site.flow("orders")
+    await site.flow("invoices")
+    runs = {(await failed(site))["id"] for _ in range(5)}
+    other = await failed(site, "invoices")
+    counted = (await site.http.post(f"{V1}/dlq/retry", json={"all": True, "dry_run": True})).json()
+    assert counted["matched"] == 6
+    assert {group["flow"]: group["count"] for group in counted["groups"]} == {"orders": 5, "invoices": 1}
+    done: set[str] = set()
+    cursor: dict[str, str] = {}
+    while True:
+        answer = await site.http.post(f"{V1}/dlq/retry", json={"flow": "orders", "limit": 2} | cursor)
+        assert len(answer.json()["runs"]) <= 2
+        done |= set(answer.json()["runs"])
+        if answer.json()["next_cursor"] is None:
+            break
+        cursor = {"cursor": answer.json()["next_cursor"]}
+    assert done == runs
+    assert [one["run_id"] for one in await letters(site)] == [other["id"]]
+
+
+async def test_a_letter_whose_run_did_not_fail_is_left_out_of_a_bulk_retry(site: Site) -> None:
+    await site.flow()
+    await failed(site, status="SUCCEEDED")  # the step had continue_on_error
+    bad = await failed(site)
+    answer = (await site.http.post(f"{V1}/dlq/retry", json={"all": True})).json()
+    assert (answer["matched"], answer["done"], answer["skipped"], answer["runs"]) == (2, 1, 1, [bad["id"]])
+    assert (await site.http.post(f"{V1}/dlq/discard", json={"all": True})).json()["done"] == 1
+
+
+async def test_runs_are_cancelled_in_bounded_requests(site: Site) -> None:
+    await site.flow()
+    runs = {(await site.run())["id"] for _ in range(5)}
+    first = (await site.http.post(f"{V1}/runs/cancel", json={"flow": "orders", "limit": 3})).json()
+    assert (first["done"], len(first["runs"])) == (3, 3)
+    rest = {"flow": "orders", "limit": 3, "cursor": first["next_cursor"]}
+    second = (await site.http.post(f"{V1}/runs/cancel", json=rest)).json()
+    assert (second["done"], second["next_cursor"]) == (2, None)
+    assert set(first["runs"]) | set(second["runs"]) == runs
+
+
+async def test_failed_runs_are_retried_in_bounded_requests_and_cancelled_ones_when_asked_for(site: Site) -> None:
+    await site.flow()
+    for _ in range(3):
         await failed(site)
-        (one,) = await letters(site)
-        answers = await asyncio.gather(*(site.http.post(f"{V1}/dlq/{one['id']}/retry") for _ in range(4)))
-        assert sorted(answer.status_code for answer in answers) == [202, 409, 409, 409]
-
-    use(test)
-
-
-def test_many_letters_are_retried_in_bounded_requests(use: Use) -> None:
-    async def test(site: Site) -> None:
-        await site.flow("orders")
-        await site.flow("invoices")
-        runs = {(await failed(site))["id"] for _ in range(5)}
-        other = await failed(site, "invoices")
-        counted = (await site.http.post(f"{V1}/dlq/retry", json={"all": True, "dry_run": True})).json()
-        assert counted["matched"] == 6
-        assert {group["flow"]: group["count"] for group in counted["groups"]} == {"orders": 5, "invoices": 1}
-        done: set[str] = set()
-        cursor: dict[str, str] = {}
-        while True:
-            answer = await site.http.post(f"{V1}/dlq/retry", json={"flow": "orders", "limit": 2} | cursor)
-            assert len(answer.json()["runs"]) <= 2
-            done |= set(answer.json()["runs"])
-            if answer.json()["next_cursor"] is None:
-                break
-            cursor = {"cursor": answer.json()["next_cursor"]}
-        assert done == runs
-        assert [one["run_id"] for one in await letters(site)] == [other["id"]]
-
-    use(test)
+    cancelled = await failed(site, status="CANCELLED")
+    path = f"{V1}/runs/retry"
+    counted = (await site.http.post(path, json={"all": True, "dry_run": True})).json()
+    assert (counted["matched"], counted["groups"][0]["flow"]) == (3, "orders")
+    first = (await site.http.post(path, json={"flow": "orders", "limit": 2, "by": "ada"})).json()
+    assert (first["done"], first["skipped"]) == (2, 0)
+    rest = {"flow": "orders", "limit": 2, "cursor": first["next_cursor"]}
+    assert (await site.http.post(path, json=rest)).json()["done"] == 1
+    answer = (await site.http.post(path, json={"status": "CANCELLED"})).json()
+    assert answer["runs"] == [cancelled["id"]]
+    assert (await site.http.post(path, json={"status": "SUCCEEDED"})).status_code == 422
+    run = (await site.http.get(f"{V1}/runs/{first['runs'][0]}")).json()
+    assert (run["attempt"], run["attempts"][0]["retried_by"]) == (2, "ada")
 
 
-def test_a_letter_whose_run_did_not_fail_is_left_out_of_a_bulk_retry(use: Use) -> None:
-    async def test(site: Site) -> None:
-        await site.flow()
-        await failed(site, status="SUCCEEDED")  # the step had continue_on_error
-        bad = await failed(site)
-        answer = (await site.http.post(f"{V1}/dlq/retry", json={"all": True})).json()
-        assert (answer["matched"], answer["done"], answer["skipped"], answer["runs"]) == (2, 1, 1, [bad["id"]])
-        assert (await site.http.post(f"{V1}/dlq/discard", json={"all": True})).json()["done"] == 1
-
-    use(test)
-
-
-def test_runs_are_cancelled_in_bounded_requests(use: Use) -> None:
-    async def test(site: Site) -> None:
-        await site.flow()
-        runs = {(await site.run())["id"] for _ in range(5)}
-        first = (await site.http.post(f"{V1}/runs/cancel", json={"flow": "orders", "limit": 3})).json()
-        assert (first["done"], len(first["runs"])) == (3, 3)
-        rest = {"flow": "orders", "limit": 3, "cursor": first["next_cursor"]}
-        second = (await site.http.post(f"{V1}/runs/cancel", json=rest)).json()
-        assert (second["done"], second["next_cursor"]) == (2, None)
-        assert set(first["runs"]) | set(second["runs"]) == runs
-
-    use(test)
-
-
-def test_failed_runs_are_retried_in_bounded_requests_and_cancelled_ones_when_asked_for(use: Use) -> None:
-    async def test(site: Site) -> None:
-        await site.flow()
-        for _ in range(3):
-            await failed(site)
-        cancelled = await failed(site, status="CANCELLED")
-        path = f"{V1}/runs/retry"
-        counted = (await site.http.post(path, json={"all": True, "dry_run": True})).json()
-        assert (counted["matched"], counted["groups"][0]["flow"]) == (3, "orders")
-        first = (await site.http.post(path, json={"flow": "orders", "limit": 2, "by": "ada"})).json()
-        assert (first["done"], first["skipped"]) == (2, 0)
-        rest = {"flow": "orders", "limit": 2, "cursor": first["next_cursor"]}
-        assert (await site.http.post(path, json=rest)).json()["done"] == 1
-        answer = (await site.http.post(path, json={"status": "CANCELLED"})).json()
-        assert answer["runs"] == [cancelled["id"]]
-        assert (await site.http.post(path, json={"status": "SUCCEEDED"})).status_code == 422
-        run = (await site.http.get(f"{V1}/runs/{first['runs'][0]}")).json()
-        assert (run["attempt"], run["attempts"][0]["retried_by"]) == (2, "ada")
-
-    use(test)
-
-
-def test_a_rerun_has_the_inputs_of_the_first_and_its_version_or_another(use: Use) -> None:
-    async def test(site: Site) -> None:
-        await site.flow(inputs={"n": {"type": "integer", "required": True}})
-        run = await site.run(inputs={"n": 7})
-        await site.flow(inputs={"n": {"type": "integer", "required": True}}, labels={"a": "b"})
-        for asked, number in (({}, 1), ({"version": "latest"}, 2), ({"version": 2}, 2)):
-            made = await site.http.post(f"{V1}/runs/{run['id']}/rerun", json=asked)
-            assert made.status_code == 201, made.text
-            assert (made.json()["version"], made.json()["inputs"], made.json()["rerun_of"]) == (
-                number,
-                {"n": 7},
-                run["id"],
-            )
-        # What the newest version no longer takes is a clear error, not a run that fails later.
-        await site.flow(inputs={"m": {"type": "integer"}})
-        refused = await site.http.post(f"{V1}/runs/{run['id']}/rerun", json={"version": "latest"})
-        assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/inputs/n")
-
-    use(test)
+async def test_a_rerun_has_the_inputs_of_the_first_and_its_version_or_another(site: Site) -> None:
+    await site.flow(inputs={"n": {"type": "integer", "required": True}})
+    run = await site.run(inputs={"n": 7})
+    await site.flow(inputs={"n": {"type": "integer", "required": True}}, labels={"a": "b"})
+    for asked, number in (({}, 1), ({"version": "latest"}, 2), ({"version": 2}, 2)):
+        made = await site.http.post(f"{V1}/runs/{run['id']}/rerun", json=asked)
+        assert made.status_code == 201, made.text
+        assert (made.json()["version"], made.json()["inputs"], made.json()["rerun_of"]) == (
+            number,
+            {"n": 7},
+            run["id"],
+        )
+    # What the newest version no longer takes is a clear error, not a run that fails later.
+    await site.flow(inputs={"m": {"type": "integer"}})
+    refused = await site.http.post(f"{V1}/runs/{run['id']}/rerun", json={"version": "latest"})
+    assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/inputs/n")
 
 
 @pytest.mark.parametrize("verb", ["retry", "discard"])
 @pytest.mark.parametrize("id", ["999", "0", "-1", "x", "9" * 30, "%2e%2e", "\uff11"])
-def test_a_letter_that_is_not_there_is_404(use: Use, verb: str, id: str) -> None:
-    async def test(site: Site) -> None:
-        assert (await site.http.post(f"{V1}/dlq/{id}/{verb}")).status_code == 404
-
-    use(test)
+async def test_a_letter_that_is_not_there_is_404(site: Site, verb: str, id: str) -> None:
+    assert (await site.http.post(f"{V1}/dlq/{id}/{verb}")).status_code == 404
 
 
 @pytest.mark.parametrize(
@@ -233,47 +199,35 @@ def test_a_letter_that_is_not_there_is_404(use: Use, verb: str, id: str) -> None
         None,
     ],
 )
-def test_a_bulk_request_that_is_not_clearly_meant_changes_nothing(use: Use, body: Any) -> None:
-    async def test(site: Site) -> None:
-        await site.flow()
-        await failed(site)
-        waiting = await site.run()
-        for path in ("dlq/retry", "dlq/discard", "runs/cancel", "runs/retry"):
-            answer = await site.http.post(f"{V1}/{path}", json=body)
-            assert answer.status_code in (400, 422), f"{path}: {answer.text}"
-            assert answer.json()["code"]
-        assert len(await letters(site)) == 1
-        assert (await site.http.get(f"{V1}/runs/{waiting['id']}")).json()["cancelling"] is False
-
-    use(test)
+async def test_a_bulk_request_that_is_not_clearly_meant_changes_nothing(site: Site, body: Any) -> None:
+    await site.flow()
+    await failed(site)
+    waiting = await site.run()
+    for path in ("dlq/retry", "dlq/discard", "runs/cancel", "runs/retry"):
+        answer = await site.http.post(f"{V1}/{path}", json=body)
+        assert answer.status_code in (400, 422), f"{path}: {answer.text}"
+        assert answer.json()["code"]
+    assert len(await letters(site)) == 1
+    assert (await site.http.get(f"{V1}/runs/{waiting['id']}")).json()["cancelling"] is False
 
 
 @pytest.mark.parametrize(
     "query",
     [{"state": "lost"}, {"limit": 0}, {"limit": "x"}, {"since": "x"}, {"run_id": "x"}, {"cursor": "x"}],
 )
-def test_a_question_that_makes_no_sense_is_refused(use: Use, query: dict[str, Any]) -> None:
-    async def test(site: Site) -> None:
-        assert (await site.http.get(f"{V1}/dlq", params=query)).status_code in (400, 422)
-
-    use(test)
+async def test_a_question_that_makes_no_sense_is_refused(site: Site, query: dict[str, Any]) -> None:
+    assert (await site.http.get(f"{V1}/dlq", params=query)).status_code in (400, 422)
 
 
 @pytest.mark.parametrize("version", [0, -1, "newest", 1.5, True, None, "1"])
-def test_a_rerun_of_no_version_is_refused(use: Use, version: Any) -> None:
-    async def test(site: Site) -> None:
-        await site.flow()
-        run = await site.run()
-        answer = await site.http.post(f"{V1}/runs/{run['id']}/rerun", json={"version": version})
-        assert answer.status_code == 422
-
-    use(test)
+async def test_a_rerun_of_no_version_is_refused(site: Site, version: Any) -> None:
+    await site.flow()
+    run = await site.run()
+    answer = await site.http.post(f"{V1}/runs/{run['id']}/rerun", json={"version": version})
+    assert answer.status_code == 422
 
 
 @pytest.mark.parametrize("id", [NOBODY, "x"])
 @pytest.mark.parametrize("verb", ["retry", "rerun"])
-def test_a_run_that_is_not_there_cannot_go_on(use: Use, verb: str, id: str) -> None:
-    async def test(site: Site) -> None:
-        assert (await site.http.post(f"{V1}/runs/{id}/{verb}")).status_code == 404
-
-    use(test)
+async def test_a_run_that_is_not_there_cannot_go_on(site: Site, verb: str, id: str) -> None:
+    assert (await site.http.post(f"{V1}/runs/{id}/{verb}")).status_code == 404

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import httpx
 import psycopg
 
@@ -13,48 +11,36 @@ from automata.settings import Settings
 from automata.store.database import Database
 
 
-def test_a_live_process_is_ok_and_a_ready_one_too(use):
-    async def test(site):
-        for path in ("/healthz", "/readyz"):
-            answer = await site.http.get(path)
-            assert (answer.status_code, answer.json()) == (200, {"status": "ok", "reasons": []})
-
-    use(test)
+async def test_a_live_process_is_ok_and_a_ready_one_too(site):
+    for path in ("/healthz", "/readyz"):
+        answer = await site.http.get(path)
+        assert (answer.status_code, answer.json()) == (200, {"status": "ok", "reasons": []})
 
 
-def test_a_part_that_fell_over_makes_the_process_unready_and_is_named(use):
-    async def test(site):
-        site.context.health = lambda: {"worker": None, "orchestrator": "KeyError: x"}
-        answer = await site.http.get("/readyz")
-        assert (answer.status_code, answer.json()["reasons"]) == (503, ["orchestrator: KeyError: x"])
-        assert (await site.http.get("/healthz")).status_code == 200
-
-    use(test)
+async def test_a_part_that_fell_over_makes_the_process_unready_and_is_named(site):
+    site.context.health = lambda: {"worker": None, "orchestrator": "KeyError: x"}
+    answer = await site.http.get("/readyz")
+    assert (answer.status_code, answer.json()["reasons"]) == (503, ["orchestrator: KeyError: x"])
+    assert (await site.http.get("/healthz")).status_code == 200
 
 
-def test_a_stopping_server_takes_no_more_work(use):
-    async def test(site):
-        site.context.stopping.set()
-        assert (await site.http.get("/readyz")).json()["reasons"] == ["the server is stopping"]
-
-    use(test)
+async def test_a_stopping_server_takes_no_more_work(site):
+    site.context.stopping.set()
+    assert (await site.http.get("/readyz")).json()["reasons"] == ["the server is stopping"]
 
 
-def test_a_database_without_tables_or_without_life_is_a_reason(fresh_database_url):
-    async def ask() -> tuple[httpx.Response, httpx.Response, httpx.Response, httpx.Response]:
-        with psycopg.connect(fresh_database_url, autocommit=True) as conn:
-            conn.execute("DELETE FROM alembic_version")
-        async with await Database.open(fresh_database_url, migrated=False) as db:
-            app = create_app(db, LocalBroker(), Settings())
-            transport = httpx.ASGITransport(app)
-            async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
-                unmigrated = await http.get("/readyz")
-                await db.close()
-                dead = await http.get("/readyz")
-                run = await http.post("/api/v1/flows/orders/runs")
-                return unmigrated, dead, run, await http.get("/healthz")
-
-    unmigrated, dead, run, alive = asyncio.run(ask())
+async def test_a_database_without_tables_or_without_life_is_a_reason(fresh_database_url):
+    with psycopg.connect(fresh_database_url, autocommit=True) as conn:
+        conn.execute("DELETE FROM alembic_version")
+    async with await Database.open(fresh_database_url, migrated=False) as db:
+        app = create_app(db, LocalBroker(), Settings())
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
+            unmigrated = await http.get("/readyz")
+            await db.close()
+            dead = await http.get("/readyz")
+            run = await http.post("/api/v1/flows/orders/runs")
+            alive = await http.get("/healthz")
     assert (unmigrated.status_code, dead.status_code) == (503, 503)
     assert "automata migrate" in unmigrated.json()["reasons"][0]
     assert dead.headers["retry-after"]
@@ -63,19 +49,16 @@ def test_a_database_without_tables_or_without_life_is_a_reason(fresh_database_ur
     assert alive.status_code == 200
 
 
-def test_metrics_count_requests_by_route_template_never_by_address(use):
-    async def test(site):
-        await site.flow()
-        await site.run()
-        await site.http.get("/api/v1/flows/some-name-nobody-has")
-        await site.http.get("/no/such/route-x1")
-        await site.http.request("BREW", "/healthz")
-        text = (await site.http.get("/metrics")).text
-        assert 'automata_http_requests_total{method="POST",route="/api/v1/flows/{name}/runs",status="201"}' in text
-        assert 'route="unmatched",status="404"' in text
-        assert 'automata_runs_created_total{trigger="api"}' in text
-        assert "automata_build_info" in text
-        for leaked in ("some-name-nobody-has", "route-x1", "BREW"):
-            assert leaked not in text
-
-    use(test)
+async def test_metrics_count_requests_by_route_template_never_by_address(site):
+    await site.flow()
+    await site.run()
+    await site.http.get("/api/v1/flows/some-name-nobody-has")
+    await site.http.get("/no/such/route-x1")
+    await site.http.request("BREW", "/healthz")
+    text = (await site.http.get("/metrics")).text
+    assert 'automata_http_requests_total{method="POST",route="/api/v1/flows/{name}/runs",status="201"}' in text
+    assert 'route="unmatched",status="404"' in text
+    assert 'automata_runs_created_total{trigger="api"}' in text
+    assert "automata_build_info" in text
+    for leaked in ("some-name-nobody-has", "route-x1", "BREW"):
+        assert leaked not in text

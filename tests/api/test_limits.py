@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from typing import Any
 
+import pytest
+
 from automata.http.authorization import routes_within_limits
-from tests.api.conftest import V1, Site, Use
+from tests.api.conftest import V1, OpenSite, Site
 from tests.api.worlds import FOREIGN, MINE, Askers, Asks, World
 
 ON = {"auth": "on", "rate_per_sec": 0}
@@ -55,141 +56,121 @@ ASKS: Asks = {
 }
 
 
-def test_every_route_that_takes_a_limited_token_answers_as_if_other_flows_were_not_there(use: Use) -> None:
-    async def test(site: Site) -> None:
-        askers = await Askers.of(site, ASKS)
-        routes = sorted(routes_within_limits(site.app), key=lambda route: (route[1] != "GET", route))
-        assert set(ASKS) <= set(routes)
-        for path, method in routes:
-            await askers.check(path, method)
-        print(f"\n{len(routes)} routes of the API keep to limits: {askers.walked} requests by a limited token")
-        assert len(routes) >= 35
-
-    use(test, **ON)
-
-
-def test_what_a_limited_token_may_do_is_done_to_its_own(use: Use) -> None:
-    async def test(site: Site) -> None:
-        askers = await Askers.of(site, {})
-        mine = await askers.mine()
-        seen = (await site.http.get(f"{V1}/runs")).json()["items"]
-        assert {one["id"] for one in seen} == set(mine.runs.values())
-        counted = (await site.http.post(f"{V1}/runs/retry", json={"all": True, "dry_run": True})).json()
-        assert (counted["matched"], [one["flow"] for one in counted["groups"]]) == (1, [mine.name])
-        done = (await site.http.post(f"{V1}/runs/retry", json={"all": True})).json()
-        assert done["runs"] == [mine.runs["failed"]]
-        done = (await site.http.post(f"{V1}/runs/cancel", json={"all": True})).json()
-        assert set(done["runs"]) == {mine.runs["failed"], mine.runs["waiting"]}
-
-    use(test, **ON)
+async def test_every_route_that_takes_a_limited_token_answers_as_if_other_flows_were_not_there(
+    open_site: OpenSite,
+) -> None:
+    site = await open_site(**ON)
+    askers = await Askers.of(site, ASKS)
+    routes = sorted(routes_within_limits(site.app), key=lambda route: (route[1] != "GET", route))
+    assert set(ASKS) <= set(routes)
+    for path, method in routes:
+        await askers.check(path, method)
+    print(f"\n{len(routes)} routes of the API keep to limits: {askers.walked} requests by a limited token")
+    assert len(routes) >= 35
 
 
-def as_admin(use: Use, test: Callable[[Site], Awaitable[None]]) -> None:
-    async def on_site(site: Site) -> None:
-        site.as_(await site.token("admin"))
-        await test(site)
-
-    use(on_site, **ON)
-
-
-def test_pages_of_a_limited_token_are_full_and_end_where_its_flows_do(use: Use) -> None:
-    async def test(site: Site) -> None:
-        await site.flow("mine", labels=MINE)
-        await site.flow("mine-too", labels=MINE)
-        await site.flow("foreign", labels=FOREIGN)
-        wanted = []
-        for flow in ("mine", "foreign", "foreign", "mine-too", "foreign") * 3:
-            run = await site.run(flow)
-            await site.finish(run)
-            wanted += [run["id"]] if flow != "foreign" else []
-        site.as_(await site.token("viewer", **MINE))
-        for query in ({}, {"status": "SUCCEEDED"}, {"trigger": "api"}, {"since": "2026-01-01T00:00:00Z"}):
-            seen: list[str] = []
-            sizes = []
-            cursor: str | None = ""
-            while cursor is not None:
-                page = (await site.http.get(f"{V1}/runs", params={**query, "limit": 4, "cursor": cursor})).json()
-                seen += [one["id"] for one in page["items"]]
-                sizes.append(len(page["items"]))
-                cursor = page["next_cursor"]
-            assert seen == wanted[::-1], query
-            assert sizes == [4, 2]
-
-    as_admin(use, test)
+async def test_what_a_limited_token_may_do_is_done_to_its_own(open_site: OpenSite) -> None:
+    site = await open_site(**ON)
+    askers = await Askers.of(site, {})
+    mine = await askers.mine()
+    seen = (await site.http.get(f"{V1}/runs")).json()["items"]
+    assert {one["id"] for one in seen} == set(mine.runs.values())
+    counted = (await site.http.post(f"{V1}/runs/retry", json={"all": True, "dry_run": True})).json()
+    assert (counted["matched"], [one["flow"] for one in counted["groups"]]) == (1, [mine.name])
+    done = (await site.http.post(f"{V1}/runs/retry", json={"all": True})).json()
+    assert done["runs"] == [mine.runs["failed"]]
+    done = (await site.http.post(f"{V1}/runs/cancel", json={"all": True})).json()
+    assert set(done["runs"]) == {mine.runs["failed"], mine.runs["waiting"]}
 
 
-def test_a_flow_counts_by_the_labels_that_it_bears_now_and_needs_all_of_them(use: Use) -> None:
-    async def test(site: Site) -> None:
-        admin, limited = site.http.headers["authorization"], await site.token("operator", **MINE)
-        await site.flow("orders", labels=MINE)
-        run = await site.run("orders", **{"Idempotency-Key": "once"})
-
-        async def statuses(labels: dict[str, str]) -> set[int]:
-            site.http.headers["authorization"] = admin
-            await site.flow("orders", labels=labels)
-            site.as_(limited)
-            paths = ("flows/orders", f"flows/{run['flow_id']}", f"runs/{run['id']}", f"runs/{run['id']}/tasks")
-            found = [(await site.http.get(f"{V1}/{path}")).status_code for path in paths]
-            again = await site.http.post(f"{V1}/flows/orders/runs", headers={"Idempotency-Key": "once"})
-            return {*found, again.status_code}
-
-        assert await statuses({**MINE, "more": "yes"}) == {200}
-        for labels in ({"team": MINE["team"]}, {}, FOREIGN, {**MINE, "team": "billing2"}):
-            assert await statuses(labels) == {404}, labels
-        assert await statuses(dict(MINE)) == {200}
-
-    as_admin(use, test)
+@pytest.fixture
+async def site(open_site: OpenSite) -> Site:
+    """A site that asks who is there; its admin asks."""
+    site = await open_site(**ON)
+    site.as_(await site.token("admin"))
+    return site
 
 
-def test_a_name_that_is_nearly_that_of_a_foreign_flow_is_not_mended(use: Use) -> None:
-    async def test(site: Site) -> None:
-        await site.flow("salaries", labels=FOREIGN)
-        assert "salaries" in (await site.http.get(f"{V1}/flows/salarie")).json()["hint"]
-        site.as_(await site.token("viewer", **MINE))
-        assert "salaries" not in (await site.http.get(f"{V1}/flows/salarie")).text
-
-    as_admin(use, test)
-
-
-def test_requests_that_share_a_read_are_each_answered_under_their_own_limit(use: Use) -> None:
-    async def test(site: Site) -> None:
-        await site.flow("orders", labels=FOREIGN)
-        tokens = [await site.token("admin"), await site.token(**MINE), await site.token(**FOREIGN)]
-
-        async def ask(index: int) -> int:
-            header = {"authorization": f"Bearer {tokens[index % 3]}"}
-            return (await site.http.get(f"{V1}/flows/orders", headers=header)).status_code
-
-        assert await asyncio.gather(*map(ask, range(30))) == [200, 404, 200] * 10
-
-    as_admin(use, test)
-
-
-def test_a_batch_with_a_foreign_flow_is_refused_as_one_with_an_unknown_flow(use: Use) -> None:
-    async def test(site: Site) -> None:
-        await site.flow("orders", labels=MINE)
-        await site.flow("wages", labels=FOREIGN)
-        site.as_(await site.token("operator", **MINE))
-        for foreign in ("wages", "nosuc"):
-            body = {"runs": [{"flow": "orders"}, {"flow": foreign}], "atomic": True}
-            answer = await site.http.post(f"{V1}/runs/batch", json=body)
-            (error,) = answer.json()["errors"]
-            assert (answer.status_code, error["code"], error["pointer"]) == (422, "not_found", "/runs/1")
-        assert (await site.http.get(f"{V1}/runs")).json()["items"] == []
-
-    as_admin(use, test)
-
-
-def test_whoever_waits_for_a_run_is_told_that_there_is_none_when_its_flow_loses_the_label(use: Use) -> None:
-    async def test(site: Site) -> None:
-        await site.flow("orders", labels=MINE)
-        run = await site.run("orders")
-        header = {"authorization": f"Bearer {await site.token(**MINE)}"}
-        waiting = asyncio.create_task(site.http.get(f"{V1}/runs/{run['id']}?wait_sec=30", headers=header))
-        while not site.context.watchers:  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
-        await site.flow("orders", labels=FOREIGN)
+async def test_pages_of_a_limited_token_are_full_and_end_where_its_flows_do(site: Site) -> None:
+    await site.flow("mine", labels=MINE)
+    await site.flow("mine-too", labels=MINE)
+    await site.flow("foreign", labels=FOREIGN)
+    wanted = []
+    for flow in ("mine", "foreign", "foreign", "mine-too", "foreign") * 3:
+        run = await site.run(flow)
         await site.finish(run)
-        assert (await waiting).status_code == 404
+        wanted += [run["id"]] if flow != "foreign" else []
+    site.as_(await site.token("viewer", **MINE))
+    for query in ({}, {"status": "SUCCEEDED"}, {"trigger": "api"}, {"since": "2026-01-01T00:00:00Z"}):
+        seen: list[str] = []
+        sizes = []
+        cursor: str | None = ""
+        while cursor is not None:
+            page = (await site.http.get(f"{V1}/runs", params={**query, "limit": 4, "cursor": cursor})).json()
+            seen += [one["id"] for one in page["items"]]
+            sizes.append(len(page["items"]))
+            cursor = page["next_cursor"]
+        assert seen == wanted[::-1], query
+        assert sizes == [4, 2]
 
-    as_admin(use, test)
+
+async def test_a_flow_counts_by_the_labels_that_it_bears_now_and_needs_all_of_them(site: Site) -> None:
+    admin, limited = site.http.headers["authorization"], await site.token("operator", **MINE)
+    await site.flow("orders", labels=MINE)
+    run = await site.run("orders", **{"Idempotency-Key": "once"})
+
+    async def statuses(labels: dict[str, str]) -> set[int]:
+        site.http.headers["authorization"] = admin
+        await site.flow("orders", labels=labels)
+        site.as_(limited)
+        paths = ("flows/orders", f"flows/{run['flow_id']}", f"runs/{run['id']}", f"runs/{run['id']}/tasks")
+        found = [(await site.http.get(f"{V1}/{path}")).status_code for path in paths]
+        again = await site.http.post(f"{V1}/flows/orders/runs", headers={"Idempotency-Key": "once"})
+        return {*found, again.status_code}
+
+    assert await statuses({**MINE, "more": "yes"}) == {200}
+    for labels in ({"team": MINE["team"]}, {}, FOREIGN, {**MINE, "team": "billing2"}):
+        assert await statuses(labels) == {404}, labels
+    assert await statuses(dict(MINE)) == {200}
+
+
+async def test_a_name_that_is_nearly_that_of_a_foreign_flow_is_not_mended(site: Site) -> None:
+    await site.flow("salaries", labels=FOREIGN)
+    assert "salaries" in (await site.http.get(f"{V1}/flows/salarie")).json()["hint"]
+    site.as_(await site.token("viewer", **MINE))
+    assert "salaries" not in (await site.http.get(f"{V1}/flows/salarie")).text
+
+
+async def test_requests_that_share_a_read_are_each_answered_under_their_own_limit(site: Site) -> None:
+    await site.flow("orders", labels=FOREIGN)
+    tokens = [await site.token("admin"), await site.token(**MINE), await site.token(**FOREIGN)]
+
+    async def ask(index: int) -> int:
+        header = {"authorization": f"Bearer {tokens[index % 3]}"}
+        return (await site.http.get(f"{V1}/flows/orders", headers=header)).status_code
+
+    assert await asyncio.gather(*map(ask, range(30))) == [200, 404, 200] * 10
+
+
+async def test_a_batch_with_a_foreign_flow_is_refused_as_one_with_an_unknown_flow(site: Site) -> None:
+    await site.flow("orders", labels=MINE)
+    await site.flow("wages", labels=FOREIGN)
+    site.as_(await site.token("operator", **MINE))
+    for foreign in ("wages", "nosuc"):
+        body = {"runs": [{"flow": "orders"}, {"flow": foreign}], "atomic": True}
+        answer = await site.http.post(f"{V1}/runs/batch", json=body)
+        (error,) = answer.json()["errors"]
+        assert (answer.status_code, error["code"], error["pointer"]) == (422, "not_found", "/runs/1")
+    assert (await site.http.get(f"{V1}/runs")).json()["items"] == []
+
+
+async def test_whoever_waits_for_a_run_is_told_that_there_is_none_when_its_flow_loses_the_label(site: Site) -> None:
+    await site.flow("orders", labels=MINE)
+    run = await site.run("orders")
+    header = {"authorization": f"Bearer {await site.token(**MINE)}"}
+    waiting = asyncio.create_task(site.http.get(f"{V1}/runs/{run['id']}?wait_sec=30", headers=header))
+    while not site.context.watchers:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    await site.flow("orders", labels=FOREIGN)
+    await site.finish(run)
+    assert (await waiting).status_code == 404

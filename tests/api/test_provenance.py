@@ -32,52 +32,43 @@ async def proposed(site, source, *, by):
     return row.number
 
 
-def test_a_run_leads_to_the_proposal_its_check_and_those_who_approved_what_was_merged(use):
-    async def test(site):
-        source = await site.git_flow()
-        number = await proposed(site, source, by="Bob")
+async def test_a_run_leads_to_the_proposal_its_check_and_those_who_approved_what_was_merged(site):
+    source = await site.git_flow()
+    number = await proposed(site, source, by="Bob")
+    told = await chain(site, "synced")
+    assert (told["origin"], told["run"]["flow"], told["version"]["number"]) == ("proposal", "synced", 1)
+    assert (told["commit"]["sha"], told["commit"]["source"]) == (HEAD, "https://example.com/flows.git")
+    proposal = told["proposal"]
+    assert (proposal["number"], proposal["author"]) == (number, "Ada <ada@example.com>")
+    assert (proposal["merge_sha"], proposal["applied_by"]) == (MERGE, "Bob")
+    assert [(one["by"], one["comment"]) for one in told["approvals"]] == [("Bob", "looks right")]
+    assert told["check"]["passed"] is True
+    assert told["check"]["stages"] == [{"name": "validate", "state": "passed", "summary": "1 flow"}]
+    version = (await site.http.get(f"{V1}/flows/synced/versions/1")).json()["provenance"]
+    assert version == {name: told[name] for name in ("origin", "means", "proposal", "check", "approvals")}
+    (listed,) = (await site.http.get(f"{V1}/flows/synced/versions")).json()["items"]
+    assert listed["provenance"] == version
+
+
+async def test_what_came_without_a_proposal_or_a_commit_says_so(site):
+    await site.flow()
+    told = await chain(site, "orders")
+    assert (told["origin"], told["commit"], told["proposal"], told["check"]) == ("api", None, None, None)
+    assert "no commit" in told["means"]
+    source = await site.git_flow()
+    told = await chain(site, "synced")
+    assert (told["origin"], told["commit"]["author"], told["approvals"]) == ("push", "Ada", [])
+    assert "without a proposal" in told["means"]
+    await proposed(site, source, by=None)
+    told = await chain(site, "synced")
+    assert (told["origin"], told["check"], told["approvals"]) == ("merge", None, [])
+    for sha in (f"{HEAD}-dirty", "working-tree"):
+        async with site.db.transaction() as conn:
+            await conn.execute("UPDATE flow_versions SET commit_sha = %s WHERE commit_sha IS NOT NULL", [sha])
         told = await chain(site, "synced")
-        assert (told["origin"], told["run"]["flow"], told["version"]["number"]) == ("proposal", "synced", 1)
-        assert (told["commit"]["sha"], told["commit"]["source"]) == (HEAD, "https://example.com/flows.git")
-        proposal = told["proposal"]
-        assert (proposal["number"], proposal["author"]) == (number, "Ada <ada@example.com>")
-        assert (proposal["merge_sha"], proposal["applied_by"]) == (MERGE, "Bob")
-        assert [(one["by"], one["comment"]) for one in told["approvals"]] == [("Bob", "looks right")]
-        assert told["check"]["passed"] is True
-        assert told["check"]["stages"] == [{"name": "validate", "state": "passed", "summary": "1 flow"}]
-        version = (await site.http.get(f"{V1}/flows/synced/versions/1")).json()["provenance"]
-        assert version == {name: told[name] for name in ("origin", "means", "proposal", "check", "approvals")}
-        (listed,) = (await site.http.get(f"{V1}/flows/synced/versions")).json()["items"]
-        assert listed["provenance"] == version
-
-    use(test)
+        assert (told["origin"], told["proposal"]) == ("files", None)
 
 
-def test_what_came_without_a_proposal_or_a_commit_says_so(use):
-    async def test(site):
-        await site.flow()
-        told = await chain(site, "orders")
-        assert (told["origin"], told["commit"], told["proposal"], told["check"]) == ("api", None, None, None)
-        assert "no commit" in told["means"]
-        source = await site.git_flow()
-        told = await chain(site, "synced")
-        assert (told["origin"], told["commit"]["author"], told["approvals"]) == ("push", "Ada", [])
-        assert "without a proposal" in told["means"]
-        await proposed(site, source, by=None)
-        told = await chain(site, "synced")
-        assert (told["origin"], told["check"], told["approvals"]) == ("merge", None, [])
-        for sha in (f"{HEAD}-dirty", "working-tree"):
-            async with site.db.transaction() as conn:
-                await conn.execute("UPDATE flow_versions SET commit_sha = %s WHERE commit_sha IS NOT NULL", [sha])
-            told = await chain(site, "synced")
-            assert (told["origin"], told["proposal"]) == ("files", None)
-
-    use(test)
-
-
-def test_a_run_that_is_not_there_is_a_404(use):
-    async def test(site):
-        for run in (str(UUID(int=1)), "x", "'; DROP TABLE runs"):
-            assert (await site.http.get(f"{V1}/runs/{run}/provenance")).status_code == 404
-
-    use(test)
+async def test_a_run_that_is_not_there_is_a_404(site):
+    for run in (str(UUID(int=1)), "x", "'; DROP TABLE runs"):
+        assert (await site.http.get(f"{V1}/runs/{run}/provenance")).status_code == 404

@@ -60,84 +60,73 @@ def counted(result: str) -> float:
 
 
 @pytest.mark.parametrize("forge", [github, gitlab, ours])
-def test_a_push_hints_the_sources_that_follow_the_branch_once(use, forge):
-    async def test(site):
-        follows = [await source(site), await source(site, "git@git.example.com:team/flows", environment="dev")]
-        others = [await source(site, branch="develop", environment="stage"), await source(site, "https://x.test/a")]
-        before = counted("hinted")
-        answer = await hook(site, forge())
-        assert (answer.status_code, answer.json()) == (202, {"result": "hinted", "sources": 2})
-        first = [await hinted(site, row) for row in follows]
-        assert None not in first
-        assert [await hinted(site, row) for row in others] == [None, None]
-        again = await hook(site, forge())
-        assert (again.status_code, again.json()["result"]) == (202, "repeated")
-        assert [await hinted(site, row) for row in follows] == first, "a replayed delivery has no second effect"
-        assert (await hook(site, forge(PUSH | {"after": "b" * 40}, "d-2"))).json()["result"] == "hinted"
-        assert await hinted(site, follows[0]) > first[0]
-        assert counted("hinted") - before == 2
-
-    use(test, sync_webhook_secret=SECRET)
+async def test_a_push_hints_the_sources_that_follow_the_branch_once(open_site, forge):
+    site = await open_site(sync_webhook_secret=SECRET)
+    follows = [await source(site), await source(site, "git@git.example.com:team/flows", environment="dev")]
+    others = [await source(site, branch="develop", environment="stage"), await source(site, "https://x.test/a")]
+    before = counted("hinted")
+    answer = await hook(site, forge())
+    assert (answer.status_code, answer.json()) == (202, {"result": "hinted", "sources": 2})
+    first = [await hinted(site, row) for row in follows]
+    assert None not in first
+    assert [await hinted(site, row) for row in others] == [None, None]
+    again = await hook(site, forge())
+    assert (again.status_code, again.json()["result"]) == (202, "repeated")
+    assert [await hinted(site, row) for row in follows] == first, "a replayed delivery has no second effect"
+    assert (await hook(site, forge(PUSH | {"after": "b" * 40}, "d-2"))).json()["result"] == "hinted"
+    assert await hinted(site, follows[0]) > first[0]
+    assert counted("hinted") - before == 2
 
 
-def test_of_a_crowd_with_one_delivery_one_has_an_effect(use):
-    async def test(site):
-        await source(site)
-        answers = await asyncio.gather(*(hook(site, github()) for _ in range(12)))
-        assert sorted(answer.json()["result"] for answer in answers) == ["hinted"] + ["repeated"] * 11
-
-    use(test, sync_webhook_secret=SECRET)
+async def test_of_a_crowd_with_one_delivery_one_has_an_effect(open_site):
+    site = await open_site(sync_webhook_secret=SECRET)
+    await source(site)
+    answers = await asyncio.gather(*(hook(site, github()) for _ in range(12)))
+    assert sorted(answer.json()["result"] for answer in answers) == ["hinted"] + ["repeated"] * 11
 
 
-def test_every_refusal_is_the_same_and_leaves_nothing(use):
-    async def test(site):
-        row = await source(site)
-        body = json.dumps(PUSH).encode()
-        bare = {"content": body, "headers": {"Content-Type": "application/json"}}
-        twice = [*github()["headers"].items(), ("X-Hub-Signature-256", github()["headers"]["X-Hub-Signature-256"])]
-        wrong = [
-            bare,
-            github(secret="guess-guess-guess-"),
-            gitlab(secret="guess-guess-guess-"),
-            gitlab(secret=SECRET[:-1]),
-            ours(age=310),
-            ours(age=-310),
-            ours(secret="guess-guess-guess-"),
-            {**github(), "content": body + b" "},
-            {"content": b"\xff not json", "headers": github()["headers"]},
-            {"content": body, "headers": twice},
-            {"content": body, "headers": github()["headers"] | {"X-Gitlab-Token": SECRET}},
-        ]
-        before, answers = counted("refused"), [await hook(site, one) for one in wrong]
-        said = {json.dumps({k: v for k, v in one.json().items() if k != "instance"}, sort_keys=True) for one in answers}
-        assert {answer.status_code for answer in answers} == {401}
-        assert len(said) == 1, said
-        assert counted("refused") - before == len(wrong)
-        assert await hinted(site, row) is None
-        async with site.db.connection() as conn:
-            cursor = await conn.execute("SELECT count(*) FROM sync_deliveries")
-            assert await cursor.fetchone() == (0,)
-
-    use(test, sync_webhook_secret=SECRET)
+async def test_every_refusal_is_the_same_and_leaves_nothing(open_site):
+    site = await open_site(sync_webhook_secret=SECRET)
+    row = await source(site)
+    body = json.dumps(PUSH).encode()
+    bare = {"content": body, "headers": {"Content-Type": "application/json"}}
+    twice = [*github()["headers"].items(), ("X-Hub-Signature-256", github()["headers"]["X-Hub-Signature-256"])]
+    wrong = [
+        bare,
+        github(secret="guess-guess-guess-"),
+        gitlab(secret="guess-guess-guess-"),
+        gitlab(secret=SECRET[:-1]),
+        ours(age=310),
+        ours(age=-310),
+        ours(secret="guess-guess-guess-"),
+        {**github(), "content": body + b" "},
+        {"content": b"\xff not json", "headers": github()["headers"]},
+        {"content": body, "headers": twice},
+        {"content": body, "headers": github()["headers"] | {"X-Gitlab-Token": SECRET}},
+    ]
+    before, answers = counted("refused"), [await hook(site, one) for one in wrong]
+    said = {json.dumps({k: v for k, v in one.json().items() if k != "instance"}, sort_keys=True) for one in answers}
+    assert {answer.status_code for answer in answers} == {401}
+    assert len(said) == 1, said
+    assert counted("refused") - before == len(wrong)
+    assert await hinted(site, row) is None
+    async with site.db.connection() as conn:
+        cursor = await conn.execute("SELECT count(*) FROM sync_deliveries")
+        assert await cursor.fetchone() == (0,)
 
 
-def test_without_a_secret_every_delivery_is_refused(use):
-    async def test(site):
-        row = await source(site)
-        for request in (github(secret=""), gitlab(secret=""), github(), ours()):
-            assert (await hook(site, request)).status_code == 401
-        assert await hinted(site, row) is None
-
-    use(test)
+async def test_without_a_secret_every_delivery_is_refused(site):
+    row = await source(site)
+    for request in (github(secret=""), gitlab(secret=""), github(), ours()):
+        assert (await hook(site, request)).status_code == 401
+    assert await hinted(site, row) is None
 
 
-def test_the_old_secret_is_good_while_the_new_one_is_brought_in(use):
-    async def test(site):
-        await source(site)
-        assert (await hook(site, github(delivery="a"))).status_code == 202
-        assert (await hook(site, github(PUSH | {"n": 1}, "b", secret="new-secret-16-bytes"))).status_code == 202
-
-    use(test, sync_webhook_secret=f"new-secret-16-bytes\n{SECRET}")
+async def test_the_old_secret_is_good_while_the_new_one_is_brought_in(open_site):
+    site = await open_site(sync_webhook_secret=f"new-secret-16-bytes\n{SECRET}")
+    await source(site)
+    assert (await hook(site, github(delivery="a"))).status_code == 202
+    assert (await hook(site, github(PUSH | {"n": 1}, "b", secret="new-secret-16-bytes"))).status_code == 202
 
 
 @pytest.mark.parametrize("weak", ["short", "a" * 15, "x" * 16 + "\n" + "y" * 16 + "\n" + "z" * 16])
@@ -164,14 +153,12 @@ def test_the_secret_is_never_shown_with_the_settings():
         None,
     ],
 )
-def test_what_concerns_nobody_is_taken_and_ignored(use, payload):
-    async def test(site):
-        row = await source(site)
-        answer = await hook(site, github(payload))
-        assert (answer.status_code, answer.json()) == (202, {"result": "ignored", "sources": 0})
-        assert await hinted(site, row) is None
-
-    use(test, sync_webhook_secret=SECRET)
+async def test_what_concerns_nobody_is_taken_and_ignored(open_site, payload):
+    site = await open_site(sync_webhook_secret=SECRET)
+    row = await source(site)
+    answer = await hook(site, github(payload))
+    assert (answer.status_code, answer.json()) == (202, {"result": "ignored", "sources": 0})
+    assert await hinted(site, row) is None
 
 
 @pytest.mark.parametrize(
@@ -185,36 +172,28 @@ def test_what_concerns_nobody_is_taken_and_ignored(use, payload):
         (b'{"ref": "refs/heads/\\u0000", "repository": "\\u0000"}', None),
     ],
 )
-def test_a_signed_body_that_is_no_json_is_no_crash(use, body, status):
-    async def test(site):
-        await source(site)
-        answer = await hook(site, github(body))
-        assert answer.status_code == status or (status is None and answer.status_code in (202, 400)), answer.text
-
-    use(test, sync_webhook_secret=SECRET)
+async def test_a_signed_body_that_is_no_json_is_no_crash(open_site, body, status):
+    site = await open_site(sync_webhook_secret=SECRET)
+    await source(site)
+    answer = await hook(site, github(body))
+    assert answer.status_code == status or (status is None and answer.status_code in (202, 400)), answer.text
 
 
-def test_a_form_is_refused_with_what_to_set(use):
-    async def test(site):
-        request = github()
-        request["headers"] |= {"Content-Type": "application/x-www-form-urlencoded"}
-        answer = await hook(site, request)
-        assert (answer.status_code, "content type" in answer.json()["hint"]) == (415, True)
-
-    use(test, sync_webhook_secret=SECRET)
+async def test_a_form_is_refused_with_what_to_set(open_site):
+    site = await open_site(sync_webhook_secret=SECRET)
+    request = github()
+    request["headers"] |= {"Content-Type": "application/x-www-form-urlencoded"}
+    answer = await hook(site, request)
+    assert (answer.status_code, "content type" in answer.json()["hint"]) == (415, True)
 
 
-def test_a_body_that_is_too_large_is_not_read_to_its_end(use):
-    async def test(site):
-        assert (await hook(site, github(PUSH | {"x": "y" * 3000}))).status_code == 413
-        assert (await hook(site, github(PUSH | {"x": "y" * 1000}))).status_code == 202
-
-    use(test, sync_webhook_secret=SECRET, hook_body_bytes=2048)
+async def test_a_body_that_is_too_large_is_not_read_to_its_end(open_site):
+    site = await open_site(sync_webhook_secret=SECRET, hook_body_bytes=2048)
+    assert (await hook(site, github(PUSH | {"x": "y" * 3000}))).status_code == 413
+    assert (await hook(site, github(PUSH | {"x": "y" * 1000}))).status_code == 202
 
 
-def test_a_large_signed_body_is_verified_too(use):
-    async def test(site):
-        await source(site)
-        assert (await hook(site, github(PUSH | {"x": "y" * 200_000}))).json()["result"] == "hinted"
-
-    use(test, sync_webhook_secret=SECRET)
+async def test_a_large_signed_body_is_verified_too(open_site):
+    site = await open_site(sync_webhook_secret=SECRET)
+    await source(site)
+    assert (await hook(site, github(PUSH | {"x": "y" * 200_000}))).json()["result"] == "hinted"

@@ -23,45 +23,36 @@ async def recorded(site, name="orders"):
     return run
 
 
-def test_a_run_at_its_end_is_a_recording_without_its_secret_inputs(use):
-    async def test(site):
-        run = await recorded(site)
-        await site.finish(run)
-        answer = await site.http.get(f"{V1}/runs/{run['id']}/recording")
-        assert answer.status_code == 200
-        assert "4711" not in answer.text
-        made, problems = read_recording(answer.content, "a.json")
-        assert problems == ()
-        assert made.inputs == {"pin": "***"}
-        assert [one["request"]["url"] for one in made.exchanges] == ["https://example.com/?pin=***"], "kept once"
-        listed = (await site.http.get(f"{V1}/flows/orders/recordings")).json()["items"]
-        assert [(one["id"], one["status"]) for one in listed] == [(run["id"], "SUCCEEDED")]
-
-    use(test)
+async def test_a_run_at_its_end_is_a_recording_without_its_secret_inputs(site):
+    run = await recorded(site)
+    await site.finish(run)
+    answer = await site.http.get(f"{V1}/runs/{run['id']}/recording")
+    assert answer.status_code == 200
+    assert "4711" not in answer.text
+    made, problems = read_recording(answer.content, "a.json")
+    assert problems == ()
+    assert made.inputs == {"pin": "***"}
+    assert [one["request"]["url"] for one in made.exchanges] == ["https://example.com/?pin=***"], "kept once"
+    listed = (await site.http.get(f"{V1}/flows/orders/recordings")).json()["items"]
+    assert [(one["id"], one["status"]) for one in listed] == [(run["id"], "SUCCEEDED")]
 
 
-def test_what_is_no_recording_is_a_404_that_says_why(use):
-    async def test(site):
-        running = await recorded(site)
-        await site.flow("silent")
-        silent = await site.run("silent")
-        await site.finish(silent)
-        cancelled = await site.run("orders", {"pin": "1"})
-        await site.finish(cancelled, "CANCELLED")
-        for run in (running["id"], silent["id"], cancelled["id"], str(UUID(int=1))):
-            answer = await site.http.get(f"{V1}/runs/{run}/recording")
-            assert answer.status_code == 404
-            assert "recording: on" in answer.json()["hint"]
-        assert (await site.http.get(f"{V1}/flows/orders/recordings")).json()["items"] == []
-
-    use(test)
+async def test_what_is_no_recording_is_a_404_that_says_why(site):
+    running = await recorded(site)
+    await site.flow("silent")
+    silent = await site.run("silent")
+    await site.finish(silent)
+    cancelled = await site.run("orders", {"pin": "1"})
+    await site.finish(cancelled, "CANCELLED")
+    for run in (running["id"], silent["id"], cancelled["id"], str(UUID(int=1))):
+        answer = await site.http.get(f"{V1}/runs/{run}/recording")
+        assert answer.status_code == 404
+        assert "recording: on" in answer.json()["hint"]
+    assert (await site.http.get(f"{V1}/flows/orders/recordings")).json()["items"] == []
 
 
-def test_how_many_is_bounded(use):
-    async def test(site):
-        await recorded(site)
-        for last in ("0", "1001", "x"):
-            assert (await site.http.get(f"{V1}/flows/orders/recordings", params={"last": last})).status_code == 422
-        assert (await site.http.get(f"{V1}/flows/none/recordings")).status_code == 404
-
-    use(test)
+async def test_how_many_is_bounded(site):
+    await recorded(site)
+    for last in ("0", "1001", "x"):
+        assert (await site.http.get(f"{V1}/flows/orders/recordings", params={"last": last})).status_code == 422
+    assert (await site.http.get(f"{V1}/flows/none/recordings")).status_code == 404

@@ -15,19 +15,16 @@ async def add(site, **changes):
     return await site.http.post(f"{V1}/schedules", json=NIGHTLY | changes)
 
 
-def test_a_schedule_shows_its_next_five_fire_times(use):
-    async def test(site):
-        await site.flow()
-        made = await add(site)
-        assert made.status_code == 201
-        shown = (await site.http.get(made.headers["location"])).json()
-        assert shown == made.json()
-        times = [datetime.fromisoformat(one) for one in shown["next_fires"]]
-        assert len(times) == 5
-        assert all(later > earlier for earlier, later in pairwise(times))
-        assert shown["managed_by"] == "api"
-
-    use(test)
+async def test_a_schedule_shows_its_next_five_fire_times(site):
+    await site.flow()
+    made = await add(site)
+    assert made.status_code == 201
+    shown = (await site.http.get(made.headers["location"])).json()
+    assert shown == made.json()
+    times = [datetime.fromisoformat(one) for one in shown["next_fires"]]
+    assert len(times) == 5
+    assert all(later > earlier for earlier, later in pairwise(times))
+    assert shown["managed_by"] == "api"
 
 
 @pytest.mark.parametrize(
@@ -46,96 +43,72 @@ def test_a_schedule_shows_its_next_five_fire_times(use):
         ({"color": "red"}, "/color"),
     ],
 )
-def test_a_schedule_that_cannot_be_is_refused_by_the_member_that_is_wrong(use, changes, pointer):
-    async def test(site):
-        await site.flow()
-        answer = await add(site, **changes)
-        assert (answer.status_code, answer.json()["pointer"]) == (422, pointer)
-        assert (await site.http.get(f"{V1}/schedules")).json()["items"] == []
-
-    use(test)
+async def test_a_schedule_that_cannot_be_is_refused_by_the_member_that_is_wrong(site, changes, pointer):
+    await site.flow()
+    answer = await add(site, **changes)
+    assert (answer.status_code, answer.json()["pointer"]) == (422, pointer)
+    assert (await site.http.get(f"{V1}/schedules")).json()["items"] == []
 
 
-def test_a_flow_has_one_schedule_of_a_name(use):
-    async def test(site):
-        await site.flow()
-        await add(site)
-        answer = await add(site, cron="0 3 * * *")
-        assert (answer.status_code, answer.json()["code"]) == (409, "name_taken")
-
-    use(test)
+async def test_a_flow_has_one_schedule_of_a_name(site):
+    await site.flow()
+    await add(site)
+    answer = await add(site, cron="0 3 * * *")
+    assert (answer.status_code, answer.json()["code"]) == (409, "name_taken")
 
 
-def test_replacing_a_schedule_keeps_its_flow_and_its_name(use):
-    async def test(site):
-        await site.flow()
-        address = (await add(site)).headers["location"]
-        changed = NIGHTLY | {"interval_sec": 3600}
-        del changed["cron"]
-        answer = await site.http.put(address, json=changed)
-        assert (answer.status_code, answer.json()["interval_sec"], answer.json()["cron"]) == (200, 3600, None)
-        for other in ({"name": "weekly"}, {"flow": "bills"}):
-            assert (await site.http.put(address, json=changed | other)).json()["code"] == "name_mismatch"
-
-    use(test)
+async def test_replacing_a_schedule_keeps_its_flow_and_its_name(site):
+    await site.flow()
+    address = (await add(site)).headers["location"]
+    changed = NIGHTLY | {"interval_sec": 3600}
+    del changed["cron"]
+    answer = await site.http.put(address, json=changed)
+    assert (answer.status_code, answer.json()["interval_sec"], answer.json()["cron"]) == (200, 3600, None)
+    for other in ({"name": "weekly"}, {"flow": "bills"}):
+        assert (await site.http.put(address, json=changed | other)).json()["code"] == "name_mismatch"
 
 
-def test_a_paused_schedule_has_no_next_fire_until_it_is_resumed(use):
-    async def test(site):
-        await site.flow()
-        address = (await add(site)).headers["location"]
-        for action, fires in (("pause", 0), ("pause", 0), ("resume", 5), ("resume", 5)):
-            answer = await site.http.post(f"{address}/{action}")
-            assert answer.status_code == 200
-            assert (answer.json()["enabled"], len(answer.json()["next_fires"])) == (bool(fires), fires)
-
-    use(test)
+async def test_a_paused_schedule_has_no_next_fire_until_it_is_resumed(site):
+    await site.flow()
+    address = (await add(site)).headers["location"]
+    for action, fires in (("pause", 0), ("pause", 0), ("resume", 5), ("resume", 5)):
+        answer = await site.http.post(f"{address}/{action}")
+        assert answer.status_code == 200
+        assert (answer.json()["enabled"], len(answer.json()["next_fires"])) == (bool(fires), fires)
 
 
-def test_a_deleted_schedule_is_gone(use):
-    async def test(site):
-        await site.flow()
-        address = (await add(site)).headers["location"]
-        assert (await site.http.delete(address)).status_code == 204
-        assert (await site.http.get(address)).status_code == 404
-        assert (await site.http.delete(address)).status_code == 404
-
-    use(test)
+async def test_a_deleted_schedule_is_gone(site):
+    await site.flow()
+    address = (await add(site)).headers["location"]
+    assert (await site.http.delete(address)).status_code == 204
+    assert (await site.http.get(address)).status_code == 404
+    assert (await site.http.delete(address)).status_code == 404
 
 
-def test_a_schedule_of_git_is_paused_here_but_written_there(use):
-    async def test(site):
-        await site.git_flow("synced", schedules=[{"name": "hourly", "cron": "0 * * * *"}])
-        (found,) = (await site.http.get(f"{V1}/schedules")).json()["items"]
-        assert found["managed_by"] == "git"
-        address = f"{V1}/schedules/{found['id']}"
-        body = {"flow": "synced", "name": "hourly", "cron": "0 1 * * *"}
-        for answer in (await site.http.put(address, json=body), await site.http.delete(address)):
-            assert (answer.status_code, answer.json()["code"]) == (409, "git_managed")
-        assert (await site.http.post(f"{address}/pause")).json()["enabled"] is False
-
-    use(test)
+async def test_a_schedule_of_git_is_paused_here_but_written_there(site):
+    await site.git_flow("synced", schedules=[{"name": "hourly", "cron": "0 * * * *"}])
+    (found,) = (await site.http.get(f"{V1}/schedules")).json()["items"]
+    assert found["managed_by"] == "git"
+    address = f"{V1}/schedules/{found['id']}"
+    body = {"flow": "synced", "name": "hourly", "cron": "0 1 * * *"}
+    for answer in (await site.http.put(address, json=body), await site.http.delete(address)):
+        assert (answer.status_code, answer.json()["code"]) == (409, "git_managed")
+    assert (await site.http.post(f"{address}/pause")).json()["enabled"] is False
 
 
-def test_schedules_are_listed_by_flow(use):
-    async def test(site):
-        await site.flow("orders")
-        await site.flow("bills")
-        await add(site)
-        await add(site, flow="bills")
-        found = (await site.http.get(f"{V1}/schedules", params={"flow": "bills"})).json()["items"]
-        assert [one["flow"] for one in found] == ["bills"]
-        first = (await site.http.get(f"{V1}/schedules", params={"limit": "1"})).json()
-        rest = (await site.http.get(f"{V1}/schedules", params={"cursor": first["next_cursor"]})).json()
-        assert [one["flow"] for one in first["items"] + rest["items"]] == ["bills", "orders"]
-
-    use(test)
+async def test_schedules_are_listed_by_flow(site):
+    await site.flow("orders")
+    await site.flow("bills")
+    await add(site)
+    await add(site, flow="bills")
+    found = (await site.http.get(f"{V1}/schedules", params={"flow": "bills"})).json()["items"]
+    assert [one["flow"] for one in found] == ["bills"]
+    first = (await site.http.get(f"{V1}/schedules", params={"limit": "1"})).json()
+    rest = (await site.http.get(f"{V1}/schedules", params={"cursor": first["next_cursor"]})).json()
+    assert [one["flow"] for one in first["items"] + rest["items"]] == ["bills", "orders"]
 
 
-def test_an_archived_flow_takes_no_schedule(use):
-    async def test(site):
-        await site.flow()
-        await site.http.delete(f"{V1}/flows/orders")
-        assert (await add(site)).json()["code"] == "flow_archived"
-
-    use(test)
+async def test_an_archived_flow_takes_no_schedule(site):
+    await site.flow()
+    await site.http.delete(f"{V1}/flows/orders")
+    assert (await add(site)).json()["code"] == "flow_archived"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
 
 import pytest
 
@@ -21,22 +21,16 @@ class World:
 
     kind: str
     new: Callable[[], Broker]
-
-    def play(self, scene: Callable[[World], Awaitable[None]], seconds: float = 300) -> None:
-        asyncio.run(asyncio.wait_for(self._played(scene), seconds))
-
-    async def _played(self, scene: Callable[[World], Awaitable[None]]) -> None:
-        self._open: list[Broker] = []
-        try:
-            await scene(self)
-        finally:
-            await asyncio.gather(*(broker.close() for broker in self._open))
+    _open: list[Broker] = field(default_factory=list)
 
     def process(self) -> Broker:
         if self.kind == "local" and self._open:
             return self._open[0]
         self._open.append(self.new())
         return self._open[-1]
+
+    async def close(self) -> None:
+        await asyncio.gather(*(broker.close() for broker in self._open))
 
 
 async def connected(*brokers: Broker) -> None:
@@ -61,6 +55,12 @@ def rabbitmq(amqp_url: str) -> World:
 
 
 @pytest.fixture(params=["local", "postgres", "rabbitmq"])
-def world(request: pytest.FixtureRequest) -> World:
+def kind(request: pytest.FixtureRequest) -> World:
     kind: World = request.getfixturevalue(request.param)
     return kind
+
+
+@pytest.fixture
+async def world(kind: World) -> AsyncIterator[World]:
+    yield kind
+    await kind.close()

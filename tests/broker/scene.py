@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
 
 import aio_pika
 from aio_pika.abc import AbstractChannel
@@ -16,10 +15,6 @@ from automata.broker.rabbitmq import RabbitBroker
 
 LONG = 120.0
 SHORT = 0.3
-
-
-def run(scene: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    asyncio.run(asyncio.wait_for(scene(), 300))
 
 
 def metric(name: str, **labels: str) -> float:

@@ -27,35 +27,29 @@ async def taken(outbox: Outbox) -> dict[str, list[str]]:
     return notifications
 
 
-def test_rings_are_merged_by_topic_until_they_are_taken() -> None:
-    async def scene() -> None:
-        outbox = Outbox()
-        for ids in (["a", "b"], ["b", "c"], []):
-            outbox.put(RUNS_PENDING, ids)
-        outbox.put(TASKS_READY, [])
-        assert await taken(outbox) == {RUNS_PENDING: ["a", "b", "c"], TASKS_READY: []}
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.01):
-                await taken(outbox)
-
-    asyncio.run(scene())
+async def test_rings_are_merged_by_topic_until_they_are_taken() -> None:
+    outbox = Outbox()
+    for ids in (["a", "b"], ["b", "c"], []):
+        outbox.put(RUNS_PENDING, ids)
+    outbox.put(TASKS_READY, [])
+    assert await taken(outbox) == {RUNS_PENDING: ["a", "b", "c"], TASKS_READY: []}
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await taken(outbox)
 
 
-def test_ids_beyond_the_limit_are_dropped_and_counted_and_their_topic_is_still_notified() -> None:
-    async def scene() -> None:
-        outbox = Outbox()
-        before = dropped()
-        outbox.put(RUNS_PENDING, [str(n) for n in range(MAX_IDS_OF_TOPIC + 7)])
-        assert dropped() - before == 7
-        outbox.put(TASKS_READY, [str(n) for n in range(MAX_IDS_OF_TOPIC)])
-        before = dropped("other")
-        outbox.put("more", ["a"])
-        assert dropped("other") - before == 1
-        notifications = await taken(outbox)
-        assert sum(map(len, notifications.values())) == MAX_IDS_WAITING
-        assert notifications["more"] == []
-
-    asyncio.run(scene())
+async def test_ids_beyond_the_limit_are_dropped_and_counted_and_their_topic_is_still_notified() -> None:
+    outbox = Outbox()
+    before = dropped()
+    outbox.put(RUNS_PENDING, [str(n) for n in range(MAX_IDS_OF_TOPIC + 7)])
+    assert dropped() - before == 7
+    outbox.put(TASKS_READY, [str(n) for n in range(MAX_IDS_OF_TOPIC)])
+    before = dropped("other")
+    outbox.put("more", ["a"])
+    assert dropped("other") - before == 1
+    notifications = await taken(outbox)
+    assert sum(map(len, notifications.values())) == MAX_IDS_WAITING
+    assert notifications["more"] == []
 
 
 def test_topics_are_bounded_and_lanes_count_as_one_label() -> None:
@@ -66,31 +60,25 @@ def test_topics_are_bounded_and_lanes_count_as_one_label() -> None:
     assert dropped(TASKS_READY) - before == 3
 
 
-def test_what_a_wire_failed_to_send_waits_for_one_more_try_and_keeps_its_names_until_that_fails_too() -> None:
-    async def scene() -> None:
-        outbox = Outbox()
-        outbox.put(RUNS_PENDING, ["a", "b"])
-        before = dropped()
-        for _ in range(2):
-            with pytest.raises(OSError, match="cut"):
-                async with outbox.taken():
-                    raise OSError("cut")
-        assert await taken(outbox) == {RUNS_PENDING: ["a", "b"]}
-        outbox.put(RUNS_PENDING, ["a", "b"])
-        outbox.forget_ids()
-        assert dropped() - before == 2
-        assert await taken(outbox) == {RUNS_PENDING: []}
-
-    asyncio.run(scene())
+async def test_what_a_wire_failed_to_send_waits_for_one_more_try_and_keeps_its_names_until_that_fails_too() -> None:
+    outbox = Outbox()
+    outbox.put(RUNS_PENDING, ["a", "b"])
+    before = dropped()
+    for _ in range(2):
+        with pytest.raises(OSError, match="cut"):
+            async with outbox.taken():
+                raise OSError("cut")
+    assert await taken(outbox) == {RUNS_PENDING: ["a", "b"]}
+    outbox.put(RUNS_PENDING, ["a", "b"])
+    outbox.forget_ids()
+    assert dropped() - before == 2
+    assert await taken(outbox) == {RUNS_PENDING: []}
 
 
-def test_rings_while_the_wire_is_down_keep_their_topic_only() -> None:
-    async def scene() -> None:
-        outbox = Outbox()
-        before = dropped()
-        for _ in range(100):
-            outbox.put(RUNS_PENDING, [str(n) for n in range(500)], with_ids=False)
-        assert dropped() - before == 50_000
-        assert await taken(outbox) == {RUNS_PENDING: []}
-
-    asyncio.run(scene())
+async def test_rings_while_the_wire_is_down_keep_their_topic_only() -> None:
+    outbox = Outbox()
+    before = dropped()
+    for _ in range(100):
+        outbox.put(RUNS_PENDING, [str(n) for n in range(500)], with_ids=False)
+    assert dropped() - before == 50_000
+    assert await taken(outbox) == {RUNS_PENDING: []}

@@ -79,12 +79,19 @@ def test_what_is_well_is_told_too_and_nothing_up_is_a_warning(run: Run, url: str
     assert all(one["todo"] for one in checks.values() if one["state"] != "ok")
 
 
-def test_processes_and_their_clocks_are_looked_at(run: Run, url: str) -> None:
-    async def beat() -> None:
-        async with await Database.open(url) as db:
-            await Presence(db, {"api", "scheduler", "orchestrator", "worker"}, Settings()).beat()
+async def beat(url: str, *parts: str) -> None:
+    async with await Database.open(url) as db:
+        await Presence(db, set(parts), Settings()).beat()
 
-    asyncio.run(beat())
+
+@pytest.fixture
+def processes(url: str) -> None:
+    """A process of each kind has said that it is there. The command runs a loop of its own, so its tests have none."""
+    asyncio.run(beat(url, "api", "scheduler", "orchestrator", "worker"))
+
+
+@pytest.mark.usefixtures("processes")
+def test_processes_and_their_clocks_are_looked_at(run: Run, url: str) -> None:
     _, checks = run()
     assert checks["processes"]["state"] == "ok"
     assert "1 worker" in checks["processes"]["found"]

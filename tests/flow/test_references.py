@@ -119,6 +119,10 @@ def test_what_is_over_can_be_read_across_levels(templates: dict[str, str]) -> No
             {"after": "{{ steps['fan.leftt.l1'].status }}"},
             "AF104 there is no step `fan.leftt.l1` (did you mean `fan.left.l1`?)",
         ),
+        (
+            {"after": "{{ steps['fan.left.l9'].status }}"},
+            "AF104 there is no step `fan.left.l9` (did you mean `fan.left.l2`?)",
+        ),
     ],
 )
 def test_what_is_not_over_or_not_there_cannot_be_read_across_levels(templates: dict[str, str], message: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -117,15 +118,18 @@ def test_both_drafts_are_valid_schemas() -> None:
     Draft7Validator.check_schema(in_draft(FLOW_SCHEMA, "07"))
 
 
-def test_draft_07_has_nothing_that_it_would_ignore() -> None:
-    def check(node: Any) -> None:
-        if isinstance(node, dict):
-            assert "$defs" not in node
-            assert "$ref" not in node or len(node) == 1
-        for item in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
-            check(item)
+def objects(node: Any) -> Iterator[dict[str, Any]]:
+    """Every object of a document."""
+    if isinstance(node, dict):
+        yield node
+    for item in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        yield from objects(item)
 
-    check(in_draft(FLOW_SCHEMA, "07"))
+
+def test_draft_07_has_nothing_that_it_would_ignore() -> None:
+    for node in objects(in_draft(FLOW_SCHEMA, "07")):
+        assert "$defs" not in node
+        assert "$ref" not in node or len(node) == 1
 
 
 def test_every_key_of_the_language_is_described_for_editors() -> None:
@@ -134,22 +138,26 @@ def test_every_key_of_the_language_is_described_for_editors() -> None:
             assert "description" in schema or "$ref" in schema, (name, key)
 
 
+def subschemas(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The schema and every schema in it."""
+    yield schema
+    for keyword, value in schema.items():
+        if keyword in ("properties", "$defs"):
+            inner = list(value.values())
+        elif keyword in ("anyOf", "oneOf", "allOf"):
+            inner = value
+        elif keyword in ("items", "not", "if", "then", "else", "propertyNames", "additionalProperties"):
+            inner = [value] if isinstance(value, dict) else []
+        else:
+            inner = []
+        for one in inner:
+            yield from subschemas(one)
+
+
 def test_the_walk_knows_every_keyword_that_the_schema_uses() -> None:
     silent = {"$schema", "$defs", "title", "description", "default"}
-
-    def check(schema: dict[str, Any]) -> None:
+    for schema in subschemas(FLOW_SCHEMA):
         assert set(schema) <= KEYWORDS | silent, schema
-        for keyword, value in schema.items():
-            if keyword in ("properties", "$defs"):
-                for one in value.values():
-                    check(one)
-            elif keyword in ("anyOf", "oneOf", "allOf"):
-                for one in value:
-                    check(one)
-            elif keyword in ("items", "not", "if", "then", "else", "propertyNames", "additionalProperties"):
-                check(value if isinstance(value, dict) else {})
-
-    check(FLOW_SCHEMA)
 
 
 def test_a_flow_that_uses_everything_is_right_by_all_three() -> None:

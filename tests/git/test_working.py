@@ -93,28 +93,24 @@ def test_a_missing_project_folder_is_missing(repo: Any, working: Any) -> None:
         working(repo, "nowhere")
 
 
-def test_changes_below_the_folder_and_moves_of_branches_are_seen(repo: Any) -> None:
+async def test_changes_below_the_folder_and_moves_of_branches_are_seen(repo: Any) -> None:
     repo.commit({"p/flows/a.yaml": "1", "q/x": "1"})
 
-    async def watch() -> list[set[str]]:
-        seen: list[set[str]] = []
-        stream = changes(repo.path.resolve(), "p", debounce_ms=50)
-        pending = asyncio.ensure_future(anext(stream))
-        # The watch starts when first awaited; writing until it is noticed needs no guess about how long that takes.
-        for number in range(200):
-            repo.write({"q/x": str(number), "p/flows/a.yaml": str(number)})
-            done, _ = await asyncio.wait({pending}, timeout=0.05)
-            if done:
-                break
-        seen.append(pending.result())
-        pending = asyncio.ensure_future(anext(stream))
-        await asyncio.to_thread(repo.commit)
-        seen.append(await asyncio.wait_for(pending, 300))
-        while not any(path.startswith(".git/refs/heads") for batch in seen for path in batch):
-            seen.append(await asyncio.wait_for(anext(stream), 300))
-        await stream.aclose()
-        return seen
-
-    seen = asyncio.run(watch())
+    seen: list[set[str]] = []
+    stream = changes(repo.path.resolve(), "p", debounce_ms=50)
+    pending = asyncio.ensure_future(anext(stream))
+    # The watch starts when first awaited; writing until it is noticed needs no guess about how long that takes.
+    for number in range(200):
+        repo.write({"q/x": str(number), "p/flows/a.yaml": str(number)})
+        done, _ = await asyncio.wait({pending}, timeout=0.05)
+        if done:
+            break
+    seen.append(pending.result())
+    pending = asyncio.ensure_future(anext(stream))
+    await asyncio.to_thread(repo.commit)
+    seen.append(await asyncio.wait_for(pending, 300))
+    while not any(path.startswith(".git/refs/heads") for batch in seen for path in batch):
+        seen.append(await asyncio.wait_for(anext(stream), 300))
+    await stream.aclose()
     assert "p/flows/a.yaml" in seen[0]
     assert not any(path.startswith(("q/", ".git/objects", ".git/index")) for batch in seen for path in batch)

@@ -17,7 +17,7 @@ def test_a_source_is_known_by_its_address_without_credentials(tmp_path: Path) ->
     assert Source(f"{tmp_path}/x/../").name == str(tmp_path)
 
 
-def test_a_folder_is_written_one_way() -> None:
+def test_the_folder_of_a_source_is_written_one_way() -> None:
     assert Source("/x", path="./a//b/").checked().path == "a/b"
 
 
@@ -38,26 +38,19 @@ def test_what_cannot_be_is_refused_before_anything_is_opened(source: Source) -> 
         source.checked()
 
 
-def test_a_watch_yields_after_a_change_of_the_project(repo: Any, tmp_path: Path) -> None:
+async def test_a_watch_yields_after_a_change_of_the_project(repo: Any, tmp_path: Path) -> None:
     repo.commit({"p/flows/a.yaml": "1"})
-
-    async def first() -> set[str]:
-        stream = watch(Source(str(repo.path), path="p"))
-        pending = asyncio.ensure_future(anext(stream))
-        for number in range(200):  # Until it is noticed: the watch begins at some moment after it is awaited.
-            repo.write({"p/flows/a.yaml": str(number)})
-            if (await asyncio.wait({pending}, timeout=0.05))[0]:
-                break
-        seen = pending.result()
-        await stream.aclose()  # type: ignore[attr-defined]
-        return seen
-
-    assert "p/flows/a.yaml" in asyncio.run(first())
+    stream = watch(Source(str(repo.path), path="p"))
+    pending = asyncio.ensure_future(anext(stream))
+    for number in range(200):  # Until it is noticed: the watch begins at some moment after it is awaited.
+        repo.write({"p/flows/a.yaml": str(number)})
+        if (await asyncio.wait({pending}, timeout=0.05))[0]:
+            break
+    seen = pending.result()
+    await stream.aclose()  # type: ignore[attr-defined]
+    assert "p/flows/a.yaml" in seen
 
 
-def test_only_a_local_repository_with_files_can_be_watched(make_repo: Any) -> None:
-    async def start(url: str) -> None:
-        await anext(watch(Source(url)))
-
+async def test_only_a_local_repository_with_files_can_be_watched(make_repo: Any) -> None:
     with pytest.raises(Usage):
-        asyncio.run(start(str(make_repo("bare", "--bare").path)))
+        await anext(watch(Source(str(make_repo("bare", "--bare").path))))

@@ -12,7 +12,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from uuid import UUID
 
 from automata.engine.states import RunStatus
 from automata.store.embedded_host import find_host
@@ -39,45 +38,40 @@ def run(script: str, folder: Path, url: str) -> None:
     assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
 
 
-def test_runs_go_on_from_a_restored_dump_and_what_was_done_is_not_done_again(
+async def test_runs_go_on_from_a_restored_dump_and_what_was_done_is_not_done_again(
     make_database: Callable[[], str], make_empty_database: Callable[[], str], tmp_path: Path
 ) -> None:
     before, after = make_database(), make_empty_database()
 
-    async def until_the_dump() -> dict[str, UUID]:
-        # A short lease, since what is restored waits for the one that it had.
-        async with drive(before, lease_sec=2.0, heartbeat_sec=0.5) as site:
-            flow = await site.put("pay", *STEPS, inputs={"rest": {"type": "number"}})
-            done = await site.start(flow, rest=0)
-            assert (await site.ended(done)).status is RunStatus.SUCCEEDED
-            site.play.script["first"] = [BROKEN]
-            broken = await site.start(flow, rest=0)
-            assert (await site.ended(broken)).status is RunStatus.FAILED
-            gate = asyncio.Event()
-            site.play.script["held"] = [gate]
-            in_a_call = await site.start(flow, rest=0)
-            await site.called("held", 2)
-            waiting = await site.start(flow, rest=3)
-            await site.called("first", 4)
-            await asyncio.to_thread(run, commands("Back up"), tmp_path, before)
-            gate.set()
-            return {"done": done, "broken": broken, "in a call": in_a_call, "waiting": waiting}
+    # A short lease, since what is restored waits for the one that it had.
+    async with drive(before, lease_sec=2.0, heartbeat_sec=0.5) as site:
+        flow = await site.put("pay", *STEPS, inputs={"rest": {"type": "number"}})
+        done = await site.start(flow, rest=0)
+        assert (await site.ended(done)).status is RunStatus.SUCCEEDED
+        site.play.script["first"] = [BROKEN]
+        broken = await site.start(flow, rest=0)
+        assert (await site.ended(broken)).status is RunStatus.FAILED
+        gate = asyncio.Event()
+        site.play.script["held"] = [gate]
+        in_a_call = await site.start(flow, rest=0)
+        await site.called("held", 2)
+        waiting = await site.start(flow, rest=3)
+        await site.called("first", 4)
+        await asyncio.to_thread(run, commands("Back up"), tmp_path, before)
+        gate.set()
 
-    async def after_the_restore(runs: dict[str, UUID]) -> None:
-        async with drive(after) as site:
-            ended = {name: str((await site.ended(one)).status) for name, one in runs.items()}
-            assert ended == {
-                "done": "SUCCEEDED",
-                "broken": "FAILED",
-                "in a call": "SUCCEEDED",
-                "waiting": "SUCCEEDED",
-            }
-            assert site.play.made("first") == [], "what had succeeded is not called again"
-            keys = [call.key for call in site.play.calls if call.run == str(runs["in a call"])]
-            assert keys == [f"{runs['in a call']}:held", f"{runs['in a call']}:last"], "a call under way is made again"
-            fresh = await site.start(await site.put("more", step("only")))
-            assert (await site.ended(fresh)).status is RunStatus.SUCCEEDED
-
-    runs = asyncio.run(until_the_dump())
     run(commands("Restore"), tmp_path, after)
-    asyncio.run(after_the_restore(runs))
+
+    async with drive(after) as site:
+        for id, status in (
+            (done, RunStatus.SUCCEEDED),
+            (broken, RunStatus.FAILED),
+            (in_a_call, RunStatus.SUCCEEDED),
+            (waiting, RunStatus.SUCCEEDED),
+        ):
+            assert (await site.ended(id)).status is status
+        assert site.play.made("first") == [], "what had succeeded is not called again"
+        keys = [call.key for call in site.play.calls if call.run == str(in_a_call)]
+        assert keys == [f"{in_a_call}:held", f"{in_a_call}:last"], "a call under way is made again"
+        fresh = await site.start(await site.put("more", step("only")))
+        assert (await site.ended(fresh)).status is RunStatus.SUCCEEDED

@@ -54,22 +54,22 @@ def test_processes_start_without_rabbitmq_and_work(fresh_database_url: str) -> N
         all_finished(fresh_database_url, ledger, begin(api, ledger, 0, 20))
 
 
-def test_duplicate_shuffled_and_false_wake_ups_change_nothing(fresh_database_url: str, amqp_url: str) -> None:
+async def ring_nonsense(amqp_url: str, accepted: set[str]) -> None:
+    broker = RabbitBroker(amqp_url)
+    ids = [*accepted, *(str(uuid4()) for _ in range(50))] * 3
+    for _ in range(20):
+        random.shuffle(ids)
+        for topic in (RUNS_PENDING, TASKS_READY, TASKS_COMPLETED, RUNS_FINISHED):
+            broker.notify(topic, ids)
+        await asyncio.sleep(0.05)
+    await broker.close()
+
+
+async def test_duplicate_shuffled_and_false_wake_ups_change_nothing(fresh_database_url: str, amqp_url: str) -> None:
     env = environment(fresh_database_url, AUTOMATA_AMQP_URL=amqp_url)
     parts = ("api", "orchestrator", "orchestrator", "worker", "worker")
-
-    async def nonsense(accepted: set[str]) -> None:
-        broker = RabbitBroker(amqp_url)
-        ids = [*accepted, *(str(uuid4()) for _ in range(50))] * 3
-        for _ in range(20):
-            random.shuffle(ids)
-            for topic in (RUNS_PENDING, TASKS_READY, TASKS_COMPLETED, RUNS_FINISHED):
-                broker.notify(topic, ids)
-            await asyncio.sleep(0.05)
-        await broker.close()
-
     with Ledger(0.02) as ledger, fleet(*(Member(part, env) for part in parts)) as (api, *_):
         accepted = begin(api, ledger, 0, RUNS // 2)
-        asyncio.run(nonsense(accepted))
+        await ring_nonsense(amqp_url, accepted)
         accepted |= begin(api, ledger, RUNS // 2, RUNS // 2)
         all_finished(fresh_database_url, ledger, accepted)

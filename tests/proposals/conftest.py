@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import pytest
 
 from automata.store.database import Database
 from tests.proposals.repo import Repo
-from tests.proposals.site import Checked, Site
+from tests.proposals.site import Checked, OpenSite, Site
 
 
 @pytest.fixture
@@ -20,12 +20,18 @@ def repo(tmp_path: Path) -> Repo:
 
 
 @pytest.fixture
-def use(fresh_database_url: str, repo: Repo) -> Callable[..., None]:
-    def on(scenario: Callable[[Site], Awaitable[None]], checker: Any = None) -> None:
-        async def main() -> None:
-            async with await Database.open(fresh_database_url, max_size=3) as db:
-                await scenario(Site(db, repo, checker or Checked()))
+async def open_site(fresh_database_url: str, repo: Repo) -> AsyncIterator[OpenSite]:
+    """Call it for the desk of `repo`, with the checker that it asks; it stays open until the test ends."""
+    async with AsyncExitStack() as stack:
 
-        asyncio.run(main())
+        async def opened(checker: Any = None) -> Site:
+            db = await stack.enter_async_context(await Database.open(fresh_database_url, max_size=3))
+            return Site(db, repo, checker or Checked())
 
-    return on
+        yield opened
+
+
+@pytest.fixture
+async def site(open_site: OpenSite) -> Site:
+    """The desk of `repo`, whose checks pass."""
+    return await open_site()

@@ -56,4 +56,4 @@ class Site:
             return (await version_origins(conn, [id]))[id]
 
 
-Use = Callable[[Callable[[Site], Awaitable[None]]], None]
+OpenSite = Callable[..., Awaitable[Site]]

@@ -6,7 +6,7 @@ import asyncio
 import json
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +39,10 @@ def commit(repo: Path, name: str, text: str) -> str:
     ).stdout.strip()
 
 
-def with_controller(url: str, repo: Path, test: Callable[[Controller], Any]) -> None:
-    async def main() -> None:
-        async with await Database.open(url) as db:
-            await test(Controller(db, Source(str(repo), branch="main"), Pace(INTERVAL)))
-
-    asyncio.run(main())
+@pytest.fixture
+async def controller(fresh_database_url: str, repo: Path) -> AsyncIterator[Controller]:
+    async with await Database.open(fresh_database_url) as db:
+        yield Controller(db, Source(str(repo), branch="main"), Pace(INTERVAL))
 
 
 def rows(url: str, query: str) -> list[Any]:
@@ -63,66 +61,56 @@ def repo(tmp_path: Path) -> Path:
     return make_repo(tmp_path / "repo", flow("one"))
 
 
-def test_each_commit_becomes_current_by_the_next_look(fresh_database_url: str, repo: Path) -> None:
-    async def test(controller: Controller) -> None:
-        assert await controller.run_once() == INTERVAL
-        commit(repo, "two", json.dumps(flow("two")))
-        assert await controller.run_once() == INTERVAL
-
-    with_controller(fresh_database_url, repo, test)
+async def test_each_commit_becomes_current_by_the_next_look(
+    fresh_database_url: str, repo: Path, controller: Controller
+) -> None:
+    assert await controller.run_once() == INTERVAL
+    commit(repo, "two", json.dumps(flow("two")))
+    assert await controller.run_once() == INTERVAL
     assert sorted(rows(fresh_database_url, "SELECT name FROM flows")) == [("one",), ("two",)]
 
 
-def test_a_commit_that_is_wrong_is_tried_once_and_the_next_one_goes_through(
-    fresh_database_url: str, repo: Path
+async def test_a_commit_that_is_wrong_is_tried_once_and_the_next_one_goes_through(
+    fresh_database_url: str, repo: Path, controller: Controller
 ) -> None:
     def attempts() -> list[Any]:
         return rows(fresh_database_url, "SELECT status FROM sync_attempts ORDER BY id")
 
-    async def test(controller: Controller) -> None:
-        await controller.run_once()
-        bad = commit(repo, "one", '{"name": "one"}')
-        for _ in range(3):
-            assert await controller.run_once() == INTERVAL
-        assert controller.stuck == bad
-        assert [status for (status,) in attempts()].count("failed") == 1, "told once"
-        commit(repo, "one", json.dumps(flow("one", 2)))
-        await controller.run_once()
-        assert controller.stuck is None
-
-    with_controller(fresh_database_url, repo, test)
+    await controller.run_once()
+    bad = commit(repo, "one", '{"name": "one"}')
+    for _ in range(3):
+        assert await controller.run_once() == INTERVAL
+    assert controller.stuck == bad
+    assert [status for (status,) in attempts()].count("failed") == 1, "told once"
+    commit(repo, "one", json.dumps(flow("one", 2)))
+    await controller.run_once()
+    assert controller.stuck is None
     assert current_number(fresh_database_url) == 2
 
 
-def test_a_source_that_is_away_is_tried_again_with_longer_and_longer_pauses(
-    fresh_database_url: str, repo: Path, monkeypatch: pytest.MonkeyPatch
+async def test_a_source_that_is_away_is_tried_again_with_longer_and_longer_pauses(
+    controller: Controller, repo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from automata.errors import Unavailable
 
     async def away(*_: Any, **__: Any) -> None:
         raise Unavailable("the remote does not answer")
 
-    async def test(controller: Controller) -> None:
-        with monkeypatch.context() as patched:
-            patched.setattr("automata.services.controller.sync_once", away)
-            pauses = [await controller.run_once() for _ in range(12)]
-        assert pauses[:4] == [2, 4, 8, 16]
-        assert pauses[-1] == MAX_PAUSE_SEC
-        assert await controller.run_once() == INTERVAL
-        assert controller.failures == 0
-
-    with_controller(fresh_database_url, repo, test)
+    with monkeypatch.context() as patched:
+        patched.setattr("automata.services.controller.sync_once", away)
+        pauses = [await controller.run_once() for _ in range(12)]
+    assert pauses[:4] == [2, 4, 8, 16]
+    assert pauses[-1] == MAX_PAUSE_SEC
+    assert await controller.run_once() == INTERVAL
+    assert controller.failures == 0
 
 
-def test_two_controllers_of_one_source_make_each_version_once(fresh_database_url: str, repo: Path) -> None:
-    async def main() -> None:
-        async with await Database.open(fresh_database_url) as db:
-            crowd = [Controller(db, Source(str(repo), branch="main"), Pace(INTERVAL)) for _ in range(4)]
-            for value in range(2, 6):
-                commit(repo, "one", json.dumps(flow("one", value)))
-                await asyncio.gather(*(one.run_once() for one in crowd))
-
-    asyncio.run(main())
+async def test_two_controllers_of_one_source_make_each_version_once(fresh_database_url: str, repo: Path) -> None:
+    async with await Database.open(fresh_database_url) as db:
+        crowd = [Controller(db, Source(str(repo), branch="main"), Pace(INTERVAL)) for _ in range(4)]
+        for value in range(2, 6):
+            commit(repo, "one", json.dumps(flow("one", value)))
+            await asyncio.gather(*(one.run_once() for one in crowd))
     assert rows(fresh_database_url, "SELECT count(*), max(number) FROM flow_versions") == [(4, 4)]
 
 

@@ -37,30 +37,27 @@ class Turnstile:
 
 
 @pytest.mark.parametrize("joined", [True, False])
-def test_a_single_run_goes_ahead_of_a_crowd_that_was_there_before(database_url: str, joined: bool) -> None:
-    async def scenario() -> None:
-        stile = Turnstile()
-        async with drive(database_url, {"turnstile": stile}, joined=joined, concurrency=SLOTS, batch=20) as it:
-            intake = RunCreator(it.db, it.broker, 20)
-            crowd = await it.put("crowd", {"id": "a", "type": "turnstile"})
-            one = await it.put("one", step("a"), step("b", "a"))
-            await intake.create_many([NewRun(*crowd, {}) for _ in range(CROWD)], together=False)
-            await _until(it, CROWD)
-            run = (await intake.create(NewRun(*one, {}))).id
-            passed = 0
-            ended = asyncio.create_task(it.ended(run))
-            while not ended.done():
-                if stile.inside == SLOTS:  # nobody else has a place: one makes way
-                    stile.gate.release()
-                    passed += 1
-                await asyncio.sleep(0.02)
-            await ended
-            for _ in range(CROWD):
+async def test_a_single_run_goes_ahead_of_a_crowd_that_was_there_before(database_url: str, joined: bool) -> None:
+    stile = Turnstile()
+    async with drive(database_url, {"turnstile": stile}, joined=joined, concurrency=SLOTS, batch=20) as it:
+        intake = RunCreator(it.db, it.broker, 20)
+        crowd = await it.put("crowd", {"id": "a", "type": "turnstile"})
+        one = await it.put("one", step("a"), step("b", "a"))
+        await intake.create_many([NewRun(*crowd, {}) for _ in range(CROWD)], together=False)
+        await _until(it, CROWD)
+        run = (await intake.create(NewRun(*one, {}))).id
+        passed = 0
+        ended = asyncio.create_task(it.ended(run))
+        while not ended.done():
+            if stile.inside == SLOTS:  # nobody else has a place: one makes way
                 stile.gate.release()
-            await _until(it, 0)
-            assert passed < CROWD // 4, f"{passed} of the crowd were let through first"
-
-    asyncio.run(scenario())
+                passed += 1
+            await asyncio.sleep(0.02)
+        await ended
+        for _ in range(CROWD):
+            stile.gate.release()
+        await _until(it, 0)
+        assert passed < CROWD // 4, f"{passed} of the crowd were let through first"
 
 
 async def _until(it: Drive, queued: int) -> None:

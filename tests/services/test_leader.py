@@ -24,20 +24,17 @@ async def _hold(epoch: int, stop: asyncio.Event) -> None:
     await stop.wait()
 
 
-def test_one_of_many_leads_and_the_next_has_a_higher_term(fresh_database_url: str) -> None:
-    async def main() -> None:
-        stops = [asyncio.Event() for _ in range(3)]
-        leaders = [Leader(fresh_database_url, "test", _hold) for _ in stops]
-        tasks = [asyncio.create_task(one.run(stop)) for one, stop in zip(leaders, stops, strict=True)]
-        terms = []
-        for _ in range(3):
-            leading = await _wait_for_one(leaders)
-            terms.append(leading.epoch)
-            stops[leaders.index(leading)].set()
-            await tasks[leaders.index(leading)]
-        assert terms == [1, 2, 3]
-
-    asyncio.run(main())
+async def test_one_of_many_leads_and_the_next_has_a_higher_term(fresh_database_url: str) -> None:
+    stops = [asyncio.Event() for _ in range(3)]
+    leaders = [Leader(fresh_database_url, "test", _hold) for _ in stops]
+    tasks = [asyncio.create_task(one.run(stop)) for one, stop in zip(leaders, stops, strict=True)]
+    terms = []
+    for _ in range(3):
+        leading = await _wait_for_one(leaders)
+        terms.append(leading.epoch)
+        stops[leaders.index(leading)].set()
+        await tasks[leaders.index(leading)]
+    assert terms == [1, 2, 3]
 
 
 async def _wait_for_one(leaders: list[Leader]) -> Leader:
@@ -51,47 +48,41 @@ async def _wait_for_one(leaders: list[Leader]) -> Leader:
     raise AssertionError("nobody leads")
 
 
-def test_a_session_that_is_cut_ends_the_term(fresh_database_url: str) -> None:
-    async def main() -> None:
-        stop, ended = asyncio.Event(), asyncio.Event()
+async def test_a_session_that_is_cut_ends_the_term(fresh_database_url: str) -> None:
+    stop, ended = asyncio.Event(), asyncio.Event()
 
-        async def on_elected(epoch: int, stop: asyncio.Event) -> None:
-            try:
-                await stop.wait()
-            finally:
-                ended.set()
+    async def on_elected(epoch: int, stop: asyncio.Event) -> None:
+        try:
+            await stop.wait()
+        finally:
+            ended.set()
 
-        leader = Leader(fresh_database_url, "test", on_elected)
-        task = asyncio.create_task(leader.run(stop))
-        await _wait_for_one([leader])
-        with psycopg.connect(fresh_database_url, autocommit=True) as conn:
-            conn.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'automata test seat'"
-                " AND datname = current_database()"
-            )
-        async with asyncio.timeout(120):
-            await ended.wait()
-        await _wait_for_one([leader])
-        stop.set()
-        await task
-
-    asyncio.run(main())
+    leader = Leader(fresh_database_url, "test", on_elected)
+    task = asyncio.create_task(leader.run(stop))
+    await _wait_for_one([leader])
+    with psycopg.connect(fresh_database_url, autocommit=True) as conn:
+        conn.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'automata test seat'"
+            " AND datname = current_database()"
+        )
+    async with asyncio.timeout(120):
+        await ended.wait()
+    await _wait_for_one([leader])
+    stop.set()
+    await task
 
 
-def test_a_silent_session_loses_the_seat(fresh_database_url: str) -> None:
-    async def main() -> None:
-        sleeping = await LeaderLock.open(fresh_database_url, "test")
-        assert await sleeping.take("sleeping") == 1
-        awake = await LeaderLock.open(fresh_database_url, "test")
-        began = time.monotonic()
-        while (term := await awake.take("awake")) is None:
-            assert time.monotonic() - began < FAIL_OVER_SEC
-            await asyncio.sleep(0.5)
-        assert term == 2
-        await awake.close()
-        await sleeping.close()
-
-    asyncio.run(main())
+async def test_a_silent_session_loses_the_seat(fresh_database_url: str) -> None:
+    sleeping = await LeaderLock.open(fresh_database_url, "test")
+    assert await sleeping.take("sleeping") == 1
+    awake = await LeaderLock.open(fresh_database_url, "test")
+    began = time.monotonic()
+    while (term := await awake.take("awake")) is None:
+        assert time.monotonic() - began < FAIL_OVER_SEC
+        await asyncio.sleep(0.5)
+    assert term == 2
+    await awake.close()
+    await sleeping.close()
 
 
 def test_a_paused_scheduler_is_replaced_and_fires_nothing_twice(fresh_database_url: str, tmp_path: Path) -> None:

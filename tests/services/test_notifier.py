@@ -94,22 +94,19 @@ class Post:
             return (await store.list_notifications(conn)).items
 
 
-def play(url: str, scenario: Callable[[Post], Awaitable[None]]) -> None:
-    async def main() -> None:
-        receiver = Receiver()
-        transport = HttpTransport(EgressPolicy(allow_loopback=True))
-        async with receiver.open() as hook, drive(url, secrets=SECRETS) as site:
-            async with site.db.transaction() as conn:
-                tables = "notifications, notification_events, notification_rules"
-                await empty(conn, tables)
-                source = await ensure_source(conn, "https://example.com/f.git", branch="main", environment="prod")
-            notifier = Notifier(site.db, transport, Secrets(SECRETS), Settings())
-            try:
-                await scenario(Post(site, receiver, notifier, source.id, hook))
-            finally:
-                await transport.close()
-
-    asyncio.run(main())
+@pytest.fixture
+async def post(database_url: str) -> AsyncIterator[Post]:
+    receiver = Receiver()
+    transport = HttpTransport(EgressPolicy(allow_loopback=True))
+    async with receiver.open() as hook, drive(database_url, secrets=SECRETS) as site:
+        async with site.db.transaction() as conn:
+            await empty(conn, "notifications, notification_events, notification_rules")
+            source = await ensure_source(conn, "https://example.com/f.git", branch="main", environment="prod")
+        notifier = Notifier(site.db, transport, Secrets(SECRETS), Settings())
+        try:
+            yield Post(site, receiver, notifier, source.id, hook)
+        finally:
+            await transport.close()
 
 
 async def until(look: Callable[[], Awaitable[Any]]) -> Any:
@@ -127,123 +124,102 @@ async def failed_run(site: Drive, name: str = "fails", **more: Any) -> UUID:
     return run
 
 
-def test_a_failed_run_and_its_dead_letter_are_told_with_what_one_needs_to_look(database_url: str) -> None:
-    async def scenario(post: Post) -> None:
-        await post.rule("run.failed", "dead_letter")
-        run = await failed_run(post.site)
+async def test_a_failed_run_and_its_dead_letter_are_told_with_what_one_needs_to_look(post: Post) -> None:
+    await post.rule("run.failed", "dead_letter")
+    run = await failed_run(post.site)
+    await post.run_once()
+    told = {one["type"]: one["data"] for one in post.receiver.got}
+    common = {"flow": "fails", "version": 1, "run_id": str(run), "step": "a"}
+    error = {"code": "broken", "message": "it broke"}
+    assert told["run.failed"] == {**common, "error": error}
+    letter = told["dead_letter"]
+    assert letter == {**common, "error": error, "attempts": 1, "dead_letter": letter["dead_letter"]}
+    assert {row.state for row in await post.rows()} == {"delivered"}
+    await post.run_once()
+    assert len(post.receiver.got) == 2, "once each"
+
+
+async def test_a_run_that_succeeds_and_a_site_without_rules_write_no_event(post: Post) -> None:
+    await failed_run(post.site)
+    await post.rule("run.failed", "dead_letter", "approval.waiting")
+    await post.site.ended(await post.site.start(await post.site.put("well", step("b"))))
+    assert await post.site.value("SELECT count(*) FROM notification_events") == 0
+
+
+async def test_an_open_approval_is_told_masked_and_one_that_was_decided_meanwhile_is_not(post: Post) -> None:
+    await post.rule("approval.waiting")
+    flow = await post.site.put("asks", APPROVE, inputs={"pin": {"secret": True}})
+    run = await post.site.start(flow, pin=PIN)
+    await until(lambda: post.site.value("SELECT about ->> 'run' FROM notification_events"))
+    await post.run_once()
+    (told,) = post.receiver.got
+    assert told["data"]["prompt"] == "ship ***?"
+    assert (told["data"]["run_id"], told["data"]["step"]) == (str(run), "ask")
+    await post.site.start(flow, pin=PIN)
+    id = await until(lambda: post.site.value("SELECT about ->> 'run' FROM notification_events"))
+    async with post.site.db.connection() as conn:
+        await conn.execute("DELETE FROM task_queue WHERE run_id = %s", [id])
+    await post.run_once()
+    assert len(post.receiver.got) == 1
+
+
+async def test_a_blocked_sync_is_told_once_for_each_commit_and_reason(post: Post) -> None:
+    await post.rule("sync.blocked")
+    for sha in ("a", "a", "b"):
+        async with post.site.db.transaction() as conn:
+            now = (await (await conn.execute("SELECT now()")).fetchone() or (None,))[0]
+            error = {"code": "invalid_flows", "message": "1 error in flows/a.yaml"}
+            await record_attempt(conn, post.source, "failed", sha=sha * 40, started_at=now, error=error)
+    await post.run_once()
+    assert sorted(one["data"]["sha"][0] for one in post.receiver.got) == ["a", "b"]
+    assert post.receiver.got[0]["data"]["environment"] == "prod"
+
+
+async def test_a_receiver_that_is_away_is_tried_again_under_the_same_id_and_given_up_in_the_end(post: Post) -> None:
+    await post.rule("run.failed")
+    post.receiver.answers = [500, 204]
+    await failed_run(post.site)
+    await post.run_once()
+    (row,) = await post.rows()
+    assert (row.state, row.attempts, row.status, row.error) == ("pending", 1, 500, "the receiver answered 500")
+    await post.due()
+    await post.run_once()
+    assert post.receiver.ids == [f"msg_{row.id}"] * 2
+    assert [one.state for one in await post.rows()] == ["delivered"]
+    post.receiver.answers = [503] * 20
+    await failed_run(post.site)
+    for _ in range(len(RETRY_PAUSES_SEC) + 3):
         await post.run_once()
-        told = {one["type"]: one["data"] for one in post.receiver.got}
-        common = {"flow": "fails", "version": 1, "run_id": str(run), "step": "a"}
-        error = {"code": "broken", "message": "it broke"}
-        assert told["run.failed"] == {**common, "error": error}
-        letter = told["dead_letter"]
-        assert letter == {**common, "error": error, "attempts": 1, "dead_letter": letter["dead_letter"]}
-        assert {row.state for row in await post.rows()} == {"delivered"}
-        await post.run_once()
-        assert len(post.receiver.got) == 2, "once each"
-
-    play(database_url, scenario)
-
-
-def test_a_run_that_succeeds_and_a_site_without_rules_write_no_event(database_url: str) -> None:
-    async def scenario(post: Post) -> None:
-        await failed_run(post.site)
-        await post.rule("run.failed", "dead_letter", "approval.waiting")
-        await post.site.ended(await post.site.start(await post.site.put("well", step("b"))))
-        assert await post.site.value("SELECT count(*) FROM notification_events") == 0
-
-    play(database_url, scenario)
-
-
-def test_an_open_approval_is_told_masked_and_one_that_was_decided_meanwhile_is_not(database_url: str) -> None:
-    async def scenario(post: Post) -> None:
-        await post.rule("approval.waiting")
-        flow = await post.site.put("asks", APPROVE, inputs={"pin": {"secret": True}})
-        run = await post.site.start(flow, pin=PIN)
-        await until(lambda: post.site.value("SELECT about ->> 'run' FROM notification_events"))
-        await post.run_once()
-        (told,) = post.receiver.got
-        assert told["data"]["prompt"] == "ship ***?"
-        assert (told["data"]["run_id"], told["data"]["step"]) == (str(run), "ask")
-        await post.site.start(flow, pin=PIN)
-        id = await until(lambda: post.site.value("SELECT about ->> 'run' FROM notification_events"))
-        async with post.site.db.connection() as conn:
-            await conn.execute("DELETE FROM task_queue WHERE run_id = %s", [id])
-        await post.run_once()
-        assert len(post.receiver.got) == 1
-
-    play(database_url, scenario)
-
-
-def test_a_blocked_sync_is_told_once_for_each_commit_and_reason(database_url: str) -> None:
-    async def scenario(post: Post) -> None:
-        await post.rule("sync.blocked")
-        for sha in ("a", "a", "b"):
-            async with post.site.db.transaction() as conn:
-                now = (await (await conn.execute("SELECT now()")).fetchone() or (None,))[0]
-                error = {"code": "invalid_flows", "message": "1 error in flows/a.yaml"}
-                await record_attempt(conn, post.source, "failed", sha=sha * 40, started_at=now, error=error)
-        await post.run_once()
-        assert sorted(one["data"]["sha"][0] for one in post.receiver.got) == ["a", "b"]
-        assert post.receiver.got[0]["data"]["environment"] == "prod"
-
-    play(database_url, scenario)
-
-
-def test_a_receiver_that_is_away_is_tried_again_under_the_same_id_and_given_up_in_the_end(database_url: str) -> None:
-    async def scenario(post: Post) -> None:
-        await post.rule("run.failed")
-        post.receiver.answers = [500, 204]
-        await failed_run(post.site)
-        await post.run_once()
-        (row,) = await post.rows()
-        assert (row.state, row.attempts, row.status, row.error) == ("pending", 1, 500, "the receiver answered 500")
         await post.due()
-        await post.run_once()
-        assert post.receiver.ids == [f"msg_{row.id}"] * 2
-        assert [one.state for one in await post.rows()] == ["delivered"]
-        post.receiver.answers = [503] * 20
+    newest = (await post.rows())[0]
+    assert (newest.state, newest.attempts) == ("failed", len(RETRY_PAUSES_SEC) + 1)
+
+
+async def test_a_sender_that_dies_in_the_middle_leaves_the_message_due_again(post: Post) -> None:
+    await post.rule("run.failed")
+    post.receiver.slow = 3
+    await failed_run(post.site)
+    dying = asyncio.create_task(post.run_once())
+    await post.receiver.rang.wait()
+    dying.cancel()
+    await asyncio.gather(dying, return_exceptions=True)
+    post.receiver.slow = 0
+    await post.run_once()
+    assert len(post.receiver.got) == 1, "it is still claimed"
+    await post.due()
+    await post.run_once()
+    assert len(set(post.receiver.ids)) == 1
+    assert len(post.receiver.ids) == 2
+
+
+async def test_two_notifiers_send_each_message_once(post: Post) -> None:
+    await post.rule("run.failed")
+    post.receiver.slow = 0.05
+    for _ in range(10):
         await failed_run(post.site)
-        for _ in range(len(RETRY_PAUSES_SEC) + 3):
-            await post.run_once()
-            await post.due()
-        newest = (await post.rows())[0]
-        assert (newest.state, newest.attempts) == ("failed", len(RETRY_PAUSES_SEC) + 1)
-
-    play(database_url, scenario)
-
-
-def test_a_sender_that_dies_in_the_middle_leaves_the_message_due_again(database_url: str) -> None:
-    async def scenario(post: Post) -> None:
-        await post.rule("run.failed")
-        post.receiver.slow = 3
-        await failed_run(post.site)
-        dying = asyncio.create_task(post.run_once())
-        await post.receiver.rang.wait()
-        dying.cancel()
-        await asyncio.gather(dying, return_exceptions=True)
-        post.receiver.slow = 0
-        await post.run_once()
-        assert len(post.receiver.got) == 1, "it is still claimed"
-        await post.due()
-        await post.run_once()
-        assert len(set(post.receiver.ids)) == 1
-        assert len(post.receiver.ids) == 2
-
-    play(database_url, scenario)
-
-
-def test_two_notifiers_send_each_message_once(database_url: str) -> None:
-    async def scenario(post: Post) -> None:
-        await post.rule("run.failed")
-        post.receiver.slow = 0.05
-        for _ in range(10):
-            await failed_run(post.site)
-        await asyncio.gather(post.run_once(), post.run_once(), post.run_once())
-        await post.run_once()
-        assert len(post.receiver.ids) == len(set(post.receiver.ids)) == 10
-
-    play(database_url, scenario)
+    await asyncio.gather(post.run_once(), post.run_once(), post.run_once())
+    await post.run_once()
+    assert len(post.receiver.ids) == len(set(post.receiver.ids)) == 10
 
 
 @pytest.mark.parametrize(
@@ -254,58 +230,49 @@ def test_two_notifiers_send_each_message_once(database_url: str) -> None:
         ({"url": "{{ secrets.TOKEN }}"}, "cannot be called"),
     ],
 )
-def test_what_cannot_be_sent_says_why_and_keeps_nobody_else_waiting(database_url: str, rule: Json, error: str) -> None:
-    async def scenario(post: Post) -> None:
-        await post.rule("run.failed", **rule)
+async def test_what_cannot_be_sent_says_why_and_keeps_nobody_else_waiting(post: Post, rule: Json, error: str) -> None:
+    await post.rule("run.failed", **rule)
+    await failed_run(post.site)
+    await post.run_once()
+    (row,) = await post.rows()
+    assert row.state == "pending"
+    assert error in str(row.error)
+    assert SECRETS["TOKEN"] not in str(row.error)
+
+
+async def test_over_rest_rules_are_listed_tested_and_sent_again(post: Post) -> None:
+    await post.rule("run.failed", flows=["orders"])
+    app = create_app(post.site.db, post.site.broker, Settings())
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080/api/v1") as api:
+        (rule,) = (await api.get("/notifications/rules")).json()["items"]
+        assert (rule["name"], rule["environment"], rule["flows"]) == ("ops", "prod", ["orders"])
+        assert rule["to"] == post.url.removesuffix("/hook"), "an address may be a way in"
+        assert (await api.post("/notifications/test", json={"rule": "none"})).status_code == 404
+        post.receiver.answers = [410]
+        (made,) = (await api.post("/notifications/test", json={})).json()["items"]
+        await post.run_once()
+        shown = (await api.get(f"/notifications/{made['id']}")).json()
+        assert (shown["state"], shown["status"], shown["kind"]) == ("failed", 410, "test")
+        assert post.receiver.got[0]["type"] == "test"
+        assert (await api.post(f"/notifications/{made['id']}/retry")).status_code == 200
+        await post.run_once()
+        listed = (await api.get("/notifications", params={"state": "delivered"})).json()["items"]
+        assert [one["id"] for one in listed] == [made["id"]]
+        again = await api.post(f"/notifications/{made['id']}/retry")
+        assert (again.status_code, again.json()["code"]) == (409, "not_failed")
+        assert (await api.get("/notifications", params={"state": "odd"})).status_code == 422
+        assert (await api.get("/notifications", params={"cursor": "WyJhIiwiYiJd"})).status_code == 422
+        assert (await api.get("/notifications/no-uuid")).status_code == 404
+
+
+async def test_old_messages_go_and_those_that_are_to_be_sent_stay(post: Post) -> None:
+    await post.rule("run.failed")
+    post.receiver.answers = [204, 500]
+    for _ in range(2):
         await failed_run(post.site)
         await post.run_once()
-        (row,) = await post.rows()
-        assert row.state == "pending"
-        assert error in str(row.error)
-        assert SECRETS["TOKEN"] not in str(row.error)
-
-    play(database_url, scenario)
-
-
-def test_over_rest_rules_are_listed_tested_and_sent_again(database_url: str) -> None:
-    async def scenario(post: Post) -> None:
-        await post.rule("run.failed", flows=["orders"])
-        app = create_app(post.site.db, post.site.broker, Settings())
-        transport = httpx.ASGITransport(app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080/api/v1") as api:
-            (rule,) = (await api.get("/notifications/rules")).json()["items"]
-            assert (rule["name"], rule["environment"], rule["flows"]) == ("ops", "prod", ["orders"])
-            assert rule["to"] == post.url.removesuffix("/hook"), "an address may be a way in"
-            assert (await api.post("/notifications/test", json={"rule": "none"})).status_code == 404
-            post.receiver.answers = [410]
-            (made,) = (await api.post("/notifications/test", json={})).json()["items"]
-            await post.run_once()
-            shown = (await api.get(f"/notifications/{made['id']}")).json()
-            assert (shown["state"], shown["status"], shown["kind"]) == ("failed", 410, "test")
-            assert post.receiver.got[0]["type"] == "test"
-            assert (await api.post(f"/notifications/{made['id']}/retry")).status_code == 200
-            await post.run_once()
-            listed = (await api.get("/notifications", params={"state": "delivered"})).json()["items"]
-            assert [one["id"] for one in listed] == [made["id"]]
-            again = await api.post(f"/notifications/{made['id']}/retry")
-            assert (again.status_code, again.json()["code"]) == (409, "not_failed")
-            assert (await api.get("/notifications", params={"state": "odd"})).status_code == 422
-            assert (await api.get("/notifications", params={"cursor": "WyJhIiwiYiJd"})).status_code == 422
-            assert (await api.get("/notifications/no-uuid")).status_code == 404
-
-    play(database_url, scenario)
-
-
-def test_old_messages_go_and_those_that_are_to_be_sent_stay(database_url: str) -> None:
-    async def scenario(post: Post) -> None:
-        await post.rule("run.failed")
-        post.receiver.answers = [204, 500]
-        for _ in range(2):
-            await failed_run(post.site)
-            await post.run_once()
-        async with post.site.db.connection() as conn:
-            await conn.execute("UPDATE notifications SET created_at = now() - interval '31 days'")
-            assert await store.delete_old(conn) == 1
-        assert [row.state for row in await post.rows()] == ["pending"]
-
-    play(database_url, scenario)
+    async with post.site.db.connection() as conn:
+        await conn.execute("UPDATE notifications SET created_at = now() - interval '31 days'")
+        assert await store.delete_old(conn) == 1
+    assert [row.state for row in await post.rows()] == ["pending"]

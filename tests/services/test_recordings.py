@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import asdict
@@ -25,6 +24,7 @@ from automata.store.recordings import recorded_ids, recorded_run
 from tests.drive import Drive, Json, drive, step
 from tests.sandbox.test_agreement import Maker, Server
 
+SECRET = "s3cr3t-value-of-production"
 HTTP = {"http": load_types()["http"]}
 NO_PAUSE = {"max_attempts": 3, "initial_delay_ms": 0, "jitter": "none"}
 
@@ -102,12 +102,17 @@ async def recorded_runs(site: Drive, spec: Json, base: str, times: int = 1) -> l
     return [await recording(site, run) for run in runs]
 
 
-def play(url: str, scenario: Callable[[Drive, str], Awaitable[None]], **more: Any) -> None:
-    async def main() -> None:
-        async with Shop().open() as base, drive(url, HTTP, **more) as site:
-            await scenario(site, base)
+@pytest.fixture
+async def base() -> AsyncIterator[str]:
+    """The address of a shop."""
+    async with Shop().open() as base:
+        yield base
 
-    asyncio.run(main())
+
+@pytest.fixture
+async def site(database_url: str) -> AsyncIterator[Drive]:
+    async with drive(database_url, HTTP, secrets={"TOKEN": SECRET}) as site:
+        yield site
 
 
 def again(recorded: Recorded, base: Json, head: Json | None, **tolerance: Any) -> Replayed:
@@ -126,137 +131,110 @@ def kinds(result: Replayed) -> list[tuple[str, Any, Any]]:
     return [(one["kind"], one["before"], one["after"]) for one in result.differences]
 
 
-def test_a_flow_that_did_not_change_does_what_it_did(database_url: str) -> None:
+async def test_a_flow_that_did_not_change_does_what_it_did(site: Drive, base: str) -> None:
     spec = flow(fetch(), save(TOTAL), save({"a": 1}, id="flaky", url="{{ inputs.base }}/flaky", after="save"))
     spec["steps"][2]["retry"] = NO_PAUSE
 
-    async def scenario(site: Drive, base: str) -> None:
-        (one,) = await recorded_runs(site, spec, base)
-        assert [(e["step"], e["attempt"], e["response"]["status"]) for e in one.exchanges] == [
-            ("fetch", 1, 200),
-            ("flaky", 1, 503),
-            ("flaky", 2, 200),
-            ("save", 1, 201),
-        ]
-        result = again(one, spec, spec)
-        assert (result.reason, result.noise, result.differences, result.uncovered) == ("", (), (), ())
-
-    play(database_url, scenario)
+    (one,) = await recorded_runs(site, spec, base)
+    assert [(e["step"], e["attempt"], e["response"]["status"]) for e in one.exchanges] == [
+        ("fetch", 1, 200),
+        ("flaky", 1, 503),
+        ("flaky", 2, 200),
+        ("save", 1, 201),
+    ]
+    result = again(one, spec, spec)
+    assert (result.reason, result.noise, result.differences, result.uncovered) == ("", (), (), ())
 
 
-def test_a_write_with_another_body_is_told_once_for_all_runs(database_url: str) -> None:
+async def test_a_write_with_another_body_is_told_once_for_all_runs(site: Drive, base: str) -> None:
     before, after = flow(fetch(), save(TOTAL)), flow(fetch(), save({**TOTAL, "total": "{{ 2 + 10 }}"}))
 
-    async def scenario(site: Drive, base: str) -> None:
-        report = told(before, after, await recorded_runs(site, before, base, 3))
-        assert not report["ok"]
-        (group,) = report["differences"]
-        assert (group["kind"], group["runs"], group["of"]) == ("write", 3, 3)
-        assert (group["before"], group["after"], group["fails"]) == (10, 12, True)
-        assert group["place"].endswith("/save (step save) $.total")
-        shown = render_replay(report, "human")
-        assert "3 of 3 runs" in shown
-        assert "$.total 10 → 12" in shown
-
-    play(database_url, scenario)
+    report = told(before, after, await recorded_runs(site, before, base, 3))
+    assert not report["ok"]
+    (group,) = report["differences"]
+    assert (group["kind"], group["runs"], group["of"]) == ("write", 3, 3)
+    assert (group["before"], group["after"], group["fails"]) == (10, 12, True)
+    assert group["place"].endswith("/save (step save) $.total")
+    shown = render_replay(report, "human")
+    assert "3 of 3 runs" in shown
+    assert "$.total 10 → 12" in shown
 
 
-def test_a_time_that_differs_on_the_base_itself_is_noise(database_url: str) -> None:
+async def test_a_time_that_differs_on_the_base_itself_is_noise(site: Drive, base: str) -> None:
     stamped = {**TOTAL, "at": "{{ now() }}", "id": "{{ run.id }}"}
     before, after = flow(fetch(), save(stamped)), flow(fetch(), save({**stamped, "at": "{{ now() }}!"}))
 
-    async def scenario(site: Drive, base: str) -> None:
-        report = told(before, after, await recorded_runs(site, before, base))
-        assert report["differences"] == []
-        assert [group["place"].rpartition(" ")[2] for group in report["noise"]] == ["$.at", "$.id"]
-        assert report["summary"]["noise"] == 2
-        assert "2 differences of the base to itself ignored as noise" in render_replay(report, "human")
-
-    play(database_url, scenario)
+    report = told(before, after, await recorded_runs(site, before, base))
+    assert report["differences"] == []
+    assert [group["place"].rpartition(" ")[2] for group in report["noise"]] == ["$.at", "$.id"]
+    assert report["summary"]["noise"] == 2
+    assert "2 differences of the base to itself ignored as noise" in render_replay(report, "human")
 
 
-def test_a_second_write_is_uncovered_and_fails(database_url: str) -> None:
+async def test_a_second_write_is_uncovered_and_fails(site: Drive, base: str) -> None:
     before = flow(fetch(), save(TOTAL))
     after = flow(fetch(), save(TOTAL), save(TOTAL, id="again", after="save"))
 
-    async def scenario(site: Drive, base: str) -> None:
-        report = told(before, after, await recorded_runs(site, before, base))
-        (one,) = report["uncovered"]
-        assert (one["runs"], one["fails"]) == (1, True)
-        assert "(step again)" in one["place"]
-        assert not report["ok"]
-
-    play(database_url, scenario)
+    report = told(before, after, await recorded_runs(site, before, base))
+    (one,) = report["uncovered"]
+    assert (one["runs"], one["fails"]) == (1, True)
+    assert "(step again)" in one["place"]
+    assert not report["ok"]
 
 
-def test_a_second_read_is_answered_as_the_first_one_was(database_url: str) -> None:
+async def test_a_second_read_is_answered_as_the_first_one_was(site: Drive, base: str) -> None:
     before = flow(fetch(), save(TOTAL))
     after = flow(fetch(), fetch(id="twice", depends_on=["fetch"]), save(TOTAL, after="twice"))
 
-    async def scenario(site: Drive, base: str) -> None:
-        (one,) = await recorded_runs(site, before, base)
-        result = again(one, before, after)
-        assert kinds(result) == [("read", "(nothing)", "sent"), ("step", "(nothing)", "SUCCEEDED")]
-        report = replay_report([asdict(result)], "a", "b", ["sync"])
-        assert report["ok"], "more reads and steps are told, and fail nothing"
-
-    play(database_url, scenario)
+    (one,) = await recorded_runs(site, before, base)
+    result = again(one, before, after)
+    assert kinds(result) == [("read", "(nothing)", "sent"), ("step", "(nothing)", "SUCCEEDED")]
+    report = replay_report([asdict(result)], "a", "b", ["sync"])
+    assert report["ok"], "more reads and steps are told, and fail nothing"
 
 
-def test_no_evidence_is_never_green(database_url: str) -> None:
+async def test_no_evidence_is_never_green(site: Drive, base: str) -> None:
     before, other = flow(fetch(), save(TOTAL)), flow(fetch(), save(TOTAL, method="PUT"))
 
-    async def scenario(site: Drive, base: str) -> None:
-        (one,) = await recorded_runs(site, before, base)
-        result = again(one, other, before)
-        assert result.reason.startswith("the base sends what was not recorded: PUT ")
-        report = replay_report([asdict(result)], "a", "b", ["sync"])
-        assert (report["ok"], report["summary"]["unusable"]) == (False, 1)
-        assert not replay_report([], "a", "b", ["sync"])["ok"]
-        assert replay_report([], "a", "b", [])["ok"], "where nothing changed there is nothing to prove"
-
-    play(database_url, scenario)
+    (one,) = await recorded_runs(site, before, base)
+    result = again(one, other, before)
+    assert result.reason.startswith("the base sends what was not recorded: PUT ")
+    report = replay_report([asdict(result)], "a", "b", ["sync"])
+    assert (report["ok"], report["summary"]["unusable"]) == (False, 1)
+    assert not replay_report([], "a", "b", ["sync"])["ok"]
+    assert replay_report([], "a", "b", [])["ok"], "where nothing changed there is nothing to prove"
 
 
-def test_a_branch_that_refuses_what_production_was_given_differs(database_url: str) -> None:
+async def test_a_branch_that_refuses_what_production_was_given_differs(site: Drive, base: str) -> None:
     before = flow(fetch(), save(TOTAL))
     after = flow(fetch(), save(TOTAL), inputs={**INPUTS, "needed": {"required": True}})
 
-    async def scenario(site: Drive, base: str) -> None:
-        (one,) = await recorded_runs(site, before, base)
-        ((kind, was, now),) = kinds(again(one, before, after))
-        assert (kind, was) == ("status", "SUCCEEDED")
-        assert "needed" in now
-        assert again(one, before, None).reason == "the flow is gone"
-
-    play(database_url, scenario)
+    (one,) = await recorded_runs(site, before, base)
+    ((kind, was, now),) = kinds(again(one, before, after))
+    assert (kind, was) == ("status", "SUCCEEDED")
+    assert "needed" in now
+    assert again(one, before, None).reason == "the flow is gone"
 
 
-def test_a_flow_that_was_renamed_is_still_itself(database_url: str) -> None:
+async def test_a_flow_that_was_renamed_is_still_itself(site: Drive, base: str) -> None:
     before = flow(fetch(), save(TOTAL))
     after = {**flow(fetch(), save({"order": "x"})), "name": "sync-all", "renamed_from": "sync"}
 
-    async def scenario(site: Drive, base: str) -> None:
-        (one,) = await recorded_runs(site, before, base)
-        assert ("write", "o-1", "x") in kinds(again(one, before, after))
-
-    play(database_url, scenario)
+    (one,) = await recorded_runs(site, before, base)
+    assert ("write", "o-1", "x") in kinds(again(one, before, after))
 
 
-def test_what_the_policy_calls_no_difference_is_none(database_url: str) -> None:
+async def test_what_the_policy_calls_no_difference_is_none(site: Drive, base: str) -> None:
     before = flow(fetch(), save({"n": 100, "who": "a", "list": [1, 2]}))
     after = flow(fetch(), save({"n": 101, "who": "b", "list": [2, 1]}))
 
-    async def scenario(site: Drive, base: str) -> None:
-        (one,) = await recorded_runs(site, before, base)
-        assert len(again(one, before, after).differences) == 4
-        result = again(one, before, after, ignore=("$.who",), unordered=("$.list",), number=0.02)
-        assert result.differences == ()
-
-    play(database_url, scenario)
+    (one,) = await recorded_runs(site, before, base)
+    assert len(again(one, before, after).differences) == 4
+    result = again(one, before, after, ignore=("$.who",), unordered=("$.list",), number=0.02)
+    assert result.differences == ()
 
 
-def test_people_and_other_flows_answer_as_they_did(database_url: str) -> None:
+async def test_people_and_other_flows_answer_as_they_did(site: Drive, base: str) -> None:
     child = {
         "name": "child",
         "inputs": {"n": {"type": "integer"}},
@@ -269,20 +247,14 @@ def test_people_and_other_flows_answer_as_they_did(database_url: str) -> None:
     more = {**call, "config": {"flow": "child", "inputs": {"n": 22}}}
     after = {**before, "steps": [more, before["steps"][1]]}
 
-    async def scenario(site: Drive, base: str) -> None:
-        await put(site, child)
-        (one,) = await recorded_runs(site, before, base)
-        assert one.outputs == {"n": 42}
-        assert kinds(again(one, before, before)) == []
-        assert kinds(again(one, before, after)) == [("write", 21, 22)], "what a flow is started with is a write"
-
-    play(database_url, scenario)
+    await put(site, child)
+    (one,) = await recorded_runs(site, before, base)
+    assert one.outputs == {"n": 42}
+    assert kinds(again(one, before, before)) == []
+    assert kinds(again(one, before, after)) == [("write", 21, 22)], "what a flow is started with is a write"
 
 
-SECRET = "s3cr3t-value-of-production"
-
-
-def test_no_secret_is_stored_and_a_replay_needs_none(database_url: str) -> None:
+async def test_no_secret_is_stored_and_a_replay_needs_none(site: Drive, base: str) -> None:
     config = {
         "url": "{{ inputs.base }}/save?api_key={{ secrets.TOKEN }}&page=2",
         "headers": {"Authorization": "Bearer {{ secrets.TOKEN }}", "X-Tenant": "acme"},
@@ -300,65 +272,53 @@ def test_no_secret_is_stored_and_a_replay_needs_none(database_url: str) -> None:
         recording={"fields": ["IBAN", "x-tenant"]},
     )
 
-    async def scenario(site: Drive, base: str) -> None:
-        run = await site.start(await put(site, spec), base=base, pin="pin-4711")
-        await site.ended(run)
-        kept = json.dumps(await site.value("SELECT json_agg(exchanges) FROM recordings"))
-        for secret in (SECRET, "hunter22", "DE1", "acme", "t0k3n-of-the-shop", "pin-4711"):
-            assert secret not in kept
-        assert "page=2" in kept
-        one = await recording(site, run)
-        assert "pin-4711" not in json.dumps(one.inputs)
-        assert kinds(again(one, spec, spec)) == []
-
-    play(database_url, scenario, secrets={"TOKEN": SECRET})
+    run = await site.start(await put(site, spec), base=base, pin="pin-4711")
+    await site.ended(run)
+    kept = json.dumps(await site.value("SELECT json_agg(exchanges) FROM recordings"))
+    for secret in (SECRET, "hunter22", "DE1", "acme", "t0k3n-of-the-shop", "pin-4711"):
+        assert secret not in kept
+    assert "page=2" in kept
+    one = await recording(site, run)
+    assert "pin-4711" not in json.dumps(one.inputs)
+    assert kinds(again(one, spec, spec)) == []
 
 
-def test_only_runs_that_went_their_whole_way_once_are_evidence(database_url: str) -> None:
-    async def scenario(site: Drive, base: str) -> None:
-        silent = await put(site, {**flow(fetch()), "name": "silent", "recording": "off"})
-        await site.ended(await site.start(silent, base=base))
-        (one,) = await recorded_runs(site, {**flow(fetch()), "name": "once"}, base)
-        async with site.db.connection() as conn:
-            assert await recorded_ids(conn, silent[0], 20) == []
-            owner = await site.value("SELECT flow_id FROM runs WHERE id = %s", UUID(one.id))
-            assert [str(id) for id, _, _ in await recorded_ids(conn, owner, 20)] == [one.id]
-        async with site.db.transaction() as conn:
-            await conn.execute(
-                "INSERT INTO run_attempts (run_id, attempt, status, started_at, finished_at)"
-                " VALUES (%s, 1, 'FAILED', now(), now())",
-                [one.id],
-            )
-        async with site.db.connection() as conn:
-            assert await recorded_ids(conn, owner, 20) == []
-            assert await recorded_run(conn, UUID(one.id)) is None
-
-    play(database_url, scenario)
+async def test_only_runs_that_went_their_whole_way_once_are_evidence(site: Drive, base: str) -> None:
+    silent = await put(site, {**flow(fetch()), "name": "silent", "recording": "off"})
+    await site.ended(await site.start(silent, base=base))
+    (one,) = await recorded_runs(site, {**flow(fetch()), "name": "once"}, base)
+    async with site.db.connection() as conn:
+        assert await recorded_ids(conn, silent[0], 20) == []
+        owner = await site.value("SELECT flow_id FROM runs WHERE id = %s", UUID(one.id))
+        assert [str(id) for id, _, _ in await recorded_ids(conn, owner, 20)] == [one.id]
+    async with site.db.transaction() as conn:
+        await conn.execute(
+            "INSERT INTO run_attempts (run_id, attempt, status, started_at, finished_at)"
+            " VALUES (%s, 1, 'FAILED', now(), now())",
+            [one.id],
+        )
+    async with site.db.connection() as conn:
+        assert await recorded_ids(conn, owner, 20) == []
+        assert await recorded_run(conn, UUID(one.id)) is None
 
 
 GENERATED = 80
 
 
-def test_generated_flows_do_again_what_they_did(database_url: str) -> None:
+async def test_generated_flows_do_again_what_they_did(database_url: str) -> None:
     made = [Maker(seed).make() for seed in range(10_000, 10_000 + GENERATED)]
-
-    async def scenario() -> list[tuple[Json, Recorded]]:
-        server = Server({path: script for one in made for path, script in one.answers.items()})
-        async with server.running() as base, drive(database_url, HTTP, poll_sec=0.2) as site:
-            found = []
-            for one in made:
-                spec = {**one.spec, "recording": "on"}
-                run = await site.start(await put(site, spec), base=base, n=5)
-                await site.ended(run)
-                found.append((spec, await recording(site, run)))
-            return found
-
-    ends = set()
-    for spec, recorded in asyncio.run(scenario()):
-        result = again(recorded, spec, spec)
+    server = Server({path: script for one in made for path, script in one.answers.items()})
+    recorded = []
+    async with server.running() as base, drive(database_url, HTTP, poll_sec=0.2) as site:
+        for one in made:
+            run = await site.start(await put(site, {**one.spec, "recording": "on"}), base=base, n=5)
+            await site.ended(run)
+            recorded.append(await recording(site, run))
+    for one, run in zip(made, recorded, strict=True):
+        spec = {**one.spec, "recording": "on"}
+        result = again(run, spec, spec)
         assert (result.reason, result.differences, result.uncovered) == ("", (), ()), json.dumps(spec)
-        ends.add(recorded.status)
-    assert ends == {"SUCCEEDED", "FAILED"}
+    assert {run.status for run in recorded} == {"SUCCEEDED", "FAILED"}
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ import gzip
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -70,27 +70,38 @@ class Collector:
             await runner.cleanup()
 
 
-Scenario = Callable[[Drive, Collector, httpx.AsyncClient], Awaitable[None]]
+@dataclass
+class Traced:
+    """A server that traces, an API beside it, and the collector of its spans."""
+
+    site: Drive
+    api: httpx.AsyncClient
+    collector: Collector
+    server: AsyncExitStack
+
+    async def start(self, name: str, **headers: str) -> UUID:
+        return await start(self.site, self.api, name, **headers)
+
+    async def sent(self) -> Collector:
+        """Ends the server, which sends what it still has to say; what arrived in all."""
+        await self.server.aclose()
+        return self.collector
 
 
-def play(url: str, scenario: Scenario, then: Callable[[Collector], None], ratio: float = 1.0) -> None:
-    """`then` looks at what was sent when all is over."""
-
-    async def main() -> Collector:
-        collector = Collector()
-        async with collector.open():
-            settings = Settings(otlp_url=collector.url, trace_ratio=ratio)
-            tracing = open_tracing(settings)
-            async with drive(url, types={"http": load_types()["http"]}, tracing=tracing) as site:
-                app = create_app(site.db, site.broker, settings, secrets={})
-                transport = httpx.ASGITransport(app)
-                async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080/api/v1") as api:
-                    await scenario(site, collector, api)
-            assert tracing is not None
-            await asyncio.to_thread(tracing.close)
-        return collector
-
-    then(asyncio.run(main()))
+@pytest.fixture
+async def traced(database_url: str) -> AsyncIterator[Traced]:
+    collector = Collector()
+    async with collector.open(), AsyncExitStack() as server:
+        settings = Settings(otlp_url=collector.url, trace_ratio=1.0)
+        tracing = open_tracing(settings)
+        assert tracing is not None
+        server.push_async_callback(asyncio.to_thread, tracing.close)
+        site = await server.enter_async_context(
+            drive(database_url, types={"http": load_types()["http"]}, tracing=tracing)
+        )
+        transport = httpx.ASGITransport(create_app(site.db, site.broker, settings, secrets={}))
+        api = httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080/api/v1")
+        yield Traced(site, await server.enter_async_context(api), collector, server)
 
 
 def call(collector: Collector, **headers: str) -> dict[str, Any]:
@@ -110,95 +121,74 @@ def facts(span: Any) -> dict[str, Any]:
     return {one.key: one.value.string_value or one.value.int_value for one in span.attributes}
 
 
-def test_a_run_goes_on_in_the_trace_of_its_request_and_sends_it_to_whom_it_calls(database_url: str) -> None:
-    async def scenario(site: Drive, collector: Collector, api: httpx.AsyncClient) -> None:
-        await site.put("traced", call(collector))
-        await start(site, api, "traced", traceparent=SENT)
-
-    def then(collector: Collector) -> None:
-        (run,) = collector.named("run traced")
-        (attempt,) = collector.named("step call")
-        assert (run.trace_id.hex(), run.parent_span_id.hex()) == (TRACE, PARENT)
-        assert (attempt.trace_id.hex(), attempt.parent_span_id) == (TRACE, run.span_id)
-        assert collector.called == [f"00-{TRACE}-{attempt.span_id.hex()}-01"]
-        assert run.start_time_unix_nano <= attempt.start_time_unix_nano + 5_000_000
-        assert attempt.end_time_unix_nano >= attempt.start_time_unix_nano
-        assert facts(attempt)["automata.step.type"] == "http"
-        assert facts(run)["automata.run.status"] == "SUCCEEDED"
-
-    play(database_url, scenario, then)
+async def test_a_run_goes_on_in_the_trace_of_its_request_and_sends_it_to_whom_it_calls(traced: Traced) -> None:
+    await traced.site.put("traced", call(traced.collector))
+    await traced.start("traced", traceparent=SENT)
+    collector = await traced.sent()
+    (run,) = collector.named("run traced")
+    (attempt,) = collector.named("step call")
+    assert (run.trace_id.hex(), run.parent_span_id.hex()) == (TRACE, PARENT)
+    assert (attempt.trace_id.hex(), attempt.parent_span_id) == (TRACE, run.span_id)
+    assert collector.called == [f"00-{TRACE}-{attempt.span_id.hex()}-01"]
+    assert run.start_time_unix_nano <= attempt.start_time_unix_nano + 5_000_000
+    assert attempt.end_time_unix_nano >= attempt.start_time_unix_nano
+    assert facts(attempt)["automata.step.type"] == "http"
+    assert facts(run)["automata.run.status"] == "SUCCEEDED"
 
 
-def test_every_attempt_is_a_span_with_its_error_and_what_a_flow_starts_is_in_its_trace(database_url: str) -> None:
-    async def scenario(site: Drive, collector: Collector, api: httpx.AsyncClient) -> None:
-        await site.put("below", step("b"))
-        site.play.script["a"] = [FLAKY]
-        retry = {"max_attempts": 2, "backoff": {"type": "fixed", "delay_sec": 0}}
-        await site.put(
-            "above",
-            step("a", retry=retry),
-            {"id": "child", "type": "flow", "depends_on": ["a"], "config": {"flow": "below"}},
-        )
-        await start(site, api, "above")
-
-    def then(collector: Collector) -> None:
-        first, second = collector.named("step a")
-        assert (facts(first)["error.type"], facts(first)["automata.attempt"]) == ("flaky", 1)
-        assert "error.type" not in facts(second)
-        assert (first.status.code, second.status.code) == (2, 1)
-        (above,), (below,) = collector.named("run above"), collector.named("run below")
-        assert above.trace_id == UUID(facts(above)["automata.run"]).bytes, "found by the run's id"
-        assert (below.trace_id, below.parent_span_id) == (above.trace_id, above.span_id)
-        assert not above.parent_span_id
-
-    play(database_url, scenario, then)
+async def test_every_attempt_is_a_span_with_its_error_and_what_a_flow_starts_is_in_its_trace(traced: Traced) -> None:
+    await traced.site.put("below", step("b"))
+    traced.site.play.script["a"] = [FLAKY]
+    retry = {"max_attempts": 2, "backoff": {"type": "fixed", "delay_sec": 0}}
+    await traced.site.put(
+        "above",
+        step("a", retry=retry),
+        {"id": "child", "type": "flow", "depends_on": ["a"], "config": {"flow": "below"}},
+    )
+    await traced.start("above")
+    collector = await traced.sent()
+    first, second = collector.named("step a")
+    assert (facts(first)["error.type"], facts(first)["automata.attempt"]) == ("flaky", 1)
+    assert "error.type" not in facts(second)
+    assert (first.status.code, second.status.code) == (2, 1)
+    (above,), (below,) = collector.named("run above"), collector.named("run below")
+    assert above.trace_id == UUID(facts(above)["automata.run"]).bytes, "found by the run's id"
+    assert (below.trace_id, below.parent_span_id) == (above.trace_id, above.span_id)
+    assert not above.parent_span_id
 
 
-def test_what_is_not_sampled_is_sent_on_and_not_stored_and_a_flow_may_say_its_own(database_url: str) -> None:
+async def test_what_is_not_sampled_is_sent_on_and_not_stored_and_a_flow_may_say_its_own(traced: Traced) -> None:
     own = f"00-{TRACE}-{'1' * 16}-00"
-
-    async def scenario(site: Drive, collector: Collector, api: httpx.AsyncClient) -> None:
-        await site.put("traced", call(collector))
-        await site.put("own", call(collector, TraceParent=own))
-        await start(site, api, "traced", traceparent=SENT[:-2] + "00")
-        await start(site, api, "own", traceparent=SENT[:-2] + "00")
-
-    def then(collector: Collector) -> None:
-        assert collector.spans == []
-        first, second = collector.called
-        assert first is not None
-        assert first.startswith(f"00-{TRACE}-")
-        assert first.endswith("-00")
-        assert second == own
-
-    play(database_url, scenario, then)
+    await traced.site.put("traced", call(traced.collector))
+    await traced.site.put("own", call(traced.collector, TraceParent=own))
+    await traced.start("traced", traceparent=SENT[:-2] + "00")
+    await traced.start("own", traceparent=SENT[:-2] + "00")
+    collector = await traced.sent()
+    assert collector.spans == []
+    first, second = collector.called
+    assert first is not None
+    assert first.startswith(f"00-{TRACE}-")
+    assert first.endswith("-00")
+    assert second == own
 
 
-def test_spans_hold_no_values_of_flows(database_url: str) -> None:
+async def test_spans_hold_no_values_of_flows(traced: Traced) -> None:
     canary = "canary-0f5e1d"
-
-    async def scenario(site: Drive, collector: Collector, api: httpx.AsyncClient) -> None:
-        wrong = {"url": f"{collector.url}/gone/{canary}", "body": canary, "method": "POST"}
-        await site.put("fails", {"id": "call", "type": "http", "config": wrong})
-        await start(site, api, "fails")
-
-    def then(collector: Collector) -> None:
-        assert facts(collector.named("step call")[0])["error.type"]
-        assert canary.encode() not in collector.raw
-
-    play(database_url, scenario, then)
+    wrong = {"url": f"{traced.collector.url}/gone/{canary}", "body": canary, "method": "POST"}
+    await traced.site.put("fails", {"id": "call", "type": "http", "config": wrong})
+    await traced.start("fails")
+    collector = await traced.sent()
+    assert facts(collector.named("step call")[0])["error.type"]
+    assert canary.encode() not in collector.raw
 
 
-def test_a_collector_that_is_away_costs_no_run_and_no_long_end(database_url: str, unused_tcp_port: int) -> None:
-    async def main() -> float:
-        tracing = Tracing(f"http://127.0.0.1:{unused_tcp_port}", 1.0)
-        async with drive(database_url, tracing=tracing) as site:
-            await site.ended(await site.start(await site.put("plain", step("a"))))
-        began = time.monotonic()
-        await asyncio.to_thread(tracing.close)
-        return time.monotonic() - began
-
-    assert asyncio.run(main()) < 60
+async def test_a_collector_that_is_away_costs_no_run_and_no_long_end(database_url: str, unused_tcp_port: int) -> None:
+    tracing = Tracing(f"http://127.0.0.1:{unused_tcp_port}", 1.0)
+    async with drive(database_url, tracing=tracing) as site:
+        await site.ended(await site.start(await site.put("plain", step("a"))))
+    began = time.monotonic()
+    await asyncio.to_thread(tracing.close)
+    assert time.monotonic() - began < 8
 
 
 @pytest.fixture
@@ -271,16 +261,13 @@ def test_where_the_extra_is_missing_the_start_says_what_to_install(monkeypatch: 
     assert "automata[otel]" in str(raised.value.hint)
 
 
-def test_where_traces_are_off_no_header_is_kept_or_sent(database_url: str) -> None:
-    async def main() -> None:
-        collector = Collector()
-        async with collector.open(), drive(database_url, types={"http": load_types()["http"]}) as site:
-            app = create_app(site.db, site.broker, Settings(), secrets={})
-            transport = httpx.ASGITransport(app)
-            async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080/api/v1") as api:
-                await site.put("traced", call(collector))
-                run = await start(site, api, "traced", traceparent=SENT)
-            assert await site.value("SELECT traceparent FROM runs WHERE id = %s", run) is None
-        assert collector.called == [None]
-
-    asyncio.run(main())
+async def test_where_traces_are_off_no_header_is_kept_or_sent(database_url: str) -> None:
+    collector = Collector()
+    async with collector.open(), drive(database_url, types={"http": load_types()["http"]}) as site:
+        app = create_app(site.db, site.broker, Settings(), secrets={})
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080/api/v1") as api:
+            await site.put("traced", call(collector))
+            run = await start(site, api, "traced", traceparent=SENT)
+        assert await site.value("SELECT traceparent FROM runs WHERE id = %s", run) is None
+    assert collector.called == [None]

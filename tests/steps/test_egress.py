@@ -10,7 +10,7 @@ import subprocess
 import tracemalloc
 import zlib
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -57,54 +57,41 @@ def port_of(url: str) -> str:
     return url.rpartition(":")[2]
 
 
-def test_a_name_is_looked_up_once_and_the_vetted_address_is_called(serve: Any, transport: Any) -> None:
+async def test_a_name_is_looked_up_once_and_the_vetted_address_is_called(serve: Any, transport: Any) -> None:
     """Rebinding: the second answer is forbidden, and nobody ever asks for it while the first is in use."""
-
-    async def scene() -> None:
-        names = Names(["127.0.0.1"], ["169.254.169.254"])
-        async with serve(hello) as url, transport(lookup=names) as real:
-            for _ in range(5):
-                answer = await real.send(get(f"http://shop.test:{port_of(url)}/"))
-                assert answer.body == b"hello"
-        assert names.asked == ["shop.test"]
-
-    asyncio.run(scene())
+    names = Names(["127.0.0.1"], ["169.254.169.254"])
+    async with serve(hello) as url, transport(lookup=names) as real:
+        for _ in range(5):
+            answer = await real.send(get(f"http://shop.test:{port_of(url)}/"))
+            assert answer.body == b"hello"
+    assert names.asked == ["shop.test"]
 
 
-def test_a_name_that_rebinds_is_refused_at_the_lookup_that_says_so(serve: Any, transport: Any) -> None:
-    async def scene() -> None:
-        names = Names(["127.0.0.1"], ["127.0.0.2"])
-        limits = TransportLimits(keepalive_sec=0.001, dns_cache_sec=0)
-        policy = EgressPolicy(allow_loopback=True, deny=("127.0.0.2",))
-        async with serve(hello) as url, transport(policy, lookup=names, limits=limits) as real:
-            target = get(f"http://shop.test:{port_of(url)}/", headers=(("Cookie", "a=b"),))
-            assert (await real.send(target)).status == 200
-            await asyncio.sleep(0.01)
-            error = await refused(real, target)
-            assert (error.code, error.retryable) == ("egress_denied", False)
-            assert "127.0.0.2" in error.message
-
-    asyncio.run(scene())
+async def test_a_name_that_rebinds_is_refused_at_the_lookup_that_says_so(serve: Any, transport: Any) -> None:
+    names = Names(["127.0.0.1"], ["127.0.0.2"])
+    limits = TransportLimits(keepalive_sec=0.001, dns_cache_sec=0)
+    policy = EgressPolicy(allow_loopback=True, deny=("127.0.0.2",))
+    async with serve(hello) as url, transport(policy, lookup=names, limits=limits) as real:
+        target = get(f"http://shop.test:{port_of(url)}/", headers=(("Cookie", "a=b"),))
+        assert (await real.send(target)).status == 200
+        await asyncio.sleep(0.01)
+        error = await refused(real, target)
+        assert (error.code, error.retryable) == ("egress_denied", False)
+        assert "127.0.0.2" in error.message
 
 
-def test_one_forbidden_address_refuses_the_whole_answer(serve: Any, transport: Any) -> None:
-    async def scene() -> None:
-        names = Names(["127.0.0.1", "169.254.169.254"])
-        async with serve(hello) as url, transport(lookup=names) as real:
-            error = await refused(real, get(f"http://shop.test:{port_of(url)}/"))
-            assert error.code == "egress_denied"
-            assert "169.254.169.254" in error.message
-
-    asyncio.run(scene())
+async def test_one_forbidden_address_refuses_the_whole_answer(serve: Any, transport: Any) -> None:
+    names = Names(["127.0.0.1", "169.254.169.254"])
+    async with serve(hello) as url, transport(lookup=names) as real:
+        error = await refused(real, get(f"http://shop.test:{port_of(url)}/"))
+        assert error.code == "egress_denied"
+        assert "169.254.169.254" in error.message
 
 
-def test_many_callers_that_share_a_lookup_are_all_refused(transport: Any) -> None:
-    async def scene() -> None:
-        async with transport(EgressPolicy(), lookup=Names(["10.0.0.1", "fd00:ec2::254"])) as real:
-            errors = await asyncio.gather(*(refused(real, get("http://shop.test/")) for _ in range(50)))
-            assert {error.code for error in errors} == {"egress_denied"}
-
-    asyncio.run(scene())
+async def test_many_callers_that_share_a_lookup_are_all_refused(transport: Any) -> None:
+    async with transport(EgressPolicy(), lookup=Names(["10.0.0.1", "fd00:ec2::254"])) as real:
+        errors = await asyncio.gather(*(refused(real, get("http://shop.test/")) for _ in range(50)))
+        assert {error.code for error in errors} == {"egress_denied"}
 
 
 @pytest.mark.parametrize(
@@ -113,165 +100,136 @@ def test_many_callers_that_share_a_lookup_are_all_refused(transport: Any) -> Non
      "http://[::ffff:127.0.0.1]:{port}/", "http://0.0.0.0:{port}/", "http://good.test@127.0.0.1:{port}/",
      "http://127.0.0.1.:{port}/", "http://innocent.test:{port}/"],
 )  # fmt: skip
-def test_no_form_of_loopback_reaches_a_server_that_listens(url: str, serve: Any, transport: Any) -> None:
-    async def scene() -> None:
-        seen: list[str] = []
+async def test_no_form_of_loopback_reaches_a_server_that_listens(url: str, serve: Any, transport: Any) -> None:
+    seen: list[str] = []
 
-        async def record(request: web.Request) -> web.Response:
-            seen.append(request.path)
-            return web.Response()
+    async def record(request: web.Request) -> web.Response:
+        seen.append(request.path)
+        return web.Response()
 
-        async with serve(record) as base, transport(EgressPolicy(), lookup=Names(["127.0.0.1"])) as real:
-            error = await refused(real, get(url.format(port=port_of(base))))
-            assert error.code == "egress_denied"
-        assert seen == []
-
-    asyncio.run(scene())
+    async with serve(record) as base, transport(EgressPolicy(), lookup=Names(["127.0.0.1"])) as real:
+        error = await refused(real, get(url.format(port=port_of(base))))
+        assert error.code == "egress_denied"
+    assert seen == []
 
 
-def test_a_connection_opened_under_one_policy_is_never_used_under_another(serve: Any, transport: Any) -> None:
-    async def scene() -> None:
-        async with serve(hello) as url, transport(LOOPBACK) as open_door, transport(EgressPolicy()) as shut:
-            assert (await open_door.send(get(url))).status == 200
-            assert (await refused(shut, get(url))).code == "egress_denied"
-            assert (await open_door.send(get(url))).status == 200
-
-    asyncio.run(scene())
+async def test_a_connection_opened_under_one_policy_is_never_used_under_another(serve: Any, transport: Any) -> None:
+    async with serve(hello) as url, transport(LOOPBACK) as open_door, transport(EgressPolicy()) as shut:
+        assert (await open_door.send(get(url))).status == 200
+        assert (await refused(shut, get(url))).code == "egress_denied"
+        assert (await open_door.send(get(url))).status == 200
 
 
-def test_the_socket_is_judged_even_when_everything_before_it_is_fooled(
+async def test_the_socket_is_judged_even_when_everything_before_it_is_fooled(
     serve: Any, transport: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(EgressPolicy, "vet_host", lambda *given: None)
     monkeypatch.setattr(EgressPolicy, "vet_address", lambda *given: None)
 
-    async def scene() -> None:
-        async with serve(hello) as url, transport(EgressPolicy(), lookup=Names(["127.0.0.1"])) as real:
-            assert (await refused(real, get(url))).code == "egress_denied"
-            assert (await refused(real, get(f"http://a.test:{port_of(url)}/"))).code == "egress_denied"
-
-    asyncio.run(scene())
+    async with serve(hello) as url, transport(EgressPolicy(), lookup=Names(["127.0.0.1"])) as real:
+        assert (await refused(real, get(url))).code == "egress_denied"
+        assert (await refused(real, get(f"http://a.test:{port_of(url)}/"))).code == "egress_denied"
 
 
-def test_a_proxy_of_the_environment_is_not_used(serve: Any, transport: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_proxy_of_the_environment_is_not_used(
+    serve: Any, transport: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
 
-    async def scene() -> None:
-        async with serve(hello) as url, transport() as real:
-            assert (await real.send(get(url))).status == 200
-
-    asyncio.run(scene())
+    async with serve(hello) as url, transport() as real:
+        assert (await real.send(get(url))).status == 200
 
 
-def test_connections_are_kept_alive_and_reused(serve: Any, transport: Any) -> None:
-    async def scene() -> None:
-        peers: list[Any] = []
+async def test_connections_are_kept_alive_and_reused(serve: Any, transport: Any) -> None:
+    peers: list[Any] = []
 
-        async def peer(request: web.Request) -> web.Response:
-            peers.append(request.transport.get_extra_info("peername") if request.transport else None)
-            return web.Response()
+    async def peer(request: web.Request) -> web.Response:
+        peers.append(request.transport.get_extra_info("peername") if request.transport else None)
+        return web.Response()
 
-        async with serve(peer) as url, transport() as real:
-            for method in ("GET", "POST", "PUT", "HEAD"):
-                await real.send(get(url, method=method, body=b"x" if method in ("POST", "PUT") else None))
-        assert len(peers) == 4
-        assert len(set(peers)) == 1
-
-    asyncio.run(scene())
+    async with serve(peer) as url, transport() as real:
+        for method in ("GET", "POST", "PUT", "HEAD"):
+            await real.send(get(url, method=method, body=b"x" if method in ("POST", "PUT") else None))
+    assert len(peers) == 4
+    assert len(set(peers)) == 1
 
 
-def test_five_hundred_calls_run_side_by_side(serve: Any, transport: Any) -> None:
-    async def scene() -> None:
-        present, all_here = 0, asyncio.Event()
+async def test_five_hundred_calls_run_side_by_side(serve: Any, transport: Any) -> None:
+    present, all_here = 0, asyncio.Event()
 
-        async def meet(request: web.Request) -> web.Response:
-            nonlocal present
-            present += 1
-            if present == 500:
-                all_here.set()
-            await all_here.wait()
-            return web.Response(text=request.path)
+    async def meet(request: web.Request) -> web.Response:
+        nonlocal present
+        present += 1
+        if present == 500:
+            all_here.set()
+        await all_here.wait()
+        return web.Response(text=request.path)
 
-        async with serve(meet, backlog=1024) as url, transport() as real:
-            answers = await asyncio.gather(*(real.send(get(f"{url}/{n}", timeout_sec=60.0)) for n in range(500)))
-        assert [answer.body for answer in answers] == [f"/{n}".encode() for n in range(500)]
-
-    asyncio.run(scene())
+    async with serve(meet, backlog=1024) as url, transport() as real:
+        answers = await asyncio.gather(*(real.send(get(f"{url}/{n}", timeout_sec=60.0)) for n in range(500)))
+    assert [answer.body for answer in answers] == [f"/{n}".encode() for n in range(500)]
 
 
-def test_the_limit_of_connections_makes_the_rest_wait(serve: Any, transport: Any) -> None:
-    async def scene() -> None:
-        present = most = 0
+async def test_the_limit_of_connections_makes_the_rest_wait(serve: Any, transport: Any) -> None:
+    present = most = 0
 
-        async def count(request: web.Request) -> web.Response:
-            nonlocal present, most
-            present += 1
-            most = max(most, present)
-            await asyncio.sleep(0.002)
-            present -= 1
-            return web.Response()
+    async def count(request: web.Request) -> web.Response:
+        nonlocal present, most
+        present += 1
+        most = max(most, present)
+        await asyncio.sleep(0.002)
+        present -= 1
+        return web.Response()
 
-        async with serve(count) as url, transport(limits=TransportLimits(connections=3)) as real:
-            await asyncio.gather(*(real.send(get(url)) for _ in range(30)))
-        assert most == 3
-
-    asyncio.run(scene())
+    async with serve(count) as url, transport(limits=TransportLimits(connections=3)) as real:
+        await asyncio.gather(*(real.send(get(url)) for _ in range(30)))
+    assert most == 3
 
 
-def test_cookies_do_not_travel_from_one_request_to_the_next(serve: Any, transport: Any) -> None:
-    async def scene() -> None:
-        async def cookie(request: web.Request) -> web.Response:
-            return web.Response(text=request.headers.get("Cookie", "none"), headers={"Set-Cookie": "a=b"})
+async def test_cookies_do_not_travel_from_one_request_to_the_next(serve: Any, transport: Any) -> None:
+    async def cookie(request: web.Request) -> web.Response:
+        return web.Response(text=request.headers.get("Cookie", "none"), headers={"Set-Cookie": "a=b"})
 
-        async with serve(cookie) as url, transport() as real:
-            assert [(await real.send(get(url))).body for _ in range(2)] == [b"none", b"none"]
-
-    asyncio.run(scene())
+    async with serve(cookie) as url, transport() as real:
+        assert [(await real.send(get(url))).body for _ in range(2)] == [b"none", b"none"]
 
 
-def test_headers_come_as_text_whatever_their_bytes(serve_raw: Any, transport: Any) -> None:
+async def test_headers_come_as_text_whatever_their_bytes(serve_raw: Any, transport: Any) -> None:
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nX-L: \xe9\r\nX-U: \xc3\xa9\r\nX-A: 1\r\nX-A: 2\r\nContent-Length: 0\r\n\r\n")
         await writer.drain()
 
-    async def scene() -> None:
-        async with serve_raw(talk) as url, transport() as real:
-            headers = (await real.send(get(url))).headers
-            assert headers[:4] == (("X-L", "é"), ("X-U", "é"), ("X-A", "1"), ("X-A", "2"))
-
-    asyncio.run(scene())
+    async with serve_raw(talk) as url, transport() as real:
+        headers = (await real.send(get(url))).headers
+        assert headers[:4] == (("X-L", "é"), ("X-U", "é"), ("X-A", "1"), ("X-A", "2"))
 
 
 @pytest.mark.parametrize("size", [0, 1, 600_000, 3 * MIB])
-def test_a_body_of_any_size_is_sent_whole_and_named_by_the_request_alone(size: int, serve: Any, transport: Any) -> None:
-    async def scene() -> None:
-        async def echo(request: web.Request) -> web.Response:
-            kind = request.headers.get("Content-Type", "none")
-            return web.Response(text=f"{len(await request.read())} {kind} {request.headers['Content-Length']}")
+async def test_a_body_of_any_size_is_sent_whole_and_named_by_the_request_alone(
+    size: int, serve: Any, transport: Any
+) -> None:
+    async def echo(request: web.Request) -> web.Response:
+        kind = request.headers.get("Content-Type", "none")
+        return web.Response(text=f"{len(await request.read())} {kind} {request.headers['Content-Length']}")
 
-        async with serve(echo) as url, transport() as real:
-            answer = await real.send(get(url, method="POST", body=b"x" * size))
-            assert answer.body.decode() == f"{size} none {size}"
-            typed = await real.send(get(url, method="POST", body=b"x" * size, headers=(("Content-Type", "a/b"),)))
-            assert typed.body.decode() == f"{size} a/b {size}"
-
-    asyncio.run(scene())
+    async with serve(echo) as url, transport() as real:
+        answer = await real.send(get(url, method="POST", body=b"x" * size))
+        assert answer.body.decode() == f"{size} none {size}"
+        typed = await real.send(get(url, method="POST", body=b"x" * size, headers=(("Content-Type", "a/b"),)))
+        assert typed.body.decode() == f"{size} a/b {size}"
 
 
-def test_a_response_at_the_limit_is_read_and_one_byte_more_is_not(serve: Any, transport: Any) -> None:
-    async def scene() -> None:
-        async def sized(request: web.Request) -> web.Response:
-            return web.Response(body=b"x" * int(request.query["n"]))
+async def test_a_response_at_the_limit_is_read_and_one_byte_more_is_not(serve: Any, transport: Any) -> None:
+    async def sized(request: web.Request) -> web.Response:
+        return web.Response(body=b"x" * int(request.query["n"]))
 
-        async with serve(sized) as url, transport() as real:
-            assert len((await real.send(get(f"{url}/?n=1000", max_bytes=1000))).body) == 1000
-            error = await refused(real, get(f"{url}/?n=1001", max_bytes=1000))
-            assert (error.code, error.retryable) == ("response_too_large", False)
-            assert "max_response_bytes is 1000" in error.message
-            assert (await real.send(get(f"{url}/?n=1001", method="HEAD", max_bytes=1000))).status == 200
-
-    asyncio.run(scene())
+    async with serve(sized) as url, transport() as real:
+        assert len((await real.send(get(f"{url}/?n=1000", max_bytes=1000))).body) == 1000
+        error = await refused(real, get(f"{url}/?n=1001", max_bytes=1000))
+        assert (error.code, error.retryable) == ("response_too_large", False)
+        assert "max_response_bytes is 1000" in error.message
+        assert (await real.send(get(f"{url}/?n=1001", method="HEAD", max_bytes=1000))).status == 200
 
 
 async def endless(request: web.Request) -> web.StreamResponse:
@@ -284,21 +242,22 @@ async def endless(request: web.Request) -> web.StreamResponse:
     return answer
 
 
-def peak_of(coroutine: Any) -> int:
+@contextmanager
+def memory_below(limit: int) -> Iterator[None]:
+    """Fails a test whose block holds `limit` bytes or more at once."""
     tracemalloc.start()
     try:
-        asyncio.run(coroutine)
-        return tracemalloc.get_traced_memory()[1]
+        yield
+        peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
+    assert peak < limit
 
 
-def test_a_gigabyte_is_cut_off_without_being_held(serve: Any, transport: Any) -> None:
-    async def scene() -> None:
+async def test_a_gigabyte_is_cut_off_without_being_held(serve: Any, transport: Any) -> None:
+    with memory_below(12 * MIB):
         async with serve(endless) as url, transport() as real:
             assert (await refused(real, get(url, max_bytes=MIB))).code == "response_too_large"
-
-    assert peak_of(scene()) < 12 * MIB
 
 
 def bomb(size: int) -> bytes:
@@ -308,42 +267,34 @@ def bomb(size: int) -> bytes:
     return b"".join(packer.compress(zeros) for _ in range(size // MIB)) + packer.flush()
 
 
-def test_a_gzip_bomb_is_cut_off_by_its_decoded_size(serve: Any, transport: Any) -> None:
+async def test_a_gzip_bomb_is_cut_off_by_its_decoded_size(serve: Any, transport: Any) -> None:
     packed = bomb(512 * MIB)
     assert len(packed) < MIB
 
-    async def scene() -> None:
-        async def explode(request: web.Request) -> web.Response:
-            return web.Response(body=packed, headers={"Content-Encoding": "gzip"})
+    async def explode(request: web.Request) -> web.Response:
+        return web.Response(body=packed, headers={"Content-Encoding": "gzip"})
 
+    with memory_below(24 * MIB):
         async with serve(explode) as url, transport() as real:
             assert (await refused(real, get(url, max_bytes=MIB))).code == "response_too_large"
 
-    assert peak_of(scene()) < 24 * MIB
+
+async def test_an_honest_gzip_body_is_decoded(serve: Any, transport: Any) -> None:
+    async def packed(request: web.Request) -> web.Response:
+        assert "gzip" in request.headers["Accept-Encoding"]
+        return web.Response(body=gzip.compress(b"hello" * 1000), headers={"Content-Encoding": "gzip"})
+
+    async with serve(packed) as url, transport() as real:
+        assert (await real.send(get(url))).body == b"hello" * 1000
 
 
-def test_an_honest_gzip_body_is_decoded(serve: Any, transport: Any) -> None:
-    async def scene() -> None:
-        async def packed(request: web.Request) -> web.Response:
-            assert "gzip" in request.headers["Accept-Encoding"]
-            return web.Response(body=gzip.compress(b"hello" * 1000), headers={"Content-Encoding": "gzip"})
+async def test_a_body_that_is_not_in_its_encoding_is_a_bad_response(serve: Any, transport: Any) -> None:
+    async def lie(request: web.Request) -> web.Response:
+        return web.Response(body=b"not gzip at all", headers={"Content-Encoding": "gzip"})
 
-        async with serve(packed) as url, transport() as real:
-            assert (await real.send(get(url))).body == b"hello" * 1000
-
-    asyncio.run(scene())
-
-
-def test_a_body_that_is_not_in_its_encoding_is_a_bad_response(serve: Any, transport: Any) -> None:
-    async def scene() -> None:
-        async def lie(request: web.Request) -> web.Response:
-            return web.Response(body=b"not gzip at all", headers={"Content-Encoding": "gzip"})
-
-        async with serve(lie) as url, transport() as real:
-            error = await refused(real, get(url))
-            assert (error.code, error.retryable) == ("bad_response", False)
-
-    asyncio.run(scene())
+    async with serve(lie) as url, transport() as real:
+        error = await refused(real, get(url))
+        assert (error.code, error.retryable) == ("bad_response", False)
 
 
 async def trickle(request: web.Request) -> web.StreamResponse:
@@ -360,44 +311,32 @@ async def hang(request: web.Request) -> web.Response:
 
 
 @pytest.mark.parametrize("handler", [trickle, hang])
-def test_a_server_that_does_not_end_is_a_timeout(handler: Any, serve: Any, transport: Any) -> None:
-    async def scene() -> None:
-        async with serve(handler) as url, transport() as real:
-            error = await refused(real, get(url, timeout_sec=0.1))
-            assert (error.code, error.retryable) == ("timeout", True)
-
-    asyncio.run(scene())
+async def test_a_server_that_does_not_end_is_a_timeout(handler: Any, serve: Any, transport: Any) -> None:
+    async with serve(handler) as url, transport() as real:
+        error = await refused(real, get(url, timeout_sec=0.1))
+        assert (error.code, error.retryable) == ("timeout", True)
 
 
-def test_a_slow_name_server_is_a_timeout_too(transport: Any) -> None:
+async def test_a_slow_name_server_is_a_timeout_too(transport: Any) -> None:
     async def never(host: str, port: int) -> list[str]:
         await asyncio.Event().wait()
         return []
 
-    async def scene() -> None:
-        async with transport(lookup=never) as real:
-            assert (await refused(real, get("http://a.test/", timeout_sec=0.05))).code == "timeout"
-
-    asyncio.run(scene())
+    async with transport(lookup=never) as real:
+        assert (await refused(real, get("http://a.test/", timeout_sec=0.05))).code == "timeout"
 
 
 @pytest.mark.parametrize("trouble", [socket.gaierror(-2, "Name or service not known"), []])
-def test_a_name_without_an_address_is_a_dns_error(trouble: Any, transport: Any) -> None:
-    async def scene() -> None:
-        async with transport(lookup=Names(trouble)) as real:
-            error = await refused(real, get("http://nowhere.test/"))
-            assert (error.code, error.retryable) == ("dns_error", True)
-            assert "nowhere.test" in error.message
-
-    asyncio.run(scene())
+async def test_a_name_without_an_address_is_a_dns_error(trouble: Any, transport: Any) -> None:
+    async with transport(lookup=Names(trouble)) as real:
+        error = await refused(real, get("http://nowhere.test/"))
+        assert (error.code, error.retryable) == ("dns_error", True)
+        assert "nowhere.test" in error.message
 
 
-def test_the_systems_own_lookup_is_asked_for_real_names(transport: Any) -> None:
-    async def scene() -> None:
-        async with transport() as real:
-            assert (await refused(real, get("http://name.invalid/"))).code == "dns_error"
-
-    asyncio.run(scene())
+async def test_the_systems_own_lookup_is_asked_for_real_names(transport: Any) -> None:
+    async with transport() as real:
+        assert (await refused(real, get("http://name.invalid/"))).code == "dns_error"
 
 
 @pytest.fixture
@@ -408,15 +347,12 @@ def closed_port() -> Iterator[int]:
         yield taken.getsockname()[1]
 
 
-def test_a_port_that_does_not_listen_is_a_connect_error(closed_port: int, transport: Any) -> None:
-    async def scene() -> None:
-        async with transport() as real:
-            error = await refused(real, get(f"http://127.0.0.1:{closed_port}/x?token=hunter2"))
-            assert (error.code, error.retryable) == ("connect_error", True)
-            assert f"GET http://127.0.0.1:{closed_port}/x: " in error.message
-            assert "hunter2" not in error.message
-
-    asyncio.run(scene())
+async def test_a_port_that_does_not_listen_is_a_connect_error(closed_port: int, transport: Any) -> None:
+    async with transport() as real:
+        error = await refused(real, get(f"http://127.0.0.1:{closed_port}/x?token=hunter2"))
+        assert (error.code, error.retryable) == ("connect_error", True)
+        assert f"GET http://127.0.0.1:{closed_port}/x: " in error.message
+        assert "hunter2" not in error.message
 
 
 async def reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -439,46 +375,37 @@ async def silence(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
 
 @pytest.mark.parametrize("talk", [reset, half, half_chunked, silence])
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_a_connection_that_breaks_is_lost_and_worth_a_retry(
+async def test_a_connection_that_breaks_is_lost_and_worth_a_retry(
     talk: Any, method: str, serve_raw: Any, transport: Any
 ) -> None:
-    async def scene() -> None:
-        async with serve_raw(talk) as url, transport() as real:
-            error = await refused(real, get(url, method=method))
-            assert (error.code, error.retryable) == ("connection_lost", True)
-
-    asyncio.run(scene())
+    async with serve_raw(talk) as url, transport() as real:
+        error = await refused(real, get(url, method=method))
+        assert (error.code, error.retryable) == ("connection_lost", True)
 
 
 @pytest.mark.parametrize(
     "answer", [b"SSH-2.0-OpenSSH_9.6\r\n", b"HTTP/1.1 200 OK\r\n" + b"A: " + b"x" * 70_000 + b"\r\n\r\n"]
 )
-def test_what_is_not_http_is_a_protocol_error(answer: bytes, serve_raw: Any, transport: Any) -> None:
+async def test_what_is_not_http_is_a_protocol_error(answer: bytes, serve_raw: Any, transport: Any) -> None:
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(answer)
         await writer.drain()
 
-    async def scene() -> None:
-        async with serve_raw(talk) as url, transport() as real:
-            error = await refused(real, get(url))
-            assert (error.code, error.retryable) == ("protocol_error", True)
-            assert len(error.message) < 1_000
-
-    asyncio.run(scene())
+    async with serve_raw(talk) as url, transport() as real:
+        error = await refused(real, get(url))
+        assert (error.code, error.retryable) == ("protocol_error", True)
+        assert len(error.message) < 1_000
 
 
-def test_a_post_is_not_sent_twice_behind_the_flows_back(serve_raw: Any, transport: Any) -> None:
+async def test_a_post_is_not_sent_twice_behind_the_flows_back(serve_raw: Any, transport: Any) -> None:
     calls = 0
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal calls
         calls += 1
 
-    async def scene() -> None:
-        async with serve_raw(talk) as url, transport() as real:
-            await refused(real, get(url, method="POST", body=b"x"))
-
-    asyncio.run(scene())
+    async with serve_raw(talk) as url, transport() as real:
+        await refused(real, get(url, method="POST", body=b"x"))
     assert calls == 1
 
 
@@ -503,78 +430,60 @@ def tls_of(certificate: Path, seen: list[Any]) -> ssl.SSLContext:
     return context
 
 
-def test_tls_keeps_the_name_of_the_url_and_is_verified_unless_the_flow_says_no(
+async def test_tls_keeps_the_name_of_the_url_and_is_verified_unless_the_flow_says_no(
     certificate: Path, serve: Any, transport: Any
 ) -> None:
-    async def scene() -> None:
-        seen: list[Any] = []
-        async with serve(hello, ssl_context=tls_of(certificate, seen)) as url:
-            port, names = port_of(url), Names(["127.0.0.1"])
-            limits = TransportLimits(ca_file=str(certificate))
-            async with transport(lookup=names) as strict, transport(lookup=names, limits=limits) as trusting:
-                shop, other = f"https://shop.test:{port}/", f"https://other.test:{port}/"
-                assert (await trusting.send(get(shop))).status == 200
-                assert seen == ["shop.test"]
-                untrusted, misnamed = await refused(strict, get(shop)), await refused(trusting, get(other))
-                assert {untrusted.code, misnamed.code} == {"tls_error"}
-                assert untrusted.retryable
-                assert (await strict.send(get(shop, verify_tls=False))).status == 200
-                assert (await refused(strict, get(shop))).code == "tls_error"
-
-    asyncio.run(scene())
+    seen: list[Any] = []
+    async with serve(hello, ssl_context=tls_of(certificate, seen)) as url:
+        port, names = port_of(url), Names(["127.0.0.1"])
+        limits = TransportLimits(ca_file=str(certificate))
+        async with transport(lookup=names) as strict, transport(lookup=names, limits=limits) as trusting:
+            shop, other = f"https://shop.test:{port}/", f"https://other.test:{port}/"
+            assert (await trusting.send(get(shop))).status == 200
+            assert seen == ["shop.test"]
+            untrusted, misnamed = await refused(strict, get(shop)), await refused(trusting, get(other))
+            assert {untrusted.code, misnamed.code} == {"tls_error"}
+            assert untrusted.retryable
+            assert (await strict.send(get(shop, verify_tls=False))).status == 200
+            assert (await refused(strict, get(shop))).code == "tls_error"
 
 
-def test_tls_to_a_server_without_it_is_a_tls_error(serve: Any, transport: Any) -> None:
-    async def scene() -> None:
-        async with serve(hello) as url, transport() as real:
-            assert (await refused(real, get(url.replace("http:", "https:")))).code == "tls_error"
-
-    asyncio.run(scene())
+async def test_tls_to_a_server_without_it_is_a_tls_error(serve: Any, transport: Any) -> None:
+    async with serve(hello) as url, transport() as real:
+        assert (await refused(real, get(url.replace("http:", "https:")))).code == "tls_error"
 
 
 @pytest.mark.parametrize("url", ["ftp://a.test/", "nonsense", "http://a.test\\@b.test/"])
-def test_a_plugin_that_sends_nonsense_gets_a_bad_config(url: str, transport: Any) -> None:
-    async def scene() -> None:
-        async with transport() as real:
-            error = await refused(real, get(url))
-            assert (error.code, error.retryable) == ("bad_config", False)
-
-    asyncio.run(scene())
+async def test_a_plugin_that_sends_nonsense_gets_a_bad_config(url: str, transport: Any) -> None:
+    async with transport() as real:
+        error = await refused(real, get(url))
+        assert (error.code, error.retryable) == ("bad_config", False)
 
 
-def test_a_header_that_would_split_the_request_is_a_bad_config(serve: Any, transport: Any) -> None:
-    async def scene() -> None:
-        async with serve(hello) as url, transport() as real:
-            error = await refused(real, get(url, headers=(("X-A", "1\r\nX-Evil: 2"),)))
-            assert (error.code, error.retryable) == ("bad_config", False)
-
-    asyncio.run(scene())
+async def test_a_header_that_would_split_the_request_is_a_bad_config(serve: Any, transport: Any) -> None:
+    async with serve(hello) as url, transport() as real:
+        error = await refused(real, get(url, headers=(("X-A", "1\r\nX-Evil: 2"),)))
+        assert (error.code, error.retryable) == ("bad_config", False)
 
 
-def test_a_closed_transport_sends_nothing_and_closes_twice(serve: Any) -> None:
-    async def scene() -> None:
-        async with serve(hello) as url:
-            real = HttpTransport(LOOPBACK)
-            assert (await real.send(get(url))).status == 200
-            await real.close()
-            await real.close()
-            error = await refused(real, get(url))
-            assert error.retryable
-
-    asyncio.run(scene())
+async def test_a_closed_transport_sends_nothing_and_closes_twice(serve: Any) -> None:
+    async with serve(hello) as url:
+        real = HttpTransport(LOOPBACK)
+        assert (await real.send(get(url))).status == 200
+        await real.close()
+        await real.close()
+        error = await refused(real, get(url))
+        assert error.retryable
 
 
-def test_a_cancelled_call_leaves_the_pool_in_order(serve: Any, transport: Any) -> None:
-    async def scene() -> None:
-        async def either(request: web.Request) -> web.Response:
-            return await (hang if request.path == "/hang" else hello)(request)
+async def test_a_cancelled_call_leaves_the_pool_in_order(serve: Any, transport: Any) -> None:
+    async def either(request: web.Request) -> web.Response:
+        return await (hang if request.path == "/hang" else hello)(request)
 
-        async with serve(either) as url, transport(limits=TransportLimits(connections=1)) as real:
-            task = asyncio.create_task(real.send(get(f"{url}/hang")))
-            await asyncio.sleep(0.02)
-            task.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await task
-            assert (await real.send(get(url))).status == 200
-
-    asyncio.run(scene())
+    async with serve(either) as url, transport(limits=TransportLimits(connections=1)) as real:
+        task = asyncio.create_task(real.send(get(f"{url}/hang")))
+        await asyncio.sleep(0.02)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert (await real.send(get(url))).status == 200

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import pytest
@@ -80,23 +79,23 @@ def to(location: str, status: int = 302) -> HttpResponse:
     return HttpResponse(status, (("Location", location),))
 
 
-def test_every_hop_goes_through_the_transport(scripted: Any) -> None:
+async def test_every_hop_goes_through_the_transport(scripted: Any) -> None:
     mock = scripted(to("/1"), to("https://b.test/2", 303), HttpResponse(200))
-    request, response = asyncio.run(follow(mock, POST, False))
+    request, response = await follow(mock, POST, False)
     assert [sent.url for sent in mock.sent] == ["https://a.test/x", "https://a.test/1", "https://b.test/2"]
     assert (request, response.status) == (mock.sent[-1], 200)
 
 
-def test_ten_redirects_are_followed_and_the_eleventh_is_not(scripted: Any) -> None:
+async def test_ten_redirects_are_followed_and_the_eleventh_is_not(scripted: Any) -> None:
     ten = scripted(*[to("/again")] * 10, HttpResponse(200))
-    assert asyncio.run(follow(ten, POST, False))[1].status == 200
+    assert (await follow(ten, POST, False))[1].status == 200
     with pytest.raises(TransportError) as caught:
-        asyncio.run(follow(scripted(*[to("/again")] * 11), POST, False))
+        await follow(scripted(*[to("/again")] * 11), POST, False)
     assert (caught.value.code, caught.value.retryable) == ("too_many_redirects", False)
 
 
-def test_a_redirect_without_a_location_and_one_not_to_be_followed_are_answers(scripted: Any) -> None:
-    assert asyncio.run(follow(scripted(HttpResponse(302)), POST, False))[1].status == 302
+async def test_a_redirect_without_a_location_and_one_not_to_be_followed_are_answers(scripted: Any) -> None:
+    assert (await follow(scripted(HttpResponse(302)), POST, False))[1].status == 302
     stay = HttpRequest("GET", POST.url, follow_redirects=False)
-    assert asyncio.run(follow(scripted(to("/y")), stay, False))[1].status == 302
-    assert asyncio.run(follow(scripted(to("/y", 304)), POST, False))[1].status == 304
+    assert (await follow(scripted(to("/y")), stay, False))[1].status == 302
+    assert (await follow(scripted(to("/y", 304)), POST, False))[1].status == 304

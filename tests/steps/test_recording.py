@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -28,17 +29,11 @@ class Answer:
         return answer
 
 
-def kept(*requests: HttpRequest, answer: Any = OK, secret: str = "s3cr3t", fields: Any = ()) -> Any:
+async def kept(*requests: HttpRequest, answer: Any = OK, secret: str = "s3cr3t", fields: Any = ()) -> Any:
     transport = RecordingTransport(Answer(answer))
-
-    async def send() -> None:
-        for request in requests:
-            try:
-                await transport.send(request)
-            except TransportError:
-                continue
-
-    asyncio.run(send())
+    for request in requests:
+        with suppress(TransportError):
+            await transport.send(request)
     return json.loads(transport.exchanges(masker({"S": secret}), fields))
 
 
@@ -46,8 +41,8 @@ def post(body: bytes | None = None, headers: Any = JSON, url: str = "https://erp
     return HttpRequest("POST", url, headers, body)
 
 
-def test_a_request_and_its_answer_are_kept() -> None:
-    (one,) = kept(post(b'{"a": 1.0}'), answer=HttpResponse(201, JSON, b'["x"]'))
+async def test_a_request_and_its_answer_are_kept() -> None:
+    (one,) = await kept(post(b'{"a": 1.0}'), answer=HttpResponse(201, JSON, b'["x"]'))
     assert one.pop("took_ms") >= 0
     kind = ["Content-Type", "application/json; charset=utf-8"]
     assert one == {
@@ -61,25 +56,23 @@ def test_a_request_and_its_answer_are_kept() -> None:
     }
 
 
-def test_a_fault_is_kept_as_what_it_was() -> None:
-    (one,) = kept(post(), answer=TransportError("dns_error", "no s3cr3t.example.com", retryable=True))
+async def test_a_fault_is_kept_as_what_it_was() -> None:
+    (one,) = await kept(post(), answer=TransportError("dns_error", "no s3cr3t.example.com", retryable=True))
     assert one["fault"] == {"code": "dns_error", "message": "no ***.example.com", "retryable": True}
 
 
-def test_an_attempt_that_ran_out_of_time_has_a_request_that_timed_out() -> None:
-    async def never() -> str:
-        class Hang:
-            async def send(self, request: HttpRequest) -> HttpResponse:
-                await asyncio.Event().wait()
-                raise AssertionError
+class Hang:
+    async def send(self, request: HttpRequest) -> HttpResponse:
+        await asyncio.Event().wait()
+        raise AssertionError
 
-        transport = RecordingTransport(Hang())
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.01):
-                await transport.send(post())
-        return transport.exchanges(masker({}))
 
-    (one,) = json.loads(asyncio.run(never()))
+async def test_an_attempt_that_ran_out_of_time_has_a_request_that_timed_out() -> None:
+    transport = RecordingTransport(Hang())
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await transport.send(post())
+    (one,) = json.loads(transport.exchanges(masker({})))
     assert one["fault"]["code"] == "timeout"
 
 
@@ -94,51 +87,51 @@ def test_an_attempt_that_ran_out_of_time_has_a_request_that_timed_out() -> None:
         (b"{}", (*JSON, ("X-Mine", "hunter22"), ("Cookie", "hunter22"), ("X-Api-Key", "hunter22"))),
     ],
 )
-def test_credentials_are_blanked_wherever_they_stand(body: bytes, headers: Any) -> None:
-    told = json.dumps(kept(post(body, headers), fields=["MINE", "x-mine"]))
+async def test_credentials_are_blanked_wherever_they_stand(body: bytes, headers: Any) -> None:
+    told = json.dumps(await kept(post(body, headers), fields=["MINE", "x-mine"]))
     assert "hunter22" not in told
     assert "***" in told
 
 
-def test_what_is_no_credential_stays() -> None:
+async def test_what_is_no_credential_stays() -> None:
     body = {"key": "k-1", "token_count": 3, "secretary": "Ada", "author": "Bob", "password": None}
-    (one,) = kept(post(json.dumps(body).encode()))
+    (one,) = await kept(post(json.dumps(body).encode()))
     assert one["request"]["body"]["json"] == body
 
 
-def test_a_query_keeps_its_other_parts() -> None:
-    (one,) = kept(post(url="https://a.example.com/x?page=2&access_token=abcdef&q=a+b&s=s3cr3t"))
+async def test_a_query_keeps_its_other_parts() -> None:
+    (one,) = await kept(post(url="https://a.example.com/x?page=2&access_token=abcdef&q=a+b&s=s3cr3t"))
     assert one["request"]["url"] == "https://a.example.com/x?page=2&access_token=***&q=a+b&s=***"
 
 
-def test_a_secret_is_found_in_every_form() -> None:
+async def test_a_secret_is_found_in_every_form() -> None:
     coded = base64.b64encode(b"user:s3cr3t-long").decode()
-    told = json.dumps(kept(post(f'{{"note": "{coded}"}}'.encode()), secret="s3cr3t-long"))
+    told = json.dumps(await kept(post(f'{{"note": "{coded}"}}'.encode()), secret="s3cr3t-long"))
     assert coded not in told
 
 
 @pytest.mark.parametrize("body", [b"plain", b"", b"\xff\x00", b'{"a": [1, "\\u0000"]}', "\u00e9".encode()])
-def test_a_body_comes_back_as_it_was(body: bytes) -> None:
-    (one,) = kept(post(body))
+async def test_a_body_comes_back_as_it_was(body: bytes) -> None:
+    (one,) = await kept(post(body))
     again = body_bytes(one["request"]["body"])
     assert again == body or json.loads(again) == json.loads(body)
 
 
-def test_bytes_that_hold_a_secret_are_not_kept() -> None:
-    (one,) = kept(post(b"\xff s3cr3t"))
+async def test_bytes_that_hold_a_secret_are_not_kept() -> None:
+    (one,) = await kept(post(b"\xff s3cr3t"))
     assert one["request"]["body"] == {"cut": 8}
 
 
-def test_what_is_too_large_is_cut_and_cannot_be_sent_again() -> None:
-    (one,) = kept(post(b"x" * (MAX_BODY_BYTES + 1)))
+async def test_what_is_too_large_is_cut_and_cannot_be_sent_again() -> None:
+    (one,) = await kept(post(b"x" * (MAX_BODY_BYTES + 1)))
     assert one["request"]["body"] == {"cut": MAX_BODY_BYTES + 1}
     with pytest.raises(ValueError, match="not kept"):
         body_bytes(one["request"]["body"])
 
 
-def test_an_attempt_keeps_so_many_requests_and_bytes() -> None:
-    many = kept(*[post(b"{}")] * (MAX_EXCHANGES + 5))
+async def test_an_attempt_keeps_so_many_requests_and_bytes() -> None:
+    many = await kept(*[post(b"{}")] * (MAX_EXCHANGES + 5))
     assert len(many) == MAX_EXCHANGES
     assert "cut" in many[0]["request"]["body"], "what lacks a request must not look whole"
-    large = kept(*[post(b"x" * MAX_BODY_BYTES)] * (MAX_ATTEMPT_BYTES // MAX_BODY_BYTES + 1))
+    large = await kept(*[post(b"x" * MAX_BODY_BYTES)] * (MAX_ATTEMPT_BYTES // MAX_BODY_BYTES + 1))
     assert len(json.dumps(large)) < MAX_ATTEMPT_BYTES

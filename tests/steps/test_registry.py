@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Iterator, Mapping
 from importlib.metadata import EntryPoint
@@ -70,9 +69,9 @@ def load(*points: EntryPoint) -> Mapping[str, Any]:
 
 
 @pytest.mark.parametrize("value", ["shouting_plugin:Shout", "shouting_plugin:shout"])
-def test_a_class_or_an_object_is_a_step_type(value: str, context: Any) -> None:
+async def test_a_class_or_an_object_is_a_step_type(value: str, context: Any) -> None:
     types = load(point(value))
-    outcome = asyncio.run(types["shout"].execute({"text": "hi"}, context(None)))
+    outcome = await types["shout"].execute({"text": "hi"}, context(None))
     assert outcome == Outcome(outputs={"text": "HI"})
     assert set(types) == {"http", "shout"}
 
@@ -92,9 +91,9 @@ def test_a_class_or_an_object_is_a_step_type(value: str, context: Any) -> None:
         ("shouting_plugin:text", "name"),
     ],
 )
-def test_a_broken_plugin_fails_its_own_steps_with_the_reason(value: str, why: str, context: Any) -> None:
+async def test_a_broken_plugin_fails_its_own_steps_with_the_reason(value: str, why: str, context: Any) -> None:
     types = load(point(value), point("shouting_plugin:Shout", "other"))
-    failure = asyncio.run(types["shout"].execute({}, context(None))).failure
+    failure = (await types["shout"].execute({}, context(None))).failure
     assert failure.code == "plugin_broken"
     assert not failure.retryable
     assert "`shout`" in failure.message
@@ -102,10 +101,10 @@ def test_a_broken_plugin_fails_its_own_steps_with_the_reason(value: str, why: st
     assert types["http"].name == "http"
 
 
-def test_a_name_must_be_one_and_must_be_the_types_own(context: Any) -> None:
+async def test_a_name_must_be_one_and_must_be_the_types_own(context: Any) -> None:
     types = load(point("shouting_plugin:Shout", "Not A Name"), point("shouting_plugin:Shout", "whisper"))
     for name, why in (("Not A Name", "no name"), ("whisper", "'shout'")):
-        assert why in asyncio.run(types[name].execute({}, context(None))).failure.message
+        assert why in (await types[name].execute({}, context(None))).failure.message
 
 
 @pytest.mark.parametrize("name", BUILTIN_TYPES)

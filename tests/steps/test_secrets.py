@@ -83,7 +83,7 @@ def test_values_too_short_to_mask_do_not_blank_texts_out() -> None:
     assert masker({"A": "a", "B": ""})("banana") == "banana"
 
 
-def test_a_mount_of_kubernetes_is_links_and_a_new_version_is_read_at_the_next_use(tmp_path: Path) -> None:
+async def test_a_mount_of_kubernetes_is_links_and_a_new_version_is_read_at_the_next_use(tmp_path: Path) -> None:
     def version(name: str, value: str) -> None:
         (tmp_path / name).mkdir()
         (tmp_path / name / "TOKEN").write_text(value)
@@ -94,12 +94,12 @@ def test_a_mount_of_kubernetes_is_links_and_a_new_version_is_read_at_the_next_us
     (tmp_path / "TOKEN").symlink_to("..data/TOKEN")
     secrets = Secrets(load_secrets({"AUTOMATA_SECRETS_DIR": str(tmp_path)}))
     names = frozenset({"TOKEN"})
-    assert asyncio.run(secrets.read(names)) == {"TOKEN": "first value"}
+    assert await secrets.read(names) == {"TOKEN": "first value"}
     version("..2026_02", "second value")
-    assert asyncio.run(secrets.read(names)) == {"TOKEN": "second value"}
+    assert await secrets.read(names) == {"TOKEN": "second value"}
     assert secrets.mask("first value, second value") == "***, ***"
     (tmp_path / "TOKEN").unlink()
-    assert asyncio.run(secrets.read(names)) == {}
+    assert await secrets.read(names) == {}
 
 
 def test_a_file_that_turns_bad_fails_the_step_and_shows_nothing_of_it(tmp_path: Path) -> None:
@@ -138,21 +138,18 @@ def point(name: str) -> EntryPoint:
     return EntryPoint("safe", f"{__name__}:{name}", module.GROUP_NAME)
 
 
-def test_a_package_may_bring_a_provider(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_package_may_bring_a_provider(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(EntryPoint, "load", lambda self: globals()[self.value.partition(":")[2]])
     monkeypatch.setattr(module, "PROVIDER_SEC", 0.05)
     secrets = open_secrets({"AUTOMATA_SECRET_HERE": "of the environment"}, [point("Safe")])
 
-    async def main() -> None:
-        wanted = frozenset({"TOKEN", "HERE", "NONE"})
-        assert await secrets.read(wanted) == {"TOKEN": "from the safe", "HERE": "of the environment"}
-        assert secrets.mask("from the safe") == "***"
-        for name, why in (("BROKEN", "raised ValueError"), ("SLOW", "no answer"), ("NUMBER", "no text")):
-            with pytest.raises(Unavailable, match=why) as caught:
-                await secrets.read(frozenset({name}))
-            assert "s3cr3t" not in str(caught.value)
-
-    asyncio.run(main())
+    wanted = frozenset({"TOKEN", "HERE", "NONE"})
+    assert await secrets.read(wanted) == {"TOKEN": "from the safe", "HERE": "of the environment"}
+    assert secrets.mask("from the safe") == "***"
+    for name, why in (("BROKEN", "raised ValueError"), ("SLOW", "no answer"), ("NUMBER", "no text")):
+        with pytest.raises(Unavailable, match=why) as caught:
+            await secrets.read(frozenset({name}))
+        assert "s3cr3t" not in str(caught.value)
     with pytest.raises(Usage, match="async def get"):
         open_secrets({}, [point("NoSafe")])
 

@@ -1,16 +1,15 @@
-"""Helpers of the store's tests: run a coroutine on this module's database, build flows and runs."""
+"""Helpers of the store's tests: a transaction on this module's database, builders of flows and runs."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -22,31 +21,21 @@ from automata.store.sync import SourceRow, ensure_source
 from automata.store.versions import DesiredFlow, write_flows
 from tests.emptying import empty
 
-Result = TypeVar("Result")
 TABLES = (
     "task_queue, task_attempts, tasks, run_results, run_attempts, dead_letters, runs, schedules, flow_versions,"
     " notification_rules, flows, sync_members, sync_sets, sync_deliveries, sync_attempts, proposal_checks,"
     " proposal_reviews, proposals, sync_sources"
 )
 
-InTransaction = Callable[[Callable[[Connection], Awaitable[Result]]], Result]
-
 
 @pytest.fixture
-def in_transaction(database_url: str) -> InTransaction[Any]:
-    """Run `test(connection)` in a transaction on empty tables, and commit."""
-
-    def run(test: Callable[[Connection], Awaitable[Any]]) -> Any:
-        async def on_database() -> Any:
-            async with await Database.open(database_url) as db:
-                async with db.transaction() as conn:
-                    await empty(conn, TABLES)
-                async with db.transaction() as conn:
-                    return await test(conn)
-
-        return asyncio.run(on_database())
-
-    return run
+async def conn(database_url: str) -> AsyncIterator[Connection]:
+    """A transaction on empty tables, committed when the test ends."""
+    async with await Database.open(database_url) as db:
+        async with db.transaction() as conn:
+            await empty(conn, TABLES)
+        async with db.transaction() as conn:
+            yield conn
 
 
 def spec(name: str, schedules: Sequence[dict[str, Any]] = (), **extra: Any) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import subprocess
@@ -149,28 +148,22 @@ def test_an_upgrade_that_fails_leaves_nothing_and_says_why(empty_url):
     assert migrate.current(empty_url) is None
 
 
-def test_a_database_behind_is_refused_with_the_command_that_helps(empty_url):
-    async def test():
-        with pytest.raises(Unavailable, match="automata migrate") as caught:
-            await Database.open(empty_url)
-        assert caught.value.code == "not_migrated"
-        db = await Database.open(empty_url, migrated=False)
-        await db.ping()
-        await db.close()
-
-    asyncio.run(test())
+async def test_a_database_behind_is_refused_with_the_command_that_helps(empty_url):
+    with pytest.raises(Unavailable, match="automata migrate") as caught:
+        await Database.open(empty_url)
+    assert caught.value.code == "not_migrated"
+    db = await Database.open(empty_url, migrated=False)
+    await db.ping()
+    await db.close()
 
 
-def test_a_database_ahead_is_fine(empty_url):
+async def test_a_database_ahead_is_fine(empty_url):
     """During a rolling upgrade the old version meets the new version's tables."""
     migrate.upgrade(empty_url)
     with psycopg.connect(empty_url) as conn:
         conn.execute("UPDATE alembic_version SET version_num = '9999'")
 
-    async def test():
-        await (await Database.open(empty_url)).close()
-
-    asyncio.run(test())
+    await (await Database.open(empty_url)).close()
     assert migrate.upgrade(empty_url) == []
 
 

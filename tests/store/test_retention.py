@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -22,7 +21,6 @@ from tests.emptying import empty
 
 DAYS = 30
 EVERY = sorted({*RUN_TABLES, *STEP_TABLES, "run_results"})
-Scenario = Callable[[Connection], Awaitable[None]]
 _numbers = iter(range(1_000_000))
 
 
@@ -88,61 +86,47 @@ async def rows(conn: Connection, *tables: str) -> dict[str, int]:
     return counts
 
 
-def on(url: str, scenario: Scenario) -> None:
-    async def main() -> None:
-        async with await Database.open(url) as db, db.connection() as conn:
-            await empty(conn, EVERY)
-            await scenario(conn)
-
-    asyncio.run(main())
+@pytest.fixture
+async def conn(database_url: str) -> AsyncIterator[Connection]:
+    async with await Database.open(database_url) as db, db.connection() as conn:
+        await empty(conn, EVERY)
+        yield conn
 
 
-def test_a_run_goes_when_it_ended_more_than_the_days_ago_and_not_before(database_url: str) -> None:
-    async def scenario(conn: Connection) -> None:
-        edge, minute = timedelta(days=DAYS), timedelta(minutes=1)
-        await a_run(conn, edge + minute)
-        young = await a_run(conn, edge - minute)
-        fresh = await a_run(conn, timedelta(0))
-        assert await prune_batch(conn, DAYS) == PrunedBatch(None, runs=1, rows=12)
-        assert await there(conn) == {young, fresh}
-
-    on(database_url, scenario)
+async def test_a_run_goes_when_it_ended_more_than_the_days_ago_and_not_before(conn: Connection) -> None:
+    edge, minute = timedelta(days=DAYS), timedelta(minutes=1)
+    await a_run(conn, edge + minute)
+    young = await a_run(conn, edge - minute)
+    fresh = await a_run(conn, timedelta(0))
+    assert await prune_batch(conn, DAYS) == PrunedBatch(None, runs=1, rows=12)
+    assert await there(conn) == {young, fresh}
 
 
-def test_a_run_that_began_long_ago_and_ended_lately_stays(database_url: str) -> None:
-    async def scenario(conn: Connection) -> None:
-        run = await a_run(conn, timedelta(days=400))
-        await conn.execute("UPDATE run_results SET finished_at = now()")
-        await prune_batch(conn, DAYS)
-        assert await there(conn) == {run}
-
-    on(database_url, scenario)
+async def test_a_run_that_began_long_ago_and_ended_lately_stays(conn: Connection) -> None:
+    run = await a_run(conn, timedelta(days=400))
+    await conn.execute("UPDATE run_results SET finished_at = now()")
+    await prune_batch(conn, DAYS)
+    assert await there(conn) == {run}
 
 
-def test_a_run_that_has_not_ended_stays_however_old(database_url: str) -> None:
-    async def scenario(conn: Connection) -> None:
-        run = await a_run(conn, timedelta(days=400), ended=False)
-        before = await rows(conn)
-        assert (await prune_batch(conn, DAYS)).runs == 0
-        assert await there(conn) == {run}
-        assert await rows(conn) == before
-
-    on(database_url, scenario)
+async def test_a_run_that_has_not_ended_stays_however_old(conn: Connection) -> None:
+    run = await a_run(conn, timedelta(days=400), ended=False)
+    before = await rows(conn)
+    assert (await prune_batch(conn, DAYS)).runs == 0
+    assert await there(conn) == {run}
+    assert await rows(conn) == before
 
 
-def test_nothing_of_a_deleted_run_is_left_anywhere(database_url: str) -> None:
-    async def scenario(conn: Connection) -> None:
-        run = await a_run(conn, timedelta(days=31))
-        await conn.execute(
-            "INSERT INTO task_queue (run_id, step, lane, ready_at, version_id)"
-            " VALUES (%s, 'late', '@advance', now(), gen_random_uuid())",
-            [run],
-        )
-        assert min((await rows(conn)).values()) > 0, "a table that the test does not fill proves nothing"
-        await prune_batch(conn, DAYS)
-        assert set((await rows(conn)).values()) == {0}
-
-    on(database_url, scenario)
+async def test_nothing_of_a_deleted_run_is_left_anywhere(conn: Connection) -> None:
+    run = await a_run(conn, timedelta(days=31))
+    await conn.execute(
+        "INSERT INTO task_queue (run_id, step, lane, ready_at, version_id)"
+        " VALUES (%s, 'late', '@advance', now(), gen_random_uuid())",
+        [run],
+    )
+    assert min((await rows(conn)).values()) > 0, "a table that the test does not fill proves nothing"
+    await prune_batch(conn, DAYS)
+    assert set((await rows(conn)).values()) == {0}
 
 
 def test_every_table_with_rows_of_runs_is_one_that_retention_knows() -> None:
@@ -151,119 +135,95 @@ def test_every_table_with_rows_of_runs_is_one_that_retention_knows() -> None:
     assert of_runs == {*RUN_TABLES, *STEP_TABLES, "run_results"} - {"runs"}
 
 
-def test_a_run_stays_until_somebody_decided_about_its_dead_letters(database_url: str) -> None:
-    async def scenario(conn: Connection) -> None:
-        run = await a_run(conn, timedelta(days=400))
-        await letter(conn, run, "s9", "open")
-        await prune_batch(conn, DAYS)
-        assert await there(conn) == {run}
-        await conn.execute("UPDATE dead_letters SET state = 'discarded', resolved_at = now() WHERE step = 's9'")
-        await prune_batch(conn, DAYS)
-        assert await there(conn) == set()
-
-    on(database_url, scenario)
+async def test_a_run_stays_until_somebody_decided_about_its_dead_letters(conn: Connection) -> None:
+    run = await a_run(conn, timedelta(days=400))
+    await letter(conn, run, "s9", "open")
+    await prune_batch(conn, DAYS)
+    assert await there(conn) == {run}
+    await conn.execute("UPDATE dead_letters SET state = 'discarded', resolved_at = now() WHERE step = 's9'")
+    await prune_batch(conn, DAYS)
+    assert await there(conn) == set()
 
 
-def test_a_child_stays_while_its_parent_runs_and_goes_once_that_ended(database_url: str) -> None:
-    async def scenario(conn: Connection) -> None:
-        parent = await a_run(conn, timedelta(days=90), ended=False)
-        child = await a_run(conn, timedelta(days=80), parent_run_id=parent, parent_step="s0", depth=1)
-        await prune_batch(conn, DAYS)
-        assert await there(conn) == {parent, child}
-        await apply_writes(conn, RunWrites(finish=[FinishRow(parent, UUID(int=1), "SUCCEEDED", None, None, None)]))
-        await prune_batch(conn, DAYS)
-        assert await there(conn) == {parent}, "the parent ended just now, so it stays for its own days"
-
-    on(database_url, scenario)
+async def test_a_child_stays_while_its_parent_runs_and_goes_once_that_ended(conn: Connection) -> None:
+    parent = await a_run(conn, timedelta(days=90), ended=False)
+    child = await a_run(conn, timedelta(days=80), parent_run_id=parent, parent_step="s0", depth=1)
+    await prune_batch(conn, DAYS)
+    assert await there(conn) == {parent, child}
+    await apply_writes(conn, RunWrites(finish=[FinishRow(parent, UUID(int=1), "SUCCEEDED", None, None, None)]))
+    await prune_batch(conn, DAYS)
+    assert await there(conn) == {parent}, "the parent ended just now, so it stays for its own days"
 
 
-def test_a_child_whose_parent_is_gone_goes_too(database_url: str) -> None:
-    async def scenario(conn: Connection) -> None:
-        await a_run(conn, timedelta(days=80), parent_run_id=old_id(timedelta(days=90)), parent_step="s0", depth=1)
-        await prune_batch(conn, DAYS)
-        assert await there(conn) == set()
-
-    on(database_url, scenario)
+async def test_a_child_whose_parent_is_gone_goes_too(conn: Connection) -> None:
+    await a_run(conn, timedelta(days=80), parent_run_id=old_id(timedelta(days=90)), parent_step="s0", depth=1)
+    await prune_batch(conn, DAYS)
+    assert await there(conn) == set()
 
 
-def test_an_idempotency_key_is_free_again_once_its_run_is_gone(database_url: str) -> None:
-    async def scenario(conn: Connection) -> None:
-        first = await a_run(conn, timedelta(days=31), idempotency_key="order-1")
-        again = NewRun(UUID(int=1), UUID(int=2), {}, idempotency_key="order-1")
-        (same,) = await create_runs(conn, [again])
-        assert (same.id, same.created) == (first, False)
-        await prune_batch(conn, DAYS)
-        (made,) = await create_runs(conn, [again])
-        assert made.created
-
-    on(database_url, scenario)
+async def test_an_idempotency_key_is_free_again_once_its_run_is_gone(conn: Connection) -> None:
+    first = await a_run(conn, timedelta(days=31), idempotency_key="order-1")
+    again = NewRun(UUID(int=1), UUID(int=2), {}, idempotency_key="order-1")
+    (same,) = await create_runs(conn, [again])
+    assert (same.id, same.created) == (first, False)
+    await prune_batch(conn, DAYS)
+    (made,) = await create_runs(conn, [again])
+    assert made.created
 
 
-def test_batches_walk_on_over_what_stays(database_url: str) -> None:
-    async def scenario(conn: Connection) -> None:
-        kept = set()
-        for number in range(10):
-            run = await a_run(conn, timedelta(days=60 - number))
-            if number in (0, 1, 2, 7):
-                await conn.execute("UPDATE run_results SET finished_at = now() WHERE run_id = %s", [run])
-                kept.add(run)
-        swept, turns = PrunedBatch(BEFORE_ALL), []
-        while swept.after is not None:
-            swept = await prune_batch(conn, DAYS, swept.after, runs=3)
-            turns.append(swept.runs)
-        assert turns == [0, 3, 2, 1]
-        assert await there(conn) == kept
-
-    on(database_url, scenario)
+async def test_batches_walk_on_over_what_stays(conn: Connection) -> None:
+    kept = set()
+    for number in range(10):
+        run = await a_run(conn, timedelta(days=60 - number))
+        if number in (0, 1, 2, 7):
+            await conn.execute("UPDATE run_results SET finished_at = now() WHERE run_id = %s", [run])
+            kept.add(run)
+    swept, turns = PrunedBatch(BEFORE_ALL), []
+    while swept.after is not None:
+        swept = await prune_batch(conn, DAYS, swept.after, runs=3)
+        turns.append(swept.runs)
+    assert turns == [0, 3, 2, 1]
+    assert await there(conn) == kept
 
 
-def test_a_run_of_many_steps_is_gone_at_once_and_its_rows_in_pieces(database_url: str) -> None:
-    async def scenario(conn: Connection) -> None:
-        await a_run(conn, timedelta(days=60), steps=24)
-        swept = await prune_batch(conn, DAYS, rows=10)
-        assert swept == PrunedBatch(BEFORE_ALL, runs=1, rows=10), "the same place again: rows are left"
-        assert await rows(conn, "runs", "task_queue", "run_slots") == {"runs": 0, "task_queue": 0, "run_slots": 0}
-        turns = 1
-        while swept.after is not None:
-            swept = await prune_batch(conn, DAYS, swept.after, rows=10)
-            assert swept.runs == 0, "it is counted once"
-            assert swept.rows <= 10
-            turns += 1
-        assert turns == 15
-        assert set((await rows(conn)).values()) == {0}
-
-    on(database_url, scenario)
+async def test_a_run_of_many_steps_is_gone_at_once_and_its_rows_in_pieces(conn: Connection) -> None:
+    await a_run(conn, timedelta(days=60), steps=24)
+    swept = await prune_batch(conn, DAYS, rows=10)
+    assert swept == PrunedBatch(BEFORE_ALL, runs=1, rows=10), "the same place again: rows are left"
+    assert await rows(conn, "runs", "task_queue", "run_slots") == {"runs": 0, "task_queue": 0, "run_slots": 0}
+    turns = 1
+    while swept.after is not None:
+        swept = await prune_batch(conn, DAYS, swept.after, rows=10)
+        assert swept.runs == 0, "it is counted once"
+        assert swept.rows <= 10
+        turns += 1
+    assert turns == 15
+    assert set((await rows(conn)).values()) == {0}
 
 
-def test_what_a_killed_sweep_left_is_found_by_the_next_walk(database_url: str) -> None:
-    async def scenario(conn: Connection) -> None:
-        await a_run(conn, timedelta(days=60), steps=8)
-        stays = await a_run(conn, timedelta(days=1), steps=1)
-        await prune_batch(conn, DAYS, rows=5)
-        with pytest.raises(ZeroDivisionError):
-            await torn(conn)
-        assert (await rows(conn, "tasks"))["tasks"] == 4, "what was not committed did not happen"
-        after: UUID | None = BEFORE_ALL
-        while after is not None:
-            after = (await prune_batch(conn, DAYS, after)).after
-        assert await there(conn) == {stays}
-        assert set((await rows(conn)).values()) == {0, 1}
-        assert (await rows(conn, "tasks", "run_results")) == {"tasks": 1, "run_results": 1}
-
-    on(database_url, scenario)
+async def test_what_a_killed_sweep_left_is_found_by_the_next_walk(conn: Connection) -> None:
+    await a_run(conn, timedelta(days=60), steps=8)
+    stays = await a_run(conn, timedelta(days=1), steps=1)
+    await prune_batch(conn, DAYS, rows=5)
+    with pytest.raises(ZeroDivisionError):
+        await torn(conn)
+    assert (await rows(conn, "tasks"))["tasks"] == 4, "what was not committed did not happen"
+    after: UUID | None = BEFORE_ALL
+    while after is not None:
+        after = (await prune_batch(conn, DAYS, after)).after
+    assert await there(conn) == {stays}
+    assert set((await rows(conn)).values()) == {0, 1}
+    assert (await rows(conn, "tasks", "run_results")) == {"tasks": 1, "run_results": 1}
 
 
-def test_a_result_that_another_holds_is_passed_by(database_url: str) -> None:
-    async def scenario(conn: Connection) -> None:
-        held = await a_run(conn, timedelta(days=60))
-        await a_run(conn, timedelta(days=50))
-        with psycopg.connect(database_url) as other:
-            other.execute("SELECT FROM run_results WHERE run_id = %s FOR UPDATE", [held])
-            assert (await prune_batch(conn, DAYS)).runs == 1
-            assert await there(conn) == {held}
+async def test_a_result_that_another_holds_is_passed_by(database_url: str, conn: Connection) -> None:
+    held = await a_run(conn, timedelta(days=60))
+    await a_run(conn, timedelta(days=50))
+    with psycopg.connect(database_url) as other:
+        other.execute("SELECT FROM run_results WHERE run_id = %s FOR UPDATE", [held])
         assert (await prune_batch(conn, DAYS)).runs == 1
-
-    on(database_url, scenario)
+        assert await there(conn) == {held}
+    assert (await prune_batch(conn, DAYS)).runs == 1
 
 
 def test_retention_is_off_unless_it_is_asked_for_and_bounded() -> None:

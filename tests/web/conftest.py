@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from html.parser import HTMLParser
 from typing import Any
 
@@ -10,28 +11,33 @@ import httpx
 import pytest
 
 from automata.web.app import install
-from tests.api.conftest import Site, Use
-from tests.api.conftest import use as api_use
+from tests.api.conftest import OpenSite, Site, site_on
 
-__all__ = ["Reader", "Site", "Use", "api_use", "read"]
+__all__ = ["OpenSite", "Reader", "Site", "pages_on", "read"]
 
 VOID = frozenset({"area", "base", "br", "col", "hr", "img", "input", "link", "meta"})
 
 
+@asynccontextmanager
+async def pages_on(database_url: str, **settings: Any) -> AsyncIterator[Site]:
+    """A site on empty tables, with the pages beside the API; `site.http` asks for pages."""
+    async with site_on(database_url, **settings) as site:
+        install(site.app)
+        site.http.headers["accept"] = "text/html"
+        yield site
+
+
 @pytest.fixture
-def use(database_url: str) -> Use:
-    """Run `test(site)` on empty tables, with the pages beside the API; `site.http` asks for pages."""
-    run_api = api_use.__wrapped__(database_url)  # type: ignore[attr-defined]
+async def open_site(database_url: str) -> AsyncIterator[OpenSite]:
+    """Call it with fields of Settings for a site with pages, on empty tables; it stays open until the test ends."""
+    async with AsyncExitStack() as stack:
+        yield lambda **settings: stack.enter_async_context(pages_on(database_url, **settings))
 
-    def run(test: Callable[[Site], Awaitable[Any]], **settings: Any) -> Any:
-        async def on_site(site: Site) -> Any:
-            install(site.app)
-            site.http.headers["accept"] = "text/html"
-            return await test(site)
 
-        return run_api(on_site, **settings)
-
-    return run
+@pytest.fixture
+async def site(open_site: OpenSite) -> Site:
+    """A site with the settings that a server has by itself."""
+    return await open_site()
 
 
 class Reader(HTMLParser):

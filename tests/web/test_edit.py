@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import pytest
 from automata.project.source import Source
 from automata.sync.reconcile import sync_once
 from tests.proposals.repo import Repo
-from tests.web.conftest import Reader, Site, Use, read
+from tests.web.conftest import OpenSite, Reader, Site, read
 
 HOSTILE = "</textarea></script><script>alert(1)</script>"
 TEXT = f"""# Kept as it was written.  {HOSTILE}
@@ -33,19 +32,18 @@ def repo(tmp_path: Path) -> Repo:
 
 
 @pytest.fixture
-def on(use: Use, repo: Repo) -> Callable[..., Any]:
-    """Run a scenario on a server that follows `repo` and asks who is there, as an author."""
+def open_site(open_site: OpenSite, repo: Repo) -> OpenSite:
+    """A site that follows `repo` and asks who is there; an author asks."""
 
-    def run(scenario: Callable[[Site], Awaitable[Any]]) -> Any:
-        async def prepared(site: Site) -> Any:
-            site.context.proposals.checker = passes
-            await sync_once(site.db, Source(str(repo.bare)))
-            site.as_(await site.token("author", name="ada", mail="ada@example.com"))
-            return await scenario(site)
+    async def opened(**settings: Any) -> Site:
+        follows = {"repo": str(repo.bare), "data_dir": str(repo.bare.parent), "auth": "on"}
+        site = await open_site(**follows, **settings)
+        site.context.proposals.checker = passes
+        await sync_once(site.db, Source(str(repo.bare)))
+        site.as_(await site.token("author", name="ada", mail="ada@example.com"))
+        return site
 
-        return use(prepared, repo=str(repo.bare), data_dir=str(repo.bare.parent), auth="on")
-
-    return run
+    return opened
 
 
 async def passes(*_: Any) -> dict[str, Any]:
@@ -75,75 +73,60 @@ def written(repo: Repo, number: int) -> bytes:
     return repo.git("show", "FETCH_HEAD:flows/orders.yaml").encode() + b"\n"
 
 
-def test_what_is_saved_is_a_proposal_of_exactly_what_was_typed(on: Callable[..., Any], repo: Repo) -> None:
-    async def scenario(site: Site) -> None:
-        page = read(await site.http.get(EDIT))
-        assert TEXT in "".join(page.texts)
-        assert EDIT in read(await site.http.get("/flows/orders")).links()
-        # Browsers end the lines of a form with both characters.
-        sent = await fields(site, content=CHANGED.replace("\n", "\r\n"), review="1")
-        answer = await site.http.post(EDIT, data=sent)
-        assert answer.status_code == 303, answer.text
-        number = int(re.fullmatch(r"/proposals/(\d+)", answer.headers["location"])[1])  # type: ignore[index]
-        for job in list(site.context.proposals._jobs.values()):
-            await job.task
-        one = (await site.http.get(f"/api/v1/proposals/{number}")).json()
-        assert (one["title"], one["state"], one["checks"]) == ("Say two", "PENDING_REVIEW", "passed")
-        assert one["author"] == "ada <ada@example.com>"
-        assert written(repo, number) == CHANGED.encode()
-
-    on(scenario)
+async def test_what_is_saved_is_a_proposal_of_exactly_what_was_typed(site: Site, repo: Repo) -> None:
+    page = read(await site.http.get(EDIT))
+    assert TEXT in "".join(page.texts)
+    assert EDIT in read(await site.http.get("/flows/orders")).links()
+    # Browsers end the lines of a form with both characters.
+    sent = await fields(site, content=CHANGED.replace("\n", "\r\n"), review="1")
+    answer = await site.http.post(EDIT, data=sent)
+    assert answer.status_code == 303, answer.text
+    number = int(re.fullmatch(r"/proposals/(\d+)", answer.headers["location"])[1])  # type: ignore[index]
+    for job in list(site.context.proposals._jobs.values()):
+        await job.task
+    one = (await site.http.get(f"/api/v1/proposals/{number}")).json()
+    assert (one["title"], one["state"], one["checks"]) == ("Say two", "PENDING_REVIEW", "passed")
+    assert one["author"] == "ada <ada@example.com>"
+    assert written(repo, number) == CHANGED.encode()
 
 
-def test_a_file_keeps_its_line_ends(on: Callable[..., Any], repo: Repo) -> None:
+async def test_a_file_keeps_its_line_ends(site: Site, repo: Repo) -> None:
     repo.push("main", {"flows/orders.yaml": None})
     (repo.work / "flows/orders.yaml").write_bytes(TEXT.replace("\n", "\r\n").encode())
     repo.push("main", {})
 
-    async def scenario(site: Site) -> None:
-        await site.http.post(EDIT, data=await fields(site, content=CHANGED.replace("\n", "\r\n")))
-        (one,) = (await site.http.get("/api/v1/proposals")).json()["items"]
-        assert (one["state"], one["checks"]) == ("DRAFT", "pending")
-        (pair,) = (await site.http.get(f"/api/v1/proposals/{one['number']}/files")).json()["items"]
-        assert pair["head"] == CHANGED.replace("\n", "\r\n")
-
-    on(scenario)
+    await site.http.post(EDIT, data=await fields(site, content=CHANGED.replace("\n", "\r\n")))
+    (one,) = (await site.http.get("/api/v1/proposals")).json()["items"]
+    assert (one["state"], one["checks"]) == ("DRAFT", "pending")
+    (pair,) = (await site.http.get(f"/api/v1/proposals/{one['number']}/files")).json()["items"]
+    assert pair["head"] == CHANGED.replace("\n", "\r\n")
 
 
-def test_what_is_wrong_is_said_beside_what_was_typed(on: Callable[..., Any]) -> None:
-    async def scenario(site: Site) -> None:
-        page = await refused(site, 422, content=CHANGED.replace("transform", "transfrom"))
-        assert "Line 5:" in page.text
-        assert "Say what the change is for" in (await refused(site, 422, message=" ")).text
-        other = CHANGED.replace("orders ", "others ")
-        assert "It names the flow 'others'" in (await refused(site, 422, content=other)).text
-        assert "Nothing differs" in (await refused(site, 422, content=TEXT)).text
-        assert "has changed since you began" in (await refused(site, 409, was="0" * 64)).text
-
-    on(scenario)
+async def test_what_is_wrong_is_said_beside_what_was_typed(site: Site) -> None:
+    page = await refused(site, 422, content=CHANGED.replace("transform", "transfrom"))
+    assert "Line 5:" in page.text
+    assert "Say what the change is for" in (await refused(site, 422, message=" ")).text
+    other = CHANGED.replace("orders ", "others ")
+    assert "It names the flow 'others'" in (await refused(site, 422, content=other)).text
+    assert "Nothing differs" in (await refused(site, 422, content=TEXT)).text
+    assert "has changed since you began" in (await refused(site, 409, was="0" * 64)).text
 
 
-def test_the_text_so_far_is_checked_as_it_is_typed(on: Callable[..., Any]) -> None:
-    async def scenario(site: Site) -> None:
-        answer = await site.http.post("/edit/check", data={"content": CHANGED})
-        assert answer.json() == {"diagnostics": []}
-        answer = await site.http.post("/edit/check", data={"content": CHANGED.replace("transform", "transfrom")})
-        (one,) = answer.json()["diagnostics"]
-        assert (one["line"], one["severity"]) == (5, "error")
-        assert "transform" in one["message"]
-        answer = await site.http.post("/edit/check", data={"content": "a: [" * 2000})
-        assert answer.json()["diagnostics"]
-
-    on(scenario)
+async def test_the_text_so_far_is_checked_as_it_is_typed(site: Site) -> None:
+    answer = await site.http.post("/edit/check", data={"content": CHANGED})
+    assert answer.json() == {"diagnostics": []}
+    answer = await site.http.post("/edit/check", data={"content": CHANGED.replace("transform", "transfrom")})
+    (one,) = answer.json()["diagnostics"]
+    assert (one["line"], one["severity"]) == (5, "error")
+    assert "transform" in one["message"]
+    answer = await site.http.post("/edit/check", data={"content": "a: [" * 2000})
+    assert answer.json()["diagnostics"]
 
 
-def test_only_authors_edit_and_only_what_is_in_the_repository(on: Callable[..., Any]) -> None:
-    async def scenario(site: Site) -> None:
-        await site.flow("by-api")
-        read(await site.http.get("/flows/by-api/edit"), 404)
-        site.as_(await site.token("operator"))
-        read(await site.http.get(EDIT), 403)
-        assert (await site.http.post(EDIT, data={"content": CHANGED})).status_code == 403
-        assert EDIT not in read(await site.http.get("/flows/orders")).links()
-
-    on(scenario)
+async def test_only_authors_edit_and_only_what_is_in_the_repository(site: Site) -> None:
+    await site.flow("by-api")
+    read(await site.http.get("/flows/by-api/edit"), 404)
+    site.as_(await site.token("operator"))
+    read(await site.http.get(EDIT), 403)
+    assert (await site.http.post(EDIT, data={"content": CHANGED})).status_code == 403
+    assert EDIT not in read(await site.http.get("/flows/orders")).links()

@@ -34,7 +34,7 @@ from automata.settings import Settings, load
 from automata.sync.reconcile import sync_once
 from automata.web.oidc import COOKIE as PENDING
 from tests.proposals.repo import Repo, text
-from tests.web.conftest import Site, Use, read
+from tests.web.conftest import OpenSite, Site, read
 from tests.web.idp import ADA, WELL_KNOWN, Idp
 
 ME = "/api/v1/me"
@@ -76,46 +76,45 @@ async def refused(site: Site, answer: httpx.Response, status: int, *words: str) 
     assert (await site.http.get(ME)).status_code == 401
 
 
-def test_a_person_of_the_provider_is_signed_in_with_the_highest_role_of_their_groups(use: Use, idp: Idp) -> None:
-    async def test(site: Site) -> None:
-        answer = await sign_in(site, idp, "/runs?status=FAILED")
-        assert (answer.status_code, answer.headers["location"]) == (303, "/runs?status=FAILED"), answer.text
-        me = (await site.http.get(ME)).json()
-        name = f"oidc:{idp.issuer.removeprefix('http://')}:ada-1"
-        assert (me["name"], me["mail"], me["role"]) == (name, "ada@example.com", "reviewer")
-        entry = (await site.audit(action="session.open"))[-1]
-        assert (entry["actor"], entry["role"]) == (name, "reviewer")
-        assert entry["after"]["mail"] == "ada@example.com"
-        assert entry["after"]["issuer"] == idp.issuer
+async def test_a_person_of_the_provider_is_signed_in_with_the_highest_role_of_their_groups(
+    open_site: OpenSite, idp: Idp
+) -> None:
+    site = await open_site(**idp.settings())
+    answer = await sign_in(site, idp, "/runs?status=FAILED")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/runs?status=FAILED"), answer.text
+    me = (await site.http.get(ME)).json()
+    name = f"oidc:{idp.issuer.removeprefix('http://')}:ada-1"
+    assert (me["name"], me["mail"], me["role"]) == (name, "ada@example.com", "reviewer")
+    entry = (await site.audit(action="session.open"))[-1]
+    assert (entry["actor"], entry["role"]) == (name, "reviewer")
+    assert entry["after"]["mail"] == "ada@example.com"
+    assert entry["after"]["issuer"] == idp.issuer
 
-        answer = await site.http.post("/sign-out", headers={"x-csrf-token": me["csrf_token"]})
-        assert answer.status_code == 204
-        assert (await site.http.get(ME)).status_code == 401
+    answer = await site.http.post("/sign-out", headers={"x-csrf-token": me["csrf_token"]})
+    assert answer.status_code == 204
+    assert (await site.http.get(ME)).status_code == 401
 
-        idp.key = idp.rsa
-        for method in ("client_secret_post", "client_secret_basic"):
-            idp.auth_method = method
-            site.authenticator.provider = Provider(site.authenticator.provider.config)
-            assert (await sign_in(site, idp)).status_code == 303
-        assert idp.faults == []
-
-    use(test, **idp.settings())
+    idp.key = idp.rsa
+    for method in ("client_secret_post", "client_secret_basic"):
+        idp.auth_method = method
+        site.authenticator.provider = Provider(site.authenticator.provider.config)
+        assert (await sign_in(site, idp)).status_code == 303
+    assert idp.faults == []
 
 
-def test_the_page_has_the_button_where_a_provider_is_set_and_nowhere_else(use: Use, idp: Idp) -> None:
-    async def with_it(site: Site) -> None:
-        page = read(await site.http.get("/sign-in?next=/runs"))
-        assert "Sign in with Example" in page.text
-        assert f"{START}?next=/runs" in page.links()
+async def test_the_page_has_the_button_where_a_provider_is_set(open_site: OpenSite, idp: Idp) -> None:
+    site = await open_site(**idp.settings())
+    page = read(await site.http.get("/sign-in?next=/runs"))
+    assert "Sign in with Example" in page.text
+    assert f"{START}?next=/runs" in page.links()
 
-    async def without(site: Site) -> None:
-        page = read(await site.http.get("/sign-in"))
-        assert not any(START in link for link in page.links())
-        assert (await site.http.get(START)).status_code == 404
-        assert (await site.http.get(f"{START}/callback?code=x&state=y")).status_code == 404
 
-    use(with_it, **idp.settings())
-    use(without, auth="on")
+async def test_the_page_has_no_button_where_no_provider_is_set(open_site: OpenSite) -> None:
+    site = await open_site(auth="on")
+    page = read(await site.http.get("/sign-in"))
+    assert not any(START in link for link in page.links())
+    assert (await site.http.get(START)).status_code == 404
+    assert (await site.http.get(f"{START}/callback?code=x&state=y")).status_code == 404
 
 
 NOT_LET_IN = [
@@ -134,71 +133,63 @@ NOT_LET_IN = [
 WORDS = {"no_role": "nothing there lets you in", "mail_not_verified": "your mail address is verified"}
 
 
-def test_whoever_has_no_role_or_cannot_be_told_from_authors_is_not_let_in(use: Use, idp: Idp) -> None:
-    async def test(site: Site) -> None:
-        for person, code in NOT_LET_IN:
-            idp.person = ADA | person
-            await refused(site, await sign_in(site, idp), 403, WORDS[code])
-            entry = (await site.audit(action="session.refuse"))[-1]
-            assert (entry["after"]["why"], entry["role"]) == (code, "none"), person
-            assert entry["actor"].endswith(":ada-1")
-
-    use(test, **idp.settings(failed_auth_per_min=0))
+async def test_whoever_has_no_role_or_cannot_be_told_from_authors_is_not_let_in(open_site: OpenSite, idp: Idp) -> None:
+    site = await open_site(**idp.settings(failed_auth_per_min=0))
+    for person, code in NOT_LET_IN:
+        idp.person = ADA | person
+        await refused(site, await sign_in(site, idp), 403, WORDS[code])
+        entry = (await site.audit(action="session.refuse"))[-1]
+        assert (entry["after"]["why"], entry["role"]) == (code, "none"), person
+        assert entry["actor"].endswith(":ada-1")
 
 
-def test_a_person_whose_mail_is_not_verified_may_be_less_than_a_reviewer_under_nobodys_address(
-    use: Use, idp: Idp
+async def test_a_person_whose_mail_is_not_verified_may_be_less_than_a_reviewer_under_nobodys_address(
+    open_site: OpenSite, idp: Idp
 ) -> None:
-    async def test(site: Site) -> None:
-        idp.person |= {"email_verified": False, "groups": "runners"}
-        assert (await sign_in(site, idp)).status_code == 303
-        me = (await site.http.get(ME)).json()
-        assert me["role"] == "operator"
-        assert me["mail"].endswith("@oidc.invalid")
-
-    use(test, **idp.settings())
+    site = await open_site(**idp.settings())
+    idp.person |= {"email_verified": False, "groups": "runners"}
+    assert (await sign_in(site, idp)).status_code == 303
+    me = (await site.http.get(ME)).json()
+    assert me["role"] == "operator"
+    assert me["mail"].endswith("@oidc.invalid")
 
 
-def test_an_answer_counts_once_and_only_for_the_browser_and_the_sign_in_that_it_is_for(
-    use: Use, idp: Idp, monkeypatch: pytest.MonkeyPatch
+async def test_an_answer_counts_once_and_only_for_the_browser_and_the_sign_in_that_it_is_for(
+    open_site: OpenSite, idp: Idp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def test(site: Site) -> None:
-        jar = site.http.cookies
-        back = await back_from(site, idp)
-        kept = jar[PENDING]
-        cases = {
-            "no cookie": ("", back),
-            "made up": ("x.1./", back),
-            "no parts": ("x", back),
-            "no moment": ("x.y./", back),
-            "altered": (kept.replace("/runs", "/admin"), back),
-            "no state": (kept, back.replace("state=", "other=")),
-            "another state": (kept, back.replace("state=", "state=x")),
-        }
-        for cookie, address in cases.values():
-            jar.clear()
-            await refused(
-                site, await site.http.get(address, headers={"cookie": f"{PENDING}={cookie}"}), 403, "no sign-in"
-            )
-        other = await back_from(site, idp)  # somebody else's answer, in this browser
-        jar.set(PENDING, kept, domain="127.0.0.1")
-        await refused(site, await site.http.get(other), 403, "no sign-in")
-
-        with monkeypatch.context() as later:
-            later.setattr(pending_signin, "time", SimpleNamespace(time=lambda: time.time() + 601))
-            await refused(site, await site.http.get(back), 403, "no sign-in")
-        assert idp.asked["/token"] == 0
-
+    site = await open_site(**idp.settings(failed_auth_per_min=0))
+    jar = site.http.cookies
+    back = await back_from(site, idp)
+    kept = jar[PENDING]
+    cases = {
+        "no cookie": ("", back),
+        "made up": ("x.1./", back),
+        "no parts": ("x", back),
+        "no moment": ("x.y./", back),
+        "altered": (kept.replace("/runs", "/admin"), back),
+        "no state": (kept, back.replace("state=", "other=")),
+        "another state": (kept, back.replace("state=", "state=x")),
+    }
+    for cookie, address in cases.values():
         jar.clear()
-        jar.set(PENDING, kept, domain="127.0.0.1")
-        assert (await site.http.get(back)).status_code == 303
-        assert PENDING not in jar
-        jar.clear()
-        jar.set(PENDING, kept, domain="127.0.0.1")
-        await refused(site, await site.http.get(back), 403, "used already")
-        assert idp.asked["/token"] == 1
+        await refused(site, await site.http.get(address, headers={"cookie": f"{PENDING}={cookie}"}), 403, "no sign-in")
+    other = await back_from(site, idp)  # somebody else's answer, in this browser
+    jar.set(PENDING, kept, domain="127.0.0.1")
+    await refused(site, await site.http.get(other), 403, "no sign-in")
 
-    use(test, **idp.settings(failed_auth_per_min=0))
+    with monkeypatch.context() as later:
+        later.setattr(pending_signin, "time", SimpleNamespace(time=lambda: time.time() + 601))
+        await refused(site, await site.http.get(back), 403, "no sign-in")
+    assert idp.asked["/token"] == 0
+
+    jar.clear()
+    jar.set(PENDING, kept, domain="127.0.0.1")
+    assert (await site.http.get(back)).status_code == 303
+    assert PENDING not in jar
+    jar.clear()
+    jar.set(PENDING, kept, domain="127.0.0.1")
+    await refused(site, await site.http.get(back), 403, "used already")
+    assert idp.asked["/token"] == 1
 
 
 def by_hand(header: dict[str, Any], secret: bytes = b"") -> Callable[[dict[str, Any]], str]:
@@ -214,7 +205,9 @@ def by_hand(header: dict[str, Any], secret: bytes = b"") -> Callable[[dict[str, 
     return forge
 
 
-def test_an_id_token_that_is_not_the_providers_or_not_for_this_sign_in_opens_nothing(use: Use, idp: Idp) -> None:
+async def test_an_id_token_that_is_not_the_providers_or_not_for_this_sign_in_opens_nothing(
+    open_site: OpenSite, idp: Idp
+) -> None:
     now = int(time.time())
     thief = ECKey.generate_key("P-256", {"kid": "ec-1"})
     unknown = ECKey.generate_key("P-256", {"kid": "ec-9"})
@@ -261,198 +254,188 @@ def test_an_id_token_that_is_not_the_providers_or_not_for_this_sign_in_opens_not
     ]
     strange = [with_(thief, {"alg": "ES256"}), with_(unknown, {"alg": "ES256", "kid": "ec-9"})]
 
-    async def test(site: Site) -> None:
-        cases: list[tuple[dict[str, Any], Callable[[dict[str, Any]], str], str]] = [
-            *((claims, idp.signed, why) for claims, why in bent),
-            *(({}, forge, "signature is not good") for forge in forged),
-            *(({}, forge, "key is unknown") for forge in strange),
-        ]
-        for claims, forge, why in cases:
-            idp.claims, idp.forge = claims, forge
-            await refused(site, await sign_in(site, idp), 403, "cannot be believed", why)
-            entry = (await site.audit(action="session.refuse"))[-1]
-            assert entry["after"]["why"] == "bad_id_token", claims
-        idp.claims, idp.forge = {"aud": ["automata", "another"], "azp": "automata"}, idp.signed
+    site = await open_site(**idp.settings(failed_auth_per_min=0))
+    cases: list[tuple[dict[str, Any], Callable[[dict[str, Any]], str], str]] = [
+        *((claims, idp.signed, why) for claims, why in bent),
+        *(({}, forge, "signature is not good") for forge in forged),
+        *(({}, forge, "key is unknown") for forge in strange),
+    ]
+    for claims, forge, why in cases:
+        idp.claims, idp.forge = claims, forge
+        await refused(site, await sign_in(site, idp), 403, "cannot be believed", why)
+        entry = (await site.audit(action="session.refuse"))[-1]
+        assert entry["after"]["why"] == "bad_id_token", claims
+    idp.claims, idp.forge = {"aud": ["automata", "another"], "azp": "automata"}, idp.signed
+    assert (await sign_in(site, idp)).status_code == 303
+
+
+async def test_a_key_that_the_provider_has_changed_is_fetched_once(open_site: OpenSite, idp: Idp) -> None:
+    site = await open_site(**idp.settings())
+    for _ in range(2):
         assert (await sign_in(site, idp)).status_code == 303
-
-    use(test, **idp.settings(failed_auth_per_min=0))
-
-
-def test_a_key_that_the_provider_has_changed_is_fetched_once(use: Use, idp: Idp) -> None:
-    async def test(site: Site) -> None:
-        for _ in range(2):
-            assert (await sign_in(site, idp)).status_code == 303
-        assert idp.asked == {WELL_KNOWN: 1, "/authorize": 2, "/token": 2, "/keys": 1}
-        idp.key = ECKey.generate_key("P-256", {"kid": "ec-2"})
-        idp.keys = [idp.key]
-        assert (await sign_in(site, idp)).status_code == 303
-        assert idp.asked["/keys"] == 2
-        site.http.cookies.clear()
-        idp.key = ECKey.generate_key("P-256", {"kid": "ec-3"})
-        await refused(site, await sign_in(site, idp), 403, "key is unknown")
-        assert idp.asked["/keys"] == 3
-
-    use(test, **idp.settings())
+    assert idp.asked == {WELL_KNOWN: 1, "/authorize": 2, "/token": 2, "/keys": 1}
+    idp.key = ECKey.generate_key("P-256", {"kid": "ec-2"})
+    idp.keys = [idp.key]
+    assert (await sign_in(site, idp)).status_code == 303
+    assert idp.asked["/keys"] == 2
+    site.http.cookies.clear()
+    idp.key = ECKey.generate_key("P-256", {"kid": "ec-3"})
+    await refused(site, await sign_in(site, idp), 403, "key is unknown")
+    assert idp.asked["/keys"] == 3
 
 
-def test_a_provider_that_is_slow_dead_or_talks_nonsense_costs_a_moment_and_lets_nobody_in(
-    use: Use, idp: Idp, caplog: pytest.LogCaptureFixture
+async def test_a_provider_that_is_slow_dead_or_talks_nonsense_costs_a_moment_and_lets_nobody_in(
+    open_site: OpenSite, idp: Idp, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def test(site: Site) -> None:
-        provider = site.authenticator.provider
-        assert provider is not None
+    site = await open_site(**idp.settings(failed_auth_per_min=0))
+    provider = site.authenticator.provider
+    assert provider is not None
 
-        async def start(because: str) -> None:
-            caplog.clear()
-            answer = await site.http.get(START)
-            await refused(site, answer, 503, "does not work at the moment")
-            assert int(answer.headers["retry-after"]) > 0
-            assert because in " ".join(str(vars(record).get("why")) for record in caplog.records)
-
-        huge = b'{"issuer": "' + b"x" * MAX_BYTES + b'"}'
-        for answer in (huge, b"", b"no JSON", b"[]", b"{" * 100_000):
-            idp.documents = {WELL_KNOWN: answer}
-            await start("response" if answer is huge else "no JSON object")
-        idp.documents = {}
-        for about, because in (
-            ({"issuer": "https://evil.example"}, "https://evil.example"),
-            ({"issuer": f"{idp.issuer}/"}, "AUTOMATA_OIDC_ISSUER"),
-            ({"issuer": None}, "AUTOMATA_OIDC_ISSUER"),
-            ({"token_endpoint": "ftp://x/"}, "token_endpoint"),
-            ({"authorization_endpoint": "javascript:alert(1)"}, "authorization_endpoint"),
-            ({"authorization_endpoint": "http://a\r\nx: y/"}, "authorization_endpoint"),
-            ({"jwks_uri": ["x"]}, "jwks_uri"),
-        ):
-            idp.about = about
-            await start(because)
-        idp.about = {}
-        provider.request_sec, idp.delay_sec = 0.2, 0.4
-        await start("took too long")
-        provider.request_sec, idp.delay_sec = 5, 0
-
-        back = await back_from(site, idp)
-        idp.documents = {"/token": huge}
-        await refused(site, await site.http.get(back), 503, "does not work")
-        idp.documents = {"/token": b"{}"}
-        await refused(site, await sign_in(site, idp), 503, "does not work")
-        idp.documents = {"/keys": b'{"keys": [{"kty": "oct", "k": "AAAA"}]}'}
-        await refused(site, await sign_in(site, idp), 503, "does not work")
-        idp.documents = {}
-        assert (await sign_in(site, idp)).status_code == 303  # and nothing of that is remembered
-
-        site.http.cookies.clear()
-        with socket.create_server(("127.0.0.1", 0)) as gone:
-            issuer = f"http://127.0.0.1:{gone.getsockname()[1]}"
-        site.authenticator.provider = Provider(replace(provider.config, issuer=issuer))
-        await start("no connection")
-
-    use(test, **idp.settings(failed_auth_per_min=0))
-
-
-def test_what_the_provider_refuses_is_said_and_what_it_did_not_say_is_not_believed(use: Use, idp: Idp) -> None:
-    async def test(site: Site) -> None:
-        for says, words in (
-            ({"error": "access_denied", "code": ""}, "may not, or did not want to"),
-            ({"error": "<script>alert(1)</script>", "code": ""}, "did not sign you in"),
-            ({"error": "access_denied"}, "may not, or did not want to"),
-            ({"code": ""}, "did not sign you in"),
-            ({"code": "made up"}, "does not take its own code back"),
-            ({"iss": "https://evil.example"}, "another provider"),
-        ):
-            idp.says = says
-            await refused(site, await sign_in(site, idp), 403, words)
-        idp.says, idp.about = {}, {"authorization_response_iss_parameter_supported": True}
-        site.authenticator.provider = Provider(site.authenticator.provider.config)
-        await refused(site, await sign_in(site, idp), 403, "another provider")
-        idp.says = {"iss": idp.issuer}
-        assert (await sign_in(site, idp)).status_code == 303
-
-    use(test, **idp.settings(failed_auth_per_min=0))
-
-
-def test_nobody_is_sent_elsewhere_and_an_address_that_fails_too_often_waits(use: Use, idp: Idp) -> None:
-    async def test(site: Site) -> None:
-        for onto in (
-            "https://evil.example",
-            "//evil.example",
-            "/\\evil.example",
-            "/\t/evil.example",
-            "x",
-            "/" + "x" * 1_001,
-        ):
-            assert (await sign_in(site, idp, onto)).headers["location"] == "/", onto
-        site.http.cookies.clear()
-        for _ in range(2):
-            await refused(site, await site.http.get(f"{START}/callback?state=x&code=y"), 403, "no sign-in")
-        answer = await site.http.get(await back_from(site, idp))
-        assert answer.status_code == 429
+    async def start(because: str) -> None:
+        caplog.clear()
+        answer = await site.http.get(START)
+        await refused(site, answer, 503, "does not work at the moment")
         assert int(answer.headers["retry-after"]) > 0
+        assert because in " ".join(str(vars(record).get("why")) for record in caplog.records)
 
-    use(test, **idp.settings(failed_auth_per_min=2))
+    huge = b'{"issuer": "' + b"x" * MAX_BYTES + b'"}'
+    for answer in (huge, b"", b"no JSON", b"[]", b"{" * 100_000):
+        idp.documents = {WELL_KNOWN: answer}
+        await start("response" if answer is huge else "no JSON object")
+    idp.documents = {}
+    for about, because in (
+        ({"issuer": "https://evil.example"}, "https://evil.example"),
+        ({"issuer": f"{idp.issuer}/"}, "AUTOMATA_OIDC_ISSUER"),
+        ({"issuer": None}, "AUTOMATA_OIDC_ISSUER"),
+        ({"token_endpoint": "ftp://x/"}, "token_endpoint"),
+        ({"authorization_endpoint": "javascript:alert(1)"}, "authorization_endpoint"),
+        ({"authorization_endpoint": "http://a\r\nx: y/"}, "authorization_endpoint"),
+        ({"jwks_uri": ["x"]}, "jwks_uri"),
+    ):
+        idp.about = about
+        await start(because)
+    idp.about = {}
+    provider.request_sec, idp.delay_sec = 0.2, 0.4
+    await start("took too long")
+    provider.request_sec, idp.delay_sec = 5, 0
+
+    back = await back_from(site, idp)
+    idp.documents = {"/token": huge}
+    await refused(site, await site.http.get(back), 503, "does not work")
+    idp.documents = {"/token": b"{}"}
+    await refused(site, await sign_in(site, idp), 503, "does not work")
+    idp.documents = {"/keys": b'{"keys": [{"kty": "oct", "k": "AAAA"}]}'}
+    await refused(site, await sign_in(site, idp), 503, "does not work")
+    idp.documents = {}
+    assert (await sign_in(site, idp)).status_code == 303  # and nothing of that is remembered
+
+    site.http.cookies.clear()
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        issuer = f"http://127.0.0.1:{gone.getsockname()[1]}"
+    site.authenticator.provider = Provider(replace(provider.config, issuer=issuer))
+    await start("no connection")
 
 
-def test_a_session_is_over_after_its_time_and_when_other_roles_are_set(use: Use, idp: Idp) -> None:
-    async def test(site: Site) -> None:
-        assert (await sign_in(site, idp)).status_code == 303
-        async with site.db.connection() as conn:
-            cursor = await conn.execute("SELECT extract(epoch FROM expires_at - created_at)::int FROM access_sessions")
-            assert await cursor.fetchall() == [(30 * 60,)]
-        cookie = {"cookie": f"{COOKIE}={site.http.cookies[COOKIE]}"}
-        for more, status in (({}, 200), ({"oidc_roles": ("staff=viewer",)}, 401), ({"oidc_issuer": ""}, 401)):
-            settings = Settings(**idp.settings(**more))
-            provider = provider_of(config_of(settings)) if settings.oidc_issuer else None
-            context = AppContext.of(site.db, site.broker, replace(settings, session_secret=""), provider=provider)
-            site.authenticator = Authenticator.of(context, provider)
-            assert (await site.http.get(ME, headers=cookie)).status_code == status, more
-
-    use(test, **idp.settings(oidc_session_min=30))
-
-
-def test_what_a_person_does_bears_their_name_and_their_mail(use: Use, idp: Idp) -> None:
-    async def test(site: Site) -> None:
-        site.as_(await site.token("author"))
-        await site.flow()
-        del site.http.headers["authorization"]
-        idp.person |= {"sub": "evil <x@y> \n" + "z" * 200}
-        await sign_in(site, idp)
-        me = (await site.http.get(ME)).json()
-        assert Person(me["name"], me["mail"]).key == "ada@example.com"
-        answer = await site.http.post(
-            "/api/v1/flows/orders/runs", json={"inputs": {}}, headers={"x-csrf-token": me["csrf_token"]}
-        )
-        assert answer.json()["created_by"] == f"{me['name']} <ada@example.com>"
-        assert "~" in me["name"]
-
-    use(test, **idp.settings())
+async def test_what_the_provider_refuses_is_said_and_what_it_did_not_say_is_not_believed(
+    open_site: OpenSite, idp: Idp
+) -> None:
+    site = await open_site(**idp.settings(failed_auth_per_min=0))
+    for says, words in (
+        ({"error": "access_denied", "code": ""}, "may not, or did not want to"),
+        ({"error": "<script>alert(1)</script>", "code": ""}, "did not sign you in"),
+        ({"error": "access_denied"}, "may not, or did not want to"),
+        ({"code": ""}, "did not sign you in"),
+        ({"code": "made up"}, "does not take its own code back"),
+        ({"iss": "https://evil.example"}, "another provider"),
+    ):
+        idp.says = says
+        await refused(site, await sign_in(site, idp), 403, words)
+    idp.says, idp.about = {}, {"authorization_response_iss_parameter_supported": True}
+    site.authenticator.provider = Provider(site.authenticator.provider.config)
+    await refused(site, await sign_in(site, idp), 403, "another provider")
+    idp.says = {"iss": idp.issuer}
+    assert (await sign_in(site, idp)).status_code == 303
 
 
-def test_a_reviewer_of_the_provider_approves_but_not_what_bears_their_mail(use: Use, idp: Idp, tmp_path: Path) -> None:
+async def test_nobody_is_sent_elsewhere_and_an_address_that_fails_too_often_waits(
+    open_site: OpenSite, idp: Idp
+) -> None:
+    site = await open_site(**idp.settings(failed_auth_per_min=2))
+    for onto in (
+        "https://evil.example",
+        "//evil.example",
+        "/\\evil.example",
+        "/\t/evil.example",
+        "x",
+        "/" + "x" * 1_001,
+    ):
+        assert (await sign_in(site, idp, onto)).headers["location"] == "/", onto
+    site.http.cookies.clear()
+    for _ in range(2):
+        await refused(site, await site.http.get(f"{START}/callback?state=x&code=y"), 403, "no sign-in")
+    answer = await site.http.get(await back_from(site, idp))
+    assert answer.status_code == 429
+    assert int(answer.headers["retry-after"]) > 0
+
+
+async def test_a_session_is_over_after_its_time_and_when_other_roles_are_set(open_site: OpenSite, idp: Idp) -> None:
+    site = await open_site(**idp.settings(oidc_session_min=30))
+    assert (await sign_in(site, idp)).status_code == 303
+    async with site.db.connection() as conn:
+        cursor = await conn.execute("SELECT extract(epoch FROM expires_at - created_at)::int FROM access_sessions")
+        assert await cursor.fetchall() == [(30 * 60,)]
+    cookie = {"cookie": f"{COOKIE}={site.http.cookies[COOKIE]}"}
+    for more, status in (({}, 200), ({"oidc_roles": ("staff=viewer",)}, 401), ({"oidc_issuer": ""}, 401)):
+        settings = Settings(**idp.settings(**more))
+        provider = provider_of(config_of(settings)) if settings.oidc_issuer else None
+        context = AppContext.of(site.db, site.broker, replace(settings, session_secret=""), provider=provider)
+        site.authenticator = Authenticator.of(context, provider)
+        assert (await site.http.get(ME, headers=cookie)).status_code == status, more
+
+
+async def test_what_a_person_does_bears_their_name_and_their_mail(open_site: OpenSite, idp: Idp) -> None:
+    site = await open_site(**idp.settings())
+    site.as_(await site.token("author"))
+    await site.flow()
+    del site.http.headers["authorization"]
+    idp.person |= {"sub": "evil <x@y> \n" + "z" * 200}
+    await sign_in(site, idp)
+    me = (await site.http.get(ME)).json()
+    assert Person(me["name"], me["mail"]).key == "ada@example.com"
+    answer = await site.http.post(
+        "/api/v1/flows/orders/runs", json={"inputs": {}}, headers={"x-csrf-token": me["csrf_token"]}
+    )
+    assert answer.json()["created_by"] == f"{me['name']} <ada@example.com>"
+    assert "~" in me["name"]
+
+
+async def test_a_reviewer_of_the_provider_approves_but_not_what_bears_their_mail(
+    open_site: OpenSite, idp: Idp, tmp_path: Path
+) -> None:
     repo = Repo.made(tmp_path)
 
-    async def test(site: Site) -> None:
-        await sync_once(site.db, Source(str(repo.bare)))
-        site.as_(await site.token("author", name="laptop", mail="Ada@Example.com"))
-        body = {"branch": "fix", "files": {"flows/orders.yaml": text("orders", 2)}, "message": "x"}
-        answer = await site.http.post("/api/v1/proposals", json=body)
-        assert answer.status_code == 201, answer.text
-        here = f"/api/v1/proposals/{answer.json()['number']}"
-        assert (await site.http.post(f"{here}/submit", json={})).status_code == 200
-        del site.http.headers["authorization"]
+    site = await open_site(**idp.settings(repo=str(repo.bare), data_dir=str(tmp_path)))
+    await sync_once(site.db, Source(str(repo.bare)))
+    site.as_(await site.token("author", name="laptop", mail="Ada@Example.com"))
+    body = {"branch": "fix", "files": {"flows/orders.yaml": text("orders", 2)}, "message": "x"}
+    answer = await site.http.post("/api/v1/proposals", json=body)
+    assert answer.status_code == 201, answer.text
+    here = f"/api/v1/proposals/{answer.json()['number']}"
+    assert (await site.http.post(f"{here}/submit", json={})).status_code == 200
+    del site.http.headers["authorization"]
 
-        async def approve() -> httpx.Response:
-            assert (await sign_in(site, idp)).status_code == 303
-            token = (await site.http.get(ME)).json()["csrf_token"]
-            return await site.http.post(f"{here}/approve", json={}, headers={"x-csrf-token": token})
+    async def approve() -> httpx.Response:
+        assert (await sign_in(site, idp)).status_code == 303
+        token = (await site.http.get(ME)).json()["csrf_token"]
+        return await site.http.post(f"{here}/approve", json={}, headers={"x-csrf-token": token})
 
-        answer = await approve()
-        assert (answer.status_code, answer.json()["code"]) == (409, "own_proposal")
-        idp.person |= {"sub": "grace-1", "email": "grace@example.com"}
-        answer = await approve()
-        assert answer.status_code == 200, answer.text
-        name = f"oidc:{idp.issuer.removeprefix('http://')}:grace-1"
-        assert f"{name} <grace@example.com>" in str((await site.http.get(here)).json())
-
-    use(test, **idp.settings(repo=str(repo.bare), data_dir=str(tmp_path)))
+    answer = await approve()
+    assert (answer.status_code, answer.json()["code"]) == (409, "own_proposal")
+    idp.person |= {"sub": "grace-1", "email": "grace@example.com"}
+    answer = await approve()
+    assert answer.status_code == 200, answer.text
+    name = f"oidc:{idp.issuer.removeprefix('http://')}:grace-1"
+    assert f"{name} <grace@example.com>" in str((await site.http.get(here)).json())
 
 
 GOOD = {

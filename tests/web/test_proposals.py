@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from automata.project.source import Source
 from automata.sync.reconcile import sync_once
 from automata.web.side_by_side import MAX_LINES, Line, Row, rows
 from tests.proposals.repo import Repo, text
-from tests.web.conftest import Reader, Site, Use, read
+from tests.web.conftest import OpenSite, Reader, Site, pages_on, read
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)>\"'&"
 FAILED_CASE = {
@@ -34,19 +33,18 @@ def repo(tmp_path: Path) -> Repo:
 
 
 @pytest.fixture
-def on(use: Use, repo: Repo) -> Callable[..., Any]:
-    """Run a scenario on a server that follows `repo` and asks who is there, as the author Ada."""
+def open_site(open_site: OpenSite, repo: Repo) -> OpenSite:
+    """A site that follows `repo` and asks who is there; the author Ada asks."""
 
-    def run(scenario: Callable[[Site], Awaitable[Any]], **settings: Any) -> Any:
-        async def prepared(site: Site) -> Any:
-            site.context.proposals.checker = passes
-            await sync_once(site.db, Source(str(repo.bare)))
-            await be(site, "author")
-            return await scenario(site)
+    async def opened(**settings: Any) -> Site:
+        follows = {"repo": str(repo.bare), "data_dir": str(repo.bare.parent), "auth": "on"}
+        site = await open_site(**follows, **settings)
+        site.context.proposals.checker = passes
+        await sync_once(site.db, Source(str(repo.bare)))
+        await be(site, "author")
+        return site
 
-        return use(prepared, repo=str(repo.bare), data_dir=str(repo.bare.parent), auth="on", **settings)
-
-    return run
+    return opened
 
 
 async def passes(*_: Any) -> dict[str, Any]:
@@ -87,113 +85,96 @@ async def checked(site: Site, one: str) -> Reader:
     return await page(site, one)
 
 
-def test_a_branch_is_checked_approved_by_another_and_applied_with_every_reason_on_the_way(
-    on: Callable[..., Any], repo: Repo
+async def test_a_branch_is_checked_approved_by_another_and_applied_with_every_reason_on_the_way(
+    site: Site, repo: Repo
 ) -> None:
     head = repo.push("fix", {"flows/orders.yaml": text("orders", 2)}, off="main")
 
-    async def scenario(site: Site) -> None:
-        one = await the_one(site)
-        listed = await page(site)
-        assert f"#{one[1:]} fix" in listed.text
-        assert "draft" in listed.text
-        assert "checks pending" in listed.text
-        assert f"/proposals{one}" in listed.links()
-        shown = await page(site, one)
-        assert "Approving and applying take the role reviewer." in shown.text
-        assert (await site.http.post(f"/proposals{one}/review", data={"verdict": "approve"})).status_code == 403
-        assert "It waits for a review." in (await send(site, f"{one}/submit")).text
-        assert "checks passed" in (await checked(site, one)).text
+    one = await the_one(site)
+    listed = await page(site)
+    assert f"#{one[1:]} fix" in listed.text
+    assert "draft" in listed.text
+    assert "checks pending" in listed.text
+    assert f"/proposals{one}" in listed.links()
+    shown = await page(site, one)
+    assert "Approving and applying take the role reviewer." in shown.text
+    assert (await site.http.post(f"/proposals{one}/review", data={"verdict": "approve"})).status_code == 403
+    assert "It waits for a review." in (await send(site, f"{one}/submit")).text
+    assert "checks passed" in (await checked(site, one)).text
 
-        await be(site, "reviewer")
-        shown = await page(site, one)
-        assert "It cannot be applied now: It needs 1 approval of exactly this, and has 0." in shown.text
-        assert "It needs 1 approval of" in (await send(site, f"{one}/apply", head=head)).text
-        assert "is at" in (await send(site, f"{one}/review", verdict="approve", head="0" * 40)).text
-        answer = await send(site, f"{one}/review", verdict="approve", head=head, comment=f"fine {HOSTILE}")
-        assert "Approved." in answer.text
-        assert f"fine {HOSTILE}" in answer.text
-        assert "Applied: main is at" in (await send(site, f"{one}/apply", head=head)).text
-        assert "No open proposals" in (await page(site)).text
-        assert "applied" in (await page(site, "?ended=1")).text
-        assert "v2" in read(await site.http.get("/flows/orders")).text
-
-    on(scenario)
+    await be(site, "reviewer")
+    shown = await page(site, one)
+    assert "It cannot be applied now: It needs 1 approval of exactly this, and has 0." in shown.text
+    assert "It needs 1 approval of" in (await send(site, f"{one}/apply", head=head)).text
+    assert "is at" in (await send(site, f"{one}/review", verdict="approve", head="0" * 40)).text
+    answer = await send(site, f"{one}/review", verdict="approve", head=head, comment=f"fine {HOSTILE}")
+    assert "Approved." in answer.text
+    assert f"fine {HOSTILE}" in answer.text
+    assert "Applied: main is at" in (await send(site, f"{one}/apply", head=head)).text
+    assert "No open proposals" in (await page(site)).text
+    assert "applied" in (await page(site, "?ended=1")).text
+    assert "v2" in read(await site.http.get("/flows/orders")).text
 
 
-def test_who_wrote_it_is_told_why_they_cannot_approve_it(on: Callable[..., Any], repo: Repo) -> None:
-    async def scenario(site: Site) -> None:
-        await be(site, "reviewer")
-        content = {"flows/orders.yaml": text("orders", 3)}
-        made = await site.http.post("/api/v1/proposals", json={"branch": "b", "files": content, "message": "mine"})
-        assert made.status_code == 201, made.text
-        one = f"/{made.json()['number']}"
-        await send(site, f"{one}/submit")
-        shown = await page(site, one)
-        assert "You cannot approve it now: Who wrote, committed or co-authored" in shown.text
-        assert "cannot approve it" in (await send(site, f"{one}/review", verdict="approve", head="")).text
-
-    on(scenario)
+async def test_who_wrote_it_is_told_why_they_cannot_approve_it(site: Site, repo: Repo) -> None:
+    await be(site, "reviewer")
+    content = {"flows/orders.yaml": text("orders", 3)}
+    made = await site.http.post("/api/v1/proposals", json={"branch": "b", "files": content, "message": "mine"})
+    assert made.status_code == 201, made.text
+    one = f"/{made.json()['number']}"
+    await send(site, f"{one}/submit")
+    shown = await page(site, one)
+    assert "You cannot approve it now: Who wrote, committed or co-authored" in shown.text
+    assert "cannot approve it" in (await send(site, f"{one}/review", verdict="approve", head="")).text
 
 
-def test_what_it_means_names_the_change_and_whom_it_reaches(on: Callable[..., Any], repo: Repo) -> None:
+async def test_what_it_means_names_the_change_and_whom_it_reaches(site: Site, repo: Repo) -> None:
     calling = {"id": "sub", "type": "flow", "config": {"flow": "orders"}}
     caller = text("caller").replace('"steps": [', f'"steps": [{calling!r},'.replace("'", '"'))
     repo.push("main", {"flows/caller.yaml": caller})
     needed = {"inputs": {"size": {"required": True}}}
     repo.push("fix", {"flows/orders.yaml": text("orders", 2, **needed), "flows/other.yaml": None}, off="main")
 
-    async def scenario(site: Site) -> None:
-        one = await the_one(site)
-        shown = await page(site, f"{one}/meaning")
-        assert "breaking" in shown.text
-        assert "/flows/caller" in shown.links()
-        assert "Reaches now" in shown.text
-        assert shown.all("script", type="application/json")
-
-    on(scenario)
+    one = await the_one(site)
+    shown = await page(site, f"{one}/meaning")
+    assert "breaking" in shown.text
+    assert "/flows/caller" in shown.links()
+    assert "Reaches now" in shown.text
+    assert shown.all("script", type="application/json")
 
 
-def test_files_stand_side_by_side_and_nothing_in_them_is_markup(on: Callable[..., Any], repo: Repo) -> None:
+async def test_files_stand_side_by_side_and_nothing_in_them_is_markup(site: Site, repo: Repo) -> None:
     repo.push("fix", {"flows/orders.yaml": text("orders", HOSTILE), "flows/new.yaml": text("new")}, off="main")
 
-    async def scenario(site: Site) -> None:
-        one = await the_one(site)
-        shown = await page(site, f"{one}/files")
-        assert "<script>alert(1)" in shown.text.replace("\\", "")
-        assert "new file" in shown.text
-        assert shown.all("mark")
-
-    on(scenario)
+    one = await the_one(site)
+    shown = await page(site, f"{one}/files")
+    assert "<script>alert(1)" in shown.text.replace("\\", "")
+    assert "new file" in shown.text
+    assert shown.all("mark")
 
 
-def test_a_check_that_refuses_shows_what_its_cases_expected_and_found(on: Callable[..., Any], repo: Repo) -> None:
+async def test_a_check_that_refuses_shows_what_its_cases_expected_and_found(site: Site, repo: Repo) -> None:
     repo.push("fix", {"flows/orders.yaml": text("orders", 2)}, off="main")
 
-    async def scenario(site: Site) -> None:
-        one = await the_one(site)
-        site.context.proposals.checker = refuses
-        await send(site, f"{one}/submit")
-        shown = await checked(site, one)
-        assert f"pays {HOSTILE}" in shown.text
-        assert "Expected" in shown.text
-        assert "tests/orders.test.yaml:4" in shown.text
-        assert "1 of 1 case failed" in shown.text
-
-    on(scenario)
+    one = await the_one(site)
+    site.context.proposals.checker = refuses
+    await send(site, f"{one}/submit")
+    shown = await checked(site, one)
+    assert f"pays {HOSTILE}" in shown.text
+    assert "Expected" in shown.text
+    assert "tests/orders.test.yaml:4" in shown.text
+    assert "1 of 1 case failed" in shown.text
 
 
-def test_without_a_repository_and_for_what_is_not_there_a_page_says_so(use: Use, on: Callable[..., Any]) -> None:
-    async def without(site: Site) -> None:
+async def test_without_a_repository_a_page_says_so(database_url: str) -> None:
+    async with pages_on(database_url) as site:
         assert "This server follows no repository" in (await page(site)).text
 
-    async def scenario(site: Site) -> None:
-        await page(site, "/77", 404)
-        await page(site, "/77/files", 404)
-        await page(site, "/x", 422)
 
-    use(without)
-    on(scenario)
+async def test_for_what_is_not_there_a_page_says_so(site: Site) -> None:
+    await page(site, "/77", 404)
+    await page(site, "/77/files", 404)
+    await page(site, "/x", 422)
 
 
 def test_lines_stand_beside_what_became_of_them() -> None:
