@@ -9,12 +9,12 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
-PREFIX = "AUTOMATA_"
-CONFIG = "AUTOMATA_CONFIG"
+from automata.settings_fields import CONFIG, PREFIX, Rules, setting, variable
+
 MAX_RETENTION_DAYS = 3650
 MAX_PROCESSES = 64  # of one command; ten connections each
 MIN_SYNC_SEC, MAX_SYNC_SEC = 1, 86_400
@@ -22,40 +22,6 @@ MAX_TOLERANCE_SEC = 3600  # far below a day: a delivery must be too old before i
 _QUEUE = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")  # as in flow files
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """What a setting says of itself. `doc` and `shown` (its default) are Markdown for docs/cli.md.
-
-    Numbers are `least` to `most`; `hint` follows what is said of a number that is too great. The parts of a list are
-    separated by `separator` (None: by spaces). `check` returns what is wrong with a value that has the right type.
-    """
-
-    doc: str
-    shown: str
-    least: float
-    most: float | None
-    hint: str
-    separator: str | None
-    check: Callable[[Any], str | None] | None
-
-
-def setting(
-    default: Any,
-    doc: str,
-    *,
-    shown: str = "",
-    secret: bool = False,
-    least: float = 0,
-    most: float | None = None,
-    hint: str = "",
-    separator: str | None = ",",
-    check: Callable[[Any], str | None] | None = None,
-) -> Any:
-    """A field of Settings; what it takes is described at Rules. A secret one is in no `repr`."""
-    rules = Rules(doc, shown, least, most, hint, separator, check)
-    return field(default=default, repr=not secret, metadata={"rules": rules})
 
 
 def _bad_queue(names: tuple[str, ...]) -> str | None:
@@ -243,8 +209,7 @@ _FOREIGN = frozenset(
     f"AUTOMATA_{name}"
     for name in (
         *("IMAGE_TAG", "PACKAGE", "POSTGRES_PASSWORD", "POSTGRES_PORT", "RABBITMQ_PASSWORD", "RABBITMQ_PORT"),
-        *("AGREEMENT_FLOWS", "APPLY_ROUNDS", "CHROMIUM", "FUZZ_SEC", "HTTP_ROUNDS", "HYPOTHESIS_EXAMPLES"),
-        *("RECORD_PLANS", "REPO_FOLDER", "SEED", "SYNC_KILLS"),
+        *("CHROMIUM", "FUZZ_SEC", "RECORD_PLANS", "REPO_FOLDER", "SEED"),
     )
 )
 # Families of which no list is complete: names of secrets are chosen, and Vault's are checked where they are read.
@@ -254,11 +219,6 @@ _FAMILIES = ("AUTOMATA_SECRET_", "AUTOMATA_VAULT_", "AUTOMATA_TEST_")
 def rules_of(name: str) -> Rules:
     """What a setting says of itself. Raises KeyError."""
     return _RULES[name]
-
-
-def variable(name: str) -> str:
-    """The environment's name of a setting."""
-    return PREFIX + name.upper()
 
 
 def load(env: Mapping[str, str] | None = None, **flags: Any) -> Settings:
@@ -272,7 +232,8 @@ def load(env: Mapping[str, str] | None = None, **flags: Any) -> Settings:
         return replace(Settings(), **given | flags)
     from automata.settings_sources import parse
 
-    return parse(env, given, flags)
+    values = parse(Settings, env.get(CONFIG), given, flags)
+    return Settings(**values | ({} if values["queues"] else {"queues": Settings().queues}))
 
 
 def unknown_variables(env: Mapping[str, str] | None = None) -> dict[str, str | None]:

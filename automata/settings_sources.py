@@ -19,7 +19,7 @@ from pydantic_settings import (
 )
 
 from automata.errors import Usage
-from automata.settings import CONFIG, Rules, Settings, rules_of, variable
+from automata.settings_fields import CONFIG, Rules, variable
 
 _KINDS = {"int": "no whole number", "float": "no number", "bool": "neither true nor false", "str": "no text"}
 
@@ -29,13 +29,13 @@ class _Sources(BaseSettings):
     model_config = SettingsConfigDict(extra="forbid", enable_decoding=False, coerce_numbers_to_str=True)
 
 
-def parse(env: Mapping[str, str], given: Mapping[str, str], flags: Mapping[str, Any]) -> Settings:
-    """Settings from the file that `env` names, over it `given` (by name, as the environment writes them), over it
-    flags. Raises Usage.
+def parse(kind: type[Any], path: str | None, given: Mapping[str, str], flags: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of the dataclass `kind`: from the YAML file at `path`, over it `given` (by name, as the environment
+    writes them), over it flags. Raises Usage.
     """
-    content = _from_file(Path(path)) if (path := env.get(CONFIG)) else {}
+    content = _from_file(kind, Path(path)) if path else {}
 
-    class Sources(_model()):  # type: ignore[misc]
+    class Sources(_model(kind)):  # type: ignore[misc]
         @classmethod
         def settings_customise_sources(
             cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, **_: Any
@@ -45,16 +45,15 @@ def parse(env: Mapping[str, str], given: Mapping[str, str], flags: Mapping[str, 
             return init_settings, environment, InitSettingsSource(settings_cls, content)
 
     try:
-        values = Sources(**flags).model_dump()
+        return dict(Sources(**flags).model_dump())
     except ValidationError as error:
-        raise _usage(error.errors()[0]) from error
-    return Settings(**values | ({} if values["queues"] else {"queues": Settings().queues}))
+        raise _usage(kind, error.errors()[0]) from error
 
 
-def _model() -> type[BaseSettings]:
-    hints = get_type_hints(Settings)
+def _model(kind: type[Any]) -> type[BaseSettings]:
+    hints = get_type_hints(kind)
     columns: dict[str, Any] = {
-        item.name: (_parsed(hints[item.name], rules_of(item.name)), item.default) for item in fields(Settings)
+        item.name: (_parsed(hints[item.name], item.metadata["rules"]), item.default) for item in fields(kind)
     }
     return create_model("SettingsModel", __base__=_Sources, **columns)
 
@@ -87,22 +86,23 @@ def _checked(value: Any, rules: Rules) -> Any:
     return value
 
 
-def _from_file(path: Path) -> dict[str, Any]:
+def _from_file(kind: type[Any], path: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise Usage(f"{CONFIG}: {path} cannot be read: {error}") from error
     if not isinstance(content, dict):
         raise Usage(f"{CONFIG}: {path} must map settings to values")
-    if unknown := content.keys() - {item.name for item in fields(Settings)}:
+    if unknown := content.keys() - {item.name for item in fields(kind)}:
         raise Usage(f"{CONFIG}: {path} must map settings to values; unknown: {sorted(map(str, unknown))}")
     return content
 
 
-def _usage(error: ErrorDetails) -> Usage:
+def _usage(kind: type[Any], error: ErrorDetails) -> Usage:
     """Which variable, what is wrong with it, and what it may be."""
     name = str(error["loc"][0])
-    rules, item = rules_of(name), next(item for item in fields(Settings) if item.name == name)
+    item = next(item for item in fields(kind) if item.name == name)
+    rules: Rules = item.metadata["rules"]
     raw = error["input"] if item.repr else "what it holds"  # a secret is shown to nobody
     match error["type"]:
         case "value_error":

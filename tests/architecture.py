@@ -1,4 +1,4 @@
-"""Measures the structure of the code: floors, import circles, sizes, docstrings, and the form of the tests.
+"""Measures the structure of the code: floors, import circles, sizes, docstrings.
 
 `python -m tests.architecture` prints the figures; `--write` puts the table of floors into CONTRIBUTING.md.
 tests/test_architecture.py holds the bounds.
@@ -10,7 +10,7 @@ import ast
 import statistics
 import sys
 import tomllib
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -123,28 +123,6 @@ def share_without_docstring(folder: str = "automata") -> float:
     return documented.count(False) / len(documented)
 
 
-def tests_in_functions() -> list[str]:
-    """Tests that hold their body in an inner function: `async def test(...)` inside `def test_...`."""
-    return [
-        f"{module.path}::{node.name}"
-        for module, node in functions("tests")
-        if node.name.startswith("test_")
-        for inner in node.body
-        if isinstance(inner, FUNCTION) and inner.name in {"test", "scenario", "scene", "main", "play", "story"}
-    ]
-
-
-def repeated_tests() -> list[list[str]]:
-    """Groups of tests with the same decorators, parameters and body; a docstring makes no difference."""
-    bodies: dict[str, list[str]] = defaultdict(list)
-    for module, node in functions("tests"):
-        if node.name.startswith("test_"):
-            body = node.body[1:] if ast.get_docstring(node) else node.body
-            dump = "\n".join(ast.dump(part) for part in [*node.decorator_list, node.args, *body])
-            bodies[dump].append(f"{module.path}::{node.name}")
-    return [names for names in bodies.values() if len(names) > 1]
-
-
 def floors() -> list[list[str]]:
     """The layers of pyproject.toml from the ground up: each a list of packages or modules, without `automata.`."""
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
@@ -159,8 +137,7 @@ def floor_table() -> str:
     """The floors as a table in Markdown, the top first, each room with the first sentence of its own docstring."""
     rows = ["| floor | room | what it is for |", "|---|---|---|"]
     for number, rooms in reversed(list(enumerate(floors()))):
-        for room in rooms:
-            rows.append(f"| {number} | `{room}` | {purpose(room)} |")
+        rows += [f"| {number} | `{room}` | {purpose(room)} |" for room in rooms]
     return "\n".join(rows)
 
 
@@ -189,8 +166,6 @@ def main() -> None:
     print(f"import circles: {circles() or 'none'}")
     print(f"functions {len(lengths)}, median {statistics.median(lengths)}, p95 {lengths[int(len(lengths) * 0.95)]}")
     print(f"public names without docstring: {share_without_docstring():.1%} of {len(list(public_names()))}")
-    print(f"tests inside functions: {len(tests_in_functions())}")
-    print(f"tests that stand twice: {repeated_tests() or 'none'}")
 
 
 if __name__ == "__main__":

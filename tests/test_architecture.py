@@ -35,14 +35,6 @@ def test_public_names_have_docstrings():
     assert share < MAX_UNDOCUMENTED, missing
 
 
-def test_no_test_is_an_inner_function():
-    assert architecture.tests_in_functions() == []
-
-
-def test_no_test_stands_twice():
-    assert architecture.repeated_tests() == []
-
-
 def test_every_package_has_a_floor():
     rooms = {path.name for path in (architecture.ROOT / "automata").iterdir() if (path / "__init__.py").exists()}
     files = {path.stem for path in (architecture.ROOT / "automata").glob("*.py")} - {"__init__", "__main__"}

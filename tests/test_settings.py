@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from automata.errors import Usage
-from automata.settings import MAX_PROCESSES, Settings, load, unknown_variables, variable, warn_of_unknown_variables
+from automata.settings import MAX_PROCESSES, Settings, load, unknown_variables, warn_of_unknown_variables
+from automata.settings_fields import variable
 
 ROOT = Path(__file__).parent.parent
 

@@ -6,7 +6,8 @@ from dataclasses import fields
 from typing import Any
 
 from automata.cli.reference_language import filled
-from automata.settings import OTHER_VARIABLES, Settings, rules_of, variable
+from automata.settings import OTHER_VARIABLES, Settings, rules_of
+from automata.settings_fields import variable
 
 
 def settings_page(text: str) -> str:

@@ -63,9 +63,9 @@ def acting_person(request: Request, claimed: str | None = None) -> Person:
 def needs(role: Role, *, limits: bool = False, unless: Callable[[Settings], bool] | None = None) -> Any:
     """A route's dependency: 401 for an unknown caller, 403 (`forbidden`) for one with less than `role`.
 
-    `limits`: all that the route reads and changes keeps to the flows that the caller is limited to (store/visibility.py).
-    Any other route refuses such callers, so one that nobody thought about shows them nothing. `unless` is a setting
-    that opens the route to all.
+    `limits`: all that the route reads and changes keeps to the flows that the caller is limited to
+    (store/visibility.py). Any other route refuses such callers, so one that nobody thought about shows them nothing.
+    `unless` is a setting that opens the route to all.
     """
 
     async def check(request: Request) -> None:

@@ -11,7 +11,7 @@ from automata.store.ids import as_uuid
 
 
 async def decide_approval(context: AppContext, run_id: str, step: str, approved: bool, by: str, comment: str) -> str:
-    """Decide, and have the run go on; the step's full id. Raises as store.approvals.decide_approval does, Missing for what is no id."""
+    """Decide, and have the run go on; the step's full id. Raises as the store's function, Missing for what is no id."""
     run = as_uuid(run_id)
     if run is None or len(step) > 1000 or not step.isprintable():
         raise Missing(f"There is no run {run_id[:60]!r}." if run is None else "There is no such step.")

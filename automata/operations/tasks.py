@@ -21,7 +21,7 @@ from automata.store.runs import get_run
 async def list_run_tasks(
     context: AppContext, id: UUID, *, outputs: bool = True, limit: int | None = None, step: str | None = None
 ) -> list[dict[str, Any]]:
-    """A run's tasks with their places and attempts, secrets masked; at most `limit`, or `step` alone. Raises Missing."""
+    """Tasks of a run, secrets masked: at most `limit`, or `step` alone, with places and attempts. Raises Missing."""
     async with context.db.connection() as conn:
         run = await get_run(conn, id)
         rows = await list_tasks(conn, id, outputs=outputs, limit=limit, step=step)

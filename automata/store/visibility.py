@@ -4,9 +4,9 @@ Failure argument. The limit belongs to the task that answers a request, not to a
 every statement that reads or changes something of a flow for a request has the condition of `visible_condition`. The
 labels are those that the flow has now, whatever version a run uses, and the statement itself reads them: a flow that
 loses one is gone with the next statement. Work that several viewers share inherits nothing: a batch answers each
-question under the limit that came with it (operations/lookups.py), and a figure is read once for each limit (web/overview.py).
-A route that does not keep to the limit refuses a limited viewer before any statement (http/authorization.py); the services have
-none.
+question under the limit that came with it (operations/lookups.py), and a figure is read once for each limit
+(web/overview.py). A route that does not keep to the limit refuses a limited viewer before any statement
+(http/authorization.py); the services have no limit.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """`automata doctor` finds what is wrong, says what to do, and its exit code says whom it concerns.
 
-The tests' own server runs with fsync off, which it must notice: on it a healthy doctor ends with that one finding.
+The tests' own server runs with fsync and full_page_writes off, which it must notice: on it a healthy doctor ends with
+these two findings.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ def run(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytes
 def test_what_is_well_is_told_too_and_nothing_up_is_a_warning(run: Run, url: str) -> None:
     code, checks = run()
     assert code == 4
-    assert [name for name, one in checks.items() if one["state"] == "failed"] == ["fsync"]
+    assert [name for name, one in checks.items() if one["state"] == "failed"] == ["fsync", "full_page_writes"]
     assert {name for name, one in checks.items() if one["state"] == "ok"} == {
         "settings", "database", "connections", "migrations", "clock", "secrets", "broker", "disk",
     }  # fmt: skip

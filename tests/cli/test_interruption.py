@@ -64,7 +64,8 @@ def test_a_child_of_the_demo_that_is_interrupted_in_its_start_is_ended(
     )
     with pytest.raises(KeyboardInterrupt), child:
         raise AssertionError("the block of an interrupted start is not entered")
-    assert [process.returncode for process in interrupted_popen] == [-signal.SIGTERM]
+    # It ends itself when its stdin ends: with 0, or by SIGTERM where that came before it could serve.
+    assert [process.returncode in (0, -signal.SIGTERM) for process in interrupted_popen] == [True]
 
 
 def test_children_that_nobody_left_are_ended_before_their_folder_goes(tmp_path: Path) -> None:

@@ -17,7 +17,10 @@ FILES = [
         for name in ("approval", "delay", "egress", "execute", "flow", "policy", "registry")
     ),
     *(SOURCES / "engine").glob("*.py"),
-    *(SOURCES / f"services/{name}.py" for name in ("children", "orchestrator", "worker")),
+    *(
+        SOURCES / f"services/{name}.py"
+        for name in ("child_runs", "completer", "executor", "orchestrator", "run_advancer", "worker")
+    ),
 ]
 GIVEN = re.compile(
     r'TransportError\(\s*"(\w+)"|_failed\(\s*"(\w+)"|\bcode="(\w+)"|"code": "(\w+)"|Failure\(.*, "(\w+)"\)'

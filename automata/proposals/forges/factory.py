@@ -1,7 +1,7 @@
 """The table of forges, and which of them the settings name.
 
 A forge is a row here and a file beside this one. By its key its settings are called `KEY_repo`, `KEY_api` and
-`KEY_token` (AUTOMATA_KEY_REPO and so on), and its page of the documentation is docs/KEY.md.
+`KEY_token` (the variables follow from those), and its page of the documentation is docs/KEY.md.
 """
 
 from __future__ import annotations

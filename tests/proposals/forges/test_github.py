@@ -198,11 +198,11 @@ async def test_the_controller_tells_once_what_became_of_each_commit(site: Site, 
     async with forge(repo) as (double, github, _):
         controller = Controller(site.db, site.source, Pace(60), github)
         for _ in range(3):
-            await controller.turn()
+            await controller.run_once()
         good = repo.git("rev-parse", "main")
         bad = repo.push("main", {"flows/orders.yaml": "name: [", "flows/other.yaml": text("other", 2)})
         for _ in range(3):
-            await controller.turn()
+            await controller.run_once()
         told = [(one["sha"], one["context"], one["state"]) for one in double.statuses]
         assert told == [(good, "automata/sync/prod", "success"), (bad, "automata/sync/prod", "failure")]
         assert len(double.statuses[1]["description"]) <= 140
