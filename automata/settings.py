@@ -70,7 +70,11 @@ class Settings:
         "",
         "`OWNER/NAME` of that repository on GitHub: pull requests are the authority then ([github.md](github.md))",
     )
-    github_token: str = setting("", "a token of GitHub for it", secret=True)
+    github_token: str = setting(
+        "",
+        "a token of GitHub for it that may read and write contents, pull requests and commit statuses",
+        secret=True,
+    )
     github_api: str = setting("https://api.github.com", "or `https://HOST/api/v3`")
     # what listens
     host: str = setting("127.0.0.1", "where `up` and the API listen")

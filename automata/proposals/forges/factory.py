@@ -1,7 +1,7 @@
 """The table of forges, and which of them the settings name.
 
 A forge is a row here and a file beside this one. By its key its settings are called `KEY_repo`, `KEY_api` and
-`KEY_token` (the variables follow from those), and its page of the documentation is docs/KEY.md.
+`KEY_token` (the variables follow from those); what the token may have to do is said where its setting is.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from automata.git.address import parse_address
 from automata.project.source import Source
 from automata.proposals.forges.contract import Forge
 from automata.proposals.forges.github import GitHub
-from automata.settings import Settings
+from automata.settings import Settings, rules_of
 
 # Makes a forge from the address of its API, the repository on it, and a token. Raises Usage for what cannot be.
 Constructor = Callable[[str, str, str], Forge]
@@ -36,7 +36,7 @@ def forge_of(settings: Settings, source: Source) -> Forge | None:
             raise Usage(
                 f"AUTOMATA_{key.upper()}_REPO names {repo}, and there is no AUTOMATA_{key.upper()}_TOKEN.",
                 code="no_forge_token",
-                hint=f"docs/{key}.md says which permissions it needs.",
+                hint=f"Set it: {rules_of(f'{key}_token').doc}.",
             )
         if repo:
             return construct(api, repo, token)
