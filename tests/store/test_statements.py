@@ -10,14 +10,14 @@ import psycopg
 import pytest
 
 import automata.store
-from automata.store.queue import SnapshotRow, WakeUpRow
+from automata.store.orchestrator_queue import SnapshotRow, WakeUpRow
 from automata.store.runs import RunRow
 from automata.store.sql import FRAGMENTS, statement, with_fragments
-from automata.store.tasks import ClaimRow, RunInfo
+from automata.store.worker_queue import ClaimRow, RunInfo
 
 STORE = Path(automata.store.__file__).parent
 STATEMENTS = sorted(path.stem for path in (STORE / "sql").glob("*.sql"))
-NAMES_IN_PLACE = {"sentinels.py", "waiting.py"}
+NAMES_IN_PLACE = {"queue_sentinels.py", "waiting_codec.py"}
 
 
 @pytest.mark.parametrize(
@@ -25,8 +25,8 @@ NAMES_IN_PLACE = {"sentinels.py", "waiting.py"}
     [
         ("take_wakeups", WakeUpRow._fields),
         ("load_snapshots", SnapshotRow._fields),
-        ("claim", ClaimRow._fields),
-        ("claim_runs", tuple(column.name for column in fields(RunInfo))),
+        ("claim_tasks", ClaimRow._fields),
+        ("load_claimed_runs", tuple(column.name for column in fields(RunInfo))),
     ],
 )
 def test_the_columns_of_a_statement_are_the_fields_of_its_row_in_order(
