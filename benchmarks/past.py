@@ -36,9 +36,9 @@ CHAIN = 10
 LISTS = {"newest runs": {}, "of one flow": {"flow": "past-7"}, "failed ones": {"status": "FAILED"}}
 LOOKS = 20
 STATEMENTS = (
-    "claim",
-    "hand_over",
-    "complete_under_lock",
+    "claim_tasks",
+    "enqueue_claimed",
+    "complete_tasks_under_lock",
     "take_wakeups",
     "load_snapshots",
     "finish_runs",

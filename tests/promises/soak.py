@@ -216,7 +216,7 @@ def million(minutes: float) -> None:
             for number in range(parts):
                 side.forget()
                 rate = asyncio.run(_part(url, address, number))
-                claim = side.statements()["claim"]
+                claim = side.statements()["claim_tasks"]
                 costs.append(claim["ms"] / claim["rows"])
                 tell(
                     f"million: {(number + 1) * PART:>9,} steps, {rate:,.0f} a second,"

@@ -92,7 +92,7 @@ def test_no_statement_reads_the_past_from_end_to_end(plans: list[str]) -> None:
 @pytest.mark.parametrize(
     ("drop", "name"),
     [
-        ("DROP INDEX task_queue_ready", "claim"),
+        ("DROP INDEX task_queue_ready", "claim_tasks"),
         ("ALTER TABLE tasks DROP CONSTRAINT tasks_pkey", "load_outputs"),
         ("ALTER TABLE run_results DROP CONSTRAINT run_results_pkey", "take_old_runs"),
     ],
