@@ -108,7 +108,7 @@ thorough: $(READY) ## Tests that repeat, twenty times as often: applies, kills o
 	@AUTOMATA_TEST_TIMES=20 $(BIN)/python -m pytest -n $(TEST_WORKERS) --timeout=3600 -rP $(ARGS) \
 		tests/proposals/test_lifecycle.py tests/promises/test_kill_sync.py tests/sandbox/test_agreement.py \
 		tests/engine/test_model.py tests/engine/test_advance.py tests/flow/test_schema.py \
-		tests/flow/test_template_fuzz.py tests/api/test_schema_fuzz.py
+		tests/flow/test_template_fuzz.py tests/api/test_schema_fuzz.py tests/acceptance/test_demo.py
 
 soak: $(READY) ## What shows after a while: the database killed again and again, a flood, a rolling restart, a million steps
 	@$(BIN)/python -m tests.promises.soak $(ARGS)

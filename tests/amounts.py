@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 TIMES = int(os.environ.get("AUTOMATA_TEST_TIMES") or 1)
 
@@ -10,3 +11,8 @@ TIMES = int(os.environ.get("AUTOMATA_TEST_TIMES") or 1)
 def times(number: int) -> int:
     """`number` of examples, rounds or flows; AUTOMATA_TEST_TIMES as many where that is set."""
     return number * TIMES
+
+
+def often(*cases: Any) -> tuple[Any, ...]:
+    """More cases of a rule that others show as well: none in `make test`, all in `make thorough`."""
+    return cases if TIMES > 1 else ()

@@ -21,7 +21,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from automata.store import migrate
 from automata.store.embedded import start_embedded
-from tests import costs, figures
+from tests import costs, figures, scheduling
 from tests.rabbitmq import Node, emptied, own_node, shared_node, worker_url
 
 ROOT = Path(__file__).parents[1]
@@ -45,6 +45,7 @@ sys.dont_write_bytecode = False
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(figures.Plugin())
     config.pluginmanager.register(costs.Plugin(), _COSTS)
+    config.pluginmanager.register(scheduling.Plugin())
 
 
 @pytest.fixture(scope="session")

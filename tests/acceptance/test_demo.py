@@ -20,6 +20,7 @@ from automata.cli.demo.change import BOB, ChangeOutcome
 from automata.cli.demo.change import checks as change_checks
 from automata.cli.demo.shop import DECLINED, LABEL_FAILURES, ORDERS, PAGE
 from automata.cli.demo.story import checks, print_outcome
+from tests.amounts import often
 from tests.costs import processor_sec
 from tests.rabbitmq import find_server
 
@@ -107,7 +108,7 @@ def test_a_demo_that_stays_is_ended_with_its_processes_by_ctrl_c(reachable: Path
     assert alive == []
 
 
-@pytest.mark.parametrize("how", [[], ["--amqp"]], ids=["together", "apart, over RabbitMQ"])
+@pytest.mark.parametrize("how", [["--amqp"], *often([])], ids=lambda how: "apart, over RabbitMQ" if how else "together")
 def test_a_demo_that_is_killed_takes_its_processes_with_it(reachable: Path, how: list[str]) -> None:
     find_server()
     process = subprocess.Popen([*DEMO, *how], env=environment(reachable), stdout=subprocess.PIPE, text=True)
@@ -126,11 +127,9 @@ def test_a_demo_that_is_killed_takes_its_processes_with_it(reachable: Path, how:
 @pytest.mark.parametrize(
     ("number", "moment"),
     [
-        (signal.SIGINT, "shop "),
         (signal.SIGINT, "repository "),
-        (signal.SIGINT, "2. "),
-        (signal.SIGINT, "$ automata check"),
         (signal.SIGTERM, "$ automata check"),
+        *often((signal.SIGINT, "shop "), (signal.SIGINT, "2. "), (signal.SIGINT, "$ automata check")),
     ],
 )
 def test_a_demo_that_is_ended_at_any_moment_takes_everything_with_it(
