@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -146,44 +148,56 @@ GUARDS = [
 ]
 
 
+@dataclass(frozen=True, slots=True)
+class Product:
+    """A copy of the product and its tests, to be broken, and the process that tests it."""
+
+    folder: Path
+    pytest: subprocess.Popen[str]
+
+    def run(self, *tests: str) -> tuple[int, str]:
+        """pytest's exit code, and what it printed."""
+        assert self.pytest.stdin is not None
+        assert self.pytest.stdout is not None
+        # anyio is imported already, so its asserts stay as they are: they are not ours.
+        imported = ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
+        words = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", *imported, *tests]
+        print(json.dumps(words), file=self.pytest.stdin, flush=True)
+        code, output = json.loads(self.pytest.stdout.readline())
+        return code, output
+
+
 @pytest.fixture(scope="module")
-def product(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the product and its tests, to be broken."""
-    place = tmp_path_factory.mktemp("broken")
+def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
+    folder = tmp_path_factory.mktemp("broken")
     leave = shutil.ignore_patterns("__pycache__")
     for name in ("automata", "migrations", "schemas", "flows-example", "tests", "benchmarks"):
-        shutil.copytree(ROOT / name, place / name, ignore=leave)
-    shutil.copy(ROOT / "pyproject.toml", place)
-    return place
+        shutil.copytree(ROOT / name, folder / name, ignore=leave)
+    shutil.copy(ROOT / "pyproject.toml", folder)
+    data = os.environ.get("AUTOMATA_TEST_DATA_DIR") or str(ROOT / "build" / "test-postgres")
+    env = {**os.environ, "PYTHONPATH": str(folder), "AUTOMATA_TEST_DATA_DIR": data, "PYTEST_ADDOPTS": ""}
+    command = [sys.executable, "-m", "tests.promises.warm_pytest"]
+    streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=folder, env=env, text=True, **streams) as process:
+        yield Product(folder, process)
+        process.stdin.close()
 
 
 @pytest.mark.parametrize("guard", GUARDS, ids=lambda guard: guard.name)
-def test_without_a_guard_a_named_test_fails(guard: Guard, product: Path) -> None:
-    file = product / guard.file
+def test_without_a_guard_a_named_test_fails(guard: Guard, product: Product) -> None:
+    file = product.folder / guard.file
     whole = file.read_text()
     assert whole.count(guard.text) == 1, f"{guard.text!r} is not what guards any more: mend this list"
     file.write_text(whole.replace(guard.text, guard.without))
     try:
-        done = _run(product, guard.test)
+        code, output = product.run(guard.test)
     finally:
         file.write_text(whole)
-    assert done.returncode == 1, f"{guard.test} did not miss it:\n{done.stdout[-2000:]}"
-    assert any(words in done.stdout for words in guard.failure), done.stdout[-2000:]
+    assert code == 1, f"{guard.test} did not miss it:\n{output[-2000:]}"
+    assert any(words in output for words in guard.failure), output[-2000:]
 
 
-def test_with_all_guards_these_tests_pass(product: Path) -> None:
+def test_with_all_guards_these_tests_pass(product: Product) -> None:
     """Else the failures above would prove nothing."""
-    done = _run(product, *{guard.test for guard in GUARDS})
-    assert done.returncode == 0, done.stdout[-2000:]
-
-
-def _run(product: Path, *tests: str) -> subprocess.CompletedProcess[str]:
-    data = os.environ.get("AUTOMATA_TEST_DATA_DIR") or str(ROOT / "build" / "test-postgres")
-    return subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *tests],
-        cwd=product,
-        env={**os.environ, "PYTHONPATH": str(product), "AUTOMATA_TEST_DATA_DIR": data, "PYTEST_ADDOPTS": ""},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    code, output = product.run(*{guard.test for guard in GUARDS})
+    assert code == 0, output[-2000:]
