@@ -103,9 +103,13 @@ def minute(moment: datetime | None) -> str:
 
 
 def short(identity: object) -> str:
-    """What tells a UUIDv7 or a commit from its neighbours: the end of the one, the beginning of the other."""
+    """What tells a UUIDv7 or a commit from its neighbours: the end of the one, the beginning of the other.
+
+    A commit keeps its `-dirty`, and what names no commit is whole.
+    """
     text = str(identity)
-    return text[-12:] if len(text) == 36 else text[:10]
+    commit, dash, rest = text.partition("-")
+    return text[-12:] if len(text) == 36 else commit[:10] + dash + rest
 
 
 def duration(span: float | timedelta | None) -> str:
