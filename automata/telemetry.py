@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metr
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
-from automata import __version__
+from automata import build
 
 METRICS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 # Beats of an interactive API: below 5 ms all is well, above 10 s a client has given up (a long poll has its own route).
@@ -221,8 +221,10 @@ BROKER_REBUILDS = Counter(
     registry=REGISTRY,
 )
 BROKER_DEAD_LETTERS = Gauge("automata_broker_dead_letters", "Messages in dlq.tasks when last asked.", registry=REGISTRY)
-_BUILD = Gauge("automata_build_info", "1; the version is the label.", ("version",), registry=REGISTRY)
-_BUILD.labels(__version__).set(1)
+_BUILD = Gauge(
+    "automata_build_info", "1; the label is the version, with a digest of the code.", ("version",), registry=REGISTRY
+)
+_BUILD.labels(build()).set(1)
 
 
 # Number of a helper (services/child_processes.py) -> what asks it for its metrics.

@@ -12,7 +12,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from automata import __version__
+from automata import build
 from automata.http.bodies import encode
 from automata.web.code import highlight_json, plain_json
 from automata.web.icons import icon
@@ -44,7 +44,7 @@ def environment() -> Environment:
         "first_line": first_line,
         "plural": plural,
     }
-    made.globals |= {"icon": icon, "asset": asset, "product_version": __version__}
+    made.globals |= {"icon": icon, "asset": asset, "product_version": build()}
     return made
 
 
