@@ -6,7 +6,7 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, TextIO
 
@@ -314,17 +314,19 @@ def mask_logs(mask: Callable[[str], str] | None) -> None:
     _Masked.mask = staticmethod(mask) if mask else None
 
 
-def configure_logs(level: str = "info", format: str = "text", stream: TextIO | None = None) -> None:
+def configure_logs(
+    level: str = "info", format: str = "text", stream: TextIO | None = None, *, quiet: Sequence[str] = ()
+) -> None:
     """Send every logger of the process to `stream` (stderr). Raises ValueError for an unknown level.
 
-    Some libraries are heard from `warning` on, unless the level is `debug`.
+    Some libraries, and the loggers that `quiet` names, are heard from `warning` on, unless the level is `debug`.
     """
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(_Masked(JsonFormatter() if format == "json" else TextFormatter()))
     root = logging.getLogger()
     root.setLevel(level.upper())
     root.handlers[:] = [handler]
-    for name in _QUIET:
+    for name in (*_QUIET, *quiet):
         logging.getLogger(name).setLevel(logging.NOTSET if root.level <= logging.DEBUG else logging.WARNING)
 
 

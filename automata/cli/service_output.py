@@ -11,7 +11,7 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -27,14 +27,14 @@ Tell = Callable[..., None]  # takes the event, its words and its facts
 log = logging.getLogger("automata")
 
 
-def begin_logs(settings: Settings | None = None) -> None:
+def begin_logs(settings: Settings | None = None, *, quiet: Sequence[str] = ()) -> None:
     """Log as the settings say. None before they could be read: then as the environment says, so that an error in them
-    has the format of all that would have followed."""
+    has the format of all that would have followed. Loggers that `quiet` names are heard from `warning` on."""
     from automata.telemetry import configure_logs
 
     level = settings.log_level if settings else "info"
     is_json = (settings.log_format if settings else os.environ.get(variable("log_format"))) == "json"
-    configure_logs(level, "json" if is_json else "text")
+    configure_logs(level, "json" if is_json else "text", quiet=quiet)
     logging.captureWarnings(True)
     if is_json:
         report_by(_log_error)

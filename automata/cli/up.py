@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from automata.services.process import RunningProcess
     from automata.store.database import Database
 
+_OF_FLEETS = ("automata.services.leader",)  # alone it leads at once, and nobody asks who does
+
 
 def up(
     repo: RepoUrl = None,
@@ -80,7 +82,7 @@ def up(
     )
     if watch and not settings.repo:
         raise Usage("--watch needs a --repo to watch")
-    begin_logs(settings)
+    begin_logs(settings, quiet=_OF_FLEETS)
     warn_of_unknown_variables()
     _run(settings, branch, watch, teller(settings, output))
 
