@@ -22,6 +22,7 @@ from automata.errors import Invalid
 from automata.flow.inputs import check_inputs
 from automata.flow.plan import ExecutionPlan, item_of
 from automata.sandbox.clock import Clock, StalledError
+from automata.sandbox.vetting import VettedTransport
 from automata.steps.contract import Outcome, StepContext, StepType, Transport
 from automata.steps.execute import error_of, execute_step
 from automata.steps.secrets import masker
@@ -253,7 +254,7 @@ class _Run:
             attempt=attempt,
             timeout_sec=plan_step.timeout_sec,
             idempotency_key=f"{view.id}:{step}",
-            transport=self.setup.transport.for_step(step),
+            transport=VettedTransport(self.setup.transport.for_step(step), self.plan.egress),
             mask=self.mask,
         )
         return await execute_step(step_type, plan_step, context, call)

@@ -193,3 +193,42 @@ def test_a_file_of_cases_takes_lists_of_values_and_no_deeper_ones() -> None:
     case = {"mocks": [{"id": "m", "request": {"url": {"query": {"tag": ["a", ["b"]]}}}}]}
     with pytest.raises((AssertionError, Invalid)):
         rehearse(case, orders=content("orders", {"id": "get", **GET}))
+
+
+# --- egress --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("egress", "url", "refused"),
+    [
+        ({"allow": ["crm.example.com"]}, "https://crm.example.com/", False),
+        ({"allow": ["*.example.org"]}, "https://crm.example.com/", True),
+        ({"allow": ["crm.example.com:8443"]}, "https://crm.example.com/", True),
+        ({"deny": ["*.example.com"]}, "https://crm.example.com/", True),
+        ({"deny": ["10.0.0.0/8"]}, "https://10.1.2.3/", True),
+        ({"allow": ["10.0.0.0/8"]}, "https://crm.example.com/", False),  # what it resolves to, a worker knows
+        (None, "http://169.254.169.254/latest", True),
+        (None, "http://localhost:9000/", False),
+        (None, "https://crm.example.com/", False),
+    ],
+)
+def test_what_egress_denies_is_denied_in_a_rehearsal(egress: Any, url: str, refused: bool) -> None:
+    step = {"id": "get", "type": "http", "config": {"url": url}}
+    more = {"egress": {"allow": [], "deny": [], **egress}} if egress else {}
+    expect = {"status": "FAILED", "error": {"code": "egress_denied"}} if refused else {"status": "SUCCEEDED"}
+    case = {"mocks": [{**ANY, "optional": True}], "expect": expect}
+    result = rehearse(case, orders=content("orders", step, **more))
+    assert result.problems == ()
+    assert len(result.requests) == (not refused)
+
+
+def test_a_redirect_is_vetted_and_a_called_flow_has_lists_of_its_own() -> None:
+    away = {**ANY, "responses": [{"status": 302, "headers": {"Location": "https://evil.example.org/"}}, {"json": {}}]}
+    step = {"id": "get", **GET}
+    egress = {"egress": {"allow": ["crm.example.com"], "deny": []}}
+    denied = {"status": "FAILED", "error": {"code": "egress_denied"}}
+    assert rehearse({"mocks": [away], "expect": denied}, orders=content("orders", step, **egress)).problems == ()
+    other = {"id": "get", "type": "http", "config": {"url": "https://erp.example.com/"}}
+    call = {"id": "call", "type": "flow", "config": {"flow": "child"}}
+    result = rehearse({"mocks": [ANY]}, orders=content("orders", call, **egress), child=content("child", other))
+    assert result.problems == ()
