@@ -227,7 +227,7 @@ _BUILD = Gauge(
 _BUILD.labels(build()).set(1)
 
 
-# Number of a helper (services/child_processes.py) -> what asks it for its metrics.
+# Number of a helper (services/supervisor.py) -> what asks it for its metrics.
 CHILD_METRICS: dict[str, Callable[[], Awaitable[str]]] = {}
 
 

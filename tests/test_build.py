@@ -10,7 +10,7 @@ import pytest
 
 import automata
 
-FILES = {"steps/http.py": "one = 1\n", "store/sql/claim.sql": "SELECT 1\n", "web/templates/run.html": "<p>\n"}
+FILES = {"steps/http.py": "one = 1\n", "store/sql/claim_tasks.sql": "SELECT 1\n", "web/templates/run.html": "<p>\n"}
 
 
 def build_of(folder: Path, **files: str) -> str:

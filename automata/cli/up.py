@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from automata.services.process import RunningProcess
     from automata.store.database import Database
 
-_OF_FLEETS = ("automata.services.leader",)  # alone it leads at once, and nobody asks who does
+_OF_FLEETS = ("automata.services.leader_election",)  # alone it leads at once, and nobody asks who does
 
 
 def up(
@@ -107,8 +107,8 @@ def _run(settings: Settings, branch: str | None, watch: bool, tell: Tell) -> Non
 
 
 async def _serve(settings: Settings, url: str, listening: socket, branch: str | None, watch: bool, tell: Tell) -> None:
-    from automata.services.child_processes import child_processes
     from automata.services.process import serve
+    from automata.services.supervisor import child_processes
     from automata.store.database import Database
 
     source = _source(settings, branch, watch) if settings.repo else None

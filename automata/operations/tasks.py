@@ -12,7 +12,7 @@ from uuid import UUID
 from automata.engine.states import RUN_FINAL, TaskStatus
 from automata.flow.plan import item_of
 from automata.operations.context import AppContext
-from automata.operations.lookups import Version
+from automata.operations.flow_lookups import Version
 from automata.operations.masking import masker
 from automata.store.database import Connection
 from automata.store.run_tasks import (

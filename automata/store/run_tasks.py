@@ -14,7 +14,7 @@ from psycopg.rows import class_row
 from automata.engine.decision import FOREVER
 from automata.engine.states import TaskStatus
 from automata.store.database import Connection
-from automata.store.rows import fetch_column
+from automata.store.scalars import fetch_column
 from automata.store.sql import with_fragments
 
 
