@@ -58,7 +58,7 @@ class Settings:
     )
     repo: str = setting("", "the flows repository")
     repo_path: str = setting("", "its folder")
-    branch: str = setting("main", "its branch", shown="the environment's, else `main`")
+    branch: str = setting("", "its branch", shown="the environment's, else the repository's default branch")
     environment: str = setting("prod", "its environment")
     sources: tuple[str, ...] = setting(
         (),

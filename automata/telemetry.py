@@ -6,7 +6,7 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, TextIO
 
@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metr
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
-from automata import __version__
+from automata import build
 
 METRICS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 # Beats of an interactive API: below 5 ms all is well, above 10 s a client has given up (a long poll has its own route).
@@ -221,8 +221,10 @@ BROKER_REBUILDS = Counter(
     registry=REGISTRY,
 )
 BROKER_DEAD_LETTERS = Gauge("automata_broker_dead_letters", "Messages in dlq.tasks when last asked.", registry=REGISTRY)
-_BUILD = Gauge("automata_build_info", "1; the version is the label.", ("version",), registry=REGISTRY)
-_BUILD.labels(__version__).set(1)
+_BUILD = Gauge(
+    "automata_build_info", "1; the label is the version, with a digest of the code.", ("version",), registry=REGISTRY
+)
+_BUILD.labels(build()).set(1)
 
 
 # Number of a helper (services/supervisor.py) -> what asks it for its metrics.
@@ -256,7 +258,11 @@ class _MergedCollector(Collector):
         return iter(metrics.values())
 
 
-_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+# `color_message` is uvicorn's: its words once more, with the colours of a terminal.
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
+# What these say of an ordinary day is said better by what called them, or is noise: each migration with its title,
+# the server's own start, each request with its address.
+_QUIET = ("alembic", "httpcore", "httpx", "uvicorn", "watchfiles")
 # What would let a logged value start a new line or drive a terminal: C0, DEL, C1 and the Unicode line ends.
 _CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} | {
     0x2028: "\\u2028",
@@ -269,7 +275,7 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         line = _extra(record) | {
-            "time": _timestamp(record.created),
+            "time": timestamp(record.created),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
@@ -284,7 +290,7 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         fields = "".join(f" {name}={value}" for name, value in _extra(record).items())
-        head = f"{_timestamp(record.created)} {record.levelname.lower():7} {record.name} "
+        head = f"{timestamp(record.created)} {record.levelname.lower():7} {record.name} "
         line = head + (record.getMessage() + fields).translate(_CONTROL)
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
@@ -308,19 +314,28 @@ def mask_logs(mask: Callable[[str], str] | None) -> None:
     _Masked.mask = staticmethod(mask) if mask else None
 
 
-def configure_logs(level: str = "info", format: str = "text", stream: TextIO | None = None) -> None:
-    """Send every logger of the process to `stream` (stderr). Raises ValueError for an unknown level."""
+def configure_logs(
+    level: str = "info", format: str = "text", stream: TextIO | None = None, *, quiet: Sequence[str] = ()
+) -> None:
+    """Send every logger of the process to `stream` (stderr). Raises ValueError for an unknown level.
+
+    Some libraries, and the loggers that `quiet` names, are heard from `warning` on, unless the level is `debug`.
+    """
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(_Masked(JsonFormatter() if format == "json" else TextFormatter()))
     root = logging.getLogger()
     root.setLevel(level.upper())
     root.handlers[:] = [handler]
+    for name in (*_QUIET, *quiet):
+        logging.getLogger(name).setLevel(logging.NOTSET if root.level <= logging.DEBUG else logging.WARNING)
 
 
 def _extra(record: logging.LogRecord) -> dict[str, Any]:
     return {name: value for name, value in vars(record).items() if name not in _STANDARD}
 
 
-def _timestamp(seconds: float) -> str:
+def timestamp(seconds: float | None = None) -> str:
+    """A moment (now), as every line of a log has it: RFC 3339, UTC, with milliseconds."""
+    seconds = time.time() if seconds is None else seconds
     whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
     return f"{whole}.{int(seconds % 1 * 1000):03d}Z"

@@ -18,7 +18,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from automata import __version__
+from automata import build
 from automata.errors import Usage
 from automata.settings import Settings
 
@@ -99,7 +99,7 @@ class Tracing:
         self.ratio = ratio
         # Its own lines say more than one wants to read each second that a collector is away.
         logging.getLogger("opentelemetry").setLevel(logging.ERROR)
-        self._resource = Resource.create({"service.name": "automata", "service.version": __version__})
+        self._resource = Resource.create({"service.name": "automata", "service.version": build()})
         self._out = BatchSpanProcessor(
             OTLPSpanExporter(endpoint=f"{url.rstrip('/')}/v1/traces", timeout=EXPORT_SEC),
             max_queue_size=8_192,

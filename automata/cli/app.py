@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from automata import __version__
+from automata import __version__, build
 from automata.cli import (
     approval,
     audit,
@@ -113,11 +113,11 @@ app.command(rich_help_panel=KEEP, epilog="Example: automata worker --concurrency
 
 @app.command(rich_help_panel=KEEP, epilog="Example: automata version -o json")
 def version(output: Output = Format.TABLE) -> None:
-    """Say which version this is."""
+    """Say which version this is. What follows the `+` is a digest of its code: equal builds run the same."""
     if output is Format.JSON:
-        say_json({"version": __version__})
+        say_json({"version": __version__, "build": build()})
     else:
-        say(f"automata {__version__}")
+        say(f"automata {build()}")
 
 
 def main() -> None:

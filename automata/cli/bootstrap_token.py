@@ -9,10 +9,6 @@ from automata.settings import Settings
 if TYPE_CHECKING:
     from automata.store.database import Database
 
-BOOTSTRAP_NOTICE = (
-    "The first start: this token is an admin's and shown this once; `automata token rotate admin` makes another."
-)
-
 
 async def bootstrap_token(db: Database, settings: Settings) -> str | None:
     """Its text; None where there has been a token, or nobody has to say who they are."""

@@ -43,7 +43,7 @@ Branch = Annotated[
         envvar="AUTOMATA_BRANCH",
         show_envvar=False,
         help="The branch to read.",
-        show_default="the environment's, else main",
+        show_default="the environment's, else the default branch",
     ),
 ]
 Env = Annotated[str | None, typer.Option("--env", help="The environment.", show_default="prod")]

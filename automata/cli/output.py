@@ -73,11 +73,12 @@ def say(text: str = "", *, stderr: bool = False) -> None:
     stream.flush()
 
 
-def say_json(data: Any, *, indent: int | None = 2) -> None:
+def say_json(data: Any, *, indent: int | None = 2, stderr: bool = False) -> None:
     """`data` as one JSON document; with `indent=None` on one line, for streams of events."""
-    utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
-    sys.stdout.write(json.dumps(data, indent=indent, ensure_ascii=not utf8, default=str) + "\n")
-    sys.stdout.flush()
+    stream = sys.stderr if stderr else sys.stdout
+    utf8 = (stream.encoding or "").lower().replace("-", "") == "utf8"
+    stream.write(json.dumps(data, indent=indent, ensure_ascii=not utf8, default=str) + "\n")
+    stream.flush()
 
 
 def table(*columns: str, rows: Iterable[Sequence[Any]]) -> Table:
@@ -155,8 +156,20 @@ def parse_time(stamp: str) -> datetime:
     return datetime.fromisoformat(stamp)
 
 
+_report: Callable[[AutomataError], None] | None = None  # how a service reports, whose logs are no words for people
+
+
+def report_by(how: Callable[[AutomataError], None]) -> None:
+    """Have every error that this process reports from now on go to `how`."""
+    global _report
+    _report = how
+
+
 def report(error: AutomataError) -> None:
     """One error on stderr: what, where, what to do about it, and the code that programs may look for."""
+    if _report is not None:
+        _report(error)
+        return
     from rich.text import Text
 
     to = console(stderr=True)

@@ -226,6 +226,7 @@ def _sheet(run: Json, states: Sequence[Json]) -> Any:
     from rich.console import Group
 
     from automata.cli.run_view import tree
+    from automata.git.names import short_sha
 
     details = facts(
         (
@@ -234,7 +235,7 @@ def _sheet(run: Json, states: Sequence[Json]) -> Any:
             ("created by", run["created_by"]),
             ("rerun of", run["rerun_of"]),
             ("created", moment(run["created_at"])),
-            ("commit", (run["commit_sha"] or "")[:12]),
+            ("commit", short_sha(run["commit_sha"] or "")),
             ("inputs", run["inputs"] and compact(run["inputs"])),
             ("outputs", run["outputs"] and compact(run["outputs"])),
         )

@@ -158,12 +158,12 @@ def _line(task: Json, label: str) -> Text:
 
 
 def _words(task: Json) -> list[str]:
-    """Step, status, and where they say something: time taken, attempts, what is waited for."""
+    """Step, status, and where they say something: time taken by all attempts, which attempt runs or how many ran."""
     words = [task["step"], task["status"]]
     if elapsed := _elapsed(task):
         words.append(elapsed)
     if (attempt := task["attempt"]) > 1:
-        words.append(f"attempt {attempt}")
+        words.append(f"{attempt} attempts" if task["finished_at"] else f"attempt {attempt}")
     return words
 
 

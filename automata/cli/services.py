@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from automata.cli.bootstrap_token import BOOTSTRAP_NOTICE
 from automata.cli.composition import (
     API,
     CONTROLLER,
@@ -21,7 +20,8 @@ from automata.cli.composition import (
     show_admin_token,
 )
 from automata.cli.options import Env, Host, Output, Port, Processes, ProjectPath, RepoUrl
-from automata.cli.output import Format, say, say_json
+from automata.cli.output import Format
+from automata.cli.service_output import Tell, begin_logs, tell_token, teller
 from automata.errors import Usage
 from automata.settings import load, warn_of_unknown_variables
 
@@ -93,7 +93,10 @@ def worker(
 def controller(
     repo: RepoUrl = None,
     branch: Annotated[
-        str | None, typer.Option("--branch", help="The branch to follow.", show_default="the environment's, else main")
+        str | None,
+        typer.Option(
+            "--branch", help="The branch to follow.", show_default="the environment's, else the default branch"
+        ),
     ] = None,
     env: Env = None,
     path: ProjectPath = None,
@@ -140,17 +143,18 @@ def _run(
     from automata.cli.database import database
     from automata.services.process import serve
     from automata.services.supervisor import child_processes
-    from automata.telemetry import configure_logs
 
+    begin_logs()
     if port is None and "AUTOMATA_PORT" not in os.environ:
         port = PARTS[part].port
     settings = load(port=port, **flags)
+    begin_logs(settings)
+    tell = teller(settings, output)
     composition = compose(settings, {part, *beside}, branch=followed_branch)
-    configure_logs(settings.log_level, settings.log_format)
     if not until_eof:  # the process that started this one has said it
         warn_of_unknown_variables()
     command = (part, *(["--orchestrate"] if beside else []))
-    show_token = partial(show_admin_token, settings, partial(_show_token, output))
+    show_token = partial(show_admin_token, settings, partial(tell_token, tell))
     with database(settings) as url, runner() as loop:
         loop.run(
             serve(
@@ -158,7 +162,7 @@ def _run(
                 url,
                 composition,
                 patient=True,
-                on_ready=partial(_show_ready, part, output),
+                on_ready=partial(_show_ready, part, tell),
                 on_database=show_token if part == API else None,
                 child_processes=child_processes(settings, url, *command) if PARTS[part].repeatable else (),
                 until_eof=until_eof,
@@ -166,16 +170,5 @@ def _run(
         )
 
 
-async def _show_ready(part: str, output: Format, running: RunningProcess) -> None:
-    if output is Format.JSON:
-        event = {"event": "ready", "message": f"{part} on {running.address}", "part": part, "url": running.address}
-        say_json(event, indent=None)
-    else:
-        say(f"{part} on {running.address}  (/healthz, /readyz, /metrics)")
-
-
-def _show_token(output: Format, token: str) -> None:
-    if output is Format.JSON:
-        say_json({"event": "admin token", "message": BOOTSTRAP_NOTICE, "token": token}, indent=None)
-    else:
-        say(f"{BOOTSTRAP_NOTICE}\n{token}")
+async def _show_ready(part: str, tell: Tell, running: RunningProcess) -> None:
+    tell("ready", f"{part} on {running.address}  (/healthz, /readyz, /metrics)", part=part, url=running.address)

@@ -1,29 +1,34 @@
-"""`automata up`: database, migrations, sync, API, orchestrator and worker in one process, said step by step."""
+"""`automata up`: database, migrations, sync, API, orchestrator and worker in one process, said step by step.
+
+The port is bound before anything is touched: a second one, started in the wrong folder, must not deploy that folder's
+flows to the database of the first, and then say that it cannot start.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from automata.cli.bootstrap_token import BOOTSTRAP_NOTICE
 from automata.cli.composition import ALL, CONTROLLER, compose, runner, show_admin_token
 from automata.cli.options import Branch, Env, Host, Output, ProjectPath, RepoUrl
-from automata.cli.output import Format, report, say, say_json
+from automata.cli.output import Format, report
+from automata.cli.service_output import Tell, begin_logs, tell_token, teller
 from automata.errors import Invalid, Missing, Refused, Unavailable, Usage
 from automata.settings import MAX_PROCESSES, Settings, load, warn_of_unknown_variables
 
 if TYPE_CHECKING:
+    from socket import socket
+
     from automata.project.source import Source
     from automata.services.process import RunningProcess
     from automata.store.database import Database
 
-Tell = Callable[..., None]
+_OF_FLEETS = ("automata.services.leader_election",)  # alone it leads at once, and nobody asks who does
 
 
 def up(
@@ -63,6 +68,7 @@ def up(
     The database is that of AUTOMATA_DATABASE_URL, or an embedded PostgreSQL. Ctrl-C drains and ends it; whatever was
     running goes on at the next start. With -o json every event is one JSON line.
     """
+    begin_logs()
     settings = load(
         repo=repo,
         repo_path=path,
@@ -76,17 +82,17 @@ def up(
     )
     if watch and not settings.repo:
         raise Usage("--watch needs a --repo to watch")
-    _run(settings, branch, watch, _tell_json if output is Format.JSON else _tell)
+    begin_logs(settings, quiet=_OF_FLEETS)
+    warn_of_unknown_variables()
+    _run(settings, branch, watch, teller(settings, output))
 
 
 def _run(settings: Settings, branch: str | None, watch: bool, tell: Tell) -> None:
     from automata.cli.database import database
+    from automata.services.http_server import bind
     from automata.store.migrate import current, upgrade
-    from automata.telemetry import configure_logs
 
-    configure_logs(settings.log_level, settings.log_format)
-    warn_of_unknown_variables()
-    with database(settings) as url:
+    with closing(bind(settings.host, settings.port)) as listening, database(settings) as url:
         tell("database", "yours" if settings.database_url else "embedded PostgreSQL")
         applied = upgrade(url)
         tell(
@@ -96,11 +102,11 @@ def _run(settings: Settings, branch: str | None, watch: bool, tell: Tell) -> Non
             revision=current(url),
         )
         with runner() as loop:
-            loop.run(_serve(settings, url, branch, watch, tell))
+            loop.run(_serve(settings, url, listening, branch, watch, tell))
     tell("stopped", "drained; what was running goes on at the next start")
 
 
-async def _serve(settings: Settings, url: str, branch: str | None, watch: bool, tell: Tell) -> None:
+async def _serve(settings: Settings, url: str, listening: socket, branch: str | None, watch: bool, tell: Tell) -> None:
     from automata.services.process import serve
     from automata.services.supervisor import child_processes
     from automata.store.database import Database
@@ -117,8 +123,9 @@ async def _serve(settings: Settings, url: str, branch: str | None, watch: bool, 
             settings,
             url,
             compose(replace(settings, sources=()), parts, branch=branch),
+            listening=listening,
             on_ready=watching.begin,
-            on_database=partial(show_admin_token, settings, partial(_tell_token, tell)),
+            on_database=partial(show_admin_token, settings, partial(tell_token, tell)),
             child_processes=child_processes(settings, url, "worker", "--orchestrate"),
         )
     finally:
@@ -144,10 +151,6 @@ class _Watching:
             self._task.cancel()
             with suppress(asyncio.CancelledError):
                 await self._task
-
-
-def _tell_token(tell: Tell, token: str) -> None:
-    tell("admin token", f"{BOOTSTRAP_NOTICE}\n{token}", token=token)
 
 
 async def _sync(db: Database, source: Source, tell: Tell) -> None:
@@ -181,11 +184,3 @@ def _source(settings: Settings, branch: str | None, watch: bool) -> Source:
     from automata.project.source import source_of
 
     return replace(source_of(settings, branch), working_tree=watch)
-
-
-def _tell(event: str, words: str, **_: Any) -> None:
-    say(f"{event:<11}{words}")
-
-
-def _tell_json(event: str, words: str, **facts: Any) -> None:
-    say_json({"event": event, "message": words, **facts}, indent=None)

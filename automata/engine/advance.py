@@ -275,5 +275,5 @@ class _Advance(Moves):
         unused = board.handler() if handler not in board.states and handler not in board.ended else ()
         for step in self.plan.steps.values():
             if step.id not in unused and not board.final(step.id):
-                self._settle(step, TaskStatus.CANCELLED)
+                self._settle(step, TaskStatus.CANCELLED, since=self._since(step))
         return self._decision(RunResult(RunStatus.CANCELLED))

@@ -124,7 +124,7 @@ class Moves(Reading):
     def _fail(self, step: PlanStep, error: Exception) -> None:
         self._cancel_inside(step)
         state = self.board.states.get(step.id)
-        since = state.since if state else self.now
+        since = state.since if state else self._since(step) or self.now
         self._settle(step, TaskStatus.FAILED, error=error_of(error, step.id), since=since)
 
     def _finish_group(self, step: PlanStep) -> None:
@@ -193,9 +193,9 @@ class Moves(Reading):
         self.fresh.append(step)
 
     def _since(self, group: PlanStep) -> datetime | None:
-        states = self.board.states
-        children = self.board.children(group)
-        return min((since for child in children if (since := states[child].since)), default=None)
+        """When a group began, as far as the states say: the driver may not have told when settled steps did."""
+        states = [self.board.states.get(child) for child in self.board.children(group)]
+        return min((state.since for state in states if state and state.since), default=None)
 
     # --- what is left of a step ---------------------------------------------------------------------------------------
 
@@ -208,7 +208,7 @@ class Moves(Reading):
         if error:
             self._settle(step, TaskStatus.FAILED, error=error, since=self._since(step))
         else:
-            self._settle(step, TaskStatus.CANCELLED)
+            self._settle(step, TaskStatus.CANCELLED, since=self._since(step))
 
     def _cancel_inside(self, step: PlanStep) -> None:
         for child in self.board.children(step):

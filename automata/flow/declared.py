@@ -13,6 +13,7 @@ from automata.flow.inputs import input_problems, value_problems
 from automata.flow.lexing import has_template
 from automata.flow.model import Input
 from automata.flow.schema import MAX_PATTERN
+from automata.flow.timefilters import NO_ZONES
 from automata.flow.userschema import SchemaBudget, SchemaError, compile_pattern, compile_schema
 
 # For all inputs, schedules and webhooks of a file together: about half a second.
@@ -174,5 +175,4 @@ def _templated(value: Any) -> bool:
 
 @cache
 def _zones() -> frozenset[str]:
-    # Some systems list the machine's own zone, which is another one on the next machine.
-    return frozenset(available_timezones() - {"localtime", "Factory", "posixrules"})
+    return frozenset(available_timezones() - NO_ZONES)

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -15,6 +16,11 @@ from automata.flow.values import kind
 # Known directives only: a C library pads `%999999999d` to a gigabyte.
 _FORMAT = re.compile(r"(?:[^%]|%[aAbBdfHIjmMpSUVWyYGuzZ%])*")
 _ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(?:/[A-Za-z0-9_+-]+){0,3}")
+# Some systems list the machine's own zone, which is another one on the next machine.
+NO_ZONES = frozenset({"localtime", "Factory", "posixrules"})
+_DIRECTIVE = re.compile("%.")
+_ZONES = ("UTC", "GMT")  # what a `%Z` reads
+_ABOUT_ZONES = " `%Z` reads UTC and GMT; other abbreviations name several zones, so give the offset with `%z`."
 _MAX_CHARS = 100
 
 
@@ -26,7 +32,10 @@ def iso(moment: datetime) -> str:
 
 
 def parse_time(budget: Budget, value: Any, format: Any = None) -> float:
-    """Seconds since 1970 of ISO 8601 text, or of text in a `strptime` format; without an offset it is UTC."""
+    """Seconds since 1970 of ISO 8601 text, or of text in a `strptime` format; without an offset it is UTC.
+
+    `%Z` reads `UTC` or `GMT`, in any case, on every machine.
+    """
     budget.pay(200)
     moment = _parsed(value, None if format is None else _checked(format))
     seconds = moment.timestamp()
@@ -36,12 +45,30 @@ def parse_time(budget: Budget, value: Any, format: Any = None) -> float:
 def _parsed(value: Any, format: str | None) -> datetime:
     if type(value) is not str or len(value) > _MAX_CHARS:
         raise misfit(f"`parse_time` reads text of at most {_MAX_CHARS} characters, this is {kind(value)}.")
-    try:
-        moment = datetime.fromisoformat(value) if format is None else datetime.strptime(value, format)  # noqa: DTZ007
-    except (ValueError, re.error):
-        expected = "ISO 8601" if format is None else f"`{format}`"
-        raise misfit(f"This text is no time in the form {expected}.") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    for form in _zoned(format):
+        try:
+            moment = datetime.fromisoformat(value) if form is None else datetime.strptime(value, form)  # noqa: DTZ007
+        except (ValueError, re.error):
+            continue
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    expected = "ISO 8601" if format is None else f"`{format}`"
+    raise misfit(f"This text is no time in the form {expected}.{_ABOUT_ZONES if _names_zone(format) else ''}")
+
+
+def _zoned(format: str | None) -> tuple[str | None, ...]:
+    """The forms to try: with a `%Z`, one for each name. `strptime` would take the names of the machine's zone as well,
+    and then read the time as UTC all the same."""
+    if format is None or not _names_zone(format):
+        return (format,)
+    return tuple(_DIRECTIVE.sub(partial(_named, name), format) for name in _ZONES)
+
+
+def _named(zone: str, directive: re.Match[str]) -> str:
+    return zone if directive[0] == "%Z" else directive[0]
+
+
+def _names_zone(format: str | None) -> bool:
+    return format is not None and "%Z" in _DIRECTIVE.findall(format)
 
 
 def format_time(budget: Budget, value: Any, format: Any = None, timezone: Any = "UTC") -> str:
@@ -77,7 +104,7 @@ def _checked(format: Any) -> str:
 
 def _zone(name: Any) -> ZoneInfo:
     try:
-        if type(name) is str and len(name) <= _MAX_CHARS and _ZONE.fullmatch(name):
+        if type(name) is str and len(name) <= _MAX_CHARS and _ZONE.fullmatch(name) and name not in NO_ZONES:
             return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         pass

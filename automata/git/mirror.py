@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ LOCK_SECONDS = 600
 _HEADS = "refs/heads/"
 _TRACKED = "refs/remotes/origin/"
 _TRACKED_HEAD = _TRACKED + "HEAD"
+_UNTOLD = "HEAD"  # as a branch it is never counted as one
 _REFSPECS = [f"+{_HEADS}*:{_TRACKED}*"]
 
 # Git checks who owns a repository because it runs programs that the repository's config names. libgit2 runs none, and
@@ -81,6 +83,7 @@ class Mirror:
             remote = self._repository.remotes.create_anonymous(self.address.url)
             callbacks = Callbacks(self.address)
             remote.fetch(_REFSPECS, callbacks=callbacks, prune=FetchPrune.PRUNE, proxy=True)
+            self._keep_head(remote.list_heads(connect=False))
 
     def branches(self) -> list[str]:
         """The names of all branches."""
@@ -98,14 +101,21 @@ class Mirror:
                 raise self._no_branch(branch) from None
 
     def head_branch(self) -> str | None:
-        """The branch of a local repository's HEAD; None for a mirror, a detached HEAD and before the first commit."""
-        if self.address.local is None:
-            return None
+        """The branch that HEAD names: of a remote its default branch, as the last fetch was told.
+
+        None for a detached HEAD, before the first commit, and where a remote does not say.
+        """
         with object_faults(self.address):
             target = self._repository.lookup_reference("HEAD").raw_target
             name = target.decode("utf-8", "replace") if isinstance(target, bytes) else ""
-        branch = name.removeprefix(_HEADS) if name.startswith(_HEADS) else ""
+        branch = name.removeprefix(self._prefix) if name.startswith(self._prefix) else ""
         return branch if branch in self.branches() else None
+
+    def _keep_head(self, heads: Sequence[Any]) -> None:
+        """Let the mirror's own HEAD name what the remote's does, or nothing where the remote does not tell."""
+        told = next((head.symref_target for head in heads if head.name == "HEAD"), None) or ""
+        branch = told.removeprefix(_HEADS) if told.startswith(_HEADS) else _UNTOLD
+        self._repository.references.create("HEAD", _TRACKED + branch, force=True)
 
     def tree(self, commit: str, folder: str = "") -> CommitTree:
         """Read the project in `folder` at a full SHA. Raises Missing (`commit_not_found`, `folder_not_found`)."""

@@ -14,6 +14,7 @@ MAX_FOLDER_BYTES = 1024
 
 # What git check-ref-format forbids anywhere; `~^:` and `@{` are also how revision syntax starts.
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//")
+_SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 # Invisible, direction-changing and unpaired code points: legal in Git, but they make one name look like another.
 _DECEIVING = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
@@ -86,6 +87,11 @@ def _branch_problem(name: str) -> str:
     if any(part.startswith(".") or part.endswith(".lock") for part in name.split("/")):
         return "a part of it starts with '.' or ends with '.lock'"
     return ""
+
+
+def is_commit(text: str) -> bool:
+    """Whether it is the full SHA of a commit, and no working tree's name."""
+    return _SHA.fullmatch(text) is not None
 
 
 def short_sha(sha: str) -> str:

@@ -40,7 +40,7 @@ _NOWHERE = StepPosition(index=2**31 - 1, type="", name="", parent=None)
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """What requests need of a version, read from its spec once."""
+    """What requests need of a version, read from its spec once. `has_groups`: some steps have others inside them."""
 
     id: UUID
     number: int
@@ -50,6 +50,7 @@ class Version:
     secrets: frozenset[str]
     places: Mapping[str, StepPosition]
     variables: Mapping[str, Any]
+    has_groups: bool
 
     def has(self, step: str) -> bool:
         """Whether a run may have a step of this full id, which may be any text."""
@@ -172,6 +173,7 @@ def _version(row: VersionRow) -> Version:
         secrets=frozenset(input.name for input in flow.inputs if input.secret),
         places=dict(_places(flow)),
         variables=row.variables,
+        has_groups=any("." in full or step.foreach is not None for full, step in flow.walk()),
     )
 
 

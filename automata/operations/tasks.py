@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from itertools import groupby
 from typing import Any
@@ -10,11 +11,18 @@ from uuid import UUID
 
 from automata.engine.states import RUN_FINAL, TaskStatus
 from automata.flow.plan import item_of
-from automata.flow.steptypes import GROUP
 from automata.operations.context import AppContext
 from automata.operations.flow_lookups import Version
 from automata.operations.masking import masker
-from automata.store.run_tasks import TaskAttemptRow, TaskRow, list_attempts, list_tasks
+from automata.store.database import Connection
+from automata.store.run_tasks import (
+    TaskAttemptRow,
+    TaskRow,
+    group_starts,
+    list_attempts,
+    list_tasks,
+    settled_steps,
+)
 from automata.store.runs import get_run
 
 
@@ -24,19 +32,27 @@ async def list_run_tasks(
     """Tasks of a run, secrets masked: at most `limit`, or `step` alone, with places and attempts. Raises Missing."""
     async with context.db.connection() as conn:
         run = await get_run(conn, id)
+    version = await context.versions.get(run.version_id)
+    async with context.db.connection() as conn:
         rows = await list_tasks(conn, id, outputs=outputs, limit=limit, step=step)
         attempts = await list_attempts(conn, id, step)
-    version = await context.versions.get(run.version_id)
-    if run.status not in RUN_FINAL and step is None:
-        rows = [*rows, *_running_groups(version, rows)]
+        starts = await group_starts(conn, id) if version.has_groups else {}
+        if starts and run.status not in RUN_FINAL:
+            rows += await _running_groups(conn, id, version, starts, step)
     mask = masker(version.secrets, run.inputs or {})
     earlier = {step: list(group) for step, group in groupby(attempts, key=lambda attempt: attempt.step)}
     rows.sort(key=lambda row: (version.place(row.step).index, item_of(row.step) or ("", -1)))
-    return [mask(_task(row, version, earlier)) for row in rows]
+    return [mask(_task(row, version, earlier.get(row.step, ()), starts.get(row.step))) for row in rows]
 
 
-def _task(row: TaskRow, version: Version, earlier: Mapping[str, Sequence[TaskAttemptRow]]) -> dict[str, Any]:
+def _task(
+    row: TaskRow, version: Version, earlier: Sequence[TaskAttemptRow], group_start: datetime | None
+) -> dict[str, Any]:
+    """`group_start` is None for a step that is no group."""
+    if group_start:
+        row, earlier = _timed(row, earlier, group_start)
     place = version.place(row.step)
+    began = (row.started_at, *(attempt.started_at for attempt in earlier))
     return {
         "step": row.step,
         "name": place.name,
@@ -46,14 +62,26 @@ def _task(row: TaskRow, version: Version, earlier: Mapping[str, Sequence[TaskAtt
         "status": row.status,
         "attempt": row.attempt,
         "queued_at": row.queued_at,
-        "started_at": row.started_at,
+        "started_at": min(filter(None, began), default=None),
+        "attempt_started_at": row.started_at,
         "finished_at": row.finished_at,
         "due_at": row.due_at,
         "worker": row.worker,
         "outputs": row.outputs,
         "error": row.error,
-        "attempts": [_attempt(one) for one in earlier.get(row.step, ())],
+        "attempts": [_attempt(attempt) for attempt in earlier],
     }
+
+
+def _timed(
+    row: TaskRow, earlier: Sequence[TaskAttemptRow], start: datetime
+) -> tuple[TaskRow, Sequence[TaskAttemptRow]]:
+    """A group and its attempts with their times: the first began at `start`, the others when their run was retried."""
+    began, timed = start, []
+    for attempt in earlier:
+        timed.append(replace(attempt, started_at=began))
+        began = attempt.retry_at or began
+    return replace(row, queued_at=start, started_at=began, attempt=max(row.attempt, 1 + len(earlier))), timed
 
 
 def _attempt(row: TaskAttemptRow) -> dict[str, Any]:
@@ -67,19 +95,19 @@ def _attempt(row: TaskAttemptRow) -> dict[str, Any]:
     }
 
 
-def _running_groups(version: Version, rows: Sequence[TaskRow]) -> list[TaskRow]:
-    """A parallel or a foreach that runs has no row: it is running when something inside it has one."""
-    present = {row.step for row in rows}
-    groups = [full for full, place in version.places.items() if place.type == GROUP and full not in present]
-    inside = {full: [row for row in rows if row.step.startswith(f"{full}.")] for full in groups}
-    for row in rows:
-        if (item := item_of(row.step)) and item[0] not in present:
-            inside.setdefault(item[0], []).append(row)
-    return [_running_group(full, found) for full, found in inside.items() if found]
+async def _running_groups(
+    conn: Connection, id: UUID, version: Version, starts: Mapping[str, datetime], step: str | None
+) -> list[TaskRow]:
+    """A parallel or a foreach that runs has no row: it is running when something inside it has begun.
+
+    Whether a group has a row is asked of the table, since a list may be cut before the row of a group that ended.
+    """
+    begun = [full for full in starts if full in version.places and step in (None, full)]
+    settled = await settled_steps(conn, id, begun) if begun else ()
+    return [_running_group(full, starts[full]) for full in begun if full not in settled]
 
 
-def _running_group(step: str, inside: Sequence[TaskRow]) -> TaskRow:
-    began: datetime | None = min((row.queued_at for row in inside if row.queued_at), default=None)
+def _running_group(step: str, began: datetime) -> TaskRow:
     return TaskRow(
         step=step,
         status=TaskStatus.RUNNING,

@@ -27,8 +27,8 @@ _ENVIRONMENT = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 class Source:
     """One folder of one repository for one environment.
 
-    `branch` None takes the environment's branch from `automata.yaml`, else main. `working_tree` reads what is on disk
-    instead of a commit (development only). `mirrors` is where copies of remote repositories are kept; None is
+    `branch` None takes the one that `choose_branch` finds. `working_tree` reads what is on disk instead of a commit
+    (development only). `mirrors` is where copies of remote repositories are kept; None is
     a folder of the data directory.
     """
 
@@ -70,11 +70,9 @@ def source_of(settings: Settings, branch: str | None = None) -> Source:
             code="no_repository",
             hint="automata sync --repo . takes the one of this folder; automata init DIR makes a new one.",
         )
-    # Only a branch that somebody chose outweighs the one that automata.yaml gives the environment.
-    chosen = branch or (settings.branch if settings.branch != Settings().branch else None)
     return Source(
         settings.repo,
-        branch=chosen,
+        branch=branch or settings.branch or None,
         environment=settings.environment,
         path=settings.repo_path,
         mirrors=Path(settings.data_dir).expanduser() / "mirrors" if settings.data_dir else None,
@@ -92,7 +90,7 @@ def sources_of(settings: Settings) -> list[Source]:
                 code="bad_source",
                 hint="repo=https://git.example.com/flows.git,env=prod,branch=main,path=team-a; all but repo may go.",
             )
-        named = replace(settings, repo=parts["repo"], repo_path=parts.get("path", ""), branch=Settings().branch)
+        named = replace(settings, repo=parts["repo"], repo_path=parts.get("path", ""), branch="")
         named = replace(named, environment=parts.get("env") or settings.environment)
         source = source_of(named, parts.get("branch"))
         if any(
@@ -127,23 +125,26 @@ def head(source: Source) -> str:
 
 
 def choose_branch(mirror: Mirror, source: Source) -> str:
-    """The branch to follow: the one asked for, else the environment's in `automata.yaml`, else main.
+    """The branch to follow: the one asked for, else the environment's in `automata.yaml`, else the default branch.
 
-    `automata.yaml` is that of the default branch.
+    `automata.yaml` is that of the default branch: the one that HEAD names, in a remote and in a bare repository. In a
+    working tree HEAD only says what somebody works on: its `automata.yaml` counts, but what it does not say is main.
     """
     if source.branch is not None:
         return source.branch
     default = _default_branch(mirror)
     if default is None:
         return MAIN
+    otherwise = MAIN if mirror.workdir else default
     try:
         tree = mirror.tree(mirror.resolve(default), source.path)
     except Missing:
-        return MAIN
-    return environment_branches(tree).get(source.environment) or MAIN
+        return otherwise
+    return environment_branches(tree).get(source.environment) or otherwise
 
 
 def _default_branch(mirror: Mirror) -> str | None:
+    """What HEAD names; where it names none, the usual names, or the only branch."""
     branches = mirror.branches()
     usual = [name for name in (mirror.head_branch(), MAIN, "master") if name in branches]
     if usual:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from automata.git.names import short_sha
 from automata.report.diagnostics import plural, visible
 from automata.report.graph import mermaid
 from automata.report.replay import replay_lines
@@ -62,7 +63,9 @@ def _head(report: Report) -> str:
         f"| {_sign(stage)} | {stage['name']} | {quoted(stage['summary'])} | {stage['took_sec']:.1f} s |"
         for stage in report["stages"]
     ]
-    commits = f"`{report['base'][:12]}` → `{report['head'][:12]}`, environment {quoted(report['environment'])}"
+    commits = (
+        f"`{short_sha(report['base'])}` → `{short_sha(report['head'])}`, environment {quoted(report['environment'])}"
+    )
     return "\n".join([MARKER, f"### Automata: {verdict}", "", commits, "", "| | | | |", "|-|-|-|-|", *rows])
 
 

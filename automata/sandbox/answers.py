@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any
 
 import orjson
@@ -132,6 +133,6 @@ def _comparable(seen: Seen) -> Any:
 
 
 def address(url: str) -> str:
-    """A URL with its query in one order: `?a=1&b=2` and `?b=2&a=1` ask the same."""
+    """A URL with its query in one order: `?a=1&b=2` and `?b=2&a=1` ask the same, `?a=1&a=2` and `?a=2&a=1` need not."""
     parsed = URL(url)
-    return str(parsed.with_query(sorted(parsed.query.items()))) if parsed.query else str(parsed)
+    return str(parsed.with_query(sorted(parsed.query.items(), key=itemgetter(0)))) if parsed.query else str(parsed)

@@ -7,7 +7,7 @@ import random
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -24,7 +24,7 @@ from automata.sandbox.clock import Clock, StalledError, run_virtually
 from automata.sandbox.expectations import Mismatch, mismatches
 from automata.sandbox.matching import MISSING
 from automata.sandbox.mocks import MockTransport, Sent, Trouble, compile_mock
-from automata.sandbox.rehearsal import Rehearsal, RehearsalSetup, rehearse
+from automata.sandbox.rehearsal import CalledFlow, Rehearsal, RehearsalSetup, rehearse
 from automata.steps.contract import Outcome
 from automata.steps.masking import mask_tree
 from automata.steps.registry import instant_rules, load_types
@@ -76,6 +76,11 @@ class Flows:
     def variables(self, name: str) -> Mapping[str, Any]:
         """The variables of a flow with their values."""
         return self._contents[name][1]
+
+    def called(self, name: str, overrides: Mapping[str, Any] | None = None) -> CalledFlow | None:
+        """A flow as another one calls it; `overrides` are variables that a case sets for all of its flows."""
+        plan = self.plan(name)
+        return None if plan is None else CalledFlow(plan, {**self.variables(name), **(overrides or {})})
 
     def successor(self, name: str) -> str | None:
         """The flow of that name, or the one that was renamed from it."""
@@ -139,7 +144,7 @@ async def _play(
         random=random.Random(case.seed).random,  # noqa: S311 - dice of a rehearsal, the same every time
         secrets=case.secrets,
         given=_given(case, plan),
-        flow=flows.plan,
+        flow=partial(flows.called, overrides=case.vars),
     )
     return await rehearse(plan, setup)
 

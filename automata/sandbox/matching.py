@@ -194,14 +194,55 @@ def _member(what: str, expected: Any, name: str) -> Rule:
 
 
 def _query(name: str, expected: Any) -> Rule:
-    judge = compile_value(str(expected) if _is_number(expected) else expected, f"the query parameter `{name}`")
-    return lambda seen: judge(seen.url.query.get(name, MISSING))
+    """A parameter may be there several times, as an `http` step with a list sends it."""
+    what = f"the query parameter `{name}`"
+    if isinstance(expected, list):
+        return _repeated(name, expected, what)
+    judge = compile_value(_as_sent(expected), what)
+
+    def rule(seen: Seen) -> Verdict:
+        values = seen.url.query.getall(name, [])
+        if len(values) < 2:
+            return judge(values[0] if values else MISSING)
+        if not isinstance(expected, Mapping):
+            return judge(values)  # one value is not what several are
+        verdicts = [judge(value) for value in values]
+        return next((verdict for verdict in verdicts if verdict.misses), verdicts[0])
+
+    return rule
+
+
+def _repeated(name: str, expected: list[Any], what: str) -> Rule:
+    """Each value in its turn; an empty list is a parameter that is not there."""
+    judges = [compile_value(_as_sent(item), f"{what}, value {number},") for number, item in enumerate(expected, 1)]
+
+    def rule(seen: Seen) -> Verdict:
+        values = seen.url.query.getall(name, [])
+        if len(values) != len(judges):
+            miss = f"{what} must be there {_times(len(judges))}, it is {shown(values or MISSING)}"
+            return Verdict(0, (miss,))
+        verdicts = [judge(value) for judge, value in zip(judges, values, strict=True)]
+        misses = tuple(miss for verdict in verdicts for miss in verdict.misses)
+        return Verdict(sum(verdict.weight for verdict in verdicts) or PRESENT, misses)
+
+    return rule
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
+
+
+def _as_sent(expected: Any) -> Any:
+    """What an `http` step makes of a number or a boolean in a query or a header."""
+    if isinstance(expected, bool):
+        return "true" if expected else "false"
+    return str(expected) if isinstance(expected, int | float) else expected
 
 
 def _headers(expected: Mapping[str, Any]) -> Rule:
     rules: list[Rule] = []
     for name, value in expected.items():
-        rules.append(_header(name, str(value) if _is_number(value) else value))
+        rules.append(_header(name, _as_sent(value)))
     return _all(rules)
 
 
@@ -213,10 +254,6 @@ def _header(name: str, expected: Any) -> Rule:
         return judge(MISSING if value is None else value)
 
     return rule
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _text(expected: Any) -> Rule:

@@ -22,6 +22,7 @@ from automata.errors import Invalid
 from automata.flow.inputs import check_inputs
 from automata.flow.plan import ExecutionPlan, item_of
 from automata.sandbox.clock import Clock, StalledError
+from automata.sandbox.vetting import VettedTransport
 from automata.steps.contract import Outcome, StepContext, StepType, Transport
 from automata.steps.execute import error_of, execute_step
 from automata.steps.secrets import masker
@@ -44,7 +45,7 @@ class StepRecord:
 
 @dataclass(slots=True)
 class Rehearsal:
-    """How a run went. `order` names steps as they ended, those that ran only."""
+    """How a run went. `order` names steps as they ended, those that ran only; a group ends after what is inside it."""
 
     status: str
     outputs: Any
@@ -61,10 +62,19 @@ class TransportSource(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class CalledFlow:
+    """A flow that a step may call, with its own variables: a version keeps those that it reads, whoever calls it."""
+
+    plan: ExecutionPlan
+    variables: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class RehearsalSetup:
     """What a rehearsal needs beside the plan. `given` are results of steps that shall not run: outputs, or an error.
 
-    `calls` collects what other flows were started with, given result or not: (step, flow, inputs).
+    `flow` gives other flows by name. `calls` collects what they were started with, given result or not: (step, flow,
+    inputs).
     """
 
     view: RunView
@@ -75,7 +85,7 @@ class RehearsalSetup:
     random: Callable[[], float]
     secrets: Mapping[str, str] = field(default_factory=dict)
     given: Mapping[str, Outcome] = field(default_factory=dict)
-    flow: Callable[[str], ExecutionPlan | None] = lambda name: None
+    flow: Callable[[str], CalledFlow | None] = lambda name: None
     depth: int = 0
     calls: list[tuple[str, str, Mapping[str, Any]]] = field(default_factory=list)
 
@@ -95,7 +105,7 @@ class _Run:
         self.order: list[str] = []
         self.tasks: dict[str, asyncio.Task[None]] = {}
         self.fired: dict[str, Any] = {}
-        self.children: dict[str, tuple[ExecutionPlan, Mapping[str, Any]]] = {}
+        self.children: dict[str, tuple[CalledFlow, Mapping[str, Any]]] = {}
         self.changed = asyncio.Event()
 
     async def play(self) -> Rehearsal:
@@ -140,7 +150,7 @@ class _Run:
         if self.states[name].status is TaskStatus.RUNNING and name in self.records and not self.setup.view.cancelled:
             return
         self.tasks.pop(name).cancel()
-        self._settle(name, TaskStatus.CANCELLED, None, None)
+        self._settle(name, TaskStatus.CANCELLED, None, None, self.states[name].since)
 
     def _apply(self, decision: Decision) -> None:
         now = self.setup.clock.now()
@@ -168,11 +178,12 @@ class _Run:
         self.states[step] = StepState(status, since, outputs, error)
         record = self.records.setdefault(step, StepRecord(status.value))
         record.status, record.outputs, record.error = status.value, outputs, error
-        if since is not None and record.began_sec is None:
-            record.began_sec = self._seconds(since)
-        if record.began_sec is not None and status in (TaskStatus.SUCCEEDED, TaskStatus.FAILED):
+        ran, now = status in (TaskStatus.SUCCEEDED, TaskStatus.FAILED), self.setup.clock.now()
+        if record.began_sec is None and (since is not None or ran):
+            record.began_sec = self._seconds(since or now)
+        if ran:
             record.attempts = record.attempts or 1
-            record.ended_sec = self._seconds(self.setup.clock.now())
+            record.ended_sec = self._seconds(now)
             self.order.append(step)
 
     def _seconds(self, moment: datetime) -> float:
@@ -207,16 +218,16 @@ class _Run:
     async def _work(self, start: Start) -> None:
         step = start.step
         policy = self.plan.step(step).retry
-        record = self.records[step]
+        record, since = self.records[step], self.states[step].since
         while True:
             record.attempts += 1
             outcome = await self._attempt(start, record.attempts)
             if outcome.failure is None:
-                self._settle(step, TaskStatus.SUCCEEDED, outcome.outputs, None)
+                self._settle(step, TaskStatus.SUCCEEDED, outcome.outputs, None, since)
                 break
             delay = next_attempt_ms(policy, record.attempts, outcome.failure, self.setup.random)
             if delay is None:
-                self._settle(step, TaskStatus.FAILED, None, error_of(step, outcome))
+                self._settle(step, TaskStatus.FAILED, None, error_of(step, outcome), since)
                 break
             self.states[step] = StepState(TaskStatus.QUEUED, self.setup.clock.now())
             await asyncio.sleep(delay / 1000)
@@ -243,7 +254,7 @@ class _Run:
             attempt=attempt,
             timeout_sec=plan_step.timeout_sec,
             idempotency_key=f"{view.id}:{step}",
-            transport=self.setup.transport.for_step(step),
+            transport=VettedTransport(self.setup.transport.for_step(step), self.plan.egress),
             mask=self.mask,
         )
         return await execute_step(step_type, plan_step, context, call)
@@ -259,13 +270,13 @@ class _Run:
         if self._given(child.step):
             return None
         name = child.call.flow
-        plan = self.setup.flow(name)
-        if plan is None:
+        called = self.setup.flow(name)
+        if called is None:
             return Invalid(f"There is no flow `{name}` here; a mock may give the step a result.", code="no_flow")
         if self.setup.depth >= MAX_DEPTH:
             return Invalid(f"Flows may call each other {MAX_DEPTH} deep, and this is deeper.", code="too_deep")
         try:
-            self.children[child.step] = (plan, check_inputs(plan.inputs, child.call.inputs))
+            self.children[child.step] = (called, check_inputs(called.plan.inputs, child.call.inputs))
         except Invalid as error:
             return Invalid(f"The flow `{name}` cannot be started: {error.message}", code="invalid_input")
         return None
@@ -279,9 +290,9 @@ class _Run:
             self._arrive(child.step, arrived)
         result = self._given(child.step)
         if result is None:
-            plan, inputs = self.children[child.step]
-            view = replace(self.setup.view, id=id, flow=plan.flow, inputs=inputs, trigger=Trigger.FLOW)
-            rehearsal = await rehearse(plan, replace(self.setup, view=view, given={}, depth=self.setup.depth + 1))
+            called, inputs = self.children[child.step]
+            setup = replace(self.setup, view=self._child_view(id, called, inputs), given={}, depth=self.setup.depth + 1)
+            rehearsal = await rehearse(called.plan, setup)
             arrived |= {"status": rehearsal.status, "outputs": rehearsal.outputs, "error": rehearsal.error}
         elif result.failure is None:
             arrived |= {"status": "SUCCEEDED", "outputs": result.outputs}
@@ -289,3 +300,17 @@ class _Run:
             arrived |= {"status": "FAILED", "error": error_of(child.step, result)}
         if child.call.wait:
             self._arrive(child.step, arrived)
+
+    def _child_view(self, id: str, called: CalledFlow, inputs: Mapping[str, Any]) -> RunView:
+        """The run of another flow begins now, for no schedule, with its own variables."""
+        return RunView(
+            id=id,
+            flow=called.plan.flow,
+            version=self.setup.view.version,
+            attempt=1,
+            trigger=Trigger.FLOW,
+            scheduled_for=None,
+            created_at=self.setup.clock.now(),
+            inputs=inputs,
+            vars=called.variables,
+        )

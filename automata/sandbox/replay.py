@@ -141,7 +141,7 @@ def _play(recorded: Recorded, name: str, sides: Sides, flows: Flows, turn: int) 
         random=dice.random,
         secrets=dict.fromkeys(_secrets(plan), MASKED),
         given=_given(recorded, plan),
-        flow=flows.plan,
+        flow=flows.called,
     )
     run = run_virtually(rehearse(plan, setup))
     started = [Request(step, "RUN", flow, inputs, True) for step, flow, inputs in setup.calls]

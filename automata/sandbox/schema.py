@@ -45,6 +45,14 @@ _DEFS: Schema = {
         ],
     },
     "matchers": {"type": "object", "maxProperties": 100, "additionalProperties": ref("matcher")},
+    "query": {
+        "type": "object",
+        "maxProperties": 100,
+        "description": "Parameter -> its value; a list where it is there several times, in order, or never (`[]`).",
+        "additionalProperties": {
+            "anyOf": [ref("matcher"), {"type": "array", "items": ref("matcher"), "maxItems": 100}]
+        },
+    },
     "json": closed(
         {
             "equals": {"description": "The whole body."},
@@ -66,7 +74,7 @@ _DEFS: Schema = {
                     "host": ref("matcher"),
                     "port": {"type": "integer", "minimum": 1, "maximum": 65535},
                     "path": ref("matcher"),
-                    "query": ref("matchers"),
+                    "query": ref("query"),
                 }
             ),
         ],

@@ -26,13 +26,21 @@ def skeletons(requests: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
 def _mock(method: str, address: str, taken: set[str]) -> dict[str, Any]:
     url = urlsplit(address)
     matched: dict[str, Any] = {"host": url.hostname or "", "path": url.path or "/"}
-    if query := dict(parse_qsl(url.query, keep_blank_values=True)):
+    if query := _query(url.query):
         matched["query"] = query
     return {
         "id": _name(method, url.hostname or "", url.path, taken),
         "request": {"method": method, "url": matched},
         "responses": [{"status": 200, "json": {}}],
     }
+
+
+def _query(text: str) -> dict[str, str | list[str]]:
+    """Each parameter with its value, or with all of them in order where it is there several times."""
+    values: dict[str, list[str]] = {}
+    for name, value in parse_qsl(text, keep_blank_values=True):
+        values.setdefault(name, []).append(value)
+    return {name: sent if len(sent) > 1 else sent[0] for name, sent in values.items()}
 
 
 def _name(method: str, host: str, path: str, taken: set[str]) -> str:

@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
+from socket import socket
 from typing import Any
 
 from automata.broker.contract import RUNS_PENDING, TASKS_READY, Broker, tasks_ready
@@ -78,6 +79,7 @@ async def serve(
     database_url: str,
     composition: Composition,
     *,
+    listening: socket | None = None,
     patient: bool = False,
     on_ready: Callable[[RunningProcess], Awaitable[None]] | None = None,
     on_database: Callable[[Database], Awaitable[None]] | None = None,
@@ -85,15 +87,17 @@ async def serve(
     until_eof: bool = False,
 ) -> None:
     """Run until SIGINT or SIGTERM, or with `until_eof` the end of stdin, then drain. `on_ready` is awaited once HTTP is
-    answered, `on_database` after that, once the database answers.
+    answered, `on_database` after that, once the database answers. `listening`: a socket of `bind` that the caller has
+    already, and closes.
 
     `patient` waits for a database that does not answer or lacks its tables instead of raising Unavailable. Raises
     Usage when the address is taken.
     """
     stop, drained, health = asyncio.Event(), asyncio.Event(), Health()
-    listening = bind(settings.host, settings.port)
     async with AsyncExitStack() as stack:
-        stack.callback(listening.close)
+        if listening is None:
+            listening = bind(settings.host, settings.port)
+            stack.callback(listening.close)
         db = Database.at(database_url, max_size=settings.pool_size)
         stack.push_async_callback(db.close)
         if not patient:

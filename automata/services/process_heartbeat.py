@@ -12,7 +12,7 @@ import socket
 from collections.abc import Collection
 from contextlib import suppress
 
-from automata import __version__
+from automata import build
 from automata.errors import AutomataError
 from automata.pausing import pause
 from automata.settings import Settings
@@ -52,5 +52,5 @@ class Presence:
         queues = self._settings.queues if "worker" in self._parts else ()
         async with self._db.connection() as conn:
             await processes.record_heartbeat(
-                conn, self.id, self._name, self._parts, queues, self._settings.concurrency, __version__
+                conn, self.id, self._name, self._parts, queues, self._settings.concurrency, build()
             )

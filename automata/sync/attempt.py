@@ -76,11 +76,12 @@ class Attempt:
                     self.row = row
 
     async def ensure_source(self) -> None:
-        """The row of the source, made if there is none."""
+        """The row of the source, made if there is none; while its branch is not known, it stays what it was."""
         source = self.source
+        branch = self.branch or (self.row.branch if self.row else "")
         async with self.db.transaction() as conn:
             self.row = await store.ensure_source(
-                conn, source.name, branch=self.branch or "main", environment=source.environment, path=source.path
+                conn, source.name, branch=branch, environment=source.environment, path=source.path
             )
 
     def report(self) -> SyncReport:

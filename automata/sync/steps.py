@@ -7,7 +7,6 @@ dry run. Failure argument: see reconcile.py.
 from __future__ import annotations
 
 import asyncio
-import posixpath
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from functools import partial
@@ -18,9 +17,8 @@ from automata.flow.model import FlowContent
 from automata.git.branches import contains
 from automata.git.history import Provenance
 from automata.git.mirror import Mirror
-from automata.git.names import short_sha
-from automata.git.tree import joined
-from automata.git.working import NO_COMMIT
+from automata.git.names import is_commit, short_sha
+from automata.git.working import DIRTY, NO_COMMIT
 from automata.project.flows import (
     ProjectFiles,
     ProjectFlows,
@@ -36,6 +34,7 @@ from automata.store import sync as store
 from automata.store.database import Connection
 from automata.store.sync import DesiredFlow, SourceRow
 from automata.sync.attempt import Attempt, OvertakenError
+from automata.sync.origins import version_origins
 from automata.sync.plan import Action, Current, SyncPlan, guard, make_plan
 from automata.sync.report import plan_record
 
@@ -203,13 +202,10 @@ def versions(
 ) -> list[DesiredFlow]:
     """What the changed flows say, and who said it. `in_last_sync`: whether a commit was part of the last sync."""
     changed = [action for action in plan.changes if action.kind != "archive"]
-    blobs = {action.path: files.entries[action.path].blob for action in changed}
-    origins = _origins(tree, files, blobs, in_last_sync)
+    contents = {action.path: flows.content(action.path, tree, files) for action in changed}
+    origins = version_origins(tree, files, contents, in_last_sync)
     hashes = {flow.path: flow.content_hash for flow in flows.flows}
-    return [
-        _version(action, flows.content(action.path, tree, files), hashes[action.path], origins[action.path])
-        for action in changed
-    ]
+    return [_version(action, contents[action.path], hashes[action.path], origins[action.path]) for action in changed]
 
 
 def _version(action: Action, content: FlowContent, content_hash: str, origin: Provenance) -> DesiredFlow:
@@ -228,30 +224,14 @@ def _version(action: Action, content: FlowContent, content_hash: str, origin: Pr
     )
 
 
-def _origins(
-    tree: Tree, files: ProjectFiles, blobs: dict[str, str], in_last_sync: Callable[[str], bool]
-) -> dict[str, Provenance]:
-    """The commit that each version comes from: the file's, or that of the variables when only they moved since."""
-    folders = [joined(files.folder, folder) for folder in files.project.flows]
-    origins = tree.provenance(blobs, folders)
-    old = [path for path, origin in origins.items() if in_last_sync(origin.commit)]
-    if not old:
-        return origins
-    entries = [tree.find(path)[0] for path in (files.environment.file, files.project.file) if path]
-    shared = {entry.path: entry.blob for entry in entries if entry}
-    moved = tree.provenance(shared, sorted({posixpath.dirname(path) for path in shared})).values()
-    causes = [origin for origin in moved if not in_last_sync(origin.commit)]
-    if not causes:
-        return origins
-    return origins | dict.fromkeys(old, max(causes, key=lambda origin: origin.committed_at))
-
-
 def _contains(mirror: Mirror, head: str | None, commit: str) -> bool:
-    return head is not None and contains(mirror, head, commit)
+    """Whether `commit` was part of the sync that left `head`, which of a working tree names its last commit."""
+    base = (head or "").removesuffix(DIRTY)
+    return is_commit(base) and contains(mirror, base, commit)
 
 
 def _is_rewritten(mirror: Mirror, before: str | None, after: str) -> bool:
-    known = before is not None and len(before) == len(after) == 40
+    known = before is not None and is_commit(before) and is_commit(after)
     return known and mirror.rewritten(before or "", after)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from automata import __version__
+from automata import build
 from automata.http.bodies import encode
 from automata.web.code import highlight_json, plain_json
 from automata.web.icons import icon
@@ -44,7 +44,7 @@ def environment() -> Environment:
         "first_line": first_line,
         "plural": plural,
     }
-    made.globals |= {"icon": icon, "asset": asset, "product_version": __version__}
+    made.globals |= {"icon": icon, "asset": asset, "product_version": build()}
     return made
 
 
@@ -103,9 +103,13 @@ def minute(moment: datetime | None) -> str:
 
 
 def short(identity: object) -> str:
-    """What tells a UUIDv7 or a commit from its neighbours: the end of the one, the beginning of the other."""
+    """What tells a UUIDv7 or a commit from its neighbours: the end of the one, the beginning of the other.
+
+    A commit keeps its `-dirty`, and what names no commit is whole.
+    """
     text = str(identity)
-    return text[-12:] if len(text) == 36 else text[:10]
+    commit, dash, rest = text.partition("-")
+    return text[-12:] if len(text) == 36 else commit[:10] + dash + rest
 
 
 def duration(span: float | timedelta | None) -> str:

@@ -106,7 +106,7 @@ def _pieces(task: Mapping[str, Any], scale: _Scale, end: datetime) -> list[Piece
         title = f"attempt {attempt['attempt']} failed after {duration(attempt['finished_at'] - began)}"
         pieces.append(scale.piece(began, attempt["finished_at"], "bad", title))
         since = attempt["finished_at"]
-    began, ended = task["started_at"], task["finished_at"] or end
+    began, ended = task["attempt_started_at"], task["finished_at"] or end
     if began and (since is None or began >= since or not task["attempts"]):
         pieces += _wait(since, began, scale)
         word = task["status"].lower()

@@ -17,7 +17,7 @@ import pytest
 import typer
 from typer.main import get_command
 
-from automata import __version__
+from automata import __version__, build
 from automata.cli.app import app
 from automata.cli.exits import guarded
 from automata.errors import Conflict, Invalid, Missing, Refused, Unavailable, Usage
@@ -93,8 +93,8 @@ def test_nothing_heavy_is_imported_before_it_is_needed(words: list[str]) -> None
 
 
 def test_the_version_is_that_of_the_package() -> None:
-    assert subprocess.check_output([*PROGRAM, "version"], text=True) == f"automata {__version__}\n"
-    assert json.loads(automata("version", "-o", "json").stdout) == {"version": __version__}
+    assert subprocess.check_output([*PROGRAM, "version"], text=True) == f"automata {build()}\n"
+    assert json.loads(automata("version", "-o", "json").stdout) == {"version": __version__, "build": build()}
     assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"] == __version__
 
 

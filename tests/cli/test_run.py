@@ -126,7 +126,7 @@ def test_a_run_is_a_tree_in_the_flows_own_order(capsys: pytest.CaptureFixture[st
         "fan v3  SUCCEEDED  2.0 s  019b0c1e",
         "├── fan        SUCCEEDED  1.0 s",
         "│   ├── left",
-        "│   │   └── a  SUCCEEDED  1.0 s  attempt 3",
+        "│   │   └── a  SUCCEEDED  1.0 s  3 attempts",
         "│   └── right",
         "│       └── b  SKIPPED",
         "└── save       SUCCEEDED  1.0 s",
@@ -181,4 +181,4 @@ def test_following_ends_with_the_run_and_tells_each_change_once(capsys: pytest.C
     assert (finished["status"], tasks[0]["attempt"]) == ("SUCCEEDED", 2)
     said = capsys.readouterr()
     assert said.out == ""
-    assert said.err.splitlines() == ["a QUEUED", "a QUEUED attempt 2", "a SUCCEEDED 1.0 s attempt 2"]
+    assert said.err.splitlines() == ["a QUEUED", "a QUEUED attempt 2", "a SUCCEEDED 1.0 s 2 attempts"]

@@ -35,7 +35,7 @@ def test_a_server_that_asks_shows_the_first_token_once_and_takes_those_that_the_
         ["automata", "api", "--port", "0", "-o", "json"], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     try:
-        events = [json.loads(server.stdout.readline()) for _ in range(2)]
+        events = [json.loads(stream.readline()) for stream in (server.stdout, server.stderr)]
         assert [event["event"] for event in events] == ["ready", "admin token"]
         url, admin = {"AUTOMATA_API_URL": events[0]["url"]}, events[1]["token"]
 

@@ -116,6 +116,37 @@ def test_an_empty_repository_says_that_it_is_empty(repo: Any, mirrors: Path, pre
     assert mirror.head_branch() is None
 
 
+@pytest.mark.parametrize("name", ["trunk", "master", "a/b"])
+def test_a_remote_tells_its_default_branch_also_when_that_changes(
+    repo: Any, mirrors: Path, tmp_path: Path, name: str
+) -> None:
+    repo.commit({"a": "1"})
+    repo.git("branch", name)
+    bare = tmp_path / "bare.git"
+    repo.git("clone", "-q", "--bare", ".", str(bare))
+    mirror = Mirror.open(f"file://{bare}", mirrors)
+    assert mirror.head_branch() is None
+    mirror.fetch()
+    assert mirror.head_branch() == "main"
+    repo.git("--git-dir", str(bare), "symbolic-ref", "HEAD", f"refs/heads/{name}")
+    mirror.fetch()
+    assert mirror.head_branch() == name
+    assert mirror.branches() == sorted(["main", name])
+
+
+def test_a_remote_whose_head_names_nothing_tells_no_default_branch(repo: Any, mirrors: Path, tmp_path: Path) -> None:
+    repo.commit({"a": "1"})
+    bare = tmp_path / "bare.git"
+    repo.git("clone", "-q", "--bare", ".", str(bare))
+    mirror = Mirror.open(f"file://{bare}", mirrors)
+    mirror.fetch()
+    for head in (["symbolic-ref", "HEAD", "refs/heads/nowhere"], ["update-ref", "--no-deref", "HEAD", "main"]):
+        repo.git("--git-dir", str(bare), *head)
+        mirror.fetch()
+        assert mirror.head_branch() is None
+        assert mirror.branches() == ["main"]
+
+
 def test_a_path_without_a_repository_says_so(tmp_path: Path, mirrors: Path) -> None:
     for path in (tmp_path / "nowhere", tmp_path):
         with pytest.raises(Missing) as caught:
@@ -186,6 +217,15 @@ def test_credentials_in_the_url_work_and_are_stored_nowhere(repo: Any, serve: An
     assert mirror.resolve("main") == commit
     assert "S3CRET" not in mirror.address.url
     assert b"S3CRET" not in everything_in(mirrors)
+
+
+def test_a_server_tells_its_default_branch_over_http(repo: Any, serve: Any, mirrors: Path) -> None:
+    repo.commit({"a": "1"})
+    repo.git("checkout", "-q", "-b", "trunk")
+    server = serve(repo.path.parent)
+    mirror = Mirror.open(f"http://robot:S3CRET@127.0.0.1:{server.server_port}/repo/.git", mirrors)
+    mirror.fetch()
+    assert mirror.head_branch() == "trunk"
 
 
 def test_refused_and_absent_credentials_are_told_apart_and_not_retried(

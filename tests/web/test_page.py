@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from automata.web.page import CSP
-from automata.web.templating import STATIC
+from automata.web.templating import STATIC, short
 from tests.web.conftest import Site, read
 
 PAGES = ("/", "/?span=7d", "/flows", "/runs", "/dead-letters", "/approvals", "/schedules", "/sync", "/audit", "/tokens")
@@ -95,3 +97,16 @@ async def test_what_was_done_is_said_once(site: Site) -> None:
     page = read(await site.http.get("/runs"))
     assert "1 run asked to end." in page.text
     assert "asked to end" not in read(await site.http.get("/runs")).text
+
+
+@pytest.mark.parametrize(
+    ("identity", "shown"),
+    [
+        ("69101a5eb8b3" + "0" * 28, "69101a5eb8"),
+        ("69101a5eb8b3" + "0" * 28 + "-dirty", "69101a5eb8-dirty"),
+        ("working-tree", "working-tree"),
+        ("019b0c1e-7d3f-7c55-9a52-3f7f6a0a1c11", "3f7f6a0a1c11"),
+    ],
+)
+def test_what_is_shown_of_an_id_does_not_make_a_working_tree_a_commit(identity: str, shown: str) -> None:
+    assert short(identity) == shown

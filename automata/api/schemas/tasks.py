@@ -31,7 +31,10 @@ class TaskAnswer(ResponseModel):
     status: TaskStatus
     attempt: int
     queued_at: AwareDatetime | None
-    started_at: AwareDatetime | None
+    started_at: AwareDatetime | None = Field(
+        description="When its first attempt began; of a parallel or a foreach, when the first step inside was queued."
+    )
+    attempt_started_at: AwareDatetime | None = Field(description="When the attempt began that runs, or was the last.")
     finished_at: AwareDatetime | None
     due_at: AwareDatetime | None = Field(description="When a waiting retry starts, a delay ends or a lease runs out.")
     worker: str | None
