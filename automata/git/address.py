@@ -29,7 +29,7 @@ _OPEN = {
 class Address:
     """`url` carries no password and no https user: it is what logs, messages and the database see.
 
-    `local` is set for a repository that is read in place; everything else is mirrored.
+    `local` is set for a repository that is read in place; everything else is mirrored, in the folder `mirror`.
     """
 
     url: str
@@ -38,6 +38,7 @@ class Address:
     host: str = ""
     username: str = field(default="", repr=False)
     password: str = field(default="", repr=False)
+    mirror: Path | None = field(default=None, compare=False)
 
 
 def parse_address(text: str) -> Address:

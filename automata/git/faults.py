@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pygit2
 
@@ -16,6 +16,8 @@ _ABSENT = ("could not find repository", "failed to resolve path", "status code: 
 _DENIED = ("authentication", "status code: 401", "status code: 403", "credential", "permission denied",
            "callback returned", "too many redirects", "username does not match")  # fmt: skip
 _UNTRUSTED = ("certificate", "host key", "hostkey", "known_hosts", "ssl error")
+_DISK = ("no space left", "disk quota", "read-only file system")
+BROKEN = "automata-broken"  # the file that says of a mirror that a reader found it wrong
 
 
 @contextmanager
@@ -31,21 +33,40 @@ def remote_faults(address: Address) -> Iterator[None]:
 
 @contextmanager
 def object_faults(address: Address) -> Iterator[None]:
-    """Map a failed read of objects (missing, corrupt, vanished repository) to Unavailable (code `git_read`)."""
+    """Map a failed read of objects (missing, corrupt, vanished repository) to Unavailable (code `git_read`).
+
+    A mirror is marked: the next fetch makes it anew.
+    """
     try:
         yield
     except AutomataError:
         raise
     except (pygit2.GitError, KeyError, ValueError, OSError) as error:
+        hint = "If it stays so, run git fsck in it; nothing was changed."
+        if address.mirror is not None:
+            hint = "Its copy here is made anew with the next fetch; nothing was changed."
+            with suppress(OSError):
+                (address.mirror / BROKEN).touch()
         raise Unavailable(
             f"The repository {address.url} could not be read: {redact(str(error), address)}.",
             code="git_read",
-            hint="If it stays so, run git fsck in it; nothing was changed.",
+            hint=hint,
         ) from error
+
+
+def mirror_fault(address: Address, text: str) -> Unavailable:
+    """The error for a copy on this disk that cannot be made or written."""
+    return Unavailable(
+        f"The copy of {address.url} in {address.mirror} could not be written: {text}.",
+        code="git_mirror",
+        hint="Is the disk full, or the folder somebody else's? AUTOMATA_DATA_DIR chooses another place.",
+    )
 
 
 def _remote_error(address: Address, text: str) -> AutomataError:
     low = text.lower()
+    if (address.mirror and str(address.mirror) in text) or any(word in low for word in _DISK):
+        return mirror_fault(address, text)
     if any(word in low for word in _ABSENT):
         return Missing(
             f"There is no Git repository at {address.url}.",

@@ -46,7 +46,7 @@ async def sync_once(
     `details` then holds `step` and `sha`. The flows that were current before stay so.
     """
     source = source.checked()
-    for _ in range(MAX_STARTS):
+    for start in range(MAX_STARTS):
         attempt = Attempt(
             db, source, dry_run, confirm, on_step or (lambda _: None), AsyncExitStack(), branch=source.branch or ""
         )
@@ -54,6 +54,11 @@ async def sync_once(
             return await run_attempt(attempt)
         except OvertakenError:
             log.info("another sync of %s came between; starting over", source.name)
+        except Unavailable as error:
+            if error.code != "git_read" or start:
+                await attempt.failed(error)
+                raise
+            log.warning("%s; starting over", error)  # the fetch makes a mirror anew that failed a reader
         except Exception as error:
             await attempt.failed(error)
             raise
