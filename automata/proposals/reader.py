@@ -20,8 +20,8 @@ from automata.git.branches import (
     author_of,
     brought,
     merge_of,
-    tree_of,
 )
+from automata.git.changes import tree_of
 from automata.git.mirror import Mirror
 from automata.git.names import shown
 from automata.project.source import Source

@@ -15,14 +15,13 @@ from automata.errors import AutomataError, Conflict, Missing, Refused
 from automata.flow.model import canonical_json
 from automata.git.branches import (
     MAX_COMMITS,
-    Merge,
     brought,
-    changed_paths,
     contains,
     key_of,
-    merge,
     writers,
 )
+from automata.git.changes import changed_paths
+from automata.git.merges import Merge, merge
 from automata.git.mirror import Mirror
 from automata.project.flows import list_files, validate
 from automata.project.manifest import FILE, environment_branches, read_project
@@ -141,6 +140,13 @@ def changes_project(mirror: Mirror, source: Source, base: Base, head: str) -> tu
     return tuple(sorted(path for path in changed_paths(mirror, fork, head) if path.startswith(prefix)))
 
 
+def fork_of(mirror: Mirror, base: Base, head: str) -> str:
+    """Where a branch left the base. Raises Refused (`unrelated_history`)."""
+    if fork := mirror.merge_base(base.sha, head):
+        return fork
+    raise Refused(f"It has no history in common with {base.branch}.", code="unrelated_history")
+
+
 def find_status(
     mirror: Mirror,
     source: Source,
@@ -176,9 +182,7 @@ def _of_open(
     checks: Sequence[CheckRow],
     reviews: Sequence[ReviewRow],
 ) -> ProposalStatus:
-    fork = mirror.merge_base(base.sha, head)
-    if fork is None:
-        raise Refused(f"It has no history in common with {base.branch}.", code="unrelated_history")
+    fork = fork_of(mirror, base, head)
     if fork == head:
         raise Conflict(f"{base.branch} holds all that the branch has.", code="nothing_to_merge")
     commits = brought(mirror, base.sha, head)
@@ -240,7 +244,9 @@ class _StillHolds:
         if not contains(self.mirror, self.now.base, base):
             return False  # history was rewritten
         moved = self._changed(base, self.now.base)
-        fork = self.mirror.merge_base(self.now.base, self.now.head) or self.now.base
+        fork = self.mirror.merge_base(self.now.base, self.now.head)
+        if fork is None:
+            return False
         own = self._changed(fork, self.now.head)
         if not moved:
             return True
