@@ -16,11 +16,11 @@ from uuid import UUID
 from automata.errors import Refused
 from automata.flow.model import FlowContent
 from automata.git.branches import contains
+from automata.git.disk import NO_COMMIT
 from automata.git.history import Provenance
 from automata.git.mirror import Mirror
 from automata.git.names import short_sha
 from automata.git.tree import joined
-from automata.git.working import NO_COMMIT
 from automata.project.flows import (
     ProjectFiles,
     ProjectFlows,

@@ -229,7 +229,9 @@ def test_what_merges_leave_behind_is_put_into_a_pack(
 ) -> None:
     monkeypatch.setattr(packs, "MAX_LOOSE", 20)
     base = mirror.resolve("main")
-    commits = [commit_files(mirror, base, {"a.txt": f"content {number}".encode()}, ADA, "Change") for number in range(20)]
+    commits = [
+        commit_files(mirror, base, {"a.txt": f"content {number}".encode()}, ADA, "Change") for number in range(20)
+    ]
     assert len(list(loose_objects(mirror.path))) == 60
     repo.commit({"flows/a.yaml": "2"})
     mirror.fetch()
