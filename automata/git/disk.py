@@ -42,12 +42,12 @@ class DiskTree:
 
     def exists(self, folder: str) -> bool:
         """Whether a folder is on disk."""
-        return self.root.joinpath(folder).is_dir()
+        return _is_folder(self.root / folder)
 
     def folders(self, folder: str = "") -> list[str]:
         """The names of the folders in `folder`, sorted."""
         place = self.root.joinpath(folder)
-        return sorted(item.name for item in place.iterdir() if item.is_dir()) if place.is_dir() else []
+        return [name for name in _names(place) if _is_folder(place / name)] if _is_folder(place) else []
 
     def find(self, path: str) -> tuple[Entry | None, Listing]:
         """One file by its path; None when it is absent or refused (then the listing says why)."""
@@ -72,7 +72,10 @@ class DiskTree:
 
     def data(self, entry: Entry) -> bytes:
         """The file's bytes; Unavailable when it changed since it was listed (the next look will be right)."""
-        data = _read(self.root / entry.path)
+        try:
+            data = _read(self.root / entry.path)
+        except OSError:
+            data = b""
         if blob_id(data) != entry.blob:
             raise Unavailable(f"{entry.path} changed while it was read.", code="git_read")
         return data
@@ -98,12 +101,16 @@ class DiskTree:
             if place.is_symlink():
                 listing.refuse("AF310", "a symbolic link is not followed; put the folder itself here", path)
                 return False
-            if not place.is_dir() or part not in _names(place.parent):
+            if not _is_folder(place) or part not in _names(place.parent):
                 return False
         return True
 
     def _walk(self, listing: Listing, folder: str, depth: int) -> None:
-        names = _names(self.root / folder)
+        try:
+            names = _names(self.root / folder)
+        except OSError as error:
+            listing.refuse(*_unreadable(error), folder)
+            return
         for name in names:
             listing.seen += 1
             if listing.seen > MAX_FILES:
@@ -120,16 +127,22 @@ class DiskTree:
             listing.refuse("AF315", "the name is not UTF-8", path)
         elif problem := path_problem(path, depth):
             listing.refuse(*problem, path)
-        elif (self.root / path).is_dir() and not (self.root / path).is_symlink():
+        elif _is_folder(self.root / path) and not (self.root / path).is_symlink():
             self._walk(listing, path, depth + 1)
         else:
             self._add(listing, path)
 
     def _add(self, listing: Listing, path: str) -> None:
         try:
-            status = (self.root / path).lstat()
+            self._add_file(listing, path)
         except FileNotFoundError:
             return  # Gone between the listing and the look: an editor's temporary file.
+        except OSError as error:
+            listing.refuse(*_unreadable(error), path)
+
+    def _add_file(self, listing: Listing, path: str) -> None:
+        """Raises OSError."""
+        status = (self.root / path).lstat()
         if stat.S_ISLNK(status.st_mode):
             listing.refuse("AF310", "a symbolic link is not followed; put the file itself here", path)
         elif not stat.S_ISREG(status.st_mode):
@@ -146,18 +159,26 @@ def blob_id(data: bytes) -> str:
     return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
 
 
+def _is_folder(place: Path) -> bool:
+    try:
+        return place.is_dir()
+    except OSError:  # no right to look
+        return False
+
+
 def _names(folder: Path) -> list[str]:
     return sorted(item.name for item in folder.iterdir())
 
 
 def _read(path: Path) -> bytes:
-    try:
-        # Not following: the file may have been swapped for a link since it was looked at.
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
-    except OSError as error:
-        raise Unavailable(f"{path} could not be read: {error.strerror}.", code="git_read") from error
+    # Not following: the file may have been swapped for a link since it was looked at.
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
     with os.fdopen(descriptor, "rb") as file:
         return file.read()
+
+
+def _unreadable(error: OSError) -> tuple[str, str]:
+    return "AF017", f"it cannot be read: {error.strerror}"
 
 
 def _is_text(path: str) -> bool:

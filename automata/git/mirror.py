@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pygit2
-from pygit2.enums import RepositoryOpenFlag
+from pygit2.enums import ObjectType, RepositoryOpenFlag
 
 from automata.errors import Missing
 from automata.git.address import Address, parse_address
@@ -96,7 +96,7 @@ class Mirror:
         try:
             return str(reference.peel(pygit2.Commit).id)
         except KeyError as error:  # a branch without its commit: the repository is broken, and the branch is there
-            raise pygit2.GitError(f"the commit of {reference.name} is not there") from error
+            raise pygit2.GitError(f"the commit of {reference.name} was not found") from error
 
     def head_branch(self) -> str | None:
         """The branch of a local repository's HEAD; None for a mirror, a detached HEAD and before the first commit."""
@@ -111,7 +111,7 @@ class Mirror:
     def tree(self, commit: str, folder: str = "") -> CommitTree:
         """Read the project in `folder` at a full SHA. Raises Missing (`commit_not_found`, `folder_not_found`)."""
         folder = check_folder(folder)
-        if commit not in self._repository:
+        if not self._is_commit(commit):
             raise Missing(
                 f"There is no commit {shown(commit)} in {self.address.url}.",
                 code="commit_not_found",
@@ -144,6 +144,14 @@ class Mirror:
             # The old commit is gone altogether, which only a rewrite does.
             return True
 
+    def _is_commit(self, sha: str) -> bool:
+        with object_faults(self.address):
+            try:
+                kind = self._repository.odb.read_header(pygit2.Oid(hex=sha))[0]
+            except (KeyError, ValueError):
+                return False
+        return bool(kind == ObjectType.COMMIT)
+
     def _is_branch(self, name: str) -> bool:
         return name.startswith(self._prefix) and name != TRACKED_HEAD
 
@@ -164,14 +172,24 @@ class Mirror:
         )
 
 
+def _root_around(path: Path) -> Path | None:
+    """The root of the repository that a folder is in."""
+    with suppress(pygit2.GitError):
+        outer = pygit2.discover_repository(str(path)) if path.is_dir() else None
+        root = pygit2.Repository(outer).workdir if outer else None
+        return Path(root).resolve() if root else None
+    return None
+
+
 def _open_local(address: Address, path: Path) -> Any:
     try:
         return pygit2.Repository(str(path), RepositoryOpenFlag.NO_SEARCH)
     except pygit2.GitError as error:
-        outer = pygit2.discover_repository(str(path)) if path.is_dir() else None
-        if outer and (root := pygit2.Repository(outer).workdir):
-            inside = path.relative_to(Path(root).resolve()).as_posix()
-            hint = f"It is a folder of the repository {Path(root)}: use --repo {Path(root)} --path {inside}"
+        root = _root_around(path)
+        if root is not None and root != path:
+            hint = (
+                f"It is a folder of the repository {root}: use --repo {root} --path {path.relative_to(root).as_posix()}"
+            )
         else:
             hint = "Make one with `automata init`, or run `git init` in it." if path.is_dir() else "Check the path."
         unsupported = "not found" not in str(error).lower()

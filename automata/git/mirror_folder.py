@@ -32,7 +32,7 @@ from pygit2.enums import FetchPrune, RepositoryOpenFlag
 from automata.errors import Unavailable
 from automata.git.address import Address, redact
 from automata.git.credentials import Callbacks
-from automata.git.faults import BROKEN, mirror_fault, remote_faults
+from automata.git.faults import BROKEN, mirror_fault, remade_mark, remote_faults
 from automata.git.packs import (
     DELTA_CACHE_BYTES,
     MAX_PACKS,
@@ -85,7 +85,7 @@ def update(repository: Any, path: Path, address: Address) -> None:
     with locked(path, address):
         if _is_marked(path):
             _rebuild(path, address, "a reader found it wrong")
-            _remade(path).touch()
+            remade_mark(path).touch()
         else:
             _update_or_rebuild(repository, path, address)
         with suppress(OSError):
@@ -210,7 +210,7 @@ def _is_whole(place: Path) -> bool:
 
 def _is_marked(path: Path) -> bool:
     """Whether a reader found it wrong, and it was not made anew for that already."""
-    return (path / BROKEN).exists() and not _is_younger(_remade(path), REBUILD_PAUSE_SEC)
+    return (path / BROKEN).exists() and not _is_younger(remade_mark(path), REBUILD_PAUSE_SEC)
 
 
 def _too_large(path: Path) -> str:
@@ -230,11 +230,6 @@ def _size_when_made(path: Path) -> int | None:
         return int((path / _MADE).read_text())
     except (OSError, ValueError):
         return None
-
-
-def _remade(path: Path) -> Path:
-    """The file that says when it was last made anew because a reader found it wrong."""
-    return path.with_name(f"{path.name}.remade")
 
 
 def _tried(path: Path) -> Path:

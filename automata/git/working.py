@@ -11,6 +11,7 @@ from watchfiles import Change, awatch
 
 from automata.errors import Missing, Usage
 from automata.git.disk import NO_COMMIT, DiskTree
+from automata.git.faults import object_faults
 from automata.git.history import Provenance
 from automata.git.mirror import Mirror
 from automata.git.names import check_folder, shown
@@ -25,6 +26,7 @@ class WorkingTree(DiskTree):
 
     def __init__(self, mirror: Mirror, folder: str) -> None:
         super().__init__(_root(mirror), check_folder(folder))
+        self._mirror = mirror
         self._repository = mirror.repository
         self._head = _head_tree(mirror, self.folder)
         self._dirty = False
@@ -77,7 +79,8 @@ class WorkingTree(DiskTree):
     @cached_property
     def _tracked(self) -> frozenset[str]:
         """The paths in the index, and the folders that they are in."""
-        paths = {entry.path for entry in self._repository.index}
+        with object_faults(self._mirror.address):
+            paths = {entry.path for entry in self._repository.index}
         return frozenset(paths.union(*(_parents(path) for path in paths)))
 
     def _committed_file(self, path: str) -> dict[str, str]:
