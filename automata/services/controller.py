@@ -223,10 +223,8 @@ class Controller:
         return await asyncio.to_thread(head, self._source)
 
     async def _row(self) -> SourceRow | None:
-        place = (self._source.name, self._source.path, self._source.environment)
         async with self._db.connection() as conn:
-            rows = await list_sources(conn)
-        return next((row for row in rows if (row.url, row.path, row.environment) == place), None)
+            return self._source.row_of(await list_sources(conn))
 
     async def _wait(self, stop: asyncio.Event, seconds: float) -> None:
         """Wait until it is time, a hint comes or the process ends; drift is checked meanwhile."""
