@@ -11,13 +11,14 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 import pygit2
 
-from automata.errors import Invalid, Refused
+from automata.errors import AutomataError, Invalid, Refused
 from automata.git.bounds import refuse_large_commit
 from automata.git.changes import changes
 from automata.git.faults import object_faults
@@ -137,6 +138,17 @@ def _patch_of(repository: Any, difference: Any, index: int, delta: Any) -> str:
         names = f"a/{delta.old_file.path} b/{delta.new_file.path}"
         return f"diff --git {names}\n# more than {MAX_FILE_BYTES:,} bytes: not shown\n"
     return str(difference[index].text or "")
+
+
+def newest_branches(mirror: Mirror) -> list[tuple[str, str]]:
+    """(name, full SHA) of each branch, that with the newest commit first; not those that cannot be read."""
+    heads = []
+    for branch in mirror.branches():
+        with suppress(AutomataError):  # deleted meanwhile, a name that we do not take, or an object that is broken
+            head = mirror.resolve(branch)
+            refuse_large_commit(mirror.repository, head)
+            heads.append((-mirror.repository[pygit2.Oid(hex=head)].commit_time, branch, head))
+    return [(branch, head) for _, branch, head in sorted(heads)]
 
 
 def contains(mirror: Mirror, commit: str, other: str) -> bool:

@@ -21,6 +21,7 @@ from automata.git.branches import (
     writers,
 )
 from automata.git.changes import changed_paths
+from automata.git.landings import Landing, find_landing
 from automata.git.merges import Merge, merge
 from automata.git.mirror import Mirror
 from automata.project.flows import list_files, validate
@@ -55,6 +56,8 @@ class Base:
 class ProposalStatus:
     """`head` "": the branch is gone. `merged`: the base holds it. `behind`: the base moved since it branched off.
 
+    `landing` is how the base holds what it changed, when it does not hold the head itself.
+
     `writers` are the keys of all who contributed to it. `trouble` is why it can be neither approved nor merged.
     """
 
@@ -70,6 +73,7 @@ class ProposalStatus:
     reviews: tuple[ReviewRow, ...]
     writers: frozenset[str] = frozenset()
     trouble: AutomataError | None = None
+    landing: Landing | None = None
 
     @property
     def binding(self) -> Binding:
@@ -164,8 +168,13 @@ def find_status(
         return _ended(row, base, head, checks, reviews)
     # Of the head that was last seen as a proposal: a branch that was set back to the base has merged nothing.
     held = contains(mirror, base.sha, row.head_sha) and (not head or contains(mirror, base.sha, head))
-    if held or not head:
-        return replace(_ended(row, base, head, checks, reviews), merged=held)
+    if held:
+        return replace(_ended(row, base, head, checks, reviews), merged=True)
+    # A squash or a rebase leaves the head where it was, and the forge may have deleted the branch behind it.
+    if head in ("", row.head_sha) and (landing := find_landing(mirror, base.sha, row.head_sha)):
+        return replace(_ended(row, base, head, checks, reviews), merged=True, landing=landing)
+    if not head:
+        return _ended(row, base, head, checks, reviews)
     try:
         return _of_open(mirror, source, base, row, head, checks, reviews)
     except AutomataError as error:
