@@ -6,7 +6,7 @@ from psycopg import sql
 
 from automata.errors import Conflict
 from automata.store.audit import AuditEvent, record_change
-from automata.store.rows import fetch_value
+from automata.store.scalars import fetch_value
 from automata.store.sync import Connection, SourceRow, get_source, list_sources, lock_source
 
 
