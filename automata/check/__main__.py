@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from automata.check.limits import limit_process
+from automata.check.limits import OUT_OF_MEMORY, limit_process
 from automata.errors import AutomataError, Invalid
 
 
@@ -26,6 +26,12 @@ def main(words: Sequence[str]) -> int:
     except AutomataError as error:
         _write_error(error)
         return error.exit_code
+    except MemoryError:
+        sys.stderr.write(f"{OUT_OF_MEMORY}\n")
+        return AutomataError.exit_code
+    except Exception as error:
+        sys.stderr.write(f"{type(error).__name__} in the check\n")  # where it was is in no report for strangers
+        return AutomataError.exit_code
     json.dump(report, sys.stdout, ensure_ascii=False, default=str)
     return 0 if report.get("ok", True) else Invalid.exit_code
 

@@ -8,7 +8,7 @@ from automata.errors import Diagnostic
 from automata.flow.findings import Nearest
 from automata.flow.model import FlowContent
 from automata.git.tree import joined
-from automata.project.flows import fingerprint, list_files, validate
+from automata.project.flows import fingerprint, list_files, missing_folders, validate
 from automata.project.tree import Tree
 from automata.sandbox.case_file import SUFFIXES, Case, read_cases
 
@@ -19,7 +19,9 @@ FOLDER = "tests"
 class ProjectContents:
     """`flows` by name; `paths` of the flows by name; `blobs`: what was read, by path; `files`: how many hold cases.
 
-    `environment_print` identifies the environment: two trees where it is alike say the same with the same files.
+    `folders` are those where flows were looked for. `diagnostics` are of flows, the project and the environment,
+    `case_diagnostics` of cases and what they read. `environment_print` identifies the environment: two trees where it
+    is alike say the same with the same files.
     """
 
     cases: list[Case] = field(default_factory=list)
@@ -27,7 +29,9 @@ class ProjectContents:
     paths: dict[str, str] = field(default_factory=dict)
     blobs: dict[str, str] = field(default_factory=dict)
     files: int = 0
+    folders: tuple[str, ...] = ()
     diagnostics: list[Diagnostic] = field(default_factory=list)
+    case_diagnostics: list[Diagnostic] = field(default_factory=list)
     environment_print: str = ""
 
 
@@ -46,17 +50,17 @@ def read_contents(tree: Tree, environment: str, like: ProjectContents | None = N
     listing = tree.list(joined(tree.folder, FOLDER))
     if listing is None:
         return contents
-    contents.diagnostics += listing.diagnostics
+    contents.case_diagnostics += listing.diagnostics
     reader = _Reader(tree, contents)
     for entry in listing.files:
         if entry.path.endswith(SUFFIXES):
             contents.files += 1
             contents.blobs[entry.path] = entry.blob
             file = read_cases(tree.data(entry), entry.path, reader)
-            contents.diagnostics += file.diagnostics
+            contents.case_diagnostics += file.diagnostics
             contents.cases += file.cases
             if file.cases and file.flow not in contents.flows:
-                contents.diagnostics.append(_no_flow(entry.path, file.flow, contents))
+                contents.case_diagnostics.append(_no_flow(entry.path, file.flow, contents))
     return contents
 
 
@@ -72,7 +76,11 @@ def _with_flows(tree: Tree, environment: str, like: ProjectContents | None) -> P
     files = list_files(tree, environment)
     project_flows = validate(tree, files)
     environment_print = fingerprint(files.environment)
-    contents = ProjectContents(diagnostics=list(project_flows.diagnostics), environment_print=environment_print)
+    contents = ProjectContents(
+        folders=tuple(joined(tree.folder, folder) for folder in files.project.flows),
+        diagnostics=[*project_flows.diagnostics, *missing_folders(files)],
+        environment_print=environment_print,
+    )
     same = like if like and like.environment_print == environment_print else ProjectContents()
     for flow in project_flows.flows:
         blob = files.entries[flow.path].blob
@@ -99,7 +107,7 @@ class _Reader:
 
     def __call__(self, path: str) -> bytes | None:
         entry, listing = self._tree.find(path)
-        self._contents.diagnostics += listing.diagnostics
+        self._contents.case_diagnostics += listing.diagnostics
         if entry is None:
             return None
         self._contents.blobs[path] = entry.blob

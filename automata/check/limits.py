@@ -7,6 +7,7 @@ import resource
 CPU_SEC = 300
 MEMORY_BYTES = 4 << 30
 FILE_BYTES = 256 << 20
+OUT_OF_MEMORY = "error: out of memory"  # what the child says last when its memory is used up
 PROCESSES = 4096  # of the user, all programs together: a bound on forks, not on threads that a library starts
 
 LIMITS = (

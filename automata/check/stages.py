@@ -40,7 +40,9 @@ class StageResult:
 
 @dataclass(slots=True)
 class Change:
-    """A change of a project: `before` and `after` are the commits, `jobs` how many processes may run side by side.
+    """A change of a project: `before` and `after` are the commits, `policy` the tip of the base, which has the rules.
+
+    `jobs`: how many processes may run side by side.
 
     The stage `validate` fills in `base` and `head`, what the commits hold, for the stages behind it.
     """
@@ -48,6 +50,7 @@ class Change:
     project: LocalProject
     before: Tree
     after: Tree
+    policy: Tree
     jobs: int
     base: ProjectContents = field(default_factory=ProjectContents)
     head: ProjectContents | None = None
@@ -60,13 +63,14 @@ class Change:
 
 
 def validate(change: Change) -> StageResult:
-    """Read the flows and the cases. Raises Invalid when a flow is not valid."""
+    """Read the flows and the cases. `empty`: there is no flow. Raises Invalid when a flow is not valid."""
     head = read_contents(change.after, change.project.environment)
-    diagnostics = tuple(item for item in head.diagnostics if item.file in head.paths.values())
-    report = Report(len(head.flows), diagnostics)
+    report = Report(len(head.flows), tuple(head.diagnostics))
     change.base = _base_contents(change, head)
     change.head = head
     warnings = report.count("warning")
+    if not head.flows:
+        return StageResult("empty", report.as_json(), f"there are no flows in {', '.join(head.folders)}")
     summary = plural(len(head.flows), "flow") + (f", {plural(warnings, 'warning')}" if warnings else "")
     return StageResult("passed", report.as_json(), summary)
 
@@ -94,8 +98,7 @@ def test(change: Change) -> StageResult:
     head, began = change.contents, time.monotonic()
     cases = touched_cases(head.cases, head, change.base)
     results = [asdict(result) for result in run_cases(cases, head.flows, change.jobs)]
-    case_findings = [item for item in head.diagnostics if item.file not in head.paths.values()]
-    report = tests_report(results, case_findings, head.files, time.monotonic() - began)
+    report = tests_report(results, head.case_diagnostics, head.files, time.monotonic() - began)
     changed = sorted(name for name in head.flows if head.flows[name] != change.base.flows.get(name))
     without_case = _without_case(changed, head)
     summary = f"{report['summary']['passed']} of {plural(len(results), 'case')} passed{without_case}"
@@ -116,9 +119,9 @@ def _without_case(changed: list[str], head: ProjectContents) -> str:
 def replay(change: Change) -> StageResult:
     """Do the recorded runs of the changed flows again on both commits, by the policy of the base."""
     head = change.contents
-    last, tolerance = replay_policy(change.before)
+    last, tolerance = replay_policy(change.policy)
     flows = changed_flows(change.base.flows, head.flows)
-    recordings = trees_recordings([change.before, change.after], flows, last)
+    recordings = trees_recordings([change.policy, change.before, change.after], flows, last)
     results = [asdict(run) for run in replay_all(recordings, change.base.flows, head.flows, tolerance, change.jobs)]
     report = replay_report(results, change.before.commit, change.after.commit, flows)
     for finding in (*report["differences"], *report["uncovered"]):

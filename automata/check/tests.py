@@ -47,5 +47,5 @@ def run_tests(
     results = run_cases(cases, contents.flows, jobs)
     shown = progress(results, len(cases)) if progress else results
     played = [asdict(result) for result in shown]
-    report = tests_report(played, contents.diagnostics, contents.files, time.monotonic() - began)
+    report = tests_report(played, contents.case_diagnostics, contents.files, time.monotonic() - began)
     return TestRun(report, len(cases), len(contents.cases))

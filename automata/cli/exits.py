@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
+import traceback
 from collections.abc import Callable
 
 import typer
 
 from automata.cli.output import report
-from automata.errors import AutomataError, Usage
+from automata.errors import AutomataError, Unavailable, Usage
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
 CLOSED_PIPE = 141  # 128 + SIGPIPE: `automata run list | head` is no error of anyone's
@@ -35,6 +37,45 @@ def guarded(command: Callable[[], int | None]) -> int:
         return _unread()
     except typer.TyperException as error:
         return _misused(error)
+    except OSError as error:
+        return _reported(_disk_fault(error))
+    except Exception as error:
+        return _reported(_crash(error))
+
+
+def _reported(error: AutomataError) -> int:
+    report(error)
+    return error.exit_code
+
+
+def _disk_fault(error: OSError) -> Unavailable:
+    """A full disk, a folder without rights: what the system says of it, with the file."""
+    place = f"{error.filename}: " if error.filename else ""
+    return Unavailable(
+        f"The system refused it: {place}{error.strerror or error}.",
+        code="system",
+        hint=f"Mend that and try again; {_trace(error)}",
+    )
+
+
+def _crash(error: Exception) -> AutomataError:
+    """A fault of ours. Where it happened is for us; the reader gets one sentence and the file to send."""
+    return AutomataError(
+        f"Automata broke off with {type(error).__name__}: this is a fault of it.",
+        code="internal",
+        hint=f"Please report it; {_trace(error)}",
+    )
+
+
+def _trace(error: Exception) -> str:
+    """Write down where an error happened; says where that can be read."""
+    text = "".join(traceback.format_exception(error))
+    try:
+        with tempfile.NamedTemporaryFile("w", prefix="automata-", suffix=".txt", delete=False) as file:
+            file.write(text)
+    except OSError:
+        return text.strip().splitlines()[-1][:500]  # nowhere to write, as on a full disk
+    return f"the details are in {file.name}"
 
 
 def _unread() -> int:

@@ -58,7 +58,7 @@ def list_(
     output: Output = Format.TABLE,
 ) -> None:
     """List proposals: every branch that changes the project and is not an environment's."""
-    proposals = _with_session(repo, path, env, actor, lambda session: session.survey(ended=ended))
+    proposals = _with_session(repo, path, env, actor, lambda session: session.survey_all(ended=ended))
     emit({"items": [_json(proposal) for proposal in proposals]}, output, lambda _: _table(proposals))
 
 

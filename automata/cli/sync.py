@@ -13,6 +13,7 @@ import typer
 
 from automata.cli.options import Branch, Env, Output, ProjectPath, RepoUrl
 from automata.cli.output import Format, console, duration, emit, facts, say, say_json, table
+from automata.cli.sync_move import move
 from automata.cli.sync_state import drift, release, rollback, status
 from automata.errors import AutomataError, Refused, Usage
 from automata.settings import Settings, load
@@ -40,6 +41,7 @@ app.command(epilog="Example: automata sync status -o json")(status)
 app.command(epilog="Example: automata sync drift --detailed-exitcode")(drift)
 app.command(epilog="Example: automata sync rollback --to 3f2c1ab90d5e --reason 'orders are doubled'")(rollback)
 app.command(epilog="Example: automata sync release --source prod")(release)
+app.command(epilog="Example: automata sync move --from ./flows --to https://git.example.com/flows.git")(move)
 
 
 @app.callback(epilog="Example: automata sync --repo ./my-flows --dry-run")

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 PROJECT = "automata.yaml"
 DEFAULT_FOLDER = "flows"
-SUFFIXES = frozenset({".yaml", ".yml", ".json"})
 FORMATS: tuple[Format, ...] = ("human", "json", "sarif", "github")
 PROGRESS_FROM = 200
 
@@ -55,13 +54,14 @@ def validate(
     from automata.report.diagnostics import Report, render
 
     outputs = parse_outputs(formats or [], FORMATS)
-    files = list(dict.fromkeys(_files(paths)))
+    refused: list[Diagnostic] = []
+    files = list(dict.fromkeys(_files(paths, refused)))
     types = _types()
     loaded = [_load(file, types) for file in _watched(files)]
-    report = Report(len(files), tuple(_diagnostics(loaded)))
+    report = Report(len(files), (*refused, *_diagnostics(loaded)))
     report_json = report.as_json()
     write_report(outputs, lambda form, colour: render(report_json, form, _source, colour=colour), colours())
-    if not files and not allow_empty:
+    if not files and not refused and not allow_empty:
         where = ", ".join(path.as_posix() for path in paths or [Path(DEFAULT_FOLDER)])
         raise Invalid(f"There are no flow files in {where}.", code="no_flows", hint="--allow-empty accepts that.")
     if not report.ok:
@@ -87,12 +87,13 @@ def schema(
 # --- which files ---------------------------------------------------------------------------------------------------
 
 
-def _files(paths: Sequence[Path] | None) -> Iterator[Path]:
+def _files(paths: Sequence[Path] | None, refused: list[Diagnostic]) -> Iterator[Path]:
+    """The files; what is no file that a flow could be in, though it stands where flows do, goes to `refused`."""
     if not paths:
         if Path(PROJECT).is_file():
-            yield from _project_files(Path())
+            yield from _project_files(Path(), refused)
         else:
-            yield from _folder_files(Path(DEFAULT_FOLDER))
+            yield from _folder_files(Path(), DEFAULT_FOLDER, refused)
         return
     for path in paths:
         if not path.exists():
@@ -100,15 +101,15 @@ def _files(paths: Sequence[Path] | None) -> Iterator[Path]:
         if not path.is_dir():
             yield path
         else:
-            yield from _project_files(path) if (path / PROJECT).is_file() else _folder_files(path)
+            yield from _project_files(path, refused) if (path / PROJECT).is_file() else _folder_files(path, "", refused)
 
 
-def _project_files(root: Path) -> Iterator[Path]:
+def _project_files(root: Path, refused: list[Diagnostic]) -> Iterator[Path]:
     for name in _flow_folders(root / PROJECT):
         folder = root / name
         if not folder.is_dir():
             raise Usage(f"{root / PROJECT} names the folder {name}, which does not exist.", code="folder_missing")
-        yield from _folder_files(folder)
+        yield from _folder_files(root, name, refused)
 
 
 def _flow_folders(file: Path) -> list[str]:
@@ -123,12 +124,13 @@ def _flow_folders(file: Path) -> list[str]:
     return [check_folder(name) for name in project.get("flows", [DEFAULT_FOLDER])]
 
 
-def _folder_files(folder: Path) -> Iterator[Path]:
-    """Flow files below a folder in a stable order; hidden files and folders are somebody else's."""
-    for path in sorted(folder.rglob("*")):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if path.suffix.lower() in SUFFIXES and not hidden and path.is_file():
-            yield path
+def _folder_files(place: Path, folder: str, refused: list[Diagnostic]) -> Sequence[Path]:
+    """What a sync would take for flows below a folder, by the one reader that knows."""
+    from automata.project.local import find_flow_files
+
+    files, found = find_flow_files(place, folder)
+    refused += found
+    return files
 
 
 def _read(file: Path) -> bytes:

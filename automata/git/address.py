@@ -29,7 +29,7 @@ _OPEN = {
 class Address:
     """`url` carries no password and no https user: it is what logs, messages and the database see.
 
-    `local` is set for a repository that is read in place; everything else is mirrored.
+    `local` is set for a repository that is read in place; everything else is mirrored, in the folder `mirror`.
     """
 
     url: str
@@ -38,6 +38,7 @@ class Address:
     host: str = ""
     username: str = field(default="", repr=False)
     password: str = field(default="", repr=False)
+    mirror: Path | None = field(default=None, compare=False)
 
 
 def parse_address(text: str) -> Address:
@@ -50,7 +51,7 @@ def parse_address(text: str) -> Address:
     scp = _SCP.fullmatch(text)
     try:
         if scp and len(scp["host"]) > 1 and not Path(text).exists():
-            return Address(text, "ssh", host=scp["host"], username=scp["user"] or "")
+            return Address(text.rstrip("/"), "ssh", host=scp["host"], username=scp["user"] or "")
         path = Path(text).expanduser().resolve()
     except (OSError, RuntimeError, ValueError) as error:  # too long a name, the home of nobody, a null byte
         raise _wrong(text, "no path can be like this") from error
@@ -84,14 +85,14 @@ def _parse_url(text: str, scheme: str) -> Address:
     user = unquote(parts.username or "")
     shown_host = f"[{host}]" if ":" in host else host
     name = f"{user}@" if scheme == "ssh" and user else ""
-    url = f"{scheme}://{name}{shown_host}{f':{port}' if port else ''}{parts.path}"
+    url = f"{scheme}://{name}{shown_host}{f':{port}' if port else ''}{parts.path.rstrip('/')}"
     return Address(url, scheme, host=host, username=user, password=unquote(parts.password or ""))
 
 
 def _file(text: str, path: str, host: str) -> Address:
     if host not in ("", "localhost") or not path.startswith("/"):
         raise _wrong(text, "it must be file:///absolute/path")
-    return Address(f"file://{path}", "file")
+    return Address(f"file://{path.rstrip('/')}", "file")
 
 
 def _loopback(host: str) -> bool:

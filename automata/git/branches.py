@@ -11,13 +11,16 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 import pygit2
 
-from automata.errors import Invalid, Refused
+from automata.errors import AutomataError, Invalid, Refused
+from automata.git.bounds import refuse_large_commit
+from automata.git.changes import changes
 from automata.git.faults import object_faults
 from automata.git.mirror import Mirror
 from automata.git.names import check_branch, check_folder, deceiving, shown
@@ -58,24 +61,6 @@ class Person:
 
     def __str__(self) -> str:
         return f"{self.name} <{self.mail}>"
-
-
-@dataclass(frozen=True, slots=True)
-class Merge:
-    """What two commits would be together. `tree` is its full id, "" when `conflicts` names files."""
-
-    tree: str
-    conflicts: tuple[str, ...] = ()
-
-
-def merge(mirror: Mirror, base: str, head: str) -> Merge:
-    """`head` merged into `base`, in memory and the object store only. Both are full SHAs."""
-    repository = mirror.repository
-    with object_faults(mirror.address):
-        index = repository.merge_commits(pygit2.Oid(hex=base), pygit2.Oid(hex=head))
-        if index.conflicts is not None:
-            return Merge("", _paths(index.conflicts))
-        return Merge(str(index.write_tree(repository)))
 
 
 def commit_merge(mirror: Mirror, base: str, head: str, tree: str, by: Person, message: str) -> str:
@@ -125,18 +110,13 @@ def refuse_checked_out(mirror: Mirror, branch: str) -> None:
         )
 
 
-def changed_paths(mirror: Mirror, before: str, after: str) -> frozenset[str]:
-    """Paths that differ between two commits, from the root of the repository."""
-    repository = mirror.repository
-    with object_faults(mirror.address):
-        old_tree, new_tree = (repository[pygit2.Oid(hex=sha)].peel(pygit2.Tree) for sha in (before, after))
-        deltas = old_tree.diff_to_tree(new_tree).deltas
-        return frozenset(path for delta in deltas for path in (delta.old_file.path, delta.new_file.path) if path)
-
-
 def patch(mirror: Mirror, before: str, after: str, most: int = MAX_PATCH_BYTES) -> str:
-    """The difference as Git writes it, at most `most` bytes; a last line says how many files are left out."""
+    """The difference as Git writes it, at most `most` bytes; a last line says how many files are left out.
+
+    Raises Refused (`too_large`).
+    """
     repository = mirror.repository
+    changes(mirror, before, after)  # refuses what would take too much to be compared
     parts: list[str] = []
     with object_faults(mirror.address):
         old_tree, new_tree = (repository[pygit2.Oid(hex=sha)].peel(pygit2.Tree) for sha in (before, after))
@@ -160,6 +140,17 @@ def _patch_of(repository: Any, difference: Any, index: int, delta: Any) -> str:
     return str(difference[index].text or "")
 
 
+def newest_branches(mirror: Mirror) -> list[tuple[str, str]]:
+    """(name, full SHA) of each branch, that with the newest commit first; not those that cannot be read."""
+    heads = []
+    for branch in mirror.branches():
+        with suppress(AutomataError):  # deleted meanwhile, a name that we do not take, or an object that is broken
+            head = mirror.resolve(branch)
+            refuse_large_commit(mirror.repository, head)
+            heads.append((-mirror.repository[pygit2.Oid(hex=head)].commit_time, branch, head))
+    return [(branch, head) for _, branch, head in sorted(heads)]
+
+
 def contains(mirror: Mirror, commit: str, other: str) -> bool:
     """Whether `other` is `commit` or one of its ancestors; a commit that is gone is not."""
     try:
@@ -174,12 +165,6 @@ def brought(mirror: Mirror, base: str, head: str) -> list[str]:
         walker = mirror.repository.walk(pygit2.Oid(hex=head))
         walker.hide(pygit2.Oid(hex=base))
         return [str(commit.id) for commit in islice(walker, MAX_COMMITS)]
-
-
-def tree_of(mirror: Mirror, commit: str) -> str:
-    """The SHA of a commit's tree."""
-    with object_faults(mirror.address):
-        return str(mirror.repository[pygit2.Oid(hex=commit)].peel(pygit2.Tree).id)
 
 
 def merge_of(mirror: Mirror, branch_head: str, head: str) -> tuple[str, str] | None:
@@ -197,8 +182,12 @@ def merge_of(mirror: Mirror, branch_head: str, head: str) -> tuple[str, str] | N
 
 
 def author_of(mirror: Mirror, commit: str) -> Person:
-    """Who wrote a commit; what Git holds of it, however odd, with a placeholder for nothing."""
+    """Who wrote a commit; what Git holds of it, however odd, with a placeholder for nothing.
+
+    Raises Refused (`too_large`).
+    """
     with object_faults(mirror.address):
+        refuse_large_commit(mirror.repository, commit)
         return _clean(mirror.repository[pygit2.Oid(hex=commit)].author)
 
 
@@ -213,6 +202,7 @@ def writers(mirror: Mirror, commits: Iterable[str]) -> frozenset[str]:
     keys: set[str] = set()
     with object_faults(mirror.address):
         for sha in commits:
+            refuse_large_commit(mirror.repository, sha)
             commit = mirror.repository[pygit2.Oid(hex=sha)]
             keys |= {_clean(who).key for who in (commit.author, commit.committer)}
             message = commit.raw_message.decode("utf-8", "replace")
@@ -247,8 +237,3 @@ def _put(repository: Any, index: Any, path: str, content: bytes | None) -> None:
     if len(content) > MAX_FILE_BYTES:
         raise Invalid(f"{shown(path)} has more than {MAX_FILE_BYTES:,} bytes.", code="too_large")
     index.add(pygit2.IndexEntry(path, repository.create_blob(content), pygit2.enums.FileMode.BLOB))
-
-
-def _paths(conflicts: Any) -> tuple[str, ...]:
-    paths = {entry.path for sides in conflicts for entry in sides if entry is not None}
-    return tuple(sorted(paths))

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pygit2
 from pygit2.enums import CredentialType
 
-from automata.errors import Unavailable
+from automata.errors import Refused
 from automata.git.address import Address
 from automata.git.faults import denied
 
@@ -43,9 +43,10 @@ class Callbacks(pygit2.RemoteCallbacks):
 
     def transfer_progress(self, stats: Any) -> None:
         if time.monotonic() > self._deadline or stats.received_bytes > FETCH_BYTES:
-            raise Unavailable(
+            raise Refused(
                 f"Fetching {self._address.url} was ended: over {FETCH_SECONDS} s or {FETCH_BYTES >> 20} MiB.",
                 code="git_fetch_limit",
+                hint="Keep flows in a repository of their own, or clone it with git and give --repo its folder.",
             )
 
     def _check_host(self, url: str) -> None:

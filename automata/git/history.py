@@ -33,6 +33,13 @@ def describe(repository: Any, commit: str) -> Provenance:
     return _provenance(repository[pygit2.Oid(hex=commit)])
 
 
+def first_commit(mirror: Any, head: str) -> str:
+    """The oldest commit of a history, by which a repository is known wherever it is; in a shallow clone its edge."""
+    with object_faults(mirror.address):
+        walker = mirror.repository.walk(pygit2.Oid(hex=head), SortMode.TOPOLOGICAL | SortMode.REVERSE)
+        return str(next(iter(walker)).id)
+
+
 def provenance(
     repository: Any, address: Address, head: str, blobs: Mapping[str, str], folders: Iterable[str]
 ) -> dict[str, Provenance]:

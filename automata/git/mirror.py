@@ -1,44 +1,36 @@
 """A source's repository: read in place when it is a path, else through a bare mirror that fetches its branches.
 
-A mirror is a cache. One writer at a time (a file lock beside it); a mirror that cannot be opened is made anew; lock
-files that a killed fetch left behind are removed by the next holder of the lock, who is the only writer there is.
-No credential is ever written into it.
+A mirror is a cache (mirror_folder.py). No credential is ever written into it.
 """
 
 from __future__ import annotations
 
-import hashlib
-import shutil
-from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pygit2
-from filelock import FileLock, Timeout
-from pygit2.enums import FetchPrune, RepositoryOpenFlag
+from pygit2.enums import ObjectType, RepositoryOpenFlag
 
-from automata.errors import Missing, Unavailable
+from automata.errors import Missing
 from automata.git.address import Address, parse_address
-from automata.git.credentials import Callbacks
-from automata.git.faults import object_faults, remote_faults
+from automata.git.faults import object_faults
+from automata.git.mirror_folder import HEADS, TRACKED, TRACKED_HEAD, mirror_path, open_folder, update
 from automata.git.names import check_branch, check_folder, nearest, shown
 from automata.git.tree import CommitTree
 
 CONNECT_MS = 15_000
 SERVER_MS = 60_000
-LOCK_SECONDS = 600
-_HEADS = "refs/heads/"
-_TRACKED = "refs/remotes/origin/"
-_TRACKED_HEAD = _TRACKED + "HEAD"
-_UNTOLD = "HEAD"  # as a branch it is never counted as one
-_REFSPECS = [f"+{_HEADS}*:{_TRACKED}*"]
+_ORIGIN = "origin/"
+OPEN_PACKS = 256  # files that libgit2 keeps open in this process, of all repositories together
 
 # Git checks who owns a repository because it runs programs that the repository's config names. libgit2 runs none, and
 # only objects and refs are read here; a repository mounted into a container always belongs to someone else.
 pygit2.settings.owner_validation = False
 pygit2.settings.server_connect_timeout = CONNECT_MS
 pygit2.settings.server_timeout = SERVER_MS
+pygit2.settings.mwindow_file_limit = OPEN_PACKS
 
 
 class Mirror:
@@ -58,11 +50,10 @@ class Mirror:
         """
         address = parse_address(url)
         if address.local is not None:
-            return cls(address, address.local, _open_local(address, address.local), _HEADS)
-        path = mirrors / hashlib.sha256(address.url.encode()).hexdigest()[:32]
-        mirrors.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with _locked(path, address):
-            return cls(address, path, _open_mirror(path), _TRACKED)
+            return cls(address, address.local, _open_local(address, address.local), HEADS)
+        path = mirror_path(mirrors, address)
+        address = replace(address, mirror=path)
+        return cls(address, path, open_folder(path, address), TRACKED)
 
     @property
     def workdir(self) -> Path | None:
@@ -76,14 +67,8 @@ class Mirror:
 
     def fetch(self) -> None:
         """Bring the mirror's branches up to date (also rewritten and deleted ones). A local repository has no need."""
-        if self.address.local is not None:
-            return
-        with _locked(self.path, self.address), remote_faults(self.address):
-            _drop_stale_locks(self.path)
-            remote = self._repository.remotes.create_anonymous(self.address.url)
-            callbacks = Callbacks(self.address)
-            remote.fetch(_REFSPECS, callbacks=callbacks, prune=FetchPrune.PRUNE, proxy=True)
-            self._keep_head(remote.list_heads(connect=False))
+        if self.address.local is None:
+            update(self._repository, self.path, self.address)
 
     def branches(self) -> list[str]:
         """The names of all branches."""
@@ -91,14 +76,27 @@ class Mirror:
             names = [name.decode("utf-8", "replace") for name in self._repository.raw_listall_references()]
         return sorted(name[len(self._prefix) :] for name in names if self._is_branch(name))
 
-    def resolve(self, branch: str) -> str:
-        """The full SHA of a branch's commit. Raises Usage, Missing (`branch_not_found`, `repository_empty`)."""
-        name = self._prefix + check_branch(branch)
+    def resolve(self, branch: str, *, tracked: bool = False) -> str:
+        """The full SHA of a branch's commit. Raises Usage, Missing (`branch_not_found`, `repository_empty`).
+
+        `tracked`: where a local repository has no such branch, `main` and `origin/main` are that of its `origin`: a
+        clone that CI made has a commit checked out and no branch.
+        """
+        check_branch(branch)
+        names = [self._prefix + branch]
+        if tracked and self.address.local is not None:
+            names += [TRACKED + branch, TRACKED + branch.removeprefix(_ORIGIN)]
         with object_faults(self.address):
-            try:
-                return str(self._repository.lookup_reference(name).peel(pygit2.Commit).id)
-            except (KeyError, pygit2.InvalidSpecError):
-                raise self._no_branch(branch) from None
+            for name in names:
+                with suppress(KeyError, pygit2.InvalidSpecError):
+                    return self._commit_of(self._repository.lookup_reference(name))
+        raise self._no_branch(branch)
+
+    def _commit_of(self, reference: Any) -> str:
+        try:
+            return str(reference.peel(pygit2.Commit).id)
+        except KeyError as error:  # a branch without its commit: the repository is broken, and the branch is there
+            raise pygit2.GitError(f"the commit of {reference.name} was not found") from error
 
     def head_branch(self) -> str | None:
         """The branch that HEAD names: of a remote its default branch, as the last fetch was told.
@@ -111,16 +109,10 @@ class Mirror:
         branch = name.removeprefix(self._prefix) if name.startswith(self._prefix) else ""
         return branch if branch in self.branches() else None
 
-    def _keep_head(self, heads: Sequence[Any]) -> None:
-        """Let the mirror's own HEAD name what the remote's does, or nothing where the remote does not tell."""
-        told = next((head.symref_target for head in heads if head.name == "HEAD"), None) or ""
-        branch = told.removeprefix(_HEADS) if told.startswith(_HEADS) else _UNTOLD
-        self._repository.references.create("HEAD", _TRACKED + branch, force=True)
-
     def tree(self, commit: str, folder: str = "") -> CommitTree:
         """Read the project in `folder` at a full SHA. Raises Missing (`commit_not_found`, `folder_not_found`)."""
         folder = check_folder(folder)
-        if commit not in self._repository:
+        if not self._is_commit(commit):
             raise Missing(
                 f"There is no commit {shown(commit)} in {self.address.url}.",
                 code="commit_not_found",
@@ -153,18 +145,26 @@ class Mirror:
             # The old commit is gone altogether, which only a rewrite does.
             return True
 
+    def _is_commit(self, sha: str) -> bool:
+        with object_faults(self.address):
+            try:
+                kind = self._repository.odb.read_header(pygit2.Oid(hex=sha))[0]
+            except (KeyError, ValueError):
+                return False
+        return bool(kind == ObjectType.COMMIT)
+
     def _is_branch(self, name: str) -> bool:
-        return name.startswith(self._prefix) and name != _TRACKED_HEAD
+        return name.startswith(self._prefix) and name != TRACKED_HEAD
 
     def _no_branch(self, branch: str) -> Missing:
         branches = self.branches()
-        if not branches:
+        if not branches and self._repository.head_is_unborn:
             return Missing(
                 f"The repository {self.address.url} has no commits yet.",
                 code="repository_empty",
                 hint="Commit a flow to it, or make a repository with `automata init`.",
             )
-        listed = ", ".join(map(shown, branches[:10]))
+        listed = ", ".join(map(shown, branches[:10])) or "there are none, only those that it fetched"
         return Missing(
             f"There is no branch {shown(branch)} in {self.address.url}.",
             code="branch_not_found",
@@ -173,38 +173,26 @@ class Mirror:
         )
 
 
+def _root_around(path: Path) -> Path | None:
+    """The root of the repository that a folder is in."""
+    with suppress(pygit2.GitError):
+        outer = pygit2.discover_repository(str(path)) if path.is_dir() else None
+        root = pygit2.Repository(outer).workdir if outer else None
+        return Path(root).resolve() if root else None
+    return None
+
+
 def _open_local(address: Address, path: Path) -> Any:
     try:
         return pygit2.Repository(str(path), RepositoryOpenFlag.NO_SEARCH)
     except pygit2.GitError as error:
-        outer = pygit2.discover_repository(str(path)) if path.is_dir() else None
-        if outer and (root := pygit2.Repository(outer).workdir):
-            inside = path.relative_to(Path(root).resolve()).as_posix()
-            hint = f"It is a folder of the repository {Path(root)}: use --repo {Path(root)} --path {inside}"
+        root = _root_around(path)
+        if root is not None and root != path:
+            hint = (
+                f"It is a folder of the repository {root}: use --repo {root} --path {path.relative_to(root).as_posix()}"
+            )
         else:
             hint = "Make one with `automata init`, or run `git init` in it." if path.is_dir() else "Check the path."
         unsupported = "not found" not in str(error).lower()
         message = f"There is no Git repository at {path}" + (f": {error}." if unsupported else ".")
         raise Missing(message, code="repository_not_found", hint=hint) from None
-
-
-def _open_mirror(path: Path) -> Any:
-    if path.exists():
-        with suppress(pygit2.GitError):
-            return pygit2.Repository(str(path), RepositoryOpenFlag.NO_SEARCH | RepositoryOpenFlag.BARE)
-        shutil.rmtree(path)
-    return pygit2.init_repository(str(path), bare=True)
-
-
-def _locked(path: Path, address: Address) -> FileLock:
-    lock = FileLock(f"{path}.lock", timeout=LOCK_SECONDS)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise Unavailable(f"Another process has been fetching {address.url} for {LOCK_SECONDS} s.") from None
-    return lock
-
-
-def _drop_stale_locks(path: Path) -> None:
-    for left in (*path.glob("*.lock"), *(path / "refs").rglob("*.lock")):
-        left.unlink(missing_ok=True)

@@ -16,6 +16,7 @@ from pygit2.enums import FileMode
 
 from automata.errors import Diagnostic
 from automata.git.address import Address
+from automata.git.bounds import refuse_large_commit, refuse_large_tree
 from automata.git.faults import object_faults
 from automata.git.history import Provenance, provenance
 from automata.git.names import deceiving, is_git_folder
@@ -63,7 +64,11 @@ class CommitTree:
         self.commit = commit
         self.folder = folder
         with object_faults(address):
-            self._root = repository[pygit2.Oid(hex=commit)].peel(pygit2.Tree)
+            refuse_large_commit(repository, commit)
+            named = repository[pygit2.Oid(hex=commit)]
+            if isinstance(named, pygit2.Commit):
+                refuse_large_tree(repository, str(named.tree_id))
+            self._root = named.peel(pygit2.Tree)
             self.tree = self._tree_id(folder)
 
     def exists(self, folder: str) -> bool:
@@ -100,7 +105,7 @@ class CommitTree:
         return listing
 
     def data(self, entry: Entry) -> bytes:
-        """The bytes of a file."""
+        """The bytes of a file that was listed, and so is no larger than one may be."""
         with object_faults(self._address):
             return bytes(self._repository[pygit2.Oid(hex=entry.blob)].data)
 
@@ -116,6 +121,7 @@ class CommitTree:
     def _node(self, folder: str) -> Any:
         node = self._root
         for part in folder.split("/") if folder else ():
+            refuse_large_tree(self._repository, str(node.id))
             if part not in node or node[part].filemode != FileMode.TREE:
                 return None
             node = node[part]
@@ -140,6 +146,7 @@ class CommitTree:
 
     def _child(self, node: Any, name: str, folder: str, listing: Listing) -> Any:
         """The child called `name`, refused when a sibling would be the same file on another file system."""
+        refuse_large_tree(self._repository, str(node.id))
         names = [text for child in node if (text := _decoded(child)) is not None and folded(text) == folded(name)]
         if len(names) > 1:
             _refuse_collisions(listing, folder, names)
@@ -147,6 +154,7 @@ class CommitTree:
         return node[name] if name in names else None
 
     def _walk(self, listing: Listing, node: Any, folder: str, depth: int) -> None:
+        refuse_large_tree(self._repository, str(node.id))
         names: list[str] = []
         for child in node:
             listing.seen += 1

@@ -2,46 +2,32 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-import stat
 from collections.abc import AsyncIterator, Sequence
-from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 
 import pygit2
 from watchfiles import Change, awatch
 
-from automata.errors import Missing, Unavailable, Usage
+from automata.errors import Missing, Usage
+from automata.git.disk import NO_COMMIT, DiskTree
+from automata.git.faults import object_faults
 from automata.git.history import Provenance
 from automata.git.mirror import Mirror
 from automata.git.names import check_folder, shown
-from automata.git.tree import (
-    MAX_FILES,
-    CommitTree,
-    Entry,
-    Listing,
-    collisions,
-    folded,
-    joined,
-    path_problem,
-    printable,
-    size_problem,
-)
+from automata.git.tree import CommitTree, Entry, Listing
 
 DEBOUNCE_MS = 200
-NO_COMMIT = "working-tree"
 DIRTY = "-dirty"  # after the SHA of the last commit, once something read differs from it
 _REFS = ("HEAD", "packed-refs", "refs/heads")
 
 
-class WorkingTree:
-    """Like `CommitTree`, over the disk. `commit` is HEAD's SHA, with `-dirty` once something read differs from it."""
+class WorkingTree(DiskTree):
+    """A folder of a repository's files. `commit` is HEAD's SHA, with `-dirty` once something read differs from it."""
 
     def __init__(self, mirror: Mirror, folder: str) -> None:
-        self.folder = check_folder(folder)
-        self.root = _root(mirror)
-        self.tree = ""
+        super().__init__(_root(mirror), check_folder(folder))
+        self._mirror = mirror
         self._repository = mirror.repository
         self._head = _head_tree(mirror, self.folder)
         self._dirty = False
@@ -59,49 +45,25 @@ class WorkingTree:
 
     @property
     def commit(self) -> str:
+        """HEAD's SHA, with `-dirty` once something read differs from it."""
         if self._head is None:
             return NO_COMMIT
         return f"{self._head.commit}{DIRTY}" if self._dirty else self._head.commit
 
-    def exists(self, folder: str) -> bool:
-        """Whether a folder is on disk."""
-        return self.root.joinpath(folder).is_dir()
-
-    def folders(self, folder: str = "") -> list[str]:
-        """The names of the folders in `folder`, sorted."""
-        place = self.root.joinpath(folder)
-        return sorted(item.name for item in place.iterdir() if item.is_dir()) if place.is_dir() else []
-
     def find(self, path: str) -> tuple[Entry | None, Listing]:
         """One file by its path; None when it is absent or refused (then the listing says why)."""
-        listing = Listing()
-        parent, _, name = path.rpartition("/")
-        if self._descend(parent, listing):
-            siblings = [item for item in _names(self.root / parent) if folded(item) == folded(name)]
-            if len(siblings) > 1:
-                _refuse_collisions(listing, parent, siblings)
-            elif name in siblings:
-                self._add(listing, path)
-        self._compare({entry.path: entry.blob for entry in listing.files}, self._committed_file(path))
-        return (listing.files[0] if listing.files else None), listing
+        entry, listing = super().find(path)
+        self._compare({found.path: found.blob for found in listing.files}, self._committed_file(path))
+        return entry, listing
 
     def list(self, folder: str) -> Listing | None:
-        """Everything below `folder` that Git does not ignore; None when there is no such folder."""
-        listing = Listing()
-        if not self._descend(folder, listing):
-            return listing if listing.diagnostics else None
-        self._walk(listing, folder, folder.count("/") + 1)
-        listing.files.sort(key=lambda entry: entry.path)
+        """Everything below `folder` but what Git ignores and does not track; None when there is no such folder."""
+        listing = super().list(folder)
+        if listing is not None and not listing.seen and listing.diagnostics:
+            return listing  # the way there is refused
         committed = self._head.blobs(folder) if self._head else {}
-        self._compare({entry.path: entry.blob for entry in listing.files}, committed)
+        self._compare({entry.path: entry.blob for entry in listing.files} if listing else {}, committed)
         return listing
-
-    def data(self, entry: Entry) -> bytes:
-        """The file's bytes; Unavailable when it changed since it was listed (the next look will be right)."""
-        data = _read(self.root / entry.path)
-        if blob_id(data) != entry.blob:
-            raise Unavailable(f"{entry.path} changed while it was read.", code="git_read")
-        return data
 
     def provenance(self, blobs: dict[str, str], folders: Sequence[str]) -> dict[str, Provenance]:
         """Like that of a commit; what is not committed is credited to nobody, at the file's time."""
@@ -111,10 +73,16 @@ class WorkingTree:
             provenances |= self._head.provenance(committed, folders)
         return provenances
 
-    def _uncommitted(self, path: str) -> Provenance:
-        place = self.root / path
-        changed = datetime.fromtimestamp(place.stat().st_mtime if place.exists() else 0, UTC)
-        return Provenance(self.commit, "", "not committed", changed)
+    def _is_left_out(self, path: str) -> bool:
+        # A file that is tracked is part of the commit, and goes live, whatever .gitignore says of its name.
+        return super()._is_left_out(path) or (self._repository.path_is_ignored(path) and path not in self._tracked)
+
+    @cached_property
+    def _tracked(self) -> frozenset[str]:
+        """The paths in the index, and the folders that they are in."""
+        with object_faults(self._mirror.address):
+            paths = {entry.path for entry in self._repository.index}
+        return frozenset(paths.union(*(_parents(path) for path in paths)))
 
     def _committed_file(self, path: str) -> dict[str, str]:
         entry = self._head.find(path)[0] if self._head else None
@@ -122,61 +90,6 @@ class WorkingTree:
 
     def _compare(self, here: dict[str, str], committed: dict[str, str]) -> None:
         self._dirty = self._dirty or here != committed
-
-    def _descend(self, folder: str, listing: Listing) -> bool:
-        path = ""
-        for part in folder.split("/") if folder else ():
-            path = joined(path, part)
-            place = self.root / path
-            if place.is_symlink():
-                listing.refuse("AF310", "a symbolic link is not followed; put the folder itself here", path)
-                return False
-            if not place.is_dir() or part not in _names(place.parent):
-                return False
-        return True
-
-    def _walk(self, listing: Listing, folder: str, depth: int) -> None:
-        names = _names(self.root / folder)
-        for name in names:
-            listing.seen += 1
-            if listing.seen > MAX_FILES:
-                if listing.seen == MAX_FILES + 1:
-                    listing.refuse("AF316", f"more than {MAX_FILES} files and folders", folder)
-                return
-            path = joined(folder, name)
-            if not _is_text(path) or not self._repository.path_is_ignored(path):
-                self._visit(listing, path, depth)
-        _refuse_collisions(listing, folder, names)
-
-    def _visit(self, listing: Listing, path: str, depth: int) -> None:
-        if not _is_text(path):
-            listing.refuse("AF315", "the name is not UTF-8", path)
-        elif problem := path_problem(path, depth):
-            listing.refuse(*problem, path)
-        elif (self.root / path).is_dir() and not (self.root / path).is_symlink():
-            self._walk(listing, path, depth + 1)
-        else:
-            self._add(listing, path)
-
-    def _add(self, listing: Listing, path: str) -> None:
-        try:
-            status = (self.root / path).lstat()
-        except FileNotFoundError:
-            return  # Gone between the listing and the look: an editor's temporary file.
-        if stat.S_ISLNK(status.st_mode):
-            listing.refuse("AF310", "a symbolic link is not followed; put the file itself here", path)
-        elif not stat.S_ISREG(status.st_mode):
-            listing.refuse("AF314", "only plain files are read", path)
-        elif problem := size_problem(path, status.st_size):
-            listing.refuse(*problem, path)
-        else:
-            data = _read(self.root / path)
-            listing.files.append(Entry(path, blob_id(data), len(data)))
-
-
-def blob_id(data: bytes) -> str:
-    """The id Git gives this content, so that what was read from a commit need not be parsed again from the disk."""
-    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
 
 
 async def changes(root: Path, folder: str = "", debounce_ms: int = DEBOUNCE_MS) -> AsyncIterator[set[str]]:
@@ -199,6 +112,11 @@ def _is_watched(path: str, keep: str) -> bool:
     return path.startswith(keep) and "/.git/" not in path
 
 
+def _parents(path: str) -> set[str]:
+    parts = path.split("/")
+    return {"/".join(parts[:count]) for count in range(1, len(parts))}
+
+
 def _root(mirror: Mirror) -> Path:
     if mirror.workdir is None:
         raise Usage(
@@ -215,31 +133,3 @@ def _head_tree(mirror: Mirror, folder: str) -> CommitTree | None:
     except (KeyError, pygit2.GitError):
         return None  # No commit yet.
     return CommitTree(mirror.repository, mirror.address, commit, folder)
-
-
-def _names(folder: Path) -> list[str]:
-    return sorted(item.name for item in folder.iterdir())
-
-
-def _read(path: Path) -> bytes:
-    try:
-        # Not following: the file may have been swapped for a link since it was looked at.
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
-    except OSError as error:
-        raise Unavailable(f"{path} could not be read: {error.strerror}.", code="git_read") from error
-    with os.fdopen(descriptor, "rb") as file:
-        return file.read()
-
-
-def _is_text(path: str) -> bool:
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _refuse_collisions(listing: Listing, folder: str, names: list[str]) -> None:
-    for group in collisions(names):
-        message = f"the name differs from {printable(group[0])!r} only in case or in Unicode form"
-        listing.refuse("AF312", message, joined(folder, group[1]))

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from automata.errors import Usage
+from automata.errors import AutomataError, Diagnostic, Usage
+from automata.git.disk import DiskTree
 from automata.git.mirror import Mirror
+from automata.git.names import check_folder
+from automata.git.tree import joined
 from automata.git.working import WorkingTree
 from automata.project.manifest import FILE
 from automata.project.source import Source, source_of
@@ -39,8 +43,11 @@ class LocalProject:
         return WorkingTree(self.mirror, self.folder)
 
     def at(self, revision: str) -> Tree:
-        """`revision` is a branch or a full SHA. Raises Missing."""
-        sha = revision if _SHA.fullmatch(revision) else self.mirror.resolve(revision)
+        """`revision` is a branch or a full SHA; a branch may be one of `origin` alone, as in a clone that CI made.
+
+        Raises Missing.
+        """
+        sha = revision if _SHA.fullmatch(revision) else self.mirror.resolve(revision, tracked=True)
         return self.mirror.tree(sha, self.folder)
 
 
@@ -56,15 +63,47 @@ def find_local_project(settings: Settings) -> LocalProject:
     return LocalProject(source.open(), source)
 
 
+def find_flow_files(place: Path, folder: str = "") -> tuple[list[Path], list[Diagnostic]]:
+    """The files in `folder` below `place` that a sync would take for flows, and what it would refuse on the way.
+
+    They are read from the disk: inside a repository without those that Git ignores and does not track, elsewhere all.
+    None when there is no such folder. Every name begins with `place`.
+    """
+    tree, inside = _tree_at(place)
+    listing = tree.list(joined(inside, check_folder(folder)) if folder else inside)
+    if listing is None:
+        return [], []
+    prefix = f"{inside}/" if inside else ""
+    files = [place / entry.path.removeprefix(prefix) for entry in listing.flows()]
+    found = [replace(item, file=(place / item.file.removeprefix(prefix)).as_posix()) for item in listing.diagnostics]
+    return files, found
+
+
+def _tree_at(place: Path) -> tuple[DiskTree, str]:
+    """The files around a folder, and the folder in them."""
+    here = place.resolve()
+    root = next((folder for folder in (here, *here.parents) if (folder / ".git").exists()), None)
+    if root is not None:
+        with suppress(AutomataError):  # a repository that cannot be read: its files can
+            tree = WorkingTree(Mirror.open(str(root), root), "")
+            return tree, "" if here == root else here.relative_to(root).as_posix()
+    return DiskTree(here), ""
+
+
 def _around(settings: Settings) -> Source:
     here = Path.cwd()
     for folder in (here, *here.parents):
         if (folder / ".git").exists():
-            project = here
-            while project != folder and not (project / FILE).is_file():
-                project = project.parent
-            path = project.relative_to(folder).as_posix()
-            return replace(source_of(replace(settings, repo=str(folder)), None), path="" if path == "." else path)
+            path = settings.repo_path or _project_around(here, folder)
+            return source_of(replace(settings, repo=str(folder), repo_path=path))
     raise Usage(
         "This folder is in no Git repository.", code="no_repository", hint="Name one with --repo, or run git init."
     )
+
+
+def _project_around(here: Path, root: Path) -> str:
+    """The nearest folder with a project file from `here` upwards; the root when there is none."""
+    project = here
+    while project != root and not (project / FILE).is_file():
+        project = project.parent
+    return project.relative_to(root).as_posix()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 from automata.errors import Missing, Usage
 from automata.git.address import parse_address
@@ -21,6 +22,20 @@ from automata.store.embedded_permissions import default_data_dir
 MAIN = "main"
 _PART = re.compile(r",(?=(?:repo|env|branch|path)=)")
 _ENVIRONMENT = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+
+
+class SourceKey(Protocol):
+    """What the database knows a source by."""
+
+    @property
+    def url(self) -> str: ...
+    @property
+    def path(self) -> str: ...
+    @property
+    def environment(self) -> str: ...
+
+
+RowT = TypeVar("RowT", bound=SourceKey)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +59,12 @@ class Source:
         """The address without credentials: what the database, messages and logs know the source by."""
         return parse_address(self.url).url
 
+    def row_of(self, rows: Iterable[RowT]) -> RowT | None:
+        """What the database has of it, among `rows`; also one that was written with a slash at its end."""
+        fitting = [row for row in rows if (row.path, row.environment) == (self.path, self.environment)]
+        exact = [row for row in fitting if row.url == self.name]
+        return next(iter(exact or [row for row in fitting if same_address(row.url, self.name)]), None)
+
     def checked(self) -> Source:
         """The same source with its folder written one way; raises Usage for any part that cannot be."""
         if self.branch is not None:
@@ -60,6 +81,11 @@ class Source:
     def open(self) -> Mirror:
         """Its mirror, or the repository itself when that is a folder. Raises Unavailable, Missing."""
         return Mirror.open(self.url, self.mirrors or default_data_dir() / "mirrors")
+
+
+def same_address(url: str, name: str) -> bool:
+    """Whether an address that was written down is the one called `name`: a slash at its end makes no other one."""
+    return url == name or (url.rstrip("/") == name and "/" in name)
 
 
 def source_of(settings: Settings, branch: str | None = None) -> Source:

@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from automata.check.limits import CPU_SEC, MEMORY_BYTES, OUT_OF_MEMORY
 from automata.check.stages import STAGES
-from automata.errors import Unavailable
+from automata.errors import AutomataError, Conflict, Invalid, Refused, Unavailable, Usage
 from automata.git.mirror import Mirror
 from automata.project.manifest import read_project
 
@@ -29,6 +31,9 @@ MAX_REPORT_BYTES = 64 * 1024 * 1024
 # -P: what stands in the working directory is never imported.
 _COMMAND = (sys.executable, "-P", "-m", "automata.check")
 PLAN_SECONDS = 60.0
+# How the child ends with an error of its own (check/__main__.py), by exit code; what is Unavailable is not among them.
+_KINDS: Mapping[int, type[AutomataError]] = {1: Invalid, 3: Usage, 5: Refused, 6: Conflict}
+_ERROR = re.compile(r"error: (?P<message>.*) \[(?P<code>[A-Za-z0-9_]+)\](?:\n  .*)*(?:\nhint: (?P<hint>.*))?")
 # (repository, folder, environment, base, head) -> the report of `automata check`
 Checker = Callable[..., Awaitable[dict[str, Any]]]
 # All that a check needs to know of the world. No AUTOMATA_*, no credential, no agent's socket.
@@ -40,7 +45,7 @@ async def run_check(
 ) -> dict[str, Any]:
     """The report of `automata check` on `head` (a full SHA) against `base`, policy being the base's.
 
-    Raises Unavailable (`check_broken`, `check_too_long`) when there is none.
+    Raises Unavailable (`check_broken`), Refused (`check_too_long`, `check_limits`) when there is none.
     """
     report = await _child("check", repository, folder, environment, base, head, seconds)
     required = await asyncio.to_thread(_required, repository, folder, base)
@@ -50,7 +55,7 @@ async def run_check(
 
 
 async def run_plan(repository: Path, folder: str, environment: str, base: str, head: str) -> dict[str, Any]:
-    """The report of `automata plan`: what `head` means to `base`. Raises Unavailable, also for what is not valid."""
+    """The report of `automata plan`: what `head` means to `base`. Raises Invalid for what is not valid, Unavailable."""
     return await _child("plan", repository, folder, environment, base, head, PLAN_SECONDS)
 
 
@@ -84,7 +89,7 @@ def _believable(report: dict[str, Any], base: str, head: str, required: set[str]
 
 
 async def run(command: tuple[str, ...], home: str, seconds: float) -> tuple[int, bytes, bytes]:
-    """Exit code and output of a command in a session of its own. Raises Unavailable when its time is over."""
+    """Exit code and output of a command in a session of its own. Raises Refused when its time is over."""
     process = await asyncio.create_subprocess_exec(
         *command,
         cwd=home,
@@ -99,7 +104,11 @@ async def run(command: tuple[str, ...], home: str, seconds: float) -> tuple[int,
             out, err = await asyncio.gather(*(_read(pipe) for pipe in (process.stdout, process.stderr)))
             await process.wait()
     except TimeoutError:
-        raise Unavailable(f"The check did not come to an end within {seconds:g} s.", code="check_too_long") from None
+        raise Refused(
+            f"The check did not come to an end within {seconds:g} s.",
+            code="check_too_long",
+            hint="Have its cases and recordings do less: it is the same with every try.",
+        ) from None
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -122,8 +131,20 @@ def _report(code: int, out: bytes, err: bytes) -> dict[str, Any]:
         report = orjson.loads(out) if 0 < len(out) <= MAX_REPORT_BYTES else None
     except orjson.JSONDecodeError:
         report = None
-    if not isinstance(report, dict) or code != (0 if report.get("ok", True) else 1):
-        raise Unavailable(
-            f"The check broke off (exit code {code})" + (f": {words}" if words else "."), code="check_broken"
+    if isinstance(report, dict) and code == (0 if report.get("ok", True) else 1):
+        return report
+    raise _ended_badly(code, words)
+
+
+def _ended_badly(code: int, words: str) -> AutomataError:
+    """What the child says is wrong with the change, by its exit code; else that it was ended, or broke off."""
+    if (told := _ERROR.match(words)) and (kind := _KINDS.get(code)):
+        return kind(told["message"], code=told["code"], hint=told["hint"])
+    if code in (-signal.SIGXCPU, -signal.SIGKILL, -signal.SIGXFSZ) or words.endswith(OUT_OF_MEMORY):
+        return Refused(
+            "The check took more of the machine than it may.",
+            code="check_limits",
+            hint=f"It may have {CPU_SEC} s of CPU, {MEMORY_BYTES >> 30} GiB of memory. It is the same with every try.",
         )
-    return report
+    last = words.splitlines()[-1] if words else ""
+    return Unavailable(f"The check broke off (exit code {code})" + (f": {last}" if last else "."), code="check_broken")

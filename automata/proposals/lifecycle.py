@@ -22,8 +22,8 @@ from automata.git.branches import (
     move,
     patch,
     refuse_checked_out,
-    tree_of,
 )
+from automata.git.changes import tree_of
 from automata.git.names import shown
 from automata.proposals.content import FilePair, file_pairs
 from automata.proposals.forges.contract import Forge
@@ -40,7 +40,7 @@ from automata.proposals.refusals import (
     still_open,
     title_of,
 )
-from automata.proposals.status import ProposalStatus, find_base
+from automata.proposals.status import ProposalStatus, find_base, fork_of
 from automata.store import proposals as store
 from automata.store.audit import AuditEvent, record_change
 from automata.store.proposals import AppliedMerge, CheckRow, ProposalRow
@@ -161,8 +161,8 @@ class ProposalSession(ProposalReader):
         )
 
     def fork(self, proposal: ProposalStatus) -> str:
-        """Where the branch left the base."""
-        return self.mirror.merge_base(self.base.sha, proposal.head) or self.base.sha
+        """Where the branch left the base. Raises Refused (`unrelated_history`)."""
+        return fork_of(self.mirror, self.base, proposal.head)
 
     async def apply(self, key: str, *, head: str | None = None) -> tuple[ProposalStatus, SyncReport]:
         """Merge what was checked and approved, then sync. Raises Refused, Conflict; then the branch has not moved.

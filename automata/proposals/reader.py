@@ -20,8 +20,9 @@ from automata.git.branches import (
     author_of,
     brought,
     merge_of,
-    tree_of,
+    newest_branches,
 )
+from automata.git.changes import tree_of
 from automata.git.mirror import Mirror
 from automata.git.names import shown
 from automata.project.source import Source
@@ -35,7 +36,7 @@ from automata.store.database import Connection, Database
 from automata.store.proposals import AppliedMerge, CheckRow, ProposalRow, ReviewRow
 from automata.store.sync import SourceRow, ensure_source
 
-MAX_BRANCHES = 500  # that are looked at for proposals; a repository with more shows the first of them
+MAX_BRANCHES = 10_000  # that are looked at for proposals, those with the newest commits first
 
 log = logging.getLogger(__name__)
 
@@ -85,10 +86,23 @@ class ProposalReader:
 
         `ended`: also those; `before`: with lower numbers than that.
         """
-        seen = await asyncio.to_thread(self._branches)
+        async with self.db.connection() as conn:
+            known = await store.list_heads(conn, self.row.id)
+        seen = await asyncio.to_thread(self._branches, known)
         async with self.db.transaction() as conn:
             for branch, head, author in seen:
                 await self._see(conn, branch, head, author)
+        return await self._page(ended, before, limit)
+
+    async def survey_all(self, *, ended: bool = False) -> list[ProposalStatus]:
+        """The same, however many there are."""
+        proposals = page = await self.survey(ended=ended, limit=store.MAX_PROPOSALS)
+        while len(page) == store.MAX_PROPOSALS:
+            page = await self._page(ended, page[-1].row.number, store.MAX_PROPOSALS)
+            proposals = proposals + page
+        return proposals
+
+    async def _page(self, ended: bool, before: int | None, limit: int) -> list[ProposalStatus]:
         async with self.db.connection() as conn:
             rows = await store.list_proposals(conn, self.row.id, ended=ended, before=before, limit=limit)
         return [await self._status_of(row) for row in rows]
@@ -138,17 +152,20 @@ class ProposalReader:
         if not await store.was_ended(conn, self.row.id, branch, head):
             await store.open_proposal(conn, self.row.id, branch, head=head, title=branch, author=str(author))
 
-    def _branches(self) -> list[tuple[str, str, Person]]:
+    def _branches(self, known: Collection[tuple[str, str]]) -> list[tuple[str, str, Person]]:
+        """Those that change the project, and are not at a head that is known of them already."""
+        heads = [pair for pair in newest_branches(self.mirror) if pair[0] not in self.base.others]
+        if len(heads) > MAX_BRANCHES:
+            log.warning("%s has %s branches: only the newest are looked at", self.source.name, f"{len(heads):,}")
         branches = []
-        for branch in self.mirror.branches()[:MAX_BRANCHES]:
-            if branch in self.base.others:
+        for branch, head in heads[:MAX_BRANCHES]:
+            if (branch, head) in known:
                 continue
             try:
-                head = self.mirror.resolve(branch)
                 if changes_project(self.mirror, self.source, self.base, head):
                     branches.append((branch, head, author_of(self.mirror, head)))
             except AutomataError as error:
-                # Deleted meanwhile, a name that we do not take, or objects that are broken: no reason to hide the rest.
+                # Objects that are broken, or more than is read: no reason to hide the rest.
                 log.info("the branch %s is no proposal: %s", shown(branch), error)
         return branches
 
@@ -164,13 +181,16 @@ class ProposalReader:
     async def _merged(
         self, proposal: ProposalStatus, checks: Sequence[CheckRow], reviews: Sequence[ReviewRow]
     ) -> ProposalStatus:
-        """The base holds it already: by somebody's own merge, or by an apply that died behind its move.
+        """The base holds it already: by somebody's own merge, squash or rebase, or an apply that died behind its move.
 
         Only what was said of exactly this merge is kept with it: to say less than was so is safe, to say more is not.
         """
         head = proposal.row.head_sha
-        merge = await asyncio.to_thread(merge_of, self.mirror, self.base.sha, head)
-        merge_sha, before = merge or (self.base.sha, self.base.sha)
+        if proposal.landing:
+            merge_sha, before = proposal.landing.commit, proposal.landing.before
+        else:
+            merge = await asyncio.to_thread(merge_of, self.mirror, self.base.sha, head)
+            merge_sha, before = merge or (self.base.sha, self.base.sha)
         tree = await asyncio.to_thread(tree_of, self.mirror, merge_sha)
         of_this_merge = (item for item in checks if (item.head, item.base, item.tree) == (head, before, tree))
         check = next(of_this_merge, None)

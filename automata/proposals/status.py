@@ -15,14 +15,14 @@ from automata.errors import AutomataError, Conflict, Missing, Refused
 from automata.flow.model import canonical_json
 from automata.git.branches import (
     MAX_COMMITS,
-    Merge,
     brought,
-    changed_paths,
     contains,
     key_of,
-    merge,
     writers,
 )
+from automata.git.changes import changed_paths
+from automata.git.landings import Landing, find_landing
+from automata.git.merges import Merge, merge
 from automata.git.mirror import Mirror
 from automata.project.flows import list_files, validate
 from automata.project.manifest import FILE, environment_branches, read_project
@@ -56,6 +56,8 @@ class Base:
 class ProposalStatus:
     """`head` "": the branch is gone. `merged`: the base holds it. `behind`: the base moved since it branched off.
 
+    `landing` is how the base holds what it changed, when it does not hold the head itself.
+
     `writers` are the keys of all who contributed to it. `trouble` is why it can be neither approved nor merged.
     """
 
@@ -71,6 +73,7 @@ class ProposalStatus:
     reviews: tuple[ReviewRow, ...]
     writers: frozenset[str] = frozenset()
     trouble: AutomataError | None = None
+    landing: Landing | None = None
 
     @property
     def binding(self) -> Binding:
@@ -141,6 +144,13 @@ def changes_project(mirror: Mirror, source: Source, base: Base, head: str) -> tu
     return tuple(sorted(path for path in changed_paths(mirror, fork, head) if path.startswith(prefix)))
 
 
+def fork_of(mirror: Mirror, base: Base, head: str) -> str:
+    """Where a branch left the base. Raises Refused (`unrelated_history`)."""
+    if fork := mirror.merge_base(base.sha, head):
+        return fork
+    raise Refused(f"It has no history in common with {base.branch}.", code="unrelated_history")
+
+
 def find_status(
     mirror: Mirror,
     source: Source,
@@ -158,8 +168,13 @@ def find_status(
         return _ended(row, base, head, checks, reviews)
     # Of the head that was last seen as a proposal: a branch that was set back to the base has merged nothing.
     held = contains(mirror, base.sha, row.head_sha) and (not head or contains(mirror, base.sha, head))
-    if held or not head:
-        return replace(_ended(row, base, head, checks, reviews), merged=held)
+    if held:
+        return replace(_ended(row, base, head, checks, reviews), merged=True)
+    # A squash or a rebase leaves the head where it was, and the forge may have deleted the branch behind it.
+    if head in ("", row.head_sha) and (landing := find_landing(mirror, base.sha, row.head_sha)):
+        return replace(_ended(row, base, head, checks, reviews), merged=True, landing=landing)
+    if not head:
+        return _ended(row, base, head, checks, reviews)
     try:
         return _of_open(mirror, source, base, row, head, checks, reviews)
     except AutomataError as error:
@@ -176,9 +191,7 @@ def _of_open(
     checks: Sequence[CheckRow],
     reviews: Sequence[ReviewRow],
 ) -> ProposalStatus:
-    fork = mirror.merge_base(base.sha, head)
-    if fork is None:
-        raise Refused(f"It has no history in common with {base.branch}.", code="unrelated_history")
+    fork = fork_of(mirror, base, head)
     if fork == head:
         raise Conflict(f"{base.branch} holds all that the branch has.", code="nothing_to_merge")
     commits = brought(mirror, base.sha, head)
@@ -240,7 +253,9 @@ class _StillHolds:
         if not contains(self.mirror, self.now.base, base):
             return False  # history was rewritten
         moved = self._changed(base, self.now.base)
-        fork = self.mirror.merge_base(self.now.base, self.now.head) or self.now.base
+        fork = self.mirror.merge_base(self.now.base, self.now.head)
+        if fork is None:
+            return False
         own = self._changed(fork, self.now.head)
         if not moved:
             return True

@@ -33,6 +33,7 @@ from automata.store.sync_hints import record_seen_commit
 from automata.store.sync_history import Difference
 from automata.sync.drift import find_drift, heal_drift
 from automata.sync.reconcile import sync_once
+from automata.sync.report import broke_off
 from automata.telemetry import SYNC_ATTEMPTS, SYNC_DRIFTED, SYNC_LAST, SYNC_PENDING, SYNC_PINNED, SYNC_SECONDS
 
 log = logging.getLogger(__name__)
@@ -62,7 +63,7 @@ _Times = tuple[datetime | None, datetime | None]  # of a row: hinted_at, asked_a
 
 
 class Controller:
-    """`stuck` is the commit that failed for good, and is not tried again; `failures` count those that may pass.
+    """`stuck` is the commit that failed for good, and is not tried again; `failures` count those of no commit.
 
     `announced` says that the last commit that was new had been announced by a webhook. `forge` is told what became of
     each commit.
@@ -91,7 +92,7 @@ class Controller:
             await self._wait(stop, seconds * random.uniform(0.9, 1.0))  # noqa: S311 - jitter
 
     async def run_once(self) -> float:
-        """One look; returns the seconds until the next. Raises no AutomataError: failures are logged and counted."""
+        """One look; returns the seconds until the next. Raises nothing: failures are logged and counted."""
         try:
             row = await self._row()
             times = _times(row)
@@ -108,6 +109,12 @@ class Controller:
         except AutomataError as error:
             self._give_up(error)
             await self._tell_forge(self.stuck, error)
+            if not self.stuck:  # not of one commit: what a person has to mend is looked at ever more rarely
+                return self._pause_sec()
+        except Exception as error:
+            log.exception("sync: it broke off")
+            self._give_up(broke_off(error))
+            return self._pause_sec()
         self.failures = 0
         return self._pace.hinted_sec if self.announced else self._pace.interval_sec
 
@@ -190,6 +197,10 @@ class Controller:
             log.warning("sync: changed beside Git: %s", _describe(differences))
         SYNC_DRIFTED.labels(*self._labels).set(len(differences))
 
+    def _pause_sec(self) -> float:
+        self.failures += 1
+        return max(self._pace.interval_sec, min(FIRST_PAUSE_SEC * 2.0 ** min(self.failures - 1, 20), MAX_PAUSE_SEC))
+
     def _back_off(self, error: Unavailable) -> float:
         self.failures += 1
         SYNC_ATTEMPTS.labels(*self._labels, "unavailable").inc()
@@ -212,10 +223,8 @@ class Controller:
         return await asyncio.to_thread(head, self._source)
 
     async def _row(self) -> SourceRow | None:
-        place = (self._source.name, self._source.path, self._source.environment)
         async with self._db.connection() as conn:
-            rows = await list_sources(conn)
-        return next((row for row in rows if (row.url, row.path, row.environment) == place), None)
+            return self._source.row_of(await list_sources(conn))
 
     async def _wait(self, stop: asyncio.Event, seconds: float) -> None:
         """Wait until it is time, a hint comes or the process ends; drift is checked meanwhile."""

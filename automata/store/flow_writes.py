@@ -172,7 +172,7 @@ def _taken(source_id: UUID | None, taken: Sequence[tuple[str, str]]) -> Conflict
     return Conflict(
         f"The flow {name} is managed by {owner}{more}.",
         code="name_taken",
-        hint="Rename the flow in the repository, or archive the other one first.",
+        hint="Rename the flow in the repository. A repository that moved: automata sync move --from OLD --to NEW.",
         details={"flows": names},
     )
 

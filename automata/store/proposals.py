@@ -157,6 +157,12 @@ async def list_proposals(
         return await cursor.fetchall()
 
 
+async def list_heads(conn: Connection, source_id: UUID) -> set[tuple[str, str]]:
+    """(branch, head) of all proposals, open and ended: seeing one of these again says nothing new."""
+    cursor = await conn.execute("SELECT branch, head_sha FROM proposals WHERE source_id = %s", [source_id])
+    return {(branch, head) for branch, head in await cursor.fetchall()}
+
+
 async def find_proposal(conn: Connection, source_id: UUID, key: str) -> ProposalRow:
     """By its number, or by its branch (the newest of it). Raises Missing.
 

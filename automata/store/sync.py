@@ -110,7 +110,17 @@ _ATTEMPT = sql.SQL("id, source_id, sha, status, started_at, finished_at, plan, e
 
 
 async def ensure_source(conn: Connection, url: str, *, branch: str, environment: str, path: str = "") -> SourceRow:
-    """The source of this address, folder and environment, made on first use. `url` must be without credentials."""
+    """The source of this address, folder and environment, made on first use. `url` must be without credentials.
+
+    One that an earlier version wrote with a slash at its end is it, unless there are both.
+    """
+    await conn.execute(
+        "UPDATE sync_sources AS old SET url = %(url)s"
+        " WHERE url = %(url)s || '/' AND path = %(path)s AND environment = %(environment)s AND NOT EXISTS ("
+        "  SELECT FROM sync_sources AS new"
+        "  WHERE (new.url, new.path, new.environment) = (%(url)s, old.path, old.environment))",
+        {"url": url, "path": path, "environment": environment},
+    )
     async with conn.cursor(row_factory=class_row(SourceRow)) as cursor:
         await cursor.execute(
             sql.SQL(

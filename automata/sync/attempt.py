@@ -69,11 +69,8 @@ class Attempt:
 
     async def find_source(self) -> None:
         """The row of the source, if it was synced before."""
-        key = (self.source.name, self.source.path, self.source.environment)
         async with self.db.transaction() as conn:
-            for row in await store.list_sources(conn):
-                if (row.url, row.path, row.environment) == key:
-                    self.row = row
+            self.row = self.source.row_of(await store.list_sources(conn)) or self.row
 
     async def ensure_source(self) -> None:
         """The row of the source, made if there is none; while its branch is not known, it stays what it was."""

@@ -156,7 +156,8 @@ def _refuse_taken(by_name: Mapping[str, RepositoryFlow], current: Mapping[str, C
     raise Conflict(
         f"The name of {_plural(len(taken))} is taken: {whose}.",
         code="name_taken",
-        hint="Rename the flow in the repository, or archive the other one first.",
+        hint="Rename the flow in the repository. A repository that moved: automata sync move --from OLD --to NEW."
+        " One to try things with: another database, by AUTOMATA_DATA_DIR.",
         details={"flows": [flow.name for flow in taken]},
     )
 

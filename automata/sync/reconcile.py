@@ -18,7 +18,7 @@ import logging
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 
-from automata.errors import Unavailable
+from automata.errors import Refused, Unavailable
 from automata.project.source import Source
 from automata.store.database import Database
 from automata.sync.attempt import Attempt, OvertakenError
@@ -27,6 +27,7 @@ from automata.sync.steps import STEPS, is_left_out
 
 # Two syncs that keep overtaking each other are a misconfiguration, not a race.
 MAX_STARTS = 3
+_READ_AGAIN = ("git_read", "git_broken")
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +47,7 @@ async def sync_once(
     `details` then holds `step` and `sha`. The flows that were current before stay so.
     """
     source = source.checked()
-    for _ in range(MAX_STARTS):
+    for start in range(MAX_STARTS):
         attempt = Attempt(
             db, source, dry_run, confirm, on_step or (lambda _: None), AsyncExitStack(), branch=source.branch or ""
         )
@@ -54,6 +55,11 @@ async def sync_once(
             return await run_attempt(attempt)
         except OvertakenError:
             log.info("another sync of %s came between; starting over", source.name)
+        except (Unavailable, Refused) as error:
+            if error.code not in _READ_AGAIN or start:
+                await attempt.failed(error)
+                raise
+            log.warning("%s; starting over", error)  # git gc may have been at work; the fetch makes a mirror anew
         except Exception as error:
             await attempt.failed(error)
             raise

@@ -107,10 +107,19 @@ def attempt_summary(attempt: Mapping[str, Any]) -> str:
     return ", ".join(f"{number} {kind}" for kind, number in plan["counts"].items() if number)
 
 
+def broke_off(error: Exception) -> AutomataError:
+    """The error for a fault of ours, in the words of its kind alone: a text may hold what is nobody's business."""
+    return AutomataError(
+        f"The sync broke off with {type(error).__name__}: this is a fault of Automata.",
+        code="internal",
+        hint="Please report it with the log. Another commit, or a look that is asked for, tries again.",
+    )
+
+
 def error_record(error: Exception, step: str) -> dict[str, Any]:
     """The `error` of an attempt. `transient` says that trying again may help; else a new commit is needed."""
     if not isinstance(error, AutomataError):
-        return {"step": step, "code": "internal", "message": type(error).__name__, "transient": False}
+        error = broke_off(error)
     return {
         "step": step,
         "code": error.code,

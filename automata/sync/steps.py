@@ -7,18 +7,19 @@ dry run. Failure argument: see reconcile.py.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from datetime import datetime
 from functools import partial
 from uuid import UUID
 
-from automata.errors import Refused
+from automata.errors import Conflict, Refused
 from automata.flow.model import FlowContent
 from automata.git.branches import contains
+from automata.git.disk import NO_COMMIT
 from automata.git.history import Provenance
 from automata.git.mirror import Mirror
 from automata.git.names import is_commit, short_sha
-from automata.git.working import DIRTY, NO_COMMIT
+from automata.git.working import DIRTY
 from automata.project.flows import (
     ProjectFiles,
     ProjectFlows,
@@ -34,6 +35,7 @@ from automata.store import sync as store
 from automata.store.database import Connection
 from automata.store.sync import DesiredFlow, SourceRow
 from automata.sync.attempt import Attempt, OvertakenError
+from automata.sync.move import holds, move_command
 from automata.sync.origins import version_origins
 from automata.sync.plan import Action, Current, SyncPlan, guard, make_plan
 from automata.sync.report import plan_record
@@ -83,7 +85,11 @@ async def plan_changes(attempt: Attempt) -> None:
     async with attempt.db.connection() as conn:
         attempt.stored = await store.load_state(conn, attempt.row.id if attempt.row else _NO_SOURCE, names)
     current = {row.name: Current(row.name, row.content_hash, row.owner, row.archived) for row in attempt.stored}
-    attempt.plan = make_plan(flows.flows, current, files.project.policy)
+    try:
+        attempt.plan = make_plan(flows.flows, current, files.project.policy)
+    except Conflict as error:
+        error.hint = await _way_out(attempt, {row.owner for row in attempt.stored}) or error.hint
+        raise
 
 
 async def guard_plan(attempt: Attempt) -> None:
@@ -184,6 +190,16 @@ def _read_of(attempt: Attempt) -> tuple[ProjectFiles, ProjectFlows]:
     assert attempt.files is not None
     assert attempt.flows is not None
     return attempt.files, attempt.flows
+
+
+async def _way_out(attempt: Attempt, owners: Collection[str]) -> str | None:
+    """The command that helps when names are taken by this very repository, as it was at another address."""
+    async with attempt.db.connection() as conn:
+        rows = [row for row in await store.list_sources(conn) if row.label in owners]
+    for row in rows:
+        if row.environment == attempt.source.environment and await asyncio.to_thread(holds, attempt.mirror, row):
+            return f"It is the same repository at another address: {move_command(row, attempt.source)}"
+    return None
 
 
 def _pinned(row: SourceRow) -> Refused:

@@ -57,6 +57,18 @@ def test_every_command_of_a_template_is_one(path: Path) -> None:
         command.make_context(words[0], words[1:])
 
 
+@pytest.mark.parametrize("path", CHECKS, ids=lambda path: path.name)
+def test_what_is_checked_is_the_commit_by_the_rules_of_the_branch_that_it_is_for(path: Path) -> None:
+    (check,) = (
+        line for text in commands(read(path)) for line in text.splitlines() if line.startswith("automata check")
+    )
+    assert {"--base", "--head"} <= set(shlex.split(check))
+    text = path.read_text()
+    assert "origin/" in text
+    for chosen_by_the_author in ("pull_request.base.sha", "DIFF_BASE_SHA"):
+        assert chosen_by_the_author not in text
+
+
 @pytest.mark.parametrize("path", [STARTER / "flows.yml", ACTION], ids=lambda path: path.name)
 def test_what_a_stranger_wrote_is_never_part_of_a_command_and_sees_no_secret(path: Path) -> None:
     text = path.read_text()

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -173,6 +174,34 @@ def test_an_interrupted_command_exits_130_without_a_word(
 def test_an_exit_code_of_a_command_is_kept() -> None:
     assert guarded(lambda: 7) == 7
     assert guarded(lambda: None) == 0
+
+
+CRASHES = [
+    (ValueError("s3cret"), "internal", "ValueError"),
+    (KeyError("s3cret"), "internal", "KeyError"),
+    (RecursionError("s3cret"), "internal", "RecursionError"),
+    (OSError(28, "No space left on device", "/data/x"), "system", "/data/x: No space left on device"),
+    (PermissionError(13, "Permission denied", "/data/y"), "system", "/data/y: Permission denied"),
+    (UnicodeDecodeError("utf-8", b"s3cret", 0, 1, "x"), "internal", "UnicodeDecodeError"),
+]
+
+
+@pytest.mark.parametrize(("error", "code", "words"), CRASHES, ids=lambda value: type(value).__name__)
+def test_no_traceback_reaches_a_user(
+    error: Exception, code: str, words: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    def fail() -> int:
+        raise error
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert guarded(fail) == 4
+    out, err = capsys.readouterr()
+    assert (out, "Traceback" in err, "s3cret" in err) == ("", False, False)
+    assert f"[{code}]" in err
+    assert words in " ".join(err.split())
+    (written,) = tmp_path.iterdir()
+    assert written.read_text().startswith("Traceback")
 
 
 def test_ctrl_c_ends_a_command_with_130() -> None:

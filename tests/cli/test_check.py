@@ -124,6 +124,109 @@ def test_what_the_base_requires_decides(place: Path, run: Run) -> None:
     assert (code, report["failed"]) == (1, ["replay"])
 
 
+def test_what_the_base_requires_now_decides_wherever_the_branch_left_it(place: Path, run: Run) -> None:
+    git(place, "checkout", "-q", "-b", "next")
+    write_other_total(place)
+    head = commit(place)
+    git(place, "checkout", "-q", "main")
+    write(place, "automata.yaml", REQUIRED)
+    commit(place)
+    code, report, _ = checked(run, "--base", "main", "--head", head)
+    assert (code, report["required"], report["failed"]) == (1, ["validate", "test", "replay"], ["replay"])
+
+
+def test_recordings_that_the_base_has_now_are_replayed_wherever_the_branch_left_it(place: Path, run: Run) -> None:
+    git(place, "rm", "-q", "-r", "tests/recordings")
+    commit(place)
+    git(place, "checkout", "-q", "-b", "next")
+    write_other_total(place)
+    head = commit(place)
+    git(place, "checkout", "-q", "main")
+    write(place, "tests/recordings/orders-0.json", recording(0))
+    commit(place)
+    _, _, states = checked(run, "--base", "main", "--head", head)
+    assert states["replay"] == "failed"
+
+
+@pytest.mark.parametrize("missing", ["flow", "folder", "other folder"])
+def test_a_project_without_a_flow_has_not_passed(place: Path, run: Run, missing: str) -> None:
+    git(place, "rm", "-q", "-r", "flows", "tests")
+    if missing == "flow":
+        write(place, "flows/README.md", "later")
+    if missing == "other folder":
+        write(place, "flows/orders.yaml", FLOW)
+        write(place, "automata.yaml", "flows: [flowz]\n")
+    commit(place)
+    code, report, states = checked(run)
+    assert (code, states["validate"], report["failed"]) == (1, "empty", ["validate"])
+    assert "there are no flows in flow" in report["stages"][0]["summary"]
+    assert checked(run, "--allow-empty")[0] == 0
+
+
+def test_a_folder_that_does_not_exist_is_told(place: Path, run: Run) -> None:
+    write(place, "automata.yaml", "flows: [flows, more]\n")
+    _, report, _ = checked(run)
+    assert [item["code"] for item in report["stages"][0]["report"]["diagnostics"]] == ["AF304"]
+
+
+def test_a_path_without_a_repository_is_one_in_the_repository_around(
+    place: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(place, "team/flows/orders.yaml", "name: orders\nsteps: 1\n")
+    commit(place)
+    assert checked(run, "--path", "team")[2]["validate"] == "failed"
+    monkeypatch.chdir(place / "team")
+    assert checked(run)[2]["validate"] == "passed", "no project file here: the nearest one is that of the root"
+    assert checked(run, "--path", "team")[2]["validate"] == "failed"
+    code, _, err = run("--path", "nowhere")
+    assert (code, "folder_not_found" in err) == (3, True)
+    monkeypatch.setenv("AUTOMATA_REPO_PATH", "team")
+    assert checked(run)[2]["validate"] == "failed"
+
+
+@pytest.mark.parametrize("kind", ["unrelated", "shallow"])
+def test_without_a_commit_in_common_nothing_is_compared(
+    place: Path, run: Run, kind: str, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if kind == "unrelated":
+        git(place, "checkout", "-q", "--orphan", "next")
+        commit_empty(place, "no parent")
+        base = "main"
+    else:
+        git(place, "checkout", "-q", "-b", "next")
+        commit_empty(place, "one side")
+        git(place, "checkout", "-q", "main")
+        commit_empty(place, "the other")
+        clone = tmp_path_factory.mktemp("clone") / "work"
+        git(place, "clone", "-q", "--depth", "1", "--no-single-branch", "-b", "next", f"file://{place}", str(clone))
+        monkeypatch.chdir(clone)
+        base = "origin/main"
+    code, out, err = run("--base", base)
+    assert (code, out) == (3, "")
+    assert "no_merge_base" in err
+    assert "fetch-depth: 0" in err
+
+
+def commit_empty(place: Path, message: str) -> None:
+    git(place, "commit", "-q", "--allow-empty", "-m", message)
+
+
+@pytest.mark.parametrize("base", ["main", "origin/main"])
+def test_a_clone_that_ci_made_knows_the_base_by_its_origin_alone(
+    place: Path, run: Run, base: str, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    git(place, "checkout", "-q", "-b", "next")
+    write(place, "flows/orders.yaml", SAME)
+    head = commit(place)
+    clone = tmp_path_factory.mktemp("clone") / "work"
+    git(place, "clone", "-q", f"file://{place}", str(clone))
+    git(clone, "checkout", "-q", "--detach", head)
+    git(clone, "branch", "-q", "-D", "next")
+    monkeypatch.chdir(clone)
+    code, report, _ = checked(run, "--base", base, "--head", head)
+    assert (code, report["head"]) == (0, head)
+
+
 def test_a_flow_that_is_not_valid_stops_the_rest(place: Path, run: Run) -> None:
     write(place, "flows/orders.yaml", FLOW.replace("steps.get", "steps.gte"))
     code, _, states = checked(run)

@@ -15,17 +15,17 @@ from automata.git.branches import (
     Person,
     author_of,
     brought,
-    changed_paths,
     commit_files,
     commit_merge,
     contains,
     key_of,
-    merge,
     merge_of,
     move,
     patch,
     writers,
 )
+from automata.git.changes import changed_paths
+from automata.git.merges import merge
 from automata.git.mirror import Mirror
 
 ADA = Person("Ada", "ada@example.com")

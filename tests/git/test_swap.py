@@ -10,7 +10,8 @@ import pytest
 
 from automata.errors import Conflict, Refused, Unavailable, Usage
 from automata.git import swap
-from automata.git.branches import Person, commit_files, commit_merge, merge, move
+from automata.git.branches import Person, commit_files, commit_merge, move
+from automata.git.merges import merge
 from automata.git.mirror import Mirror
 from tests.git.served import TOKEN, USER, GitServer, serving
 

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from automata.errors import Missing, Usage
+from automata.git.disk import NO_COMMIT
 from automata.git.mirror import Mirror
-from automata.git.working import NO_COMMIT, WorkingTree, changes
+from automata.git.working import WorkingTree, changes
 
 
 @pytest.fixture
@@ -59,6 +60,17 @@ def test_before_the_first_commit_there_is_a_name_for_it(repo: Any, working: Any)
 def test_ignored_files_are_not_read(repo: Any, working: Any) -> None:
     repo.write({".gitignore": "*.tmp.yaml\n", "flows/a.yaml": "", "flows/b.tmp.yaml": ""})
     assert [entry.path for entry in working(repo).list("flows").files] == ["flows/a.yaml"]
+
+
+@pytest.mark.parametrize("ignored", ["a.yaml", "/flows/", "*", "!*.md\n*.yaml"])
+def test_a_tracked_file_is_read_whatever_gitignore_says_of_its_name(repo: Any, working: Any, ignored: str) -> None:
+    commit = repo.commit({"flows/a.yaml": "1", "flows/sub/a.yaml": "2"})
+    repo.commit({".gitignore": f"{ignored}\n", "README.md": ""})
+    repo.write({"flows/sub/new/a.yaml": "3"})
+    tree = working(repo)
+    assert [entry.path for entry in tree.list("flows").files] == ["flows/a.yaml", "flows/sub/a.yaml"]
+    assert tree.commit != commit
+    assert not tree.commit.endswith("-dirty")
 
 
 def test_links_and_large_files_are_refused(repo: Any, working: Any) -> None:

@@ -14,7 +14,7 @@ import httpx
 import psycopg
 import pytest
 
-from automata.errors import Usage
+from automata.errors import Missing, Refused, Usage
 from automata.project.source import Source
 from automata.services.sync_controller import MAX_PAUSE_SEC, Controller, Pace
 from automata.settings import load
@@ -103,6 +103,24 @@ async def test_a_source_that_is_away_is_tried_again_with_longer_and_longer_pause
     assert pauses[-1] == MAX_PAUSE_SEC
     assert await controller.run_once() == INTERVAL
     assert controller.failures == 0
+
+
+@pytest.mark.parametrize(
+    "error", [Missing("There is no repository."), Refused("Too large."), KeyError("a fault of ours")]
+)
+async def test_what_a_person_has_to_mend_is_looked_at_ever_more_rarely(
+    controller: Controller, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    async def fails(*_: Any, **__: Any) -> None:
+        raise error
+
+    with monkeypatch.context() as patched:
+        patched.setattr("automata.services.sync_controller.sync_once", fails)
+        pauses = [await controller.run_once() for _ in range(12)]
+    assert pauses[0] == INTERVAL
+    assert pauses == sorted(pauses)
+    assert pauses[-1] == MAX_PAUSE_SEC
+    assert await controller.run_once() == INTERVAL, "it goes on by itself once that is mended"
 
 
 async def test_two_controllers_of_one_source_make_each_version_once(fresh_database_url: str, repo: Path) -> None:

@@ -482,7 +482,9 @@ async def test_what_nobody_expected_is_recorded_and_not_swallowed(
     with pytest.raises(ZeroDivisionError):
         await place.sync()
     error = place.rows("SELECT error FROM sync_attempts")[0]["error"]
-    assert (error["code"], error["step"], error["message"]) == ("internal", "plan", "ZeroDivisionError")
+    assert (error["code"], error["step"], error["transient"]) == ("internal", "plan", False)
+    assert "ZeroDivisionError" in error["message"]
+    assert error["hint"]
 
 
 async def test_a_sync_that_was_overtaken_starts_over_with_the_newest_commit(

@@ -41,6 +41,9 @@ _LOGIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,38}(\[bot\])?")
 _SHA = re.compile(r"[0-9a-f]{40}")
 _VERDICTS = {"APPROVED": True, "CHANGES_REQUESTED": False, "DISMISSED": False}
 
+METHODS = ("merge", "squash", "rebase")
+_FORBIDDEN_METHOD = re.compile(r"not allowed on this repository|merge commits|linear history", re.IGNORECASE)
+
 T = TypeVar("T")
 Sleep = Callable[[float], Any]
 
@@ -94,8 +97,22 @@ class GitHub:
         await self._send("PATCH", f"{self._root}/pulls/{pull.number}", {"state": "closed"})
 
     async def merge(self, pull: PullRequest, head: str, title: str, message: str) -> str:
-        """See Forge."""
-        body = {"sha": head, "merge_method": "merge", "commit_title": title, "commit_message": message}
+        """See Forge: by a merge commit, or by a squash or a rebase where the repository allows no such commits.
+
+        Raises Refused `merge_queue` where the base takes changes from a queue alone.
+        """
+        refusals: list[Refused] = []
+        for method in METHODS:
+            try:
+                return await self._merge_by(method, pull, head, title, message)
+            except Refused as error:
+                refusals.append(error)
+                if error.code != "not_mergeable" or not _FORBIDDEN_METHOD.search(error.message):
+                    raise _queued(pull, error) from error
+        raise refusals[0]
+
+    async def _merge_by(self, method: str, pull: PullRequest, head: str, title: str, message: str) -> str:
+        body = {"sha": head, "merge_method": method, "commit_title": title, "commit_message": message}
         try:
             merged = await self._send("PUT", f"{self._root}/pulls/{pull.number}/merge", body)
             return _field(lambda: _sha(merged["sha"]))
@@ -243,6 +260,17 @@ class GitHub:
         if answer.is_success:
             return content, {str(rel): link for rel, link in answer.links.items()}
         raise _refusal(answer, content if isinstance(content, Mapping) else {})
+
+
+def _queued(pull: PullRequest, error: Refused) -> Refused:
+    """`error`, or what to do where it is about a merge queue."""
+    if "merge queue" not in error.message.lower():
+        return error
+    return Refused(
+        "The base takes changes from its merge queue alone.",
+        code="merge_queue",
+        hint=f"Add {pull.url} to the queue: the proposal is APPLIED once GitHub has merged it.",
+    )
 
 
 def _refusal(answer: httpx.Response, content: Mapping[str, Any]) -> AutomataError:

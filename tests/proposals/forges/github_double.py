@@ -15,7 +15,11 @@ from typing import Any
 
 from aiohttp import web
 
+from automata.proposals.forges.github import GitHub
+from tests.proposals.repo import Repo
+
 OWNER, NAME, TOKEN = "acme", "flows", "ghp_double_0123456789"
+REPO = f"{OWNER}/{NAME}"
 _TAKES = {
     "pulls": {"title", "head", "base", "body", "maintainer_can_modify", "draft", "head_repo", "issue"},
     "pull": {"title", "body", "state", "base", "maintainer_can_modify"},
@@ -23,6 +27,8 @@ _TAKES = {
     "status": {"state", "target_url", "description", "context"},
     "comment": {"body"},
 }
+
+_METHODS = {"merge": "Merge commits", "squash": "Squash merges", "rebase": "Rebase merges"}
 
 
 @dataclass
@@ -40,6 +46,8 @@ class GitHubDouble:
     statuses: list[dict[str, Any]] = field(default_factory=list)
     logins: dict[str, str] = field(default_factory=lambda: {"ada@example.com": "ada", "bob@example.com": "bob"})
     asked: list[tuple[str, str]] = field(default_factory=list)
+    methods: set[str] = field(default_factory=lambda: {"merge"})  # of merging, that the repository allows
+    queue: bool = False  # the base takes changes from a merge queue alone
     wrong: list[str] = field(default_factory=list)  # what a client of the documentation would not have sent
     _faults: list[tuple[str, str, Any]] = field(default_factory=list)
     _url: str = ""
@@ -224,8 +232,11 @@ class GitHubDouble:
         one = self.pulls[number]
         if one["state"] != "open":
             return _message(405, "Pull Request is not mergeable")
-        if body.get("merge_method", "merge") != "merge":
-            return _message(405, "This method is not allowed on this repository.")
+        if self.queue:
+            return _message(405, "Changes must be made through the merge queue")
+        method = body.get("merge_method", "merge")
+        if method not in self.methods:
+            return _message(405, f"{_METHODS[method]} are not allowed on this repository.")
         head, base = self._head(one["branch"]), self._head(one["base"])
         if "sha" in body and body["sha"] != head:
             return _message(409, "Head branch was modified. Review and try the merge again.")
@@ -233,10 +244,24 @@ class GitHubDouble:
         if done.returncode:
             return _message(405, "Pull Request has merge conflicts")
         message = f"{body['commit_title']}\n\n{body['commit_message']}"
-        made = self._git("commit-tree", done.stdout.split()[0], "-p", base, "-p", head, "-m", message)
+        tree = done.stdout.split()[0]
+        if method == "merge":
+            made = self._git("commit-tree", tree, "-p", base, "-p", head, "-m", message)
+        elif method == "squash":
+            made = self._git("commit-tree", tree, "-p", base, "-m", message)
+        else:
+            made = self._rebased(base, head)
         self._git("update-ref", f"refs/heads/{one['base']}", made, base)
         one |= {"state": "closed", "merged": made, "head": head}
         return web.json_response({"sha": made, "merged": True, "message": "Pull Request successfully merged"})
+
+    def _rebased(self, base: str, head: str) -> str:
+        tip = base
+        for commit in self._git("rev-list", "--reverse", f"{base}..{head}").splitlines():
+            tree = self._git("rev-parse", f"{commit}^{{tree}}")  # as long as the base has not moved
+            words = self._git("log", "-1", "--format=%B", commit)
+            tip = self._git("commit-tree", tree, "-p", tip, "-m", words)
+        return tip
 
     def _commits(self, number: int) -> list[dict[str, Any]]:
         one = self.pulls[number]
@@ -288,3 +313,15 @@ def _message(status: int, text: str, *errors: str) -> web.Response:
     if errors:
         told["errors"] = [{"resource": "PullRequest", "code": "custom", "message": one} for one in errors]
     return web.json_response(told, status=status)
+
+
+@asynccontextmanager
+async def forge(repo: Repo, **more: Any) -> AsyncIterator[tuple[GitHubDouble, GitHub, list[float]]]:
+    double, slept = GitHubDouble(repo.bare, **more), []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    async with double.running() as url:
+        yield double, GitHub(url, REPO, TOKEN, sleep=sleep), slept
+    assert double.wrong == [], "what the documentation does not know was sent"

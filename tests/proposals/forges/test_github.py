@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
@@ -20,24 +20,9 @@ from automata.proposals.lifecycle import ProposalSession
 from automata.report.markdown import MARKER
 from automata.services.sync_controller import Controller, Pace
 from automata.settings import Settings
-from tests.proposals.forges.github_double import NAME, OWNER, TOKEN, GitHubDouble
+from tests.proposals.forges.github_double import REPO, TOKEN, GitHubDouble, forge
 from tests.proposals.repo import Repo, text
 from tests.proposals.site import ADA, Site
-
-REPO = f"{OWNER}/{NAME}"
-
-
-@asynccontextmanager
-async def forge(repo: Repo, **more: Any) -> AsyncIterator[tuple[GitHubDouble, GitHub, list[float]]]:
-    double, slept = GitHubDouble(repo.bare, **more), []
-
-    async def sleep(seconds: float) -> None:
-        slept.append(seconds)
-
-    async with double.running() as url:
-        yield double, GitHub(url, REPO, TOKEN, sleep=sleep), slept
-    assert double.wrong == [], "what the documentation does not know was sent"
-
 
 OpenForge = Callable[..., Awaitable[tuple[GitHubDouble, GitHub, list[float]]]]
 

@@ -1,0 +1,94 @@
+"""Proposals that came into their base by other commits than their own: by a squash, a rebase, or by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from automata.proposals import reader
+from automata.store import proposals as store
+from automata.sync.reconcile import sync_once
+from tests.proposals.repo import Repo, text
+from tests.proposals.site import Site
+
+
+@pytest.mark.parametrize("how", ["squash", "rebase", "by hand", "changed since", "changed beside"])
+@pytest.mark.parametrize("gone", [False, True], ids=["there", "deleted"])
+async def test_what_came_in_by_other_commits_is_applied_and_keeps_its_provenance(
+    site: Site, repo: Repo, how: str, gone: bool
+) -> None:
+    repo.push("fix", {"flows/orders.yaml": text("orders", 2)}, "main")
+    repo.push("fix", {"flows/stock.yaml": text("stock", 2)})
+    session = await site.session()
+    await session.submit("fix")
+    repo.push("main", {"flows/other.yaml": text("other", 2)})
+    before = repo.git("rev-parse", "main")
+    if how == "rebase":
+        repo.git("cherry-pick", "main..fix")
+    elif how == "by hand":
+        repo.push("main", {"flows/orders.yaml": text("orders", 2), "flows/stock.yaml": text("stock", 2)})
+    else:
+        repo.git("merge", "-q", "--squash", "fix")
+        repo.git("commit", "-q", "-m", "Fix (#7)")
+    landed = repo.git("rev-parse", "main")
+    if how == "changed since":
+        repo.push("main", {"flows/orders.yaml": text("orders", 3)})
+    if how == "changed beside":
+        repo.push("main", {"flows/more.yaml": text("more")})
+    repo.git("push", "-q", str(repo.bare), "main")
+    if gone:
+        repo.git("push", "-q", str(repo.bare), ":fix")
+    await sync_once(site.db, site.source)
+    (one,) = await (await site.session()).survey(ended=True)
+    assert (one.row.state, one.row.merge_sha) == ("APPLIED", landed)
+    brought = repo.git("rev-list", f"{before}..{landed}").split()
+    assert await site.value("SELECT commits FROM proposals") == brought
+    assert await (await site.session()).survey() == []
+    if how != "changed since":
+        assert (await site.origin(brought[0])).proposal == one.row.number
+
+
+@pytest.mark.parametrize("how", ["other", "half", "taken back"])
+async def test_what_came_in_by_half_or_was_taken_back_is_still_open(site: Site, repo: Repo, how: str) -> None:
+    repo.push("fix", {"flows/orders.yaml": text("orders", 2)}, "main")
+    repo.push("fix", {"flows/stock.yaml": text("stock", 2)})
+    await (await site.session()).submit("fix")
+    if how == "other":
+        repo.push("main", {"flows/other.yaml": text("other", 2)})
+    else:
+        repo.push("main", {"flows/orders.yaml": text("orders", 2)})
+    if how == "taken back":
+        repo.push("main", {"flows/stock.yaml": text("stock", 2)})
+        repo.push("main", {"flows/stock.yaml": text("stock"), "flows/orders.yaml": text("orders")})
+    (one,) = await (await site.session()).survey()
+    assert (one.row.state, one.behind, one.trouble) == ("PENDING_REVIEW", True, None)
+
+
+async def test_every_proposal_is_listed_however_many_branches_there_are(
+    site: Site, repo: Repo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Names say nothing: those of the branches that are no proposals come first."""
+    for number in range(7):
+        repo.push(f"z{number}", {"flows/orders.yaml": text("orders", number + 5)}, "main")
+    repo.git("checkout", "-q", "main")
+    for number in range(20):
+        repo.git("push", "-q", str(repo.bare), f"main:refs/heads/a{number}")
+    monkeypatch.setattr(store, "MAX_PROPOSALS", 5)
+    proposals = await (await site.session()).survey_all()
+    assert sorted(proposal.row.branch for proposal in proposals) == [f"z{number}" for number in range(7)]
+    monkeypatch.setattr(reader, "MAX_BRANCHES", 1)
+    repo.push("b", {"flows/orders.yaml": text("orders", 50)}, "main")
+    assert "b" in {proposal.row.branch for proposal in await (await site.session()).survey_all()}
+
+
+async def test_a_squash_of_what_was_checked_keeps_the_check_and_the_approvals(site: Site, repo: Repo) -> None:
+    repo.push("fix", {"flows/orders.yaml": text("orders", 2)}, "main")
+    await site.approved("fix")
+    repo.git("checkout", "-q", "main")
+    repo.git("merge", "-q", "--squash", "fix")
+    repo.git("commit", "-q", "-m", "Fix (#7)")
+    repo.git("push", "-q", str(repo.bare), "main")
+    await sync_once(site.db, site.source)
+    await (await site.session()).survey()
+    origin = await site.origin(repo.git("rev-parse", "main"))
+    assert origin.check["passed"]
+    assert [said["by"] for said in origin.approvals] == ["Bob <bob@example.com>"]
