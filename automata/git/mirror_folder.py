@@ -47,7 +47,6 @@ LOCK_SECONDS = 600
 HEADS = "refs/heads/"
 TRACKED = "refs/remotes/origin/"
 TRACKED_HEAD = TRACKED + "HEAD"
-_UNTOLD = "HEAD"  # as a branch it is never counted as one
 REBUILD_PAUSE_SEC = 600.0
 YOUNG_SEC = 3_600.0
 UNUSED_SEC = 30 * 86_400.0
@@ -138,9 +137,12 @@ class _Remote:
         self._remote.fetch(refspecs, callbacks=self._callbacks, prune=FetchPrune.NO_PRUNE, proxy=True)
 
     def keep_head(self) -> None:
-        """Let the mirror's own HEAD name what the remote's does, or nothing where the remote does not tell."""
-        branch = self._head.removeprefix(HEADS) if self._head.startswith(HEADS) else _UNTOLD
-        self.repository.references.create("HEAD", TRACKED + branch, force=True)
+        """Note which branch the remote's HEAD names, as a clone does; nothing where the remote does not tell."""
+        references = self.repository.references
+        if self._head.startswith(HEADS):
+            references.create(TRACKED_HEAD, TRACKED + self._head.removeprefix(HEADS), force=True)
+        elif TRACKED_HEAD in references:
+            references.delete(TRACKED_HEAD)
 
 
 def _update_or_rebuild(repository: Any, path: Path, address: Address) -> None:

@@ -23,7 +23,7 @@ from tests.amounts import TIMES, times
 from tests.promises.processes import automata_up, environment
 
 SECONDS = int(os.environ.get("AUTOMATA_FUZZ_SEC", "0"))  # a pass; 0: EXAMPLES of each operation
-EXAMPLES = 2 if TIMES == 1 else times(4)
+EXAMPLES = 3 if TIMES == 1 else times(4)
 # Not `positive_data_acceptance`: a schema cannot say which cursors a list gave out, or that a flow must make sense.
 CHECKS = (
     "not_a_server_error",

@@ -19,7 +19,7 @@ FILES = [
     *(SOURCES / "engine").glob("*.py"),
     *(
         SOURCES / f"services/{name}.py"
-        for name in ("child_runs", "completer", "executor", "orchestrator", "run_advancer", "worker")
+        for name in ("step_waits", "completer", "executor", "orchestrator", "run_advancer", "worker")
     ),
 ]
 GIVEN = re.compile(
