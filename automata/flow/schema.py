@@ -118,7 +118,7 @@ _SCHEDULE = closed(
             "title": "a schedule's name (letters, digits, `.`, `_` and `-`; at most 100)",
             "description": "Unique in the flow.",
         },
-        "cron": text("Five fields: minute, hour, day of month, month, day of week.", 200),
+        "cron": text("Five fields: minute, hour, day of month, month, day of week; or `@daily` and its like.", 200),
         "interval_sec": number(MIN_INTERVAL_SEC, MAX_INTERVAL_SEC, "Seconds between two runs."),
         "timezone": text("An IANA time zone such as Europe/Berlin.", 100) | {"default": "UTC"},
         "inputs": {"type": "object", "maxProperties": MAX_INPUTS, "description": "Inputs of each run."},
@@ -157,7 +157,7 @@ _WEBHOOK = closed(
         "inputs": {
             "type": "object",
             "maxProperties": MAX_INPUTS,
-            "description": "Templates over `webhook`; without them the body, a JSON object, is the inputs.",
+            "description": "Templates over `webhook`; null leaves one out. Without them, the body is the inputs.",
         },
         "enabled": flag("Whether it takes deliveries.", True),
     },

@@ -112,7 +112,7 @@ HTTP_CONFIG: Schema = closed(
             "pattern": "^(https?://[^\\s/]|[^{]*\\{[{%])",
             "maxLength": 16_384,
             "title": "an address that starts with http:// or https://, or a template",
-            "description": "Where the request goes; templates are allowed in every part.",
+            "description": "Where the request goes; templates are allowed in every part, values stay inside theirs.",
         },
         "query": or_template(
             {
@@ -191,7 +191,7 @@ GROUP_CONFIG: Schema = closed({}, title="config of a `parallel` step (it has non
 FLOW_CONFIG: Schema = closed(
     {
         "flow": text("The name of the flow to run, or a template.", 16_384) | {"minLength": 1},
-        "inputs": or_template({"type": "object"}, "Its inputs; checked against what it declares."),
+        "inputs": or_template({"type": "object"}, "Its inputs; checked against what it declares. Null leaves one out."),
         "wait": flag("Wait for its end; with false the step succeeds as soon as the run is accepted.", True),
     },
     ("flow",),

@@ -15,7 +15,7 @@ from automata import __version__
 from automata.errors import Invalid
 from automata.flow.steptypes import MAX_RESPONSE_BYTES
 from automata.steps.contract import DEFAULT_MAX_BYTES, HttpRequest
-from automata.steps.urls import parse_url
+from automata.steps.urls import parse_url, with_pairs
 
 KEYS = (
     "method", "url", "query", "headers", "body", "form", "auth", "ok_status", "follow_redirects", "verify_tls",
@@ -91,8 +91,7 @@ def _url(config: Mapping[str, Any]) -> URL:
         url = parse_url(text)
     except ValueError as error:
         _bad(f"`url`: {error}")
-    query = list(_pairs("query", config.get("query")))
-    return url.update_query(query) if query else url
+    return with_pairs(url, list(_pairs("query", config.get("query"))))
 
 
 def _pairs(key: str, value: Any) -> Iterator[tuple[str, str]]:
