@@ -29,7 +29,7 @@ from starlette.responses import Response
 from automata.api.schemas.runs import CreatedAnswer
 from automata.engine.states import Trigger
 from automata.errors import Conflict, Invalid
-from automata.flow.inputs import check_inputs
+from automata.flow.inputs import check_inputs, without_nulls
 from automata.flow.model import Webhook
 from automata.flow.webhook import (
     DELIVERY,
@@ -195,7 +195,7 @@ async def _run(
     return NewRun(
         door.flow_id,
         version.id,
-        check_inputs(version.inputs, inputs),
+        check_inputs(version.inputs, without_nulls(version.inputs, inputs)),
         Trigger.WEBHOOK,
         idempotency_key=key,
         created_by=f"webhook {webhook.name}",

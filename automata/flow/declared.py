@@ -9,7 +9,7 @@ from zoneinfo import available_timezones
 
 from automata.flow.cron import CronError, check_cron
 from automata.flow.findings import Findings, child
-from automata.flow.inputs import input_problems, value_problems
+from automata.flow.inputs import input_problems, value_problems, without_nulls
 from automata.flow.lexing import has_template
 from automata.flow.model import Input
 from automata.flow.schema import MAX_PATTERN
@@ -160,7 +160,7 @@ def _check_webhook_inputs(
     if inputs is None or not isinstance(values, dict):
         return
     fitting = {name: _ANYTHING if _templated(values.get(name)) else declared for name, declared in inputs.items()}
-    constants = {name: {} if _templated(value) else value for name, value in values.items()}
+    constants = {name: {} if _templated(value) else value for name, value in without_nulls(inputs, values).items()}
     for problem in input_problems(fitting, constants, work, findings.nearest):
         where = pointer + problem.pointer
         findings.add("AF054", f"in this webhook {problem.message}", where, problem.suggestion, name=True)

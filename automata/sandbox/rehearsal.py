@@ -19,7 +19,7 @@ from automata.engine.decision import FOREVER, Child, Decision, InstantRule, RunV
 from automata.engine.retry import Failure, next_attempt_ms
 from automata.engine.states import TaskStatus, Trigger
 from automata.errors import Invalid
-from automata.flow.inputs import check_inputs
+from automata.flow.inputs import check_inputs, without_nulls
 from automata.flow.plan import ExecutionPlan, item_of
 from automata.sandbox.clock import Clock, StalledError
 from automata.steps.contract import Outcome, StepContext, StepType, Transport
@@ -265,7 +265,7 @@ class _Run:
         if self.setup.depth >= MAX_DEPTH:
             return Invalid(f"Flows may call each other {MAX_DEPTH} deep, and this is deeper.", code="too_deep")
         try:
-            self.children[child.step] = (plan, check_inputs(plan.inputs, child.call.inputs))
+            self.children[child.step] = (plan, check_inputs(plan.inputs, without_nulls(plan.inputs, child.call.inputs)))
         except Invalid as error:
             return Invalid(f"The flow `{name}` cannot be started: {error.message}", code="invalid_input")
         return None
