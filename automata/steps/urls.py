@@ -18,6 +18,7 @@ SCHEMES = frozenset({"http", "https"})
 
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f\\]")
 _BLANKS = " \t\r\n"
+_ADDRESS = re.compile(r"https?://[^\s'\"<>()]+", re.IGNORECASE)
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _AUTHORITY = re.compile(r"[^/?#]*")
 _PATH = re.compile(r"[^?#]*")
@@ -119,6 +120,14 @@ def redacted(url: URL | str) -> str:
         # Too broken to be taken apart: show only what cannot hold credentials.
         shown = str(url).partition("?")[0].rpartition("@")[2]
     return shown if len(shown) <= 200 else shown[:200] + "…"
+
+
+def without_queries(text: str, url: str) -> str:
+    """A message that may be shown: libraries write addresses into theirs, with the query of `url` and all."""
+    query = URL(url, encoded=True).raw_query_string
+    for form in (query, unquote_plus(query)):
+        text = text.replace(form, "…") if form else text
+    return _ADDRESS.sub(lambda found: redacted(found[0]), text)
 
 
 def _parse(text: str) -> URL:
