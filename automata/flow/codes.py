@@ -59,6 +59,7 @@ _DECLARED = {
     "AF053": "Two schedules of a flow have the same name.",
     "AF054": "The inputs of a webhook do not fit the inputs of the flow.",
     "AF055": "Two webhooks of a flow have the same name.",
+    "AF058": "Two webhooks of a flow have the same secret (a warning).",
     "AF060": "A run is given an input that the flow does not declare.",
     "AF061": "A required input is missing.",
     "AF062": "An input has the wrong type.",

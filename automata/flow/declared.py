@@ -31,8 +31,10 @@ def check_declared(spec: Mapping[str, Any], findings: Findings) -> None:
         _check_name(schedule, pointer, names, findings, "AF053", "schedule")
         _check_schedule_inputs(schedule, pointer, inputs, findings, work)
     names = set()
+    owners: dict[str, str] = {}
     for pointer, webhook in _listed(spec, "webhooks"):
         _check_name(webhook, pointer, names, findings, "AF055", "webhook")
+        _check_own_secret(webhook, pointer, owners, findings)
         _check_webhook_inputs(webhook, pointer, inputs, findings, work)
 
 
@@ -139,6 +141,13 @@ def _check_name(
         if name in names:
             findings.add(code, f"a {noun} `{name}` exists already in this flow", f"{pointer}/name")
         names.add(name)
+
+
+def _check_own_secret(webhook: Mapping[str, Any], pointer: str, owners: dict[str, str], findings: Findings) -> None:
+    secret, name = webhook.get("secret"), webhook.get("name")
+    if isinstance(secret, str) and isinstance(name, str) and (first := owners.setdefault(secret, name)) != name:
+        message = f"the webhook `{first}` has the secret `{secret}` too: who may call one may call both"
+        findings.add("AF058", message, f"{pointer}/secret", "give each webhook a secret of its own", severity="warning")
 
 
 def _check_schedule_inputs(

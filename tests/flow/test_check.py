@@ -76,6 +76,7 @@ EXAMPLES = {
     "AF053": "schedules: [{name: n, interval_sec: 60}, {name: n, interval_sec: 61}]",
     "AF054": "webhooks: [{name: n, secret: S, inputs: {x: 1}}]",
     "AF055": "webhooks: [{name: n, secret: S}, {name: n, secret: T}]",
+    "AF058": "webhooks: [{name: n, secret: S}, {name: o, secret: S}]",
     "AF100": [f"id: s, {DELAY}", f"id: s, {DELAY}"],
     "AF101": [f"id: s, {DELAY}, depends_on: [t]"],
     "AF102": [f"id: s, {DELAY}, depends_on: [s]"],
