@@ -10,7 +10,7 @@ from automata.errors import Unavailable
 from automata.flow.webhook import secrets_in, unfit
 from automata.steps.secrets import FOLDER, PREFIX
 from automata.store.database import Database
-from automata.store.webhook_targets import SignedWebhook, signed_webhooks
+from automata.store.inbound_webhooks import SignedWebhook, signed_webhooks
 
 log = logging.getLogger(__name__)
 
