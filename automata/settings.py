@@ -226,18 +226,22 @@ def rules_of(name: str) -> Rules:
 
 
 def load(env: Mapping[str, str] | None = None, **flags: Any) -> Settings:
-    """Settings from all sources; a flag that is None counts as not given. Raises Usage for a bad value."""
+    """Settings from all sources; a flag that is None counts as not given. Raises Usage for a bad value.
+
+    An empty text is a bad value where the default is not empty: `AUTOMATA_HOST=` would listen on every interface.
+    """
     env = os.environ if env is None else env
     given = {name: env[key] for name in _RULES if (key := variable(name)) in env}
     flags = {name: value for name, value in flags.items() if value is not None}
     # pydantic-settings and its model take 0.06 s beyond what Typer loads, for each command that asks the API.
     # Where nothing but plain texts is set, there is nothing to parse or to check.
-    if not env.get(CONFIG) and (given.keys() | flags.keys()) <= _PLAIN and all(map(_is_text, flags.values())):
-        return replace(Settings(), **given | flags)
+    values = given | flags
+    if not env.get(CONFIG) and values.keys() <= _PLAIN and all(_is_plain(*item) for item in values.items()):
+        return replace(Settings(), **values)
     from automata.settings_sources import parse
 
-    values = parse(Settings, env.get(CONFIG), given, flags)
-    return Settings(**values | ({} if values["queues"] else {"queues": Settings().queues}))
+    parsed = parse(Settings, env.get(CONFIG), given, flags)
+    return Settings(**parsed | ({} if parsed["queues"] else {"queues": Settings().queues}))
 
 
 def unknown_variables(env: Mapping[str, str] | None = None) -> dict[str, str | None]:
@@ -262,9 +266,10 @@ def warn_of_unknown_variables(env: Mapping[str, str] | None = None) -> None:
         log.warning("%s is no setting%s", name, f"; did you mean {nearest}?" if nearest else "")
 
 
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
+def _is_plain(name: str, value: Any) -> bool:
+    return isinstance(value, str) and bool(value or not _DEFAULTS[name])
 
 
 _RULES: Mapping[str, Rules] = {item.name: item.metadata["rules"] for item in fields(Settings)}
+_DEFAULTS: Mapping[str, Any] = {item.name: item.default for item in fields(Settings)}
 _PLAIN = {item.name for item in fields(Settings) if item.type == "str" and _RULES[item.name].check is None}

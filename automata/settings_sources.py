@@ -53,19 +53,20 @@ def parse(kind: type[Any], path: str | None, given: Mapping[str, str], flags: Ma
 def _model(kind: type[Any]) -> type[BaseSettings]:
     hints = get_type_hints(kind)
     columns: dict[str, Any] = {
-        item.name: (_parsed(hints[item.name], item.metadata["rules"]), item.default) for item in fields(kind)
+        item.name: (_parsed(hints[item.name], item.metadata["rules"], item.default), item.default)
+        for item in fields(kind)
     }
     return create_model("SettingsModel", __base__=_Sources, **columns)
 
 
-def _parsed(kind: Any, rules: Rules) -> Any:
+def _parsed(kind: Any, rules: Rules, default: Any) -> Any:
     """The type of a field, with what makes it of a text and what bounds it."""
     if kind is bool:
         return bool
     if kind in (int, float):
         return Annotated[kind, Field(ge=rules.least, le=rules.most)]
     before = _text if kind is str else lambda raw: _parts(raw, rules.separator)
-    return Annotated[kind, BeforeValidator(before), AfterValidator(lambda value: _checked(value, rules))]
+    return Annotated[kind, BeforeValidator(before), AfterValidator(lambda value: _checked(value, rules, default))]
 
 
 def _text(raw: Any) -> Any:
@@ -80,7 +81,9 @@ def _parts(raw: Any, separator: str | None) -> Any:
     return raw
 
 
-def _checked(value: Any, rules: Rules) -> Any:
+def _checked(value: Any, rules: Rules, default: Any) -> Any:
+    if value == "" and default:
+        raise ValueError(f"it is empty; leave it out for {default}")
     if rules.check and (wrong := rules.check(value)):
         raise ValueError(wrong)
     return value

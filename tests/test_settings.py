@@ -44,6 +44,25 @@ def test_a_name_in_lower_case_is_no_setting() -> None:
     assert load({"automata_port": "81", "AUTOMATA_BATCH": "7"}).port == 8080
 
 
+@pytest.mark.parametrize("name", ["host", "branch", "environment", "api_url", "port", "github_api", "log_level"])
+@pytest.mark.parametrize("beside", [{}, {"AUTOMATA_PORT": "1"}])
+def test_an_empty_variable_takes_no_default_away(name: str, beside: dict[str, str]) -> None:
+    with pytest.raises(Usage, match=f"AUTOMATA_{name.upper()}: "):
+        load({**beside, f"AUTOMATA_{name.upper()}": ""})
+
+
+@pytest.mark.parametrize("name", ["repo", "auth", "token", "public_url", "queues", "sources"])
+def test_an_empty_variable_without_a_default_says_nothing(name: str) -> None:
+    assert load({f"AUTOMATA_{name.upper()}": ""}) == Settings()
+
+
+@pytest.mark.parametrize("name", ["host", "branch", "environment", "api_url", "log_level"])
+def test_an_empty_text_of_a_file_takes_no_default_away(file: Path, name: str) -> None:
+    file.write_text(f"{name}: ''")
+    with pytest.raises(Usage, match="empty"):
+        load({"AUTOMATA_CONFIG": str(file)})
+
+
 @pytest.mark.parametrize(
     ("name", "raw", "expected"),
     [
@@ -56,7 +75,7 @@ def test_a_name_in_lower_case_is_no_setting() -> None:
         ("EGRESS_ALLOW", "a.example.com,*.b.example.com", ("a.example.com", "*.b.example.com")),
         ("SOURCES", "repo=a,env=b  repo=c", ("repo=a,env=b", "repo=c")),
         ("TOKEN", "[1]", "[1]"),
-        ("BRANCH", "", ""),
+        ("REPO", "", ""),
     ],
 )
 def test_a_variable_is_a_text_and_its_setting_has_a_type(name: str, raw: str, expected: object) -> None:

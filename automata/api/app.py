@@ -41,6 +41,7 @@ from automata.http import openapi, problem
 from automata.http.authentication import Authenticator
 from automata.http.authorization import check_every_route
 from automata.http.middleware import RequestMiddleware
+from automata.http.parameters import know_parameters
 from automata.http.request_checks import RequestLimits
 from automata.http.routing import add_routes
 from automata.http.tracing import TracingMiddleware
@@ -96,6 +97,9 @@ def create_app(
     # Each router has its whole path: the metrics name a route as its router knows it.
     for part in PARTS:
         add_routes(app, part.router)
+        # The query of a delivery is data, for the flow to read.
+        if part is not webhooks:
+            know_parameters(part.router.routes)
     openapi.install(app)
     return check_every_route(app)
 

@@ -31,7 +31,7 @@ async def index(
     cursor: Cursor = None,
 ) -> Response:
     """Who changed what, the newest first; an `action` that ends in a dot means all of its kind: `token.`."""
-    filter = AuditFilter(actor or None, action or None, object or None, since, until)
+    filter = AuditFilter(actor, action, object, since, until)
     async with context_of(request).db.connection() as conn:
         page = await list_audit(conn, filter, after=check_cursor(cursor, 1, number=True), limit=limit)
     return Json(page_of(page, [asdict(row) for row in page.items]))

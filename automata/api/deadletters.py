@@ -50,7 +50,7 @@ async def index(
 ) -> Response:
     """Dead letters, the newest first; `since` is included, `until` is not."""
     context = context_of(request)
-    filter = DeadLetterFilter(flow or None, code or None, run_id, since, until)
+    filter = DeadLetterFilter(flow, code, run_id, since, until)
     page = await list_dead_letters(context, filter, state, check_cursor(cursor, 1, number=True), limit)
     return Json(page_of(page, page.items))
 

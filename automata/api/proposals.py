@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from typing import Annotated, Any
 from uuid import uuid4
@@ -25,7 +26,6 @@ from automata.api.schemas.proposals import (
     Review,
     Update,
 )
-from automata.flow.model import canonical_json
 from automata.http.authorization import acting_person, needs
 from automata.http.bodies import V1, Json, read_model
 from automata.http.context import context_of
@@ -131,7 +131,9 @@ async def propose(request: Request, name: str) -> Response:
     actor = acting_person(request, body.as_)
     content = body.spec if body.content is None else body.content
     assert content is not None
-    flow = await check_flow(context_of(request), content if isinstance(content, str) else canonical_json(content))
+    flow = await check_flow(
+        context_of(request), content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)
+    )
     if flow.name != name:
         raise BadBody(f"It names the flow {flow.name!r}, the address {name!r}.", code="name_mismatch")
     proposal = await context_of(request).proposals.propose_flow(

@@ -67,9 +67,9 @@ async def index(
     async with context_of(request).db.connection() as conn:
         page = await list_runs(
             conn,
-            flow=flow or None,
+            flow=flow,
             status=status,
-            trigger=trigger or None,
+            trigger=trigger,
             since=since,
             until=until,
             after=check_cursor(cursor, 1),

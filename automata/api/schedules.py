@@ -48,7 +48,7 @@ async def index(
 ) -> Response:
     """By flow and name, each with its next five fire times."""
     async with context_of(request).db.connection() as conn:
-        flow_id = (await find_flow(conn, flow)).id if flow else None
+        flow_id = (await find_flow(conn, flow)).id if flow is not None else None
         page = await list_schedules(conn, flow_id=flow_id, state=state, after=check_cursor(cursor, 2), limit=limit)
     return Json(page_of(page, [_schedule(row) for row in page.items]))
 

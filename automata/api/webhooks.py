@@ -7,7 +7,7 @@ kept for a day at least, so its key outlives every timestamp that it could be se
 
 What is asked before the signature is right says nothing of which flows there are: an unknown flow or webhook, one that
 is switched off, one without a usable secret and one with a wrong signature take the same steps in the same order (one
-read, MAX_SECRETS digests) and get the same answer, byte by byte.
+read, twice MAX_SECRETS digests) and get the same answer, byte by byte.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ import asyncio
 import logging
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl
 from uuid import uuid5
@@ -29,7 +30,7 @@ from starlette.responses import Response
 from automata.api.schemas.runs import CreatedAnswer
 from automata.engine.states import Trigger
 from automata.errors import Conflict, Invalid
-from automata.flow.inputs import check_inputs
+from automata.flow.inputs import check_inputs, without_nulls
 from automata.flow.model import Webhook
 from automata.flow.webhook import (
     DELIVERY,
@@ -76,7 +77,7 @@ _DESCRIBED = {
         _header(DELIVERY, "The same one to the same webhook gives the first run again.", DELIVERY_PATTERN),
         _header(
             SIGNATURE,
-            "HMAC-SHA256 by the webhook's secret over `<timestamp>.<delivery>.<body>`, in lower-case hex.",
+            "HMAC-SHA256 by the secret over `<timestamp>.<delivery>.<flow>/<webhook>:<body>`, in lower-case hex.",
             "sha256=[0-9a-f]{64}",
         ),
     ],
@@ -118,12 +119,12 @@ async def _deliver(request: Request, flow: str, trigger: str) -> CreatedRun:
     signed = _signed(request, received, context.settings.hook_tolerance_sec)
     body = await read_body(request, context.settings.hook_body_bytes)
     door = await context.webhooks.find(flow)
-    webhook = await _opened(context, door, trigger, signed, body)
+    webhook = await _opened(context, door, flow, trigger, signed, body)
     if door is None or webhook is None:
         log.info("a delivery is refused", extra={"flow": flow[:100], "webhook": trigger[:100]})
         raise Unsigned(
             "There is no such webhook, or the signature is not by its secret.",
-            hint=f"The signature is over `<{TIMESTAMP}>.<{DELIVERY}>.<body>`, byte by byte as it is sent.",
+            hint=f"The signature is over `<{TIMESTAMP}>.<{DELIVERY}>.<flow>/<webhook>:<body>`, byte by byte.",
         )
     key = f"{WEBHOOK_PREFIX}{webhook.name}:{signed.delivery}"
     try:
@@ -168,16 +169,24 @@ def _only(request: Request, name: str) -> str:
 
 
 async def _opened(
-    context: AppContext, door: WebhookTarget | None, trigger: str, signed: _Signed, body: bytes
+    context: AppContext, door: WebhookTarget | None, flow: str, trigger: str, signed: _Signed, body: bytes
 ) -> Webhook | None:
-    """The webhook, when the signature is by its secret."""
+    """The webhook, when the signature is by its secret and for it."""
     webhook = door.webhooks.get(trigger) if door else None
     secrets_known = context.webhook_secrets.secrets(webhook.secret) if webhook and webhook.enabled else []
     padded = [*secrets_known, *[_NOBODY] * MAX_SECRETS][:MAX_SECRETS]
-    arguments = (padded, signed.signature, signed.timestamp, signed.delivery, body)
+    shared = await context.signed_webhooks.share_a_secret(context.webhook_secrets, flow, trigger)
+    check = partial(_fits, padded, signed, body, f"{flow}/{trigger}", shared)
     # Anybody may send a large body: what it takes to digest it must not hold up this loop.
-    fits = await asyncio.to_thread(matches, *arguments) if len(body) > LARGE else matches(*arguments)
+    fits = await asyncio.to_thread(check) if len(body) > LARGE else check()
     return webhook if fits and secrets_known else None
+
+
+def _fits(secrets: Sequence[str], signed: _Signed, body: bytes, address: str, shared: bool) -> bool:
+    """Whether the signature names this webhook; one that names none counts where no other webhook would take it."""
+    arguments = (secrets, signed.signature, signed.timestamp, signed.delivery, body)
+    named, bare = matches(*arguments, address), matches(*arguments)
+    return named or (bare and not shared)
 
 
 async def _run(
@@ -195,7 +204,7 @@ async def _run(
     return NewRun(
         door.flow_id,
         version.id,
-        check_inputs(version.inputs, inputs),
+        check_inputs(version.inputs, without_nulls(version.inputs, inputs)),
         Trigger.WEBHOOK,
         idempotency_key=key,
         created_by=f"webhook {webhook.name}",

@@ -26,6 +26,7 @@ from automata.cli import (
     token,
     webhook,
 )
+from automata.cli.arguments import check_arguments
 from automata.cli.check import check
 from automata.cli.demo.command import demo
 from automata.cli.doctor import doctor
@@ -125,4 +126,10 @@ def main() -> None:
     with suppress(AttributeError, ValueError):  # not a real stream: a test, an embedder
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
         sys.stderr.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    sys.exit(guarded(lambda: app(standalone_mode=False)))
+    sys.exit(guarded(_run))
+
+
+def _run() -> int | None:
+    check_arguments(sys.argv[1:])
+    code: int | None = app(standalone_mode=False)
+    return code

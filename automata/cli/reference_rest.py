@@ -20,7 +20,8 @@ _HEAD = """# The REST API
 Made from `GET /openapi.json`, which a running server gives to programs; a test holds this page to it.
 
 - Bodies and answers are JSON; times are RFC 3339, ids are UUIDs unless a table says otherwise. A key that a table
-  does not name is refused.
+  does not name is refused, and so is a parameter of the address (422 `unknown_parameter`), and a name or filter that is
+  empty: it would mean everything.
 - Where the server asks for tokens, send `Authorization: Bearer atm_...`. Each route says the least role it takes; see
   [security.md](security.md).
 - **Lists come in pages**: `items` and `next_cursor`. Give that as `cursor` for the next page; on the last it is `null`.

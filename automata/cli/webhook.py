@@ -39,10 +39,24 @@ Delivery = Annotated[
 ]
 
 
-@app.command(epilog="Example: automata webhook sign --secret SHOP_HOOK --body order.json > headers.txt")
-def sign(secret: Secret, body: Body = None, delivery: Delivery = None, output: Output = Format.TABLE) -> None:
-    """Print the headers of a delivery, one a line as `curl -H @FILE` reads them. They hold for five minutes."""
-    headers = _signed(secret, _read(body), delivery)
+@app.command(epilog="Example: automata webhook sign ship-order shop --secret SHOP_HOOK --body order.json > headers.txt")
+def sign(
+    secret: Secret,
+    flow: Annotated[str | None, typer.Argument(help="The flow's name.", show_default=False)] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="[WEBHOOK]", help="The webhook's name.", show_default=False)
+    ] = None,
+    body: Body = None,
+    delivery: Delivery = None,
+    output: Output = Format.TABLE,
+) -> None:
+    """Print the headers of a delivery, one a line as `curl -H @FILE` reads them. They hold for five minutes.
+
+    Without the names of flow and webhook it is signed as it was before: any webhook whose secret is its own takes that.
+    """
+    if flow is not None and name is None:
+        raise Usage("the name of the webhook is missing", hint="automata webhook sign FLOW WEBHOOK --secret NAME")
+    headers = _signed(secret, _read(body), delivery, f"{flow}/{name}" if flow is not None else "")
     if output is Format.JSON:
         say_json(headers)
     else:
@@ -72,7 +86,7 @@ def send(
     """
     content = _read(body)
     headers = {**_pairs(header or [], ":", "--header"), "Content-Type": "application/json"}
-    signed = _signed(secret, content, delivery)
+    signed = _signed(secret, content, delivery, f"{flow}/{name}")
     with Api(api_url) as api:
         run, created = api.deliver(
             "hooks", flow, name, content=content, headers=headers | signed, query=_pairs(query or [], "=", "--query")
@@ -89,7 +103,7 @@ def _tell(run: dict[str, Any], created: bool, delivery: str, output: Format) -> 
         say(f"Delivery {delivery} had started run {run['id']} before.")
 
 
-def _signed(name: str, body: bytes, delivery: str | None) -> dict[str, str]:
+def _signed(name: str, body: bytes, delivery: str | None, address: str) -> dict[str, str]:
     """The headers: timestamp, delivery, signature. Raises Usage."""
     from automata.flow.webhook import DELIVERY, MAX_DELIVERY, SIGNATURE, TIMESTAMP, is_delivery, signature
 
@@ -97,7 +111,8 @@ def _signed(name: str, body: bytes, delivery: str | None) -> dict[str, str]:
     if not is_delivery(delivery):
         raise Usage(f"--delivery must be 1 to {MAX_DELIVERY} visible ASCII characters without a dot")
     stamp = str(int(time.time()))
-    return {TIMESTAMP: stamp, DELIVERY: delivery, SIGNATURE: signature(_secret(name), stamp, delivery, body)}
+    signed = signature(_secret(name), stamp, delivery, body, address)
+    return {TIMESTAMP: stamp, DELIVERY: delivery, SIGNATURE: signed}
 
 
 def _secret(name: str) -> str:

@@ -19,6 +19,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from croniter import CroniterError, croniter
 
 from automata.errors import Invalid
+from automata.flow.cron import both_days_must_hold, five_fields
 from automata.flow.model import Schedule
 
 MAX_FIRES = 100
@@ -55,7 +56,10 @@ class Fires:
 
 @dataclass(frozen=True, slots=True)
 class Cron:
-    """The values of five fields; `days` and `weekdays` (0 is Sunday) are None where the field is `*`."""
+    """The values of five fields; `days` and `weekdays` (0 is Sunday) are None where the field is `*`.
+
+    `either`: a day that fits one of the two is enough (automata/flow/cron.py has the rule).
+    """
 
     minutes: tuple[int, ...]
     hours: tuple[int, ...]
@@ -63,16 +67,15 @@ class Cron:
     months: frozenset[int]
     weekdays: frozenset[int] | None
     elapsed: bool
+    either: bool
 
     def on(self, day: date) -> bool:
-        """As in every cron: a day of the month and a weekday, when both are given, are alternatives."""
+        """Whether it fires on this day, at some time."""
         if day.month not in self.months:
             return False
         by_day = self.days is None or day.day in self.days
         by_weekday = self.weekdays is None or day.isoweekday() % 7 in self.weekdays
-        if self.days is not None and self.weekdays is not None:
-            return by_day or by_weekday
-        return by_day and by_weekday
+        return by_day or by_weekday if self.either else by_day and by_weekday
 
     def walls(self, start: datetime, end: datetime) -> Iterator[datetime]:
         """The wall times (naive) that match in [start, end), in order."""
@@ -94,8 +97,8 @@ class Cron:
 
 @lru_cache(maxsize=1024)
 def parse_cron(text: str) -> Cron:
-    """Read five fields; names (`mon`, `jan`), lists, ranges and steps are known. Raises Invalid."""
-    fields = text.split()
+    """Read five fields or a nickname (`@daily`); names (`mon`), lists, ranges and steps are known. Raises Invalid."""
+    fields = five_fields(text).split()
     if len(fields) != 5:
         raise _bad_cron(text, f"it has {len(fields)} fields instead of five")
     if wrong := [item for item in fields if not _FIELD.fullmatch(item)]:
@@ -109,10 +112,11 @@ def parse_cron(text: str) -> Cron:
     return Cron(
         minutes=_values(minutes, range(60)),
         hours=_values(hours, range(24)),
-        days=None if days == ["*"] else frozenset(days),
+        days=None if "*" in days else frozenset(days),
         months=frozenset(_values(months, range(1, 13))),
-        weekdays=None if weekdays == ["*"] else frozenset(weekdays),
+        weekdays=None if "*" in weekdays else frozenset(weekdays),
         elapsed=bool(_ELAPSED.fullmatch(fields[1])),
+        either=not both_days_must_hold(fields[2], fields[4]),
     )
 
 

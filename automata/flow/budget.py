@@ -27,6 +27,7 @@ CODES: Mapping[str, str] = {
     "AF211": "An operation does not fit the values that it got.",
     "AF212": "A render costs more than it may.",
     "AF213": "A result that is not JSON data (not a number, not finite, too deep).",
+    "AF220": "A value would leave its part of an address: its path segment, its host, its port, its parameter.",
 }
 
 MAX_TURNS = 100_000

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from automata.flow.key_order import key_orders
 from automata.flow.steptypes import STEP_TYPES
 from automata.flow.template import TemplateError, compile_value
 
@@ -43,7 +44,7 @@ class Change:
 
 def changes(before: Spec | None, after: Spec | None, variables: tuple[Spec, Spec] = ({}, {})) -> list[Change]:
     """All that differs, the worst first. None stands for a flow that is not there; `variables` are (before, after)."""
-    if before == after and variables[0] == variables[1]:
+    if before is None and after is None:
         return []
     if before is None:
         differences = [Change("behaviour", "", "the flow is new"), *_reach(_NOTHING, after or {}, ({}, variables[1]))]
@@ -53,6 +54,7 @@ def changes(before: Spec | None, after: Spec | None, variables: tuple[Spec, Spec
         differences = [*_interface(before, after), *_reach(before, after, variables), *_parts(before, after)]
         differences += [*_variables(*variables), *_unmasked(before.get("recording"), after.get("recording"))]
         differences += _egress(before.get("egress") or {}, after.get("egress") or {})
+        differences += _orders(before, after, variables)
     return sorted(differences, key=lambda change: CLASSES.index(change.kind))
 
 
@@ -283,6 +285,29 @@ def _outputs(old: Spec, new: Spec) -> Iterator[Change]:
         if old[name] != new[name]:
             message = f"the output `{name}` {shown(old[name])} → {shown(new[name])}"
             yield Change("behaviour", f"outputs.{name}", message, old[name], new[name])
+
+
+def _orders(before: Spec, after: Spec, variables: tuple[Spec, Spec]) -> Iterator[Change]:
+    """Keys that are sent in another order, where nothing else differs: signatures over them would."""
+    old, new = key_orders(before, variables[0]), key_orders(after, variables[1])
+    for pointer in sorted(old.keys() | new.keys()):
+        place = [{"vars": known, **spec} for spec, known in zip((before, after), variables, strict=True)]
+        values = [_at(root, pointer) for root in place]
+        if old.get(pointer) != new.get(pointer) and values[0] == values[1] and values[0] is not None:
+            path = pointer.strip("/").replace("/", ".")
+            was, becomes = (", ".join(f"`{key}`" for key in value) for value in values)
+            yield Change("behaviour", path, f"the keys of `{path}` are sent in another order", was, becomes)
+
+
+def _at(value: Any, pointer: str) -> Any:
+    """What a pointer leads to; None for nothing."""
+    for part in pointer.split("/")[1:]:
+        key = part.replace("~1", "/").replace("~0", "~")
+        if isinstance(value, list):
+            value = value[int(key)] if int(key) < len(value) else None
+        else:
+            value = value.get(key) if isinstance(value, Mapping) else None
+    return value
 
 
 def _variables(old: Spec, new: Spec) -> Iterator[Change]:

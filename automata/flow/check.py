@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from automata.errors import Diagnostic
+from automata.flow.address_check import check_address
 from automata.flow.declared import check_declared
 from automata.flow.findings import Findings, in_order
 from automata.flow.lexing import has_template
@@ -38,6 +39,7 @@ def check_flow(loaded: ParsedFlow, types: Types | None = None) -> tuple[Diagnost
     for node in outline.nodes:
         _check_config(node, findings)
         _check_attempts(node, findings)
+        check_address(node, loaded.spec.get("inputs"), findings)
     References(loaded.spec, outline, order, findings).check()
     check_declared(loaded.spec, findings)
     known = {(finding.pointer, finding.code) for finding in loaded.diagnostics}

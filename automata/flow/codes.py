@@ -53,12 +53,13 @@ _DECLARED = {
     "AF044": "A required input has a default, so that `required` has no effect (a warning).",
     "AF045": "A value of an input's `enum` does not have the input's type.",
     "AF046": "A secret input has a default, which everyone can read (a warning).",
-    "AF050": "The cron expression is not five valid fields, or never fires.",
+    "AF050": "The cron expression is neither five valid fields nor a nickname, or never fires.",
     "AF051": "The time zone is not an IANA time zone.",
     "AF052": "The inputs of a schedule do not fit the inputs of the flow.",
     "AF053": "Two schedules of a flow have the same name.",
     "AF054": "The inputs of a webhook do not fit the inputs of the flow.",
     "AF055": "Two webhooks of a flow have the same name.",
+    "AF058": "Two webhooks of a flow have the same secret (a warning).",
     "AF060": "A run is given an input that the flow does not declare.",
     "AF061": "A required input is missing.",
     "AF062": "An input has the wrong type.",
@@ -81,6 +82,7 @@ _STEPS = {
     "AF113": "Two branches of a `parallel` have the same id.",
     "AF114": "Two files have flows of the same name.",
     "AF115": "`renamed_from` names a flow that still exists.",
+    "AF120": "A value from outside stands in the path or the host of an address as it is (a warning).",
 }
 
 CODES: Mapping[str, str] = {**_FILE, **_SHAPE, **_DECLARED, **_STEPS, **TEMPLATE_CODES}

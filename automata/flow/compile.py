@@ -13,12 +13,13 @@ from typing import Any
 from automata.errors import Invalid
 from automata.flow.model import Concurrency, Flow, Step
 from automata.flow.plan import ExecutionPlan, Foreach, Ids, Limits, PlanStep
-from automata.flow.steptypes import kind_of
+from automata.flow.steptypes import STEP_TYPES, kind_of
 from automata.flow.template import (
     CompiledTemplate,
     Reference,
     TemplateError,
     compile_condition,
+    compile_config,
     compile_foreach,
     compile_value,
 )
@@ -176,7 +177,9 @@ class _Compiler:
     def _step(self, full: str, dependents: Ids) -> PlanStep:
         placed = self.placed[full]
         step = placed.step
-        config = _located(f"/{full}/config", lambda: compile_value(step.config))
+        row = STEP_TYPES.get(step.type)
+        key = None if row is None else row.address_key
+        config = _located(f"/{full}/config", lambda: compile_config(step.config, key))
         outputs = None if step.outputs is None else _located(f"/{full}/outputs", lambda: compile_value(step.outputs))
         text = step.condition
         condition = None if text is None else _located(f"/{full}/condition", lambda: compile_condition(text))

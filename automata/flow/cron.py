@@ -1,4 +1,8 @@
-"""Reads five-field cron expressions strictly: what a flow file may say. When they fire is the engine's business."""
+"""Reads five-field cron expressions strictly: what a flow file may say. When they fire is the engine's business.
+
+The rule of the two day fields is cronie's: they are alternatives (either is enough) unless one of them begins with `*`,
+as `*` and `*/2` do; then both must hold.
+"""
 
 from __future__ import annotations
 
@@ -80,13 +84,26 @@ _FIELDS = (
 )
 
 
+def five_fields(text: str) -> str:
+    """What a nickname such as `@daily` stands for; any other text as it is."""
+    return _NICKNAMES.get(text.strip().lower(), text)
+
+
+def both_days_must_hold(day: str, weekday: str) -> bool:
+    """Whether a day must fit both of its fields; else one is enough. A list such as `*,5` begins with `*` too."""
+    return day.startswith("*") or weekday.startswith("*")
+
+
 def check_cron(text: str) -> None:
-    """Raises CronError for anything but five fields of numbers, names, `*`, ranges, steps and lists."""
-    parts = text.split()
+    """Raises CronError for anything but five fields of numbers, names, `*`, ranges, steps and lists, or a nickname."""
+    if text.strip().startswith("@") and text.strip().lower() not in _NICKNAMES:
+        raise CronError(
+            f"there is no `{text.strip()[:20]}`", f"there are {', '.join(f'`{name}`' for name in _NICKNAMES)}"
+        )
+    parts = five_fields(text).split()
     if len(parts) != len(_FIELDS):
-        nickname = _NICKNAMES.get(text.strip().lower())
-        hint = f"write `{nickname}`" if nickname else "minute, hour, day of the month, month, day of the week"
+        hint = "minute, hour, day of the month, month, day of the week"
         raise CronError(f"a cron expression has five fields, not {len(parts)}", hint)
     _, _, days, months, _ = (field.values(part) for field, part in zip(_FIELDS, parts, strict=True))
-    if parts[4] == "*" and all(min(days) > _DAYS_OF_MONTH[month - 1] for month in months):
+    if both_days_must_hold(parts[2], parts[4]) and all(min(days) > _DAYS_OF_MONTH[month - 1] for month in months):
         raise CronError("the expression never fires: no such month has that day")

@@ -9,7 +9,7 @@ from zoneinfo import available_timezones
 
 from automata.flow.cron import CronError, check_cron
 from automata.flow.findings import Findings, child
-from automata.flow.inputs import input_problems, value_problems
+from automata.flow.inputs import input_problems, value_problems, without_nulls
 from automata.flow.lexing import has_template
 from automata.flow.model import Input
 from automata.flow.schema import MAX_PATTERN
@@ -32,8 +32,10 @@ def check_declared(spec: Mapping[str, Any], findings: Findings) -> None:
         _check_name(schedule, pointer, names, findings, "AF053", "schedule")
         _check_schedule_inputs(schedule, pointer, inputs, findings, work)
     names = set()
+    owners: dict[str, str] = {}
     for pointer, webhook in _listed(spec, "webhooks"):
         _check_name(webhook, pointer, names, findings, "AF055", "webhook")
+        _check_own_secret(webhook, pointer, owners, findings)
         _check_webhook_inputs(webhook, pointer, inputs, findings, work)
 
 
@@ -142,6 +144,13 @@ def _check_name(
         names.add(name)
 
 
+def _check_own_secret(webhook: Mapping[str, Any], pointer: str, owners: dict[str, str], findings: Findings) -> None:
+    secret, name = webhook.get("secret"), webhook.get("name")
+    if isinstance(secret, str) and isinstance(name, str) and (first := owners.setdefault(secret, name)) != name:
+        message = f"the webhook `{first}` has the secret `{secret}` too: who may call one may call both"
+        findings.add("AF058", message, f"{pointer}/secret", "give each webhook a secret of its own", severity="warning")
+
+
 def _check_schedule_inputs(
     schedule: Mapping[str, Any], pointer: str, inputs: dict[str, Input] | None, findings: Findings, work: SchemaBudget
 ) -> None:
@@ -161,7 +170,7 @@ def _check_webhook_inputs(
     if inputs is None or not isinstance(values, dict):
         return
     fitting = {name: _ANYTHING if _templated(values.get(name)) else declared for name, declared in inputs.items()}
-    constants = {name: {} if _templated(value) else value for name, value in values.items()}
+    constants = {name: {} if _templated(value) else value for name, value in without_nulls(inputs, values).items()}
     for problem in input_problems(fitting, constants, work, findings.nearest):
         where = pointer + problem.pointer
         findings.add("AF054", f"in this webhook {problem.message}", where, problem.suggestion, name=True)

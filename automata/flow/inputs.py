@@ -42,10 +42,20 @@ def check_inputs(inputs: Mapping[str, Input], values: Mapping[str, Any]) -> dict
     return complete(inputs, values)
 
 
+def without_nulls(inputs: Mapping[str, Input], values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values that a template made, in which a null stands for an input that is left out: no type has it as a value.
+
+    For the inputs of a `flow` step and of a webhook, where nobody could leave a key out otherwise. What somebody
+    sends to the API as null is told to be of the wrong type.
+    """
+    return {name: value for name, value in values.items() if value is not None or name not in inputs}
+
+
 def complete(inputs: Mapping[str, Input], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Defaults laid under the given values; an optional input without either stays absent."""
-    defaults = {name: declared.default for name, declared in inputs.items() if declared.has_default}
-    return {**defaults, **{name: _as_declared(inputs[name], value) for name, value in values.items()}}
+    """What is given, in its order, and then the defaults; an optional input without either stays absent."""
+    given = {name: _as_declared(inputs[name], value) for name, value in values.items()}
+    rest = (declared for declared in inputs.values() if declared.has_default and declared.name not in given)
+    return {**given, **{declared.name: declared.default for declared in rest}}
 
 
 def input_problems(

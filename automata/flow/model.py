@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
+from automata.flow.key_order import key_orders
+
 Backoff = Literal["fixed", "linear", "exponential"]
 Jitter = Literal["full", "none"]
 InputType = Literal["string", "integer", "number", "boolean", "object", "array"]
@@ -205,7 +207,7 @@ class FlowContent(NamedTuple):
 
 
 def canonical_json(value: Any) -> str:
-    """The one text of a value: sorted keys, no blanks, so that comments and key order make no version."""
+    """The one text of a value: sorted keys, no blanks."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
@@ -217,8 +219,13 @@ def webhooks_of(listed: Any) -> tuple[Webhook, ...]:
 
 
 def content_hash(spec: Mapping[str, Any], variables: Mapping[str, Any] | None = None) -> str:
-    """SHA-256 (64 hex digits) over the canonical spec and the resolved variables that are not secret."""
-    return hashlib.sha256(canonical_json([spec, variables or {}]).encode()).hexdigest()
+    """SHA-256 (64 hex digits) over the canonical spec and the resolved variables that are not secret.
+
+    Comments make no version, nor does the order of keys but where it is sent on (key_order.py).
+    """
+    orders = key_orders(spec, variables)
+    content = [spec, variables or {}, *([orders] if orders else [])]
+    return hashlib.sha256(canonical_json(content).encode()).hexdigest()
 
 
 def _walk(steps: tuple[Step, ...], prefix: str) -> Iterator[tuple[str, Step]]:

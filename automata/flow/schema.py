@@ -118,7 +118,7 @@ _SCHEDULE = closed(
             "title": "a schedule's name (letters, digits, `.`, `_` and `-`; at most 100)",
             "description": "Unique in the flow.",
         },
-        "cron": text("Five fields: minute, hour, day of month, month, day of week.", 200),
+        "cron": text("Five fields: minute, hour, day of month, month, day of week; or `@daily` and its like.", 200),
         "interval_sec": number(MIN_INTERVAL_SEC, MAX_INTERVAL_SEC, "Seconds between two runs."),
         "timezone": text("An IANA time zone such as Europe/Berlin.", 100) | {"default": "UTC"},
         "inputs": {"type": "object", "maxProperties": MAX_INPUTS, "description": "Inputs of each run."},
@@ -157,7 +157,7 @@ _WEBHOOK = closed(
         "inputs": {
             "type": "object",
             "maxProperties": MAX_INPUTS,
-            "description": "Templates over `webhook`; without them the body, a JSON object, is the inputs.",
+            "description": "Templates over `webhook`; null leaves one out. Without them, the body is the inputs.",
         },
         "enabled": flag("Whether it takes deliveries.", True),
     },
@@ -179,7 +179,7 @@ _STEP = closed(
         "type": {
             "anyOf": [
                 {"enum": list(BUILTIN_TYPES)},
-                {"type": "string", "title": "the name of a step type"},
+                {"type": "string", "minLength": 1, "title": "the name of a step type"},
             ],
             "description": "What the step does. Further types come from installed packages.",
         },
@@ -192,6 +192,7 @@ _STEP = closed(
         },
         "condition": {
             "type": ["string", "boolean"],
+            "minLength": 1,
             "description": "A template; when it is false the step is skipped.",
         },
         "config": {"type": "object", "description": "What the type needs; templates at any depth."},
@@ -208,6 +209,7 @@ _STEP = closed(
         "continue_on_error": flag("Let dependents go on when this step has failed."),
         "foreach": {
             "type": ["string", "array"],
+            "minLength": 1,
             "maxItems": MAX_ITEMS,
             "title": "a list or an expression that gives one",
             "description": "A list: the step runs once an item, with `item` and `index`; its outputs are a list.",
@@ -266,7 +268,8 @@ FLOW_SCHEMA: Schema = {
             "concurrency": closed(
                 {
                     "limit": number(1, MAX_CONCURRENCY, "So many runs at a time.", "integer"),
-                    "key": text("A template over inputs and vars: the limit holds for each value.", 16_384),
+                    "key": text("A template over inputs and vars: the limit holds for each value.", 16_384)
+                    | {"minLength": 1},
                     "policy": {
                         "enum": ["queue", "skip", "cancel_running"],
                         "default": "queue",

@@ -47,6 +47,7 @@ def one_of(*keys: str) -> list[Schema]:
     return [{"required": [key]} for key in keys]
 
 
+PARAMETER_NAME: Schema = {"pattern": ".", "title": "the name of a parameter: it is empty"}
 SCALAR: Schema = {"type": ["string", "number", "boolean", "null"]}
 STATUS: Schema = {"type": "integer", "minimum": 100, "maximum": 599, "title": "a status code"}
 STATUS_RANGE: Schema = {

@@ -32,11 +32,11 @@ class Program:
     run: Expr
 
 
-def parse(source: Source) -> Program:
+def parse(source: Source, kind: type[StatementCompiler] | None = None) -> Program:
     """Raises TemplateError, with the offset, for everything that is not in the language."""
-    compiler = _StatementCompiler(source)
+    compiler = (kind or StatementCompiler)(source)
     try:
-        body = _tree(source)
+        body = tree(source)
         run = compiler.program(body)
     except TemplateSyntaxError as error:
         raise source.error(_sentence(error.message or ""), error.lineno) from None
@@ -45,7 +45,8 @@ def parse(source: Source) -> Program:
     return Program(source, tuple(compiler.references), compiler.slots, compiler.builds, run)
 
 
-def _tree(source: Source) -> list[nodes.Node]:
+def tree(source: Source) -> list[nodes.Node]:
+    """Jinja's tree of a text; each node has its offset for a line number. Raises TemplateSyntaxError, TemplateError."""
     parser = Parser(_ENVIRONMENT, "")
     parser.stream = TokenStream(tokenize(source), None, None)
     return parser.subparse()
@@ -67,7 +68,9 @@ def _sentence(message: str) -> str:
     return message if message.endswith(".") else message + "."
 
 
-class _StatementCompiler(ExpressionCompiler):
+class StatementCompiler(ExpressionCompiler):
+    """Compiles text, `if` and `for` around expressions; `program` says what comes out of all of it."""
+
     def program(self, body: list[nodes.Node]) -> Expr:
         """A single expression in nothing but blanks keeps its type; everything else is text."""
         alone = _alone(body)
@@ -84,6 +87,7 @@ class _StatementCompiler(ExpressionCompiler):
         return run
 
     def block(self, body: list[nodes.Node]) -> Statement:
+        """Statements one after the other."""
         parts = [part for node in body for part in self.statement(node)]
         if len(parts) == 1:
             return parts[0]
@@ -95,6 +99,7 @@ class _StatementCompiler(ExpressionCompiler):
         return run
 
     def statement(self, node: nodes.Node) -> list[Statement]:
+        """One node of Jinja's tree that is no expression. Raises TemplateError for what is not of the language."""
         if isinstance(node, nodes.Output):
             return [self.output(part) for part in node.nodes]
         with self.deeper(node):
@@ -105,6 +110,7 @@ class _StatementCompiler(ExpressionCompiler):
         raise self.error("AF203", f"`{type(node).__name__.lower()}` is not part of the template language.", node)
 
     def output(self, node: nodes.Node) -> Statement:
+        """Text, or an expression in `{{ }}`."""
         if isinstance(node, nodes.TemplateData):
             return _text(node.data)
         part = self.compile(node)
@@ -117,6 +123,8 @@ class _StatementCompiler(ExpressionCompiler):
         return self.guard_output(write, node)
 
     def guard_output(self, write: Statement, node: nodes.Node) -> Statement:
+        """Give errors of a statement the place of a node."""
+
         def run(scope: Scope, out: list[str]) -> None:
             try:
                 write(scope, out)
@@ -128,6 +136,7 @@ class _StatementCompiler(ExpressionCompiler):
         return run
 
     def branch(self, node: nodes.If) -> Statement:
+        """`{% if %}`, `{% elif %}` and `{% else %}`."""
         cases = [(self.compile(case.test), self.block(case.body)) for case in (node, *node.elif_)]
         otherwise = self.block(node.else_)
 
@@ -140,6 +149,7 @@ class _StatementCompiler(ExpressionCompiler):
         return run
 
     def loop(self, node: nodes.For) -> Statement:
+        """`{% for %}`."""
         if node.recursive:
             raise self.error("AF203", "`recursive` loops are not part of the template language.", node)
         source = self.compile(node.iter)
@@ -158,10 +168,12 @@ class _StatementCompiler(ExpressionCompiler):
         return self.guard_output(loop.running(self.block(node.else_)), node.iter)
 
     def new_slot(self) -> int:
+        """The place of one more variable."""
         self.slots += 1
         return self.slots - 1
 
     def targets(self, node: nodes.For) -> list[str]:
+        """The names that a loop binds."""
         target = node.target
         parts = target.items if isinstance(target, nodes.Tuple) else [target]
         names = [part.name for part in parts if isinstance(part, nodes.Name)]

@@ -15,6 +15,7 @@ from automata.flow.findings import Findings, child
 from automata.flow.lexing import has_template
 from automata.flow.schema_parts import (
     METHODS,
+    PARAMETER_NAME,
     SCALAR,
     STATUS,
     STATUS_RANGE,
@@ -109,14 +110,15 @@ HTTP_CONFIG: Schema = closed(
         "method": or_template({"enum": list(METHODS), "default": "GET"}, "The HTTP method."),
         "url": {
             "type": "string",
-            "pattern": "^(https?://[^\\s/]|[^{]*\\{[{%])",
+            "pattern": "^(https?://([^\\s/?#@]*@)?[^\\s/?#@:]|[^{]*\\{[{%])",
             "maxLength": 16_384,
             "title": "an address that starts with http:// or https://, or a template",
-            "description": "Where the request goes; templates are allowed in every part.",
+            "description": "Where the request goes; templates are allowed in every part, values stay inside theirs.",
         },
         "query": or_template(
             {
                 "type": "object",
+                "propertyNames": PARAMETER_NAME,
                 "additionalProperties": {
                     "anyOf": [SCALAR, {"type": "array", "items": SCALAR}],
                 },
@@ -135,7 +137,10 @@ HTTP_CONFIG: Schema = closed(
             "Request headers; null leaves one out.",
         ),
         "body": {"description": "The request body: text, or an object or list that is sent as JSON."},
-        "form": or_template({"type": "object", "additionalProperties": SCALAR}, "Fields, sent as a URL-encoded form."),
+        "form": or_template(
+            {"type": "object", "propertyNames": PARAMETER_NAME, "additionalProperties": SCALAR},
+            "Fields, sent as a URL-encoded form.",
+        ),
         "auth": closed(
             {
                 "bearer": {"type": "string", "minLength": 1, "description": "A bearer token."},
@@ -191,7 +196,7 @@ GROUP_CONFIG: Schema = closed({}, title="config of a `parallel` step (it has non
 FLOW_CONFIG: Schema = closed(
     {
         "flow": text("The name of the flow to run, or a template.", 16_384) | {"minLength": 1},
-        "inputs": or_template({"type": "object"}, "Its inputs; checked against what it declares."),
+        "inputs": or_template({"type": "object"}, "Its inputs; checked against what it declares. Null leaves one out."),
         "wait": flag("Wait for its end; with false the step succeeds as soon as the run is accepted.", True),
     },
     ("flow",),

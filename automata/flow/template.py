@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
+from automata.flow.address import Address, is_one_value
 from automata.flow.budget import CODES, AbsentError, Budget, TemplateError
 from automata.flow.filters import FILTER_NAMES, FUNCTION_NAMES, TEST_NAMES
 from automata.flow.lexing import Source, has_template
@@ -34,6 +35,7 @@ __all__ = [
     "Template",
     "TemplateError",
     "compile_condition",
+    "compile_config",
     "compile_foreach",
     "compile_template",
     "compile_value",
@@ -229,6 +231,41 @@ def _placed(error: TemplateError, key: Any) -> TemplateError:
 def compile_value(value: Any) -> CompiledTemplate:
     """Compile every template in a tree of JSON data; TemplateError has `pointer` and `position` of the first error."""
     return CompiledTemplate(value)
+
+
+# --- a config with an address ----------------------------------------------------------------------------------------
+
+
+class _Addressed(CompiledTemplate):
+    """A config of which one text is the address of a request: values stay inside their parts of it."""
+
+    __slots__ = ()
+
+    def __init__(self, config: Mapping[str, Any], key: str) -> None:
+        references: list[Reference] = []
+        self._value = config
+        self._count = 1
+        rest = [(name, value) for name, value in config.items() if name != key]
+        address = _address(config[key], key)
+        parts = [*self._parts(rest, references), (key, address.render)]
+        self._render = _object(dict(config), parts)
+        self.references = (*address.references, *references)
+
+
+def compile_config(config: Mapping[str, Any], address_key: str | None) -> CompiledTemplate:
+    """Like `compile_value`; `address_key` is the key of the text that is the address of a request, if there is one."""
+    text = config.get(address_key) if address_key is not None and isinstance(config, Mapping) else None
+    if address_key is None or not isinstance(text, str) or not has_template(text):
+        return CompiledTemplate(config)
+    return _Addressed(config, address_key)
+
+
+def _address(text: str, key: str) -> Address | Template:
+    try:
+        plain = compile_template(text)
+        return plain if is_one_value(text) else Address(text)
+    except TemplateError as error:
+        raise _placed(error, key) from None
 
 
 # --- conditions ----------------------------------------------------------------------------------------------------

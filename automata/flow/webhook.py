@@ -42,9 +42,14 @@ def is_delivery(text: str) -> bool:
     return _DELIVERY.fullmatch(text) is not None
 
 
-def signature(secret: str, timestamp: str, delivery: str, body: bytes) -> str:
-    """`sha256=` and 64 lower-case hex digits: HMAC-SHA256 over `<timestamp>.<delivery>.<body>`."""
-    message = f"{timestamp}.{delivery}.".encode() + body
+def signature(secret: str, timestamp: str, delivery: str, body: bytes, address: str = "") -> str:
+    """`sha256=` and 64 lower-case hex digits: HMAC-SHA256 over `<timestamp>.<delivery>.<flow>/<webhook>:<body>`.
+
+    `address` is `<flow>/<webhook>`; without it (and its colon) the signature is good wherever the secret is, as
+    deliveries were signed before. No name has a colon, so no text is signed for two webhooks.
+    """
+    where = f"{address}:" if address else ""
+    message = f"{timestamp}.{delivery}.{where}".encode(errors="replace") + body
     return "sha256=" + hmac.new(secret.encode(errors="surrogateescape"), message, hashlib.sha256).hexdigest()
 
 
@@ -64,10 +69,10 @@ def unfit(secrets: Sequence[str]) -> str | None:
     return None
 
 
-def matches(secrets: Sequence[str], sent: str, timestamp: str, delivery: str, body: bytes) -> bool:
+def matches(secrets: Sequence[str], sent: str, timestamp: str, delivery: str, body: bytes, address: str = "") -> bool:
     """Whether `sent` is the signature by one of `secrets`; takes as long whichever it is, or none."""
     expected = sent.encode(errors="replace")
-    signatures = [signature(secret, timestamp, delivery, body).encode() for secret in secrets]
+    signatures = [signature(secret, timestamp, delivery, body, address).encode() for secret in secrets]
     # All of them are compared before any result is looked at.
     fits = [hmac.compare_digest(candidate, expected) for candidate in signatures]
     return any(fits)

@@ -19,6 +19,7 @@ from automata.git.branches import Person
 from automata.http.authentication import actor_of, authenticator_of
 from automata.http.context import context_of
 from automata.http.errors import Forbidden
+from automata.http.parameters import check_parameters
 from automata.settings import Settings
 from automata.store.audit import set_actor
 from automata.store.flow_visibility import set_viewer_labels
@@ -74,6 +75,7 @@ def needs(role: Role, *, limits: bool = False, unless: Callable[[Settings], bool
         if unless and unless(context.settings):
             authenticator_of(request).throttle_anonymous(request)
             set_viewer_labels({})
+            check_parameters(request)
             return
         principal = await authenticator_of(request).authenticate(request)
         set_actor(actor_of(request))
@@ -82,6 +84,7 @@ def needs(role: Role, *, limits: bool = False, unless: Callable[[Settings], bool
         if principal.labels and not limits:
             raise Forbidden(f"This is about all flows, and {principal.name} is limited to some.", code="limited")
         set_viewer_labels(principal.labels)
+        check_parameters(request)
 
     setattr(check, _MARK, role)
     setattr(check, _KEEPS, limits)
@@ -94,6 +97,7 @@ def open_to_everybody() -> Any:
     async def check(request: Request) -> None:
         authenticator_of(request).throttle_anonymous(request)
         set_viewer_labels({})
+        check_parameters(request)
 
     setattr(check, _MARK, None)
     return Depends(check)

@@ -14,8 +14,10 @@ PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
 
 Number = Annotated[int, Field(strict=True, ge=1, le=MAX_INT)]
 Flag = Annotated[bool, Field(strict=True)]
-Text = Annotated[str, StringConstraints(strict=True, max_length=1000, pattern=PRINTABLE)]
-Word = Annotated[str, StringConstraints(strict=True, max_length=200, pattern=PRINTABLE)]
+# Not empty: an empty flow in a filter would mean all flows, an empty key or name would be one.
+Text = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=1000, pattern=PRINTABLE)]
+Word = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=200, pattern=PRINTABLE)]
+OptionalWord = Annotated[str, StringConstraints(strict=True, max_length=200, pattern=PRINTABLE)]
 By = Annotated[Word | None, Field(description="Who asks; kept with what was done.")]
 Days = Annotated[int, Field(strict=True, ge=1, le=MAX_DAYS)]
 RoleWord = Literal["viewer", "operator", "author", "reviewer", "admin"]

@@ -43,14 +43,19 @@ Cursor = Annotated[
     str | None,
     Query(max_length=600, pattern=r"^[A-Za-z0-9_-]*$", description="`next_cursor` of the page before."),
 ]
-Word = Annotated[str | None, Query(max_length=100, pattern=_PLAIN)]
-StartedBy = Annotated[str | None, Query(max_length=100, pattern=_PLAIN, description=f"One of {TRIGGER_WORDS}.")]
+# Empty text filters nothing out, so it is no filter: who sends it has lost the value that was meant.
+Word = Annotated[str | None, Query(min_length=1, max_length=100, pattern=_PLAIN)]
+StartedBy = Annotated[
+    str | None, Query(min_length=1, max_length=100, pattern=_PLAIN, description=f"One of {TRIGGER_WORDS}.")
+]
 Labels = Annotated[list[str] | None, Query(max_length=MAX_LABELS, description="`name=value`; all must match.")]
 Instant = Annotated[AwareDatetime, BeforeValidator(check_written_out), AfterValidator(check_year)]
 Moment = Annotated[Instant | None, Query()]
 ProposalNumber = Annotated[int, Path(ge=1, le=MAX_NUMBER, description="The proposal's number.")]
-AuditObject = Annotated[str | None, Query(max_length=300, pattern=_PLAIN, description="Like `flow/orders`.")]
-FlowKey = Annotated[str | None, Query(max_length=100, pattern=_PLAIN, description="A flow's name or id.")]
+AuditObject = Annotated[
+    str | None, Query(min_length=1, max_length=300, pattern=_PLAIN, description="Like `flow/orders`.")
+]
+FlowKey = Annotated[str | None, Query(min_length=1, max_length=100, pattern=_PLAIN, description="A flow's name or id.")]
 
 
 def parse_labels(labels: list[str] | None) -> dict[str, str]:

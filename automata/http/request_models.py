@@ -9,7 +9,7 @@ from pydantic import Field, StringConstraints
 from automata.access.principal import Role
 from automata.access.tokens import DEFAULT_DAYS, NewToken
 from automata.http.bodies import RequestModel
-from automata.http.fields import By, Days, RoleWord, Word
+from automata.http.fields import By, Days, OptionalWord, RoleWord, Word
 
 
 class RollbackRequest(RequestModel):
@@ -23,8 +23,8 @@ class RollbackRequest(RequestModel):
 class TokenRequest(RequestModel):
     name: Word
     role: RoleWord
-    mail: Word = Field("", description="How commits and approvals know who this is.")
-    labels: dict[Word, Word] = Field(default_factory=dict, description="Limits it to flows with all of these.")
+    mail: OptionalWord = Field("", description="How commits and approvals know who this is.")
+    labels: dict[Word, OptionalWord] = Field(default_factory=dict, description="Limits it to flows with all of these.")
     days: Days = Field(DEFAULT_DAYS, description="For how long it is good.")
 
     def wanted(self) -> NewToken:

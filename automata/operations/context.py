@@ -14,7 +14,7 @@ from automata.broker.contract import Broker
 from automata.operations.flow_lookups import FlowLookup, VersionCache, WebhookLookup
 from automata.operations.run_creation import RunCreator
 from automata.operations.system_metrics import SystemMetrics
-from automata.operations.webhook_secrets import WebhookSecrets
+from automata.operations.webhook_secrets import SignedWebhooks, WebhookSecrets
 from automata.proposals.service import ProposalService
 from automata.settings import Settings
 from automata.store.database import Database
@@ -36,6 +36,7 @@ class AppContext:
     health: Callable[[], Mapping[str, Any]]
     webhooks: WebhookLookup
     webhook_secrets: WebhookSecrets
+    signed_webhooks: SignedWebhooks
     proposals: ProposalService
     tokens: Tokens
     sessions: Sessions
@@ -69,6 +70,7 @@ class AppContext:
             health=health,
             webhooks=WebhookLookup(db),
             webhook_secrets=WebhookSecrets(secrets or {}),
+            signed_webhooks=SignedWebhooks(db),
             proposals=ProposalService(db, settings),
             tokens=tokens,
             sessions=Sessions(db, tokens, settings.session_secret, provider.config.config_digest if provider else None),

@@ -23,5 +23,6 @@ CODES: Mapping[str, str] = {
     "AF320": "A template reads a variable that the environment does not have.",
     "AF330": "A step calls a flow that is not in this repository (a warning).",
     "AF331": "Flows call each other in a circle.",
+    "AF332": "Webhooks of two flows have the same secret (a warning).",
     "AF321": "A template reads a secret that the environment's file does not list (a warning).",
 }

@@ -14,7 +14,8 @@ from automata.flow.subflows import circles
 class RepositoryFlow:
     """One flow of the repository; `content_hash` covers its spec and the variables that it reads.
 
-    `places` are the (line, column) of /name, /renamed_from and the calls; `calls` the (flow, pointer) of `flow` steps.
+    `places` are the (line, column) of /name, /renamed_from, the calls and the webhooks' secrets; `calls` the (flow,
+    pointer) of `flow` steps; `secrets` the (secret, pointer) of its webhooks.
     """
 
     name: str
@@ -23,6 +24,7 @@ class RepositoryFlow:
     renamed_from: str | None = None
     places: Mapping[str, tuple[int, int]] = field(default_factory=dict, compare=False)
     calls: tuple[tuple[str, str], ...] = field(default=(), compare=False)
+    secrets: tuple[tuple[str, str], ...] = field(default=(), compare=False)
 
 
 def repository_flow(
@@ -32,7 +34,9 @@ def repository_flow(
     if loaded.flow is None:
         return None
     calls = tuple(calls)
-    pointers = ("/name", "/renamed_from", *(pointer for _, pointer in calls))
+    webhooks = enumerate(loaded.flow.webhooks)
+    secrets = tuple((webhook.secret, f"/webhooks/{index}/secret") for index, webhook in webhooks)
+    pointers = ("/name", "/renamed_from", *(pointer for _, pointer in (*calls, *secrets)))
     return RepositoryFlow(
         name=loaded.flow.name,
         path=loaded.file,
@@ -40,12 +44,14 @@ def repository_flow(
         renamed_from=loaded.flow.renamed_from,
         places={pointer: loaded.positions.locate(pointer) for pointer in pointers},
         calls=calls,
+        secrets=secrets,
     )
 
 
 def cross_check(flows: Sequence[RepositoryFlow]) -> list[Diagnostic]:
     """AF114 for a name that is there twice, AF115 for a renamed flow that is still there, AF305 for one that is renamed
-    twice, AF330 (a warning) for a call of a flow that is not there, AF331 for a circle of calls.
+    twice, AF330 (a warning) for a call of a flow that is not there, AF331 for a circle of calls, AF332 (a warning) for
+    a webhook's secret that is that of another flow's.
     """
     first: dict[str, RepositoryFlow] = {}
     heirs: dict[str, RepositoryFlow] = {}
@@ -64,7 +70,18 @@ def cross_check(flows: Sequence[RepositoryFlow]) -> list[Diagnostic]:
             )
         elif old is not None and (heir := heirs.setdefault(old, flow)) is not flow:
             diagnostics.append(_finding("AF305", flow, "/renamed_from", f"{heir.path} is renamed from `{old}` already"))
-    return diagnostics + list(_wrong_calls(first))
+    return [*diagnostics, *_wrong_calls(first), *_shared_secrets(flows)]
+
+
+def _shared_secrets(flows: Sequence[RepositoryFlow]) -> Iterator[Diagnostic]:
+    """AF332 at each webhook but the first whose secret is that of another flow's too."""
+    owners: dict[str, RepositoryFlow] = {}
+    for flow in flows:
+        for secret, pointer in flow.secrets:
+            owner = owners.setdefault(secret, flow)
+            if owner is not flow:
+                message = f"a webhook of {owner.path} has the secret `{secret}` too: who may call one may call both"
+                yield replace(_finding("AF332", flow, pointer, message), severity="warning")
 
 
 def _wrong_calls(flows: Mapping[str, RepositoryFlow]) -> Iterator[Diagnostic]:

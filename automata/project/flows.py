@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -14,7 +15,7 @@ from cachetools import LRUCache
 from automata.errors import Diagnostic, Invalid
 from automata.flow.findings import Findings
 from automata.flow.load import validate_text
-from automata.flow.model import FlowContent, canonical_json, content_hash
+from automata.flow.model import FlowContent, content_hash
 from automata.flow.steptypes import BUILTIN_TYPES
 from automata.flow.subflows import called_flows
 from automata.git.names import shown
@@ -162,7 +163,8 @@ def fingerprint(environment: Environment) -> str:
     """Identifies everything of an environment that validation and the content hash depend on."""
     secrets = None if environment.secrets is None else sorted(environment.secrets)
     recording = [environment.recording, environment.masked, environment.egress]
-    text = canonical_json([environment.name, environment.file, environment.vars, secrets, recording])
+    # In the order of its keys, which is part of a version where they are sent on.
+    text = json.dumps([environment.name, environment.file, environment.vars, secrets, recording], ensure_ascii=False)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 

@@ -110,7 +110,8 @@ def sources_of(settings: Settings) -> list[Source]:
     sources: list[Source] = []
     for text in settings.sources:
         parts = dict(part.partition("=")[::2] for part in _PART.split(text))
-        if not parts.get("repo") or parts.keys() - {"repo", "env", "branch", "path"}:
+        empty = any(not value for name, value in parts.items() if name != "path")
+        if "repo" not in parts or empty or parts.keys() - {"repo", "env", "branch", "path"}:
             raise Usage(
                 f"{text!r} is no source.",
                 code="bad_source",

@@ -70,7 +70,7 @@ class Flows:
     def plan(self, name: str) -> ExecutionPlan | None:
         """Raises Invalid for a flow that does not compile."""
         if name not in self._plans and name in self._contents:
-            self._plans[name] = compile_flow(Flow.from_spec(_as_stored(self._contents[name][0])))
+            self._plans[name] = compile_flow(Flow.from_spec(self._contents[name][0]))
         return self._plans.get(name)
 
     def variables(self, name: str) -> Mapping[str, Any]:
@@ -87,14 +87,6 @@ class Flows:
         if name in self._contents:
             return name
         return next((new for new, (spec, _) in self._contents.items() if spec.get("renamed_from") == name), None)
-
-
-def _as_stored(value: Any) -> Any:
-    """The keys in the order in which PostgreSQL's jsonb keeps them, so that a body is sent as production sends it."""
-    if isinstance(value, Mapping):
-        keys = sorted(value, key=lambda key: (len(key.encode()), key.encode()))
-        return {key: _as_stored(value[key]) for key in keys}
-    return [_as_stored(item) for item in value] if isinstance(value, list) else value
 
 
 def run_case(case: Case, flows: Flows) -> CaseResult:

@@ -19,7 +19,7 @@ from automata.engine.decision import FOREVER, Child, Decision, InstantRule, RunV
 from automata.engine.retry import Failure, next_attempt_ms
 from automata.engine.states import TaskStatus, Trigger
 from automata.errors import Invalid
-from automata.flow.inputs import check_inputs
+from automata.flow.inputs import check_inputs, without_nulls
 from automata.flow.plan import ExecutionPlan, item_of
 from automata.sandbox.clock import Clock, StalledError
 from automata.sandbox.vetting import VettedTransport
@@ -276,7 +276,8 @@ class _Run:
         if self.setup.depth >= MAX_DEPTH:
             return Invalid(f"Flows may call each other {MAX_DEPTH} deep, and this is deeper.", code="too_deep")
         try:
-            self.children[child.step] = (called, check_inputs(called.plan.inputs, child.call.inputs))
+            inputs = without_nulls(called.plan.inputs, child.call.inputs)
+            self.children[child.step] = (called, check_inputs(called.plan.inputs, inputs))
         except Invalid as error:
             return Invalid(f"The flow `{name}` cannot be started: {error.message}", code="invalid_input")
         return None

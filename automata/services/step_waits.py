@@ -16,7 +16,7 @@ from uuid import UUID
 from automata.engine.decision import Child
 from automata.engine.states import Trigger
 from automata.errors import Invalid
-from automata.flow.inputs import check_inputs
+from automata.flow.inputs import check_inputs, without_nulls
 from automata.services.plan_cache import PlanCache
 from automata.store.approvals import approval_decisions
 from automata.store.database import Connection
@@ -99,7 +99,8 @@ def _resolved(run: RunSnapshot, child: Child, head: FlowTarget | None, known: Ma
     if compiled.plan is None:
         raise Invalid(str(compiled.error), code="bad_version")
     try:
-        inputs = check_inputs(compiled.plan.inputs, child.call.inputs)
+        declared = compiled.plan.inputs
+        inputs = check_inputs(declared, without_nulls(declared, child.call.inputs))
     except Invalid as error:
         raise Invalid(f"The flow `{name}` cannot be started: {error.message}", code="invalid_input") from error
     return ResolvedChild(head.id, head.version_id, inputs)

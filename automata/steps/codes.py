@@ -25,6 +25,7 @@ _CALLS = {
 _STEPS = {
     "bad_config": "The `config`, once rendered, is not what the step type takes.",
     "template_error": "A template could not be rendered.",
+    "unsafe_url": "A value would leave its part of `url` and so change what is called (`AF220`); nothing was sent.",
     "output_too_large": "The outputs take more than 16 MiB.",
     "not_storable": "The database refuses the outputs for good.",
     "secret_unavailable": "A provider does not give a secret at the moment. Tried again.",

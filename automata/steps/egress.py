@@ -30,7 +30,7 @@ from yarl import URL
 from automata.steps.addresses import parse_address
 from automata.steps.contract import HttpRequest, HttpResponse, TransportError
 from automata.steps.policy import EgressPolicy
-from automata.steps.urls import parse_url, redacted
+from automata.steps.urls import parse_url, redacted, without_queries
 
 __all__ = ["EgressPolicy", "HttpTransport", "Lookup", "TransportLimits"]
 
@@ -288,10 +288,10 @@ def _translated(error: Exception, request: HttpRequest) -> TransportError:
     if _has_cause(error, ContentEncodingError):
         return TransportError("bad_response", f"{subject}: the body is not in its Content-Encoding.")
     if isinstance(error, aiohttp.InvalidURL | ValueError) and not isinstance(error, ssl.SSLError):
-        return TransportError("bad_config", f"{subject} cannot be sent: {error}.")
+        return TransportError("bad_config", f"{subject} cannot be sent{_detail(error, request)}.")
     for kind, code, meaning in _CODES:
         if isinstance(error, kind):
-            return TransportError(code, f"{subject}: {meaning}{_detail(error)}.", retryable=True)
+            return TransportError(code, f"{subject}: {meaning}{_detail(error, request)}.", retryable=True)
     raise error
 
 
@@ -303,6 +303,6 @@ def _has_cause(error: BaseException | None, kind: type[BaseException]) -> bool:
     return False
 
 
-def _detail(error: Exception) -> str:
-    text = str(error).strip().rstrip(".")
+def _detail(error: Exception, request: HttpRequest) -> str:
+    text = without_queries(str(error), request.url).strip().rstrip(".")
     return f" ({text})" if text else ""

@@ -11,6 +11,7 @@ import orjson
 
 from automata.engine.retry import Failure
 from automata.errors import Invalid
+from automata.flow.address import UNSAFE_VALUE
 from automata.steps.contract import HttpRequest, HttpResponse, Outcome, StepContext, StepType, Transport
 from automata.steps.masking import Mask, cut_message, describe_request, mask_tree
 
@@ -80,7 +81,7 @@ async def _attempt(step_type: StepType, plan_step: PlanStep, context: Mapping[st
     try:
         config = plan_step.config.render(context)
     except Invalid as error:
-        return _failed("template_error", str(error))
+        return _failed("unsafe_url" if error.code == UNSAFE_VALUE else "template_error", str(error))
     outcome = await step_type.execute(config, ctx)
     if outcome.failure is not None:
         return outcome

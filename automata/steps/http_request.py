@@ -15,7 +15,7 @@ from automata import __version__
 from automata.errors import Invalid
 from automata.flow.steptypes import MAX_RESPONSE_BYTES
 from automata.steps.contract import DEFAULT_MAX_BYTES, HttpRequest
-from automata.steps.urls import parse_url
+from automata.steps.urls import parse_url, with_pairs
 
 KEYS = (
     "method", "url", "query", "headers", "body", "form", "auth", "ok_status", "follow_redirects", "verify_tls",
@@ -91,8 +91,7 @@ def _url(config: Mapping[str, Any]) -> URL:
         url = parse_url(text)
     except ValueError as error:
         _bad(f"`url`: {error}")
-    query = list(_pairs("query", config.get("query")))
-    return url.update_query(query) if query else url
+    return with_pairs(url, list(_pairs("query", config.get("query"))))
 
 
 def _pairs(key: str, value: Any) -> Iterator[tuple[str, str]]:
@@ -102,6 +101,8 @@ def _pairs(key: str, value: Any) -> Iterator[tuple[str, str]]:
     if not isinstance(value, Mapping):
         _bad(f"`{key}` must be an object; it is {_shown(value)}.")
     for name, item in value.items():
+        if name == "":
+            _bad(f"`{key}` has a parameter without a name.")
         for one in item if isinstance(item, list) else (item,):
             if one is not None:
                 yield _encodable(key, str(name)), _encodable(f"{key}.{name}", _scalar(f"{key}.{name}", one))
@@ -180,14 +181,16 @@ def _auth_value(auth: Any) -> str | None:
     if not isinstance(auth, Mapping) or len(auth) != 1 or next(iter(auth)) not in ("bearer", "basic"):
         _bad("`auth` must hold either `bearer` or `basic`.")
     if "bearer" in auth:
-        return f"Bearer {_credential('auth.bearer', auth['bearer'])}"
+        return f"Bearer {_filled('auth.bearer', _credential('auth.bearer', auth['bearer']))}"
     basic = auth["basic"]
     if not isinstance(basic, Mapping) or set(basic) != {"username", "password"}:
         _bad("`auth.basic` must hold `username` and `password`.")
     user = _credential("auth.basic.username", basic["username"])
     if ":" in user:
         _bad("`auth.basic.username` holds a colon, which basic authentication cannot carry.")
-    return _basic(user, _credential("auth.basic.password", basic["password"]))
+    password = _credential("auth.basic.password", basic["password"])
+    _filled("auth.basic", user + password)
+    return _basic(user, password)
 
 
 def _credential(key: str, value: Any) -> str:
@@ -195,6 +198,12 @@ def _credential(key: str, value: Any) -> str:
     if not isinstance(value, str):
         _bad(f"`{key}` must be text.")
     return _encodable(key, value)
+
+
+def _filled(key: str, text: str) -> str:
+    if not text.strip():
+        _bad(f"`{key}` is empty: what it is made of has no value.")
+    return text
 
 
 def _basic(user: str, password: str) -> str:

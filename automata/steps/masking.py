@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import json
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -29,6 +30,8 @@ _PATTERN_CHARS = 512
 _PATTERN_MEMORY = 256 * 1024 * 1024
 # What clients leave unquoted in a path, in a query (yarl, browsers), and nowhere.
 _SAFE = ("", "/", "-._~!$&'()*+,;=:@", "/-._~!$&'()*+,;=:@", "/?:@-._~!$'()*,", "/?:@-._~!$'()*,;+")
+_NUMBER = re.compile(r"[-+]?[0-9]+(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?")
+_NUMBER_CHARS = 400
 _ESCAPED = re.compile(r"%[0-9A-F]{2}")
 # A service that echoes a body as a text, which itself holds JSON as a text: each escapes quotes and backslashes anew.
 _ESCAPED_DEEP = 3
@@ -69,14 +72,25 @@ def cut_message(text: str, mask: Mask) -> str:
 
 
 def mask_tree(value: Any, mask: Mask) -> Any:
-    """JSON data with every text masked, keys too. Nesting is what orjson writes, far under Python's own limit."""
+    """JSON data with every text masked, keys too, and every number that is a secret. Nesting is what orjson writes,
+    far under Python's own limit."""
     if isinstance(value, str):
         return mask(value)
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return MASKED if _is_secret_number(value, mask) else value
     if isinstance(value, Mapping):
         return {mask(str(key)): mask_tree(item, mask) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [mask_tree(item, mask) for item in value]
     return value
+
+
+def _is_secret_number(value: float, mask: Mask) -> bool:
+    """Whether the whole number is a secret: one that only holds its digits somewhere is another number."""
+    texts = [str(value)]
+    if isinstance(value, float) and value.is_integer():
+        texts.append(str(int(value)))
+    return any(mask(text) == MASKED for text in texts)
 
 
 def describe_request(request: HttpRequest, mask: Mask) -> dict[str, Any]:
@@ -105,6 +119,7 @@ def _forms(value: str) -> Iterator[str]:
         return
     yield value
     yield from _quoted(value)
+    yield from _as_numbers(value)
     for ascii_only in (True, False):
         text = value
         for _ in range(_ESCAPED_DEEP):
@@ -123,6 +138,16 @@ def _forms(value: str) -> Iterator[str]:
             yield own.replace("+", "-").replace("/", "_")
             yield own.replace("/", "\\/")
             yield from _quoted(own)
+
+
+def _as_numbers(value: str) -> Iterator[str]:
+    """How JSON writes a value that is all digits: `0042.50` comes back as 42.5, `12345678` as 12345678.0."""
+    if len(value) > _NUMBER_CHARS or not _NUMBER.fullmatch(value):
+        return
+    if value.lstrip("+-").isdigit():
+        yield str(int(value))
+    if math.isfinite(number := float(value)):
+        yield from (repr(number), repr(number).replace("e+", "e"), repr(number).removesuffix(".0"))
 
 
 def _quoted(value: str) -> Iterator[str]:

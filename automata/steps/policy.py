@@ -42,7 +42,7 @@ class Rule:
         """`api.example.com`, `*.example.com:443`, `10.0.0.0/8`, `[fd00::]/8:443`, `10.1.2.3`. Raises Usage."""
         target, port = _split_port(text.strip().lower())
         network = _network(target)
-        if network is None and not _GLOB.fullmatch(target):
+        if network is None and (not _GLOB.fullmatch(target) or not target.strip(".")):
             raise Usage(
                 f"The egress rule `{text}` is neither a host, a host with `*`, an address nor a network.",
                 hint="Write `*.example.com`, `10.0.0.0/8` or `[fd00::]/8`, each with `:port` if you like.",

@@ -57,7 +57,8 @@ class LocalSecrets(Mapping[str, str]):
     """Name -> value from the environment and the folder; a file that changed is read again at its next use."""
 
     def __init__(self, values: Mapping[str, str], folder: Path | None = None) -> None:
-        self._values = {name: value for name, value in values.items() if NAME.fullmatch(name)}
+        # An empty value is none: `X=${Y:-}` in a compose file, a file that nobody has filled yet.
+        self._values = {name: value for name, value in values.items() if NAME.fullmatch(name) and value}
         self._folder = folder
         self._files: dict[str, tuple[Seen, str]] = {}
 
@@ -76,7 +77,11 @@ class LocalSecrets(Mapping[str, str]):
                 names = sorted(path.name for path in self._folder.iterdir() if path.is_file())
             except OSError as error:
                 raise _unreadable(self._folder, error) from error
-            yield from (name for name in names if NAME.fullmatch(name) and name not in self._values)
+            yield from (
+                name
+                for name in names
+                if NAME.fullmatch(name) and name not in self._values and self.get(name) is not None
+            )
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
@@ -101,6 +106,8 @@ class LocalSecrets(Mapping[str, str]):
             raise KeyError(path.name) from None
         except (OSError, UnicodeDecodeError) as error:
             raise _unreadable(path, error) from error
+        if not value:
+            raise KeyError(path.name)
         self._files[path.name] = (seen, value)
         return value
 
@@ -179,7 +186,7 @@ class Secrets:
             # A plugin may raise anything; what it says may hold anything, so only its kind is told.
             except Exception as error:
                 raise _failed(name, provider, f"it raised {type(error).__name__}") from error
-            if value is not None:
+            if value is not None and value != "":
                 if not isinstance(value, str) or len(value) > MAX_BYTES:
                     raise _failed(name, provider, f"what it gave is no text of at most {MAX_BYTES} characters")
                 return value

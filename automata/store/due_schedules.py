@@ -57,7 +57,8 @@ WITH due AS MATERIALIZED (
     ORDER BY next_fire_at LIMIT %(limit)s
     FOR UPDATE OF schedules SKIP LOCKED
 )
-SELECT schedules.id, schedules.flow_id, schedules.name, flows.current_version_id AS version_id, spec, next_fire_at,
+SELECT schedules.id, schedules.flow_id, schedules.name, flows.current_version_id AS version_id,
+       coalesce(spec_written, spec::json) AS spec, next_fire_at,
        coalesce(%(now)s::timestamptz, now()) AS now, newest.id IS NOT NULL AND run_results.run_id IS NULL AS last_open,
        run_results.finished_at AS last_ended
 FROM due JOIN schedules USING (id) JOIN flows ON flows.id = schedules.flow_id

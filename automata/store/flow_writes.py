@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, LiteralString
 from uuid import UUID
 
 from psycopg import AsyncConnection, sql
@@ -25,6 +25,14 @@ Connection = AsyncConnection[Any]
 OWNER = sql.SQL(
     "coalesce(sync_sources.url || CASE sync_sources.path WHEN '' THEN '' ELSE '//' || sync_sources.path END"
     " || ' (' || sync_sources.environment || ')', 'the API')"
+)
+
+
+# `spec` and `variables` of a version for those who run or show it: keys in the order in which they were written.
+# `jsonb`, which the database looks into, keeps another order; versions of before have no other.
+WRITTEN: LiteralString = (
+    "coalesce(version.spec_written, version.spec::json) AS spec,"
+    " coalesce(version.variables_written, version.variables::json) AS variables"
 )
 
 
@@ -179,10 +187,11 @@ def _taken(source_id: UUID | None, taken: Sequence[tuple[str, str]]) -> Conflict
 
 async def _insert_versions(conn: Connection, flows: Sequence[DesiredFlow], ids: Mapping[str, UUID]) -> None:
     await conn.execute(
-        "INSERT INTO flow_versions (flow_id, number, content_hash, spec, variables, commit_sha, path, author, message,"
-        "                           committed_at)"
+        "INSERT INTO flow_versions (flow_id, number, content_hash, spec, variables, spec_written, variables_written,"
+        "                           commit_sha, path, author, message, committed_at)"
         " SELECT v.flow_id, 1 + coalesce((SELECT max(number) FROM flow_versions AS o WHERE o.flow_id = v.flow_id), 0),"
-        "        content_hash, spec::jsonb, variables::jsonb, commit_sha, path, author, message, committed_at"
+        "        content_hash, spec::jsonb, variables::jsonb, spec::json, variables::json,"
+        "        commit_sha, path, author, message, committed_at"
         " FROM unnest(%(flow_id)s::uuid[], %(content_hash)s::text[], %(spec)s::text[], %(variables)s::text[],"
         "             %(commit_sha)s::text[], %(path)s::text[], %(author)s::text[], %(message)s::text[],"
         "             %(committed_at)s::timestamptz[])"

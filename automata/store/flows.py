@@ -14,7 +14,7 @@ from psycopg.rows import class_row
 
 from automata.errors import Conflict, Missing
 from automata.flow.model import Flow, content_hash
-from automata.store.flow_writes import DesiredFlow, archive_flows, write_flows
+from automata.store.flow_writes import WRITTEN, DesiredFlow, archive_flows, write_flows
 from automata.store.ids import as_uuid
 from automata.store.json_codec import dumps
 from automata.store.pagination import Page, bad_cursor, clamp, decode, page
@@ -99,7 +99,7 @@ _VERSION = sql.SQL(
     " version.commit_sha, version.path, version.author, version.message, version.committed_at, version.created_at"
     " FROM flow_versions AS version JOIN flows ON flows.id = version.flow_id"
 )
-_WHOLE = _VERSION.format(what=sql.SQL("version.spec, version.variables"))
+_WHOLE = _VERSION.format(what=sql.SQL(WRITTEN))
 _LISTED = _VERSION.format(what=sql.SQL("'{}'::jsonb AS spec, '{}'::jsonb AS variables"))
 
 

@@ -21,10 +21,32 @@ class WebhookTarget:
     webhooks: Mapping[str, Webhook]
 
 
+@dataclass(frozen=True, slots=True)
+class SignedWebhook:
+    """A webhook that takes deliveries: the name of its flow, its own, and that of its secret."""
+
+    flow: str
+    name: str
+    secret: str
+
+
+async def signed_webhooks(conn: AsyncConnection[Any]) -> list[SignedWebhook]:
+    """Those of all flows that are not archived."""
+    cursor = await conn.execute(
+        "SELECT flows.name, hook ->> 'name', hook ->> 'secret'"
+        " FROM flows JOIN flow_versions AS version ON version.id = flows.current_version_id,"
+        " jsonb_array_elements(version.spec -> 'webhooks') AS hook"
+        " WHERE flows.archived_at IS NULL AND jsonb_typeof(version.spec -> 'webhooks') = 'array'"
+        "   AND coalesce((hook ->> 'enabled')::bool, true)"
+    )
+    return [SignedWebhook(*row) for row in await cursor.fetchall()]
+
+
 async def webhook_targets(conn: AsyncConnection[Any], flows: Collection[str]) -> dict[str, WebhookTarget]:
     """Those of the named flows that have a version and are not archived."""
     cursor = await conn.execute(
-        "SELECT flows.name, flows.id, version.id, version.spec -> 'webhooks'"
+        "SELECT flows.name, flows.id, version.id,"
+        " coalesce(version.spec_written -> 'webhooks', (version.spec -> 'webhooks')::json)"
         " FROM flows JOIN flow_versions AS version ON version.id = flows.current_version_id"
         " WHERE flows.name = ANY(%s) AND flows.archived_at IS NULL",
         [list(flows)],

@@ -48,7 +48,9 @@ failed AS (
     SELECT flow_id, count(*) AS letters FROM dead_letters
     WHERE state = 'open' AND flow_id IN (SELECT id FROM chosen) GROUP BY 1
 )
-SELECT chosen.name, version.number AS version, version.commit_sha, version.spec, version.variables,
+SELECT chosen.name, version.number AS version, version.commit_sha,
+       coalesce(version.spec_written, version.spec::json) AS spec,
+       coalesce(version.variables_written, version.variables::json) AS variables,
        coalesce(active.runs, 0) AS active_runs, coalesce(failed.letters, 0) AS dead_letters,
        coalesce((SELECT json_agg(json_build_object('name', name, 'origin', origin, 'enabled', enabled,
                                                    'next_fire_at', next_fire_at) ORDER BY name)

@@ -108,7 +108,8 @@ _LAST = (
 _ONE = (
     sql.SQL(
         "SELECT r.id, f.name AS flow, v.number AS version, v.commit_sha, r.trigger, r.scheduled_for, r.created_at,"
-        " r.inputs, v.spec, v.variables, e.status, e.outputs, e.error "
+        " r.inputs, coalesce(v.spec_written, v.spec::json) AS spec,"
+        " coalesce(v.variables_written, v.variables::json) AS variables, e.status, e.outputs, e.error "
     )
     + _FROM
     + sql.SQL("AND r.id = %(run)s")

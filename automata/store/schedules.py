@@ -73,7 +73,8 @@ def schedule_of(spec: Mapping[str, Any]) -> Schedule:
 
 
 _SELECT = sql.SQL(
-    "SELECT schedules.id, flow_id, flows.name AS flow_name, schedules.name, origin, spec, enabled,"
+    "SELECT schedules.id, flow_id, flows.name AS flow_name, schedules.name, origin,"
+    " coalesce(spec_written, spec::json) AS spec, enabled,"
     " flows.archived_at IS NOT NULL AS archived, next_fire_at, last_fire_at, last_error,"
     " schedules.created_at, schedules.updated_at, now() AS now"
     " FROM schedules JOIN flows ON flows.id = schedules.flow_id WHERE {which}{visible}"
@@ -138,9 +139,9 @@ async def create_schedule(conn: Connection, flow_id: UUID, spec: Mapping[str, An
     """
     id = await fetch_value(
         conn,
-        "INSERT INTO schedules (flow_id, name, origin, spec, enabled) VALUES (%s, %s, 'api', %s, %s)"
+        "INSERT INTO schedules (flow_id, name, origin, spec, spec_written, enabled) VALUES (%s, %s, 'api', %s, %s, %s)"
         " ON CONFLICT (flow_id, name) DO NOTHING RETURNING id",
-        [flow_id, spec["name"], dumps(spec), spec.get("enabled", True)],
+        [flow_id, spec["name"], dumps(spec), dumps(spec), spec.get("enabled", True)],
     )
     if id is None:
         raise Conflict(f"The flow has a schedule {spec['name']} already.", code="name_taken")
@@ -151,10 +152,11 @@ async def create_schedule(conn: Connection, flow_id: UUID, spec: Mapping[str, An
 async def update_schedule(conn: Connection, schedule_id: UUID, spec: Mapping[str, Any]) -> ScheduleRow:
     """Replace what a schedule says; its name stays. Raises Missing, Invalid, Conflict `git_managed`."""
     schedule = await _unmanaged(conn, schedule_id)
+    text = dumps({**spec, "name": schedule.name})
     await conn.execute(
-        "UPDATE schedules SET spec = %s, enabled = %s, next_fire_at = NULL, last_error = NULL, updated_at = now()"
-        " WHERE id = %s",
-        [dumps({**spec, "name": schedule.name}), spec.get("enabled", True), schedule_id],
+        "UPDATE schedules SET spec = %s, spec_written = %s, enabled = %s, next_fire_at = NULL, last_error = NULL,"
+        " updated_at = now() WHERE id = %s",
+        [text, text, spec.get("enabled", True), schedule_id],
     )
     await _arm(conn, [schedule.flow_id])
     return await get_schedule(conn, schedule_id)
@@ -203,14 +205,19 @@ async def declare_schedules(
 async def _upsert(conn: Connection, declared: Mapping[UUID, Sequence[Mapping[str, Any]]], origin: Origin) -> None:
     rows = [(flow_id, spec) for flow_id, specs in declared.items() for spec in specs]
     await conn.execute(
-        "INSERT INTO schedules (flow_id, name, origin, spec, enabled)"
-        " SELECT flow_id, name, %(origin)s, spec::jsonb, enabled"
+        "INSERT INTO schedules (flow_id, name, origin, spec, spec_written, enabled)"
+        " SELECT flow_id, name, %(origin)s, spec::jsonb, spec::json, enabled"
         " FROM unnest(%(flow_id)s::uuid[], %(name)s::text[], %(spec)s::text[], %(enabled)s::bool[])"
         "   AS given(flow_id, name, spec, enabled)"
         " ON CONFLICT (flow_id, name) DO UPDATE SET origin = excluded.origin, spec = excluded.spec,"
-        " enabled = excluded.enabled, updated_at = now(),"
-        " next_fire_at = CASE WHEN excluded.enabled AND schedules.next_fire_at <= now() THEN schedules.next_fire_at END"
-        " WHERE schedules.spec <> excluded.spec OR schedules.origin <> excluded.origin",
+        " spec_written = excluded.spec_written, updated_at = now(),"
+        # Keys in another order are no other lines: they do not switch on what an operator switched off.
+        " enabled = CASE WHEN schedules.spec = excluded.spec AND schedules.origin = excluded.origin"
+        "           THEN schedules.enabled ELSE excluded.enabled END,"
+        " next_fire_at = CASE WHEN schedules.spec = excluded.spec AND schedules.origin = excluded.origin"
+        "                    OR excluded.enabled AND schedules.next_fire_at <= now() THEN schedules.next_fire_at END"
+        " WHERE schedules.spec <> excluded.spec OR schedules.origin <> excluded.origin"
+        "    OR schedules.spec_written::text IS DISTINCT FROM excluded.spec_written::text",
         {
             "origin": origin,
             "flow_id": [flow_id for flow_id, _ in rows],

@@ -219,7 +219,8 @@ async def restore(conn: Connection, source_id: UUID, drift: Sequence[Difference]
             " labels = coalesce(version.spec -> 'labels', '{}'), archived_at = NULL, updated_at = now()"
             " FROM unnest(%(id)s::uuid[], %(name)s::text[], %(version)s::uuid[]) AS given(id, name, version)"
             " JOIN flow_versions AS version ON version.id = given.version"
-            " WHERE flows.id = given.id RETURNING flows.id, coalesce(version.spec -> 'schedules', '[]')",
+            " WHERE flows.id = given.id RETURNING flows.id,"
+            " coalesce(version.spec_written -> 'schedules', (version.spec -> 'schedules')::json, '[]')",
             {
                 "source": source_id,
                 "id": ids,

@@ -11,11 +11,11 @@ from starlette.responses import Response
 
 from automata.access.principal import Role
 from automata.http.context import context_of
-from automata.http.query import AuditObject, Cursor, Limit, Word, check_cursor
+from automata.http.query import Cursor, Limit, check_cursor
 from automata.store.audit import AuditFilter, AuditRow, list_audit
 from automata.web.page import render
 from automata.web.page import router as pages
-from automata.web.query import Moment, paging
+from automata.web.query import Moment, ObjectField, WordField, paging
 
 HERE = "/audit"
 _PAGES = {"flow": "/flows", "run": "/runs", "letter": "/dead-letters", "proposal": "/proposals"}
@@ -27,9 +27,9 @@ router = pages(least=Role.ADMIN)
 @router.get(HERE)
 async def index(
     request: Request,
-    actor: Word = None,
-    action: Word = None,
-    object: AuditObject = None,
+    actor: WordField = None,
+    action: WordField = None,
+    object: ObjectField = None,
     since: Moment = None,
     until: Moment = None,
     limit: Limit = 50,

@@ -14,7 +14,7 @@ from automata.errors import Conflict, Missing
 from automata.http.authorization import current_principal, needs
 from automata.http.context import context_of
 from automata.http.errors import BadBody
-from automata.http.query import Cursor, FlowKey, Limit, Word, check_cursor
+from automata.http.query import Cursor, Limit, check_cursor
 from automata.operations.bulk import MAX_BULK, BulkResult
 from automata.operations.deadletters import (
     Action,
@@ -32,7 +32,7 @@ from automata.web.bulk import counted_at, list_address, redirect_after, run_batc
 from automata.web.forms import read_form
 from automata.web.page import redirect_with_message, render
 from automata.web.page import router as pages
-from automata.web.query import Blank, Moment, link, paging
+from automata.web.query import Blank, FlowField, Moment, WordField, link, paging
 
 HERE = "/dead-letters"
 STATES = ("open", "retried", "discarded", "all")
@@ -45,7 +45,7 @@ RunId = Annotated[UUID | None, Blank, Query()]
 
 
 def _filter(
-    flow: FlowKey = None, code: Word = None, run_id: RunId = None, since: Moment = None, until: Moment = None
+    flow: FlowField = None, code: WordField = None, run_id: RunId = None, since: Moment = None, until: Moment = None
 ) -> DeadLetterFilter:
     """`since` is included, `until` is not, both UTC where they name no zone."""
     return DeadLetterFilter(flow or None, code or None, run_id, since, until)

@@ -8,13 +8,13 @@ from fastapi import Request
 from starlette.responses import Response
 
 from automata.http.context import context_of
-from automata.http.query import Cursor, Labels, Limit, Word, check_cursor, parse_labels
+from automata.http.query import Cursor, Labels, Limit, check_cursor, parse_labels
 from automata.store.flows import list_flows
 from automata.store.overview import RecentRun, recent_runs
 from automata.web.charts import Bar, spark
 from automata.web.page import render
 from automata.web.page import router as pages
-from automata.web.query import link, paging
+from automata.web.query import WordField, link, paging
 
 SPARKS = 12  # of the last runs of each flow
 
@@ -24,7 +24,7 @@ router = pages(limits=True)
 @router.get("/flows")
 async def index(
     request: Request,
-    search: Word = None,
+    search: WordField = None,
     label: Labels = None,
     archived: bool = False,
     limit: Limit = 50,

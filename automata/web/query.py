@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 from fastapi import Query
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator
 
-from automata.http.query import check_year
+from automata.http.query import AuditObject, FlowKey, StartedBy, Word, check_year
 from automata.store.pagination import DEFAULT_LIMIT
 
 _MINUTE = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?")
@@ -36,6 +36,11 @@ Moment = Annotated[
     Query(),
 ]
 Blank = BeforeValidator(_blank)
+# As the REST API takes them, but for a field of a form that was left empty.
+FlowField = Annotated[FlowKey, Blank]
+WordField = Annotated[Word, Blank]
+TriggerField = Annotated[StartedBy, Blank]
+ObjectField = Annotated[AuditObject, Blank]
 
 
 def link(path: str, filters: Mapping[str, Any], **more: Any) -> str:

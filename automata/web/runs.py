@@ -14,7 +14,7 @@ from automata.errors import Missing
 from automata.http.authorization import current_principal, needs
 from automata.http.context import context_of
 from automata.http.errors import BadBody
-from automata.http.query import Cursor, FlowKey, Limit, StartedBy, check_cursor
+from automata.http.query import Cursor, Limit, check_cursor
 from automata.operations.bulk import MAX_BULK, BulkResult
 from automata.operations.run_bulk_actions import Action, change_matching_runs, change_runs
 from automata.operations.runs import parse_run_id
@@ -24,7 +24,7 @@ from automata.web.bulk import counted_at, list_address, redirect_after, run_batc
 from automata.web.forms import read_form
 from automata.web.page import redirect_with_message, render
 from automata.web.page import router as pages
-from automata.web.query import Blank, Moment, link, paging
+from automata.web.query import Blank, FlowField, Moment, TriggerField, link, paging
 
 FIT: dict[Action, frozenset[RunStatus]] = {
     "retry": frozenset({RunStatus.FAILED, RunStatus.CANCELLED}),
@@ -39,9 +39,9 @@ MEANS: dict[Action, str] = {
 
 
 def _filter(
-    flow: FlowKey = None,
+    flow: FlowField = None,
     status: Annotated[RunStatus | None, Blank, Query()] = None,
-    trigger: StartedBy = None,
+    trigger: TriggerField = None,
     since: Moment = None,
     until: Moment = None,
 ) -> RunFilter:

@@ -13,7 +13,7 @@ from automata.access.principal import Role
 from automata.errors import Conflict, Invalid, Missing
 from automata.http.authorization import needs
 from automata.http.context import context_of
-from automata.http.query import Cursor, FlowKey, Limit, check_cursor
+from automata.http.query import Cursor, Limit, check_cursor
 from automata.operations.context import AppContext
 from automata.operations.schedule_runs import trigger_schedule
 from automata.operations.schedules import pause_schedule, resume_schedule
@@ -24,7 +24,7 @@ from automata.web.bulk import list_address
 from automata.web.forms import KEY, Form, read_form
 from automata.web.page import redirect_with_message, render
 from automata.web.page import router as pages
-from automata.web.query import Blank, paging
+from automata.web.query import Blank, FlowField, paging
 
 HERE = "/schedules"
 SHOWN_FIRES = 3
@@ -35,7 +35,7 @@ router = pages(limits=True)
 @router.get(HERE)
 async def index(
     request: Request,
-    flow: FlowKey = None,
+    flow: FlowField = None,
     state: Annotated[Literal["on", "paused", "late"] | None, Blank, Query()] = None,
     limit: Limit = 50,
     cursor: Cursor = None,

@@ -38,7 +38,7 @@ def gitlab(payload: Any = PUSH, delivery: str = "d-1", *, secret: str = SECRET) 
 
 def ours(payload: Any = PUSH, delivery: str = "d-1", **more: Any) -> dict[str, Any]:
     body = json.dumps(payload).encode()
-    return {"content": body, "headers": signed(body, delivery, **{"secret": SECRET, **more})}
+    return {"content": body, "headers": signed(body, delivery, **{"secret": SECRET, "where": "", **more})}
 
 
 async def source(site: Any, url: str = URL, branch: str = "main", environment: str = "prod") -> Any:

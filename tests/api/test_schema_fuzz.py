@@ -50,7 +50,7 @@ def address(make_database: Callable[[], str], tmp_path_factory: pytest.TempPathF
 def known(address: str) -> dict[str, Any]:
     """What paths can name: a flow, a run of it, and its schedule."""
     with httpx.Client(base_url=f"{address}/api/v1", trust_env=False) as http:
-        run = http.post("/flows/hello/runs", json={"inputs": {"name": "Ada"}}, params={"wait": 10}).json()
+        run = http.post("/flows/hello/runs", json={"inputs": {"name": "Ada"}}, params={"wait_sec": 10}).json()
         body = {"flow": "hello", "name": "fuzzed", "interval_sec": 86400, "inputs": {"name": "Ada"}}
         schedule = http.post("/schedules", json=body).json()
         source = http.get("/sync").json()["items"][0]

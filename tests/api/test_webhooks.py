@@ -55,6 +55,27 @@ async def test_inputs_are_made_from_body_headers_query_delivery_and_time(site):
     assert run["inputs"]["fixed"] is True
 
 
+@pytest.mark.parametrize("note", ["{{ none }}", "{{ webhook.body.note | default(none) }}", None])
+async def test_a_null_that_a_mapping_makes_leaves_the_input_out(note, site):
+    declared = {**INPUTS, "note": {"type": "string"}}
+    await ready(
+        site,
+        with_mapping("{{ webhook.body.order }}", size="{{ webhook.body.no | default(none) }}", note=note),
+        inputs=declared,
+    )
+    assert (await run_of(site, await post(site)))["inputs"] == {"order": "A-1", "size": 1}
+
+
+async def test_a_null_of_a_body_that_is_the_inputs_leaves_the_input_out(site):
+    await ready(site)
+    body = b'{"order": "A-1", "size": null}'
+    assert (await run_of(site, await post(site, body, signed(body))))["inputs"] == {"order": "A-1", "size": 1}
+    missing = b'{"order": null}'
+    answer = await post(site, missing, signed(missing, "d-2"))
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_input")
+    assert "required" in answer.text
+
+
 async def test_what_was_sent_is_never_read_as_a_template(site):
     await ready(site, with_mapping("{{ webhook.body.x }}"))
     body = json.dumps({"x": "{{ 6 * 7 }}{% for i in 'ab' %}{{ vars }}{% endfor %}"}).encode()

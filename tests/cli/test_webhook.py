@@ -31,8 +31,8 @@ def sign(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
     return run
 
 
-def mac(stamp: str, delivery: str, body: bytes, key: str = KEY) -> str:
-    return hmac.new(key.encode(), f"{stamp}.{delivery}.".encode() + body, hashlib.sha256).hexdigest()
+def mac(stamp: str, delivery: str, body: bytes, key: str = KEY, where: str = "") -> str:
+    return hmac.new(key.encode(), f"{stamp}.{delivery}.{where}".encode() + body, hashlib.sha256).hexdigest()
 
 
 def test_the_headers_sign_the_bytes_of_the_file(sign: Callable[..., SimpleNamespace], tmp_path: Path) -> None:
@@ -43,6 +43,14 @@ def test_the_headers_sign_the_bytes_of_the_file(sign: Callable[..., SimpleNamesp
     assert abs(int(stamp) - time.time()) < 60
     assert headers["X-Automata-Delivery"] == "d-1"
     assert headers["X-Automata-Signature"] == f"sha256={mac(stamp, 'd-1', body)}"
+
+
+def test_the_flow_and_the_webhook_are_signed_too(sign: Callable[..., SimpleNamespace]) -> None:
+    headers = json.loads(sign("ship-order", "shop", "--delivery", "d", "-o", "json").out)
+    assert headers["X-Automata-Signature"].endswith(
+        mac(headers["X-Automata-Timestamp"], "d", b"", where="ship-order/shop:")
+    )
+    assert "the name of the webhook is missing" in sign("ship-order").err
 
 
 def test_for_curl_each_header_is_a_line(sign: Callable[..., SimpleNamespace]) -> None:

@@ -53,12 +53,50 @@ def test_five_fields_mean_what_cron_means(line: str, expected: list[str]) -> Non
 
 
 @pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("0 9 */1 * MON", ["01-05 09:00", "01-12 09:00"]),
+        ("0 9 */2 * MON", ["01-05 09:00", "01-19 09:00"]),
+        ("0 9 15 * */2", ["01-15 09:00", "02-15 09:00"]),
+        ("0 9 * * */3", ["01-03 09:00", "01-04 09:00"]),
+        ("0 9 *,15 * MON", ["01-05 09:00", "01-12 09:00"]),
+        ("0 9 1,15 * MON", ["01-05 09:00", "01-12 09:00"]),
+        ("0 9 7 * 4", ["01-07 09:00", "01-08 09:00"]),
+        ("0 9 1-31 * MON", ["01-03 09:00", "01-04 09:00"]),
+        ("0 9 1-31/2 * MON", ["01-03 09:00", "01-05 09:00"]),
+        ("0 9 31 2 */7", []),
+    ],
+)
+def test_both_day_fields_must_hold_where_one_begins_with_a_star_and_else_either(line: str, expected: list[str]) -> None:
+    assert texts(next_times(cron(line), at("2026-01-02T23:00"), 2)) == expected
+
+
+@pytest.mark.parametrize(
+    ("nickname", "line"),
+    [
+        ("@hourly", "0 * * * *"),
+        ("@daily", "0 0 * * *"),
+        ("@midnight", "0 0 * * *"),
+        ("@weekly", "0 0 * * 0"),
+        ("@monthly", "0 0 1 * *"),
+        ("@yearly", "0 0 1 1 *"),
+        (" @Annually ", "0 0 1 1 *"),
+    ],
+)
+def test_a_nickname_fires_as_its_five_fields(nickname: str, line: str) -> None:
+    check_cron(nickname)
+    moments = next_times(cron(nickname, "Europe/Berlin"), at("2026-01-02T23:00"), 3)
+    assert moments == next_times(cron(line, "Europe/Berlin"), at("2026-01-02T23:00"), 3)
+
+
+@pytest.mark.parametrize(
     "line",
     [
         "",
         "* * * *",
         "* * * * * *",
-        "@daily",
+        "@reboot",
+        "@every 5m",
         "60 * * * *",
         "* 24 * * *",
         "* * 0 * *",

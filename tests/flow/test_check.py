@@ -76,6 +76,7 @@ EXAMPLES = {
     "AF053": "schedules: [{name: n, interval_sec: 60}, {name: n, interval_sec: 61}]",
     "AF054": "webhooks: [{name: n, secret: S, inputs: {x: 1}}]",
     "AF055": "webhooks: [{name: n, secret: S}, {name: n, secret: T}]",
+    "AF058": "webhooks: [{name: n, secret: S}, {name: o, secret: S}]",
     "AF100": [f"id: s, {DELAY}", f"id: s, {DELAY}"],
     "AF101": [f"id: s, {DELAY}, depends_on: [t]"],
     "AF102": [f"id: s, {DELAY}, depends_on: [s]"],
@@ -93,6 +94,10 @@ EXAMPLES = {
     "AF113": [
         f"id: s, type: parallel, branches: [{{id: b, steps: [{{id: x, {DELAY}}}]}}, {{id: b, steps: [{{id: y, {DELAY}}}]}}]"  # noqa: E501
     ],
+    "AF120": [
+        f"id: t, {HTTP}",
+        "id: s, type: http, depends_on: [t], config: {url: 'https://x.example.com/{{ steps.t.outputs.body }}'}",
+    ],
     "AF200": ["id: s, type: transform, config: {mappings: {x: '{{ 1 + }}'}}"],
     "AF201": ["id: s, type: transform, config: {mappings: {x: '{{ 1 }}" + "x" * 16_400 + "'}}"],
     "AF202": ["id: s, type: transform, config: {mappings: {x: '{{ " + "(" * 100 + "1" + ")" * 100 + " }}'}}"],
@@ -104,12 +109,12 @@ EXAMPLES = {
     "AF208": ["id: s, type: transform, config: {mappings: {x: '{{ steps[vars.y].status }}'}}"],
     "AF209": ["id: s, type: transform, config: {mappings: {x: '{{ now(1, 2, 3) }}'}}"],
 }
-# Codes of reading (tests/flow/test_load.py), of inputs at run time (test_inputs.py), of rendering (test_template.py),
-# and of many files together (tests/cli/test_validate.py).
+# Codes of reading (tests/flow/test_load.py), of inputs at run time (test_inputs.py), of rendering (test_template.py,
+# test_address.py), and of many files together (tests/cli/test_validate.py).
 ELSEWHERE = {
     *[f"AF{number:03}" for number in range(18)],
     *("AF060", "AF061", "AF062", "AF063", "AF064", "AF065", "AF114", "AF115"),
-    *("AF210", "AF211", "AF212", "AF213"),
+    *("AF210", "AF211", "AF212", "AF213", "AF220"),
 }
 _FAILURE = f"on_failure: {{id: f, {DELAY}}}\n"
 _CHAT = {"type": "object", "required": ["room"], "properties": {"room": {"type": "integer"}}}

@@ -56,7 +56,9 @@ def test_the_finding_of_a_default_points_into_it() -> None:
         ("{name: n, cron: '0 3 * * *', interval_sec: 60}", "AF029"),
         ("{interval_sec: 60}", "AF021"),
         ("{name: n, interval_sec: 0}", "AF025"),
-        ("{name: n, cron: '@daily'}", "AF050"),
+        ("{name: n, cron: '@daily'}", None),
+        ("{name: n, cron: '@reboot'}", "AF050"),
+        ("{name: n, cron: '0 3 31 2 */2'}", "AF050"),
         ("{name: n, cron: '0 3 31 2 *'}", "AF050"),
         ("{name: n, interval_sec: 60, timezone: CEST}", "AF051"),
         ("{name: n, interval_sec: 60, timezone: localtime}", "AF051"),
@@ -80,7 +82,16 @@ def test_a_schedule_must_give_what_every_run_requires() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["* * * * *", "*/5 0-6 1,15 JAN,mar-DEC sun-5", "0/15 9-17/2 * * *", "0 0 29 2 *", "0 0 31 2 1", "59 23 31 12 7"],
+    [
+        "* * * * *",
+        "*/5 0-6 1,15 JAN,mar-DEC sun-5",
+        "0/15 9-17/2 * * *",
+        "0 0 29 2 *",
+        "0 0 31 2 1",
+        "59 23 31 12 7",
+        "@hourly",
+        " @DAILY ",
+    ],
 )
 def test_five_fields_of_cron_are_accepted(text: str) -> None:
     check_cron(text)
@@ -92,7 +103,9 @@ def test_five_fields_of_cron_are_accepted(text: str) -> None:
         ("", "five fields, not 0"),
         ("* * * *", "five fields, not 4"),
         ("0 * * * * *", "five fields, not 6"),
-        ("@daily", "five fields, not 1"),
+        ("@reboot", "there is no `@reboot`"),
+        ("@every 5m", "there is no `@every 5m`"),
+        ("0 0 31 2 */2", "never fires"),
         ("60 * * * *", "the minute must be from 0 to 59, not 60"),
         ("* 24 * * *", "the hour must be from 0 to 23"),
         ("* * 0 * *", "the day of the month must be from 1 to 31"),
@@ -119,7 +132,7 @@ def test_what_is_no_cron_expression_is_refused(text: str, part: str) -> None:
     assert part in str(caught.value)
 
 
-def test_a_nickname_is_told_its_five_fields() -> None:
+def test_an_unknown_nickname_is_told_those_that_there_are() -> None:
     with pytest.raises(CronError) as caught:
-        check_cron("@daily")
-    assert caught.value.suggestion == "write `0 0 * * *`"
+        check_cron("@reboot")
+    assert "`@daily`" in (caught.value.suggestion or "")

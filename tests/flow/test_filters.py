@@ -113,6 +113,8 @@ CASES: list[tuple[str, Any]] = [
     ("inputs.orders | unique(attribute='name') | map(attribute='id')", [2, 1]),
     ("[inputs.big, inputs.big, inputs.big + 1] | unique | length", 2),
     ("'a b/ü&' | urlencode", "a%20b/%C3%BC%26"),
+    ("'a b/ü&' | segment", "a%20b%2F%C3%BC%26"),
+    ("17 | segment", "17"),
     ("{'a': 1, 'b c': 'x&y'} | urlencode", "a=1&b%20c=x%26y"),
     ("[['a', 1], ['a', 2]] | urlencode", "a=1&a=2"),
     ("'one two, three' | wordcount", 3),

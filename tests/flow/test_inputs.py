@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from automata.errors import Invalid
-from automata.flow.inputs import MAX_INPUT_BYTES, check_inputs
+from automata.flow.inputs import MAX_INPUT_BYTES, check_inputs, without_nulls
 from automata.flow.model import Flow, Input
 from automata.flow.userschema import SchemaBudget, compile_schema
 
@@ -218,3 +218,15 @@ def test_our_own_keywords_mean_what_json_schema_says(schema: Any, good: Any, bad
     check = compile_schema(schema if isinstance(schema, dict) else {"allOf": [schema]}, SchemaBudget())
     assert check(good, SchemaBudget()) == []
     assert bad is None or check(bad, SchemaBudget()) != []
+
+
+def test_a_null_that_a_template_made_leaves_a_declared_input_out() -> None:
+    inputs = {"a": Input("a", required=True), "b": Input("b", has_default=True, default="x"), "c": Input("c", "object")}
+    assert without_nulls(inputs, {"a": "1", "b": None, "c": None}) == {"a": "1"}
+    assert without_nulls(inputs, {"a": "", "c": {}, "other": None}) == {"a": "", "c": {}, "other": None}
+
+
+def test_inputs_keep_the_order_in_which_they_are_given() -> None:
+    names = ("first", "zeta", "a", "bb")
+    inputs = {name: Input(name, "integer", has_default=True, default=0) for name in names}
+    assert list(check_inputs(inputs, {"zeta": 1, "a": 2})) == ["zeta", "a", "first", "bb"]

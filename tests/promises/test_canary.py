@@ -256,7 +256,7 @@ def work(scene: Scene, api: Member, token: str, home: Path, env: dict[str, str])
             answer = client.post(f"/api/v1/flows/{flow}/runs", json={"inputs": {"mark": scene.mark}})
             scene.runs.append(answer.json()["id"])
         body = json.dumps({"mark": scene.mark}).encode()
-        headers = signed(body, secret=scene.hidden["HOOK_KEY"])
+        headers = signed(body, secret=scene.hidden["HOOK_KEY"], where="canary/shop")
         scene.runs.append(client.post("/api/v1/hooks/canary/shop", content=body, headers=headers).json()["id"])
         forged = signed(body, "d-2", secret="x" * 20)
         assert client.post("/api/v1/hooks/canary/shop", content=body, headers=forged).status_code == 401

@@ -87,6 +87,21 @@ def test_a_flow_step_has_the_outputs_of_its_child(place: Place) -> None:
     assert place.run(done["outputs"]["run"])["trigger"] == "flow"
 
 
+def test_a_null_among_the_inputs_of_a_child_leaves_the_input_out(place: Place) -> None:
+    inputs = {"n": {"type": "integer", "default": 7}, "note": {"type": "string"}}
+    place.put(
+        "lenient", {"id": "t", "type": "transform", "config": {"mappings": {"all": "{{ inputs }}"}}}, inputs=inputs
+    )
+    place.put(
+        "sender",
+        child("lenient", inputs={"n": "{{ none }}", "note": "{{ inputs.note | default(none) }}"}),
+        inputs={"note": {}},
+    )
+    run = place.start("sender")
+    assert place.run(run)["status"] == "SUCCEEDED"
+    assert place.run(place.children(run)[0])["inputs"] == {"n": 7}
+
+
 def test_a_child_that_fails_fails_the_step_with_its_reason(place: Place) -> None:
     place.put(
         "broken", {"id": "t", "type": "transform", "config": {"mappings": {"x": "{{ inputs.n.y }}"}}}, inputs={"n": {}}

@@ -237,6 +237,16 @@ async def test_outputs_are_masked_also_where_a_service_echoes_what_another_step_
     assert b"hunter2" not in (outcome.encoded or b"hunter2")
 
 
+@pytest.mark.parametrize("body", [b'{"pin": 12345678}', b'{"pin": 1.2345678e7}', b'[[12345678, "12345678"]]'])
+async def test_a_secret_of_digits_that_a_service_sends_back_as_a_number_is_masked(
+    body: bytes, context: Any, scripted: Any
+) -> None:
+    mask = masker({"PIN": "0012345678"})
+    outcome = await execute(HttpStep(), context(scripted(HttpResponse(200, JSON, body)), mask=mask))
+    assert b"2345678" not in (outcome.encoded or b"")
+    assert b"***" in (outcome.encoded or b"")
+
+
 async def test_a_secret_in_json_that_is_a_value_of_json_is_masked(context: Any, scripted: Any) -> None:
     inner = orjson.dumps({"token": 'q"uot\\ed'}).decode()
     answer = HttpResponse(200, JSON, orjson.dumps({"text": inner}))

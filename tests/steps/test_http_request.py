@@ -85,6 +85,21 @@ def test_query_is_merged_into_the_url_and_lists_repeat() -> None:
     assert request.url == "https://api.test/x?keep=1&page=2&tag=a+b&tag=%C3%BC&on=true"
 
 
+@pytest.mark.parametrize(
+    ("url", "query", "sent"),
+    [
+        ("?Signature=a%2Bb%2Fc%27&x=%5B1%5D", {"page": 2}, "?Signature=a%2Bb%2Fc%27&x=%5B1%5D&page=2"),
+        ("?a=%2F&a=%27&b=c+d", {"a": "e/f"}, "?b=c+d&a=e/f"),
+        ("?%61=1&b", {"a": 2}, "?b&a=2"),
+        ("", {"zeta": 1, "a": 2, "bb": [3, 4]}, "?zeta=1&a=2&bb=3&bb=4"),
+        ("?keep=%2F", {"a": None}, "?keep=%2F"),
+        ("?keep=%2F#part", {"a": 1}, "?keep=%2F&a=1"),
+    ],
+)
+def test_a_query_beside_one_that_is_written_leaves_it_as_it_was(url: str, query: dict[str, Any], sent: str) -> None:
+    assert built(url=f"https://api.test/x%2Fy{url}", query=query).url == f"https://api.test/x%2Fy{sent}"
+
+
 def test_bearer_and_basic_become_the_authorization_header() -> None:
     assert built(auth={"bearer": "tok"}).header("authorization") == "Bearer tok"
     assert built(auth={"basic": {"username": "ü", "password": "p:w"}}).header("authorization") == "Basic w7w6cDp3"
@@ -167,6 +182,11 @@ def test_a_header_given_twice_in_different_cases_is_refused() -> None:
         ({"auth": {"bearer": 5}}, "auth.bearer"),
         ({"auth": {"bearer": "a\r\nb"}}, "auth"),
         ({"auth": {"basic": "a:b"}}, "auth.basic"),
+        ({"auth": {"bearer": ""}}, "auth.bearer"),
+        ({"auth": {"bearer": " "}}, "auth.bearer"),
+        ({"auth": {"basic": {"username": "", "password": ""}}}, "auth.basic"),
+        ({"query": {"": "1"}}, "without a name"),
+        ({"form": {"": "1"}}, "without a name"),
         ({"auth": {"basic": {"username": "a"}}}, "auth.basic"),
         ({"auth": {"basic": {"username": "a:b", "password": ""}}}, "colon"),
         ({"auth": {"bearer": "x"}, "headers": {"authorization": "y"}}, "both"),

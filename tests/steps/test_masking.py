@@ -54,3 +54,30 @@ def test_a_secret_with_quotes_in_json_inside_json_is_masked(layers: int) -> None
             told = json.dumps({"told": told}, ensure_ascii=ascii_only)
         assert "***" in mask(told)
         assert "wo" not in mask(told)
+
+
+@pytest.mark.parametrize(
+    ("secret", "number"),
+    [
+        ("12345678", 12345678),
+        ("12345678", 12345678.0),
+        ("0012345678", 12345678),
+        ("-4711", -4711),
+        ("+4711", 4711),
+        ("1234.50", 1234.5),
+        ("9007199254740993", 9007199254740993),
+        ("9007199254740993", 9007199254740992.0),
+        ("12345678901234567890", 12345678901234567890),
+        ("12345678901234567890", 12345678901234567000.0),
+        ("1e21", 1e21),
+    ],
+)
+def test_a_secret_of_digits_that_comes_back_as_a_number_is_masked(secret: str, number: float) -> None:
+    mask = masker_of([secret])
+    assert mask_tree({"a": [number]}, mask) == {"a": ["***"]}
+    assert mask(json.dumps({"a": number})) != json.dumps({"a": number})
+
+
+@pytest.mark.parametrize("number", [123456789, 1.12345678, 812345678, 12, True, 1234567])
+def test_a_number_that_is_another_one_stays(number: float) -> None:
+    assert mask_tree([number], masker_of(["12345678"])) == [number]

@@ -216,7 +216,20 @@ def test_a_rule_takes_a_port(text: str, port: int | None) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "a b", "https://a.example", "a.example/x", "10.0.0.0/33", "a:0", "a:99999", "[a-z].test", "a?.test"]
+    "text",
+    [
+        "",
+        ".",
+        ":443",
+        "a b",
+        "https://a.example",
+        "a.example/x",
+        "10.0.0.0/33",
+        "a:0",
+        "a:99999",
+        "[a-z].test",
+        "a?.test",
+    ],
 )
 def test_a_rule_that_cannot_be_read_stops_the_start(text: str) -> None:
     with pytest.raises(Usage):

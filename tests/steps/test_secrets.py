@@ -30,6 +30,16 @@ def test_the_environment_wins_over_the_mounted_folder(tmp_path: Path) -> None:
     assert load_secrets(env) == {"TOKEN": "from env", "OTHER": "other"}
 
 
+def test_an_empty_secret_is_none(tmp_path: Path) -> None:
+    (tmp_path / "EMPTY").write_text("")
+    (tmp_path / "LINE").write_text("\n")
+    (tmp_path / "ELSEWHERE").write_text("x")
+    env = {"AUTOMATA_SECRETS_DIR": str(tmp_path), "AUTOMATA_SECRET_BLANK": "", "AUTOMATA_SECRET_ELSEWHERE": ""}
+    known = load_secrets(env)
+    assert dict(known) == {"ELSEWHERE": "x"}
+    assert not {"EMPTY", "LINE", "BLANK"} & known.keys()
+
+
 def test_a_folder_that_cannot_be_read_is_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(Usage, match="cannot be read"):
         load_secrets({"AUTOMATA_SECRETS_DIR": str(tmp_path / "none")})

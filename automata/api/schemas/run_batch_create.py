@@ -16,7 +16,7 @@ MAX_RUNS = 1000  # of one batch
 
 class RunOfBatch(RunRequest):
     flow: Text = Field(description="The flow's name or id.")
-    idempotency_key: Annotated[str, StringConstraints(strict=True, max_length=255)] | None = Field(
+    idempotency_key: Annotated[str, StringConstraints(strict=True, min_length=1, max_length=255)] | None = Field(
         None, description="The same key with the same inputs gives the same run of the flow again."
     )
 

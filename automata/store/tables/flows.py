@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Boolean, CheckConstraint, Column, ForeignKey, Index, Integer, Table, UniqueConstraint, text
+from sqlalchemy import JSON, Boolean, CheckConstraint, Column, ForeignKey, Index, Integer, Table, UniqueConstraint, text
 
 from automata.store.tables.columns import (
     EMPTY,
@@ -41,6 +41,8 @@ flow_versions = Table(
     text_column("content_hash"),
     *object_column("spec"),
     *object_column("variables", server_default=EMPTY),
+    Column("spec_written", JSON),
+    Column("variables_written", JSON),
     text_column("commit_sha", nullable=True),
     text_column("path", nullable=True),
     text_column("author", nullable=True),
@@ -60,6 +62,7 @@ schedules = Table(
     text_column("name"),
     text_column("origin"),
     *object_column("spec"),
+    Column("spec_written", JSON),
     Column("enabled", Boolean, nullable=False, server_default=text("true")),
     time_column("next_fire_at"),
     time_column("last_fire_at"),
