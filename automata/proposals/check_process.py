@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sys
 import tempfile
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -22,12 +21,12 @@ import orjson
 from automata.check.stages import STAGES
 from automata.errors import Unavailable
 from automata.git.mirror import Mirror
+from automata.interpreter import python_command
 from automata.project.manifest import read_project
 
 CHECK_SECONDS = 600.0
 MAX_REPORT_BYTES = 64 * 1024 * 1024
-# -P: what stands in the working directory is never imported.
-_COMMAND = (sys.executable, "-P", "-m", "automata.check")
+_COMMAND = tuple(python_command("-m", "automata.check"))
 PLAN_SECONDS = 60.0
 # (repository, folder, environment, base, head) -> the report of `automata check`
 Checker = Callable[..., Awaitable[dict[str, Any]]]

@@ -23,6 +23,7 @@ from types import FrameType
 from typing import Any, Generic, TypeVar
 
 from automata.flow.model import FlowContent
+from automata.interpreter import shield_children
 from automata.sandbox.case_file import Case
 from automata.sandbox.case_runner import CaseResult, Flows, run_case
 
@@ -95,6 +96,8 @@ def _pooled(
         return
     # Imports once, then forks: a spawn of each would import all of this again, half a second of processor time. What is
     # forked is the server that multiprocessing starts afresh, never this process with its threads and connections.
+    # That server is started with `python -c`, in a folder of whoever wrote the cases.
+    shield_children()
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__, "automata.sandbox.case_runner"])
     with ProcessPoolExecutor(processes, mp_context=context, initializer=_begin, initargs=(work, job_sec)) as pool:
