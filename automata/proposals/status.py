@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from automata.errors import AutomataError, Conflict, Missing, Refused
@@ -25,7 +25,7 @@ from automata.git.branches import (
 )
 from automata.git.mirror import Mirror
 from automata.project.flows import list_files, validate
-from automata.project.manifest import FILE, environment_branches, read_project
+from automata.project.manifest import FILE, Project, environment_branches, read_project
 from automata.project.source import Source, choose_branch
 from automata.store.proposals import Binding, CheckRow, ProposalRow, ReviewRow
 
@@ -45,6 +45,7 @@ class Base:
     digest: str
     others: frozenset[str]  # branches of environments: none of them is a proposal
     trouble: AutomataError | None = None  # why nothing may be merged: nobody can tell what the policy is
+    project: Project = field(default_factory=Project)
 
     @property
     def approvals(self) -> int:
@@ -129,7 +130,7 @@ def find_base(mirror: Mirror, source: Source) -> Base:
             code="policy_unreadable",
             hint=f"Mend it on {branch} with git; automata validate shows what is wrong.",
         )
-    return Base(branch, sha, project.checks, digest, frozenset({branch, *branches}), trouble)
+    return Base(branch, sha, project.checks, digest, frozenset({branch, *branches}), trouble, project)
 
 
 def changes_project(mirror: Mirror, source: Source, base: Base, head: str) -> tuple[str, ...]:
