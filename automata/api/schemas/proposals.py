@@ -94,6 +94,9 @@ class ProposalSummary(ResponseModel):
     head_sha: str
     merge_tree: str | None
     approvals: Approvals
+    unknown_writers: list[str] = Field(
+        description="Addresses in it for which nobody vouches: each costs one approval more, which `needed` counts."
+    )
     merge_sha: str | None
     ended_by: str | None
     ended_at: datetime | None
