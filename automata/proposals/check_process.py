@@ -1,4 +1,4 @@
-"""The check of a proposal, in a process of its own: limited, without a secret in its environment, and with an end.
+"""The check of a proposal, in a process of its own: limited, fenced, without a secret in its environment, with an end.
 
 Failure argument. The child reads Git objects and writes one report to its standard output. Whatever it does, it is
 killed with all that it started when its time is over. What it says counts only when it is a whole report, of the
@@ -18,6 +18,7 @@ from typing import Any
 
 import orjson
 
+from automata.check.fence import hide_process
 from automata.check.stages import STAGES
 from automata.errors import Unavailable
 from automata.git.mirror import Mirror
@@ -59,6 +60,7 @@ async def _child(
     words = ["--repo", str(repository), "--env", environment, "--base", base, "--head", head]
     if folder:
         words += ["--path", folder]
+    hide_process()  # before there is a child that could look
     with tempfile.TemporaryDirectory(prefix="automata-check-") as home:
         code, out, err = await run((*_COMMAND, command, *words), home, seconds)
     return _report(code, out, err)

@@ -171,6 +171,12 @@ def _run(job: Any) -> Any:
     except _TooLongError:
         return _work.failed(job, f"the {_work.word} takes longer than {_job_sec:g} s")
     except MemoryError:
-        return _work.failed(job, f"the {_work.word} takes more than {MEMORY_BYTES >> 20} MiB of memory")
+        return _work.failed(job, f"the {_work.word} takes more than {_most_memory() >> 20} MiB of memory")
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _most_memory() -> int:
+    """The check of a proposal has a limit of its own, which is lower in a small container."""
+    data = resource.getrlimit(resource.RLIMIT_DATA)[0]
+    return MEMORY_BYTES if data == resource.RLIM_INFINITY else min(MEMORY_BYTES, data)
