@@ -14,7 +14,7 @@ ARGS ?=
 STACK := if [ -z "$${AUTOMATA_DATABASE_URL:-}" ] && [ -f build/stack/env ]; then set -a; . build/stack/env; set +a; fi;
 
 .PHONY: help demo test lint fmt vet web build up nodes run down migrate-up db-shell dev-api dev-scheduler dev-orchestrator \
-	dev-worker bench chaos thorough soak failover docs clean
+	dev-worker bench chaos thorough soak failover docs hashes clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -119,6 +119,10 @@ failover: $(READY) ## A RabbitMQ cluster loses its leader and a PostgreSQL prima
 docs: $(READY) ## The documentation as a site in build/site; a broken link or a page without a place stops it
 	@$(BIN)/python -m sphinx -q -W --keep-going -j auto -d build/doctrees docs build/site $(ARGS)
 	@echo "build/site/index.html"
+
+hashes: $(READY) ## constraints/image.txt and build.txt anew: what the image installs, with the digest of every file
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints/dev.txt uv
+	@$(BIN)/python constraints/hashes.py $(BIN)/uv
 
 clean: ## Remove what was built or set up here, .venv too
 	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info

@@ -3,6 +3,7 @@
 from functools import cache
 
 __version__ = "0.1.0"
+DISTRIBUTION = "automata-flows"  # what pip installs; `automata` on the public index is somebody else's
 
 _CODE = frozenset({".html", ".py", ".sql"})
 

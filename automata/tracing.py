@@ -1,4 +1,4 @@
-"""Traces of runs: W3C identities, which need nothing, and spans by OTLP/HTTP, which need the extra `automata[otel]`.
+"""Traces of runs: W3C identities, which need nothing, and spans by OTLP/HTTP: the extra `automata-flows[otel]`.
 
 The identity of a run's span follows from the run alone, so every process knows it and none has to store it: the trace
 is that of the request that started the run, or the run's own id. The same for whether it is sampled. A collector that
@@ -18,7 +18,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from automata import build
+from automata import DISTRIBUTION, build
 from automata.errors import Usage
 from automata.settings import Settings
 
@@ -159,7 +159,7 @@ def open_tracing(settings: Settings) -> Tracing | None:
         raise Usage(
             "AUTOMATA_OTLP_URL is set and the packages for traces are missing.",
             code="no_otel",
-            hint="pip install 'automata[otel]'",
+            hint=f"pip install '{DISTRIBUTION}[otel]'",
         ) from error
 
 

@@ -19,7 +19,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from automata.access.exposure import authenticates, is_loopback
 from automata.access.principal import Principal, Role
-from automata.access.sessions import SESSION_TTL
+from automata.access.sessions import NOBODYS, SESSION_TTL
 from automata.errors import Refused, Usage
 from automata.settings import Settings
 from automata.steps.urls import redacted
@@ -131,7 +131,7 @@ def principal_of(config: ProviderConfig, person: Person) -> Principal:
             hint="Without it nobody could tell you from the author of a change. Have your address verified there.",
         )
     # `.invalid` is nobody's: what stands for a missing address is the address of no author.
-    mail = person.mail or f"{hashlib.sha256(person.name.encode()).hexdigest()[:16]}@oidc.invalid"
+    mail = person.mail or f"{hashlib.sha256(person.name.encode()).hexdigest()[:16]}{NOBODYS}"
     return Principal(person.name, mail, role)
 
 

@@ -46,6 +46,13 @@ class Principal:
     labels: Mapping[str, str] = field(default_factory=dict)
     token_id: UUID | None = None
 
+    @property
+    def identity(self) -> str:
+        """What let them in, which nobody chooses: `token:UUID`, or `oidc:…`; "" where nobody was asked."""
+        if self.token_id is not None:
+            return f"token:{self.token_id}"
+        return self.name if self.name.startswith("oidc:") else ""
+
     def __str__(self) -> str:
         return f"{self.name} <{self.mail}>"
 

@@ -18,6 +18,7 @@ from urllib.parse import quote_plus
 
 import orjson
 
+from automata import DISTRIBUTION
 from automata.access.idtoken import InvalidIdToken, Keys, UnknownKey, Verifier
 from automata.access.oidc import AccessDenied, ProviderConfig
 from automata.access.pending_signin import PendingSignin
@@ -215,7 +216,7 @@ def provider_of(config: ProviderConfig | None) -> Provider | None:
         raise Usage(
             "AUTOMATA_OIDC_ISSUER is set and the packages for it are missing.",
             code="no_oidc",
-            hint="pip install 'automata[oidc]'",
+            hint=f"pip install '{DISTRIBUTION}[oidc]'",
         ) from error
 
 

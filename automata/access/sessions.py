@@ -24,10 +24,12 @@ from automata.errors import Usage
 from automata.store import sessions as store
 from automata.store.audit import Actor, AuditEvent, record_change_by
 from automata.store.database import Database
+from automata.store.people import remember_person
 from automata.store.sessions import SessionRow
 
 SESSION_TTL = timedelta(hours=12)
 MIN_SECRET_CHARS = 32  # characters of AUTOMATA_SESSION_SECRET
+NOBODYS = "@oidc.invalid"  # of whom the provider does not know, or does not say, the address
 _SECRET = "session"  # noqa: S105 - the name of the row that holds it
 
 
@@ -105,6 +107,8 @@ class Sessions:
                 ttl=ttl,
                 config_digest=None if principal.token_id else self._config_digest,
             )
+            if principal.token_id is None and not principal.mail.endswith(NOBODYS):
+                await remember_person(conn, principal.mail)
             shown = {"name": principal.name, **(facts or {})}
             await record_change_by(conn, actor, AuditEvent("session.open", f"session/{id}", None, shown))
         self.clear()

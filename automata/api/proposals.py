@@ -15,6 +15,8 @@ from automata.api.schemas.pages import Listing, Page
 from automata.api.schemas.proposals import (
     Acting,
     AppliedAnswer,
+    Apply,
+    Approve,
     CheckAnswer,
     Create,
     DiffAnswer,
@@ -23,7 +25,7 @@ from automata.api.schemas.proposals import (
     ProposalAnswer,
     ProposalSummary,
     Propose,
-    Review,
+    Reject,
     Update,
 )
 from automata.http.authorization import acting_person, needs
@@ -161,7 +163,6 @@ async def update(request: Request, number: ProposalNumber) -> Response:
 # --- deciding ------------------------------------------------------------------------------------------------------
 
 _ACTING = request_body(Acting, required=False)
-_REVIEW = request_body(Review, required=False)
 
 
 @router.post("/proposals/{number}/submit", dependencies=[WRITE], responses=ONE, openapi_extra=_ACTING)
@@ -180,22 +181,28 @@ async def close(request: Request, number: ProposalNumber) -> Response:
         return _answer(request, await session.close(str(number)))
 
 
-@router.post("/proposals/{number}/approve", dependencies=[DECIDE], responses=ONE, openapi_extra=_REVIEW)
+@router.post("/proposals/{number}/approve", dependencies=[DECIDE], responses=ONE, openapi_extra=request_body(Approve))
 async def approve(request: Request, number: ProposalNumber) -> Response:
-    """Say yes to exactly what there is now. The author cannot."""
-    return await _review(request, number, approve=True)
+    """Say yes to exactly what was looked at, `head`. Who had a hand in it cannot, nor whom nobody vouches for."""
+    return await _review(request, number, await read_model(request, Approve), approve=True)
 
 
-@router.post("/proposals/{number}/reject", dependencies=[DECIDE], responses=ONE, openapi_extra=_REVIEW)
+@router.post(
+    "/proposals/{number}/reject",
+    dependencies=[DECIDE],
+    responses=ONE,
+    openapi_extra=request_body(Reject, required=False),
+)
 async def reject(request: Request, number: ProposalNumber) -> Response:
     """Say no, which ends it."""
-    return await _review(request, number, approve=False)
+    return await _review(request, number, await read_model(request, Reject), approve=False)
 
 
-async def _review(request: Request, number: int, *, approve: bool) -> Response:
-    body = await read_model(request, Review)
+async def _review(request: Request, number: int, body: Approve | Reject, *, approve: bool) -> Response:
     async with context_of(request).proposals.session(acting_person(request, body.as_)) as session:
-        return _answer(request, await session.review(str(number), approve=approve, comment=body.comment))
+        return _answer(
+            request, await session.review(str(number), approve=approve, comment=body.comment, head=body.head)
+        )
 
 
 @router.post(
@@ -216,12 +223,14 @@ async def sandbox(request: Request, number: ProposalNumber, wait_sec: Wait = 0) 
     "/proposals/{number}/apply",
     dependencies=[DECIDE],
     responses={200: {"model": AppliedAnswer}, 202: {"model": ProposalAnswer}},
-    openapi_extra=_ACTING,
+    openapi_extra=request_body(Apply, required=False),
 )
 async def apply(request: Request, number: ProposalNumber, wait_sec: Wait = 20) -> Response:
-    """Merge what was checked and approved, and sync it. 202: it is being checked first, and then applied."""
-    body = await read_model(request, Acting)
-    facts, synced = await context_of(request).proposals.apply(str(number), acting_person(request, body.as_), wait_sec)
+    """Merge what was checked and approved, and sync it; with `head` only that. 202: it is being checked first."""
+    body = await read_model(request, Apply)
+    facts, synced = await context_of(request).proposals.apply(
+        str(number), acting_person(request, body.as_), wait_sec, head=body.head
+    )
     if synced is None:
         return _worked(request, facts)
     return Json({**context_of(request).proposals.detail(facts), "sync": synced.to_json()})

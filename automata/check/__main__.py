@@ -8,21 +8,23 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Sequence
 from typing import Any
 
-from automata.check.limits import OUT_OF_MEMORY, limit_process
+from automata.check.fence import fence_process
+from automata.check.limits import OUT_OF_MEMORY, Shape, container_memory, limit_process, processors, shape_of
 from automata.errors import AutomataError, Invalid
 
 
 def main(words: Sequence[str]) -> int:
     """The exit code, once the report or the error is written."""
-    limit_process()
+    shape = shape_of(container_memory(), processors())
+    limit_process(shape)
+    fence_process()
     options = _parser().parse_args(words)
     try:
-        report = _report(options)
+        report = _report(options, shape)
     except AutomataError as error:
         _write_error(error)
         return error.exit_code
@@ -45,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _report(options: argparse.Namespace) -> dict[str, Any]:
+def _report(options: argparse.Namespace, shape: Shape) -> dict[str, Any]:
     # Behind the limits, so that they hold for what these bring with them too.
     from automata.check.change import check_change
     from automata.check.plan import plan_against_commit
@@ -55,7 +57,7 @@ def _report(options: argparse.Namespace) -> dict[str, Any]:
     project = find_local_project(load(repo=options.repo, repo_path=options.path, environment=options.env))
     if options.command == "plan":
         return plan_against_commit(project, options.base, options.head)
-    return check_change(project, options.base, options.head, os.cpu_count() or 1)
+    return check_change(project, options.base, options.head, shape.jobs)
 
 
 def _write_error(error: AutomataError) -> None:

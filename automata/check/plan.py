@@ -8,6 +8,7 @@ from typing import Any
 from automata.check.contents import read_flows
 from automata.check.production_state import ProductionApi, read_production_state
 from automata.project.local import LocalProject
+from automata.project.policy_changes import policy_changes
 from automata.report.plan import plan_report
 
 
@@ -17,7 +18,8 @@ def plan_against_commit(project: LocalProject, base: str, head: str | None) -> d
     flows = read_flows(after, project.environment)
     before = project.at(base)
     base_flows = read_flows(before, project.environment)
-    return plan_report(base_flows, flows, before.commit, after.commit, datetime.now(UTC))
+    policy = [(item.file, item.change) for item in policy_changes(before, after, project.environment)]
+    return plan_report(base_flows, flows, before.commit, after.commit, datetime.now(UTC), policy=policy)
 
 
 def plan_against_production(

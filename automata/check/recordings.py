@@ -10,13 +10,14 @@ from automata.errors import Diagnostic, Invalid, Missing
 from automata.flow.model import FlowContent
 from automata.git.tree import joined
 from automata.project.manifest import read_project
+from automata.project.schemas import REPLAY_LAST
 from automata.project.tree import Tree
 from automata.sandbox.compare import Tolerance, check_tolerance
 from automata.sandbox.recorded import Recorded, of_document, read_recording
 
 FOLDER = "tests/recordings"
 SUFFIX = ".json"
-LAST = 20
+LAST = REPLAY_LAST
 
 
 def changed_flows(base: Mapping[str, FlowContent], head: Mapping[str, FlowContent]) -> list[str]:

@@ -17,6 +17,7 @@ from automata.check.contents import ProjectContents, list_contents, read_content
 from automata.check.recordings import changed_flows, replay_policy, trees_recordings
 from automata.errors import AutomataError, Diagnostic, Invalid
 from automata.project.local import LocalProject
+from automata.project.policy_changes import policy_changes
 from automata.project.tree import Tree
 from automata.report.diagnostics import Report, plural
 from automata.report.plan import plan_report, plan_summary
@@ -86,7 +87,10 @@ def _base_contents(change: Change, head: ProjectContents) -> ProjectContents:
 def plan(change: Change) -> StageResult:
     """Say what the change means. It fails when a flow goes that others still call."""
     head = change.contents
-    report = plan_report(change.base.flows, head.flows, change.before.commit, change.after.commit, datetime.now(UTC))
+    now, commits = datetime.now(UTC), (change.before.commit, change.after.commit)
+    policy = policy_changes(change.before, change.after, change.project.environment)
+    told = [(item.file, item.change) for item in policy]
+    report = plan_report(change.base.flows, head.flows, *commits, now, policy=told)
     for flow in report["flows"]:
         flow["path"] = head.paths.get(flow["flow"])
     still_called = any(item["path"] == "callers" for flow in report["flows"] for item in flow["changes"])

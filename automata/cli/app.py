@@ -42,6 +42,7 @@ from automata.cli.replay import record, replay
 from automata.cli.services import api, controller, orchestrator, scheduler, worker
 from automata.cli.up import up
 from automata.cli.validate import schema, validate
+from automata.interpreter import shield_children
 
 app = typer.Typer(
     name="automata",
@@ -123,6 +124,7 @@ def version(output: Output = Format.TABLE) -> None:
 
 def main() -> None:
     """What the `automata` program calls."""
+    shield_children()
     with suppress(AttributeError, ValueError):  # not a real stream: a test, an embedder
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
         sys.stderr.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]

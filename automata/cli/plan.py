@@ -51,7 +51,7 @@ def plan(
     from automata.check.plan import plan_against_commit, plan_against_production
     from automata.cli.report_outputs import ReportOutput, parse_outputs, write_report
     from automata.project.local import find_local_project
-    from automata.report.plan import FORMATS, render_plan
+    from automata.report.plan import FORMATS, changes_anything, render_plan
 
     if (base is None) is not live:
         raise Usage(
@@ -68,5 +68,5 @@ def plan(
     else:
         report = plan_against_commit(project, base or "", head)
     write_report(outputs, lambda form, colour: render_plan(report, form, colour=colour), colours())
-    if detailed_exitcode and report["flows"]:
+    if detailed_exitcode and changes_anything(report):
         raise typer.Exit(CHANGED)

@@ -42,7 +42,7 @@ Files = Annotated[
 At = Annotated[
     str | None,
     typer.Option(
-        "--head", metavar="SHA", help="Only if the branch is still at what you looked at.", show_default=False
+        "--head", metavar="SHA", help="What you looked at: refused when the branch is elsewhere.", show_default=False
     ),
 ]
 Gone = Annotated[list[str] | None, typer.Option("--remove", metavar="PATH", help="A file that shall go.")]
@@ -168,7 +168,7 @@ def approve(
     proposal = _with_session(
         repo, path, env, actor, lambda session: session.review(key, approve=True, comment=comment, head=head)
     )
-    _show(proposal, "Approved", output)
+    _show(proposal, "Approved", output, of=f" at {proposal.head[:12]}")
 
 
 @app.command(epilog="Example: automata proposal reject 7 -m 'totals are in cents'")
@@ -326,7 +326,8 @@ def _card(proposal: ProposalStatus) -> Any:
             ("author", row.author),
             ("state", proposal.state),
             ("conditions", "; ".join(proposal.conditions) if row.ended_at is None else None),
-            ("approvals", f"{len(approvers)} of {base.approvals}: {', '.join(approvers) or 'nobody yet'}"),
+            ("approvals", f"{len(approvers)} of {proposal.needed}: {', '.join(approvers) or 'nobody yet'}"),
+            ("unknown", ", ".join(sorted(proposal.unknown)) or None),
             ("files", ", ".join(proposal.paths) or None),
             ("ended", f"{moment(row.ended_at.isoformat())} by {row.ended_by or 'a merge'}" if row.ended_at else None),
             ("merge", row.merge_sha),
@@ -334,9 +335,9 @@ def _card(proposal: ProposalStatus) -> Any:
     )
 
 
-def _show(proposal: ProposalStatus, verb: str, output: Format) -> None:
+def _show(proposal: ProposalStatus, verb: str, output: Format, of: str = "") -> None:
     if output is Format.JSON:
         say_json(_json(proposal))
         return
     row, conditions = proposal.row, "; ".join(proposal.conditions)
-    say(f"{verb} proposal {row.number} ({row.branch}): {proposal.state}; {conditions}.")
+    say(f"{verb} proposal {row.number} ({row.branch}){of}: {proposal.state}; {conditions}.")

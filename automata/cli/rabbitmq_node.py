@@ -27,6 +27,7 @@ from typing import Any, Self
 import psutil
 
 from automata.errors import Unavailable
+from automata.interpreter import python_command
 
 START_SEC = 90.0  # a cold start takes 4 to 8 s on two cores; busy ones take longer
 GONE_SEC = 10.0
@@ -87,7 +88,7 @@ class RabbitNode:
         with (self.home / "out.log").open("ab") as log:
             # -P: beside this file there is a `token.py`, which is not the standard library's.
             self._guard = subprocess.Popen(  # noqa: S603 - this module, no shell
-                [sys.executable, "-P", __file__, str(server), str(self.home), str(self.session)],
+                python_command(__file__, str(server), str(self.home), str(self.session)),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -23,6 +23,7 @@ from pathlib import Path
 from automata.cli.exits import guarded
 from automata.cli.output import say
 from automata.errors import Unavailable, Usage
+from automata.interpreter import python_command
 
 PLACE = Path("build/stack")
 COMPOSE = Path("deploy/docker-compose.yml")
@@ -184,7 +185,7 @@ def _with_keeper(parts: bool) -> dict[str, str]:
     say("Starting private nodes ...", stderr=True)
     with log.open("wb") as words:
         keeper = subprocess.Popen(  # noqa: S603 - this module, no shell
-            [sys.executable, "-m", "automata.cli.stack", "keep", "up" if parts else "nodes"],
+            python_command("-m", "automata.cli.stack", "keep", "up" if parts else "nodes"),
             stdin=subprocess.DEVNULL,
             stdout=words,
             stderr=words,

@@ -28,6 +28,7 @@ _OWN = ("inputs", "outputs", "steps", "on_failure", "schedules", "webhooks")  # 
 _NEUTRAL = ("description", "labels", "recording")
 _NARROWED = ("type", "enum", "pattern", "schema")
 _HOST = re.compile(r"[A-Za-z0-9.-]+(:\d+)?")
+_AUTHORITY = re.compile(r"(?:[a-z][a-z0-9+.-]*://)?(?:\{\{.*?\}\}|\{(?!\{)|[^/?#{])*", re.IGNORECASE | re.DOTALL)
 _NOTHING: Spec = {}
 
 
@@ -114,52 +115,89 @@ def _wider(key: str, old: Any, new: Any) -> bool:
 # --- where it reaches ----------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class _Host:
+    """A host by its name. One that only a run can tell is told by its step, and by what it is computed from."""
+
+    name: str
+    step: str = ""
+    computed: str = ""
+
+    @property
+    def path(self) -> str:
+        return f"hosts.{self.name}" + (f".{self.step}" if self.step else "")
+
+    @property
+    def how(self) -> str:
+        return f": {shown(self.computed)}" if self.computed else ""
+
+
+_Reached = dict[_Host, tuple[set[str], set[str]]]  # the steps whose requests go there, and the secrets in these
+
+
 def _reach(before: Spec, after: Spec, variables: tuple[Spec, Spec]) -> Iterator[Change]:
     old, new = _hosts(before, variables[0]), _hosts(after, variables[1])
     for host in sorted(new.keys() - old.keys()):
         steps = ", ".join(f"`{step}`" for step in sorted(new[host][0]))
-        yield Change("security", f"hosts.{host}", f"requests go to {host}, which is new (in {steps})", None, host)
+        message = f"requests go to {host.name}, which is new (in {steps}){host.how}"
+        yield Change("security", host.path, message, None, host.computed or host.name)
     for host in sorted(new):
         for secret in sorted(new[host][1] - old.get(host, (set(), set()))[1]):
-            yield Change("security", f"hosts.{host}", f"the secret `{secret}` is sent to {host}", None, secret)
+            where = f"{host.name} (in `{host.step}`){host.how}" if host.step else host.name
+            yield Change("security", host.path, f"the secret `{secret}` is sent to {where}", None, secret)
     had = {secret for _, secrets in old.values() for secret in secrets}
     sent = {secret for _, secrets in new.values() for secret in secrets}
     for secret in sorted(_secrets(after) - _secrets(before) - (sent - had)):
         yield Change("security", f"secrets.{secret}", f"the secret `{secret}` is used, and was not", None, secret)
 
 
-def _hosts(spec: Spec, variables: Spec) -> dict[str, tuple[set[str], set[str]]]:
-    """Host -> (steps, secrets) of the requests. What only a run can tell is the host `a computed host`."""
-    hosts: dict[str, tuple[set[str], set[str]]] = {}
+def _hosts(spec: Spec, variables: Spec) -> _Reached:
+    hosts: _Reached = {}
     for full, step in walk(spec):
         config = step.get("config")
         row = STEP_TYPES.get(str(step.get("type")))
         if row is None or row.address_key is None or not isinstance(config, Mapping):
             continue
-        steps, secrets = hosts.setdefault(_host(config.get(row.address_key), variables), (set(), set()))
+        url = config.get(row.address_key)
+        name, known = _host_name(url, variables)
+        host = _Host(name) if name else _Host("a computed host", full, _computed(url, known))
+        steps, secrets = hosts.setdefault(host, (set(), set()))
         steps.add(full)
         secrets |= _secrets(config)
     return hosts
 
 
-def _host(url: Any, variables: Spec) -> str:
+def _host_name(url: Any, variables: Spec) -> tuple[str, str]:
+    """(name, "") of a host that is written down, ("", what is known of it) of one that only a run can tell."""
     if not isinstance(url, str):
-        return "a computed host"
+        return "", ""
     try:
         # With placeholders for what only a run knows; where the host is made of one, it is not a host's name any more.
         known = {"vars": variables, **{root: _Unknown() for root in ("inputs", "steps", "run", "secrets", "item")}}
         text = str(compile_value(url).render(known))
     except (TemplateError, ValueError, TypeError):
         text = url
-    host = urlsplit(text.strip()).netloc.rpartition("@")[2].lower()
-    return host if _HOST.fullmatch(host) else "a computed host"
+    try:
+        host = urlsplit(text.strip()).netloc.rpartition("@")[2].lower()
+    except ValueError:
+        return "", ""
+    return (host, "") if _HOST.fullmatch(host) else ("", host)
+
+
+def _computed(url: Any, known: str) -> str:
+    """A URL up to its path, as it is written; with what variables make of that, which differs by environment."""
+    if not isinstance(url, str):
+        return str(url)
+    match = _AUTHORITY.match(url.strip())
+    written = match[0] if match else url
+    return f"{written} ({known})" if "vars" in written and known.strip("{}.") else written
 
 
 class _Unknown(dict[str, Any]):
-    """Answers every path with a text that no host's name holds."""
+    """Answers every path with a text that no host's name holds, and that does not end a URL's host."""
 
     def __missing__(self, key: str) -> Any:
-        return "{?}"
+        return "{}"
 
 
 def _secrets(tree: Any) -> set[str]:

@@ -210,6 +210,16 @@ def writers(mirror: Mirror, commits: Iterable[str]) -> frozenset[str]:
     return frozenset(keys)
 
 
+def signers(mirror: Mirror, commits: Iterable[str]) -> dict[tuple[str, str], str]:
+    """The keys of who wrote and who committed each, by (SHA, `author` or `committer`)."""
+    keys: dict[tuple[str, str], str] = {}
+    with object_faults(mirror.address):
+        for sha in commits:
+            commit = mirror.repository[pygit2.Oid(hex=sha)]
+            keys |= {(sha, "author"): _clean(commit.author).key, (sha, "committer"): _clean(commit.committer).key}
+    return keys
+
+
 def key_of(text: str) -> str:
     """The key of somebody who is written as `Name <mail>`, however oddly."""
     try:

@@ -28,6 +28,7 @@ from automata.access.tokens import Tokens
 from automata.errors import Busy
 from automata.http.bodies import media_type, read_body
 from automata.http.errors import CrossSite, Unauthenticated
+from automata.http.refused_tokens import RefusedTokens
 from automata.http.request_checks import SAFE
 from automata.operations.context import AppContext
 from automata.store.audit import Actor
@@ -53,6 +54,7 @@ class Authenticator:
     anonymous_limiter: RateLimiter
     failures: RateLimiter
     secure: bool  # whether browsers come over https
+    refused: RefusedTokens  # what is told of tokens that are not good
     provider: Provider | None = None  # who else vouches for people
 
     @classmethod
@@ -68,6 +70,7 @@ class Authenticator:
             anonymous_limiter=RateLimiter(settings.anonymous_rate_per_sec, settings.anonymous_rate_per_sec * BURST_SEC),
             failures=RateLimiter(failed / 60, failed),
             secure=settings.public_url.startswith("https:"),
+            refused=RefusedTokens(context.db),
             provider=provider,
         )
 
@@ -128,6 +131,7 @@ class Authenticator:
         principal = await self.tokens.principal(token)
         if principal is None:
             self.count_failure(request)
+            await self.refused.note(request, token, address_of(request), request_id(request))
         return principal
 
     def check_failures(self, request: Request) -> None:

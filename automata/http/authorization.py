@@ -20,6 +20,7 @@ from automata.http.authentication import actor_of, authenticator_of
 from automata.http.context import context_of
 from automata.http.errors import Forbidden
 from automata.http.parameters import check_parameters
+from automata.proposals.participants import Participant
 from automata.settings import Settings
 from automata.store.audit import set_actor
 from automata.store.flow_visibility import set_viewer_labels
@@ -54,11 +55,16 @@ def attribution(request: Request, claimed: Claim) -> Claim | str:
 
 
 def acting_person(request: Request, claimed: str | None = None) -> Person:
-    """Who asks, as commits name people. Raises Forbidden (`as_refused`) for a claim to be somebody else; Invalid."""
+    """Who asks, as commits name people, and what let them in.
+
+    Raises Forbidden (`as_refused`) for a claim to be somebody else; Invalid.
+    """
     principal = current_principal(request)
     if not authenticator_of(request).open and claimed is not None:
         raise Forbidden(f"You are {principal.name}, and cannot say otherwise.", code="as_refused", pointer="/as")
-    return Person.read(claimed) if claimed else Person(principal.name, principal.mail)
+    if claimed:
+        return Person.read(claimed)
+    return Participant(principal.name, principal.mail, principal.identity)
 
 
 def needs(role: Role, *, limits: bool = False, unless: Callable[[Settings], bool] | None = None) -> Any:

@@ -14,6 +14,7 @@ from automata.steps.notification_message import EVENTS, TEMPLATES
 
 CHECK_STAGES = ("validate", "plan", "test", "replay")
 REQUIRED_STAGES = ("validate", "test")  # where a project does not say which
+REPLAY_LAST = 20  # recorded runs of a flow that are replayed
 MAX_FOLDERS = 20
 MAX_STAGES = 50
 MAX_VARIABLES = 500

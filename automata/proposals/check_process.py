@@ -1,4 +1,4 @@
-"""The check of a proposal, in a process of its own: limited, without a secret in its environment, and with an end.
+"""The check of a proposal, in a process of its own: limited, fenced, without a secret in its environment, with an end.
 
 Failure argument. The child reads Git objects and writes one report to its standard output. Whatever it does, it is
 killed with all that it started when its time is over. What it says counts only when it is a whole report, of the
@@ -11,7 +11,6 @@ import asyncio
 import os
 import re
 import signal
-import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -20,16 +19,17 @@ from typing import Any
 
 import orjson
 
+from automata.check.fence import hide_process
 from automata.check.limits import CPU_SEC, MEMORY_BYTES, OUT_OF_MEMORY
 from automata.check.stages import STAGES
 from automata.errors import AutomataError, Conflict, Invalid, Refused, Unavailable, Usage
 from automata.git.mirror import Mirror
+from automata.interpreter import python_command
 from automata.project.manifest import read_project
 
 CHECK_SECONDS = 600.0
 MAX_REPORT_BYTES = 64 * 1024 * 1024
-# -P: what stands in the working directory is never imported.
-_COMMAND = (sys.executable, "-P", "-m", "automata.check")
+_COMMAND = tuple(python_command("-m", "automata.check"))
 PLAN_SECONDS = 60.0
 # How the child ends with an error of its own (check/__main__.py), by exit code; what is Unavailable is not among them.
 _KINDS: Mapping[int, type[AutomataError]] = {1: Invalid, 3: Usage, 5: Refused, 6: Conflict}
@@ -65,6 +65,7 @@ async def _child(
     words = ["--repo", str(repository), "--env", environment, "--base", base, "--head", head]
     if folder:
         words += ["--path", folder]
+    hide_process()  # before there is a child that could look
     with tempfile.TemporaryDirectory(prefix="automata-check-") as home:
         code, out, err = await run((*_COMMAND, command, *words), home, seconds)
     return _report(code, out, err)
@@ -144,7 +145,8 @@ def _ended_badly(code: int, words: str) -> AutomataError:
         return Refused(
             "The check took more of the machine than it may.",
             code="check_limits",
-            hint=f"It may have {CPU_SEC} s of CPU, {MEMORY_BYTES >> 30} GiB of memory. It is the same with every try.",
+            hint=f"It may have {CPU_SEC} s of CPU and {MEMORY_BYTES >> 30} GiB of memory, in a container a share of"
+            " what that has. It is the same with every try.",
         )
     last = words.splitlines()[-1] if words else ""
     return Unavailable(f"The check broke off (exit code {code})" + (f": {last}" if last else "."), code="check_broken")

@@ -10,7 +10,7 @@ from typing import Any
 from automata.errors import Invalid, Missing
 from automata.flow.yamldump import to_yaml
 from automata.git.mirror import Mirror
-from automata.git.names import check_folder, shown
+from automata.git.names import shown
 from automata.git.tree import CommitTree, joined
 from automata.project.flows import list_files, validate
 from automata.project.manifest import read_project
@@ -85,19 +85,3 @@ def flow_file(mirror: Mirror, source: Source, base: str, flow: str) -> tuple[str
 def spec_text(path: str, spec: Mapping[str, Any]) -> str:
     """A spec as the file at `path` holds it."""
     return json.dumps(spec, indent=2, ensure_ascii=False) + "\n" if path.endswith(".json") else to_yaml(spec)
-
-
-def refuse_outside(source: Source, paths: Iterable[str]) -> None:
-    """Raise Invalid for what is no part of the project: its CI, its hooks, or another folder of the repository.
-
-    Whoever may propose flows through a server may not thereby run programs in the repository's CI.
-    """
-    prefix = f"{source.path}/" if source.path else ""
-    for path in paths:
-        parts = check_folder(path).removeprefix(prefix).split("/")
-        if not check_folder(path).startswith(prefix) or any(part.startswith(".") for part in parts):
-            raise Invalid(
-                f"{shown(path)} is no file of the project{f' in {source.path}' if source.path else ''}.",
-                code="outside_project",
-                hint="Push a branch with git to change it.",
-            )

@@ -28,6 +28,7 @@ from automata.git.names import shown
 from automata.proposals.content import FilePair, file_pairs
 from automata.proposals.forges.contract import Forge
 from automata.proposals.forges.policy import pull_text, refuse_on_forge, require_pull, tell_check
+from automata.proposals.participants import identity_of, maker_keys, refuse_unvouched
 from automata.proposals.reader import ProposalReader
 from automata.proposals.refusals import (
     check_comment,
@@ -90,6 +91,8 @@ class ProposalSession(ProposalReader):
         async with self.db.transaction() as conn:
             if title is not None:
                 await store.rename_proposal(conn, proposal.row.id, title)
+            if before is None or before.head != proposal.head:
+                await store.add_makers(conn, proposal.row.id, maker_keys(self.actor))
             was = before and {"head": before.head, "title": before.row.title}
             now = {
                 "branch": proposal.row.branch,
@@ -130,7 +133,13 @@ class ProposalSession(ProposalReader):
         check_comment(comment)
         async with self.db.transaction() as conn:
             await store.add_review(
-                conn, proposal.row.id, proposal.binding, approved=approve, by=str(self.actor), comment=comment
+                conn,
+                proposal.row.id,
+                proposal.binding,
+                approved=approve,
+                by=str(self.actor),
+                comment=comment,
+                identity=identity_of(self.actor) or None,
             )
             details = {"head": proposal.head, "approved": approve, "comment": comment}
             await record_change(conn, AuditEvent("proposal.review", _object(proposal.row), None, details))
@@ -236,6 +245,7 @@ class ProposalSession(ProposalReader):
         refuse_draft(proposal)
         refuse_trouble(proposal)
         refuse_writer(proposal, self.actor)
+        refuse_unvouched(self.actor)
 
     def _refuse_apply(self, proposal: ProposalStatus, head: str | None = None) -> None:
         expect_head(still_open(proposal), head)
@@ -273,6 +283,8 @@ class ProposalSession(ProposalReader):
             if row.state not in store.OPEN:
                 raise Conflict(f"It is {row.state} meanwhile.", code="proposal_ended")
             await store.set_state(conn, row.id, state, by=str(self.actor) if state in store.ENDED else None)
+            if state == "PENDING_REVIEW":
+                await store.add_makers(conn, row.id, maker_keys(self.actor))
             await record_change(
                 conn, AuditEvent(f"proposal.{verb}", _object(row), {"state": row.state}, {"state": state})
             )

@@ -21,6 +21,7 @@ from automata.git.branches import (
     brought,
     merge_of,
     newest_branches,
+    signers,
 )
 from automata.git.changes import tree_of
 from automata.git.mirror import Mirror
@@ -29,10 +30,12 @@ from automata.project.source import Source
 from automata.proposals.check_process import Checker, run_check
 from automata.proposals.forges.contract import Forge
 from automata.proposals.forges.policy import with_forge_reviews
+from automata.proposals.participants import known_writers
 from automata.proposals.status import Base, ProposalStatus, changes_project, find_base, find_status
 from automata.store import proposals as store
 from automata.store.audit import AuditEvent, record_change
 from automata.store.database import Connection, Database
+from automata.store.people import vouched_mails
 from automata.store.proposals import AppliedMerge, CheckRow, ProposalRow, ReviewRow
 from automata.store.sync import SourceRow, ensure_source
 
@@ -54,6 +57,7 @@ class ProposalReader:
     checker: Checker = run_check
     forge: Forge | None = None
     page: str = ""  # where the console shows a proposal: `https://…/proposals/`
+    known: frozenset[str] | None = None  # whose addresses somebody vouches for, as of the last look
 
     @classmethod
     async def open(
@@ -86,9 +90,10 @@ class ProposalReader:
 
         `ended`: also those; `before`: with lower numbers than that.
         """
+        await self._read_known()
         async with self.db.connection() as conn:
-            known = await store.list_heads(conn, self.row.id)
-        seen = await asyncio.to_thread(self._branches, known)
+            heads = await store.list_heads(conn, self.row.id)
+        seen = await asyncio.to_thread(self._branches, heads)
         async with self.db.transaction() as conn:
             for branch, head, author in seen:
                 await self._see(conn, branch, head, author)
@@ -113,6 +118,7 @@ class ProposalReader:
         Raises Missing, and Unavailable for a branch that cannot be read, or a forge that does not answer.
         """
         broken: AutomataError | None = None
+        await self._read_known()
         try:
             await self._notice(key)
         except (Missing, Usage):
@@ -131,8 +137,19 @@ class ProposalReader:
             row = await self._row(str(row.number))
         proposal = await self._status_of(row)
         if self.forge and proposal.row.state == "PENDING_REVIEW" and proposal.head:
-            return await with_forge_reviews(self.forge, proposal)
+            return await with_forge_reviews(self.forge, proposal, await asyncio.to_thread(self._signers, proposal))
         return proposal
+
+    def _signers(self, proposal: ProposalStatus) -> dict[tuple[str, str], str]:
+        if proposal.trouble:
+            return {}  # it cannot be merged, whoever wrote it
+        return signers(self.mirror, brought(self.mirror, self.base.sha, proposal.head))
+
+    async def _read_known(self) -> None:
+        """On a forge it is the forge that knows people."""
+        if self.forge is None:
+            async with self.db.connection() as conn:
+                self.known = known_writers(await vouched_mails(conn))
 
     async def _notice(self, branch: str) -> None:
         """Where a branch is now, if it is a proposal's."""
@@ -173,7 +190,9 @@ class ProposalReader:
         async with self.db.connection() as conn:
             checks = await store.list_checks(conn, row.id)
             reviews = await store.list_reviews(conn, row.id)
-        proposal = await asyncio.to_thread(find_status, self.mirror, self.source, self.base, row, checks, reviews)
+        proposal = await asyncio.to_thread(
+            find_status, self.mirror, self.source, self.base, row, checks, reviews, self.known
+        )
         if proposal.merged and row.state in store.OPEN:
             return await self._merged(proposal, checks, reviews)
         return proposal

@@ -7,6 +7,7 @@ import re
 from automata.errors import Conflict, Invalid, Missing, Refused, Usage
 from automata.git.branches import Person
 from automata.git.names import deceiving, shown
+from automata.proposals.participants import identity_of
 from automata.proposals.status import ProposalStatus
 from automata.store import proposals as store
 
@@ -85,10 +86,11 @@ def refuse_draft(proposal: ProposalStatus) -> None:
 
 
 def refuse_writer(proposal: ProposalStatus, actor: Person) -> None:
-    """Raise Refused (`own_proposal`) for those who contributed to it."""
-    if actor.key in proposal.writers:
+    """Raise Refused (`own_proposal`) for those who contributed to it, by their address or by what let them in."""
+    if proposal.is_of(actor.key, identity_of(actor)):
         raise Refused(
-            "Who wrote, committed or co-authored a part of it, or made the proposal, cannot approve it.",
+            "Who wrote, committed or co-authored a part of it, made the proposal or asked for its review,"
+            " cannot approve it.",
             code="own_proposal",
         )
 
@@ -96,13 +98,21 @@ def refuse_writer(proposal: ProposalStatus, actor: Person) -> None:
 def refuse_unapproved(proposal: ProposalStatus) -> None:
     """Raise Refused (`not_approved`) when approvals of exactly this are missing."""
     refuse_draft(proposal)
-    needed, approvals = proposal.base.approvals, len(proposal.approvers)
+    needed, approvals = proposal.needed, len(proposal.approvers)
     if approvals < needed:
         raise Refused(
             f"It needs {needed} {'approval' if needed == 1 else 'approvals'} of exactly this, and has {approvals}.",
             code="not_approved",
-            hint="A push, and a base that moved where it matters, drop approvals: ask for them again.",
+            hint=_unknown_hint(proposal)
+            or "A push, and a base that moved where it matters, drop approvals: ask for them again.",
         )
+
+
+def _unknown_hint(proposal: ProposalStatus) -> str:
+    if not proposal.unknown:
+        return ""
+    names = ", ".join(shown(key) for key in sorted(proposal.unknown))
+    return f"Nobody vouches for {names}: each costs one approval more. A token with the mail makes a writer known."
 
 
 def check_comment(text: str) -> None:

@@ -24,11 +24,12 @@ from automata.errors import AutomataError, Busy, Conflict, Unavailable
 from automata.git.branches import Person
 from automata.project.source import Source, source_of
 from automata.proposals.check_process import Checker, run_check, run_plan
-from automata.proposals.content import flow_file, flow_path, refuse_outside, spec_text
+from automata.proposals.content import flow_file, flow_path, spec_text
 from automata.proposals.forges.factory import forge_of, page_of
 from automata.proposals.lifecycle import ProposalSession
 from automata.proposals.status import ProposalStatus
 from automata.proposals.view import detail, summary
+from automata.proposals.writable import refuse_unwritable
 from automata.settings import Settings
 from automata.store.audit import skip_audit
 from automata.store.database import Database
@@ -118,17 +119,17 @@ class ProposalService:
     async def create(
         self, actor: Person, branch: str, files: Mapping[str, str | None], message: str, title: str | None
     ) -> ProposalStatus:
-        """See ProposalSession.create; only files of the project."""
+        """See ProposalSession.create; only files that Automata reads (writable.py)."""
         async with self.session(actor) as session:
-            refuse_outside(session.source, files)
+            refuse_unwritable(session.source, session.base.project, files)
             return await session.create(branch, _encoded(files), message, title)
 
     async def update(
         self, actor: Person, key: str, files: Mapping[str, str | None], message: str | None, title: str | None
     ) -> ProposalStatus:
-        """See ProposalSession.update; only files of the project."""
+        """See ProposalSession.update; only files that Automata reads (writable.py)."""
         async with self.session(actor) as session:
-            refuse_outside(session.source, files)
+            refuse_unwritable(session.source, session.base.project, files)
             return await session.update(key, _encoded(files), message, title)
 
     async def propose_flow(
@@ -146,7 +147,7 @@ class ProposalService:
         async with self.session(actor) as session:
             if path is None:
                 path = await asyncio.to_thread(flow_path, session.mirror, session.source, session.base.sha, flow)
-            refuse_outside(session.source, [path])
+            refuse_unwritable(session.source, session.base.project, [path])
             text = content if isinstance(content, str) else spec_text(path, content)
             return await session.create(branch, {path: text.encode()}, message, title)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from automata.errors import AutomataError, Conflict, Missing, Refused
@@ -25,8 +25,9 @@ from automata.git.landings import Landing, find_landing
 from automata.git.merges import Merge, merge
 from automata.git.mirror import Mirror
 from automata.project.flows import list_files, validate
-from automata.project.manifest import FILE, environment_branches, read_project
+from automata.project.manifest import FILE, Project, environment_branches, read_project
 from automata.project.source import Source, choose_branch
+from automata.proposals.participants import is_vouched, maker_mails
 from automata.store.proposals import Binding, CheckRow, ProposalRow, ReviewRow
 
 ChecksState = Literal["pending", "passed", "failed", "stale"]
@@ -45,6 +46,7 @@ class Base:
     digest: str
     others: frozenset[str]  # branches of environments: none of them is a proposal
     trouble: AutomataError | None = None  # why nothing may be merged: nobody can tell what the policy is
+    project: Project = field(default_factory=Project)
 
     @property
     def approvals(self) -> int:
@@ -58,7 +60,8 @@ class ProposalStatus:
 
     `landing` is how the base holds what it changed, when it does not hold the head itself.
 
-    `writers` are the keys of all who contributed to it. `trouble` is why it can be neither approved nor merged.
+    `writers` are the keys of all who contributed to it, `unknown` those of them for whom nobody vouches. `trouble` is
+    why it can be neither approved nor merged.
     """
 
     row: ProposalRow
@@ -74,6 +77,7 @@ class ProposalStatus:
     writers: frozenset[str] = frozenset()
     trouble: AutomataError | None = None
     landing: Landing | None = None
+    unknown: frozenset[str] = frozenset()
 
     @property
     def binding(self) -> Binding:
@@ -82,9 +86,28 @@ class ProposalStatus:
 
     @property
     def approvals(self) -> list[ReviewRow]:
-        """Everybody counts once, by the last review, and those who contributed not at all."""
-        last = {key_of(review.by): review for review in reversed(self.reviews)}
-        return [last[by] for by in sorted(last) if last[by].approved and by not in self.writers]
+        """Everybody counts once, by the last review; who contributed not at all, nor for whom nobody vouches."""
+        last: dict[str, ReviewRow] = {}
+        tokens: set[str] = set()
+        for review in self.reviews:  # the newest first
+            by, identity = key_of(review.by), review.identity or ""
+            if by not in last and identity not in tokens:
+                last[by] = review
+            tokens |= {identity} - {""}
+        return [last[by] for by in sorted(last) if last[by].approved and self._counts(by, last[by])]
+
+    def _counts(self, by: str, review: ReviewRow) -> bool:
+        # What has ended was decided by the rules of its day, and is told as it was.
+        return self.row.ended_at is not None or (is_vouched(by) and not self.is_of(by, review.identity or ""))
+
+    def is_of(self, mail: str, identity: str) -> bool:
+        """Whether somebody, by `Person.key` or what let them in, has had a hand in it."""
+        return mail in self.writers or bool({f"mail:{mail}", identity} & set(self.row.makers))
+
+    @property
+    def needed(self) -> int:
+        """How many approvals it needs: what the project asks for, and one more for each unknown writer."""
+        return self.base.approvals + len(self.unknown) if self.base.approvals else 0
 
     @property
     def approvers(self) -> list[str]:
@@ -94,7 +117,7 @@ class ProposalStatus:
     @property
     def state(self) -> ProposalState:
         """The state of its row, or APPROVED when nothing keeps it from being applied."""
-        if self.row.state == "PENDING_REVIEW" and len(self.approvers) >= self.base.approvals and self.ready:
+        if self.row.state == "PENDING_REVIEW" and len(self.approvers) >= self.needed and self.ready:
             return "APPROVED"
         return self.row.state
 
@@ -132,7 +155,7 @@ def find_base(mirror: Mirror, source: Source) -> Base:
             code="policy_unreadable",
             hint=f"Mend it on {branch} with git; automata validate shows what is wrong.",
         )
-    return Base(branch, sha, project.checks, digest, frozenset({branch, *branches}), trouble)
+    return Base(branch, sha, project.checks, digest, frozenset({branch, *branches}), trouble, project)
 
 
 def changes_project(mirror: Mirror, source: Source, base: Base, head: str) -> tuple[str, ...]:
@@ -158,8 +181,9 @@ def find_status(
     row: ProposalRow,
     checks: Sequence[CheckRow],
     reviews: Sequence[ReviewRow],
+    known: frozenset[str] | None = None,
 ) -> ProposalStatus:
-    """`checks` and `reviews` newest first, as the store lists them."""
+    """`checks` and `reviews` newest first, as the store lists them; `known`: see `known_writers`."""
     try:
         head = mirror.resolve(row.branch)
     except Missing:
@@ -176,7 +200,7 @@ def find_status(
     if not head:
         return _ended(row, base, head, checks, reviews)
     try:
-        return _of_open(mirror, source, base, row, head, checks, reviews)
+        return _of_open(mirror, source, base, row, head, checks, reviews, known)
     except AutomataError as error:
         # Anybody may push anything: what cannot be read or merged stands for itself, and hides no other proposal.
         return replace(_ended(row, base, head, checks, ()), trouble=error)
@@ -190,6 +214,7 @@ def _of_open(
     head: str,
     checks: Sequence[CheckRow],
     reviews: Sequence[ReviewRow],
+    known: frozenset[str] | None,
 ) -> ProposalStatus:
     fork = fork_of(mirror, base, head)
     if fork == head:
@@ -197,6 +222,7 @@ def _of_open(
     commits = brought(mirror, base.sha, head)
     if len(commits) >= MAX_COMMITS:
         raise Refused(f"It has {MAX_COMMITS:,} commits or more.", code="too_many_commits", hint="Squash them.")
+    contributors = _contributors(mirror, commits, row)
     would_be = merge(mirror, base.sha, head)
     still_holds = _StillHolds(mirror, source, Binding(head, base.sha, would_be.tree, base.digest))
     newest = next((check for check in checks if still_holds(check.binding)), None)
@@ -216,8 +242,16 @@ def _of_open(
         check=newest or (checks[0] if checks else None),
         checks=state,
         reviews=tuple(review for review in reviews if still_holds(review.binding)),
-        writers=writers(mirror, commits) | {key_of(row.author)} if row.state == "PENDING_REVIEW" else frozenset(),
+        writers=contributors,
+        unknown=frozenset() if known is None else contributors - known,
     )
+
+
+def _contributors(mirror: Mirror, commits: Sequence[str], row: ProposalRow) -> frozenset[str]:
+    """The keys of all who contributed, once somebody has asked for a review: until then nobody may approve it."""
+    if row.state != "PENDING_REVIEW":
+        return frozenset()
+    return writers(mirror, commits) | {key_of(row.author)} | maker_mails(row.makers)
 
 
 def _ended(

@@ -152,6 +152,7 @@ def findings(report: Report) -> list[dict[str, Any]]:
             diagnostics += [
                 _change(flow, item) for flow in result.get("flows", ()) for item in flow["changes"] if _grave(item)
             ]
+            diagnostics += [_policy_change(item) for item in result.get("policy", ()) if _grave(item)]
         if stage["state"] == "empty" and stage["required"]:
             diagnostics.append(_finding(stage["name"], "error", "", 0, stage["summary"]))
     return diagnostics
@@ -188,6 +189,10 @@ def _difference(group: Mapping[str, Any], severity: str) -> dict[str, Any]:
 
 def _change(flow: Mapping[str, Any], item: Mapping[str, Any]) -> dict[str, Any]:
     return _finding("plan", "warning", flow.get("path") or "", 1, f"{flow['flow']}: {item['kind']}: {item['message']}")
+
+
+def _policy_change(item: Mapping[str, Any]) -> dict[str, Any]:
+    return _finding("plan", "warning", item["file"], 1, f"{item['kind']}: {item['message']}")
 
 
 def _json(value: Any) -> str:

@@ -8,7 +8,7 @@ least grave, and said so.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from automata.git.names import short_sha
@@ -92,10 +92,19 @@ def _wrong(report: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def _flows(report: Report) -> Iterator[str]:
-    """The worst flow first, as the plan has them."""
+    """What holds for all flows, then the worst flow first, as the plan has them."""
     for stage in report["stages"]:
-        for flow in (stage["report"] or {}).get("flows", ()) if stage["name"] == "plan" else ():
+        result = (stage["report"] or {}) if stage["name"] == "plan" else {}
+        if told := result.get("policy"):
+            yield _policy(told)
+        for flow in result.get("flows", ()):
             yield "\n\n".join(_flow(flow))
+
+
+def _policy(told: Sequence[Mapping[str, Any]]) -> str:
+    lines = [f"- **{item['kind']}** {quoted(item['file'])}: {quoted(item['message'])}" for item in told[:MAX_LINES]]
+    more = [f"- and {plural(len(told) - MAX_LINES, 'more change')}"] if len(told) > MAX_LINES else []
+    return "\n".join(["#### What holds for every flow", "", *lines, *more])
 
 
 def _flow(flow: Mapping[str, Any]) -> Iterator[str]:

@@ -32,22 +32,26 @@ def plan_report(
     head: str,
     now: datetime,
     hanging: Mapping[str, Mapping[str, Any]] | None = None,
+    policy: Sequence[tuple[str, Change]] = (),
 ) -> dict[str, Any]:
     """`before` and `after`: flows by name, (spec, variables). Renames are a flow that is gone and one that is new.
 
-    `hanging`: {active_runs, dead_letters, schedules} of each flow that runs now; None when nobody was asked.
+    `policy`: what differs beside the flows, with the file that says so. `hanging`: {active_runs, dead_letters,
+    schedules} of each flow that runs now; None when nobody was asked.
     """
     flows = [_flow(name, before, after, now) for name in sorted(before.keys() | after.keys())]
     changed = sorted((flow for flow in flows if flow), key=lambda flow: (CLASSES.index(flow["class"]), flow["flow"]))
     for flow in changed if hanging is not None else ():
         flow["live"] = (hanging or {}).get(flow["flow"])
-    counts = {kind: sum(item["kind"] == kind for flow in changed for item in flow["changes"]) for kind in CLASSES}
+    told = [{**asdict(change), "file": file} for file, change in policy]
+    kinds = [item["kind"] for item in (*told, *(item for flow in changed for item in flow["changes"]))]
     return {
         "version": VERSION,
         "tool": {"name": "automata", "version": __version__},
         "base": base,
         "head": head,
-        "summary": {"flows": len(after), "changed": len(changed), **counts},
+        "summary": {"flows": len(after), "changed": len(changed), **{kind: kinds.count(kind) for kind in CLASSES}},
+        "policy": told,
         "flows": changed,
     }
 
@@ -62,8 +66,9 @@ def render_plan(report: Mapping[str, Any], form: PlanFormat, *, colour: bool = F
 
 
 def plan_lines(report: Mapping[str, Any], colour: bool = False, *, apart: bool = False) -> list[str]:
-    """Flow by flow, the worst first; `apart` puts an empty line behind each."""
-    return [line for flow in report["flows"] for line in [*_block(flow, colour), *([""] if apart else ())]]
+    """What differs for all flows, then flow by flow, the worst first; `apart` puts an empty line behind each."""
+    blocks = [*_policy_blocks(report, colour), *(_block(flow, colour) for flow in report["flows"])]
+    return [line for block in blocks for line in [*block, *([""] if apart else ())]]
 
 
 def plan_summary(report: Mapping[str, Any]) -> str:
@@ -72,7 +77,15 @@ def plan_summary(report: Mapping[str, Any]) -> str:
     counts = ", ".join(f"{summary[kind]:,} {kind}" for kind in CLASSES if summary[kind])
     if not counts:
         return "Nothing changed"
-    return f"{plural(summary['changed'], 'flow')} of {summary['flows']:,} changed: {counts}"
+    flows = f"{plural(summary['changed'], 'flow')} of {summary['flows']:,} changed"
+    files = ", ".join(dict.fromkeys(item["file"] for item in report.get("policy", ())))
+    parts = [flows] if summary["changed"] or not files else []
+    return f"{' and '.join([*parts, *([f'{files} changed'] if files else [])])}: {counts}"
+
+
+def changes_anything(report: Mapping[str, Any]) -> bool:
+    """Whether a flow, or what holds for all flows, differs."""
+    return bool(report["flows"] or report.get("policy"))
 
 
 def _flow(
@@ -126,12 +139,24 @@ def _fires(spec: Mapping[str, Any] | None, now: datetime) -> list[str]:
     return [moment.isoformat().replace("+00:00", "Z") for moment in next_times(schedule, now, FIRES)]
 
 
-def _block(flow: Mapping[str, Any], colour: bool) -> list[str]:
-    lines = [paint("place", visible(flow["flow"]), colour)]
-    width = max(len(item["kind"]) for item in flow["changes"])
-    for item in flow["changes"]:
+def _policy_blocks(report: Mapping[str, Any], colour: bool) -> list[list[str]]:
+    told = report.get("policy", ())
+    files = dict.fromkeys(item["file"] for item in told)
+    return [_changes(file, [item for item in told if item["file"] == file], colour) for file in files]
+
+
+def _changes(title: str, items: Sequence[Mapping[str, Any]], colour: bool) -> list[str]:
+    width = max(len(item["kind"]) for item in items)
+    lines = [paint("place", visible(title), colour)]
+    for item in items:
         kind = paint(_COLOUR[item["kind"]], item["kind"].ljust(width), colour)
-        lines += [f"  {kind}  {visible(item['message'])}"]
+        lines.append(f"  {kind}  {visible(item['message'])}")
+    return lines
+
+
+def _block(flow: Mapping[str, Any], colour: bool) -> list[str]:
+    lines = _changes(flow["flow"], flow["changes"], colour)
+    width = max(len(item["kind"]) for item in flow["changes"])
     for fires in flow["schedules"]:
         for when in ("before", "after"):
             times = ", ".join(fires[when]) or "never"

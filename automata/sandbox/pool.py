@@ -23,6 +23,7 @@ from types import FrameType
 from typing import Any, Generic, TypeVar
 
 from automata.flow.model import FlowContent
+from automata.interpreter import shield_children
 from automata.sandbox.case_file import Case
 from automata.sandbox.case_runner import CaseResult, Flows, run_case
 
@@ -95,6 +96,8 @@ def _pooled(
         return
     # Imports once, then forks: a spawn of each would import all of this again, half a second of processor time. What is
     # forked is the server that multiprocessing starts afresh, never this process with its threads and connections.
+    # That server is started with `python -c`, in a folder of whoever wrote the cases.
+    shield_children()
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__, "automata.sandbox.case_runner"])
     with ProcessPoolExecutor(processes, mp_context=context, initializer=_begin, initargs=(work, job_sec)) as pool:
@@ -168,6 +171,12 @@ def _run(job: Any) -> Any:
     except _TooLongError:
         return _work.failed(job, f"the {_work.word} takes longer than {_job_sec:g} s")
     except MemoryError:
-        return _work.failed(job, f"the {_work.word} takes more than {MEMORY_BYTES >> 20} MiB of memory")
+        return _work.failed(job, f"the {_work.word} takes more than {_most_memory() >> 20} MiB of memory")
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _most_memory() -> int:
+    """The check of a proposal has a limit of its own, which is lower in a small container."""
+    data = resource.getrlimit(resource.RLIMIT_DATA)[0]
+    return MEMORY_BYTES if data == resource.RLIM_INFINITY else min(MEMORY_BYTES, data)

@@ -21,6 +21,7 @@ from socket import socket
 from typing import Any
 
 from automata.broker.contract import RUNS_PENDING, TASKS_READY, Broker, tasks_ready
+from automata.check.fence import hide_process
 from automata.errors import AutomataError, Unavailable
 from automata.pausing import pause
 from automata.services.broker_factory import open_broker
@@ -93,6 +94,7 @@ async def serve(
     `patient` waits for a database that does not answer or lacks its tables instead of raising Unavailable. Raises
     Usage when the address is taken.
     """
+    hide_process()  # what is in its environment is nobody else's, of the same user either
     stop, drained, health = asyncio.Event(), asyncio.Event(), Health()
     async with AsyncExitStack() as stack:
         if listening is None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -19,6 +18,7 @@ from contextlib import suppress
 import aiohttp
 
 from automata.errors import Unavailable
+from automata.interpreter import python_command
 from automata.pausing import pause
 from automata.services.health import Health
 from automata.settings import Settings
@@ -117,7 +117,7 @@ async def _problem_of(http: aiohttp.ClientSession) -> str | None:
 
 def child_processes(settings: Settings, database_url: str, *words: str) -> list[ChildProcess]:
     """The second to the last of `settings.processes`; `words` are the command that each of them runs."""
-    command = [sys.executable, "-m", "automata", *words, "--until-eof", "--host", "127.0.0.1", "--port", "0"]
+    command = python_command("-m", "automata", *words, "--until-eof", "--host", "127.0.0.1", "--port", "0")
     env = {f"AUTOMATA_{name.upper()}": _text(getattr(settings, name)) for name in _FLAG_SETTINGS}
     # They answer on loopback alone; the first process shows their metrics, and decides to whom.
     env |= {"AUTOMATA_DATABASE_URL": database_url, "AUTOMATA_PROCESSES": "1", "AUTOMATA_METRICS": "everybody"}

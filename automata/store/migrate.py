@@ -14,6 +14,7 @@ from pathlib import Path
 import psycopg
 from psycopg.errors import UndefinedTable
 
+from automata import DISTRIBUTION
 from automata.errors import Unavailable
 from automata.store.error_mapping import describe, mapped_errors
 
@@ -30,7 +31,7 @@ def folder() -> Path:
     for place in (package / "_data" / "migrations", package.parent / "migrations"):
         if (place / "versions").is_dir():
             return place
-    raise Unavailable("The migrations are missing from this installation.", hint="Install automata again.")
+    raise Unavailable("The migrations are missing from this installation.", hint=f"Install {DISTRIBUTION} again.")
 
 
 @cache

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, Literal, TypeVar
@@ -33,7 +33,9 @@ class Binding:
 
 @dataclass(frozen=True, slots=True)
 class ProposalRow:
-    """`merge_sha` is the commit that applied it; `number` is how people call it; for the last two see Applied."""
+    """`merge_sha` is the commit that applied it; `number` is how people call it; for `check_id`
+    and `review_ids` see AppliedMerge. `makers`: what let in those who made or submitted it (proposals/participants.py).
+    """
 
     id: UUID
     number: int
@@ -50,6 +52,7 @@ class ProposalRow:
     updated_at: datetime
     check_id: int | None
     review_ids: list[int]
+    makers: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,7 @@ class CheckRow:
 
 @dataclass(frozen=True, slots=True)
 class ReviewRow:
-    """A verdict of a person on a proposal as it was then."""
+    """A verdict of a person on a proposal as it was then; `identity` is what let them in, None for a mere claim."""
 
     id: int
     head: str
@@ -84,6 +87,7 @@ class ReviewRow:
     by: str
     comment: str
     created_at: datetime
+    identity: str | None = None
 
     @property
     def binding(self) -> Binding:
@@ -107,10 +111,10 @@ class AppliedMerge:
 
 _ROW = sql.SQL(
     "id, number, source_id, branch, title, author, state, head_sha, merge_sha, ended_by, ended_at, created_at,"
-    " updated_at, check_id, review_ids"
+    " updated_at, check_id, review_ids, makers"
 )
 _CHECK = sql.SQL("id, head, base, tree, policy, passed, report, created_at")
-_REVIEW = sql.SQL("id, head, base, tree, policy, approved, by, comment, created_at")
+_REVIEW = sql.SQL("id, head, base, tree, policy, approved, by, comment, created_at, identity")
 
 
 async def open_proposal(
@@ -231,16 +235,35 @@ async def add_check(conn: Connection, id: UUID, bound: Binding, *, passed: bool,
     )
 
 
-async def add_review(conn: Connection, id: UUID, bound: Binding, *, approved: bool, by: str, comment: str) -> ReviewRow:
+async def add_makers(conn: Connection, id: UUID, makers: Sequence[str]) -> None:
+    """These have had a hand in it. The caller holds `lock_proposal`, or is the only one who knows of it."""
+    await conn.execute(
+        "UPDATE proposals SET makers = ARRAY(SELECT DISTINCT maker FROM unnest(makers || %s::text[]) AS maker)"
+        " WHERE id = %s AND NOT makers @> %s::text[]",
+        [list(makers), id, list(makers)],
+    )
+
+
+async def add_review(
+    conn: Connection,
+    id: UUID,
+    bound: Binding,
+    *,
+    approved: bool,
+    by: str,
+    comment: str,
+    identity: str | None = None,
+) -> ReviewRow:
     """Keep the verdict of `by` on exactly `bound`."""
     return await _one(
         conn,
         ReviewRow,
         sql.SQL(
-            "INSERT INTO proposal_reviews (proposal_id, head, base, tree, policy, approved, by, comment)"
-            " VALUES (%(id)s, %(head)s, %(base)s, %(tree)s, %(policy)s, %(approved)s, %(by)s, %(comment)s) RETURNING {}"
+            "INSERT INTO proposal_reviews (proposal_id, head, base, tree, policy, approved, by, comment, identity)"
+            " VALUES (%(id)s, %(head)s, %(base)s, %(tree)s, %(policy)s, %(approved)s, %(by)s, %(comment)s,"
+            " %(identity)s) RETURNING {}"
         ).format(_REVIEW),
-        {"id": id, **asdict(bound), "approved": approved, "by": by, "comment": comment},
+        {"id": id, **asdict(bound), "approved": approved, "by": by, "comment": comment, "identity": identity},
     )
 
 

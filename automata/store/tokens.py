@@ -94,6 +94,13 @@ async def token_of(conn: Connection, hash: bytes) -> TokenRow | None:
     return row
 
 
+async def any_token_of(conn: Connection, hash: bytes) -> TokenRow | None:
+    """The token that this is or was: also one that expired or was revoked. For telling, not for letting in."""
+    async with conn.cursor(row_factory=class_row(TokenRow)) as cursor:
+        await cursor.execute(_SELECT + sql.SQL(" WHERE hash = %s"), [hash])
+        return await cursor.fetchone()
+
+
 async def find_token(conn: Connection, key: str) -> TokenRow:
     """By id, or by the name of one that was not revoked. Raises Missing."""
     by_id = as_uuid(key)

@@ -93,7 +93,8 @@ async def meaning(request: Request, number: ProposalNumber) -> Response:
         }
         for flow in (plan or {}).get("flows", ())
     ]
-    return render(request, "proposal_meaning.html", **shown, flows=flows, trouble=trouble)
+    policy = (plan or {}).get("policy", ())
+    return render(request, "proposal_meaning.html", **shown, flows=flows, policy=policy, trouble=trouble)
 
 
 @router.get(f"{HERE}/{{number}}/files")

@@ -38,7 +38,7 @@ TABLES = (
     " notifications, notification_events, notification_rules, processes,"
     " flow_versions, flows, sync_members, sync_sets, sync_deliveries, sync_attempts, proposal_checks,"
     " proposal_reviews, proposals, sync_sources,"
-    " access_sessions, access_tokens, access_spent"
+    " access_sessions, access_tokens, access_spent, access_people"
 )
 V1 = "/api/v1"
 

@@ -67,6 +67,12 @@ async def post(site: Site, number: int, verb: str, status: int = 200, **body: An
     return answer.json()
 
 
+async def approve(site: Site, number: int, status: int = 200, **body: Any) -> dict[str, Any]:
+    """Of the head that there is, as Bob unless `body` says otherwise."""
+    head = (await site.http.get(f"{URL}/{number}")).json()["head_sha"]
+    return await post(site, number, "approve", status, **{"head": head, "as": BOB, **body})
+
+
 async def settled(site: Site, number: int) -> dict[str, Any]:
     for job in list(site.context.proposals._jobs.values()):
         await asyncio.wait({job.task})
@@ -85,7 +91,7 @@ async def test_the_whole_life_over_rest_ends_in_a_version(site: Site, repo: Repo
     checked = await settled(site, number)
     assert (checked["checks"], checked["state"], checked["check"]["passed"]) == ("passed", "PENDING_REVIEW", True)
     assert checked["sandbox_result"]["ok"] is True
-    approved = await post(site, number, "approve", comment="yes", **{"as": BOB})
+    approved = await approve(site, number, comment="yes")
     assert (approved["state"], approved["approvals"]) == ("APPROVED", {"needed": 1, "by": [BOB]})
     assert approved["reviews"][0]["comment"] == "yes"
     applied = await post(site, number, "apply", **{"as": BOB})
@@ -175,7 +181,7 @@ async def test_a_patch_drops_what_was_said_before(site: Site) -> None:
     number = (await made(site))["number"]
     await post(site, number, "submit")
     await post(site, number, "sandbox?wait_sec=20")
-    await post(site, number, "approve", **{"as": BOB})
+    await approve(site, number)
     body = {"title": "Other", "files": {"flows/orders.yaml": text("orders", 9)}, "as": ADA}
     told = (await site.http.patch(f"{URL}/{number}", json=body)).json()
     assert (told["title"], told["checks"], told["state"]) == ("Other", "stale", "PENDING_REVIEW")
@@ -186,9 +192,9 @@ async def test_a_patch_drops_what_was_said_before(site: Site) -> None:
 
 async def test_the_author_cannot_approve_and_a_rejection_ends_it(site: Site) -> None:
     number = (await made(site))["number"]
-    assert (await post(site, number, "approve", 409, **{"as": BOB}))["code"] == "not_submitted"
+    assert (await approve(site, number, 409))["code"] == "not_submitted"
     await post(site, number, "submit")
-    assert (await post(site, number, "approve", 409, **{"as": ADA}))["code"] == "own_proposal"
+    assert (await approve(site, number, 409, **{"as": ADA}))["code"] == "own_proposal"
     assert (await post(site, number, "reject", comment="no", **{"as": BOB}))["state"] == "REJECTED"
     assert (await post(site, number, "submit", 409))["code"] == "proposal_ended"
 
@@ -222,7 +228,8 @@ async def test_who_may_do_what_and_that_a_known_person_is_nobody_else(open_site:
     assert (await site.http.patch(f"{URL}/{number}", json={"title": "x"})).status_code == 403
     assert (await site.http.get(f"{URL}/{number}")).status_code == 200
     await is_now("reviewer")
-    assert (await post(site, number, "approve", 409))["code"] == "own_proposal"
+    head = (await site.http.get(f"{URL}/{number}")).json()["head_sha"]
+    assert (await post(site, number, "approve", 409, head=head))["code"] == "own_proposal"
 
 
 async def test_a_check_runs_behind_the_request_once_and_few_at_a_time(site: Site) -> None:
@@ -257,7 +264,7 @@ async def test_a_server_that_dies_while_it_checks_leaves_it_pending(
 async def test_an_apply_that_has_to_check_first_goes_on_behind_the_request(site: Site) -> None:
     number = (await made(site))["number"]
     await post(site, number, "submit")
-    await post(site, number, "approve", **{"as": BOB})
+    await approve(site, number)
     site.context.proposals.checker = gate = Gate()
     told = await post(site, number, "apply?wait_sec=0.05", 202, **{"as": BOB})
     assert told["checks"] == "running"
@@ -269,7 +276,7 @@ async def test_an_apply_that_has_to_check_first_goes_on_behind_the_request(site:
 async def test_what_a_check_behind_a_request_refuses_or_breaks_off_with_is_told(site: Site) -> None:
     number = (await made(site))["number"]
     await post(site, number, "submit")
-    await post(site, number, "approve", **{"as": BOB})
+    await approve(site, number)
 
     async def breaks(*_: Any) -> dict[str, Any]:
         raise Unavailable("It broke off.", code="check_broken")
@@ -374,7 +381,7 @@ async def test_of_two_that_apply_at_once_one_is_told(site: Site) -> None:
     for branch in ("a", "b"):
         number = (await made(site, branch))["number"]
         await post(site, number, "submit")
-        await post(site, number, "approve", **{"as": BOB})
+        await approve(site, number)
         numbers.append(number)
     asked = (site.http.post(f"{URL}/{number}/apply", json={"as": BOB}) for number in numbers)
     answers = await asyncio.gather(*asked)

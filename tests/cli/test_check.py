@@ -115,6 +115,14 @@ def test_a_branch_does_not_make_its_own_rules(place: Path, run: Run) -> None:
     assert (states["test"], states["replay"]) == ("passed", "failed"), "it is told all the same"
 
 
+def test_a_weaker_policy_is_told_in_every_format(place: Path, run: Run) -> None:
+    write(place, "automata.yaml", "checks: {required: [validate], approvals: 0}\nmasking: {fields: []}\n")
+    code, out, _ = run("--base", "main", "-f", "github", "-f", "markdown=check.md", "-f", "human=check.txt")
+    assert code == 0, "rules are the base's: what a change makes of them is told"
+    for text in (out, (place / "check.md").read_text(), (place / "check.txt").read_text()):
+        assert "decides about changes no more" in text
+
+
 def test_what_the_base_requires_decides(place: Path, run: Run) -> None:
     write(place, "automata.yaml", REQUIRED)
     commit(place)

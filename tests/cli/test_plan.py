@@ -122,3 +122,20 @@ def test_recording_is_part_of_a_version_and_masking_less_is_a_matter_of_security
     (place / "automata.yaml").write_text("masking: {fields: [iban]}\n")
     _, out, _ = run("--base", "main")
     assert "recordings mask `pin` no more" in out
+
+
+def test_a_change_of_the_policy_alone_is_a_change(place: Path, run: Run) -> None:
+    (place / "automata.yaml").write_text("checks: {required: [validate, test], approvals: 2}\n")
+    git(place, "add", "-A")
+    git(place, "commit", "-q", "-m", "policy")
+    (place / "automata.yaml").write_text("checks: {required: [], approvals: 0}\n")
+    code, out, _ = run("--base", "main", "--detailed-exitcode")
+    assert code == 2
+    lines = [line.strip() for line in out.splitlines()]
+    assert lines[0] == "automata.yaml"
+    assert "security  people other than the author who must approve: 2 → 0" in lines
+    assert "automata.yaml changed: 3 security" in out
+    assert "flows of" not in out
+    report = json.loads(run("--base", "main", "-f", "json")[1])
+    assert report["flows"] == []
+    assert {item["file"] for item in report["policy"]} == {"automata.yaml"}

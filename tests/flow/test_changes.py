@@ -113,6 +113,48 @@ def test_a_new_host_and_a_new_secret_are_told(config: dict[str, Any], says: str)
     assert any(message.startswith(says) for message in told), told
 
 
+COMPUTED = {
+    "https://{{ inputs.a }}/x": "https://{{ inputs.a }}",
+    "https://{{ inputs.b }}/x": "https://{{ inputs.b }}",
+    "{{ steps.get.outputs.body.next }}": "{{ steps.get.outputs.body.next }}",
+    "https://{{ inputs.a }}.example.com/x?y=/": "https://{{ inputs.a }}.example.com",
+    "https://api.{{ vars.domain }}.{{ inputs.a }}/x": "https://api.{{ vars.domain }}.{{ inputs.a }} (api.one.{})",
+    "http://[{{ inputs.a }}/x": "http://[{{ inputs.a }}",
+}
+
+
+@pytest.mark.parametrize("url", COMPUTED)
+@pytest.mark.parametrize("other", COMPUTED)
+def test_one_computed_host_hides_no_other(url: str, other: str) -> None:
+    steps = [{"id": name, "type": "http", "config": {"url": text}} for name, text in (("one", url), ("two", other))]
+    known = {"domain": "one"}
+    told = changes({"name": "a", "steps": steps[:1]}, {"name": "a", "steps": steps}, (known, known))
+    (new,) = [item for item in told if item.kind == "security"]
+    assert (new.path, new.after) == ("hosts.a computed host.two", COMPUTED[other])
+    both = [item.path for item in changes(None, {"name": "a", "steps": steps}) if item.kind == "security"]
+    assert both == ["hosts.a computed host.one", "hosts.a computed host.two"]
+
+
+def test_another_way_to_compute_a_host_is_told_and_a_secret_for_it_too() -> None:
+    flow = {"name": "a", "steps": [{"id": "s", "type": "http", "config": {"url": "https://{{ inputs.a }}/"}}]}
+    other = copy.deepcopy(flow)
+    other["steps"][0]["config"] = {"url": "https://{{ inputs.b }}/", "headers": {"x": "{{ secrets.KEY }}"}}
+    told = [item.message for item in changes(flow, other) if item.kind == "security"]
+    assert told == [
+        "requests go to a computed host, which is new (in `s`): 'https://{{ inputs.b }}'",
+        "the secret `KEY` is sent to a computed host (in `s`): 'https://{{ inputs.b }}'",
+    ]
+
+
+def test_a_variable_in_a_computed_host_is_a_part_of_it() -> None:
+    url = "https://{{ inputs.tenant }}.{{ vars.domain }}/"
+    flow = {"name": "a", "steps": [{"id": "s", "type": "http", "config": {"url": url}}]}
+    ours, evil = {"domain": "example.com"}, {"domain": "evil.example.net"}
+    assert changes(flow, flow, (ours, ours)) == []
+    (told,) = [item for item in changes(flow, flow, (ours, evil)) if item.kind == "security"]
+    assert "evil.example.net" in told.message
+
+
 def test_a_secret_that_goes_to_another_host_is_told() -> None:
     new = copy.deepcopy(FLOW)
     new["steps"][0]["config"]["url"] = "https://erp.example.com/"

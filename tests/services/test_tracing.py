@@ -258,7 +258,7 @@ def test_where_the_extra_is_missing_the_start_says_what_to_install(monkeypatch: 
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace.export", None)
     with pytest.raises(Usage, match="missing") as raised:
         open_tracing(Settings(otlp_url="http://127.0.0.1:4318"))
-    assert "automata[otel]" in str(raised.value.hint)
+    assert "automata-flows[otel]" in str(raised.value.hint)
 
 
 async def test_where_traces_are_off_no_header_is_kept_or_sent(database_url: str) -> None:

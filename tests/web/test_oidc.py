@@ -427,7 +427,8 @@ async def test_a_reviewer_of_the_provider_approves_but_not_what_bears_their_mail
     async def approve() -> httpx.Response:
         assert (await sign_in(site, idp)).status_code == 303
         token = (await site.http.get(ME)).json()["csrf_token"]
-        return await site.http.post(f"{here}/approve", json={}, headers={"x-csrf-token": token})
+        head = (await site.http.get(here)).json()["head_sha"]
+        return await site.http.post(f"{here}/approve", json={"head": head}, headers={"x-csrf-token": token})
 
     answer = await approve()
     assert (answer.status_code, answer.json()["code"]) == (409, "own_proposal")
@@ -486,7 +487,7 @@ def test_settings_that_are_whole_are_read(monkeypatch: pytest.MonkeyPatch) -> No
     assert "secret" not in repr(found)
     assert config_of(Settings(auth="on")) is None
     monkeypatch.setitem(sys.modules, "authlib.oauth2.auth", None)
-    with pytest.raises(Usage, match=re.escape("automata[oidc]")):
+    with pytest.raises(Usage, match=re.escape("automata-flows[oidc]")):
         provider_of(found)
 
 

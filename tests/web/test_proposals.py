@@ -88,6 +88,7 @@ async def checked(site: Site, one: str) -> Reader:
 async def test_a_branch_is_checked_approved_by_another_and_applied_with_every_reason_on_the_way(
     site: Site, repo: Repo
 ) -> None:
+    await site.token("author", name="ada", mail="ada@example.com")  # who she is is known, so her commits are hers
     head = repo.push("fix", {"flows/orders.yaml": text("orders", 2)}, off="main")
 
     one = await the_one(site)
@@ -141,6 +142,14 @@ async def test_what_it_means_names_the_change_and_whom_it_reaches(site: Site, re
     assert "/flows/caller" in shown.links()
     assert "Reaches now" in shown.text
     assert shown.all("script", type="application/json")
+
+
+async def test_what_it_makes_of_the_policy_is_on_the_page(site: Site, repo: Repo) -> None:
+    repo.push("lax", {"automata.yaml": "checks: {required: [], approvals: 0}\n"}, off="main")
+    shown = await page(site, f"{await the_one(site)}/meaning")
+    assert "people other than the author who must approve: 1 → 0" in shown.text
+    assert "the stage `validate` decides about changes no more" in shown.text
+    assert "No flow means anything else" not in shown.text
 
 
 async def test_files_stand_side_by_side_and_nothing_in_them_is_markup(site: Site, repo: Repo) -> None:

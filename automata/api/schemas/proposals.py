@@ -18,6 +18,8 @@ Files = Annotated[
     dict[Text, Content | None],
     Field(max_length=MAX_FILES, description="Text by path from the repository's root; null takes a file away."),
 ]
+Sha = Annotated[str, StringConstraints(strict=True, pattern="^[0-9a-f]{7,40}$")]
+Comment = Annotated[str, StringConstraints(strict=True, max_length=4_000)]
 Checks = Literal["pending", "running", "passed", "failed", "stale"]
 
 
@@ -64,8 +66,19 @@ class Update(Acting):
         return self
 
 
-class Review(Acting):
-    comment: Annotated[str, StringConstraints(strict=True, max_length=4_000)] = ""
+class Apply(Acting):
+    head: Sha | None = Field(None, description="Apply it only if the branch is still there: 409 `head_moved` else.")
+
+
+class Reject(Apply):
+    comment: Comment = ""
+
+
+class Approve(Acting):
+    head: Sha = Field(
+        description="What was looked at, `head_sha` of the proposal: 409 `head_moved` when it is another."
+    )
+    comment: Comment = ""
 
 
 class BaseAnswer(ResponseModel):
@@ -94,6 +107,9 @@ class ProposalSummary(ResponseModel):
     head_sha: str
     merge_tree: str | None
     approvals: Approvals
+    unknown_writers: list[str] = Field(
+        description="Addresses in it for which nobody vouches: each costs one approval more, which `needed` counts."
+    )
     merge_sha: str | None
     ended_by: str | None
     ended_at: datetime | None

@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from automata import DISTRIBUTION
 from automata.cli.client import Api
 from automata.cli.demo.shop import PAGE
 from automata.cli.demo.story import Check
@@ -117,7 +118,7 @@ def _edit(repository: Path, folder: Path) -> None:
 def _content(files: CommitTree, path: str) -> str:
     entry, _ = files.find(path)
     if entry is None:
-        raise Unavailable(f"The example has no {path}.", hint="Install automata again.")
+        raise Unavailable(f"The example has no {path}.", hint=f"Install {DISTRIBUTION} again.")
     return files.data(entry).decode()
 
 

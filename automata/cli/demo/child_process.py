@@ -14,7 +14,6 @@ import os
 import queue
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -23,6 +22,7 @@ from typing import IO, Any
 
 from automata.cli.interruption import held
 from automata.errors import Unavailable
+from automata.interpreter import python_command
 
 STOP_SEC = 120.0  # longer than the server's own drain, on a machine that is busy
 _started: list[Child] = []
@@ -81,7 +81,7 @@ class Child:
     def _start(self) -> None:
         with self._log.open("ab") as errors:
             self._process = subprocess.Popen(  # noqa: S603 - our own modules, no shell
-                [sys.executable, "-m", *self._arguments],
+                python_command("-m", *self._arguments),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,

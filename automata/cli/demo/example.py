@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+from automata import DISTRIBUTION
 from automata.errors import Unavailable
 from automata.git.create import clone_bare, create_repository
 
@@ -40,4 +41,4 @@ def example_folder() -> Path:
     for place in (package / "_data" / "flows-example", package.parent / "flows-example"):
         if (place / "automata.yaml").is_file():
             return place
-    raise Unavailable("The example is missing from this installation.", hint="Install automata again.")
+    raise Unavailable("The example is missing from this installation.", hint=f"Install {DISTRIBUTION} again.")

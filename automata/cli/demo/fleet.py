@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -16,6 +15,7 @@ import httpx
 from automata.cli.demo.child_process import Child
 from automata.cli.interruption import held
 from automata.errors import Unavailable
+from automata.interpreter import python_command
 
 # Two of what works, one of what leads or answers: enough to see that it is a fleet.
 PARTS = ("api", "orchestrator", "scheduler", "worker", "worker")
@@ -64,7 +64,7 @@ def _child(part: str, number: int, place: Path, env: Mapping[str, str]) -> Child
 
 def _synced(repository: Path, env: Mapping[str, str]) -> str:
     done = subprocess.run(  # noqa: S603 - this program, no shell
-        [sys.executable, "-m", "automata", "sync", "--repo", str(repository), "-o", "json"],
+        python_command("-m", "automata", "sync", "--repo", str(repository), "-o", "json"),
         env=dict(env),
         stdin=subprocess.DEVNULL,
         capture_output=True,

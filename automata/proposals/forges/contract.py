@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, Protocol
@@ -36,10 +37,15 @@ class Review:
 
 @dataclass(frozen=True, slots=True)
 class PullReviews:
-    """`contributors`: logins, in lower case, of all who wrote, committed or opened it: none of them has a say."""
+    """`contributors`: logins, in lower case, of all who wrote, committed or opened it: none of them has a say.
+
+    `logins`: the login that the forge names for the author or committer of a commit, by (SHA, `author` or `committer`).
+    Where it names none, nobody can tell whether that is one of the reviewers.
+    """
 
     reviews: tuple[Review, ...] = ()
     contributors: frozenset[str] = field(default_factory=frozenset)
+    logins: Mapping[tuple[str, str], str] = field(default_factory=dict, compare=False)
 
 
 class Forge(Protocol):

@@ -134,12 +134,13 @@ class GitHub:
                 code="too_many_commits",
                 hint="Squash some of them.",
             )
-        contributors = {pull.author.lower()} | {login for commit in commits for login in _logins(commit)}
+        logins = {place: login for commit in commits for place, login in _logins(commit).items()}
+        contributors = {pull.author.lower(), *logins.values()}
         reviews = []
         for login, review in sorted((await self._last_reviews(pull)).items()):
             if login not in contributors and _LOGIN.fullmatch(login) and await self._may_write(login):
                 reviews.append(_review(review))
-        return PullReviews(tuple(reviews), frozenset(contributors))
+        return PullReviews(tuple(reviews), frozenset(contributors), logins)
 
     async def _last_reviews(self, pull: PullRequest) -> dict[str, Mapping[str, Any]]:
         """The last verdict of each login, in lower case."""
@@ -342,10 +343,15 @@ def _field(read: Callable[[], T]) -> T:
         raise _odd("a field is not as its documentation says") from None
 
 
-def _logins(commit: Mapping[str, Any]) -> list[str]:
-    """In lower case, of who wrote and who committed it, as far as they have accounts."""
-    people = (commit.get("author"), commit.get("committer"))
-    return [str(user["login"]).lower() for user in people if isinstance(user, Mapping) and user.get("login")]
+def _logins(commit: Mapping[str, Any]) -> dict[tuple[str, str], str]:
+    """In lower case, of who wrote and who committed it, as far as GitHub names them: it does not for unknown mails."""
+    sha = _field(lambda: _sha(commit["sha"]))
+    people = {role: commit.get(role) for role in ("author", "committer")}
+    return {
+        (sha, role): str(user["login"]).lower()
+        for role, user in people.items()
+        if isinstance(user, Mapping) and user.get("login")
+    }
 
 
 def _pull(pull: Mapping[str, Any]) -> PullRequest:

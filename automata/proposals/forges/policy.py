@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from automata.errors import AutomataError, Conflict, Refused
-from automata.proposals.forges.contract import Forge, PullRequest
+from automata.proposals.forges.contract import Forge, PullRequest, PullReviews
 from automata.proposals.status import ProposalStatus
 from automata.report.markdown import MARKER, markdown, quoted
 from automata.store.proposals import ReviewRow
@@ -50,16 +50,19 @@ def pull_text(proposal: ProposalStatus, page: str) -> str:
     return f"{text}\n\n{page}{proposal.row.number}" if page else text
 
 
-async def with_forge_reviews(forge: Forge, proposal: ProposalStatus) -> ProposalStatus:
+async def with_forge_reviews(
+    forge: Forge, proposal: ProposalStatus, signers: Mapping[tuple[str, str], str]
+) -> ProposalStatus:
     """The status, with the reviews that the forge has of exactly this head, by those who did not contribute to it.
 
-    They are kept in no table until they count: who takes a review back on the forge has taken it back.
+    They are kept in no table until they count: who takes a review back on the forge has taken it back. `signers`: the
+    address of each author and committer, as `branches.signers` has it.
     """
     pull = await forge.find_pull(proposal.row.branch, proposal.base.branch)
     if pull is None or pull.head != proposal.head:
-        return replace(proposal, reviews=())
+        return replace(proposal, reviews=(), unknown=frozenset())
     answer = await forge.reviews(pull)
-    contributors = answer.contributors | {login for mail in proposal.writers if (login := forge.login_of(mail))}
+    contributors, unknown = _contributors(forge, proposal.writers, answer, signers)
     binding = proposal.binding
     rows = [
         ReviewRow(
@@ -76,7 +79,26 @@ async def with_forge_reviews(forge: Forge, proposal: ProposalStatus) -> Proposal
         for review in answer.reviews
         if review.commit == proposal.head and review.login.lower() not in contributors
     ]
-    return replace(proposal, reviews=tuple(sorted(rows, key=lambda row: row.created_at, reverse=True)))
+    reviews = tuple(sorted(rows, key=lambda row: row.created_at, reverse=True))
+    return replace(proposal, reviews=reviews, unknown=unknown)
+
+
+def _contributors(
+    forge: Forge, writers: Iterable[str], answer: PullReviews, signers: Mapping[tuple[str, str], str]
+) -> tuple[frozenset[str], frozenset[str]]:
+    """(logins that have no say, addresses that could be anybody's): what signs a commit is known by the forge alone.
+
+    Anybody may write any address into a commit, also one that looks like the forge's own.
+    """
+    told = {signers[place]: login for place, login in answer.logins.items() if place in signers}
+    signed, contributors, unknown = set(signers.values()), set(answer.contributors), set()
+    for key in writers:
+        named = told.get(key, "")
+        claimed = forge.login_of(key)
+        contributors |= {named, claimed} - {""}
+        if not named and (key in signed or not claimed):
+            unknown.add(key)
+    return frozenset(contributors), frozenset(unknown)
 
 
 async def tell_check(forge: Forge, head: str, pull: PullRequest | None, report: Mapping[str, Any], url: str) -> None:

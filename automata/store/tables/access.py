@@ -65,6 +65,13 @@ access_spent = Table(
     Index("access_spent_expired", "expires_at"),
 )
 
+access_people = Table(
+    "access_people",
+    metadata,
+    text_column("mail", primary_key=True),
+    stamp_column("first_at"),
+)
+
 access_secrets = Table(
     "access_secrets",
     metadata,

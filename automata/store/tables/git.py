@@ -121,6 +121,7 @@ proposals = Table(
     Column("commits", ARRAY(Text), nullable=False, server_default=EMPTY),
     Column("check_id", BigInteger),
     Column("review_ids", ARRAY(BigInteger), nullable=False, server_default=EMPTY),
+    Column("makers", ARRAY(Text), nullable=False, server_default=EMPTY),
     one_of("state", "DRAFT", "PENDING_REVIEW", "APPLIED", "REJECTED", "CLOSED"),
     CheckConstraint("(state IN ('DRAFT', 'PENDING_REVIEW')) = (ended_at IS NULL)", name="ended"),
     Index("proposals_open", "source_id", "branch", unique=True, postgresql_where=text("ended_at IS NULL")),
@@ -154,4 +155,5 @@ proposal_reviews = _bound(
     Column("approved", Boolean, nullable=False),
     text_column("by"),
     text_column("comment", server_default=text("''")),
+    text_column("identity", nullable=True),
 )
