@@ -5,8 +5,8 @@ Requests are made of it, and some are signed. Rows of before have none: what was
 
 from alembic import op
 
-revision = "0018"
-down_revision = "0017"
+revision = "0019"
+down_revision = "0018"
 
 
 def upgrade() -> None:
