@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from pygit2.enums import FetchPrune, RepositoryOpenFlag
 from automata.errors import Missing, Unavailable
 from automata.git.address import Address, parse_address
 from automata.git.credentials import Callbacks
+from automata.git.default_branch import keep_head
 from automata.git.faults import object_faults, remote_faults
 from automata.git.names import check_branch, check_folder, nearest, shown
 from automata.git.tree import CommitTree
@@ -31,7 +31,6 @@ LOCK_SECONDS = 600
 _HEADS = "refs/heads/"
 _TRACKED = "refs/remotes/origin/"
 _TRACKED_HEAD = _TRACKED + "HEAD"
-_UNTOLD = "HEAD"  # as a branch it is never counted as one
 _REFSPECS = [f"+{_HEADS}*:{_TRACKED}*"]
 
 # Git checks who owns a repository because it runs programs that the repository's config names. libgit2 runs none, and
@@ -83,7 +82,7 @@ class Mirror:
             remote = self._repository.remotes.create_anonymous(self.address.url)
             callbacks = Callbacks(self.address)
             remote.fetch(_REFSPECS, callbacks=callbacks, prune=FetchPrune.PRUNE, proxy=True)
-            self._keep_head(remote.list_heads(connect=False))
+            keep_head(self._repository, remote.list_heads(connect=False))
 
     def branches(self) -> list[str]:
         """The names of all branches."""
@@ -108,14 +107,8 @@ class Mirror:
         with object_faults(self.address):
             target = self._repository.lookup_reference("HEAD").raw_target
             name = target.decode("utf-8", "replace") if isinstance(target, bytes) else ""
-        branch = name.removeprefix(self._prefix) if name.startswith(self._prefix) else ""
+        branch = name.removeprefix(_HEADS) if name.startswith(_HEADS) else ""
         return branch if branch in self.branches() else None
-
-    def _keep_head(self, heads: Sequence[Any]) -> None:
-        """Let the mirror's own HEAD name what the remote's does, or nothing where the remote does not tell."""
-        told = next((head.symref_target for head in heads if head.name == "HEAD"), None) or ""
-        branch = told.removeprefix(_HEADS) if told.startswith(_HEADS) else _UNTOLD
-        self._repository.references.create("HEAD", _TRACKED + branch, force=True)
 
     def tree(self, commit: str, folder: str = "") -> CommitTree:
         """Read the project in `folder` at a full SHA. Raises Missing (`commit_not_found`, `folder_not_found`)."""

@@ -31,7 +31,6 @@ from automata.git.tree import (
 
 DEBOUNCE_MS = 200
 NO_COMMIT = "working-tree"
-DIRTY = "-dirty"  # after the SHA of the last commit, once something read differs from it
 _REFS = ("HEAD", "packed-refs", "refs/heads")
 
 
@@ -61,7 +60,7 @@ class WorkingTree:
     def commit(self) -> str:
         if self._head is None:
             return NO_COMMIT
-        return f"{self._head.commit}{DIRTY}" if self._dirty else self._head.commit
+        return f"{self._head.commit}-dirty" if self._dirty else self._head.commit
 
     def exists(self, folder: str) -> bool:
         """Whether a folder is on disk."""
