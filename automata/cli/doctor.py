@@ -192,11 +192,13 @@ async def _processes(db: Database) -> list[Finding]:
     words = (
         ", ".join(f"{sum(part in process.parts for process in alive)} {part}" for part in sorted(parts)) or "none is up"
     )
+    versions = sorted({process.version for process in alive})
+    if len(versions) > 1:
+        words += f"; versions {', '.join(versions)}"
     if missing := [part for part in ("api", "scheduler", "orchestrator", "worker") if part not in parts]:
         todo = f"Start {', '.join(f'`automata {part}`' for part in missing)}, or all in one: `automata up`."
         return [Finding("processes", "warning", words, todo)]
-    if len(versions := sorted({process.version for process in alive})) > 1:
-        words += f"; versions {', '.join(versions)}"
+    if len(versions) > 1:
         return [Finding("processes", "warning", words, "Fine in the middle of an upgrade; else upgrade the others.")]
     return [Finding("processes", "ok", words)]
 

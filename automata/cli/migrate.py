@@ -8,6 +8,7 @@ import typer
 
 from automata.cli.options import Output
 from automata.cli.output import Format, say, say_json
+from automata.cli.service_output import begin_logs, teller
 
 
 def migrate(
@@ -23,12 +24,19 @@ def migrate(
     from automata.settings import load
     from automata.store.migrate import current, pending, upgrade
 
-    with database(load()) as url:
+    begin_logs()
+    settings = load()
+    begin_logs(settings)
+    with database(settings) as url:
         applied = pending(url) if dry_run else upgrade(url)
         revision = current(url)
     if output is Format.JSON:
         say_json({"revision": revision, "pending" if dry_run else "applied": applied})
-    elif not applied:
-        say(f"The database is up to date (revision {revision}).")
+        return
+    words = f"The database is up to date (revision {revision})."
+    if applied:
+        words = f"{'Pending' if dry_run else 'Applied'}: {', '.join(applied)}."
+    if settings.log_format == "json":  # a job beside services, whose lines go where theirs go
+        teller(settings, output)("migrations", words, revision=revision, applied=[] if dry_run else applied)
     else:
-        say(f"{'Pending' if dry_run else 'Applied'}: {', '.join(applied)}.")
+        say(words)

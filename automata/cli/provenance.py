@@ -43,7 +43,8 @@ def tree(chain: Json) -> Tree:
     node = root.add(_part("version", f"{run['flow']} v{version['number']}, {moment(version['created_at'])}"))
     if commit := chain["commit"]:
         node = node.add(_part("commit", f"{short_sha(commit['sha'])}  {commit['message'] or ''}"))
-        node.add(_part("by", f"{commit['author'] or 'nobody'}, {moment(commit['committed_at'])}"))
+        unnamed = "not known" if chain["origin"] == "earlier" else "nobody"
+        node.add(_part("by", ", ".join(filter(None, (commit["author"] or unnamed, moment(commit["committed_at"]))))))
         node.add(_part("file", f"{commit['path']} of {commit['source']}"))
     for name, text in lines_of(chain):
         node.add(_part(name, text))

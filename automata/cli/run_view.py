@@ -126,12 +126,14 @@ def _screen(run: Json, tasks: Sequence[Json]) -> RenderableType:
     from rich.text import Text
 
     done = sum(task["status"] in FINAL or task["status"] == "SKIPPED" for task in tasks)
+    # How many a run will have is not known: a condition or a list may be yet to come.
+    counted = f"  {done} steps ended, {len(tasks) - done} under way"
     moving = sorted(tasks, key=lambda task: (task["status"] != "RUNNING", task["status"] in FINAL))
     shown = moving[:LIVE_LINES]
     width = max((len(task["step"]) for task in shown), default=0)
     hidden = len(tasks) - len(shown)
     return Group(
-        Text.assemble(_headline(run), f"  {done} of {len(tasks)} steps"),
+        Text.assemble(_headline(run), counted),
         *(_line(task, task["step"].ljust(width)) for task in shown),
         *([Text(f"and {hidden} more", style="dim")] if hidden else []),
     )

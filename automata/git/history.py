@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import pygit2
@@ -12,20 +15,24 @@ from pygit2.enums import DiffOption, SortMode
 
 from automata.git.address import Address
 from automata.git.faults import object_faults
-from automata.git.names import deceiving
+from automata.git.names import EARLIER, deceiving
 
-MAX_COMMITS = 2_000
+MAX_COMMITS = 20_000  # about a second
 _TEXT = 200
+_UNTOLD = "changed before the history that was read"
 
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """The commit a file comes from; `author` is `Name <mail>`, `message` its first line, `committed_at` is UTC."""
+    """The commit a file comes from; `author` is `Name <mail>`, `message` its first line, `committed_at` is UTC.
+
+    Where nobody can say: `commit` ends in `-or-earlier`, and the author and the time are not known.
+    """
 
     commit: str
     author: str
     message: str
-    committed_at: datetime
+    committed_at: datetime | None
 
 
 def describe(repository: Any, commit: str) -> Provenance:
@@ -45,30 +52,42 @@ def provenance(
 ) -> dict[str, Provenance]:
     """For each path (with its blob at `head`) below `folders`, the last commit that gave it that content.
 
-    Looks at no more than 2,000 commits; what lies further back, or beyond a shallow clone's edge, is given to `head`.
+    Looks at no more than 20,000 commits. Of what was changed further back, or beyond a shallow clone's edge, it is only
+    said that it was at `head` or earlier: no commit that is there made it, so nobody who wrote one is named.
     """
-    with object_faults(address):
-        provenances = dict.fromkeys(blobs, describe(repository, head))
-        try:
-            provenances |= _walk(repository, head, dict(blobs), tuple(folders))
-        except (pygit2.GitError, KeyError):
-            # A shallow clone ends somewhere; the head is then the honest answer that is left.
-            return provenances
+    provenances = dict.fromkeys(blobs, Provenance(head + EARLIER, "", _UNTOLD, None))
+    with object_faults(address), suppress(pygit2.GitError, KeyError):  # a clone may lack any object beyond its edge
+        for path, origin in _walk(repository, head, dict(blobs), tuple(folders)):
+            provenances[path] = origin
     return provenances
 
 
-def _walk(repository: Any, head: str, blobs_left: dict[str, str], folders: tuple[str, ...]) -> dict[str, Provenance]:
-    provenances: dict[str, Provenance] = {}
+def _walk(
+    repository: Any, head: str, blobs_left: dict[str, str], folders: tuple[str, ...]
+) -> Iterator[tuple[str, Provenance]]:
+    edge = _edge(repository)
     walker = repository.walk(pygit2.Oid(hex=head), SortMode.TOPOLOGICAL | SortMode.TIME)
-    for seen, commit in enumerate(walker):
-        if not blobs_left or seen >= MAX_COMMITS:
+    for commit in islice(walker, MAX_COMMITS):
+        if not blobs_left:
             break
+        if str(commit.id) in edge:  # what it changed cannot be seen: to Git it has made all that is in it
+            continue
         touched = _touched(commit, folders)
         # A merge may have dropped what one side wrote: only the commit that wrote today's blob counts.
         for path in [path for path, blob in touched.items() if blobs_left.get(path) == blob]:
-            provenances[path] = _provenance(commit)
+            yield path, _provenance(commit)
             del blobs_left[path]
-    return provenances
+
+
+def _edge(repository: Any) -> frozenset[str]:
+    """The commits whose parents a shallow clone left out."""
+    if not repository.is_shallow:
+        return frozenset()
+    folder = Path(repository.path)
+    common = folder / "commondir"  # of a linked working tree
+    if common.is_file():
+        folder /= common.read_text(encoding="utf-8").strip()
+    return frozenset((folder / "shallow").read_text(encoding="ascii").split())
 
 
 def _touched(commit: Any, folders: tuple[str, ...]) -> dict[str, str]:

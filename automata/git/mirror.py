@@ -104,10 +104,9 @@ class Mirror:
         None for a detached HEAD, before the first commit, and where a remote does not say.
         """
         with object_faults(self.address):
-            head = self._repository.references.get("HEAD" if self.address.local is not None else TRACKED_HEAD)
-        target = head.raw_target if head is not None else None
-        name = target.decode("utf-8", "replace") if isinstance(target, bytes) else ""
-        branch = name.removeprefix(self._prefix) if name.startswith(self._prefix) else ""
+            target = self._repository.lookup_reference("HEAD").raw_target
+            name = target.decode("utf-8", "replace") if isinstance(target, bytes) else ""
+        branch = name.removeprefix(HEADS) if name.startswith(HEADS) else ""
         return branch if branch in self.branches() else None
 
     def tree(self, commit: str, folder: str = "") -> CommitTree:

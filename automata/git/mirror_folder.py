@@ -32,6 +32,7 @@ from pygit2.enums import FetchPrune, RepositoryOpenFlag
 from automata.errors import Unavailable
 from automata.git.address import Address, redact
 from automata.git.credentials import Callbacks
+from automata.git.default_branch import keep_head
 from automata.git.faults import BROKEN, mirror_fault, remade_mark, remote_faults
 from automata.git.packs import (
     DELTA_CACHE_BYTES,
@@ -121,13 +122,13 @@ class _Remote:
         self.address = address
         self._callbacks = Callbacks(address)
         self._remote = repository.remotes.create_anonymous(address.url)
-        self._head = ""  # the reference that the remote's HEAD names
+        self._heads: list[Any] = []
 
     def heads(self) -> dict[bytes, str]:
         """The commit of each branch, by the name of the branch."""
         with remote_faults(self.address):
             heads = self._remote.list_heads(callbacks=self._callbacks, proxy=True)
-        self._head = next((head.symref_target for head in heads if head.name == "HEAD"), None) or ""
+        self._heads = heads
         names = {head.name.encode("utf-8", "surrogateescape"): str(head.oid) for head in heads if head.name}
         return {name[len(HEADS) :]: sha for name, sha in names.items() if name.startswith(HEADS.encode())}
 
@@ -137,12 +138,8 @@ class _Remote:
         self._remote.fetch(refspecs, callbacks=self._callbacks, prune=FetchPrune.NO_PRUNE, proxy=True)
 
     def keep_head(self) -> None:
-        """Note which branch the remote's HEAD names, as a clone does; nothing where the remote does not tell."""
-        references = self.repository.references
-        if self._head.startswith(HEADS):
-            references.create(TRACKED_HEAD, TRACKED + self._head.removeprefix(HEADS), force=True)
-        elif TRACKED_HEAD in references:
-            references.delete(TRACKED_HEAD)
+        """Let the mirror's HEAD name what the remote's did when its branches were asked for."""
+        keep_head(self.repository, self._heads)
 
 
 def _update_or_rebuild(repository: Any, path: Path, address: Address) -> None:

@@ -15,6 +15,8 @@ MAX_FOLDER_BYTES = 1024
 # What git check-ref-format forbids anywhere; `~^:` and `@{` are also how revision syntax starts.
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//")
 _SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+DIRTY = "-dirty"  # after the SHA of the last commit, for a working tree of which something read differs from it
+EARLIER = "-or-earlier"  # after the SHA of a commit that has something, where the one that made it is not known
 # Invisible, direction-changing and unpaired code points: legal in Git, but they make one name look like another.
 _DECEIVING = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
@@ -92,6 +94,11 @@ def _branch_problem(name: str) -> str:
 def is_commit(text: str) -> bool:
     """Whether it is the full SHA of a commit, and no working tree's name."""
     return _SHA.fullmatch(text) is not None
+
+
+def is_uncommitted(text: str) -> bool:
+    """Whether it is the name of a working tree with something in it that no commit has."""
+    return not is_commit(text.removesuffix(EARLIER))
 
 
 def short_sha(sha: str) -> str:

@@ -18,7 +18,6 @@ from automata.git.names import check_folder, shown
 from automata.git.tree import CommitTree, Entry, Listing
 
 DEBOUNCE_MS = 200
-DIRTY = "-dirty"  # after the SHA of the last commit, once something read differs from it
 _REFS = ("HEAD", "packed-refs", "refs/heads")
 
 
@@ -48,7 +47,7 @@ class WorkingTree(DiskTree):
         """HEAD's SHA, with `-dirty` once something read differs from it."""
         if self._head is None:
             return NO_COMMIT
-        return f"{self._head.commit}{DIRTY}" if self._dirty else self._head.commit
+        return f"{self._head.commit}-dirty" if self._dirty else self._head.commit
 
     def find(self, path: str) -> tuple[Entry | None, Listing]:
         """One file by its path; None when it is absent or refused (then the listing says why)."""

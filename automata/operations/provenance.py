@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Literal
 
+from automata.git.names import EARLIER, is_commit
 from automata.store.provenance import VersionOrigin
 
-Kind = Literal["proposal", "merge", "push", "files", "api"]
-_SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+Kind = Literal["proposal", "merge", "push", "files", "earlier", "api"]
 MEANS: dict[Kind, str] = {
     "proposal": "proposed, checked and applied through Automata",
     "merge": "proposed on a branch, and merged with Git: Automata did not apply it",
     "push": "pushed without a proposal: no check or approval is known here",
     "files": "read from files that were not committed: no check or approval can be of them",
+    "earlier": "changed before the history that was read: its commit, check and approvals are not known",
     "api": "made through the API: there is no commit, check or approval of it",
 }
 
@@ -37,7 +37,9 @@ def _kind(origin: VersionOrigin) -> Kind:
         return "api"
     if origin.proposal is not None:
         return "proposal" if origin.applied_by else "merge"
-    return "push" if _SHA.fullmatch(origin.commit_sha) else "files"
+    if origin.commit_sha.endswith(EARLIER):
+        return "earlier"
+    return "push" if is_commit(origin.commit_sha) else "files"
 
 
 def _dated(record: Mapping[str, Any]) -> dict[str, Any]:

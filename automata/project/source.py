@@ -11,6 +11,7 @@ from typing import Protocol, TypeVar
 
 from automata.errors import Missing, Usage
 from automata.git.address import parse_address
+from automata.git.default_branch import origin_branch
 from automata.git.mirror import Mirror
 from automata.git.names import check_branch, check_folder, shown
 from automata.git.working import WorkingTree, changes
@@ -155,14 +156,15 @@ def choose_branch(mirror: Mirror, source: Source) -> str:
     """The branch to follow: the one asked for, else the environment's in `automata.yaml`, else the default branch.
 
     `automata.yaml` is that of the default branch: the one that HEAD names, in a remote and in a bare repository. In a
-    working tree HEAD only says what somebody works on: its `automata.yaml` counts, but what it does not say is main.
+    working tree HEAD only says what somebody works on: its `automata.yaml` counts, but what it does not say is the
+    default branch of its `origin`, else main.
     """
     if source.branch is not None:
         return source.branch
     default = _default_branch(mirror)
     if default is None:
         return MAIN
-    otherwise = MAIN if mirror.workdir else default
+    otherwise = origin_branch(mirror.repository) or MAIN if mirror.workdir else default
     try:
         tree = mirror.tree(mirror.resolve(default), source.path)
     except Missing:

@@ -60,7 +60,8 @@ _TASKS = with_fragments(
     "   AND (%(step)s::text IS NULL OR step = %(step)s)"
     " UNION ALL"
     " SELECT step, CASE WHEN lane <> ${ADVANCE} AND fence IS NULL THEN 'QUEUED' ELSE 'RUNNING' END, attempt,"
-    "   queued_at, started_at, NULL,"
+    # What waits for time or for somebody began when it began to wait: no worker ever takes it.
+    "   queued_at, coalesce(started_at, CASE WHEN lane = ${ADVANCE} THEN queued_at END), NULL,"
     "   CASE WHEN ready_at > now() AND ready_at < %(never)s THEN ready_at END, worker, NULL, NULL"
     " FROM task_queue AS queue WHERE run_id = %(run)s AND step NOT IN (${CREATED}, ${CANCEL})"
     "   AND (%(step)s::text IS NULL OR step = %(step)s)"
@@ -75,7 +76,7 @@ _BOUNDED = sql.SQL(
 
 # An item stands for all of its step: `load[` says when the first of them was queued.
 _STARTS = with_fragments(
-    "SELECT regexp_replace(step, '\\[[0-9]+\\]$$', '['), min(began) FROM ("
+    "SELECT CASE WHEN step LIKE '%%]' THEN rtrim(step, '0123456789]') ELSE step END, min(began) FROM ("
     " SELECT step, queued_at AS began FROM tasks WHERE run_id = %(run)s"
     " UNION ALL SELECT step, queued_at FROM task_queue WHERE run_id = %(run)s AND step NOT IN (${CREATED}, ${CANCEL})"
     # A retried run queues its failed steps anew, and they began when they were first tried.

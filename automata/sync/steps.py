@@ -7,6 +7,7 @@ dry run. Failure argument: see reconcile.py.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from datetime import datetime
 from functools import partial
@@ -18,8 +19,7 @@ from automata.git.branches import contains
 from automata.git.disk import NO_COMMIT
 from automata.git.history import Provenance
 from automata.git.mirror import Mirror
-from automata.git.names import is_commit, short_sha
-from automata.git.working import DIRTY
+from automata.git.names import DIRTY, EARLIER, is_commit, short_sha
 from automata.project.flows import (
     ProjectFiles,
     ProjectFlows,
@@ -36,9 +36,11 @@ from automata.store.database import Connection
 from automata.store.sync import DesiredFlow, SourceRow
 from automata.sync.attempt import Attempt, OvertakenError
 from automata.sync.move import holds, move_command
-from automata.sync.origins import version_origins
+from automata.sync.origins import LastSync, version_origins
 from automata.sync.plan import Action, Current, SyncPlan, guard, make_plan
 from automata.sync.report import plan_record
+
+log = logging.getLogger(__name__)
 
 _NO_SOURCE = UUID(int=0)
 
@@ -57,6 +59,11 @@ async def fetch(attempt: Attempt) -> None:
 async def resolve(attempt: Attempt) -> None:
     """Find the commit, or the working tree, and whether it holds other files than the last sync. Raises Missing."""
     attempt.tree = await asyncio.to_thread(_resolve, attempt)
+    if attempt.row and attempt.source.branch is None and attempt.row.branch not in ("", NO_COMMIT, attempt.branch):
+        # Nobody said it here: the repository's default branch or its automata.yaml did.
+        log.warning(
+            "sync: %s is followed at %s now, no longer at %s", attempt.source.name, attempt.branch, attempt.row.branch
+        )
     if not attempt.dry_run:
         await attempt.ensure_source()
         if attempt.row and attempt.row.head_sha != attempt.head_before:
@@ -99,8 +106,9 @@ async def guard_plan(attempt: Attempt) -> None:
     assert plan is not None
     guard(plan, policy, attempt.sha or "", attempt.confirm, missing=files.missing, empty=not flows.flows)
     if not attempt.dry_run:
-        in_last_sync = partial(_contains, attempt.mirror, attempt.head_before)
-        attempt.versions = await asyncio.to_thread(versions, plan, attempt.tree, files, flows, in_last_sync)
+        head = attempt.head_before
+        last = LastSync(partial(_contains, attempt.mirror, head), is_commit(head or ""))
+        attempt.versions = await asyncio.to_thread(versions, plan, attempt.tree, files, flows, last)
 
 
 async def apply(attempt: Attempt) -> None:
@@ -213,13 +221,11 @@ def _pinned(row: SourceRow) -> Refused:
     )
 
 
-def versions(
-    plan: SyncPlan, tree: Tree, files: ProjectFiles, flows: ProjectFlows, in_last_sync: Callable[[str], bool]
-) -> list[DesiredFlow]:
-    """What the changed flows say, and who said it. `in_last_sync`: whether a commit was part of the last sync."""
+def versions(plan: SyncPlan, tree: Tree, files: ProjectFiles, flows: ProjectFlows, last: LastSync) -> list[DesiredFlow]:
+    """What the changed flows say, and who said it."""
     changed = [action for action in plan.changes if action.kind != "archive"]
     contents = {action.path: flows.content(action.path, tree, files) for action in changed}
-    origins = version_origins(tree, files, contents, in_last_sync)
+    origins = version_origins(tree, files, contents, last)
     hashes = {flow.path: flow.content_hash for flow in flows.flows}
     return [_version(action, contents[action.path], hashes[action.path], origins[action.path]) for action in changed]
 
@@ -241,9 +247,12 @@ def _version(action: Action, content: FlowContent, content_hash: str, origin: Pr
 
 
 def _contains(mirror: Mirror, head: str | None, commit: str) -> bool:
-    """Whether `commit` was part of the sync that left `head`, which of a working tree names its last commit."""
+    """Whether `commit` was part of the sync that left `head`, which of a working tree names its last commit.
+
+    What was changed before the history that is read is older than what a sync may have missed.
+    """
     base = (head or "").removesuffix(DIRTY)
-    return is_commit(base) and contains(mirror, base, commit)
+    return is_commit(base) and (commit.endswith(EARLIER) or contains(mirror, base, commit))
 
 
 def _is_rewritten(mirror: Mirror, before: str | None, after: str) -> bool:

@@ -62,11 +62,15 @@ async def test_what_came_without_a_proposal_or_a_commit_says_so(site):
     await proposed(site, source, by=None)
     told = await chain(site, "synced")
     assert (told["origin"], told["check"], told["approvals"]) == ("merge", None, [])
-    for sha in (f"{HEAD}-dirty", "working-tree"):
+    for sha, origin in (
+        (f"{HEAD}-dirty", "files"),
+        ("working-tree", "files"),
+        (f"{HEAD}-or-earlier", "earlier"),  # whose commits are not all known is not of the proposal that brought HEAD
+    ):
         async with site.db.transaction() as conn:
             await conn.execute("UPDATE flow_versions SET commit_sha = %s WHERE commit_sha IS NOT NULL", [sha])
         told = await chain(site, "synced")
-        assert (told["origin"], told["proposal"]) == ("files", None)
+        assert (told["origin"], told["proposal"]) == (origin, None)
 
 
 async def test_a_run_that_is_not_there_is_a_404(site):

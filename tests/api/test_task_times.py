@@ -147,3 +147,16 @@ async def test_a_group_of_a_run_that_was_retried_began_with_the_first_attempt(si
     group = (await tasks_of(site, run))["checks"]
     assert (group["attempt"], seconds(group), seconds(group, "attempt_started_at")) == (2, 7.0, 2.0)
     assert seconds(group["attempts"][0]) == 1.0
+
+
+@pytest.mark.parametrize("lane", ["@advance", "default"])
+async def test_a_step_that_waits_has_begun_and_one_that_is_queued_has_not(site: Site, lane: str) -> None:
+    await site.flow(steps=[{"id": "ask", "type": "approval", "config": {"prompt": "?"}}])
+    run = await site.run()
+    await site.start(run, "ask")
+    async with site.db.transaction() as conn:
+        await conn.execute("UPDATE task_queue SET lane = %s WHERE step = 'ask'", [lane])
+    task = (await tasks_of(site, run))["ask"]
+    waits = lane == "@advance"
+    assert (task["status"], task["started_at"] is not None) == ("RUNNING" if waits else "QUEUED", waits)
+    assert not waits or task["started_at"] == task["queued_at"]

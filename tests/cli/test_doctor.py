@@ -16,6 +16,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from automata import build
 from automata.cli.app import main
 from automata.cli.doctor import _server
 from automata.services.process_heartbeat import Presence
@@ -89,6 +90,21 @@ async def beat(url: str, *parts: str) -> None:
 def processes(url: str) -> None:
     """A process of each kind has said that it is there. The command runs a loop of its own, so its tests have none."""
     asyncio.run(beat(url, "api", "scheduler", "orchestrator", "worker"))
+
+
+@pytest.mark.usefixtures("processes")
+@pytest.mark.parametrize("parts", ["{api,scheduler,orchestrator,worker}", "{worker}"])
+def test_two_builds_of_one_version_are_told_apart(run: Run, url: str, parts: str) -> None:
+    """Also beside what is missing altogether."""
+    with psycopg.connect(url) as conn:
+        conn.execute("UPDATE processes SET parts = %s", [parts])
+        conn.execute(
+            "INSERT INTO processes (id, name, parts, queues, concurrency, version, clock_ms)"
+            " SELECT gen_random_uuid(), 'other', parts, queues, 1, '0.1.0+0000000000', clock_ms FROM processes"
+        )
+    _, checks = run()
+    assert checks["processes"]["state"] == "warning"
+    assert f"versions 0.1.0+0000000000, {build()}" in checks["processes"]["found"]
 
 
 @pytest.mark.usefixtures("processes")

@@ -124,6 +124,17 @@ def test_an_error_of_a_start_is_json_as_well(database_url: str, taken: int, word
     assert (done.returncode, entry["level"], entry["code"]) == (3, "error", "address_in_use")
 
 
+def test_a_migration_beside_services_is_json_too(make_empty_database: Callable[[], str]) -> None:
+    env = environment(make_empty_database(), LOG_FORMAT="json")
+    for words, applied in (([], True), ([], False), (["--dry-run"], False)):
+        done = warm.run(["automata", "migrate", *words], env=env)
+        (entry,) = entries([*done.stdout.splitlines(), *done.stderr.splitlines()])
+        assert (done.returncode, entry["event"], bool(entry["applied"])) == (0, "migrations", applied)
+    lost = warm.run(["automata", "migrate"], env=env | {"AUTOMATA_DATABASE_URL": "postgresql://127.0.0.1:1/x"})
+    (entry,) = entries([*lost.stdout.splitlines(), *lost.stderr.splitlines()])
+    assert (lost.returncode, entry["level"]) == (4, "error")
+
+
 @pytest.mark.parametrize("words", [["up"], ["api"]])
 def test_a_setting_that_is_wrong_is_told_as_json(database_url: str, words: list[str]) -> None:
     env = environment(database_url, LOG_FORMAT="json", PORT="many")

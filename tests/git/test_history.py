@@ -54,19 +54,40 @@ def test_a_merge_that_makes_new_content_is_credited_itself(repo: Any, credit: An
     assert credit("flows/a.yaml")["flows/a.yaml"].commit == merge
 
 
-def test_a_walk_is_bounded_and_then_credits_the_head(repo: Any, credit: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def unknown(found: Provenance, head: str) -> bool:
+    return (found.commit, found.author, found.committed_at) == (f"{head}-or-earlier", "", None)
+
+
+def test_a_walk_is_bounded_and_then_nobody_is_named(repo: Any, credit: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     repo.commit({"flows/a.yaml": "1"})
     for number in range(4):
-        head = repo.commit({"flows/b.yaml": str(number)})
+        head = repo.commit({"flows/b.yaml": str(number)}, author="Bob")
     monkeypatch.setattr(history, "MAX_COMMITS", 2)
-    assert credit("flows/a.yaml")["flows/a.yaml"].commit == head
+    found = credit("flows/a.yaml", "flows/b.yaml")
+    assert unknown(found["flows/a.yaml"], head)
+    assert found["flows/b.yaml"].commit == head
 
 
-def test_the_edge_of_a_shallow_clone_is_no_failure(repo: Any, credit: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("depth", [1, 2])
+def test_beyond_the_edge_of_a_shallow_clone_nobody_is_named(repo: Any, credit: Any, tmp_path: Path, depth: int) -> None:
+    """To Git the commit at the edge has made all that is in it."""
+    repo.commit({"flows/a.yaml": "1"}, author="Bob")
+    edge = repo.commit({"flows/b.yaml": "1"})
+    head = repo.commit({"flows/c.yaml": "1"})
+    shallow = tmp_path / "shallow"
+    repo.git("clone", "-q", "--depth", str(depth), f"file://{repo.path}", str(shallow))
+    found = credit("flows/a.yaml", "flows/b.yaml", "flows/c.yaml", path=shallow)
+    assert unknown(found["flows/a.yaml"], head)
+    assert unknown(found["flows/b.yaml"], head), f"{edge} may have made it, or one before"
+    assert unknown(found["flows/c.yaml"], head) == (depth == 1)
+
+
+def test_a_linked_working_tree_of_a_shallow_clone_has_the_same_edge(repo: Any, credit: Any, tmp_path: Path) -> None:
     repo.commit({"flows/a.yaml": "1"})
-    head = repo.commit({"flows/b.yaml": "1"})
+    head = repo.commit({"README": "1"})
     repo.git("clone", "-q", "--depth", "1", f"file://{repo.path}", str(tmp_path / "shallow"))
-    assert credit("flows/a.yaml", path=tmp_path / "shallow")["flows/a.yaml"].commit == head
+    repo.git("-C", str(tmp_path / "shallow"), "worktree", "add", "-q", "-b", "side", str(tmp_path / "linked"))
+    assert unknown(credit("flows/a.yaml", path=tmp_path / "linked")["flows/a.yaml"], head)
 
 
 def test_hostile_names_and_subjects_are_cleaned(repo: Any, credit: Any) -> None:

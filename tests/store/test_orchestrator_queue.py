@@ -141,6 +141,20 @@ async def test_a_task_is_claimed_by_one_worker(db: Database) -> None:
     assert sorted(steps) == sorted(f"s{n}" for n in range(40))
 
 
+async def test_an_attempt_began_when_the_worker_took_it_that_was_lost_first(db: Database) -> None:
+    (run,) = await start(db)
+    await enqueue(db, run, "a")
+    began = []
+    for _ in range(3):
+        (item,) = await claim(db, lease=0)
+        began.append(await value(db, "SELECT started_at FROM task_queue WHERE step = 'a'"))
+    assert (item.losses, len(set(began))) == (2, 1)
+    async with db.connection() as conn:
+        await worker_queue.release(conn, [(run, "a", item.fence)])
+    await claim(db)
+    assert await value(db, "SELECT started_at FROM task_queue WHERE step = 'a'") > began[0], "given back, it began anew"
+
+
 async def test_a_late_result_is_refused_and_the_second_worker_s_is_accepted(db: Database) -> None:
     (run,) = await start(db)
     await enqueue(db, run, "a")

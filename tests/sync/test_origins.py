@@ -10,6 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from automata.git import history
 from automata.project.source import Source
 from automata.store.database import Database
 from automata.sync.reconcile import sync_once
@@ -107,6 +108,23 @@ async def test_a_flow_is_not_credited_to_a_change_of_variables_that_it_does_not_
     assert place.origins("a") == [(f"{head}-dirty", ""), (head, ADA)]
 
 
+async def test_what_the_environment_takes_away_is_of_the_commit_that_took_it_or_of_none(
+    place: Place, flow: Callable[..., str]
+) -> None:
+    first = place.repo.commit(
+        {"flows/a.yaml": flow("a"), RATE: "egress: {allow: [crm.example.com]}\nvars: {rate: 1}\n"}
+    )
+    await place.sync()
+    moved = place.repo.commit({RATE: "egress: {deny: [crm.example.com]}\n"}, author="Bob")
+    await place.sync(working_tree=True)
+    freed = place.repo.commit({RATE: "vars: {rate: 2}\n"}, author="Bob")
+    await place.sync(working_tree=True)
+    assert place.origins("a") == [(first, ADA), (moved, BOB), (freed, BOB)]
+    await place.save({RATE: "egress: {allow: [erp.example.com]}\n"})
+    await place.save({RATE: "recording: on\n"})
+    assert place.origins("a")[3:] == [(f"{freed}-dirty", "")] * 2
+
+
 async def test_a_flow_that_its_folders_name_brought_in_is_of_that_commit(
     place: Place, flow: Callable[..., str]
 ) -> None:
@@ -115,6 +133,19 @@ async def test_a_flow_that_its_folders_name_brought_in_is_of_that_commit(
     named = place.repo.commit({"automata.yaml": "flows: [flows, more]\n"}, author="Bob")
     await place.sync()
     assert place.origins("b") == [(named, BOB)]
+
+
+async def test_what_the_history_does_not_reach_is_of_nobody_until_something_of_it_moves(
+    place: Place, flow: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.repo.commit({"flows/a.yaml": flow("a"), "flows/b.yaml": reading("b"), RATE: "vars: {rate: 1}\n"})
+    head = place.repo.commit({"README.md": "1"}, author="Bob")
+    monkeypatch.setattr(history, "MAX_COMMITS", 1)
+    await place.sync()
+    assert place.origins("a") == place.origins("b") == [(f"{head}-or-earlier", "")]
+    moved = place.repo.commit({RATE: "vars: {rate: 2}\n"}, author="Bob")
+    await place.sync()
+    assert place.origins("b")[1:] == [(moved, BOB)]
 
 
 @pytest.mark.parametrize("remote", ["file://", ""])
@@ -133,3 +164,36 @@ async def test_a_remote_says_which_branch_is_its_own(
     async with await Database.open(fresh_database_url, max_size=3) as db:
         report = await sync_once(db, source)
     assert (report.branch, report.counts["create"]) == (name, 2)
+
+
+@pytest.mark.parametrize("works_on", ["trunk", "feature", "main"])
+async def test_a_clone_that_somebody_works_in_is_followed_at_the_default_branch_of_its_origin(
+    place: Place, flow: Callable[..., str], works_on: str
+) -> None:
+    """Whatever is checked out: a feature is not deployed because somebody works on it."""
+    place.repo.commit({"flows/a.yaml": flow("a")})
+    place.repo.git("checkout", "-q", "-b", "trunk")
+    clone = place.repo.path.parent / "clone"
+    place.repo.git("clone", "-q", ".", str(clone))
+    if works_on != "trunk":
+        place.repo.git("-C", str(clone), "checkout", "-q", "-b", works_on)
+    async with await Database.open(place.url, max_size=3) as db:
+        report = await sync_once(db, Source(str(clone), branch=None, mirrors=place.mirrors))
+    assert report.branch == "trunk"
+
+
+async def test_a_source_whose_default_branch_becomes_another_says_so(
+    place: Place, flow: Callable[..., str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    place.repo.commit({"flows/a.yaml": flow("a")})
+    place.repo.git("branch", "trunk")
+    bare = str(tmp_path / "bare.git")
+    place.repo.git("clone", "-q", "--bare", ".", bare)
+    source = Source(f"file://{bare}", branch=None, mirrors=place.mirrors)
+    async with await Database.open(place.url, max_size=3) as db:
+        await sync_once(db, source)
+        assert (await sync_once(db, source)).branch == "main"
+        assert "is followed at" not in caplog.text
+        place.repo.git("--git-dir", bare, "symbolic-ref", "HEAD", "refs/heads/trunk")
+        assert (await sync_once(db, source)).branch == "trunk"
+    assert f"{source.name} is followed at trunk now, no longer at main" in caplog.text

@@ -54,7 +54,7 @@ class ApprovalOrigin(ResponseModel):
 class Provenance(ResponseModel):
     """How a version came to be; `means` says it in words."""
 
-    origin: Literal["proposal", "merge", "push", "files", "api"]
+    origin: Literal["proposal", "merge", "push", "files", "earlier", "api"]
     means: str
     proposal: ProposalOrigin | None
     check: CheckOrigin | None

@@ -1,11 +1,12 @@
 -- Caller: store/worker_queue.py claim, for the free slots of one worker.
 -- Index: task_queue_ready (lane, ready_at), then by ctid (see take_wakeups.sql). A lease that ran out is simply ready
---   again; `losses` counts those.
+--   again; `losses` counts those, and the attempt began when its first worker took it.
 -- Locks: rows with SKIP LOCKED. The transaction does not wait for the disk: losing a claim only repeats it, and a
 --   fence is random, so one that a database crash forgot can never be handed out again.
 UPDATE task_queue
 SET fence = gen_random_uuid(), losses = losses + (fence IS NOT NULL)::int,
-    ready_at = now() + make_interval(secs => %(lease)s), started_at = now(), worker = %(worker)s
+    ready_at = now() + make_interval(secs => %(lease)s), worker = %(worker)s,
+    started_at = CASE WHEN fence IS NULL THEN now() ELSE started_at END
 WHERE ctid = ANY(ARRAY(
     SELECT ctid FROM task_queue
     WHERE lane = %(lane)s AND ready_at <= now()
