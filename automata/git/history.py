@@ -52,7 +52,9 @@ def provenance(
         try:
             provenances |= _walk(repository, head, dict(blobs), tuple(folders))
         except (pygit2.GitError, KeyError):
-            # A shallow clone ends somewhere; the head is then the honest answer that is left.
+            if address.mirror and not repository.is_shallow:
+                raise  # what a mirror lacks is fetched again, and not guessed
+            # A shallow or partial clone ends somewhere; the head is then the honest answer that is left.
             return provenances
     return provenances
 
