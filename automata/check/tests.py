@@ -29,7 +29,7 @@ class TestRun:
     @property
     def nothing_to_run(self) -> bool:
         """Whether no case was selected though every test file could be read."""
-        return not self.cases and not self.report["diagnostics"]
+        return not self.cases and not self.report["summary"]["errors"]
 
 
 def run_tests(

@@ -58,7 +58,7 @@ def validate(
     files = list(dict.fromkeys(_files(paths, refused)))
     types = _types()
     loaded = [_load(file, types) for file in _watched(files)]
-    report = Report(len(files), (*refused, *_diagnostics(loaded)))
+    report = Report(len(files), (*refused, *_project_problems(paths, loaded), *_diagnostics(loaded)))
     report_json = report.as_json()
     write_report(outputs, lambda form, colour: render(report_json, form, _source, colour=colour), colours())
     if not files and not refused and not allow_empty:
@@ -176,6 +176,16 @@ def _diagnostics(files: Sequence[ParsedFlow]) -> Iterator[Diagnostic]:
     for file in files:
         yield from file.diagnostics
         yield from between.get(file.file, ())
+
+
+def _project_problems(paths: Sequence[Path] | None, loaded: Sequence[ParsedFlow]) -> Iterator[Diagnostic]:
+    """What is wrong with each project as a whole: its file, its environments, and what its flows read of those."""
+    from automata.project.local import find_project_problems
+
+    for root in paths or [Path()]:
+        if (root / PROJECT).is_file():
+            inside = [flow for flow in loaded if Path(flow.file).is_relative_to(root)]
+            yield from find_project_problems(root, inside)
 
 
 def _types() -> Mapping[str, Mapping[str, Any]]:

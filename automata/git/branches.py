@@ -68,6 +68,11 @@ def commit_merge(mirror: Mirror, base: str, head: str, tree: str, by: Person, me
     return _commit(mirror, tree, by, by, message, [base, head])
 
 
+def commit_squash(mirror: Mirror, base: str, tree: str, author: Person, by: Person, message: str) -> str:
+    """The full SHA of a commit with the tree of a merge and `base` as its one parent; no branch knows it yet."""
+    return _commit(mirror, tree, author, by, message, [base])
+
+
 def commit_files(mirror: Mirror, parent: str, files: Mapping[str, bytes | None], author: Person, message: str) -> str:
     """The full SHA of a commit on `parent` that no branch knows yet; None as content takes a file away.
 

@@ -21,6 +21,7 @@ _UNTRUSTED = ("certificate", "host key", "hostkey", "known_hosts", "ssl error")
 _DISK = ("no space left", "disk quota", "read-only file system")
 REMADE_SEC = 3_600.0  # a mirror that is wrong so soon after it was made anew is like its remote
 _RIGHTS = ("permission denied", "operation not permitted", "read-only file system")
+_NO_FOLDER = ("not a directory", "file exists", "is a directory")
 # What libgit2 says of objects, references and files that are there and wrong, or not there: no time mends these.
 _WRONG = ("not found", "corrupt", "invalid", "mismatch", "truncated", "inflate", "parse", "checksum", "bad ", "zlib",
           "cannot retrieve")  # fmt: skip
@@ -90,13 +91,13 @@ def _is_young(place: Path) -> bool:
         return False
 
 
-def mirror_fault(address: Address, text: str) -> Unavailable:
-    """The error for a copy on this disk that cannot be made or written."""
-    return Unavailable(
-        f"The copy of {address.url} in {address.mirror} could not be written: {text}.",
-        code="git_mirror",
-        hint="Is the disk full, or the folder somebody else's? AUTOMATA_DATA_DIR chooses another place.",
-    )
+def mirror_fault(address: Address, text: str) -> AutomataError:
+    """The error for a copy on this disk that cannot be made or written: Refused for a place where it never can be."""
+    message = f"The copy of {address.url} in {address.mirror} could not be written: {text}."
+    if any(word in text.lower() for word in (*_RIGHTS, *_NO_FOLDER)):
+        hint = "Let the account that Automata runs as write there, or choose another place by AUTOMATA_DATA_DIR."
+        return Refused(message, code="git_mirror", hint=hint)
+    return Unavailable(message, code="git_mirror", hint="Is the disk full? AUTOMATA_DATA_DIR chooses another place.")
 
 
 def _remote_error(address: Address, text: str) -> AutomataError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
@@ -56,9 +55,13 @@ def provenance(
     said that it was at `head` or earlier: no commit that is there made it, so nobody who wrote one is named.
     """
     provenances = dict.fromkeys(blobs, Provenance(head + EARLIER, "", _UNTOLD, None))
-    with object_faults(address), suppress(pygit2.GitError, KeyError):  # a clone may lack any object beyond its edge
-        for path, origin in _walk(repository, head, dict(blobs), tuple(folders)):
-            provenances[path] = origin
+    with object_faults(address):
+        try:
+            for path, origin in _walk(repository, head, dict(blobs), tuple(folders)):
+                provenances[path] = origin
+        except (pygit2.GitError, KeyError):  # a clone may lack any object beyond its edge
+            if address.mirror and not repository.is_shallow:
+                raise  # what a mirror lacks is fetched again, and not guessed
     return provenances
 
 

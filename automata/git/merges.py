@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any
 
 import pygit2
+from cachetools import LRUCache
 from pygit2.enums import MergeFlag
 
 from automata.errors import Refused
@@ -24,7 +26,9 @@ MAX_MERGED_BYTES = 1024 * 1024  # of one file
 MAX_RENAMED_BYTES = 32 * 1024 * 1024  # of all files that may have been renamed
 MAX_RENAMED = 400  # files that came, and files that went
 MAX_BOTH_CHANGED = 1_000
+MAX_BOTH_BYTES = 32 * 1024 * 1024  # of all files that both sides changed
 MAX_EDGES = 4_000
+REMEMBERED = 2_048
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +39,28 @@ class Merge:
     conflicts: tuple[str, ...] = ()
 
 
+_known: LRUCache[tuple[str, str, str], Merge] = LRUCache(REMEMBERED)
+_lock = Lock()
+
+
 def merge(mirror: Mirror, base: str, head: str) -> Merge:
     """`head` merged into `base`, in memory and the object store only. Both are full SHAs with a commit in common.
 
     Raises Refused: `too_large`, `unrelated_history`, and `crossed_history` for two branches that were merged into each
-    other so that there is no one commit at which they parted.
+    other so that there is no one commit at which they parted. What two commits make is remembered.
     """
+    key = (str(mirror.path), base, head)
+    with _lock:
+        known = _known.get(key)
+    # A mirror that was made anew since has the commits, and not the tree.
+    if known is None or (known.tree and pygit2.Oid(hex=known.tree) not in mirror.repository):
+        known = _merge(mirror, base, head)
+        with _lock:
+            _known[key] = known
+    return known
+
+
+def _merge(mirror: Mirror, base: str, head: str) -> Merge:
     repository = mirror.repository
     fork = mirror.merge_base(base, head)
     if fork is None:
@@ -51,6 +71,8 @@ def merge(mirror: Mirror, base: str, head: str) -> Merge:
         both = _changed_by_both(ours, theirs)
         if large := [change.path for change in both if not _fits(repository, [change], MAX_MERGED_BYTES)]:
             return Merge("", tuple(sorted(set(large))))
+        if not _fits(repository, both, MAX_BOTH_BYTES):
+            raise _too_much(f"files of over {MAX_BOTH_BYTES >> 20} MiB together")
         renames = all(_may_look_for_renames(repository, side) for side in (ours, theirs))
         trees = [repository[pygit2.Oid(hex=tree_of(mirror, commit))] for commit in (fork, base, head)]
         index = repository.merge_trees(*trees, flags=MergeFlag.FIND_RENAMES if renames else MergeFlag(0))
@@ -65,12 +87,14 @@ def _changed_by_both(ours: Iterable[ChangedPath], theirs: Iterable[ChangedPath])
     both = [(mine[change.path], change) for change in theirs if change.path in mine]
     unlike = [change for pair in both if pair[0].after != pair[1].after for change in pair]
     if len(unlike) > 2 * MAX_BOTH_CHANGED:
-        raise Refused(
-            f"It and the base both changed over {MAX_BOTH_CHANGED:,} files.",
-            code="too_large",
-            hint="Merge the base into the branch and push.",
-        )
+        raise _too_much(f"over {MAX_BOTH_CHANGED:,} files")
     return unlike
+
+
+def _too_much(what: str) -> Refused:
+    return Refused(
+        f"It and the base both changed {what}.", code="too_large", hint="Merge the base into the branch and push."
+    )
 
 
 def _may_look_for_renames(repository: Any, side: Sequence[ChangedPath]) -> bool:

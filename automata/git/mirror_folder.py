@@ -14,6 +14,7 @@ Failure argument.
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import logging
 import os
@@ -54,6 +55,7 @@ UNUSED_SEC = 30 * 86_400.0
 MAX_KEPT_PACKS = 2 * MAX_PACKS  # with those that are too large to be put together
 GROWTH_BYTES = 256 * 1024 * 1024  # beside twice what it had when it was made
 _MADE = "automata-made"  # holds the bytes that the mirror had when it was made; its time is when that was
+_HERE, _EXCHANGE = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of renameat2(2)
 _FAULTS = (pygit2.GitError, OSError, ValueError, KeyError)
 
 log = logging.getLogger(__name__)
@@ -169,9 +171,9 @@ def _update(remote: _Remote, path: Path, heads: Mapping[bytes, str]) -> bool:
     for name in here.keys() - {TRACKED.encode() + name for name in heads}:
         here.pop(name).delete()
     known = {name[len(TRACKED) :]: str(reference.target) for name, reference in here.items()}
+    for sha in known.values():
+        repository.odb.read_header(pygit2.Oid(hex=sha))  # raises when a pack is gone or cut
     if known == heads:
-        for sha in heads.values():
-            repository.odb.read_header(pygit2.Oid(hex=sha))  # raises when a pack is gone or cut
         return False
     remote.fetch()
     tidy_objects(repository, path)
@@ -195,11 +197,22 @@ def _rebuild(path: Path, address: Address, reason: str) -> None:
         remote.keep_head()
         _carry_over(path, fresh)
         (fresh / _MADE).write_text(str(size_of(fresh)))
-        if path.exists():
-            path.rename(old)
-        fresh.rename(path)
-        _remove(old)
+        if not _exchange(fresh, path):
+            if path.exists():
+                path.rename(old)
+            fresh.rename(path)
+        for left in (fresh, old):
+            _remove(left)
         _tried(path).unlink(missing_ok=True)
+
+
+def _exchange(fresh: Path, path: Path) -> bool:
+    """Let two folders change places in one step, so that readers find one at any moment; False where that cannot be."""
+    try:
+        rename = ctypes.CDLL(None).renameat2
+    except (AttributeError, OSError):  # not Linux, or an old C library
+        return False
+    return path.is_dir() and rename(_HERE, os.fsencode(fresh), _HERE, os.fsencode(path), _EXCHANGE) == 0
 
 
 def _carry_over(path: Path, fresh: Path) -> None:

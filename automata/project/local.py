@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from automata.errors import AutomataError, Diagnostic, Usage
+from automata.flow.findings import Findings
+from automata.flow.load import ParsedFlow
 from automata.git.disk import DiskTree
 from automata.git.mirror import Mirror
 from automata.git.names import check_folder
 from automata.git.tree import joined
 from automata.git.working import WorkingTree
-from automata.project.manifest import FILE
+from automata.project.manifest import FILE, read_environment, read_project
 from automata.project.source import Source, source_of
 from automata.project.tree import Tree
+from automata.project.variables import resolve, uses
 from automata.settings import Settings
 
 _SHA = re.compile(r"[0-9a-f]{40}")
@@ -73,10 +77,34 @@ def find_flow_files(place: Path, folder: str = "") -> tuple[list[Path], list[Dia
     listing = tree.list(joined(inside, check_folder(folder)) if folder else inside)
     if listing is None:
         return [], []
-    prefix = f"{inside}/" if inside else ""
-    files = [place / entry.path.removeprefix(prefix) for entry in listing.flows()]
-    found = [replace(item, file=(place / item.file.removeprefix(prefix)).as_posix()) for item in listing.diagnostics]
-    return files, found
+    files = [_named(place, inside, entry.path) for entry in listing.flows()]
+    return files, [replace(item, file=_named(place, inside, item.file).as_posix()) for item in listing.diagnostics]
+
+
+def find_project_problems(place: Path, flows: Iterable[ParsedFlow]) -> list[Diagnostic]:
+    """What a sync would find in a project on this disk beside its `flows`, which were read from it.
+
+    In `automata.yaml`, in the files of the environments that it names, and between those and what the flows read.
+    """
+    tree, inside = _tree_at(place)
+    tree.folder = inside
+    project, problems = read_project(tree)
+    reads = [(flow, uses(flow.spec)) for flow in flows if flow.spec is not None]
+    of_flows: list[Diagnostic] = []
+    for name in project.environments:
+        environment, more = read_environment(tree, project, name)
+        problems += more
+        for flow, read in reads:
+            findings = Findings(flow.file, flow.positions)
+            resolve(read, environment, findings)
+            of_flows += findings.done()
+    named = [replace(item, file=_named(place, inside, item.file).as_posix()) for item in problems]
+    return list(dict.fromkeys([*named, *of_flows]))
+
+
+def _named(place: Path, inside: str, path: str) -> Path:
+    """A path from the root of the files around `place`, as one that begins with `place`."""
+    return place / path.removeprefix(f"{inside}/" if inside else "")
 
 
 def _tree_at(place: Path) -> tuple[DiskTree, str]:

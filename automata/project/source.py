@@ -149,7 +149,7 @@ def head(source: Source) -> str:
     """The commit that the source's branch is at now; fetches. Raises Missing, Unavailable."""
     mirror = source.open()
     mirror.fetch()
-    return mirror.resolve(choose_branch(mirror, source))
+    return mirror.resolve(choose_branch(mirror, source), tracked=True)
 
 
 def choose_branch(mirror: Mirror, source: Source) -> str:

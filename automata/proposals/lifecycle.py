@@ -12,13 +12,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 
 from automata.errors import AutomataError, Conflict, Refused, Usage
 from automata.git.branches import (
+    author_of,
     brought,
     commit_files,
     commit_merge,
+    commit_squash,
     move,
     patch,
     refuse_checked_out,
@@ -192,7 +195,7 @@ class ProposalSession(ProposalReader):
         if self.forge:
             applied = await self._merge_there(self.forge, proposal, applied)
         else:
-            await asyncio.to_thread(move, self.mirror, self.base.branch, self.base.sha, merge_sha)
+            applied = await self._merge_here(proposal, applied)
         what = {
             "merge": applied.merge_sha,
             "base": self.base.branch,
@@ -204,6 +207,26 @@ class ProposalSession(ProposalReader):
         synced = await sync_once(self.db, self.source)
         self.base = await asyncio.to_thread(find_base, self.mirror, self.source)
         return await self._again(proposal), synced
+
+    async def _merge_here(self, proposal: ProposalStatus, applied: AppliedMerge) -> AppliedMerge:
+        """Let the base be at the merge; on a remote that refuses it, at one commit with the same tree.
+
+        Many take no merge commits, and few say so in their answer: what is refused for another reason is so again.
+        """
+        place = self.mirror, self.base.branch, self.base.sha
+        try:
+            await asyncio.to_thread(move, *place, applied.merge_sha)
+            return applied
+        except Refused as error:
+            if error.code != "push_refused":
+                raise
+            author = await asyncio.to_thread(author_of, self.mirror, proposal.head)
+            words = author, self.actor, _merge_message(proposal)
+            squash = await asyncio.to_thread(commit_squash, self.mirror, self.base.sha, proposal.merge.tree, *words)
+            with suppress(Refused):
+                await asyncio.to_thread(move, *place, squash)
+                return replace(applied, merge_sha=squash, commits=[squash])
+            raise
 
     async def _merge_there(self, forge: Forge, proposal: ProposalStatus, applied: AppliedMerge) -> AppliedMerge:
         """Merge the pull request. A forge merges into its base as that is by then: what else came in is seen after."""
@@ -255,9 +278,7 @@ class ProposalSession(ProposalReader):
 
     async def _check(self, proposal: ProposalStatus) -> tuple[str, CheckRow]:
         """(merge commit, what the check says of it). What is known of exactly this is not found out again."""
-        title, number = proposal.row.title, proposal.row.number
-        approved = "".join(f"Approved-by: {approver}\n" for approver in proposal.approvers)
-        message = f"Merge proposal {number}: {title}\n\nProposal: {proposal.row.id}\n{approved}"
+        number, message = proposal.row.number, _merge_message(proposal)
         merge_sha = await asyncio.to_thread(
             commit_merge, self.mirror, self.base.sha, proposal.head, proposal.merge.tree, self.actor, message
         )
@@ -289,6 +310,11 @@ class ProposalSession(ProposalReader):
                 conn, AuditEvent(f"proposal.{verb}", _object(row), {"state": row.state}, {"state": state})
             )
         return await self._again(proposal)
+
+
+def _merge_message(proposal: ProposalStatus) -> str:
+    approved = "".join(f"Approved-by: {approver}\n" for approver in proposal.approvers)
+    return f"Merge proposal {proposal.row.number}: {proposal.row.title}\n\nProposal: {proposal.row.id}\n{approved}"
 
 
 def _object(row: ProposalRow) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -24,6 +25,7 @@ from automata.git.changes import changed_paths
 from automata.git.landings import Landing, find_landing
 from automata.git.merges import Merge, merge
 from automata.git.mirror import Mirror
+from automata.git.vetting import vet_history
 from automata.project.flows import list_files, validate
 from automata.project.manifest import FILE, Project, environment_branches, read_project
 from automata.project.source import Source, choose_branch
@@ -33,6 +35,7 @@ from automata.store.proposals import Binding, CheckRow, ProposalRow, ReviewRow
 ChecksState = Literal["pending", "passed", "failed", "stale"]
 ProposalState = Literal["DRAFT", "PENDING_REVIEW", "APPROVED", "APPLIED", "REJECTED", "CLOSED"]
 # What decides over flows without being one: whatever moves here has to do with every proposal.
+MAX_COMPARED_BYTES = 32 * 1024 * 1024  # of all flows, read in the server to tell what is related
 SHARED = (FILE, "environments/", "tests/")
 
 
@@ -159,7 +162,8 @@ def find_base(mirror: Mirror, source: Source) -> Base:
 
 
 def changes_project(mirror: Mirror, source: Source, base: Base, head: str) -> tuple[str, ...]:
-    """The project's paths that a branch changes since it left the base."""
+    """The project's paths that a branch changes since it left the base. Raises Refused for one that is not read."""
+    vet_history(mirror, base.sha, head)
     fork = mirror.merge_base(base.sha, head)
     if fork is None or fork == head:
         return ()
@@ -190,6 +194,10 @@ def find_status(
         head = ""
     if row.ended_at is not None:
         return _ended(row, base, head, checks, reviews)
+    try:
+        _vet(mirror, base, row, head)
+    except AutomataError as error:
+        return replace(_ended(row, base, head, checks, ()), trouble=error)
     # Of the head that was last seen as a proposal: a branch that was set back to the base has merged nothing.
     held = contains(mirror, base.sha, row.head_sha) and (not head or contains(mirror, base.sha, head))
     if held:
@@ -204,6 +212,16 @@ def find_status(
     except AutomataError as error:
         # Anybody may push anything: what cannot be read or merged stands for itself, and hides no other proposal.
         return replace(_ended(row, base, head, checks, ()), trouble=error)
+
+
+def _vet(mirror: Mirror, base: Base, row: ProposalRow, head: str) -> None:
+    """Raise Refused for a branch that is not to be walked over; of one that is gone its last head may be here yet."""
+    if head:
+        vet_history(mirror, base.sha, head)
+    if row.head_sha != head:
+        with suppress(Missing):
+            mirror.tree(row.head_sha)
+            vet_history(mirror, base.sha, row.head_sha)
 
 
 def _of_open(
@@ -321,6 +339,8 @@ class _Side:
     def read(cls, mirror: Mirror, source: Source, sha: str) -> _Side:
         tree = mirror.tree(sha, source.path)
         files = list_files(tree, source.environment)
+        if sum(entry.size for entry in files.entries.values()) > MAX_COMPARED_BYTES:
+            raise Refused("Its flows are too large to be compared.", code="too_large")
         flows = validate(tree, files).flows
         prefix = f"{source.path}/" if source.path else ""
         return cls(

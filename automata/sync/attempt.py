@@ -102,8 +102,8 @@ class Attempt:
         if self.dry_run or self.started_at is None or (isinstance(error, Refused) and error.code == "pinned"):
             return
         try:
-            # A wrong address typed once must not stay as a source for ever; one that is down may be right.
-            await (self.ensure_source() if isinstance(error, Unavailable) else self.find_source())
+            # A wrong address typed once must not stay as a source for ever; one that is down, or refused, may be right.
+            await (self.ensure_source() if isinstance(error, (Unavailable, Refused)) else self.find_source())
             if self.row is not None:
                 await self._record_failure(self.row, error)
         except AutomataError as hidden:

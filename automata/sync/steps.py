@@ -178,7 +178,7 @@ def _resolve(attempt: Attempt) -> Tree:
         attempt.branch = mirror.head_branch() or NO_COMMIT
         return tree
     attempt.branch = choose_branch(mirror, source)
-    attempt.sha = mirror.resolve(attempt.branch)
+    attempt.sha = mirror.resolve(attempt.branch, tracked=True)
     return look(mirror, source, attempt.sha)
 
 

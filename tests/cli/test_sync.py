@@ -49,6 +49,14 @@ def commit(place: Path, message: str = "change") -> None:
     subprocess.run(["git", "-C", str(place), *identity, "commit", "-q", "-m", message], check=True)
 
 
+def test_a_clone_that_ci_made_is_synced_by_its_origin(run: Run, place: Path) -> None:
+    subprocess.run(["git", "clone", "-q", str(place), "clone"], check=True)
+    subprocess.run(["git", "-C", "clone", "checkout", "-q", "--detach"], check=True)
+    subprocess.run(["git", "-C", "clone", "branch", "-q", "-D", "main"], check=True)
+    code, out, err = run("sync", "--repo", "clone")
+    assert (code, err, "2 created" in out) == (0, "", True)
+
+
 def test_a_new_repository_validates_and_syncs(run: Run, place: Path) -> None:
     assert run("validate", str(place))[0] == 0
     code, out, err = run("sync", "--repo", str(place))

@@ -84,6 +84,41 @@ def test_outside_of_a_repository_files_are_found_all_the_same(
     assert (code, report["summary"]["files"]) == (0, 1)
 
 
+PROJECT = "environments: {prod: {file: environments/prod.yaml}, dev: {file: environments/dev.yaml}}\n"
+READS = """name: reads
+steps:
+  - id: a
+    type: http
+    config: {url: "https://{{ vars.shop }}/x", headers: {x-key: "{{ secrets.KEY }}"}}
+"""
+
+
+@pytest.mark.parametrize("folder", ["", "team"])
+def test_a_project_is_validated_as_a_whole(
+    repo: GitRepo, validate: Validate, monkeypatch: pytest.MonkeyPatch, folder: str
+) -> None:
+    root = repo.path / folder
+    files = {
+        "automata.yaml": PROJECT,
+        "flows/reads.yaml": READS,
+        "environments/prod.yaml": "vars: {shop: x}\nsecrets: [KEY]\n",
+        "environments/dev.yaml": "vars: {shop: x}\n",
+    }
+    for name, text in files.items():
+        repo.write({f"{folder}/{name}".lstrip("/"): text})
+    monkeypatch.chdir(root)
+    assert validate() == (0, validate()[1])
+    (root / "environments/dev.yaml").write_text("vars: {ship: x}\nsecrets: []\n")
+    code, report = validate()
+    assert code == 1
+    assert told(report) == {("flows/reads.yaml", "AF320"), ("flows/reads.yaml", "AF321")}
+    (root / "environments/dev.yaml").write_text("vars: 7\n")
+    assert ("environments/dev.yaml", "AF022") in told(validate()[1])
+    (root / "environments/dev.yaml").unlink()
+    code, report = validate()
+    assert (code, ("automata.yaml", "AF303") in told(report)) == (1, True)
+
+
 def test_no_file_is_no_success(tmp_path: Path, validate: Validate, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "flows").mkdir()

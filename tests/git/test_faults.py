@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pygit2 import GitError
 
-from automata.errors import AutomataError, Missing, Refused, Unavailable
+from automata.errors import AutomataError, Missing, Refused, Unavailable, Usage
 from automata.git import disk, mirror_folder
+from automata.git.address import Address
+from automata.git.faults import object_faults, remote_faults
 from automata.git.mirror import Mirror
 from automata.git.working import WorkingTree
 
@@ -162,3 +165,29 @@ def test_a_full_disk_is_not_told_as_the_remotes_fault(
     with pytest.raises(Unavailable) as told:
         mirror.fetch()
     assert told.value.code == "git_mirror"
+
+
+HERE, THERE = Address("/r", "path", local=Path("/r")), Address("https://x/r", "https", mirror=Path("/nowhere/m"))
+SAID = [
+    (object_faults, HERE, GitError("could not open '/r/objects/aa': Permission denied"), Refused, "git_rights"),
+    (object_faults, HERE, PermissionError(13, "Permission denied", "/r/HEAD"), Refused, "git_rights"),
+    (object_faults, HERE, GitError("object not found - no match for id"), Refused, "git_broken"),
+    (object_faults, HERE, KeyError("1" * 40), Refused, "git_broken"),
+    (object_faults, HERE, OSError(5, "Input/output error"), Unavailable, "git_read"),
+    (object_faults, THERE, KeyError("1" * 40), Unavailable, "git_read"),
+    (remote_faults, THERE, GitError("failed to write '/nowhere/m/config': Permission denied"), Refused, "git_mirror"),
+    (remote_faults, THERE, OSError(28, "No space left on device"), Unavailable, "git_mirror"),
+    (remote_faults, THERE, GitError("failed to resolve address for x"), Unavailable, "git_unreachable"),
+    (remote_faults, THERE, GitError("Permission denied (publickey)"), Usage, "git_access"),
+    (remote_faults, THERE, GitError("unexpected http status code: 404"), Missing, "repository_not_found"),
+]
+
+
+@pytest.mark.parametrize(("faults", "address", "error", "kind", "code"), SAID)
+def test_who_can_help_is_told_by_the_kind_of_error(
+    faults: Any, address: Address, error: Exception, kind: type[AutomataError], code: str
+) -> None:
+    with pytest.raises(AutomataError) as told, faults(address):
+        raise error
+    assert (type(told.value), told.value.code) == (kind, code)
+    assert told.value.hint

@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 
 from automata.errors import AutomataError, Refused
-from automata.git import bounds, merges
+from automata.git import bounds, merges, vetting
 from automata.git import changes as differences
 from automata.git.branches import author_of, patch
 from automata.git.changes import changed_paths, changes
 from automata.git.merges import merge
 from automata.git.mirror import Mirror
+from automata.git.vetting import vet_history
 
 LINES = "".join(f"line {number}\n" for number in range(50))
 HUGE = 128 * 1024 * 1024
@@ -99,6 +100,27 @@ def test_a_rename_beside_too_much_is_a_conflict(repo: Any, mirror: Mirror, monke
     assert merge(mirror, base, head).conflicts == ("flows/a.yaml",)
 
 
+def test_what_both_sides_changed_has_a_bound_together(
+    repo: Any, mirror: Mirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(merges, "MAX_BOTH_BYTES", 100)
+    head = branch(repo, "head", {"flows/a.yaml": f"first\n{LINES}"})
+    base = branch(repo, "main", {"flows/a.yaml": f"{LINES}last\n"})
+    with pytest.raises(Refused) as told:
+        merge(mirror, base, head)
+    assert told.value.code == "too_large"
+
+
+def test_a_merge_that_is_remembered_is_made_again_when_its_tree_is_gone(repo: Any, mirror: Mirror) -> None:
+    head = branch(repo, "head", {"flows/a.yaml": f"first\n{LINES}"})
+    base = branch(repo, "main", {"flows/b.yaml": "2\n"})
+    made = merge(mirror, base, head)
+    mirror.repository.free()
+    (repo.path / ".git/objects" / made.tree[:2] / made.tree[2:]).unlink()
+    assert merge(mirror, base, head) == made
+    assert repo.git("cat-file", "-t", made.tree) == "tree"
+
+
 def test_two_branches_that_were_merged_into_each_other_are_merged_once_more_first(repo: Any, mirror: Mirror) -> None:
     one = branch(repo, "one", {"flows/one.yaml": "1"})
     two = branch(repo, "two", {"flows/two.yaml": "2"})
@@ -160,6 +182,36 @@ def test_a_commit_that_is_too_large_is_refused_and_not_read(repo: Any, mirror: M
         with pytest.raises(AutomataError) as told:
             look()
         assert told.value.code == "too_large"
+
+
+@pytest.mark.parametrize("depth", [0, 1, 5])
+def test_a_history_with_a_commit_that_is_too_large_is_not_walked_over(repo: Any, mirror: Mirror, depth: int) -> None:
+    base = repo.git("rev-parse", "main")
+    tree = f"{base}^{{tree}}"
+    head = repo.git("commit-tree", tree, "-p", base, stdin=b"x" * (bounds.MAX_COMMIT_BYTES + 1))
+    for number in range(depth):
+        head = repo.git("commit-tree", tree, "-p", head, "-m", f"{number}")
+    vet_history(mirror, base, base)
+    with pytest.raises(Refused) as told:
+        vet_history(mirror, base, head)
+    assert told.value.code == "too_large"
+
+
+def test_a_history_that_does_not_reach_the_base_is_not_walked_over(
+    repo: Any, mirror: Mirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vetting, "MAX_OWN_COMMITS", 5)
+    base = repo.commit({"a": "1"})
+    for number in range(8):
+        head = branch(repo, "head", {"b": f"{number}"}, "head" if number else "main")
+        if number < 5:
+            vet_history(mirror, base, head)
+    repo.git("checkout", "-q", "--orphan", "other")
+    for number in range(8):
+        head = repo.commit({"c": f"{number}"})
+    with pytest.raises(Refused) as told:
+        vet_history(mirror, base, head)
+    assert told.value.code == "too_many_commits"
 
 
 def test_changes_are_those_that_git_tells(repo: Any, mirror: Mirror) -> None:

@@ -13,9 +13,10 @@ from typing import Any
 import pygit2
 import pytest
 
-from automata.errors import Unavailable
+from automata.errors import Refused, Unavailable
 from automata.git import mirror_folder, packs
-from automata.git.branches import Person, commit_files
+from automata.git.branches import Person, brought, commit_files
+from automata.git.history import first_commit
 from automata.git.mirror import Mirror
 from automata.git.packs import MAX_PACKS, loose_objects, packs_of
 
@@ -143,6 +144,7 @@ def test_whatever_is_wrong_in_a_mirror_it_is_made_anew(
     again = Mirror.open(f"file://{repo.path}", mirrors)
     again.fetch()
     assert followed(again) == branches(repo)
+    assert len(brought(again, first_commit(again, again.resolve("main")), again.resolve("main"))) == int(moved)
 
 
 def test_what_a_reader_finds_wrong_is_made_anew_with_the_next_fetch(repo: Any, mirror: Mirror) -> None:
@@ -150,7 +152,7 @@ def test_what_a_reader_finds_wrong_is_made_anew_with_the_next_fetch(repo: Any, m
     entry, _ = tree.find("flows/a.yaml")
     assert entry is not None
     mirror.repository.free()
-    only_commits_and_trees(mirror, entry.blob)
+    lose(mirror, entry.blob)
     with pytest.raises(Unavailable) as told:
         tree.data(entry)
     assert (told.value.code, "made anew" in str(told.value.hint)) == ("git_read", True)
@@ -158,7 +160,20 @@ def test_what_a_reader_finds_wrong_is_made_anew_with_the_next_fetch(repo: Any, m
     assert followed(mirror) == branches(repo)
 
 
-def only_commits_and_trees(mirror: Mirror, lost: str) -> None:
+def test_a_commit_that_a_mirror_has_lost_is_not_guessed_but_fetched_again(repo: Any, mirror: Mirror) -> None:
+    wrote = repo.git("rev-parse", "HEAD")
+    repo.commit({"README.md": "1"})
+    repo.commit({"README.md": "2"})
+    mirror.fetch()
+    lose(mirror, wrote)
+    blobs = {"flows/a.yaml": repo.git("rev-parse", "HEAD:flows/a.yaml")}
+    with pytest.raises(Unavailable):
+        mirror.tree(mirror.resolve("main")).provenance(blobs, ["flows"])
+    mirror.fetch()
+    assert mirror.tree(mirror.resolve("main")).provenance(blobs, ["flows"])["flows/a.yaml"].commit == wrote
+
+
+def lose(mirror: Mirror, lost: str) -> None:
     """Take one object out of a mirror."""
     repository = mirror.repository
     kept = {str(id): repository.odb.read(id) for id in repository.odb if str(id) != lost}
@@ -308,7 +323,7 @@ def test_a_mirror_that_nobody_used_for_a_month_goes(make_repo: Any, mirror: Mirr
 def test_a_copy_that_cannot_be_written_is_not_told_as_the_remotes_fault(repo: Any, tmp_path: Path) -> None:
     repo.commit({"flows/a.yaml": "1"})
     (tmp_path / "file").write_text("")
-    with pytest.raises(Unavailable) as told:
+    with pytest.raises(Refused) as told:
         Mirror.open(f"file://{repo.path}", tmp_path / "file" / "mirrors")
     assert told.value.code == "git_mirror"
     assert "AUTOMATA_DATA_DIR" in str(told.value.hint)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from automata.errors import Missing, Unavailable
+from automata.errors import Missing, Refused
 from automata.git import tree as tree_module
 from automata.git.mirror import Mirror
 from automata.git.tree import CommitTree, Listing
@@ -174,8 +174,8 @@ def test_what_lies_outside_the_read_folders_may_be_anything(repo: Any, read: Any
     assert codes(read(repo, commit).list("flows")) == []
 
 
-def test_a_blob_that_is_gone_is_unavailable(repo: Any, read: Any) -> None:
+def test_a_blob_that_is_gone_is_told_as_a_broken_repository(repo: Any, read: Any) -> None:
     commit = repo.commit_raw([("100644", "1" * 40, b"automata.yaml")])
-    with pytest.raises(Unavailable) as caught:
+    with pytest.raises(Refused) as caught:
         read(repo, commit).find("automata.yaml")
-    assert caught.value.code == "git_read"
+    assert caught.value.code == "git_broken"

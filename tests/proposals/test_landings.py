@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from automata.errors import Refused
+from automata.project.source import Source
 from automata.proposals import reader
 from automata.store import proposals as store
 from automata.sync.reconcile import sync_once
+from tests.git.served import TOKEN, USER, serving
 from tests.proposals.repo import Repo, text
 from tests.proposals.site import Site
 
@@ -78,6 +81,41 @@ async def test_every_proposal_is_listed_however_many_branches_there_are(
     monkeypatch.setattr(reader, "MAX_BRANCHES", 1)
     repo.push("b", {"flows/orders.yaml": text("orders", 50)}, "main")
     assert "b" in {proposal.row.branch for proposal in await (await site.session()).survey_all()}
+
+
+NO_MERGES = """#!/bin/sh
+test "$1" != refs/heads/main || test "$(git rev-list --merges --count "$2..$3")" = 0 || exit 1
+"""
+NOTHING = "#!/bin/sh\nexit 1\n"
+
+
+@pytest.mark.parametrize(("hook", "moves"), [(NO_MERGES, True), (NOTHING, False)], ids=["no merges", "nothing"])
+async def test_a_remote_that_takes_no_merge_commit_is_given_one_with_the_same_tree(
+    site: Site, repo: Repo, hook: str, moves: bool
+) -> None:
+    repo.push("fix", {"flows/orders.yaml": text("orders", 2)}, "main")
+    head = repo.push("fix", {"flows/stock.yaml": text("stock", 2)})
+    before = repo.push("main", {"flows/other.yaml": text("other", 2)})
+    place = repo.bare / "hooks/update"
+    place.write_text(hook)
+    place.chmod(0o755)
+    with serving(repo.bare.parent) as server:
+        url = server.url.replace("//", f"//{USER}:{TOKEN}@")
+        site.source = Source(f"{url}/flows.git", mirrors=repo.bare.parent / "mirrors")
+        session = await site.approved("fix")
+        if not moves:
+            with pytest.raises(Refused) as told:
+                await session.apply("fix")
+            assert (told.value.code, (await session.find("fix")).state) == ("push_refused", "APPROVED")
+            return
+        applied, _ = await session.apply("fix")
+    repo.pull()
+    assert repo.git("rev-list", "--parents", "-1", "main").split() == [applied.row.merge_sha, before]
+    assert repo.git("log", "-1", "--format=%an %cn", "main") == "Ada Bob"
+    assert repo.git("diff", "--name-only", f"{before}..main").split() == ["flows/orders.yaml", "flows/stock.yaml"]
+    origin = await site.origin(repo.git("rev-parse", "main"))
+    assert (origin.proposal, origin.check["passed"], len(origin.approvals)) == (applied.row.number, True, 1)
+    assert (applied.state, applied.row.head_sha) == ("APPLIED", head)
 
 
 async def test_a_squash_of_what_was_checked_keeps_the_check_and_the_approvals(site: Site, repo: Repo) -> None:
