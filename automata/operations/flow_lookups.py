@@ -13,6 +13,7 @@ from cachetools import LRUCache
 from automata.errors import Conflict, Missing
 from automata.flow.model import Flow, Input
 from automata.flow.plan import item_of
+from automata.flow.secret_reads import secret_outputs_of
 from automata.operations.batcher import Batcher
 from automata.store.database import Connection, Database
 from automata.store.flow_visibility import as_viewer, viewer_labels
@@ -50,6 +51,8 @@ class Version:
     secrets: frozenset[str]
     places: Mapping[str, StepPosition]
     variables: Mapping[str, Any]
+    secret_outputs: Mapping[str, frozenset[str]]  # by full step id, and the flow's own under ""
+    calls_flows: bool
 
     def has(self, step: str) -> bool:
         """Whether a run may have a step of this full id, which may be any text."""
@@ -172,6 +175,8 @@ def _version(row: VersionRow) -> Version:
         secrets=frozenset(input.name for input in flow.inputs if input.secret),
         places=dict(_places(flow)),
         variables=row.variables,
+        secret_outputs=secret_outputs_of(flow),
+        calls_flows=any(step.type == "flow" for _, step in flow.walk()),
     )
 
 

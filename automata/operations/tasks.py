@@ -13,7 +13,7 @@ from automata.flow.plan import item_of
 from automata.flow.steptypes import GROUP
 from automata.operations.context import AppContext
 from automata.operations.flow_lookups import Version
-from automata.operations.masking import masker
+from automata.operations.run_secrets import run_mask, shown_outputs
 from automata.store.run_tasks import TaskAttemptRow, TaskRow, list_attempts, list_tasks
 from automata.store.runs import get_run
 
@@ -29,7 +29,7 @@ async def list_run_tasks(
     version = await context.versions.get(run.version_id)
     if run.status not in RUN_FINAL and step is None:
         rows = [*rows, *_running_groups(version, rows)]
-    mask = masker(version.secrets, run.inputs or {})
+    mask = await run_mask(context, id, version, run.inputs)
     earlier = {step: list(group) for step, group in groupby(attempts, key=lambda attempt: attempt.step)}
     rows.sort(key=lambda row: (version.place(row.step).index, item_of(row.step) or ("", -1)))
     return [mask(_task(row, version, earlier)) for row in rows]
@@ -50,7 +50,7 @@ def _task(row: TaskRow, version: Version, earlier: Mapping[str, Sequence[TaskAtt
         "finished_at": row.finished_at,
         "due_at": row.due_at,
         "worker": row.worker,
-        "outputs": row.outputs,
+        "outputs": shown_outputs(version, row.step, row.outputs),
         "error": row.error,
         "attempts": [_attempt(one) for one in earlier.get(row.step, ())],
     }
