@@ -13,8 +13,7 @@ from automata.http.authorization import attribution, needs
 from automata.http.bodies import V1, Json, read_model
 from automata.http.context import context_of
 from automata.http.openapi import request_body
-from automata.operations.approvals import decide_approval
-from automata.store.approvals import list_open
+from automata.operations.approvals import decide_approval, list_approvals
 
 router = APIRouter(prefix=V1, tags=["approvals"])
 _approval = answer_from(ApprovalAnswer, flow="flow_name")
@@ -25,8 +24,7 @@ _approval = answer_from(ApprovalAnswer, flow="flow_name")
 )
 async def index(request: Request) -> Response:
     """Steps that wait for a decision, the oldest first; at most 500."""
-    async with context_of(request).db.connection() as conn:
-        rows = await list_open(conn)
+    rows = await list_approvals(context_of(request))
     return Json({"items": [_approval(row) for row in rows]})
 
 

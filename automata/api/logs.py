@@ -16,7 +16,7 @@ from automata.http.authorization import needs
 from automata.http.bodies import V1, Json
 from automata.http.context import context_of
 from automata.http.query import Cursor, Limit, page_of
-from automata.operations.masking import masker
+from automata.operations.run_secrets import run_mask
 from automata.operations.runs import parse_run_id
 from automata.store import task_logs
 from automata.store.pagination import DEFAULT_LIMIT
@@ -49,7 +49,7 @@ async def _page(request: Request, run_id: str, step: str | None, limit: int, cur
         if step is not None and not version.has(step):
             raise Missing(f"The flow of this run has no step {step[:100]!r}.", hint="Its tasks have their full ids.")
         logs = await task_logs.list_logs(conn, id, step=step, after=cursor or None, limit=limit)
-    mask = masker(version.secrets, run.inputs or {})
+    mask = await run_mask(context, id, version, run.inputs)
     return Json(page_of(logs, [_log(row, mask) for row in logs.items]))
 
 

@@ -92,6 +92,9 @@ class Api:
     ) -> httpx.Response:
         import httpx
 
+        # httpx takes dots for a way through the path: `token revoke ..` would ask for something else.
+        if nameless := [part for part in path if part in ("", ".", "..")]:
+            raise Usage(f"there is nothing called {nameless[0]!r}")
         address = "/" + "/".join(quote(part, safe="") for part in path)
         params = {name: value for name, value in query.items() if value is not None}
         try:

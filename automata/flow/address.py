@@ -29,7 +29,9 @@ from automata.flow.statements import tree
 UNSAFE_VALUE = "AF220"
 Part = Literal["start", "scheme", "host", "port", "path", "query", "fragment"]
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f\\]")
+_ENDS_SEGMENT = re.compile(r"[/?#\\\x00-\x1f\x7f]")
+_ENDS_QUERY = re.compile(r"[#\\\x00-\x1f\x7f]")
+_ENDS_PARAMETER = re.compile(r"[&#\\\x00-\x1f\x7f]")
 _ENDS_AUTHORITY = re.compile(r"[/?#@\\]")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
 # A user's name before an `@` stands in the same place, hence the escapes; no host may hold one.
@@ -157,15 +159,15 @@ def _check_port(piece: Piece, following: str) -> None:
 def _check_path(piece: Piece, following: str) -> None:
     if piece.origin == "secret" or piece.origin == "safe":
         return
-    if found := re.search(r"[/?#\\\x00-\x1f\x7f]", piece.text):
+    if found := _ENDS_SEGMENT.search(piece.text):
         raise _unsafe(piece, f"holds {_named(found[0])}, which would lead to another path.", _SEGMENT_HINT)
-    if any(_is_dots(part) for part in _SEPARATORS.split(_decoded(piece.text))):
+    if _has_dots(piece.text):
         raise _unsafe(piece, "holds `.` or `..` as a segment, which would lead to another path.", _SEGMENT_HINT)
 
 
 def _check_query(piece: Piece, following: str) -> None:
-    forbidden = r"[#\\\x00-\x1f\x7f]" if piece.origin == "encoded" else r"[&#\\\x00-\x1f\x7f]"
-    if piece.origin != "secret" and (found := re.search(forbidden, piece.text)):
+    forbidden = _ENDS_QUERY if piece.origin == "encoded" else _ENDS_PARAMETER
+    if piece.origin != "secret" and (found := forbidden.search(piece.text)):
         raise _unsafe(
             piece, f"holds {_named(found[0])}, which would end its parameter.", "Put it into `query`, which encodes it."
         )
@@ -195,18 +197,16 @@ def _check_segment(text: str, start: int, end: int, piece: Piece) -> None:
     segment = text[before:after]
     if not segment:
         raise _unsafe(piece, "is empty, so that its path segment would be missing.", _SEGMENT_HINT)
-    if any(_is_dots(part) for part in _SEPARATORS.split(_decoded(segment))):
+    if _has_dots(segment):
         raise _unsafe(piece, "makes its path segment `.` or `..`, which leads to another path.", _SEGMENT_HINT)
 
 
-def _decoded(text: str) -> str:
-    # Twice: what stands behind a proxy may decode once more.
-    return unquote(unquote(text))
-
-
-def _is_dots(segment: str) -> bool:
+def _has_dots(text: str) -> bool:
+    """Whether a segment of it is `.` or `..` to somebody on the way."""
+    if "%" in text:
+        text = unquote(unquote(text))  # twice: what stands behind a proxy may decode once more
     # Some servers take `..;x` for `..`.
-    return segment.partition(";")[0].strip() in (".", "..")
+    return "." in text and any(part.partition(";")[0].strip() in (".", "..") for part in _SEPARATORS.split(text))
 
 
 def _named(character: str) -> str:

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from automata.flow.key_order import key_orders
+from automata.flow.secret_outputs import secret_names
 from automata.flow.steptypes import STEP_TYPES
 from automata.flow.template import TemplateError, compile_value
 
@@ -56,6 +57,7 @@ def changes(before: Spec | None, after: Spec | None, variables: tuple[Spec, Spec
         differences += [*_variables(*variables), *_unmasked(before.get("recording"), after.get("recording"))]
         differences += _egress(before.get("egress") or {}, after.get("egress") or {})
         differences += _orders(before, after, variables)
+        differences += _revealed(before, after)
     return sorted(differences, key=lambda change: CLASSES.index(change.kind))
 
 
@@ -323,6 +325,18 @@ def _outputs(old: Spec, new: Spec) -> Iterator[Change]:
         if old[name] != new[name]:
             message = f"the output `{name}` {shown(old[name])} → {shown(new[name])}"
             yield Change("behaviour", f"outputs.{name}", message, old[name], new[name])
+
+
+def _revealed(before: Spec, after: Spec) -> Iterator[Change]:
+    """Outputs that were secret, and that whoever looks at a run is shown from now on."""
+    old, new = ({"": spec, **dict(walk(spec))} for spec in (before, after))
+    for full, part in old.items():
+        now = new.get(full, {}).get("outputs")
+        kept = secret_names(now)
+        for name in sorted(secret_names(part.get("outputs")) - kept):
+            if isinstance(now, Mapping) and name in now:
+                path = f"steps.{full}.outputs.{name}" if full else f"outputs.{name}"
+                yield Change("security", path, f"the output `{path}` was secret, and is shown from now on")
 
 
 def _orders(before: Spec, after: Spec, variables: tuple[Spec, Spec]) -> Iterator[Change]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from automata.flow.key_order import key_orders
+from automata.flow.secret_outputs import output_values, secret_names
 
 Backoff = Literal["fixed", "linear", "exponential"]
 Jitter = Literal["full", "none"]
@@ -95,7 +96,10 @@ class Branch:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step as written; `config` and `outputs` still hold template text."""
+    """One step as written; `config` and `outputs` still hold template text.
+
+    `secret_outputs` are the names of outputs that nobody is shown.
+    """
 
     id: str
     type: str
@@ -104,6 +108,7 @@ class Step:
     condition: str | bool | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
     outputs: Mapping[str, Any] | None = None
+    secret_outputs: frozenset[str] = frozenset()
     retry: RetryPolicy = RetryPolicy()
     timeout_sec: float = DEFAULT_TIMEOUT_SEC
     continue_on_error: bool = False
@@ -159,6 +164,7 @@ class Flow:
     labels: Mapping[str, str] = field(default_factory=dict)
     inputs: tuple[Input, ...] = ()
     outputs: Mapping[str, Any] | None = None
+    secret_outputs: frozenset[str] = frozenset()
     on_failure: Step | None = None
     schedules: tuple[Schedule, ...] = ()
     webhooks: tuple[Webhook, ...] = ()
@@ -181,7 +187,8 @@ class Flow:
             labels=spec.get("labels", {}),
             inputs=tuple(_input(name, value) for name, value in spec.get("inputs", {}).items()),
             steps=tuple(_step(step, retry, timeout) for step in spec["steps"]),
-            outputs=spec.get("outputs"),
+            outputs=output_values(spec.get("outputs")),
+            secret_outputs=secret_names(spec.get("outputs")),
             on_failure=_step(failure, retry, timeout) if failure else None,
             schedules=tuple(_schedule(item) for item in spec.get("schedules", ())),
             webhooks=webhooks_of(spec.get("webhooks")),
@@ -244,7 +251,8 @@ def _step(spec: Mapping[str, Any], retry: RetryPolicy, timeout: float) -> Step:
         depends_on=tuple(spec.get("depends_on", ())),
         condition=spec.get("condition"),
         config=spec.get("config", {}),
-        outputs=spec.get("outputs"),
+        outputs=output_values(spec.get("outputs")),
+        secret_outputs=secret_names(spec.get("outputs")),
         retry=RetryPolicy.from_spec(spec.get("retry", {}), retry),
         timeout_sec=float(spec.get("timeout_sec", timeout)),
         continue_on_error=spec.get("continue_on_error", False),

@@ -196,7 +196,10 @@ _STEP = closed(
             "description": "A template; when it is false the step is skipped.",
         },
         "config": {"type": "object", "description": "What the type needs; templates at any depth."},
-        "outputs": ref("outputs", description="Templates over `response` (http) or `result` (others)."),
+        "outputs": ref(
+            "outputs",
+            description="Templates over `response` (http) or `result` (others), or `{value, secret: true}`.",
+        ),
         "retry": ref("retry"),
         "timeout_sec": _TIMEOUT,
         "queue": {
@@ -259,7 +262,10 @@ FLOW_SCHEMA: Schema = {
                 {"retry": ref("retry"), "timeout_sec": _TIMEOUT}, description="For every step that sets none."
             ),
             "steps": ref("steps", description="What the flow does."),
-            "outputs": ref("outputs", description="Templates, evaluated when the run succeeds."),
+            "outputs": ref(
+                "outputs",
+                description="Templates, evaluated when the run succeeds, or `{value, secret: true}`.",
+            ),
             "on_failure": ref(
                 "step",
                 properties={"depends_on": {"not": {}, "title": "not allowed in `on_failure`"}},

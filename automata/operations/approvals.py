@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from uuid import UUID
+
 from automata.broker.contract import RUNS_PENDING
 from automata.errors import Missing
 from automata.operations.context import AppContext
+from automata.operations.run_secrets import run_mask
 from automata.store import approvals as store
+from automata.store.approvals import ApprovalRow
 from automata.store.audit import AuditEvent, record_change
 from automata.store.ids import as_uuid
+
+
+async def list_approvals(context: AppContext, limit: int = 500, run_id: UUID | None = None) -> list[ApprovalRow]:
+    """Those that wait, of a run or of all, the oldest first; what is secret of their runs is masked in the prompts."""
+    async with context.db.connection() as conn:
+        rows = await store.list_open(conn, limit, run_id)
+    return [replace(row, prompt=await _masked_prompt(context, row)) for row in rows]
+
+
+async def _masked_prompt(context: AppContext, row: ApprovalRow) -> str:
+    version = await context.versions.get(row.version_id)
+    mask = await run_mask(context, row.run_id, version, row.inputs)
+    return str(mask(row.prompt))
 
 
 async def decide_approval(context: AppContext, run_id: str, step: str, approved: bool, by: str, comment: str) -> str:

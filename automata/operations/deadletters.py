@@ -11,7 +11,7 @@ from automata.broker.contract import RUNS_PENDING
 from automata.errors import Missing
 from automata.operations.bulk import BulkResult
 from automata.operations.context import AppContext
-from automata.operations.masking import masker
+from automata.operations.run_secrets import run_mask
 from automata.store import deadletters as store
 from automata.store.audit import AuditEvent, record_change
 from automata.store.database import Connection
@@ -108,7 +108,7 @@ async def _letter(context: AppContext, row: DeadLetterRow) -> dict[str, Any]:
     version = await context.versions.get(row.version_id)
     error = dict(row.error or {})
     request = error.pop("request", None)
-    mask = masker(version.secrets, row.inputs or {})
+    mask = await run_mask(context, row.run_id, version, row.inputs)
     return {
         "id": row.id,
         "state": row.state,

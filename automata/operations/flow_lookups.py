@@ -13,6 +13,7 @@ from cachetools import LRUCache
 from automata.errors import Conflict, Missing
 from automata.flow.model import Flow, Input
 from automata.flow.plan import item_of
+from automata.flow.secret_reads import secret_outputs_of
 from automata.operations.batcher import Batcher
 from automata.store.database import Connection, Database
 from automata.store.flow_visibility import as_viewer, viewer_labels
@@ -51,6 +52,8 @@ class Version:
     places: Mapping[str, StepPosition]
     variables: Mapping[str, Any]
     has_groups: bool
+    secret_outputs: Mapping[str, frozenset[str]]  # by full step id, and the flow's own under ""
+    calls_flows: bool
 
     def has(self, step: str) -> bool:
         """Whether a run may have a step of this full id, which may be any text."""
@@ -174,6 +177,8 @@ def _version(row: VersionRow) -> Version:
         places=dict(_places(flow)),
         variables=row.variables,
         has_groups=any("." in full or step.foreach is not None for full, step in flow.walk()),
+        secret_outputs=secret_outputs_of(flow),
+        calls_flows=any(step.type == "flow" for _, step in flow.walk()),
     )
 
 

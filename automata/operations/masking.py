@@ -1,4 +1,4 @@
-"""Secret inputs in answers: their own place shows `***`, and wherever their text turned up later does too."""
+"""Secret inputs and outputs in answers: their own place shows `***`, and so does wherever their text turned up."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 from automata.steps.masking import MASKED, MIN_MASKED_CHARS, masker_of
 
 
-def masker(secrets: frozenset[str], inputs: Mapping[str, Any]) -> Callable[[Any], Any]:
-    """A function that replaces the values of secret inputs, in every form of steps/masking.py, inside any JSON data;
-    the identity without secrets."""
-    texts = set(_texts(inputs[name] for name in secrets & inputs.keys()))
+def masker(secrets: frozenset[str], inputs: Mapping[str, Any], outputs: Iterable[Any] = ()) -> Callable[[Any], Any]:
+    """A function that replaces the values of secret inputs, and of `outputs`, which are secret too, in every form of
+    steps/masking.py, inside any JSON data; the identity without secrets."""
+    texts = {*_texts(inputs[name] for name in secrets & inputs.keys()), *_texts(outputs)}
     if not texts:
         return lambda value: value
     clean = masker_of(texts)
@@ -22,6 +22,17 @@ def mask_inputs(secrets: frozenset[str], inputs: Mapping[str, Any]) -> dict[str,
     """Inputs as they may be shown: `***` in the place of a secret one."""
     mask = masker(secrets, inputs)
     return {name: MASKED if name in secrets else mask(value) for name, value in inputs.items()}
+
+
+def mask_outputs(names: frozenset[str], outputs: Any) -> Any:
+    """Outputs with `***` in the place of secret ones; those of a `foreach` are a list."""
+    if not names:
+        return outputs
+    if isinstance(outputs, list):
+        return [mask_outputs(names, item) for item in outputs]
+    if not isinstance(outputs, Mapping):
+        return outputs
+    return {name: MASKED if name in names else value for name, value in outputs.items()}
 
 
 def _texts(values: Iterable[Any]) -> Iterable[str]:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from automata.operations.masking import mask_inputs, masker
+from automata.flow.model import Flow
+from automata.flow.plan import item_of
+from automata.flow.secret_outputs import secret_values
+from automata.flow.secret_reads import secret_outputs_of
+from automata.operations.masking import mask_inputs, mask_outputs, masker
 from automata.sandbox.recorded import FORMAT
 from automata.store.recordings import RecordedRun
 
 
 def recording_document(run: RecordedRun) -> dict[str, Any]:
     """The document of automata/sandbox/recorded.py. Secret inputs are masked wherever their text turned up."""
-    secret = frozenset(name for name, spec in run.spec.get("inputs", {}).items() if spec.get("secret"))
-    mask = masker(secret, run.inputs)
+    flow = Flow.from_spec(run.spec)
+    secret = frozenset(declared.name for declared in flow.inputs if declared.secret)
+    outputs = secret_outputs_of(flow)
+    mask = masker(secret, run.inputs, [*run.secret_given, *_secret_values(run, outputs)])
     return {
         "version": FORMAT,
         "flow": run.flow,
@@ -27,9 +34,28 @@ def recording_document(run: RecordedRun) -> dict[str, Any]:
         "inputs": mask_inputs(secret, run.inputs),
         "variables": run.variables,
         "status": run.status,
-        "outputs": mask(run.outputs),
+        "outputs": mask(mask_outputs(outputs.get("", frozenset()), run.outputs)),
         "error": mask(run.error),
-        "steps": mask(run.steps),
+        "steps": mask(_shown(run.steps, outputs)),
         "given": mask(run.given),
         "exchanges": mask(run.exchanges),
     }
+
+
+def _secret_values(run: RecordedRun, outputs: Mapping[str, frozenset[str]]) -> list[Any]:
+    values = secret_values(outputs.get("", frozenset()), run.outputs)
+    for step, state in run.steps.items():
+        values += secret_values(_names(step, outputs), state["outputs"])
+    return values
+
+
+def _shown(steps: Mapping[str, Any], outputs: Mapping[str, frozenset[str]]) -> dict[str, Any]:
+    return {
+        step: {**state, "outputs": mask_outputs(_names(step, outputs), state["outputs"])}
+        for step, state in steps.items()
+    }
+
+
+def _names(step: str, outputs: Mapping[str, frozenset[str]]) -> frozenset[str]:
+    item = item_of(step)
+    return outputs.get(item[0] if item else step, frozenset())

@@ -14,7 +14,8 @@ from automata.errors import Conflict, Missing
 from automata.flow.inputs import check_inputs
 from automata.operations.context import AppContext
 from automata.operations.flow_lookups import Version, current_version
-from automata.operations.masking import mask_inputs, masker
+from automata.operations.masking import mask_inputs
+from automata.operations.run_secrets import run_mask, shown_outputs
 from automata.store import run_retries
 from automata.store.audit import AuditEvent, record_change, skip_audit
 from automata.store.flows import FlowRow
@@ -127,7 +128,12 @@ async def run_detail(context: AppContext, row: RunRow) -> RunDetail:
     if row.attempt > 1:
         async with context.db.connection() as conn:
             attempts = await run_attempts(conn, row.id)
-    return _masked(row, attempts, await context.versions.get(row.version_id))
+    version = await context.versions.get(row.version_id)
+    mask = await run_mask(context, row.id, version, row.inputs)
+    inputs = mask_inputs(version.secrets, row.inputs or {})
+    outputs = mask(shown_outputs(version, "", row.outputs))
+    masked = replace(row, error=mask(row.error), inputs=inputs, outputs=outputs)
+    return RunDetail(masked, [replace(attempt, error=mask(attempt.error)) for attempt in attempts])
 
 
 async def version_for_run(context: AppContext, flow: FlowRow, number: int | None) -> Version:
@@ -142,13 +148,6 @@ async def _create(context: AppContext, run: NewRun, flow: FlowRow, version: Vers
     skip_audit()
     answer = await context.run_creator.create(run)
     return StartedRun(answer.id, answer.created, run, answer, flow, version)
-
-
-def _masked(row: RunRow, attempts: Sequence[RunAttemptRow], version: Version) -> RunDetail:
-    inputs = row.inputs or {}
-    mask = masker(version.secrets, inputs)
-    masked = replace(row, error=mask(row.error), inputs=mask_inputs(version.secrets, inputs), outputs=mask(row.outputs))
-    return RunDetail(masked, [replace(attempt, error=mask(attempt.error)) for attempt in attempts])
 
 
 def _new_run_row(run: NewRun, answer: CreatedRun, flow: FlowRow, version: Version) -> RunRow:

@@ -13,7 +13,7 @@ from automata.engine.states import RUN_FINAL, TaskStatus
 from automata.flow.plan import item_of
 from automata.operations.context import AppContext
 from automata.operations.flow_lookups import Version
-from automata.operations.masking import masker
+from automata.operations.run_secrets import run_mask, shown_outputs
 from automata.store.database import Connection
 from automata.store.run_tasks import (
     TaskAttemptRow,
@@ -39,7 +39,7 @@ async def list_run_tasks(
         starts = await group_starts(conn, id) if version.has_groups else {}
         if starts and run.status not in RUN_FINAL:
             rows += await _running_groups(conn, id, version, starts, step)
-    mask = masker(version.secrets, run.inputs or {})
+    mask = await run_mask(context, id, version, run.inputs)
     earlier = {step: list(group) for step, group in groupby(attempts, key=lambda attempt: attempt.step)}
     rows.sort(key=lambda row: (version.place(row.step).index, item_of(row.step) or ("", -1)))
     return [mask(_task(row, version, earlier.get(row.step, ()), starts.get(row.step))) for row in rows]
@@ -67,7 +67,7 @@ def _task(
         "finished_at": row.finished_at,
         "due_at": row.due_at,
         "worker": row.worker,
-        "outputs": row.outputs,
+        "outputs": shown_outputs(version, row.step, row.outputs),
         "error": row.error,
         "attempts": [_attempt(attempt) for attempt in earlier],
     }

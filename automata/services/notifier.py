@@ -98,6 +98,7 @@ class Notifier:
     def _payload(self, event: NotificationEvent) -> dict[str, Any]:
         facts = event.facts
         hidden = [facts["inputs"].get(name) for name in facts.get("secrets") or ()]
+        hidden += facts.get("secret_values") or ()
         mask = self._secrets.mask_with([str(value) for value in hidden if value is not None])
         error = facts.get("error") or {}
         data = {

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from urllib.parse import quote, unquote_plus
 
 from yarl import URL
@@ -26,6 +27,7 @@ _PATH = re.compile(r"[^?#]*")
 _UNSENDABLE = re.compile(r"[^A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]|%(?![0-9A-Fa-f]{2})")
 
 
+@lru_cache(maxsize=512)  # of a request it is asked twice, by who builds it and by who sends it
 def parse_url(text: str) -> URL:
     """An absolute http(s) URL in ASCII, its path and query as they were written. Raises ValueError with one sentence.
 

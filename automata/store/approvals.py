@@ -20,7 +20,8 @@ from automata.store.sql import with_fragments
 
 @dataclass(frozen=True, slots=True)
 class ApprovalRow:
-    """`step` is the full id; `expires_at` None when it waits for ever."""
+    """`step` is the full id; `expires_at` None when it waits for ever. `inputs` are those of the run, for masking;
+    they are None where the version declares no secret input."""
 
     run_id: UUID
     step: str
@@ -28,12 +29,16 @@ class ApprovalRow:
     prompt: str
     asked_at: datetime
     expires_at: datetime | None
+    version_id: UUID
+    inputs: Any
 
 
 _OPEN = with_fragments(
     "SELECT queue.run_id, queue.step, flows.name AS flow_name, queue.${APPROVAL_PROMPT} AS prompt,"
-    " queue.queued_at AS asked_at, nullif(queue.ready_at, %(never)s) AS expires_at"
+    " queue.queued_at AS asked_at, nullif(queue.ready_at, %(never)s) AS expires_at, runs.version_id,"
+    " CASE WHEN version.spec -> 'inputs' @? '$$.*.secret ? (@ == true)' THEN runs.inputs END AS inputs"
     " FROM task_queue AS queue JOIN runs ON runs.id = queue.run_id JOIN flows ON flows.id = runs.flow_id"
+    " JOIN flow_versions AS version ON version.id = runs.version_id"
     " WHERE lane = ${ADVANCE} AND ready_at > now() AND ${WAITS_FOR_APPROVAL}"
     " AND (%(run)s::uuid IS NULL OR queue.run_id = %(run)s) {visible}"
     " ORDER BY queue.queued_at LIMIT %(limit)s"

@@ -104,6 +104,30 @@ def _around(step: str) -> Iterator[str]:
     return (step[:place] for place, char in enumerate(step) if char in ".[")
 
 
+async def outputs_of_steps(conn: Connection, run_id: UUID, steps: Sequence[str]) -> list[tuple[str, Any]]:
+    """(step, outputs) of those of the steps that succeeded, and of their items; `""` is the run itself."""
+    cursor = await conn.execute(
+        "SELECT step, outputs FROM tasks"
+        " WHERE run_id = %(run)s AND outputs IS NOT NULL AND split_part(step, '[', 1) = ANY(%(steps)s)"
+        " UNION ALL SELECT '', outputs FROM run_results"
+        " WHERE run_id = %(run)s AND outputs IS NOT NULL AND '' = ANY(%(steps)s)",
+        {"run": run_id, "steps": list(steps)},
+    )
+    return await cursor.fetchall()
+
+
+async def called_outputs(conn: Connection, run_id: UUID) -> list[tuple[Any, Any]]:
+    """(what the flow declares as outputs, the outputs) of the runs that this one started and that succeeded."""
+    cursor = await conn.execute(
+        "SELECT version.spec -> 'outputs', result.outputs FROM runs"
+        " JOIN flow_versions AS version ON version.id = runs.version_id"
+        " JOIN run_results AS result ON result.run_id = runs.id"
+        " WHERE runs.parent_run_id = %s AND version.spec -> 'outputs' @? '$.*.secret ? (@ == true)'",
+        [run_id],
+    )
+    return await cursor.fetchall()
+
+
 async def list_tasks(
     conn: Connection, run_id: UUID, *, outputs: bool = True, limit: int | None = None, step: str | None = None
 ) -> list[TaskRow]:

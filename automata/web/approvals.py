@@ -12,9 +12,8 @@ from automata.errors import Conflict, Missing
 from automata.http.authorization import current_principal, needs
 from automata.http.context import context_of
 from automata.http.errors import BadBody
-from automata.operations.approvals import decide_approval
+from automata.operations.approvals import decide_approval, list_approvals
 from automata.operations.runs import parse_run_id
-from automata.store.approvals import list_open
 from automata.web.forms import read_form
 from automata.web.page import MAX_COMMENT, redirect_with_message, render
 from automata.web.page import router as pages
@@ -28,8 +27,7 @@ router = pages(limits=True)
 @router.get(HERE)
 async def index(request: Request) -> Response:
     """Those that have waited longest first."""
-    async with context_of(request).db.connection() as conn:
-        rows = await list_open(conn, SHOWN + 1)
+    rows = await list_approvals(context_of(request), SHOWN + 1)
     waiting = [(row, f"/runs/{row.run_id}/steps/{quote(row.step)}") for row in rows[:SHOWN]]
     return render(request, "approvals.html", waiting=waiting, more=len(rows) > SHOWN)
 

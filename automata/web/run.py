@@ -21,12 +21,13 @@ from automata.flow.plan import item_of
 from automata.http.authorization import current_principal, needs
 from automata.http.context import context_of
 from automata.operations import runs
+from automata.operations.approvals import list_approvals
 from automata.operations.context import AppContext
-from automata.operations.masking import masker
 from automata.operations.provenance import describe_origin
+from automata.operations.run_secrets import run_mask
 from automata.operations.runs import cancel_run, parse_run_id, read_run, retry_run
 from automata.operations.tasks import list_run_tasks
-from automata.store.approvals import ApprovalRow, list_open
+from automata.store.approvals import ApprovalRow
 from automata.store.flows import VersionRow, versions_by_id
 from automata.store.provenance import version_origins
 from automata.store.recordings import step_exchanges
@@ -143,8 +144,7 @@ async def _live(context: AppContext, id: UUID) -> dict[str, Any]:
     tasks = await list_run_tasks(context, id, outputs=False, limit=MAX_TASKS)
     waiting: Sequence[ApprovalRow] = ()
     if not over:
-        async with context.db.connection() as conn:
-            waiting = await list_open(conn, MAX_APPROVALS, id)
+        waiting = await list_approvals(context, MAX_APPROVALS, id)
     parents = {task["step"]: task["parent"] for task in tasks}
     indents = {step: _depth(step, parents) for step in parents}
     now = datetime.now(UTC)
@@ -185,7 +185,7 @@ async def _step(context: AppContext, id: UUID, step: str) -> dict[str, Any]:
         logs = await list_logs(conn, id, step=step, limit=MAX_LOGS)
         exchanges = await step_exchanges(conn, id, step)
     tasks = await list_run_tasks(context, id, step=step)
-    mask = masker(version.secrets, run.inputs or {})
+    mask = await run_mask(context, id, version, run.inputs)
     return {
         "run_id": id,
         "flow": run.flow_name,

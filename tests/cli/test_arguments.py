@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from automata.cli.arguments import check_arguments
+from automata.cli.client import Api
 from automata.errors import Usage
 
 
@@ -46,3 +47,12 @@ def test_the_program_ends_with_the_code_of_a_wrong_call() -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 3
     assert "--flow is empty" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["", ".", ".."])
+def test_a_name_that_is_a_way_through_an_address_is_no_name(name: str) -> None:
+    with Api("http://127.0.0.1:9") as api:
+        with pytest.raises(Usage, match="nothing called"):
+            api.delete("tokens", name)
+        with pytest.raises(Usage, match="nothing called"):
+            api.get("flows", name, "versions")

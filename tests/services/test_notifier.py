@@ -163,6 +163,19 @@ async def test_an_open_approval_is_told_masked_and_one_that_was_decided_meanwhil
     assert len(post.receiver.got) == 1
 
 
+async def test_a_secret_output_is_told_to_nobody(post: Post) -> None:
+    await post.rule("approval.waiting")
+    mint = {"id": "mint", "type": "transform", "config": {"mappings": {"t": "tok-canary"}}}
+    mint["outputs"] = {"token": {"value": "{{ result.t }}", "secret": True}}
+    prompt = "ship {{ steps.mint.outputs.token }}?"
+    ask = {"id": "ask", "type": "approval", "depends_on": ["mint"], "config": {"prompt": prompt}}
+    await post.site.start(await post.site.put("mints", mint, ask))
+    await until(lambda: post.site.value("SELECT about ->> 'run' FROM notification_events"))
+    await post.run_once()
+    (told,) = post.receiver.got
+    assert told["data"]["prompt"] == "ship ***?"
+
+
 async def test_a_blocked_sync_is_told_once_for_each_commit_and_reason(post: Post) -> None:
     await post.rule("sync.blocked")
     for sha in ("a", "a", "b"):
