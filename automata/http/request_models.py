@@ -23,7 +23,7 @@ class RollbackRequest(RequestModel):
 class TokenRequest(RequestModel):
     name: Word
     role: RoleWord
-    mail: Word = Field("", description="How commits and approvals know who this is.")
+    mail: Word = Field("", description="How commits and approvals know who this is. Without one it approves nothing.")
     labels: dict[Word, Word] = Field(default_factory=dict, description="Limits it to flows with all of these.")
     days: Days = Field(DEFAULT_DAYS, description="For how long it is good.")
 
