@@ -21,7 +21,7 @@ help: ## This list
 
 $(READY): pyproject.toml constraints/runtime.txt constraints/dev.txt
 	@for python in $${PYTHON:-python3 python3.13 python3.12 python3.11}; do \
-		if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then found=$$python; break; fi; \
+		if "$$python" -I -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then found=$$python; break; fi; \
 	done; \
 	if [ -z "$${found:-}" ]; then \
 		echo "error: Automata needs Python 3.11 or later, and none was found; name one with PYTHON=/path/to/python3." >&2; \

@@ -19,13 +19,18 @@ import pytest
 from automata.cli.demo.child_process import Child
 from automata.interpreter import SAFE_PATH, python_command
 from automata.proposals.check_process import run_check
+from tests.cli.test_check import CASES, SAME
+from tests.cli.test_replay import FLOW, recording
 from tests.promises.processes import environment, until
 
 ROOT = Path(__file__).parents[1]
 # Ours, a library's, one that Python looks for by itself, and some of the standard library that its own helpers import.
 PLANTED = ("automata", "yaml", "sitecustomize", "usercustomize", "multiprocessing", "json", "signal", "pygit2")
-FLOW = "name: orders\nsteps: [{id: a, type: transform, config: {mappings: {n: 1}}}]\n"
-CASES = "flow: orders\ncases: [{name: one, expect: {status: SUCCEEDED}}]\n"
+FILES = {
+    "flows/orders.yaml": FLOW,
+    "tests/orders.test.yaml": CASES,
+    "tests/recordings/orders-0.json": recording(0),
+}
 
 
 @dataclass(frozen=True)
@@ -54,13 +59,13 @@ def planted(tmp_path: Path) -> Planted:
         (place.folder / name / "__init__.py").write_text(text)
         (place.folder / name / "__main__.py").write_text(text)
         (place.folder / f"{name}.py").write_text(text)
-    for path, text in {"flows/orders.yaml": FLOW, "tests/orders.test.yaml": CASES}.items():
-        (place.folder / path).parent.mkdir()
+    for path, text in FILES.items():
+        (place.folder / path).parent.mkdir(parents=True, exist_ok=True)
         (place.folder / path).write_text(text)
     for words in (["init", "-q", "-b", "main"], ["add", "-A"], ["commit", "-q", "-m", "flows"]):
         place.git(*words)
     place.git("checkout", "-q", "-b", "change")
-    (place.folder / "flows/orders.yaml").write_text(FLOW.replace("n: 1", "n: 2"))
+    (place.folder / "flows/orders.yaml").write_text(SAME)
     place.git("commit", "-q", "-a", "-m", "change")
     return place
 
@@ -90,7 +95,13 @@ def told(planted: Planted) -> Path:
 
 @pytest.mark.parametrize(
     "words",
-    [("test", "-j", "1"), ("check", "--base", "main", "--head", "change", "-j", "1"), ("plan", "--base", "main")],
+    [
+        ("test", "-j", "1"),
+        ("check", "--base", "main", "--head", "change", "-j", "1"),
+        ("plan", "--base", "main"),
+        ("replay", "--base", "main", "--head", "change", "-j", "1"),
+        ("validate",),
+    ],
     ids=lambda words: words[0],
 )
 def test_a_command_that_works_on_the_files_here_imports_none_of_them(planted: Planted, words: tuple[str, ...]) -> None:

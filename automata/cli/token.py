@@ -29,7 +29,12 @@ def create(
     ] = "viewer",
     days: Days = 90,
     mail: Annotated[
-        str, typer.Option("--mail", help="Who commits and approvals are by.", show_default="NAME@automata")
+        str,
+        typer.Option(
+            "--mail",
+            help="Who commits and approvals are by. A token without one approves nothing.",
+            show_default="NAME@automata",
+        ),
     ] = "",
     label: Annotated[
         list[str] | None,
@@ -130,6 +135,8 @@ def _tell(created: dict[str, Any], output: Format) -> None:
     until = moment(created["expires_at"])
     say(f"{created['name']} is a {created['role']} until {until}. Its text is shown this once:", stderr=True)
     say(created["token"])
+    if created["role"] in ("reviewer", "admin") and created["mail"].endswith("@automata"):
+        say("It approves no proposal: make it with --mail, the address of whoever holds it, for that.", stderr=True)
 
 
 def _table(data: dict[str, Any]) -> Any:

@@ -23,7 +23,9 @@ class RollbackRequest(RequestModel):
 class TokenRequest(RequestModel):
     name: Word
     role: RoleWord
-    mail: OptionalWord = Field("", description="How commits and approvals know who this is.")
+    mail: OptionalWord = Field(
+        "", description="How commits and approvals know who this is. Without one it approves nothing."
+    )
     labels: dict[Word, OptionalWord] = Field(default_factory=dict, description="Limits it to flows with all of these.")
     days: Days = Field(DEFAULT_DAYS, description="For how long it is good.")
 

@@ -4,7 +4,9 @@ Failure argument. A commit says who wrote it, and nobody checks that. So nothing
 not there, or that nobody knows. Whoever makes, changes or submits a proposal with a token is its maker by that token,
 whatever the commits say. An approval needs an address that somebody vouches for: the admin who gave it to a token, the
 provider, the forge. A writer whose address nobody vouches for may be any of the approvers, and so costs one approval
-more: of n + k people who approved, beside k unknown writers, n at least wrote no part of it.
+more: of n + k people who approved, beside k unknown writers, n at least are none of these. What Git does not tell stays
+untold: a commit under the address of a known colleague is taken for theirs. Whoever submits it is kept, so that nobody
+brings it in alone.
 """
 
 from __future__ import annotations

@@ -112,7 +112,10 @@ def _unknown_hint(proposal: ProposalStatus) -> str:
     if not proposal.unknown:
         return ""
     names = ", ".join(shown(key) for key in sorted(proposal.unknown))
-    return f"Nobody vouches for {names}: each costs one approval more. A token with the mail makes a writer known."
+    return (
+        f"Nobody vouches for {names}: each costs one approval more."
+        " A token with the mail makes a writer known; on a forge, an account there with the mail."
+    )
 
 
 def check_comment(text: str) -> None:

@@ -78,6 +78,13 @@ def test_what_a_stranger_wrote_is_never_part_of_a_command_and_sees_no_secret(pat
         assert "${{" not in command, "an expression inside a command is how a branch's name becomes a program"
 
 
+@pytest.mark.parametrize("path", CHECKS, ids=lambda path: path.name)
+def test_python_is_not_started_on_what_a_stranger_wrote(path: Path) -> None:
+    """`python -m pip` takes a `pip.py` of the folder first, which is the branch of whoever proposes it."""
+    words = [shlex.split(line) for text in commands(read(path)) for line in text.splitlines() if "python" in line]
+    assert [line[1:4] for line in words if line[0] == "python"] == [["-I", "-m", "pip"]]
+
+
 def test_the_check_may_only_read_and_the_comment_runs_nothing_of_the_proposal() -> None:
     flows, comment = read(STARTER / "flows.yml"), read(STARTER / "comment.yml")
     assert flows["permissions"] == {"contents": "read"}

@@ -71,6 +71,20 @@ def test_a_change_goes_from_a_file_to_the_branch(run: Run) -> None:
     assert "APPLIED" in run("list", "--all")[1]
 
 
+def test_an_approval_names_somebody_and_says_of_which_commit_it_is(run: Run) -> None:
+    run("create", "two", "-f", "flows/orders.yaml=orders.yaml", "-m", "Two")
+    run("submit", "two")
+    for who in ("bob", "Bob", "Bob <bob@localhost>", "Bob <bob@automata>"):
+        code, out, err = run("approve", "two", "--as", who)
+        assert (code, out) == (5, ""), who
+        assert "[no_identity]" in err
+    head = json.loads(run("show", "two", "-o", "json")[1])["head_sha"]
+    assert run("approve", "two", *BOB, "--head", "0" * 40)[0] == 6
+    code, out, _ = run("approve", "two", *BOB, "--head", head)
+    assert code == 0
+    assert f"Approved proposal 1 (two) at {head[:12]}: " in out
+
+
 def test_what_the_check_refuses_has_exit_code_1_and_may_not_be_applied(run: Run, tmp_path: Path) -> None:
     (tmp_path / "orders.yaml").write_text(FLOW.replace("n: %d", "n: '{{ steps.x.outputs.y }}'"))
     run("create", "bad", "-f", "flows/orders.yaml=orders.yaml", "-m", "Bad")

@@ -93,3 +93,12 @@ def test_what_is_no_token_is_not_sent(text, monkeypatch):
     with pytest.raises(Usage, match="no token"):
         Api("http://127.0.0.1:1")
     assert client.given_token.get() == ""
+
+
+def test_a_reviewer_without_a_mail_is_told_what_that_costs(database_url):
+    for name, more, told in (("r1", (), True), ("r2", ("--mail", "ada@example.com"), False)):
+        made = automata(database_url, "token", "create", name, "--role", "reviewer", *more)
+        assert made.returncode == 0
+        assert ("It approves no proposal" in made.stderr) is told
+        assert made.stdout.startswith("atm_")
+        automata(database_url, "token", "revoke", name)

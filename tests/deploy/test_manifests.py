@@ -199,6 +199,7 @@ def test_each_part_in_a_container_is_a_command_that_waits_for_its_tables() -> No
         assert service["read_only"] is True
         assert service["cap_drop"] == ["ALL"]
         if name in PORTS:
+            assert service["healthcheck"]["test"][1:4] == ["python", "-I", "-c"], "nothing of the folder is imported"
             assert service["healthcheck"]["test"][-1] == f"http://127.0.0.1:{PORTS[name]}/readyz"
             assert service["depends_on"]["migrate"] == {"condition": "service_completed_successfully"}
 

@@ -82,6 +82,10 @@ class Forge(Protocol):
         """The SHA of the merge commit. Raises Conflict `head_moved` when the branch is not at `head`."""
         ...
 
+    async def find_login(self, mail: str) -> str:
+        """The login, in lower case, whose account has this address, by the forge's own word; "" where it says none."""
+        ...
+
     def login_of(self, mail: str) -> str:
         """The login, in lower case, whose commits on the forge have this mail address; "" for any other address."""
         ...

@@ -151,6 +151,16 @@ class GitHub:
                 last[str(review["user"]["login"]).lower()] = review
         return last
 
+    async def find_login(self, mail: str) -> str:
+        """Of somebody with a commit on the default branch: GitHub names accounts by the addresses of commits alone."""
+        try:
+            commits = await self._get(f"{self._root}/commits?author={quote(mail, safe='')}&per_page=1")
+        except (Missing, Conflict):  # the second: the repository is empty
+            return ""
+        return next(
+            (login for commit in commits or () for (_, role), login in _logins(commit).items() if role == "author"), ""
+        )
+
     def login_of(self, mail: str) -> str:
         """Of `123+LOGIN@users.noreply.github.com`, as commits have it that are made on GitHub."""
         name, _, host = mail.lower().rpartition("@")

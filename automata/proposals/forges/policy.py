@@ -13,6 +13,7 @@ from typing import Any
 
 from automata.errors import AutomataError, Conflict, Refused
 from automata.proposals.forges.contract import Forge, PullRequest, PullReviews
+from automata.proposals.participants import maker_mails
 from automata.proposals.status import ProposalStatus
 from automata.report.markdown import MARKER, markdown, quoted
 from automata.store.proposals import ReviewRow
@@ -63,6 +64,9 @@ async def with_forge_reviews(
         return replace(proposal, reviews=(), unknown=frozenset())
     answer = await forge.reviews(pull)
     contributors, unknown = _contributors(forge, proposal.writers, answer, signers)
+    for mail in sorted(unknown & maker_mails(proposal.row.makers) - set(signers.values())):
+        if login := await forge.find_login(mail):
+            contributors, unknown = contributors | {login}, unknown - {mail}
     binding = proposal.binding
     rows = [
         ReviewRow(

@@ -142,6 +142,8 @@ class GitHubDouble:
                 return web.json_response(self._pull(int(number)))
             case ["pulls", number, "commits"] if self._known(number):
                 return self._paged(request, self._commits(int(number)))
+            case ["commits"]:
+                return self._paged(request, self._commits_of(request.query["author"]))
             case ["pulls", number, "reviews"] if self._known(number):
                 return self._paged(request, self.said.get(int(number), []))
             case ["issues", number, "comments"] if self._known(number):
@@ -272,6 +274,13 @@ class GitHubDouble:
             logins = {key: self.logins.get(mail) for key, mail in people.items()}
             told.append({"sha": sha, **{key: {"login": login} if login else None for key, login in logins.items()}})
         return told[:250]
+
+    def _commits_of(self, mail: str) -> list[dict[str, Any]]:
+        """On the default branch, by the address of their author."""
+        lines = self._git("log", "--format=%H %ae", "main").splitlines()
+        login = self.logins.get(mail)
+        who = {"login": login} if login else None
+        return [{"sha": sha, "author": who, "committer": who} for sha, ae in map(str.split, lines) if ae == mail]
 
     def _comment(self, number: int, body: dict[str, Any]) -> web.Response:
         if not body["body"] or len(body["body"]) > 65_536:

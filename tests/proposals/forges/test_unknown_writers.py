@@ -97,3 +97,19 @@ async def test_who_submits_with_a_token_is_one_of_the_writers(scene: Scene, mail
     scene.double.review(1, login)
     state, _, approvers = await scene.told()
     assert state == "PENDING_REVIEW", approvers
+
+
+async def test_who_submits_is_known_by_a_commit_on_the_default_branch(scene: Scene) -> None:
+    scene.double.logins["eve@example.com"] = "eve"
+    scene.double.may_write.add("eve")
+    eve = Participant("Eve", "eve@example.com", "token:1")
+    await scene.submitted("ada@example.com", eve)
+    assert (await scene.told())[1] == 2, "GitHub has no commit of hers"
+    scene.repo.git("checkout", "-q", "main")
+    scene.repo.git("-c", "user.email=eve@example.com", "commit", "-q", "--allow-empty", "-m", "hers")
+    scene.repo.git("push", "-q", str(scene.repo.bare), "main")
+    await (await scene.session(eve)).check("fix")
+    scene.double.review(1, "eve")
+    assert await scene.told() == ("PENDING_REVIEW", 1, [])
+    scene.double.review(1, "bob")
+    assert await scene.told() == ("APPROVED", 1, ["bob"])
