@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from decimal import Decimal
 from itertools import groupby as runs
 from typing import Any
 
@@ -11,6 +12,8 @@ from automata.flow.budget import AbsentError, Budget, TemplateError, misfit
 from automata.flow.values import NUMBERS, add, bounded, dump_json, kind, listing, lookup, text_of
 
 Reader = Callable[[Any], Any]
+
+MAX_EXACT = 1 << 53  # beyond it a double no longer has every whole number
 
 
 def walk(budget: Budget, value: Any) -> Any:
@@ -262,6 +265,8 @@ def rounded(budget: Budget, value: Any, precision: int = 0, method: str = "commo
     """As Jinja: a float, also with precision 0."""
     if type(precision) is not int or not -30 <= precision <= 30:
         raise misfit("`precision` is a whole number from -30 to 30.")
+    if type(value) is int and abs(value) > MAX_EXACT:
+        raise misfit("`round` gives a decimal, which has not the digits of so large a number.")
     if method == "common":
         return bounded(round(float(_number(value)), precision))
     if method not in ("ceil", "floor"):
@@ -293,7 +298,15 @@ def _parsed(budget: Budget, text: str, base: int) -> int:
     try:
         return bounded(int(text, base))  # type: ignore[no-any-return]
     except ValueError:
-        return int(float(text))
+        return _whole_part(text)
+
+
+def _whole_part(text: str) -> int:
+    """Of a decimal, with every digit that is written. Raises ValueError, OverflowError as `int(float(text))` does."""
+    number = float(text)
+    if abs(number) <= MAX_EXACT or not math.isfinite(number):
+        return int(number)
+    return int(Decimal(text.strip()))
 
 
 def floating(budget: Budget, value: Any, default: Any = 0.0) -> Any:

@@ -13,6 +13,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from automata.errors import Diagnostic, Invalid
+from automata.flow.exact_json import dumps, loads
 from automata.http.errors import BadBody, Malformed, SlowBody, TooLarge, WrongMedia
 
 V1 = "/api/v1"
@@ -48,9 +49,9 @@ class Json(Response):
 def encode(value: Any) -> bytes:
     """`value` as JSON; UUIDs and datetimes become text."""
     try:
-        return orjson.dumps(value, option=orjson.OPT_UTC_Z)
+        return dumps(value, orjson.OPT_UTC_Z)
     except TypeError:
-        # An integer past 64 bits or a lone surrogate, from a service's answer: written out, never a failed request.
+        # What an earlier version stored, such as a lone surrogate: written out, never a failed request.
         return json.dumps(value, default=str).encode("ascii")
 
 
@@ -123,10 +124,10 @@ def validate(model: type[Model], value: Mapping[str, Any]) -> Model:
 
 
 def parse_json(body: bytes) -> Any:
-    """Strict JSON: no NaN, no lone surrogates, at most MAX_DEPTH deep. Raises Malformed."""
+    """Strict JSON (automata.flow.exact_json), at most MAX_DEPTH deep. Raises Malformed."""
     try:
-        value = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
+        value = loads(body)
+    except json.JSONDecodeError as error:
         raise Malformed(f"The body is not JSON: {error.msg} (line {error.lineno}, column {error.colno}).") from error
     if body.count(b"{") + body.count(b"[") > MAX_DEPTH and _deeper(value, MAX_DEPTH):
         raise Malformed(f"The body nests deeper than {MAX_DEPTH} levels.", code="too_deep")

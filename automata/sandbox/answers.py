@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
 from yarl import URL
 
+from automata.flow.exact_json import loads
 from automata.sandbox.matching import Seen
 from automata.steps.contract import HttpRequest, HttpResponse, Transport, TransportError
 from automata.steps.recording import body_bytes
@@ -122,8 +122,8 @@ def comparable(body: bytes) -> Any:
     if not body:
         return None
     try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError:
+        return loads(body)
+    except ValueError:
         return body.decode(errors="replace")
 
 

@@ -7,9 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
-
 from automata.errors import Invalid
+from automata.flow.exact_json import dumps, loads
 from automata.sandbox.contract import Contract, read_contract
 from automata.sandbox.matching import Rule, Seen, compile_request
 from automata.steps.contract import HttpRequest, HttpResponse, TransportError
@@ -114,14 +113,14 @@ def _answer(spec: Mapping[str, Any], files: Files) -> Answer:
 
 def _body(kind: str, value: Any, files: Files) -> bytes:
     if kind == "json":
-        return orjson.dumps(value)
+        return dumps(value)
     if kind == "text":
         return str(value).encode()
     content = files(value)
     if kind == "json_file":
         try:
-            orjson.loads(content)
-        except orjson.JSONDecodeError as error:
+            loads(content)
+        except ValueError as error:
             raise Invalid(f"{value} is not JSON: {error}.", code="bad_json_file") from error
     return content
 

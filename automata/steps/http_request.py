@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 from urllib.parse import unquote, urlencode
 
-import orjson
 from yarl import URL
 
 from automata import __version__
 from automata.errors import Invalid
+from automata.flow.exact_json import dumps
 from automata.flow.steptypes import MAX_RESPONSE_BYTES
 from automata.steps.contract import DEFAULT_MAX_BYTES, HttpRequest
 from automata.steps.urls import parse_url
@@ -212,7 +212,7 @@ def _body(config: Mapping[str, Any]) -> tuple[bytes | None, str | None]:
     if isinstance(body, str):
         return _encodable("body", body).encode(), "text/plain; charset=utf-8"
     try:
-        return orjson.dumps(body), "application/json"
+        return dumps(body), "application/json"
     except TypeError as error:
         _bad(f"`body` cannot be written as JSON: {error}.")
 

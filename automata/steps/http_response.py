@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import codecs
+import json
 import re
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-import orjson
-
 from automata.engine.retry import Failure
+from automata.flow.exact_json import loads
 from automata.steps.contract import HttpRequest, HttpResponse
 from automata.steps.masking import Mask
 from automata.steps.urls import redacted
@@ -55,8 +55,8 @@ def parse_body(body: bytes, content_type: str) -> Any:
     if not body.strip():
         return None
     try:
-        return orjson.loads(_json_text(body, content_type))
-    except orjson.JSONDecodeError as error:
+        return loads(_json_text(body, content_type))
+    except json.JSONDecodeError as error:
         raise UnreadableBody(f"The response calls itself JSON and is not: {error.msg} at {error.pos}.") from None
 
 

@@ -17,8 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlsplit
 
-import orjson
-
+from automata.flow.exact_json import dumps, loads
 from automata.steps.contract import HttpRequest, HttpResponse, Transport, TransportError, first_header
 from automata.steps.masking import MASKED, Mask, mask_tree
 
@@ -65,7 +64,7 @@ class RecordingTransport:
         exchanges = [blank.exchange(*exchange) for exchange in self.seen]
         if self.lost or sum(map(_size, exchanges)) > MAX_ATTEMPT_BYTES:
             exchanges = [_cut(exchange) for exchange in exchanges[:MAX_EXCHANGES]]
-        return orjson.dumps(exchanges).decode()
+        return dumps(exchanges).decode()
 
 
 class _Blank:
@@ -117,8 +116,8 @@ class _Blank:
         kind = (first_header(tuple(headers), "content-type") or "").partition(";")[0].strip()
         if _JSON.fullmatch(kind):
             try:
-                return {"json": self._tree(orjson.loads(body))}
-            except (orjson.JSONDecodeError, RecursionError):
+                return {"json": self._tree(loads(body))}
+            except (ValueError, RecursionError):
                 pass  # said to be JSON, and is none: kept as it came
         try:
             text = body.decode()
@@ -150,7 +149,7 @@ def body_bytes(body: Any) -> bytes:
         case None:
             return b""
         case {"json": value}:
-            return orjson.dumps(value)
+            return dumps(value)
         case {"text": str(text)}:
             return text.encode()
         case {"base64": str(text)}:
@@ -159,7 +158,7 @@ def body_bytes(body: Any) -> bytes:
 
 
 def _size(exchange: Mapping[str, Any]) -> int:
-    return len(orjson.dumps(exchange))
+    return len(dumps(exchange))
 
 
 def _cut(exchange: dict[str, Any]) -> dict[str, Any]:

@@ -565,6 +565,8 @@ def test_what_is_accepted_compiles_and_renders_deep_in_a_call_stack() -> None:
         "{{ 0 | format_time(timezone='Nowhere/City') }}",
         "{{ 1e18 | format_time }}",
         "{{ 1 | round(99) }}",
+        "{{ 9007199254740993 | round }}",
+        "{{ -18446744073709551617 | round(1, 'floor') }}",
         "{{ 1 | int(base=99) }}",
         "{{ 'a' | split('') }}",
         "{{ [1] | batch(0) }}",

@@ -158,7 +158,7 @@ def test_a_header_given_twice_in_different_cases_is_refused() -> None:
         ({"form": {}, "body": {}}, "form"),
         ({"body": {"a": "\ud800"}}, "body"),
         ({"body": "\udfff"}, "body"),
-        ({"body": 2**70}, "body"),
+        ({"body": 2**4096}, "body"),
         ({"body": object()}, "body"),
         ({"auth": "x"}, "auth"),
         ({"auth": {}}, "auth"),
