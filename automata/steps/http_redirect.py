@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 from yarl import URL
 
 from automata.steps.contract import HttpRequest, HttpResponse, Transport, TransportError
+from automata.steps.cookies import Jar
 from automata.steps.urls import join_url, redacted
 
 MAX_REDIRECTS = 10
+MIN_HOP_SEC = 0.001
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 # What may travel to a host that the flow did not name. Everything else stays: an API key has no fixed header name.
@@ -25,13 +28,22 @@ async def follow(transport: Transport, first: HttpRequest, keep_body_at_home: bo
 
     Raises TransportError.
     """
-    request = first
+    request, jar, clock = first, Jar(), asyncio.get_running_loop().time
+    own_cookies = first.header("cookie") or ""
+    deadline = clock() + first.timeout_sec
     for _ in range(MAX_REDIRECTS + 1):
         response = await transport.send(request)
         location = response.header("location")
         if not request.follow_redirects or response.status not in _REDIRECTS or not location:
             return request, response
-        request = next_hop(request, response.status, location, keep_body_at_home)
+        jar.take(request.url, response)
+        following = next_hop(request, response.status, location, keep_body_at_home)
+        if not same_site(URL(request.url), URL(following.url)):
+            own_cookies = ""
+        # What earlier hops took is gone from what the attempt has.
+        request = replace(following, timeout_sec=max(deadline - clock(), MIN_HOP_SEC))
+        if jar:
+            request = replace(request, headers=jar.give(request, own_cookies))
     raise TransportError(
         "too_many_redirects", f"{redacted(first.url)} redirects more than {MAX_REDIRECTS} times in a row."
     )
