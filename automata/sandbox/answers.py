@@ -91,7 +91,8 @@ class RecordedTransport:
             raise TransportError(fault["code"], fault.get("message", ""), fault.get("retryable", False))
         response = answer["response"]
         headers = tuple((name, value) for name, value in response.get("headers", ()))
-        return HttpResponse(response["status"], headers, body_bytes(response.get("body")), request.url)
+        body, error = body_bytes(response.get("body")), response.get("body_error", "")
+        return HttpResponse(response["status"], headers, body, request.url, error)
 
 
 @dataclass(frozen=True, slots=True)

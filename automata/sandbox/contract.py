@@ -16,6 +16,7 @@ from automata.errors import Invalid
 from automata.flow.exact_json import dumps, loads
 from automata.flow.userschema import SchemaBudget, SchemaError, compile_pattern, compile_schema
 from automata.flow.yaml12 import Room, parse_yaml
+from automata.steps.http_body import is_json_type
 
 ROOM = Room(bytes=1024 * 1024, nodes=100_000, words=True, long=True)
 MAX_SCHEMAS = 1_000  # that one answer's schema refers to
@@ -96,7 +97,7 @@ class Contract:
             words = f"its Content-Type is `{media}`" if media else "it has no body"
             return f"{words}, the OpenAPI file promises {', '.join(sorted(content)[:10])}"
         schema = self._object(content[name]).get("schema")
-        if schema is None or not (media == "application/json" or media.endswith("+json")):
+        if schema is None or not is_json_type(media):
             return None
         try:
             value = loads(answer.body)

@@ -14,6 +14,7 @@ from automata.sandbox.matching import Rule, Seen, compile_request
 from automata.steps.contract import HttpRequest, HttpResponse, TransportError
 
 NEAREST = 3
+BODILESS = frozenset({204, 304})  # what a service sends with them in spite of HTTP is not read
 Files = Callable[[str], bytes]  # a path beside the test file -> its content; raises Invalid
 
 
@@ -94,16 +95,20 @@ def _answer(spec: Mapping[str, Any], files: Files) -> Answer:
     bodies = [name for name in ("json", "json_file", "text", "text_file") if name in spec]
     if len(bodies) > 1:
         raise Invalid(f"A response has one body, not {' and '.join(bodies)}.", code="two_bodies")
-    headers = dict(spec.get("headers", {}))
+    headers = [
+        (name, value)
+        for name, values in spec.get("headers", {}).items()
+        for value in (values if isinstance(values, list) else [values])
+    ]
     body = b""
     if bodies:
         body = _body(bodies[0], spec[bodies[0]], files)
         kind = "application/json" if bodies[0].startswith("json") else "text/plain; charset=utf-8"
-        if not any(name.lower() == "content-type" for name in headers):
-            headers["Content-Type"] = kind
+        if not any(name.lower() == "content-type" for name, _ in headers):
+            headers.append(("Content-Type", kind))
     return Answer(
         status=spec.get("status", 200),
-        headers=tuple(headers.items()),
+        headers=tuple(headers),
         body=body,
         latency_sec=spec.get("latency_ms", 0) / 1000,
         fault=spec.get("fault"),
@@ -220,10 +225,12 @@ async def _given(answer: Answer, request: HttpRequest) -> HttpResponse:
         await asyncio.sleep(answer.latency_sec)
     if answer.fault:
         code, meaning = _FAULTS[answer.fault]
-        raise TransportError(code, f"{subject}: {meaning}.", retryable=True)
-    if len(answer.body) > request.max_bytes:
+        retryable = code != "protocol_error" or request.idempotent
+        raise TransportError(code, f"{subject}: {meaning}.", retryable)
+    body = b"" if answer.status in BODILESS or request.method == "HEAD" else answer.body
+    if len(body) > request.max_bytes and not request.skip_body:
         raise TransportError("response_too_large", f"{subject} answered more than {request.max_bytes} bytes.")
-    return HttpResponse(answer.status, answer.headers, answer.body, request.url)
+    return HttpResponse(answer.status, answer.headers, body, request.url)
 
 
 # The codes and words of the real transport.

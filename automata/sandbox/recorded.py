@@ -71,7 +71,13 @@ RECORDING_SCHEMA: Schema = {
                             ("method", "url"),
                         ),
                         "response": closed(
-                            {"status": {"type": "integer"}, "headers": _PAIRS, "body": _BODY}, ("status",)
+                            {
+                                "status": {"type": "integer"},
+                                "headers": _PAIRS,
+                                "body": _BODY,
+                                "body_error": {"type": "string"},
+                            },
+                            ("status",),
                         ),
                         "fault": closed(
                             {"code": _TEXT, "message": {"type": "string"}, "retryable": {"type": "boolean"}}, ("code",)

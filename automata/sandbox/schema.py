@@ -83,7 +83,17 @@ _DEFS: Schema = {
     "response": closed(
         {
             "status": {"type": "integer", "minimum": 100, "maximum": 599, "default": 200},
-            "headers": {"type": "object", "maxProperties": 100, "additionalProperties": {"type": "string"}},
+            "headers": {
+                "type": "object",
+                "maxProperties": 100,
+                "additionalProperties": {
+                    "anyOf": [
+                        {"type": "string"},
+                        {"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": 100},
+                    ]
+                },
+                "description": "A list gives a header more than once.",
+            },
             "json": {"description": "The body, sent as JSON."},
             "json_file": {**_PATH, "description": "The body from a file beside the test file."},
             "text": _TEXT,

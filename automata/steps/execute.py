@@ -87,7 +87,8 @@ async def _attempt(step_type: StepType, plan_step: PlanStep, context: Mapping[st
     try:
         outputs = _outputs(step_type, plan_step, context, outcome)
     except Invalid as error:
-        return _failed("template_error", str(error))
+        # An answer that arrived is one, whatever its body; only who reads the body is told that it cannot be read.
+        return _failed("bad_response" if error.code == "AF214" else "template_error", str(error))
     stored = _storable(outcome, outputs, ctx.mask)
     # What is built in gives JSON and what templates make of it; a package may give anything.
     if plan_step.type not in STEP_TYPES and stored.failure is None and not is_finite(stored.outputs):

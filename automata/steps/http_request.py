@@ -12,14 +12,16 @@ from yarl import URL
 
 from automata import __version__
 from automata.errors import Invalid
+from automata.flow.charsets import codec_of
 from automata.flow.exact_json import dumps
-from automata.flow.steptypes import MAX_RESPONSE_BYTES
+from automata.flow.steptypes import MAX_RESPONSE_BYTES, READINGS
 from automata.steps.contract import DEFAULT_MAX_BYTES, HttpRequest
+from automata.steps.http_response import Reading
 from automata.steps.urls import parse_url
 
 KEYS = (
     "method", "url", "query", "headers", "body", "form", "auth", "ok_status", "follow_redirects", "verify_tls",
-    "max_response_bytes",
+    "max_response_bytes", "response", "charset",
 )  # fmt: skip
 IDEMPOTENCY_KEY = "Idempotency-Key"
 MAX_HEADER_CHARS = 8_192
@@ -60,6 +62,7 @@ def build_request(config: Mapping[str, Any], timeout_sec: float, idempotency_key
         max_bytes=_max_bytes(config.get("max_response_bytes", DEFAULT_MAX_BYTES)),
         follow_redirects=_flag("follow_redirects", config.get("follow_redirects", True)),
         verify_tls=_flag("verify_tls", config.get("verify_tls", True)),
+        skip_body=parse_reading(config) == "none",
     )
 
 
@@ -70,6 +73,23 @@ def parse_ok_status(config: Mapping[str, Any]) -> tuple[range, ...]:
     if not parts:
         _bad("`ok_status` is an empty list, so no answer could succeed.")
     return tuple(_status_range(part) for part in parts)
+
+
+def parse_reading(config: Mapping[str, Any]) -> Reading:
+    """How the body of the answer is read. Raises Invalid `bad_config`."""
+    value = config.get("response", "auto")
+    if value not in READINGS:
+        _bad(f"`response` must be {', '.join(READINGS[:-1])} or {READINGS[-1]}; it is {_shown(value)}.")
+    reading: Reading = value
+    return reading
+
+
+def parse_charset(config: Mapping[str, Any]) -> str | None:
+    """The charset that the flow names, None when it names none. Raises Invalid `bad_config`."""
+    value = config.get("charset")
+    if value is not None and (not isinstance(value, str) or codec_of(value) is None):
+        _bad(f"`charset` is {_shown(value)}, which is no charset of text.")
+    return value
 
 
 def _bad(message: str) -> NoReturn:

@@ -4,8 +4,9 @@ An exchange is plain JSON:
 
     {"request": {method, url, headers, body}, "response": {status, headers, body}, "took_ms": 12.5}
 
-with `"fault": {code, message}` in place of `response` when none came. A body is `null`, `{"json": …}`, `{"text": …}` or
-`{"base64": …}`; one that is too large is `{"cut": bytes}`, and a run that has such a body cannot be replayed.
+with `"body_error"` beside a `body` that is not whole (`HttpResponse.body_error`), and with `"fault": {code, message}`
+in place of `response` when none came. A body is `null`, `{"json": …}`, `{"text": …}` or `{"base64": …}`; one that is
+too large is `{"cut": bytes}`, and a run that has such a body cannot be replayed.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from urllib.parse import parse_qsl, quote, urlsplit
 
 from automata.flow.exact_json import dumps, loads
 from automata.steps.contract import HttpRequest, HttpResponse, Transport, TransportError, first_header
+from automata.steps.http_body import is_json_type, media_type
 from automata.steps.masking import MASKED, Mask, mask_tree
 
 MAX_BODY_BYTES = 256 * 1024
@@ -30,7 +32,6 @@ _CREDENTIAL = re.compile(
     r"(.*[-_])?(authorization|cookie2?|password|passwd|secret|token|api[-_]?key|private[-_]?key|signature|credentials?)",
     re.IGNORECASE,
 )
-_JSON = re.compile(r"application/(.+\+)?json", re.IGNORECASE)
 
 
 class RecordingTransport:
@@ -84,9 +85,10 @@ class _Blank:
         record: dict[str, Any] = {"request": sent, "took_ms": round(took_ms, 1)}
         if isinstance(answer, HttpResponse):
             body = self._body(answer.body, answer.headers)
-            return record | {
-                "response": {"status": answer.status, "headers": self._headers(answer.headers), "body": body}
-            }
+            response = {"status": answer.status, "headers": self._headers(answer.headers), "body": body}
+            if answer.body_error:
+                response["body_error"] = self._mask(answer.body_error)
+            return record | {"response": response}
         code, message = (answer.code, answer.message) if answer else ("timeout", "no answer came in time")
         retryable = answer.retryable if answer else True
         return record | {"fault": {"code": code, "message": self._mask(message), "retryable": retryable}}
@@ -113,8 +115,8 @@ class _Blank:
             return None
         if len(body) > MAX_BODY_BYTES:
             return {"cut": len(body)}
-        kind = (first_header(tuple(headers), "content-type") or "").partition(";")[0].strip()
-        if _JSON.fullmatch(kind):
+        kind = media_type(first_header(tuple(headers), "content-type") or "")
+        if is_json_type(kind):
             try:
                 return {"json": self._tree(loads(body))}
             except (ValueError, RecursionError):
@@ -128,7 +130,7 @@ class _Blank:
                 if self._mask(body.decode(errors="replace")) != body.decode(errors="replace")
                 else {"base64": base64.b64encode(body).decode()}
             )
-        if kind.lower() == "application/x-www-form-urlencoded":
+        if kind == "application/x-www-form-urlencoded":
             return {"text": self._url(f"?{text}").removeprefix("?")}
         return {"text": self._mask(text)}
 
