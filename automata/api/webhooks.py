@@ -44,9 +44,9 @@ from automata.flow.webhook import (
     webhook_inputs,
 )
 from automata.http.authorization import open_to_everybody
-from automata.http.bodies import JSON_MEDIA, V1, Json, media_type, parse_json, read_body
+from automata.http.bodies import JSON_MEDIA, V1, Json, check_json_type, parse_json, read_body
 from automata.http.context import context_of
-from automata.http.errors import BadBody, Malformed, Unsigned, WrongMedia
+from automata.http.errors import BadBody, Malformed, Unsigned
 from automata.operations.context import AppContext
 from automata.operations.idempotency import WEBHOOK_PREFIX
 from automata.store.new_runs import CreatedRun, NewRun, run_of_key
@@ -206,13 +206,8 @@ def _body(request: Request, body: bytes) -> Any:
     """Raises WrongMedia, Malformed."""
     if not body:
         return None
-    media = media_type(request)
-    if media == JSON_MEDIA or media.endswith("+json"):
-        return parse_json(body)
-    raise WrongMedia(
-        f"The body is {media[:60]!r}, not JSON." if media else "The body has no Content-Type.",
-        hint="Send the header Content-Type: application/json.",
-    )
+    check_json_type(request)
+    return parse_json(body)
 
 
 def _query(request: Request) -> Mapping[str, Any]:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from automata.flow.charsets import codec_of
 from automata.flow.findings import Findings, child
 from automata.flow.lexing import has_template
+from automata.flow.media import codec_of
 from automata.flow.schema_parts import (
     METHODS,
     SCALAR,

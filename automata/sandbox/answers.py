@@ -8,6 +8,7 @@ it before; a write may not, since a second one is exactly what a replay shall no
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -119,13 +120,17 @@ def exchanges_of(recorded: Iterable[Mapping[str, Any]]) -> list[Exchange]:
 
 
 def comparable(body: bytes) -> Any:
-    """A body as JSON data when it is JSON, else as text; None when there is none."""
+    """A body as JSON data when it is JSON, else as text; bytes that are none as base64; None when there is no body."""
     if not body:
         return None
     try:
         return loads(body)
     except ValueError:
-        return body.decode(errors="replace")
+        pass
+    try:
+        return body.decode()
+    except UnicodeDecodeError:
+        return f"base64:{base64.b64encode(body).decode()}"
 
 
 def _comparable(seen: Seen) -> Any:

@@ -14,9 +14,9 @@ from urllib.parse import unquote, urlsplit
 
 from automata.errors import Invalid
 from automata.flow.exact_json import dumps, loads
+from automata.flow.media import is_json_type
 from automata.flow.userschema import SchemaBudget, SchemaError, compile_pattern, compile_schema
 from automata.flow.yaml12 import Room, parse_yaml
-from automata.steps.http_body import is_json_type
 
 ROOM = Room(bytes=1024 * 1024, nodes=100_000, words=True, long=True)
 MAX_SCHEMAS = 1_000  # that one answer's schema refers to

@@ -10,16 +10,9 @@ import codecs
 import re
 from typing import Any
 
-from automata.flow.charsets import codec_of
 from automata.flow.exact_json import loads
+from automata.flow.media import codec_of, declared_charset, is_json_type, media_type
 
-# RFC 6839 (`+json`), and what services call JSON without it: text/json, application/x-json, application/x-amz-json-1.1,
-# application/vnd.acme.json.
-_JSON_TYPE = re.compile(
-    r"(?:application|text)/(?:x-)?json|[a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+-]*\+json"
-    r"|application/(?:x-amz-json-[0-9.]+|json-?rpc|jsonrequest|vnd\.[a-z0-9!#$&^_.+-]*[.-]json)"
-)
-_CHARSET = re.compile(r"charset\s*=\s*[\"']?([A-Za-z0-9._:-]{1,40})", re.IGNORECASE)
 _XML = re.compile(rb"""<\?xml[^>]{0,200}?\sencoding\s{0,20}=\s{0,20}["']([A-Za-z0-9._:-]{1,40})["']""")
 _META = re.compile(rb"""<meta[^>]{0,200}?charset\s{0,20}=\s{0,20}["']?([A-Za-z0-9._:-]{1,40})""", re.IGNORECASE)
 _TEXT_TYPE = re.compile(r"text/.*|.*[/+]xml|")  # also none at all
@@ -40,16 +33,6 @@ _MARKS = (
 
 class UnreadableBody(Exception):
     """The body is not what it is to be read as. The text is one sentence."""
-
-
-def media_type(content_type: str) -> str:
-    """Without parameters, in lower case."""
-    return content_type.partition(";")[0].strip().lower()
-
-
-def is_json_type(content_type: str) -> bool:
-    """Whether a Content-Type stands for JSON."""
-    return _JSON_TYPE.fullmatch(media_type(content_type)) is not None
 
 
 def parse_body(body: bytes, content_type: str, charset: str | None = None) -> Any:
@@ -73,7 +56,7 @@ def parse_json(
 
 def parse_text(body: bytes, content_type: str, charset: str | None = None) -> str:
     """Text, whatever the body calls itself. Raises UnreadableBody for bytes that are none in its charset."""
-    declared = charset or _declared(content_type)
+    declared = charset or declared_charset(content_type)
     codec = codec_of(declared) if declared else _sniffed(body, content_type)
     if codec is None:
         return _ascii(body, declared or "")
@@ -87,13 +70,8 @@ def parse_text(body: bytes, content_type: str, charset: str | None = None) -> st
 
 def excerpt_text(body: bytes, content_type: str) -> str:
     """The beginning of a body for a message: what is no text becomes U+FFFD."""
-    declared = _declared(content_type)
+    declared = declared_charset(content_type)
     return body.removeprefix(_BOM).decode((codec_of(declared) if declared else None) or "utf-8", "replace")
-
-
-def _declared(content_type: str) -> str | None:
-    match = _CHARSET.search(content_type)
-    return match[1] if match else None
 
 
 def _sniffed(body: bytes, content_type: str) -> str:
@@ -122,7 +100,7 @@ def _ascii(body: bytes, declared: str) -> str:
 
 def _json_text(body: bytes, content_type: str, charset: str | None) -> bytes | str:
     # JSON is UTF-8 unless a mark, an old server or the step says otherwise; a mark is forbidden and common.
-    declared = charset or _declared(content_type)
+    declared = charset or declared_charset(content_type)
     codec = (
         codec_of(declared) if declared else next((codec for mark, codec in _MARKS[:5] if body.startswith(mark)), None)
     )

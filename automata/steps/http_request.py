@@ -12,8 +12,8 @@ from yarl import URL
 
 from automata import __version__
 from automata.errors import Invalid
-from automata.flow.charsets import codec_of
 from automata.flow.exact_json import dumps
+from automata.flow.media import codec_of
 from automata.flow.steptypes import MAX_RESPONSE_BYTES, READINGS
 from automata.steps.contract import DEFAULT_MAX_BYTES, HttpRequest
 from automata.steps.http_response import Reading

@@ -19,8 +19,8 @@ from typing import Any
 from urllib.parse import parse_qsl, quote, urlsplit
 
 from automata.flow.exact_json import dumps, loads
+from automata.flow.media import is_json_type, media_type
 from automata.steps.contract import HttpRequest, HttpResponse, Transport, TransportError, first_header
-from automata.steps.http_body import is_json_type, media_type
 from automata.steps.masking import MASKED, Mask, mask_tree
 
 MAX_BODY_BYTES = 256 * 1024

@@ -55,6 +55,18 @@ async def test_inputs_are_made_from_body_headers_query_delivery_and_time(site):
     assert run["inputs"]["fixed"] is True
 
 
+@pytest.mark.parametrize(
+    "media",
+    [
+        *("application/json; charset=UTF-8", "application/vnd.shop.order+json", "application/vnd.shop.order.json;v=2"),
+        *("text/json", "application/x-amz-json-1.1", 'application/json; charset="us-ascii"'),
+    ],
+)
+async def test_every_kind_of_json_is_taken(media, site):
+    await ready(site)
+    assert (await run_of(site, await post(site, BODY, signed(media=media))))["inputs"]["order"] == "A-1"
+
+
 async def test_what_was_sent_is_never_read_as_a_template(site):
     await ready(site, with_mapping("{{ webhook.body.x }}"))
     body = json.dumps({"x": "{{ 6 * 7 }}{% for i in 'ab' %}{{ vars }}{% endfor %}"}).encode()

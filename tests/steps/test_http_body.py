@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from automata.flow.media import is_json_type
 from automata.steps.contract import HttpResponse
-from automata.steps.http_body import UnreadableBody, is_json_type, parse_body, parse_json, parse_text
+from automata.steps.http_body import UnreadableBody, parse_body, parse_json, parse_text
 from automata.steps.http_response import view
 
 JSON = "application/json"
