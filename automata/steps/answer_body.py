@@ -14,13 +14,11 @@ import aiohttp
 from aiohttp.http_exceptions import HttpProcessingError
 
 from automata.steps.content_encoding import Decoder, EncodingError, TooLargeError
-from automata.steps.contract import HttpRequest, TransportError
+from automata.steps.contract import HttpRequest, TransportError, headroom_sec
 from automata.steps.urls import redacted
 
 MAX_SKIPPED_BYTES = 64 * 1024  # of a body that nobody reads: less than this is cheaper to read than a new connection
-# The attempt ends with `timeout_sec` itself; an answer that is kept must be told before that.
-_HEADROOM = 0.05
-_MAX_HEADROOM_SEC = 1.0
+MAX_SKIPPING_SEC = 1.0
 _BROKEN = (aiohttp.ClientError, HttpProcessingError, OSError)
 
 
@@ -30,13 +28,13 @@ async def read_body(answer: aiohttp.ClientResponse, request: HttpRequest, deadli
     Raises TransportError `response_too_large`, and for a request that may be repeated what aiohttp raises.
     """
     if request.skip_body:
-        return await _skipped(answer, deadline), ""
+        return await _skipped(answer, deadline)
     if request.idempotent:
         return await _read(answer, request)
-    early = min(request.timeout_sec * _HEADROOM, _MAX_HEADROOM_SEC)
     got = bytearray()
     try:
-        async with asyncio.timeout_at(deadline - early):
+        # The attempt ends with `timeout_sec` itself; an answer that is kept must be told before that.
+        async with asyncio.timeout_at(deadline - headroom_sec(request.timeout_sec)):
             return await _read(answer, request, got)
     except TimeoutError:
         answer.close()
@@ -79,18 +77,26 @@ def _decoder(answer: aiohttp.ClientResponse, request: HttpRequest) -> Decoder | 
     return Decoder(encodings, request.max_bytes) if encodings and not answer.content.at_eof() else None
 
 
-async def _skipped(answer: aiohttp.ClientResponse, deadline: float) -> bytes:
-    """What a message about the answer may quote. However the body goes on, nobody asks for it."""
+async def _skipped(answer: aiohttp.ClientResponse, deadline: float) -> tuple[bytes, str]:
+    """What a message about the answer may quote. However the body goes on, nobody asks for it.
+
+    A recording is replayed by flows that may read it: it has to know what is not the whole body.
+    """
     body = bytearray()
+    whole = False
     with suppress(*_BROKEN, TimeoutError):
-        async with asyncio.timeout_at(min(deadline, asyncio.get_running_loop().time() + _MAX_HEADROOM_SEC)):
+        async with asyncio.timeout_at(min(deadline, asyncio.get_running_loop().time() + MAX_SKIPPING_SEC)):
             async for piece in answer.content.iter_any():
                 body += piece
                 if len(body) > MAX_SKIPPED_BYTES:
                     break
-    if not answer.content.at_eof():
+            else:
+                whole = True
+    if not whole:
         answer.close()
-    return b"" if "Content-Encoding" in answer.headers else bytes(body[:MAX_SKIPPED_BYTES])
+    packed = "Content-Encoding" in answer.headers and bool(body)
+    error = "The body of the response was not read." if packed or not whole else ""
+    return b"" if packed else bytes(body[:MAX_SKIPPED_BYTES]), error
 
 
 def _too_large(request: HttpRequest, what: str) -> TransportError:

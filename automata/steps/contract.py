@@ -74,6 +74,11 @@ class TransportError(Exception):
         return Failure(message=self.message, code=self.code, retryable=self.retryable)
 
 
+def headroom_sec(timeout_sec: float) -> float:
+    """How long before the end of an attempt that is given so long a call tells what became of it."""
+    return min(timeout_sec * 0.05, 1.0)
+
+
 class Transport(Protocol):
     """Sends requests: the real one, a mock, or a wrapper of one."""
 

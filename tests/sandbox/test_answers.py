@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from automata.sandbox.answers import RecordedTransport, comparable, exchanges_of
 from automata.sandbox.case_file import read_cases
+from automata.steps.contract import HttpRequest
 from tests.sandbox.test_case_runner import problems, rehearse
 
 URL = "https://crm.example.com/orders"
@@ -124,3 +126,25 @@ def test_cookies_of_a_redirect_are_sent_on() -> None:
     result = rehearse({"mocks": mocks}, call())
     assert problems(result) == ""
     assert result.steps["call"]["outputs"]["body"] == {"ok": True}
+
+
+@pytest.mark.parametrize("error", ["", "The body of the response breaks off."])
+async def test_a_replay_knows_what_was_not_the_whole_body(error: str) -> None:
+    sent = {"method": "GET", "url": URL, "headers": [], "body": None}
+    response = {"status": 200, "headers": [], "body": {"text": "ha"}} | ({"body_error": error} if error else {})
+    transport = RecordedTransport(exchanges_of([{"step": "a", "request": sent, "response": response}]), lambda: 0.0)
+    answer = await transport.send(HttpRequest("GET", URL), "a")
+    assert (answer.body, answer.body_error) == (b"ha", error)
+
+
+@pytest.mark.parametrize(
+    ("body", "alike"),
+    [
+        (b'{"id": 18446744073709551616}', {"id": 2**64}),
+        (b"\xff\xfe", "base64://4="),
+        (b"text", "text"),
+        (b"", None),
+    ],
+)
+def test_bodies_are_compared_digit_for_digit_and_byte_for_byte(body: bytes, alike: Any) -> None:
+    assert comparable(body) == alike

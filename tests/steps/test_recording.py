@@ -135,3 +135,18 @@ async def test_an_attempt_keeps_so_many_requests_and_bytes() -> None:
     assert "cut" in many[0]["request"]["body"], "what lacks a request must not look whole"
     large = await kept(*[post(b"x" * MAX_BODY_BYTES)] * (MAX_ATTEMPT_BYTES // MAX_BODY_BYTES + 1))
     assert len(json.dumps(large)) < MAX_ATTEMPT_BYTES
+
+
+async def test_why_a_body_is_not_whole_is_kept_and_masked() -> None:
+    (one,) = await kept(post(), answer=HttpResponse(200, JSON, b"ha", body_error="It breaks off at s3cr3t."))
+    assert one["response"]["body_error"] == "It breaks off at ***."
+    (one,) = await kept(post(), answer=HttpResponse(200, JSON, b"[1]"))
+    assert "body_error" not in one["response"]
+
+
+@pytest.mark.parametrize("number", [2**64, -(2**63) - 1, 10**40 + 7], ids=str)
+async def test_numbers_keep_their_digits(number: int) -> None:
+    body = b'{"id": [%d]}' % number
+    (one,) = await kept(post(body), answer=HttpResponse(200, JSON, body))
+    assert one["request"]["body"] == one["response"]["body"] == {"json": {"id": [number]}}
+    assert body_bytes(one["response"]["body"]) == body.replace(b" ", b"")
