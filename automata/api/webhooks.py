@@ -30,6 +30,7 @@ from automata.api.schemas.runs import CreatedAnswer
 from automata.engine.states import Trigger
 from automata.errors import Conflict, Invalid
 from automata.flow.inputs import check_inputs
+from automata.flow.media import header_text
 from automata.flow.model import Webhook
 from automata.flow.webhook import (
     DELIVERY,
@@ -226,5 +227,9 @@ def _query(request: Request) -> Mapping[str, Any]:
 
 def _headers(request: Request) -> Mapping[str, str]:
     """By their names in lower case; what is given more than once is joined by commas."""
-    names = dict.fromkeys(request.headers.keys())
-    return {name: ", ".join(request.headers.getlist(name)) for name in names if name not in WITHHELD}
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in request.headers.raw:
+        name, value = raw_name.decode("latin-1").lower(), header_text(raw_value)
+        if name not in WITHHELD:
+            headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return headers

@@ -38,6 +38,14 @@ def is_json_type(content_type: str) -> bool:
     return _JSON_TYPE.fullmatch(media_type(content_type)) is not None
 
 
+def header_text(raw: bytes) -> str:
+    """The value of a header: UTF-8 where it is, else Latin-1, which cannot fail."""
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
+
+
 def declared_charset(content_type: str) -> str | None:
     """What the parameter `charset` says, whether there is such a charset or not."""
     match = _CHARSET.search(content_type)

@@ -184,6 +184,8 @@ class References:
         if path[0] not in names:
             hint = self.findings.nearest.hint(path[0], names)
             self._add("AF106", f"the step `{node.short}` has no output `{path[0]}`", pointer, offset, hint)
+        elif path[0] == "body" and node.spec.get("outputs") is None and _reads_no_body(node):
+            self._add("AF106", f"the step `{node.short}` reads no body", pointer, offset, "remove `response: none`")
         elif kind_of(node.type) == "group" and node.spec.get("outputs") is None:
             self._check_branch(node, path, pointer, offset)
 
@@ -220,7 +222,7 @@ class References:
 
 def _reads_no_body(node: Node) -> bool:
     config = node.spec.get("config")
-    return isinstance(config, dict) and config.get("response") == "none"
+    return node.type == "http" and isinstance(config, dict) and config.get("response") == "none"
 
 
 def _texts(tree: Any, pointer: str) -> Iterator[tuple[str, str]]:

@@ -28,6 +28,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
+from automata.flow.media import header_text
 from automata.steps.addresses import parse_address
 from automata.steps.answer_body import read_body
 from automata.steps.answer_protocol import AnswerHandler
@@ -158,7 +159,7 @@ class HttpTransport:
             ssl=request.verify_tls,
         ) as answer:
             body, error = await read_body(answer, request, deadline)
-            headers = tuple((_text(name), _text(value)) for name, value in answer.raw_headers)
+            headers = tuple((header_text(name), header_text(value)) for name, value in answer.raw_headers)
             return HttpResponse(answer.status, headers, body, str(answer.url), error)
 
     def _pool(self) -> aiohttp.ClientSession:
@@ -251,14 +252,6 @@ def _payload(body: bytes | None) -> bytes | io.BytesIO | None:
 def _headers(request: HttpRequest) -> tuple[tuple[str, str], ...]:
     """aiohttp would ask for whatever it could decode itself."""
     return request.headers if request.header("accept-encoding") else (*request.headers, ("Accept-Encoding", ACCEPTED))
-
-
-def _text(raw: bytes) -> str:
-    """A header as text: UTF-8 where it is, else Latin-1, which cannot fail."""
-    try:
-        return raw.decode()
-    except UnicodeDecodeError:
-        return raw.decode("latin-1")
 
 
 # In this order: the first class that fits names the trouble.

@@ -80,6 +80,14 @@ async def test_a_query_is_texts_and_a_name_given_twice_is_a_list(site):
     assert run["inputs"]["order"] == "ü "
 
 
+@pytest.mark.parametrize(("raw", "text"), [("Zürich".encode(), "Zürich"), ("Zürich".encode("latin-1"), "Zürich")])
+async def test_a_header_is_text_in_utf_8_or_latin_1(raw, text, site):
+    await ready(site, with_mapping("{{ webhook.headers['x-city'] }} {{ webhook.headers['x-many'] }}"))
+    headers = [*signed().items(), (b"X-City", raw), ("X-Many", "1"), ("x-many", "2")]
+    run = await run_of(site, await post(site, BODY, headers))
+    assert run["inputs"]["order"] == f"{text} 1, 2"
+
+
 async def test_headers_that_let_in_elsewhere_are_withheld(site):
     await ready(site, with_mapping("{{ webhook.headers | json }}"))
     headers = {**signed(), "Authorization": "Bearer canary-a", "Cookie": "s=canary-b", "X-Kept": "yes"}
