@@ -15,6 +15,7 @@ _JSON_TYPE = re.compile(
     r"|application/(?:x-amz-json-[0-9.]+|json-?rpc|jsonrequest|vnd\.[a-z0-9!#$&^_.+-]*[.-]json)"
 )
 _CHARSET = re.compile(r";\s*charset\s*=\s*[\"']?([A-Za-z0-9._:-]{1,40})", re.IGNORECASE)
+_XML = re.compile(r"""<\?xml[^>]{0,200}?\sencoding\s{0,20}=\s{0,20}["']([A-Za-z0-9._:-]{1,40})["']""")
 _ALIASES = {"utf8mb3": "utf-8", "utf8mb4": "utf-8"}  # MySQL's names, which find their way into headers
 
 
@@ -49,4 +50,10 @@ def header_text(raw: bytes) -> str:
 def declared_charset(content_type: str) -> str | None:
     """What the parameter `charset` says, whether there is such a charset or not."""
     match = _CHARSET.search(content_type)
+    return match[1] if match else None
+
+
+def declared_encoding(text: str) -> str | None:
+    """The encoding that an XML declaration at the beginning of a text names."""
+    match = _XML.match(text)
     return match[1] if match else None

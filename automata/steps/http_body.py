@@ -11,10 +11,9 @@ import re
 from typing import Any
 
 from automata.flow.exact_json import loads
-from automata.flow.media import codec_of, declared_charset, is_json_type, media_type
+from automata.flow.media import codec_of, declared_charset, declared_encoding, is_json_type, media_type
 
-_XML = re.compile(rb"""<\?xml[^>]{0,200}?\sencoding\s{0,20}=\s{0,20}["']([A-Za-z0-9._:-]{1,40})["']""")
-_META = re.compile(rb"""<meta[^>]{0,200}?charset\s{0,20}=\s{0,20}["']?([A-Za-z0-9._:-]{1,40})""", re.IGNORECASE)
+_META = re.compile(r"""<meta[^>]{0,200}?charset\s{0,20}=\s{0,20}["']?([A-Za-z0-9._:-]{1,40})""", re.IGNORECASE)
 _TEXT_TYPE = re.compile(r"text/.*|.*[/+]xml|")  # also none at all
 _HTML_TYPES = frozenset({"text/html", "application/xhtml+xml"})
 _HEAD_BYTES = 1024  # in which HTML wants its `<meta>`
@@ -74,16 +73,25 @@ def excerpt_text(body: bytes, content_type: str) -> str:
     return body.removeprefix(_BOM).decode((codec_of(declared) if declared else None) or "utf-8", "replace")
 
 
+def shown_text(body: bytes, content_type: str) -> str:
+    """A body for people, and for whoever looks for secrets in it: what is no text becomes U+FFFD."""
+    try:
+        return parse_text(body, content_type)
+    except UnreadableBody:
+        return body.decode(errors="replace")
+
+
 def _sniffed(body: bytes, content_type: str) -> str:
     # A program or a picture may begin with the bytes of a mark, and nearly everything is valid UTF-16.
     textual = _TEXT_TYPE.fullmatch(media_type(content_type)) is not None
     for mark, codec in _MARKS if textual else ():
         if body.startswith(mark):
             return codec
-    head = body[:_HEAD_BYTES]
-    pattern = _META if media_type(content_type) in _HTML_TYPES and not head.startswith(b"<?xml") else _XML
-    match = pattern.search(head) if pattern is _META else pattern.match(head)
-    named = codec_of(match[1].decode("ascii")) if match else None
+    head = body[:_HEAD_BYTES].decode("latin-1")
+    name = declared_encoding(head)
+    if name is None and media_type(content_type) in _HTML_TYPES and (meta := _META.search(head)):
+        name = meta[1]
+    named = codec_of(name) if name else None
     # What reads as ASCII so far cannot be in UTF-16, whatever it says: a program that keeps text so has written it.
     return "utf-8" if named is None or named.startswith(("utf-16", "utf-32")) else named
 

@@ -13,7 +13,7 @@ from yarl import URL
 from automata import __version__
 from automata.errors import Invalid
 from automata.flow.exact_json import dumps
-from automata.flow.media import codec_of
+from automata.flow.media import codec_of, declared_charset, declared_encoding
 from automata.flow.steptypes import MAX_RESPONSE_BYTES, READINGS
 from automata.steps.contract import DEFAULT_MAX_BYTES, HttpRequest
 from automata.steps.http_response import Reading
@@ -48,9 +48,10 @@ def build_request(config: Mapping[str, Any], timeout_sec: float, idempotency_key
     url = _url(config)
     headers = _headers(config.get("headers"), url)
     _authorise(config.get("auth"), url, headers)
-    body, content_type = _body(config)
+    text, content_type = _body(config)
     if content_type:
         headers.setdefault("content-type", ("Content-Type", content_type))
+    body = None if text is None else _encoded(text, headers["content-type"][1])
     headers.setdefault(IDEMPOTENCY_KEY.lower(), (IDEMPOTENCY_KEY, idempotency_key))
     headers.setdefault("user-agent", ("User-Agent", f"automata/{__version__}"))
     return HttpRequest(
@@ -221,20 +222,33 @@ def _basic(user: str, password: str) -> str:
     return "Basic " + b64encode(f"{user}:{password}".encode()).decode()
 
 
-def _body(config: Mapping[str, Any]) -> tuple[bytes | None, str | None]:
+def _body(config: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """The text of the body, and what it is when the flow does not say it."""
     body, form = config.get("body"), config.get("form")
     if body is not None and form is not None:
         _bad("`body` and `form` are both set; keep one.")
     if form is not None:
-        return urlencode(list(_pairs("form", form))).encode(), _FORM
+        return urlencode(list(_pairs("form", form))), _FORM
     if body is None:
         return None, None
     if isinstance(body, str):
-        return _encodable("body", body).encode(), "text/plain; charset=utf-8"
+        return _encodable("body", body), "text/plain; charset=utf-8"
     try:
-        return dumps(body), "application/json"
+        return dumps(body).decode(), "application/json"
     except TypeError as error:
         _bad(f"`body` cannot be written as JSON: {error}.")
+
+
+def _encoded(text: str, content_type: str) -> bytes:
+    """The bytes that the Content-Type announces: what is sent as ISO-8859-1 is written so."""
+    charset = declared_charset(content_type) or declared_encoding(text) or "utf-8"
+    codec = codec_of(charset)
+    if codec is None:
+        _bad(f"`body` is to be sent in the charset `{charset}`, which is not known.")
+    try:
+        return text.encode(codec)
+    except UnicodeEncodeError as error:
+        _bad(f"`body` has a character (the {error.start + 1}.) that its charset, `{charset}`, does not have.")
 
 
 def _flag(key: str, value: Any) -> bool:

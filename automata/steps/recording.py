@@ -21,6 +21,7 @@ from urllib.parse import parse_qsl, quote, urlsplit
 from automata.flow.exact_json import dumps, loads
 from automata.flow.media import is_json_type, media_type
 from automata.steps.contract import HttpRequest, HttpResponse, Transport, TransportError, first_header
+from automata.steps.http_body import shown_text
 from automata.steps.masking import MASKED, Mask, mask_tree
 
 MAX_BODY_BYTES = 256 * 1024
@@ -115,7 +116,8 @@ class _Blank:
             return None
         if len(body) > MAX_BODY_BYTES:
             return {"cut": len(body)}
-        kind = media_type(first_header(tuple(headers), "content-type") or "")
+        content_type = first_header(tuple(headers), "content-type") or ""
+        kind = media_type(content_type)
         if is_json_type(kind):
             try:
                 return {"json": self._tree(loads(body))}
@@ -124,12 +126,10 @@ class _Blank:
         try:
             text = body.decode()
         except UnicodeDecodeError:
-            # Nothing can be masked in what nobody can read; a secret in it stays one only if it is not kept.
-            return (
-                {"cut": len(body)}
-                if self._mask(body.decode(errors="replace")) != body.decode(errors="replace")
-                else {"base64": base64.b64encode(body).decode()}
-            )
+            # Bytes are kept as they are or not at all: a secret in them stays one only if they are not.
+            shown = shown_text(body, content_type)
+            hit = self._mask(shown) != shown
+            return {"cut": len(body)} if hit else {"base64": base64.b64encode(body).decode()}
         if kind == "application/x-www-form-urlencoded":
             return {"text": self._url(f"?{text}").removeprefix("?")}
         return {"text": self._mask(text)}

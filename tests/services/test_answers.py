@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +15,7 @@ from automata.steps.registry import load_types
 from tests.drive import Drive, drive
 
 OK = b"HTTP/1.1 200 OK\r\n"
+LENGTH = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
 RETRY = {"max_attempts": 3, "initial_delay_ms": 1, "jitter": "none"}
 
 
@@ -24,10 +26,13 @@ class Service:
     base: str = ""
     answer: bytes = b""
     heads: list[bytes] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)
 
     async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             self.heads.append(await reader.readuntil(b"\r\n\r\n"))
+            length = LENGTH.search(self.heads[-1])
+            self.bodies.append(await reader.readexactly(int(length[1])) if length else b"")
             writer.write(self.answer)
             await writer.drain()
         except (ConnectionError, asyncio.IncompleteReadError):
@@ -101,6 +106,17 @@ async def test_a_download_that_is_no_text_is_never_sent_on_as_one(site: Drive, s
     assert (ended.status, ended.error["step"]) == (RunStatus.FAILED, "pay")
     assert "that are no text in utf-8" in ended.error["message"]
     assert [head.split()[0] for head in service.heads] == [b"GET"]
+
+
+async def test_a_document_in_another_charset_arrives_byte_for_byte(site: Drive, service: Service) -> None:
+    document = '<?xml version="1.0" encoding="ISO-8859-1"?><n>Müller</n>'.encode("latin-1")
+    service.answer = OK + b"Content-Type: application/xml\r\nContent-Length: %d\r\n\r\n" % len(document) + document
+    fetch = {"id": "fetch", "type": "http", "config": {"url": service.base}}
+    headers = {"Content-Type": "application/xml"}
+    send = pay(service, config={"body": "{{ steps.fetch.outputs.body }}", "headers": headers}, depends_on=["fetch"])
+    run = await site.start(await site.put("passes-xml", fetch, send))
+    assert (await site.ended(run)).status is RunStatus.SUCCEEDED
+    assert service.bodies == [b"", document]
 
 
 async def test_cookies_come_apart(site: Drive, service: Service) -> None:
