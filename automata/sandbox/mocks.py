@@ -11,7 +11,7 @@ from automata.errors import Invalid
 from automata.flow.exact_json import dumps, loads
 from automata.sandbox.contract import Contract, read_contract
 from automata.sandbox.matching import Rule, Seen, compile_request
-from automata.steps.contract import HttpRequest, HttpResponse, TransportError
+from automata.steps.contract import BROKEN_OFF, HttpRequest, HttpResponse, TransportError
 
 NEAREST = 3
 BODILESS = frozenset({204, 304})  # what a service sends with them in spite of HTTP is not read
@@ -223,14 +223,21 @@ async def _given(answer: Answer, request: HttpRequest) -> HttpResponse:
         raise TransportError("timeout", f"{subject}: took too long.", retryable=True)
     if answer.latency_sec:
         await asyncio.sleep(answer.latency_sec)
-    if answer.fault:
+    if answer.fault and not _arrives(answer, request):
         code, meaning = _FAULTS[answer.fault]
         retryable = code != "protocol_error" or request.idempotent
         raise TransportError(code, f"{subject}: {meaning}.", retryable)
     body = b"" if answer.status in BODILESS or request.method == "HEAD" else answer.body
     if len(body) > request.max_bytes and not request.skip_body:
         raise TransportError("response_too_large", f"{subject} answered more than {request.max_bytes} bytes.")
+    if answer.fault and not request.skip_body:
+        return HttpResponse(answer.status, answer.headers, body[: len(body) // 2], request.url, BROKEN_OFF)
     return HttpResponse(answer.status, answer.headers, body, request.url)
+
+
+def _arrives(answer: Answer, request: HttpRequest) -> bool:
+    """Whether there is an answer in spite of its fault: one whose body breaks off, where asking again does harm."""
+    return answer.fault == "truncated" and (request.skip_body or not request.idempotent)
 
 
 # The codes and words of the real transport.
@@ -238,4 +245,5 @@ _FAULTS = {
     "reset": ("connection_lost", "the connection broke"),
     "dns": ("dns_error", "host name could not be resolved"),
     "malformed": ("protocol_error", "the answer is not HTTP"),
+    "truncated": ("connection_lost", "the connection broke"),
 }

@@ -15,7 +15,7 @@ MAX_CASES = 1_000
 MAX_MOCKS = 500
 MAX_RESPONSES = 1_000
 MAX_TEXT = 100_000
-FAULTS = ("timeout", "reset", "dns", "malformed")
+FAULTS = ("timeout", "reset", "dns", "malformed", "truncated")
 
 _DRAFT = "https://json-schema.org/draft/2020-12/schema"
 _ID: Schema = {

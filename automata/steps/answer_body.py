@@ -14,7 +14,7 @@ import aiohttp
 from aiohttp.http_exceptions import HttpProcessingError
 
 from automata.steps.content_encoding import Decoder, EncodingError, TooLargeError
-from automata.steps.contract import HttpRequest, TransportError, headroom_sec
+from automata.steps.contract import BROKEN_OFF, HttpRequest, TransportError, headroom_sec
 from automata.steps.urls import redacted
 
 MAX_SKIPPED_BYTES = 64 * 1024  # of a body that nobody reads: less than this is cheaper to read than a new connection
@@ -40,7 +40,7 @@ async def read_body(answer: aiohttp.ClientResponse, request: HttpRequest, deadli
         answer.close()
         return bytes(got), f"The body of the response did not come to its end within {request.timeout_sec:g} s."
     except _BROKEN:
-        return bytes(got), "The body of the response breaks off."
+        return bytes(got), BROKEN_OFF
 
 
 async def _read(

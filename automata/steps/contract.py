@@ -10,6 +10,7 @@ from automata.engine.retry import Failure
 from automata.flow.steptypes import DEFAULT_RESPONSE_BYTES, OutputScope
 
 DEFAULT_MAX_BYTES = DEFAULT_RESPONSE_BYTES
+BROKEN_OFF = "The body of the response breaks off."
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 
 

@@ -113,6 +113,24 @@ def test_an_answer_that_is_no_http_is_not_asked_for_twice_where_that_does_harm(m
     assert answered(step, fault="malformed").steps["call"]["attempts"] == attempts
 
 
+@pytest.mark.parametrize(("method", "attempts"), [("GET", 3), ("DELETE", 3), ("POST", 1), ("PATCH", 1)])
+def test_a_body_that_breaks_off_is_told_as_in_production(method: str, attempts: int) -> None:
+    retry = {"max_attempts": 3, "initial_delay_ms": 1, "jitter": "none"}
+    result = answered(call(method=method) | {"retry": retry}, fault="truncated", text="half of it")
+    assert result.steps["call"]["attempts"] == attempts
+    if attempts == 1:
+        outputs = result.steps["call"]["outputs"]
+        assert (outputs["status_code"], outputs["body_error"]) == (200, "The body of the response breaks off.")
+    else:
+        assert result.steps["call"]["error"]["code"] == "connection_lost"
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_body_that_nobody_reads_may_break_off(method: str) -> None:
+    result = answered(call(method=method, response="none"), fault="truncated", text="half of it")
+    assert result.steps["call"]["status"] == "SUCCEEDED"
+
+
 def test_cookies_of_a_redirect_are_sent_on() -> None:
     mocks = [
         {
