@@ -21,21 +21,23 @@ _MAX_DIGITS = len(str(1 << MAX_INT_BITS))
 # Every whole number beyond 64 bits has at least 19 digits in a row. Two passes in C find out whether a text has any,
 # at a nanosecond a byte; a regular expression takes thirty.
 _SHORTEST = 19
-_ALL_ZEROS = bytes.maketrans(b"123456789", b"0" * 9)
+_DIGITS_ALIKE = bytes.maketrans(b"123456789E", b"0" * 9 + b"e")
 _LONG = b"0" * _SHORTEST
+# Without one of these no number is larger than a double, or than MAX_INT_BITS: then none is looked at one by one.
+_HUGE = (b"0" * 300, b"e000", b"e+000")
 _HALF = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def loads(data: bytes | bytearray | memoryview | str) -> Any:
     """The value of JSON text in UTF-8. Raises ValueError (json.JSONDecodeError) for what is none or cannot be kept."""
     text = _encoded(data) if isinstance(data, str) else bytes(data)
-    if len(text) >= _SHORTEST and _LONG in text.translate(_ALL_ZEROS):
-        return _slowly(text)
+    if len(text) >= _SHORTEST and _LONG in (alike := text.translate(_DIGITS_ALIKE)):
+        return _slowly(text, any(pattern in alike for pattern in _HUGE))
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:
         if b"NaN" in text or b"Infinity" in text:
-            _slowly(text)  # it names the word, where orjson says `unexpected character`
+            _slowly(text, huge=False)  # it names the word, where orjson says `unexpected character`
         raise
 
 
@@ -71,20 +73,20 @@ def _encoded(text: str) -> bytes:
         raise json.JSONDecodeError("half of a surrogate pair is no character", text, error.start) from None
 
 
-def _slowly(text: bytes) -> Any:
-    """As strict as orjson, with every digit."""
+def _slowly(text: bytes, huge: bool) -> Any:
+    """As strict as orjson, with every digit; `huge`: some number may be too large to be kept."""
     try:
         source = text.decode()
     except UnicodeDecodeError as error:
         raise json.JSONDecodeError("it is not UTF-8", "", error.start) from None
     try:
-        value = _DECODER.decode(source)
+        value = (_WARY if huge else _PLAIN).decode(source)
     except _NumberError as error:
         message, digits = error.args
         raise json.JSONDecodeError(message, source, source.find(digits)) from None
     except RecursionError:
         raise json.JSONDecodeError("it nests too deeply", source, 0) from None
-    if (half := _HALF.search(source)) and not _is_text(value):
+    if (half := _HALF.search(source)) and not _is_text(text, value):
         raise json.JSONDecodeError("half of a surrogate pair is no character", source, half.start())
     return value
 
@@ -110,10 +112,18 @@ def _no_number(word: str) -> Any:
     raise _NumberError(f"{word} is no number of JSON", word)
 
 
-_DECODER = json.JSONDecoder(parse_int=_whole, parse_float=_decimal, parse_constant=_no_number)
+# The first reads numbers in C; the second calls Python for each, which takes ten times as long.
+_PLAIN = json.JSONDecoder(parse_constant=_no_number)
+_WARY = json.JSONDecoder(parse_int=_whole, parse_float=_decimal, parse_constant=_no_number)
 
 
-def _is_text(value: Any) -> bool:
+def _is_text(text: bytes, value: Any) -> bool:
+    """Whether no half of a surrogate pair is in it. orjson refuses them, and numbers that are none of its own."""
+    try:
+        orjson.loads(text)
+        return True
+    except orjson.JSONDecodeError:
+        pass
     try:
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError:
@@ -124,16 +134,26 @@ def _is_text(value: Any) -> bool:
 # --- writing -------------------------------------------------------------------------------------------------------
 
 _MAX_DEPTH = 255  # orjson writes 254 levels
+_AS_THEY_ARE = frozenset({str, float, bool, type(None)})
 
 
 def _with_digits(value: Any, depth: int) -> Any:
     """The same data with long numbers as they are to be written."""
-    if type(value) is int and not _INT_MIN <= value <= _INT_MAX:
-        if value.bit_length() > MAX_INT_BITS:
-            raise TypeError(f"a whole number has more than {MAX_INT_BITS:,} bits")
-        return orjson.Fragment(str(value))
+    if type(value) is int:
+        return value if _INT_MIN <= value <= _INT_MAX else _fragment(value)
     if depth > _MAX_DEPTH:
         return value
+    # Most of what is inside needs no call of its own, which is what takes the time.
     if isinstance(value, dict):
-        return {key: _with_digits(item, depth + 1) for key, item in value.items()}
-    return [_with_digits(item, depth + 1) for item in value] if isinstance(value, list | tuple) else value
+        return {
+            key: item if type(item) in _AS_THEY_ARE else _with_digits(item, depth + 1) for key, item in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [item if type(item) in _AS_THEY_ARE else _with_digits(item, depth + 1) for item in value]
+    return value
+
+
+def _fragment(number: int) -> orjson.Fragment:
+    if number.bit_length() > MAX_INT_BITS:
+        raise TypeError(f"a whole number has more than {MAX_INT_BITS:,} bits")
+    return orjson.Fragment(str(number))

@@ -33,7 +33,19 @@ def test_a_whole_number_keeps_its_digits(number: int) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        *("NaN", "Infinity", "-Infinity", "1e400", "-1e400", "[1e999]", f"{LIMIT}", f"-{LIMIT}", "9" * 5000),
+        *(
+            "NaN",
+            "Infinity",
+            "-Infinity",
+            "1e400",
+            "-1E+400",
+            "1e0400",
+            "[1e999]",
+            f"{10**310}.5",
+            f"{LIMIT}",
+            f"-{LIMIT}",
+            "9" * 5000,
+        ),
         *('"\\ud800"', '"\\udc00"', '{"\\ud83d": 1}', b'"\xff"', "01", "1.", "+1", "{]", "", "\ufeff1"),
         *("[" * 5000, '"a\x01"', "1 2"),
     ],
