@@ -190,11 +190,14 @@ class Provider:
             request.method, request.url, request.headers, request.body, self.request_sec, MAX_BYTES, False
         )
         try:
-            return await transport.send(bounded)
+            answer = await transport.send(bounded)
         except TransportError as error:
             self._unusable(str(error))
         finally:
             await transport.close()
+        if answer.body_error:
+            self._unusable(answer.body_error)
+        return answer
 
     def _unusable(self, why: str) -> NoReturn:
         """The log says what; whoever wants to sign in can do nothing about it."""

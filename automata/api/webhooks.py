@@ -31,6 +31,7 @@ from automata.api.schemas.runs import CreatedAnswer
 from automata.engine.states import Trigger
 from automata.errors import Conflict, Invalid
 from automata.flow.inputs import check_inputs, without_nulls
+from automata.flow.media import header_text
 from automata.flow.model import Webhook
 from automata.flow.webhook import (
     DELIVERY,
@@ -45,9 +46,9 @@ from automata.flow.webhook import (
     webhook_inputs,
 )
 from automata.http.authorization import open_to_everybody
-from automata.http.bodies import JSON_MEDIA, V1, Json, media_type, parse_json, read_body
+from automata.http.bodies import JSON_MEDIA, V1, Json, check_json_type, parse_json, read_body
 from automata.http.context import context_of
-from automata.http.errors import BadBody, Malformed, Unsigned, WrongMedia
+from automata.http.errors import BadBody, Malformed, Unsigned
 from automata.operations.context import AppContext
 from automata.operations.idempotency import WEBHOOK_PREFIX
 from automata.store.inbound_webhooks import WebhookTarget
@@ -215,13 +216,8 @@ def _body(request: Request, body: bytes) -> Any:
     """Raises WrongMedia, Malformed."""
     if not body:
         return None
-    media = media_type(request)
-    if media == JSON_MEDIA or media.endswith("+json"):
-        return parse_json(body)
-    raise WrongMedia(
-        f"The body is {media[:60]!r}, not JSON." if media else "The body has no Content-Type.",
-        hint="Send the header Content-Type: application/json.",
-    )
+    check_json_type(request)
+    return parse_json(body)
 
 
 def _query(request: Request) -> Mapping[str, Any]:
@@ -240,5 +236,9 @@ def _query(request: Request) -> Mapping[str, Any]:
 
 def _headers(request: Request) -> Mapping[str, str]:
     """By their names in lower case; what is given more than once is joined by commas."""
-    names = dict.fromkeys(request.headers.keys())
-    return {name: ", ".join(request.headers.getlist(name)) for name in names if name not in WITHHELD}
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in request.headers.raw:
+        name, value = raw_name.decode("latin-1").lower(), header_text(raw_value)
+        if name not in WITHHELD:
+            headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return headers

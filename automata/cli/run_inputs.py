@@ -22,8 +22,19 @@ def gather(pairs: Sequence[str], file: str | None, types: Callable[[], Mapping[s
         name, equals, text = pair.partition("=")
         if not name or not equals:
             raise Usage(f"--input {pair!r} is not of the form name=value")
+        if not _is_text(pair):
+            raise Usage(f"--input {name!a} is not UTF-8 text, so that it cannot be sent as it is")
         inputs[name] = from_text(text, declared.get(name, "string"))
     return inputs
+
+
+def _is_text(argument: str) -> bool:
+    """Bytes of the command line that are no UTF-8 come as halves of surrogate pairs."""
+    try:
+        argument.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def read_file(file: str) -> dict[str, Any]:

@@ -27,6 +27,7 @@ CODES: Mapping[str, str] = {
     "AF211": "An operation does not fit the values that it got.",
     "AF212": "A render costs more than it may.",
     "AF213": "A result that is not JSON data (not a number, not finite, too deep).",
+    "AF214": "A template reads the body of an answer that is not what the answer says it is.",
     "AF220": "A value would leave its part of an address: its path segment, its host, its port, its parameter.",
 }
 

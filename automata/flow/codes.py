@@ -44,6 +44,7 @@ _SHAPE = {
     "AF033": "A list holds the same entry twice.",
     "AF034": "The config does not fit the schema of a step type that a package brings.",
     "AF035": "`until` of a `delay` is not a time.",
+    "AF036": "The `charset` of an `http` step is not the name of a charset.",
 }
 _DECLARED = {
     "AF040": "The default of an input does not fit the input.",

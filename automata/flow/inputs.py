@@ -10,12 +10,14 @@ from typing import Any
 import orjson
 
 from automata.errors import Diagnostic, Invalid
+from automata.flow.exact_json import dumps, loads
 from automata.flow.findings import Nearest, child
 from automata.flow.model import Input
 from automata.flow.shape import describe, is_kind
 from automata.flow.userschema import Problem, SchemaBudget, compile_pattern, compile_schema, frozen
 
 MAX_INPUT_BYTES = 1024 * 1024
+MAX_EXACT = 1 << 53  # up to here a double is one whole number
 # Enough for every small request; a large one may cost in proportion to its size.
 BASE_WORK = 50_000
 
@@ -91,7 +93,7 @@ def value_problems(declared: Input, value: Any, work: SchemaBudget) -> list[tupl
 
 
 def _schema_problems(declared: Input, value: Any, work: SchemaBudget) -> list[Problem]:
-    problems = _checker(orjson.dumps(declared.schema, option=orjson.OPT_SORT_KEYS))(value, work)
+    problems = _checker(dumps(declared.schema, option=orjson.OPT_SORT_KEYS))(value, work)
     if declared.secret and problems:
         return [Problem("", "does not fit its schema")]
     return [
@@ -103,7 +105,7 @@ def _schema_problems(declared: Input, value: Any, work: SchemaBudget) -> list[Pr
 @lru_cache(maxsize=256)
 def _checker(schema: bytes) -> Callable[[Any, SchemaBudget], list[Problem]]:
     # Cached by content: compiling takes longer than checking. A stored schema was checked before it was stored.
-    return compile_schema(orjson.loads(schema), SchemaBudget())
+    return compile_schema(loads(schema), SchemaBudget())
 
 
 def _enum_message(declared: Input, value: Any) -> str:
@@ -116,7 +118,10 @@ def _enum_message(declared: Input, value: Any) -> str:
 
 
 def _has_type(kind: str, value: Any) -> bool:
-    return is_kind(value, kind) or (kind == "integer" and isinstance(value, float) and value.is_integer())
+    if kind == "integer" and isinstance(value, float):
+        # A larger one stands for many whole numbers, and which of them was meant cannot be known.
+        return value.is_integer() and abs(value) <= MAX_EXACT
+    return is_kind(value, kind)
 
 
 def _as_declared(declared: Input, value: Any) -> Any:
@@ -138,20 +143,16 @@ def from_text(text: str, type_: str) -> Any:
 
 
 def strict_json(text: str) -> Any:
-    """Without NaN and Infinity. Raises ValueError."""
-    return json.loads(text, parse_constant=_refuse)
-
-
-def _refuse(word: str) -> Any:
-    raise ValueError(f"{word} is not JSON")
+    """JSON that can be kept as it is (automata.flow.exact_json). Raises ValueError."""
+    return loads(text)
 
 
 def _measure(values: Mapping[str, Any]) -> int:
     """The size in bytes; refuses what JSON and the database cannot hold."""
     try:
-        # Each codec refuses what the other lets pass: NaN and deep nesting, lone surrogates and huge numbers.
+        # Each codec refuses what the other lets pass: NaN and deep nesting, lone surrogates and long numbers.
         json.dumps(values, allow_nan=False)
-        size = len(orjson.dumps(values))
+        size = len(dumps(values))
     except (TypeError, ValueError, RecursionError) as error:
         raise Invalid(f"The inputs cannot be read as JSON: {str(error)[:100]}.", code="invalid_input") from None
     if size > MAX_INPUT_BYTES:

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping
+from decimal import Decimal
 from itertools import groupby as runs
 from typing import Any
 
-from automata.flow.budget import AbsentError, Budget, TemplateError, misfit
+from automata.flow.budget import AbsentError, Budget, TemplateError, exceeded, misfit
 from automata.flow.values import NUMBERS, add, bounded, dump_json, kind, listing, lookup, text_of
 
 Reader = Callable[[Any], Any]
+
+MAX_EXACT = 1 << 53  # beyond it a double no longer has every whole number
+MAX_DIGITS = 1_300  # of a number in a text: MAX_INT_BITS are 1,234
+
+_NUMBER = re.compile(r"\s*[-+]?(\d[\d_]*(\.[\d_]*)?|\.\d[\d_]*)([eE][-+]?\d+)?\s*")
 
 
 def walk(budget: Budget, value: Any) -> Any:
@@ -262,6 +269,8 @@ def rounded(budget: Budget, value: Any, precision: int = 0, method: str = "commo
     """As Jinja: a float, also with precision 0."""
     if type(precision) is not int or not -30 <= precision <= 30:
         raise misfit("`precision` is a whole number from -30 to 30.")
+    if type(value) is int and abs(value) > MAX_EXACT:
+        raise misfit("`round` gives a decimal, which has not the digits of so large a number.")
     if method == "common":
         return bounded(round(float(_number(value)), precision))
     if method not in ("ceil", "floor"):
@@ -287,24 +296,50 @@ def integer(budget: Budget, value: Any, default: Any = 0, base: int = 10) -> Any
 
 
 def _parsed(budget: Budget, text: str, base: int) -> int:
-    # Python's own limit: reading digits takes quadratic time.
-    if len(text) > 1000:
-        raise ValueError
+    # Reading digits takes quadratic time.
+    if len(text) > MAX_DIGITS:
+        raise _too_large(budget, text)
     try:
         return bounded(int(text, base))  # type: ignore[no-any-return]
     except ValueError:
-        return int(float(text))
+        return _whole_part(budget, text)
+
+
+def _whole_part(budget: Budget, text: str) -> int:
+    """Of a decimal, with every digit that is written. Raises ValueError, OverflowError as `int(float(text))` does."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise _too_large(budget, text)
+    return int(number) if abs(number) <= MAX_EXACT else int(Decimal(text.strip()))
+
+
+def _too_large(budget: Budget, text: str) -> Exception:
+    """A number that cannot be kept is an error; words, as `inf` and `nan` are, are no numbers."""
+    budget.scan(len(text))
+    return exceeded("A number in a text is too large.") if _NUMBER.fullmatch(text) else ValueError(text[:20])
 
 
 def floating(budget: Budget, value: Any, default: Any = 0.0) -> Any:
     """As Jinja: what is no number gives `default`."""
-    if type(value) is str and len(value) > 1000:
-        return default
     try:
-        number = float(value) if type(value) is str else float(_number(value))
-    except (ValueError, OverflowError, TemplateError):
+        if type(value) is str:
+            return _decimal(budget, value)
+        return float(_number(value))
+    except OverflowError:
+        raise exceeded("A whole number is too large for a decimal.") from None
+    except TemplateError as error:
+        if error.budget:
+            raise
         return default
-    return number if math.isfinite(number) else default
+    except ValueError:
+        return default
+
+
+def _decimal(budget: Budget, text: str) -> float:
+    number = math.inf if len(text) > MAX_DIGITS else float(text)
+    if not math.isfinite(number):
+        raise _too_large(budget, text)
+    return number
 
 
 LIST_FILTERS: Mapping[str, Callable[..., Any]] = {

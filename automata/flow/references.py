@@ -184,6 +184,8 @@ class References:
         if path[0] not in names:
             hint = self.findings.nearest.hint(path[0], names)
             self._add("AF106", f"the step `{node.short}` has no output `{path[0]}`", pointer, offset, hint)
+        elif path[0] == "body" and node.spec.get("outputs") is None and _reads_no_body(node):
+            self._add("AF106", f"the step `{node.short}` reads no body", pointer, offset, "remove `response: none`")
         elif kind_of(node.type) == "group" and node.spec.get("outputs") is None:
             self._check_branch(node, path, pointer, offset)
 
@@ -202,7 +204,9 @@ class References:
     def _check_own(self, root: str, path: tuple[str, ...], node: Node, pointer: str, offset: int) -> None:
         """`response` and `result` are what the step would give if it declared no outputs."""
         bare = self._without_outputs(node)
-        if root == "response":
+        if root == "response" and path[:1] == ("body",) and _reads_no_body(node):
+            self._add("AF111", "the step does not read its answer's body", pointer, offset, "remove `response: none`")
+        elif root == "response":
             self._check_member(path, RESPONSE_FIELDS, "AF111", "`response` has no field", pointer, offset)
         elif path and self.outline.outputs(bare) is not None:
             self._check_outputs(bare, path, pointer, offset)
@@ -214,6 +218,11 @@ class References:
 
     def _add(self, code: str, message: str, pointer: str, offset: int, hint: str | None = None) -> None:
         self.findings.add(code, message, pointer, hint, offset=max(offset, 0))
+
+
+def _reads_no_body(node: Node) -> bool:
+    config = node.spec.get("config")
+    return node.type == "http" and isinstance(config, dict) and config.get("response") == "none"
 
 
 def _texts(tree: Any, pointer: str) -> Iterator[tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -31,6 +32,9 @@ ROOTS = (
     "result",
     "webhook",
 )
+
+
+_HTTP_BODY = re.compile(r"response\.body|steps\.[^.\[]+\.outputs(\[[0-9]+\])?\.body")
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,10 +156,25 @@ def quoting(error: TemplateError, source: Source) -> TemplateError:
     return error
 
 
+def _unreadable(absent: AbsentError) -> str | None:
+    """Why a step of type `http` has no `body`, if that is what is missing."""
+    if absent.key != "body" or type(absent.holder) is not dict or _HTTP_BODY.fullmatch(absent.what or "") is None:
+        return None
+    why = absent.holder.get("body_error")
+    return why if type(why) is str else None
+
+
 def explain(absent: AbsentError, source: Source) -> TemplateError:
     """The error for a value that is missing and has no default: the expression as written, and the nearest name."""
     position = absent.position or 0
     excerpt = source.excerpt(position)
+    if (why := _unreadable(absent)) is not None:
+        return TemplateError(
+            f"`{absent.what}` cannot be read in `{excerpt}`: {why}",
+            code="AF214",
+            hint="`response` of the step says how its body is read; `none` for one that nobody reads.",
+            position=position,
+        )
     name = f"`{absent.what}`" if absent.key is not None and absent.what else absent.what or "a value"
     message = f"{name} is undefined in `{excerpt}`." if excerpt else f"{name} is undefined."
     hint = nearest(str(absent.key), nearby_keys(absent.holder)) if absent.key is not None else None

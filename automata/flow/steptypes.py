@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from automata.flow.findings import Findings, child
 from automata.flow.lexing import has_template
+from automata.flow.media import codec_of
 from automata.flow.schema_parts import (
     METHODS,
     PARAMETER_NAME,
@@ -46,6 +47,7 @@ GROUP = "parallel"
 MAX_DELAY_SEC = 10 * 366 * 86_400
 MAX_RESPONSE_BYTES = 100 * 1024 * 1024
 DEFAULT_RESPONSE_BYTES = 10 * 1024 * 1024
+READINGS = ("auto", "json", "text", "none")  # how the body of an answer is read
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,18 @@ def _check_ok_status(config: Mapping[str, Any], pointer: str, findings: Findings
         if dash and low.isdecimal() and high.isdecimal() and int(low) > int(high):
             place = child(pointer, index) if isinstance(value, list) else pointer
             findings.add("AF030", f"the range `{part}` runs backwards", place, f"write `{high}-{low}`")
+
+
+def _check_charset(config: Mapping[str, Any], pointer: str, findings: Findings) -> None:
+    value = config.get("charset")
+    if isinstance(value, str) and codec_of(value) is None:
+        message = f"{show(value)} is not the name of a charset"
+        findings.add("AF036", message, f"{pointer}/charset", "write one such as `iso-8859-1`")
+
+
+def _check_http(config: Mapping[str, Any], pointer: str, findings: Findings) -> None:
+    _check_ok_status(config, pointer, findings)
+    _check_charset(config, pointer, findings)
 
 
 def _check_until(config: Mapping[str, Any], pointer: str, findings: Findings) -> None:
@@ -165,6 +179,17 @@ HTTP_CONFIG: Schema = closed(
         "max_response_bytes": number(
             1, MAX_RESPONSE_BYTES, "The largest response that is read.", "integer", DEFAULT_RESPONSE_BYTES
         ),
+        "response": {
+            "enum": list(READINGS),
+            "default": "auto",
+            "description": "How the body of the answer is read; `none` does not read it.",
+        },
+        "charset": {
+            "type": "string",
+            "pattern": "^[A-Za-z0-9._:-]{1,40}$",
+            "title": "the name of a charset",
+            "description": "The charset of the answer, where the service names none or the wrong one.",
+        },
     },
     ("url",),
     **{"not": {"required": ["body", "form"]}},
@@ -222,12 +247,12 @@ _ROWS = (
         config_schema=HTTP_CONFIG,
         summary="Sends a request, and reads the answer.",
         example={"config": {"url": "https://crm.example.com/orders"}},
-        outputs=("status_code", "headers", "body"),
+        outputs=("status_code", "headers", "body", "body_error"),
         scope="response",
         external=True,
         reads_secrets=True,
         address_key="url",
-        check_config=_check_ok_status,
+        check_config=_check_http,
     ),
     StepTypeRow(
         name="delay",

@@ -12,10 +12,10 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, urlencode
 
-import orjson
 import re2
 
 from automata.flow.budget import MAX_TEXT, Budget, TemplateError, misfit
+from automata.flow.exact_json import loads
 from automata.flow.listfilters import reader, walk
 from automata.flow.values import dump_json, kind, text_of, weigh
 
@@ -176,7 +176,7 @@ def from_json(budget: Budget, value: Any) -> Any:
     budget.make(len(text))
     budget.pay(3 * len(text))
     try:
-        data = orjson.loads(text)
+        data = loads(text)
     except ValueError as error:
         raise misfit(f"`fromjson` cannot read this text: {_where(error)}.") from None
     weigh(budget, data)

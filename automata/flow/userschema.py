@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import lru_cache
 from itertools import islice
 from typing import Any
@@ -247,7 +248,16 @@ def _paid(keyword: Callable[..., Any]) -> Callable[..., Iterator[ValidationError
     return apply
 
 
+def _multiple(validator: Any, step: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
+    """Whole numbers beyond what a double counts are divided exactly."""
+    if type(instance) is not int or abs(instance) <= 1 << 53:
+        yield from Draft202012Validator.VALIDATORS["multipleOf"](validator, step, instance, schema) or ()
+    elif Fraction(instance) % Fraction(str(step)):
+        yield ValidationError(f"it is not a multiple of {step}")
+
+
 _OWN = {
+    "multipleOf": _multiple,
     "pattern": _match_pattern,
     "patternProperties": _match_names,
     "additionalProperties": _further,

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
 import operator
 from collections.abc import Callable, Mapping
 from itertools import islice
 from typing import Any
-
-import orjson
 
 from automata.flow.budget import (
     MAX_DEPTH,
@@ -22,6 +19,7 @@ from automata.flow.budget import (
     exceeded,
     misfit,
 )
+from automata.flow.exact_json import dumps
 
 SCALARS = frozenset({str, int, float, bool, type(None)})
 NUMBERS = frozenset({int, float, bool})
@@ -99,20 +97,10 @@ def dump_json(budget: Budget, value: Any) -> str:
     _, width = weigh(budget, value)
     budget.make(width)
     try:
-        text = orjson.dumps(value).decode()
+        text = dumps(value).decode()
     except TypeError:
-        text = _dump_slowly(value)
-    budget.make(len(text))
-    return text
-
-
-def _dump_slowly(value: Any) -> str:
-    """For integers beyond 64 bits, which orjson refuses."""
-    try:
-        text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-        text.encode()
-    except ValueError:
         raise not_data() from None
+    budget.make(len(text))
     return text
 
 

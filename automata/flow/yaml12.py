@@ -14,12 +14,14 @@ from typing import Any
 import yaml
 
 from automata.errors import Diagnostic
+from automata.flow.budget import MAX_INT_BITS
 from automata.flow.findings import Findings, Positions, child
 
 MAX_BYTES = 256 * 1024
 MAX_NESTING = 50
 MAX_NODES = 10_000
 INT_MIN, INT_MAX = -(2**63), 2**63 - 1
+MAX_LONG_CHARS = len(str(1 << MAX_INT_BITS)) - 1  # so many digits always fit
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -38,14 +40,19 @@ _PAIR = re.compile(r"(?<!\\)((?:\\\\)*)\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """How much of a file is read. `words`: every plain key is text, as `200:` is in documents of others."""
+    """How much of a file is read. `words`: every plain key is text, as `200:` is in documents of others.
+
+    `long`: a whole number may have up to MAX_INT_BITS, as services give them; else it must fit 64 bits.
+    """
 
     bytes: int = MAX_BYTES
     nodes: int = MAX_NODES
     words: bool = False
+    long: bool = False
 
 
 FLOW = Room()
+CASES = Room(long=True)  # what a run is given and what comes of it, not what is stored as a flow
 
 
 class _StopError(Exception):
@@ -236,10 +243,11 @@ class _Reader:
 
     def _integer(self, text: str, base: int, pointer: str, event: Any) -> int:
         # 2**63 has 19 digits, or 22 in octal; longer ones are not even converted.
-        value = int(text, base) if len(text) <= 25 else INT_MAX + 1
-        if INT_MIN <= value <= INT_MAX:
+        value = int(text, base) if len(text) <= (MAX_LONG_CHARS if self.room.long else 25) else INT_MAX + 1
+        if INT_MIN <= value <= INT_MAX or (self.room.long and len(text) <= MAX_LONG_CHARS):
             return value
-        message = f"the number {_short(text)} does not fit 64 bits"
+        bits = f"{MAX_INT_BITS:,}" if self.room.long else "64"
+        message = f"the number {_short(text)} does not fit {bits} bits"
         self._add("AF013", message, pointer, event, "quote it to keep its digits as text")
         return 0
 

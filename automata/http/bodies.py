@@ -13,6 +13,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from automata.errors import Diagnostic, Invalid
+from automata.flow import media
+from automata.flow.exact_json import dumps, loads
 from automata.http.errors import BadBody, Malformed, SlowBody, TooLarge, WrongMedia
 
 V1 = "/api/v1"
@@ -48,9 +50,9 @@ class Json(Response):
 def encode(value: Any) -> bytes:
     """`value` as JSON; UUIDs and datetimes become text."""
     try:
-        return orjson.dumps(value, option=orjson.OPT_UTC_Z)
+        return dumps(value, orjson.OPT_UTC_Z)
     except TypeError:
-        # An integer past 64 bits or a lone surrogate, from a service's answer: written out, never a failed request.
+        # What an earlier version stored, such as a lone surrogate: written out, never a failed request.
         return json.dumps(value, default=str).encode("ascii")
 
 
@@ -59,8 +61,7 @@ async def read_body(request: Request, most: int | None = None) -> bytes:
 
     Raises SlowBody after BODY_SECONDS, TooLarge.
     """
-    if (coding := request.headers.get("content-encoding", "identity").lower()) != "identity":
-        raise WrongMedia(f"Content-Encoding {coding[:40]!r} is not accepted.", hint="Send the body uncompressed.")
+    _refuse_packed(request)
     try:
         async with asyncio.timeout(BODY_SECONDS):
             return await (request.body() if most is None else _at_most(request, most))
@@ -68,6 +69,16 @@ async def read_body(request: Request, most: int | None = None) -> bytes:
         raise SlowBody(f"The body did not arrive within {BODY_SECONDS:.0f} s.") from error
     except ClientDisconnect as error:
         raise Malformed("The body ended early.") from error
+
+
+def _refuse_packed(request: Request) -> None:
+    """Bodies are read as they come, in UTF-8: what says that it is something else would be read as what it is not."""
+    coding = ", ".join(request.headers.getlist("content-encoding")).lower()
+    if coding.strip() not in ("", "identity"):
+        raise WrongMedia(f"Content-Encoding {coding[:40]!r} is not accepted.", hint="Send the body uncompressed.")
+    charset = media.declared_charset(request.headers.get("content-type", ""))
+    if charset and media.codec_of(charset) not in ("utf-8", "ascii"):
+        raise WrongMedia(f"The charset {charset!r} is not accepted.", hint="Send the body in UTF-8.")
 
 
 async def _at_most(request: Request, most: int) -> bytes:
@@ -86,7 +97,17 @@ async def _at_most(request: Request, most: int) -> bytes:
 
 def media_type(request: Request) -> str:
     """The content type without its parameters, lower case; empty when there is none."""
-    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return media.media_type(request.headers.get("content-type", ""))
+
+
+def check_json_type(request: Request) -> None:
+    """Raises WrongMedia for a body that does not say that it is JSON."""
+    name = media_type(request)
+    if not media.is_json_type(name):
+        raise WrongMedia(
+            f"The body is {name[:60]!r}, not JSON." if name else "The body has no Content-Type.",
+            hint="Send the header Content-Type: application/json.",
+        )
 
 
 async def read_json_object(request: Request) -> dict[str, Any]:
@@ -98,11 +119,7 @@ async def read_json_object(request: Request) -> dict[str, Any]:
     body = await read_body(request)
     if not body:
         return {}
-    if (media := media_type(request)) != JSON_MEDIA and not media.endswith("+json"):
-        raise WrongMedia(
-            f"The body is {media[:60]!r}, not JSON." if media else "The body has no Content-Type.",
-            hint="Send the header Content-Type: application/json.",
-        )
+    check_json_type(request)
     value = parse_json(body)
     if not isinstance(value, dict):
         raise BadBody("The body must be a JSON object.", pointer="")
@@ -123,10 +140,10 @@ def validate(model: type[Model], value: Mapping[str, Any]) -> Model:
 
 
 def parse_json(body: bytes) -> Any:
-    """Strict JSON: no NaN, no lone surrogates, at most MAX_DEPTH deep. Raises Malformed."""
+    """Strict JSON (automata.flow.exact_json), at most MAX_DEPTH deep. Raises Malformed."""
     try:
-        value = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
+        value = loads(body)
+    except json.JSONDecodeError as error:
         raise Malformed(f"The body is not JSON: {error.msg} (line {error.lineno}, column {error.colno}).") from error
     if body.count(b"{") + body.count(b"[") > MAX_DEPTH and _deeper(value, MAX_DEPTH):
         raise Malformed(f"The body nests deeper than {MAX_DEPTH} levels.", code="too_deep")

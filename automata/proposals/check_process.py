@@ -17,12 +17,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from automata.check.fence import hide_process
 from automata.check.limits import CPU_SEC, MEMORY_BYTES, OUT_OF_MEMORY
 from automata.check.stages import STAGES
 from automata.errors import AutomataError, Conflict, Invalid, Refused, Unavailable, Usage
+from automata.flow.exact_json import loads
 from automata.git.mirror import Mirror
 from automata.interpreter import python_command
 from automata.project.manifest import read_project
@@ -129,8 +128,8 @@ async def _read(pipe: asyncio.StreamReader | None) -> bytes:
 def _report(code: int, out: bytes, err: bytes) -> dict[str, Any]:
     words = err.decode(errors="replace").strip()[-2_000:]
     try:
-        report = orjson.loads(out) if 0 < len(out) <= MAX_REPORT_BYTES else None
-    except orjson.JSONDecodeError:
+        report = loads(out) if 0 < len(out) <= MAX_REPORT_BYTES else None
+    except ValueError:
         report = None
     if isinstance(report, dict) and code == (0 if report.get("ok", True) else 1):
         return report

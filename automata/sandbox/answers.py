@@ -8,14 +8,15 @@ it before; a write may not, since a second one is exactly what a replay shall no
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any
 
-import orjson
 from yarl import URL
 
+from automata.flow.exact_json import loads
 from automata.sandbox.matching import Seen
 from automata.steps.contract import HttpRequest, HttpResponse, Transport, TransportError
 from automata.steps.recording import body_bytes
@@ -92,7 +93,8 @@ class RecordedTransport:
             raise TransportError(fault["code"], fault.get("message", ""), fault.get("retryable", False))
         response = answer["response"]
         headers = tuple((name, value) for name, value in response.get("headers", ()))
-        return HttpResponse(response["status"], headers, body_bytes(response.get("body")), request.url)
+        body, error = body_bytes(response.get("body")), response.get("body_error", "")
+        return HttpResponse(response["status"], headers, body, request.url, error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,13 +121,17 @@ def exchanges_of(recorded: Iterable[Mapping[str, Any]]) -> list[Exchange]:
 
 
 def comparable(body: bytes) -> Any:
-    """A body as JSON data when it is JSON, else as text; None when there is none."""
+    """A body as JSON data when it is JSON, else as text; bytes that are none as base64; None when there is no body."""
     if not body:
         return None
     try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return body.decode(errors="replace")
+        return loads(body)
+    except ValueError:
+        pass
+    try:
+        return body.decode()
+    except UnicodeDecodeError:
+        return f"base64:{base64.b64encode(body).decode()}"
 
 
 def _comparable(seen: Seen) -> Any:

@@ -13,7 +13,7 @@ from automata.errors import Diagnostic, Invalid
 from automata.flow.findings import Findings, Positions
 from automata.flow.shape import Shape
 from automata.flow.userschema import SchemaBudget
-from automata.flow.yaml12 import parse_yaml
+from automata.flow.yaml12 import CASES, parse_yaml
 from automata.sandbox.contract import MAX_WORK, Contract, method_and_path, read_contract
 from automata.sandbox.matching import compile_request
 from automata.sandbox.mocks import compile_mock
@@ -62,7 +62,7 @@ class CaseFile:
 
 def read_cases(text: bytes, file: str, read: Read) -> CaseFile:
     """Cases of a test file; every problem of the file is a diagnostic, none is raised."""
-    value, positions, wrong = parse_yaml(text, file)
+    value, positions, wrong = parse_yaml(text, file, CASES)
     findings = Findings(file, positions, found=list(wrong))
     if not wrong:
         Shape(TEST_SCHEMA["$defs"], findings).check(value, TEST_SCHEMA)
@@ -151,7 +151,7 @@ class _Reader:
             content = self._content(path, f"/mocks_from/{index}")
             if content is None:
                 continue
-            value, positions, wrong = parse_yaml(content, self._path(path))
+            value, positions, wrong = parse_yaml(content, self._path(path), CASES)
             findings = Findings(self._path(path), positions, found=list(wrong))
             if not wrong:
                 Shape(MOCKS_SCHEMA["$defs"], findings).check(value, MOCKS_SCHEMA)

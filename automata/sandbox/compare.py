@@ -15,6 +15,7 @@ from typing import Any, Literal
 import orjson
 
 from automata.errors import Invalid
+from automata.flow.exact_json import dumps, loads
 from automata.sandbox.answers import Request
 from automata.sandbox.json_paths import find, locate
 from automata.sandbox.rehearsal import Rehearsal
@@ -61,14 +62,14 @@ class Tolerance:
         """`value` with what is ignored blanked out, and with unordered lists sorted."""
         if not (self.ignore or self.unordered) or not isinstance(value, (dict, list)):
             return value
-        value = orjson.loads(orjson.dumps(value))
+        value = loads(dumps(value))
         for path in self.ignore:
             for parts in locate(path)(value):
                 _put(value, parts, IGNORED)
         for path in self.unordered:
             for items in find(path)(value) if path != WRITES else ():
                 if isinstance(items, list):
-                    items.sort(key=lambda item: orjson.dumps(item, option=orjson.OPT_SORT_KEYS))
+                    items.sort(key=lambda item: dumps(item, option=orjson.OPT_SORT_KEYS))
         return value
 
 
@@ -130,8 +131,15 @@ def _alike(before: Any, after: Any, share: float) -> bool:
     if type(before) is bool or type(after) is bool:
         return before is after
     if isinstance(before, (int, float)) and isinstance(after, (int, float)):
-        return before == after or abs(before - after) <= share * max(abs(before), abs(after))
+        return before == after or _near(before, after, share)
     return bool(before == after)
+
+
+def _near(before: float, after: float, share: float) -> bool:
+    try:
+        return abs(before - after) <= share * max(abs(before), abs(after))
+    except OverflowError:  # a whole number beyond what a decimal can be: a share of it is none
+        return False
 
 
 # --- requests ------------------------------------------------------------------------------------------------------

@@ -12,13 +12,13 @@ from functools import lru_cache
 from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
 
-import orjson
-
 from automata.errors import Invalid
+from automata.flow.exact_json import dumps, loads
+from automata.flow.media import is_json_type
 from automata.flow.userschema import SchemaBudget, SchemaError, compile_pattern, compile_schema
 from automata.flow.yaml12 import Room, parse_yaml
 
-ROOM = Room(bytes=1024 * 1024, nodes=100_000, words=True)
+ROOM = Room(bytes=1024 * 1024, nodes=100_000, words=True, long=True)
 MAX_SCHEMAS = 1_000  # that one answer's schema refers to
 MAX_WORK = 300_000  # keywords applied to one answer, or to all that a test file writes down: about two seconds
 MAX_HOPS = 10  # of references to references
@@ -97,17 +97,17 @@ class Contract:
             words = f"its Content-Type is `{media}`" if media else "it has no body"
             return f"{words}, the OpenAPI file promises {', '.join(sorted(content)[:10])}"
         schema = self._object(content[name]).get("schema")
-        if schema is None or not (media == "application/json" or media.endswith("+json")):
+        if schema is None or not is_json_type(media):
             return None
         try:
-            value = orjson.loads(answer.body)
-        except orjson.JSONDecodeError as error:
+            value = loads(answer.body)
+        except ValueError as error:
             return f"its body is not JSON: {error}"
         problems = self._check(schema)(value, work)
         return "; ".join(f"the body at `{item.pointer or '/'}` {item.message}" for item in problems[:3]) or None
 
     def _check(self, schema: Any) -> Callable[[Any, SchemaBudget], list[Any]]:
-        key = orjson.dumps(schema).decode()
+        key = dumps(schema).decode()
         if key not in self.known:
             self.known[key] = compile_schema(_Closure(self).of(schema), SchemaBudget())
         return self.known[key]

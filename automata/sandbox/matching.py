@@ -12,6 +12,7 @@ from typing import Any
 from yarl import URL
 
 from automata.errors import Invalid
+from automata.flow.exact_json import loads
 from automata.flow.userschema import compile_pattern
 from automata.sandbox.json_paths import find
 from automata.steps.contract import HttpRequest
@@ -46,7 +47,7 @@ class Seen:
     def json(self) -> Any:
         """The body as JSON; MISSING when it is none."""
         try:
-            return json.loads(self.text)
+            return loads(self.request.body or b"")
         except ValueError:
             return MISSING
 

@@ -7,14 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
-
 from automata.errors import Invalid
+from automata.flow.exact_json import dumps, loads
 from automata.sandbox.contract import Contract, read_contract
 from automata.sandbox.matching import Rule, Seen, compile_request
-from automata.steps.contract import HttpRequest, HttpResponse, TransportError
+from automata.steps.contract import BROKEN_OFF, HttpRequest, HttpResponse, TransportError
 
 NEAREST = 3
+BODILESS = frozenset({204, 304})  # what a service sends with them in spite of HTTP is not read
 Files = Callable[[str], bytes]  # a path beside the test file -> its content; raises Invalid
 
 
@@ -95,16 +95,20 @@ def _answer(spec: Mapping[str, Any], files: Files) -> Answer:
     bodies = [name for name in ("json", "json_file", "text", "text_file") if name in spec]
     if len(bodies) > 1:
         raise Invalid(f"A response has one body, not {' and '.join(bodies)}.", code="two_bodies")
-    headers = dict(spec.get("headers", {}))
+    headers = [
+        (name, value)
+        for name, values in spec.get("headers", {}).items()
+        for value in (values if isinstance(values, list) else [values])
+    ]
     body = b""
     if bodies:
         body = _body(bodies[0], spec[bodies[0]], files)
         kind = "application/json" if bodies[0].startswith("json") else "text/plain; charset=utf-8"
-        if not any(name.lower() == "content-type" for name in headers):
-            headers["Content-Type"] = kind
+        if not any(name.lower() == "content-type" for name, _ in headers):
+            headers.append(("Content-Type", kind))
     return Answer(
         status=spec.get("status", 200),
-        headers=tuple(headers.items()),
+        headers=tuple(headers),
         body=body,
         latency_sec=spec.get("latency_ms", 0) / 1000,
         fault=spec.get("fault"),
@@ -114,14 +118,14 @@ def _answer(spec: Mapping[str, Any], files: Files) -> Answer:
 
 def _body(kind: str, value: Any, files: Files) -> bytes:
     if kind == "json":
-        return orjson.dumps(value)
+        return dumps(value)
     if kind == "text":
         return str(value).encode()
     content = files(value)
     if kind == "json_file":
         try:
-            orjson.loads(content)
-        except orjson.JSONDecodeError as error:
+            loads(content)
+        except ValueError as error:
             raise Invalid(f"{value} is not JSON: {error}.", code="bad_json_file") from error
     return content
 
@@ -219,12 +223,21 @@ async def _given(answer: Answer, request: HttpRequest) -> HttpResponse:
         raise TransportError("timeout", f"{subject}: took too long.", retryable=True)
     if answer.latency_sec:
         await asyncio.sleep(answer.latency_sec)
-    if answer.fault:
+    if answer.fault and not _arrives(answer, request):
         code, meaning = _FAULTS[answer.fault]
-        raise TransportError(code, f"{subject}: {meaning}.", retryable=True)
-    if len(answer.body) > request.max_bytes:
+        retryable = code != "protocol_error" or request.idempotent
+        raise TransportError(code, f"{subject}: {meaning}.", retryable)
+    body = b"" if answer.status in BODILESS or request.method == "HEAD" else answer.body
+    if len(body) > request.max_bytes and not request.skip_body:
         raise TransportError("response_too_large", f"{subject} answered more than {request.max_bytes} bytes.")
-    return HttpResponse(answer.status, answer.headers, answer.body, request.url)
+    if answer.fault and not request.skip_body:
+        return HttpResponse(answer.status, answer.headers, body[: len(body) // 2], request.url, BROKEN_OFF)
+    return HttpResponse(answer.status, answer.headers, body, request.url)
+
+
+def _arrives(answer: Answer, request: HttpRequest) -> bool:
+    """Whether there is an answer in spite of its fault: one whose body breaks off, where asking again does harm."""
+    return answer.fault == "truncated" and (request.skip_body or not request.idempotent)
 
 
 # The codes and words of the real transport.
@@ -232,4 +245,5 @@ _FAULTS = {
     "reset": ("connection_lost", "the connection broke"),
     "dns": ("dns_error", "host name could not be resolved"),
     "malformed": ("protocol_error", "the answer is not HTTP"),
+    "truncated": ("connection_lost", "the connection broke"),
 }

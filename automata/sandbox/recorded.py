@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import orjson
-
 from automata.engine.states import Trigger
 from automata.errors import Diagnostic
+from automata.flow.exact_json import loads
 from automata.flow.findings import Findings, Positions
 from automata.flow.schema_parts import Schema, closed
 from automata.flow.shape import Shape
@@ -72,7 +71,13 @@ RECORDING_SCHEMA: Schema = {
                             ("method", "url"),
                         ),
                         "response": closed(
-                            {"status": {"type": "integer"}, "headers": _PAIRS, "body": _BODY}, ("status",)
+                            {
+                                "status": {"type": "integer"},
+                                "headers": _PAIRS,
+                                "body": _BODY,
+                                "body_error": {"type": "string"},
+                            },
+                            ("status",),
                         ),
                         "fault": closed(
                             {"code": _TEXT, "message": {"type": "string"}, "retryable": {"type": "boolean"}}, ("code",)
@@ -112,8 +117,8 @@ def read_recording(data: bytes, file: str) -> tuple[Recorded | None, tuple[Diagn
     """A recording, or what is wrong with the file (AF408)."""
     findings = Findings(file, Positions())
     try:
-        value = orjson.loads(data)
-    except orjson.JSONDecodeError as error:
+        value = loads(data)
+    except ValueError as error:
         findings.add("AF408", f"this is not JSON: {error}", "")
         return None, findings.done()
     Shape({}, findings).check(value, RECORDING_SCHEMA)

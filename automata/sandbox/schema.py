@@ -15,7 +15,7 @@ MAX_CASES = 1_000
 MAX_MOCKS = 500
 MAX_RESPONSES = 1_000
 MAX_TEXT = 100_000
-FAULTS = ("timeout", "reset", "dns", "malformed")
+FAULTS = ("timeout", "reset", "dns", "malformed", "truncated")
 
 _DRAFT = "https://json-schema.org/draft/2020-12/schema"
 _ID: Schema = {
@@ -91,7 +91,17 @@ _DEFS: Schema = {
     "response": closed(
         {
             "status": {"type": "integer", "minimum": 100, "maximum": 599, "default": 200},
-            "headers": {"type": "object", "maxProperties": 100, "additionalProperties": {"type": "string"}},
+            "headers": {
+                "type": "object",
+                "maxProperties": 100,
+                "additionalProperties": {
+                    "anyOf": [
+                        {"type": "string"},
+                        {"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": 100},
+                    ]
+                },
+                "description": "A list gives a header more than once.",
+            },
             "json": {"description": "The body, sent as JSON."},
             "json_file": {**_PATH, "description": "The body from a file beside the test file."},
             "text": _TEXT,

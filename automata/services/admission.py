@@ -53,6 +53,10 @@ def slot_of(plan: ExecutionPlan, flow_id: UUID, context: Mapping[str, Any]) -> s
     text = key if isinstance(key, str) else repr(key)
     if len(text) > 500:
         raise Invalid("The `key` of `concurrency` has more than 500 characters.", code="bad_config")
+    if "\0" in text:
+        raise Invalid(
+            "The `key` of `concurrency` holds the character U+0000, which cannot be stored.", code="bad_config"
+        )
     return f"{flow_id}:{text}"
 
 

@@ -18,6 +18,8 @@ class ApprovalStep:
     def begin(self, config: Mapping[str, Any], now: datetime) -> WaitUntil:
         """Wait for `expires_sec`, or for ever. Raises Invalid `bad_config`."""
         prompt, seconds = str(config.get("prompt") or ""), config.get("expires_sec")
+        if "\0" in prompt:
+            raise Invalid("`prompt` holds the character U+0000, which cannot be stored.", code="bad_config")
         if seconds is None:
             return WaitUntil(FOREVER, WaitKind.APPROVAL, prompt)
         number = isinstance(seconds, int | float) and not isinstance(seconds, bool)

@@ -12,10 +12,12 @@ _CALLS = {
     "timeout": "The attempt took longer than `timeout_sec`. Tried again.",
     "dns_error": "The host's name could not be resolved. Tried again.",
     "connect_error": "There was no connection. Tried again.",
-    "connection_lost": "The connection broke. Tried again.",
+    "connection_lost": "The connection broke. Tried again. A `POST` or `PATCH` whose answer has begun keeps it, "
+    "without its body.",
     "tls_error": "There was no secure connection. Tried again.",
-    "protocol_error": "The answer is not HTTP. Tried again.",
-    "bad_response": "The body is not what the answer says it is: not JSON, not in its encoding, not storable.",
+    "protocol_error": "The answer is not HTTP. Tried again, but for `POST` and `PATCH`: the call was made.",
+    "bad_response": "The body is read, and is not what it is to be: not JSON, not text, not whole, not in its "
+    "encoding. Or the outputs cannot be stored.",
     "response_too_large": "The answer is larger than `max_response_bytes`.",
     "too_many_redirects": "The service redirects more than 10 times in a row.",
     "bad_redirect": "The service redirects to an address that cannot be called.",

@@ -10,6 +10,8 @@ from automata.engine.retry import Failure
 from automata.flow.steptypes import DEFAULT_RESPONSE_BYTES, OutputScope
 
 DEFAULT_MAX_BYTES = DEFAULT_RESPONSE_BYTES
+BROKEN_OFF = "The body of the response breaks off."
+IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +19,8 @@ class HttpRequest:
     """One hop: a transport sends it as it is and never follows a redirect by itself.
 
     `url` is absolute, ASCII and without userinfo or fragment; `headers` keep their order; `body` None sends none.
-    `max_bytes` bounds the decoded body. `follow_redirects` is for the caller of the transport.
+    `max_bytes` bounds the decoded body; with `skip_body` nobody reads it, and a transport need not. `follow_redirects`
+    is for the caller of the transport.
     """
 
     method: str
@@ -28,6 +31,12 @@ class HttpRequest:
     max_bytes: int = DEFAULT_MAX_BYTES
     follow_redirects: bool = True
     verify_tls: bool = True
+    skip_body: bool = False
+
+    @property
+    def idempotent(self) -> bool:
+        """Whether sending it twice means what sending it once means (RFC 9110, 9.2.2)."""
+        return self.method in IDEMPOTENT
 
     def header(self, name: str) -> str | None:
         """The first value under `name`, whatever its case."""
@@ -36,12 +45,16 @@ class HttpRequest:
 
 @dataclass(frozen=True, slots=True)
 class HttpResponse:
-    """`headers` as they came, names in any case, repeats apart; `body` decompressed; `url` what answered."""
+    """`headers` as they came, names in any case, repeats apart; `body` decompressed; `url` what answered.
+
+    `body_error`: why `body` is not the whole body, in one sentence; empty when it is. The answer is one all the same.
+    """
 
     status: int
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes = b""
     url: str = ""
+    body_error: str = ""
 
     def header(self, name: str) -> str | None:
         """The first value under `name`, whatever its case."""
@@ -60,6 +73,11 @@ class TransportError(Exception):
     def failure(self) -> Failure:
         """The same as the failure of an attempt."""
         return Failure(message=self.message, code=self.code, retryable=self.retryable)
+
+
+def headroom_sec(timeout_sec: float) -> float:
+    """How long before the end of an attempt that is given so long a call tells what became of it."""
+    return min(timeout_sec * 0.05, 1.0)
 
 
 class Transport(Protocol):

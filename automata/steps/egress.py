@@ -20,14 +20,19 @@ import ssl
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.http_exceptions import ContentEncodingError
+from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
+from automata.flow.media import header_text
 from automata.steps.addresses import parse_address
+from automata.steps.answer_body import read_body
+from automata.steps.answer_protocol import AnswerHandler
+from automata.steps.content_encoding import ACCEPTED
 from automata.steps.contract import HttpRequest, HttpResponse, TransportError
 from automata.steps.policy import EgressPolicy
 from automata.steps.urls import parse_url, redacted, without_queries
@@ -85,8 +90,9 @@ class HttpTransport:
         self._narrowed: dict[tuple[tuple[str, ...], tuple[str, ...]], HttpTransport] = {}
 
     async def send(self, request: HttpRequest) -> HttpResponse:
-        """One hop. Raises TransportError: `egress_denied`, `bad_config`, `response_too_large`, `bad_response` are
-        final; `timeout`, `dns_error`, `connect_error`, `tls_error`, `connection_lost`, `protocol_error` retryable.
+        """One hop. Raises TransportError: `egress_denied`, `bad_config`, `response_too_large` are final; `timeout`,
+        `dns_error`, `connect_error`, `tls_error`, `connection_lost` retryable; `protocol_error` is, when the request
+        may be repeated. A body that breaks off fails such a request; any other has its answer, with `body_error`.
         """
         url = self._vetted(request)
         try:
@@ -142,18 +148,19 @@ class HttpTransport:
         return url
 
     async def _exchange(self, request: HttpRequest, url: URL) -> HttpResponse:
+        deadline = asyncio.get_running_loop().time() + request.timeout_sec
         async with self._pool().request(
             request.method,
             url,
             data=_payload(request.body),
-            headers=request.headers,
+            headers=_headers(request),
             skip_auto_headers=("User-Agent", "Content-Type"),
             allow_redirects=False,
             ssl=request.verify_tls,
         ) as answer:
-            body = await _read(answer, request)
-            headers = tuple((_text(name), _text(value)) for name, value in answer.raw_headers)
-            return HttpResponse(answer.status, headers, body, str(answer.url))
+            body, error = await read_body(answer, request, deadline)
+            headers = tuple((header_text(name), header_text(value)) for name, value in answer.raw_headers)
+            return HttpResponse(answer.status, headers, body, str(answer.url), error)
 
     def _pool(self) -> aiohttp.ClientSession:
         if self._closed:
@@ -173,6 +180,8 @@ class HttpTransport:
             socket_factory=self._socket,
             ssl=ssl.create_default_context(cafile=limits.ca_file) if limits.ca_file else True,
         )
+        factory: Any = partial(AnswerHandler, loop=asyncio.get_running_loop())
+        connector._factory = factory  # aiohttp has no other way in; tests/steps/test_answer_protocol.py holds it
         return aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),  # a cookie must not travel from one run to another
@@ -180,6 +189,7 @@ class HttpTransport:
             trust_env=False,
             max_line_size=MAX_HEADER_BYTES,
             max_field_size=MAX_HEADER_BYTES,
+            auto_decompress=False,  # automata.steps.answer_body does it
         )
 
     def _socket(self, info: tuple[Any, ...]) -> socket.socket:
@@ -239,34 +249,9 @@ def _payload(body: bytes | None) -> bytes | io.BytesIO | None:
     return io.BytesIO(body) if body is not None and len(body) > PIECEWISE_BYTES else body
 
 
-async def _read(answer: aiohttp.ClientResponse, request: HttpRequest) -> bytes:
-    """The decoded body, read in pieces so that nothing beyond the limit is ever held."""
-    announced = answer.content_length or 0
-    if announced > request.max_bytes and "Content-Encoding" not in answer.headers and request.method != "HEAD":
-        answer.close()
-        raise _too_large(request, f"announces {announced} bytes")
-    body = bytearray()
-    async for piece in answer.content.iter_any():
-        body += piece
-        if len(body) > request.max_bytes:
-            answer.close()
-            raise _too_large(request, "sent more")
-    return bytes(body)
-
-
-def _too_large(request: HttpRequest, what: str) -> TransportError:
-    message = (
-        f"{request.method} {redacted(request.url)}: the response {what}; max_response_bytes is {request.max_bytes}."
-    )
-    return TransportError("response_too_large", message)
-
-
-def _text(raw: bytes) -> str:
-    """A header as text: UTF-8 where it is, else Latin-1, which cannot fail."""
-    try:
-        return raw.decode()
-    except UnicodeDecodeError:
-        return raw.decode("latin-1")
+def _headers(request: HttpRequest) -> tuple[tuple[str, str], ...]:
+    """aiohttp would ask for whatever it could decode itself."""
+    return request.headers if request.header("accept-encoding") else (*request.headers, ("Accept-Encoding", ACCEPTED))
 
 
 # In this order: the first class that fits names the trouble.
@@ -279,28 +264,21 @@ _CODES: tuple[tuple[type[Exception], str, str], ...] = (
     (aiohttp.ClientConnectorError, "connect_error", "no connection"),
     (aiohttp.ClientResponseError, "protocol_error", "the answer is not HTTP"),
     (aiohttp.ClientError, "connection_lost", "the connection broke"),
+    (HttpProcessingError, "connection_lost", "the body broke off"),
     (OSError, "connection_lost", "the connection broke"),
 )
 
 
 def _translated(error: Exception, request: HttpRequest) -> TransportError:
     subject = f"{request.method} {redacted(request.url)}"
-    if _has_cause(error, ContentEncodingError):
-        return TransportError("bad_response", f"{subject}: the body is not in its Content-Encoding.")
     if isinstance(error, aiohttp.InvalidURL | ValueError) and not isinstance(error, ssl.SSLError):
         return TransportError("bad_config", f"{subject} cannot be sent{_detail(error, request)}.")
     for kind, code, meaning in _CODES:
         if isinstance(error, kind):
-            return TransportError(code, f"{subject}: {meaning}{_detail(error, request)}.", retryable=True)
+            # Something was answered, so the call was made, and the same answer would come again.
+            retryable = code != "protocol_error" or request.idempotent
+            return TransportError(code, f"{subject}: {meaning}{_detail(error, request)}.", retryable)
     raise error
-
-
-def _has_cause(error: BaseException | None, kind: type[BaseException]) -> bool:
-    while error is not None:
-        if isinstance(error, kind):
-            return True
-        error = error.__cause__
-    return False
 
 
 def _detail(error: Exception, request: HttpRequest) -> str:

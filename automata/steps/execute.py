@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
 from automata.engine.retry import Failure
 from automata.errors import Invalid
 from automata.flow.address import UNSAFE_VALUE
+from automata.flow.exact_json import dumps, is_finite
+from automata.flow.steptypes import STEP_TYPES
 from automata.steps.contract import HttpRequest, HttpResponse, Outcome, StepContext, StepType, Transport
 from automata.steps.masking import Mask, cut_message, describe_request, mask_tree
 
@@ -88,8 +88,13 @@ async def _attempt(step_type: StepType, plan_step: PlanStep, context: Mapping[st
     try:
         outputs = _outputs(step_type, plan_step, context, outcome)
     except Invalid as error:
-        return _failed("template_error", str(error))
-    return _storable(outcome, outputs, ctx.mask)
+        # An answer that arrived is one, whatever its body; only who reads the body is told that it cannot be read.
+        return _failed("bad_response" if error.code == "AF214" else "template_error", str(error))
+    stored = _storable(outcome, outputs, ctx.mask)
+    # What is built in gives JSON and what templates make of it; a package may give anything.
+    if plan_step.type not in STEP_TYPES and stored.failure is None and not is_finite(stored.outputs):
+        return _failed("bad_response", "The outputs hold a number that is not finite, which cannot be stored as JSON.")
+    return stored
 
 
 def _outputs(
@@ -120,10 +125,10 @@ def error_of(step: str, outcome: Outcome) -> dict[str, Any]:
 def _storable(outcome: Outcome, outputs: Mapping[str, Any], mask: Mask) -> Outcome:
     """A service may echo a secret that another step sent it, so every output passes the mask."""
     try:
-        encoded = orjson.dumps(outputs)
+        encoded = dumps(outputs)
         if _is_hit(encoded.decode(), mask):
             outputs = mask_tree(outputs, mask)
-            encoded = orjson.dumps(outputs)
+            encoded = dumps(outputs)
     except TypeError as error:
         return _failed("bad_response", f"The outputs cannot be stored as JSON: {error}.")
     if len(encoded) > MAX_OUTPUT_BYTES:

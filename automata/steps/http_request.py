@@ -8,18 +8,20 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 from urllib.parse import unquote, urlencode
 
-import orjson
 from yarl import URL
 
 from automata import __version__
 from automata.errors import Invalid
-from automata.flow.steptypes import MAX_RESPONSE_BYTES
+from automata.flow.exact_json import dumps
+from automata.flow.media import codec_of, declared_charset, declared_encoding
+from automata.flow.steptypes import MAX_RESPONSE_BYTES, READINGS
 from automata.steps.contract import DEFAULT_MAX_BYTES, HttpRequest
+from automata.steps.http_response import Reading
 from automata.steps.urls import parse_url, with_pairs
 
 KEYS = (
     "method", "url", "query", "headers", "body", "form", "auth", "ok_status", "follow_redirects", "verify_tls",
-    "max_response_bytes",
+    "max_response_bytes", "response", "charset",
 )  # fmt: skip
 IDEMPOTENCY_KEY = "Idempotency-Key"
 MAX_HEADER_CHARS = 8_192
@@ -46,9 +48,10 @@ def build_request(config: Mapping[str, Any], timeout_sec: float, idempotency_key
     url = _url(config)
     headers = _headers(config.get("headers"), url)
     _authorise(config.get("auth"), url, headers)
-    body, content_type = _body(config)
+    text, content_type = _body(config)
     if content_type:
         headers.setdefault("content-type", ("Content-Type", content_type))
+    body = None if text is None else _encoded(text, headers["content-type"][1])
     headers.setdefault(IDEMPOTENCY_KEY.lower(), (IDEMPOTENCY_KEY, idempotency_key))
     headers.setdefault("user-agent", ("User-Agent", f"automata/{__version__}"))
     return HttpRequest(
@@ -60,6 +63,7 @@ def build_request(config: Mapping[str, Any], timeout_sec: float, idempotency_key
         max_bytes=_max_bytes(config.get("max_response_bytes", DEFAULT_MAX_BYTES)),
         follow_redirects=_flag("follow_redirects", config.get("follow_redirects", True)),
         verify_tls=_flag("verify_tls", config.get("verify_tls", True)),
+        skip_body=parse_reading(config) == "none",
     )
 
 
@@ -70,6 +74,23 @@ def parse_ok_status(config: Mapping[str, Any]) -> tuple[range, ...]:
     if not parts:
         _bad("`ok_status` is an empty list, so no answer could succeed.")
     return tuple(_status_range(part) for part in parts)
+
+
+def parse_reading(config: Mapping[str, Any]) -> Reading:
+    """How the body of the answer is read. Raises Invalid `bad_config`."""
+    value = config.get("response", "auto")
+    if value not in READINGS:
+        _bad(f"`response` must be {', '.join(READINGS[:-1])} or {READINGS[-1]}; it is {_shown(value)}.")
+    reading: Reading = value
+    return reading
+
+
+def parse_charset(config: Mapping[str, Any]) -> str | None:
+    """The charset that the flow names, None when it names none. Raises Invalid `bad_config`."""
+    value = config.get("charset")
+    if value is not None and (not isinstance(value, str) or codec_of(value) is None):
+        _bad(f"`charset` is {_shown(value)}, which is no charset of text.")
+    return value
 
 
 def _bad(message: str) -> NoReturn:
@@ -210,20 +231,33 @@ def _basic(user: str, password: str) -> str:
     return "Basic " + b64encode(f"{user}:{password}".encode()).decode()
 
 
-def _body(config: Mapping[str, Any]) -> tuple[bytes | None, str | None]:
+def _body(config: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """The text of the body, and what it is when the flow does not say it."""
     body, form = config.get("body"), config.get("form")
     if body is not None and form is not None:
         _bad("`body` and `form` are both set; keep one.")
     if form is not None:
-        return urlencode(list(_pairs("form", form))).encode(), _FORM
+        return urlencode(list(_pairs("form", form))), _FORM
     if body is None:
         return None, None
     if isinstance(body, str):
-        return _encodable("body", body).encode(), "text/plain; charset=utf-8"
+        return _encodable("body", body), "text/plain; charset=utf-8"
     try:
-        return orjson.dumps(body), "application/json"
+        return dumps(body).decode(), "application/json"
     except TypeError as error:
         _bad(f"`body` cannot be written as JSON: {error}.")
+
+
+def _encoded(text: str, content_type: str) -> bytes:
+    """The bytes that the Content-Type announces: what is sent as ISO-8859-1 is written so."""
+    charset = declared_charset(content_type) or declared_encoding(text) or "utf-8"
+    codec = codec_of(charset)
+    if codec is None:
+        _bad(f"`body` is to be sent in the charset `{charset}`, which is not known.")
+    try:
+        return text.encode(codec)
+    except UnicodeEncodeError as error:
+        _bad(f"`body` has a character (the {error.start + 1}.) that its charset, `{charset}`, does not have.")
 
 
 def _flag(key: str, value: Any) -> bool:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import codecs
-import re
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import Any
-
-import orjson
+from typing import Any, Literal
 
 from automata.engine.retry import Failure
 from automata.steps.contract import HttpRequest, HttpResponse
+from automata.steps.http_body import UnreadableBody, excerpt_text, parse_body, parse_json, parse_text
 from automata.steps.masking import Mask
 from automata.steps.urls import redacted
 
@@ -19,45 +16,49 @@ EXCERPT_CHARS = 300
 MAX_SECRET_CHARS = 8_192
 MAX_RETRY_AFTER = timedelta(days=366)
 
-_CHARSET = re.compile(r"charset\s*=\s*[\"']?([A-Za-z0-9._:-]{1,40})", re.IGNORECASE)
-# Python's codec table also holds codecs that are no charsets (`unicode_escape`); a server may not pick those.
-_CHARSETS = re.compile(r"utf-(8|16|32)(-[lb]e)?|ascii|latin|iso|cp\d|mac|koi8|shift|euc|gb|big5|hz|johab|tis|kz|ptcp")
-_JSON_TYPE = re.compile(r"application/json|[a-z0-9.+-]+/[a-z0-9.+-]*\+json|text/json")
-_BOM = codecs.BOM_UTF8
+Reading = Literal["auto", "json", "text", "none"]  # the values of `response`
 
 
-class UnreadableBody(Exception):
-    """The body is not what its content type says. The text is one sentence."""
+def view(response: HttpResponse, reading: Reading = "auto", charset: str | None = None) -> dict[str, Any]:
+    """`{status_code, headers, body}`: names in lower case; see `header_map` for repeats.
+
+    A body that `auto` cannot read is no failure of the step: `body` is left out, and `body_error` says why. Raises
+    UnreadableBody for one that is not the `json` or `text` that the flow asks for.
+    """
+    headers = header_map(response)
+    outputs: dict[str, Any] = {"status_code": response.status, "headers": headers}
+    try:
+        return outputs | {"body": _read(response, reading, charset)}
+    except UnreadableBody as error:
+        if reading != "auto":
+            raise
+        return outputs | {"body_error": str(error)}
 
 
-def view(response: HttpResponse) -> dict[str, Any]:
-    """`{status_code, headers, body}`: names in lower case, repeats joined, JSON parsed. Raises UnreadableBody."""
-    headers = joined_headers(response)
-    return {
-        "status_code": response.status,
-        "headers": headers,
-        "body": parse_body(response.body, headers.get("content-type", "")),
-    }
+def _read(response: HttpResponse, reading: Reading, charset: str | None) -> Any:
+    if reading == "none":
+        return None
+    if response.body_error:
+        raise UnreadableBody(response.body_error)
+    read = {"auto": parse_body, "json": parse_json, "text": parse_text}[reading]
+    return read(response.body, response.header("content-type") or "", charset)
 
 
-def joined_headers(response: HttpResponse) -> dict[str, str]:
-    headers: dict[str, str] = {}
+def header_map(response: HttpResponse) -> dict[str, Any]:
+    """By names in lower case. Repeats are joined by commas, which RFC 9110 (5.3) allows for all but `Set-Cookie`:
+    of that a name that comes more than once has the list.
+    """
+    headers: dict[str, Any] = {}
     for name, value in response.headers:
         lower = name.lower()
-        headers[lower] = f"{headers[lower]}, {value}" if lower in headers else value
+        if lower not in headers:
+            headers[lower] = value
+        elif lower == "set-cookie":
+            known = headers[lower]
+            headers[lower] = [*known, value] if isinstance(known, list) else [known, value]
+        else:
+            headers[lower] = f"{headers[lower]}, {value}"
     return headers
-
-
-def parse_body(body: bytes, content_type: str) -> Any:
-    """JSON for a JSON content type (null when empty), else text; bytes that are no text become U+FFFD."""
-    if not _JSON_TYPE.fullmatch(content_type.partition(";")[0].strip().lower()):
-        return _text(body, content_type)
-    if not body.strip():
-        return None
-    try:
-        return orjson.loads(_json_text(body, content_type))
-    except orjson.JSONDecodeError as error:
-        raise UnreadableBody(f"The response calls itself JSON and is not: {error.msg} at {error.pos}.") from None
 
 
 def failure_of(request: HttpRequest, response: HttpResponse, mask: Mask) -> Failure:
@@ -91,30 +92,10 @@ def _date(text: str) -> datetime | None:
     return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
-def _json_text(body: bytes, content_type: str) -> bytes | str:
-    # JSON is UTF-8 unless an old server says otherwise; a BOM is forbidden and common.
-    codec = _codec(content_type)
-    return body.removeprefix(_BOM) if codec == "utf-8" else body.decode(codec, "replace")
-
-
-def _text(body: bytes, content_type: str) -> str:
-    return body.removeprefix(_BOM).decode(_codec(content_type), "replace")
-
-
-def _codec(content_type: str) -> str:
-    """The name of a codec that Python has; UTF-8 for a charset that is absent, unknown or no charset."""
-    match = _CHARSET.search(content_type)
-    try:
-        name = codecs.lookup(match[1]).name if match else "utf-8"
-    except LookupError:
-        return "utf-8"
-    return name if _CHARSETS.match(name) else "utf-8"
-
-
 def _excerpt(response: HttpResponse, mask: Mask) -> str:
     # No 10 MiB page is decoded to show 300 characters of it; the margin is for a secret that the cut would halve.
     head = response.body[: EXCERPT_CHARS * 4 + MAX_SECRET_CHARS]
-    text = " ".join(mask(_text(head, response.header("content-type") or "")).split())
+    text = " ".join(mask(excerpt_text(head, response.header("content-type") or "")).split())
     if not text:
         return "."
     return f": {text[:EXCERPT_CHARS]}{'…' if len(text) > EXCERPT_CHARS else ''}"

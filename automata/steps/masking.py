@@ -14,6 +14,7 @@ from urllib.parse import quote, quote_plus
 import re2
 
 from automata.steps.contract import HttpRequest
+from automata.steps.http_body import shown_text
 from automata.steps.urls import redacted
 
 Mask = Callable[[str], str]
@@ -100,7 +101,7 @@ def describe_request(request: HttpRequest, mask: Mask) -> dict[str, Any]:
         "method": request.method,
         "url": mask(redacted(request.url)),
         "headers": {name: MASKED if _is_credential(name) else mask(value) for name, value in request.headers},
-        "body": mask(body.decode(errors="replace"))[:MAX_BODY_CHARS] if body else None,
+        "body": mask(shown_text(body, request.header("content-type") or ""))[:MAX_BODY_CHARS] if body else None,
         "body_bytes": len(body),
     }
 

@@ -14,9 +14,8 @@ from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
-import orjson
-
 from automata.errors import Usage
+from automata.flow.exact_json import dumps
 from automata.steps.contract import HttpRequest
 from automata.steps.urls import parse_url
 
@@ -81,8 +80,8 @@ def secret_of_url(url: str) -> str | None:
 def body_of(template: str, payload: Mapping[str, Any]) -> bytes:
     """`payload` is {type, timestamp, data}; it is the body of `standard`, and what `slack` tells in words."""
     if template == "slack":
-        return orjson.dumps({"text": _slack(payload)})
-    return orjson.dumps(payload)
+        return dumps({"text": _slack(payload)})
+    return dumps(payload)
 
 
 def request_of(url: str, body: bytes, id: str, timestamp: int, secret: str | None) -> HttpRequest:

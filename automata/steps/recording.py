@@ -4,8 +4,9 @@ An exchange is plain JSON:
 
     {"request": {method, url, headers, body}, "response": {status, headers, body}, "took_ms": 12.5}
 
-with `"fault": {code, message}` in place of `response` when none came. A body is `null`, `{"json": …}`, `{"text": …}` or
-`{"base64": …}`; one that is too large is `{"cut": bytes}`, and a run that has such a body cannot be replayed.
+with `"body_error"` beside a `body` that is not whole (`HttpResponse.body_error`), and with `"fault": {code, message}`
+in place of `response` when none came. A body is `null`, `{"json": …}`, `{"text": …}` or `{"base64": …}`; one that is
+too large is `{"cut": bytes}`, and a run that has such a body cannot be replayed.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlsplit
 
-import orjson
-
+from automata.flow.exact_json import dumps, loads
+from automata.flow.media import is_json_type, media_type
 from automata.steps.contract import HttpRequest, HttpResponse, Transport, TransportError, first_header
+from automata.steps.http_body import shown_text
 from automata.steps.masking import MASKED, Mask, mask_tree
 
 MAX_BODY_BYTES = 256 * 1024
@@ -31,7 +33,6 @@ _CREDENTIAL = re.compile(
     r"(.*[-_])?(authorization|cookie2?|password|passwd|secret|token|api[-_]?key|private[-_]?key|signature|credentials?)",
     re.IGNORECASE,
 )
-_JSON = re.compile(r"application/(.+\+)?json", re.IGNORECASE)
 
 
 class RecordingTransport:
@@ -65,7 +66,7 @@ class RecordingTransport:
         exchanges = [blank.exchange(*exchange) for exchange in self.seen]
         if self.lost or sum(map(_size, exchanges)) > MAX_ATTEMPT_BYTES:
             exchanges = [_cut(exchange) for exchange in exchanges[:MAX_EXCHANGES]]
-        return orjson.dumps(exchanges).decode()
+        return dumps(exchanges).decode()
 
 
 class _Blank:
@@ -85,9 +86,10 @@ class _Blank:
         record: dict[str, Any] = {"request": sent, "took_ms": round(took_ms, 1)}
         if isinstance(answer, HttpResponse):
             body = self._body(answer.body, answer.headers)
-            return record | {
-                "response": {"status": answer.status, "headers": self._headers(answer.headers), "body": body}
-            }
+            response = {"status": answer.status, "headers": self._headers(answer.headers), "body": body}
+            if answer.body_error:
+                response["body_error"] = self._mask(answer.body_error)
+            return record | {"response": response}
         code, message = (answer.code, answer.message) if answer else ("timeout", "no answer came in time")
         retryable = answer.retryable if answer else True
         return record | {"fault": {"code": code, "message": self._mask(message), "retryable": retryable}}
@@ -114,22 +116,21 @@ class _Blank:
             return None
         if len(body) > MAX_BODY_BYTES:
             return {"cut": len(body)}
-        kind = (first_header(tuple(headers), "content-type") or "").partition(";")[0].strip()
-        if _JSON.fullmatch(kind):
+        content_type = first_header(tuple(headers), "content-type") or ""
+        kind = media_type(content_type)
+        if is_json_type(kind):
             try:
-                return {"json": self._tree(orjson.loads(body))}
-            except (orjson.JSONDecodeError, RecursionError):
+                return {"json": self._tree(loads(body))}
+            except (ValueError, RecursionError):
                 pass  # said to be JSON, and is none: kept as it came
         try:
             text = body.decode()
         except UnicodeDecodeError:
-            # Nothing can be masked in what nobody can read; a secret in it stays one only if it is not kept.
-            return (
-                {"cut": len(body)}
-                if self._mask(body.decode(errors="replace")) != body.decode(errors="replace")
-                else {"base64": base64.b64encode(body).decode()}
-            )
-        if kind.lower() == "application/x-www-form-urlencoded":
+            # Bytes are kept as they are or not at all: a secret in them stays one only if they are not.
+            shown = shown_text(body, content_type)
+            hit = self._mask(shown) != shown
+            return {"cut": len(body)} if hit else {"base64": base64.b64encode(body).decode()}
+        if kind == "application/x-www-form-urlencoded":
             return {"text": self._url(f"?{text}").removeprefix("?")}
         return {"text": self._mask(text)}
 
@@ -150,7 +151,7 @@ def body_bytes(body: Any) -> bytes:
         case None:
             return b""
         case {"json": value}:
-            return orjson.dumps(value)
+            return dumps(value)
         case {"text": str(text)}:
             return text.encode()
         case {"base64": str(text)}:
@@ -159,7 +160,7 @@ def body_bytes(body: Any) -> bytes:
 
 
 def _size(exchange: Mapping[str, Any]) -> int:
-    return len(orjson.dumps(exchange))
+    return len(dumps(exchange))
 
 
 def _cut(exchange: dict[str, Any]) -> dict[str, Any]:

@@ -18,9 +18,9 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 import aiohttp
-import orjson
 
 from automata.errors import AutomataError, Refused, Unavailable, Usage
+from automata.flow.exact_json import dumps, loads
 
 PREFIX = "AUTOMATA_VAULT_"
 REQUEST_SEC = 5.0
@@ -110,7 +110,7 @@ class Vault:
         value = document.get(field) if document else None
         if value is None or isinstance(value, str):
             return value
-        return orjson.dumps(value).decode()  # a number, or an object that some service wants as JSON
+        return dumps(value).decode()  # a number, or an object that some service wants as JSON
 
     async def probe(self) -> str:
         """Log in and look, for people who ask whether it works; what was found, in words. Raises as `get`."""
@@ -241,7 +241,7 @@ class Vault:
         try:
             async with asyncio.timeout(REQUEST_SEC):
                 request = self._open().request(
-                    method, url, headers=headers, data=orjson.dumps(body) if body else None, allow_redirects=False
+                    method, url, headers=headers, data=dumps(body) if body else None, allow_redirects=False
                 )
                 async with request as answer:
                     raw = await answer.content.read(MAX_ANSWER_BYTES + 1)
@@ -274,8 +274,8 @@ def _parsed(raw: bytes) -> Mapping[str, Any]:
     if len(raw) > MAX_ANSWER_BYTES:
         raise Unavailable(f"Vault's answer is larger than {MAX_ANSWER_BYTES} bytes.", code="vault_answer")
     try:
-        value = orjson.loads(raw) if raw else {}
-    except orjson.JSONDecodeError:
+        value = loads(raw) if raw else {}
+    except ValueError:
         value = {}
     return value if isinstance(value, Mapping) else {}
 

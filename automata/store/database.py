@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
 
-import orjson
 import psycopg
 from psycopg import AsyncConnection
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -18,7 +17,7 @@ from psycopg_pool import AsyncConnectionPool
 from automata.errors import Unavailable
 from automata.store import migrate
 from automata.store.error_mapping import MIGRATE_HINT, START_HINT, describe, mapped_errors
-from automata.store.json_codec import dumps
+from automata.store.json_codec import dumps, loads
 from automata.store.scalars import fetch_value
 
 Connection: TypeAlias = AsyncConnection[Any]
@@ -162,7 +161,7 @@ def conninfo_of(url: str, name: str, settings: Mapping[str, str]) -> str:
 
 async def _configure(conn: Connection) -> None:
     set_json_dumps(dumps, conn)
-    set_json_loads(orjson.loads, conn)
+    set_json_loads(loads, conn)
 
 
 async def _check(conninfo: str, label: str, migrated: bool) -> None:

@@ -8,14 +8,13 @@ them, and processes of two versions share one queue during an upgrade: what is h
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any, LiteralString, NamedTuple
 from uuid import UUID
 
 from automata.engine.states import WaitKind
 from automata.store.ids import as_uuid
-from automata.store.json_codec import dumps
+from automata.store.json_codec import dumps, loads
 
 ITEM = "[]"
 _SEPARATOR = "\x1f"  # between the parts on their way into an array: no name has it, and JSON escapes it
@@ -88,7 +87,7 @@ def decode_reads(parts: Sequence[str]) -> TaskReads:
     """Of a row in a worker's lane."""
     if not parts or parts[0] != ITEM:
         return TaskReads(parts)
-    index, value = json.loads(parts[1])
+    index, value = loads(parts[1])
     return TaskReads(parts[2:], (index, value))
 
 

@@ -136,6 +136,9 @@ async def test_an_odd_delivery_id_is_an_id_like_any_other(site, delivery):
         (b"null", JSON, 422, "invalid_input"),
         (b"order=A-1", FORM, 415, "unsupported_media_type"),
         (BODY, "text/plain", 415, "unsupported_media_type"),
+        ('{"order": "ü"}'.encode(), "application/json; charset=iso-8859-1", 415, "unsupported_media_type"),
+        (BODY, "application/json; charset=utf-16", 415, "unsupported_media_type"),
+        (BODY, "application/json; charset=klingon", 415, "unsupported_media_type"),
         (BODY, "multipart/form-data; boundary=x", 415, "unsupported_media_type"),
         (BODY, "", 415, "unsupported_media_type"),
     ],
@@ -271,9 +274,11 @@ async def test_headers_that_are_too_large_are_refused_before_anything_is_read(si
     assert (answer.status_code, answer.json()["code"]) == (431, "headers_too_large")
 
 
-async def test_a_compressed_body_is_refused(site):
+@pytest.mark.parametrize("codings", [["gzip"], ["identity", "gzip"], ["identity, x-gzip"], ["klingon"]])
+async def test_a_compressed_body_is_refused(site, codings):
     await ready(site)
-    answer = await post(site, BODY, {**signed(), "Content-Encoding": "gzip"})
+    headers = [*signed().items(), *(("Content-Encoding", coding) for coding in codings)]
+    answer = await post(site, BODY, headers)
     assert answer.status_code == 415
 
 

@@ -76,6 +76,18 @@ async def test_a_null_of_a_body_that_is_the_inputs_leaves_the_input_out(site):
     assert "required" in answer.text
 
 
+@pytest.mark.parametrize(
+    "media",
+    [
+        *("application/json; charset=UTF-8", "application/vnd.shop.order+json", "application/vnd.shop.order.json;v=2"),
+        *("text/json", "application/x-amz-json-1.1", 'application/json; charset="us-ascii"'),
+    ],
+)
+async def test_every_kind_of_json_is_taken(media, site):
+    await ready(site)
+    assert (await run_of(site, await post(site, BODY, signed(media=media))))["inputs"]["order"] == "A-1"
+
+
 async def test_what_was_sent_is_never_read_as_a_template(site):
     await ready(site, with_mapping("{{ webhook.body.x }}"))
     body = json.dumps({"x": "{{ 6 * 7 }}{% for i in 'ab' %}{{ vars }}{% endfor %}"}).encode()
@@ -87,6 +99,14 @@ async def test_a_query_is_texts_and_a_name_given_twice_is_a_list(site):
     await ready(site, with_mapping("{{ webhook.query.a[1] }} {{ webhook.query.b }}"))
     run = await run_of(site, await post(site, where="orders/shop?a=1&a=%C3%BC&b="))
     assert run["inputs"]["order"] == "ü "
+
+
+@pytest.mark.parametrize(("raw", "text"), [("Zürich".encode(), "Zürich"), ("Zürich".encode("latin-1"), "Zürich")])
+async def test_a_header_is_text_in_utf_8_or_latin_1(raw, text, site):
+    await ready(site, with_mapping("{{ webhook.headers['x-city'] }} {{ webhook.headers['x-many'] }}"))
+    headers = [*signed().items(), (b"X-City", raw), ("X-Many", "1"), ("x-many", "2")]
+    run = await run_of(site, await post(site, BODY, headers))
+    assert run["inputs"]["order"] == f"{text} 1, 2"
 
 
 async def test_headers_that_let_in_elsewhere_are_withheld(site):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,28 @@ def test_an_input_that_is_not_declared_goes_to_the_api_as_text() -> None:
 def test_an_input_without_a_name_or_a_value_is_refused(pair: str) -> None:
     with pytest.raises(Usage, match="name=value"):
         gather([pair], None, lambda: TYPES)
+
+
+@pytest.mark.parametrize("pair", ["name=caf\udce9", "count=\udcff"])
+def test_bytes_of_the_command_line_that_are_no_text_are_refused(pair: str) -> None:
+    with pytest.raises(Usage, match="not UTF-8 text"):
+        gather([pair], None, lambda: TYPES)
+
+
+@pytest.mark.parametrize("text", ["18446744073709551616", "[-9223372036854775809]", '{"a": 123456789012345678901}'])
+def test_inputs_keep_the_digits_of_their_numbers(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "inputs.json"
+    file.write_text(f'{{"from_file": {text}}}', encoding="utf-8")
+    given = gather([f"opts={text}"], str(file), lambda: TYPES)
+    assert json.dumps(given["opts"]) == json.dumps(given["from_file"]) == text
+
+
+@pytest.mark.parametrize("text", ['{"a": 1e400}', '{"a": NaN}', '{"a": "\\ud800"}'])
+def test_a_file_with_what_cannot_be_kept_is_refused(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "inputs.json"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(Usage, match="is not JSON"):
+        gather([], str(file), lambda: TYPES)
 
 
 def test_single_inputs_lie_over_the_file(tmp_path: Path) -> None:

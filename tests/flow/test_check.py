@@ -59,6 +59,7 @@ EXAMPLES = {
     "AF028": ["id: s, type: htttp"],
     "AF029": ["id: s, type: delay, config: {}"],
     "AF030": ["id: s, type: http, config: {url: https://x.example.com, ok_status: 299-200}"],
+    "AF036": ["id: s, type: http, config: {url: https://x.example.com, charset: klingon}"],
     "AF032": [f"id: s, {DELAY}, timeout_sec: 5"],
     "AF033": [f"id: s, {HTTP}, retry: {{on_status: [500, 500]}}"],
     "AF034": ["id: s, type: chat, config: {}"],
@@ -114,7 +115,7 @@ EXAMPLES = {
 ELSEWHERE = {
     *[f"AF{number:03}" for number in range(18)],
     *("AF060", "AF061", "AF062", "AF063", "AF064", "AF065", "AF114", "AF115"),
-    *("AF210", "AF211", "AF212", "AF213", "AF220"),
+    *("AF210", "AF211", "AF212", "AF213", "AF214", "AF220"),
 }
 _FAILURE = f"on_failure: {{id: f, {DELAY}}}\n"
 _CHAT = {"type": "object", "required": ["room"], "properties": {"room": {"type": "integer"}}}

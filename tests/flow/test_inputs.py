@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from automata.errors import Invalid
-from automata.flow.inputs import MAX_INPUT_BYTES, check_inputs, without_nulls
+from automata.flow.inputs import MAX_INPUT_BYTES, check_inputs, from_text, without_nulls
 from automata.flow.model import Flow, Input
 from automata.flow.userschema import SchemaBudget, compile_schema
 
@@ -150,11 +150,42 @@ def test_inputs_have_at_most_one_mebibyte_of_json() -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [float("nan"), float("inf"), "\ud800", 2**64, object(), {1: 2}, b"x"],
+    [float("nan"), float("inf"), "\ud800", 2**4096, object(), {1: 2}, b"x"],
     ids=lambda value: type(value).__name__,
 )
 def test_what_json_cannot_hold_is_refused(value: Any) -> None:
     assert "cannot be read as JSON" in refused(declare(a={"type": "array"}), {"a": [value]}).message
+
+
+@pytest.mark.parametrize("number", [2**63, 2**64, -(2**63) - 1, 10**40 + 1], ids=str)
+@pytest.mark.parametrize("kind", ["integer", "number"])
+def test_a_whole_number_beyond_64_bits_is_kept(number: int, kind: str) -> None:
+    assert check_inputs(declare(a={"type": kind}), {"a": number}) == {"a": number}
+    assert from_text(str(number), kind) == number
+
+
+@pytest.mark.parametrize("value", [1e23, -1e16, 2.0**53 + 2, 1e300])
+def test_a_decimal_that_stands_for_many_whole_numbers_is_none_of_them(value: float) -> None:
+    assert "must be a whole number" in refused(declare(a={"type": "integer"}), {"a": value}).message
+
+
+@pytest.mark.parametrize(
+    ("step", "fits"), [(7, False), (2, True), (0.5, True), (0.01, True), (1e10, False), (1.5e300, False)]
+)
+def test_a_schema_divides_long_numbers_exactly(step: float, fits: bool) -> None:
+    inputs = declare(a={"type": "number", "schema": {"multipleOf": step}})
+    for number in (2**70, 2**4000):
+        if fits:
+            assert check_inputs(inputs, {"a": number})
+        else:
+            assert "multiple" in refused(inputs, {"a": number}).message
+
+
+@pytest.mark.parametrize("text", ["1e400", "NaN", "-Infinity", "9" * 5000])
+def test_a_number_that_cannot_be_kept_stays_text_and_is_refused_by_its_name(text: str) -> None:
+    value = from_text(text, "number")
+    assert value == text
+    assert "the input `a` must be a number" in refused(declare(a={"type": "number"}), {"a": value}).message.lower()
 
 
 def test_endless_nesting_is_refused() -> None:

@@ -247,3 +247,16 @@ def test_every_template_of_a_tree_is_checked() -> None:
     config = "{url: 'https://x.example.com', body: {a: [1, {b: '{{ inputs.x }}'}], c: '{{ inputs.y }}'}}"
     pointers = [finding.pointer for finding in steps(f"id: s, type: http, config: {config}")]
     assert pointers == ["/steps/0/config/body/a/1/b", "/steps/0/config/body/c"]
+
+
+def test_a_step_that_reads_no_body_has_none_to_give() -> None:
+    step = "id: a, type: http, config: {url: https://a.example.com%s}, outputs: {x: '{{ response.%s }}'}"
+    for name in ("body", "body.id"):
+        message = one(steps(step % (", response: none", name)))
+        assert message == "AF111 the step does not read its answer's body (remove `response: none`)"
+    fetch = "id: fetch, type: http, config: {url: https://a.example.com, response: none}"
+    message = one(mapping("{{ steps.fetch.outputs.body.id }}", fetch, depends_on="fetch"))
+    assert message == "AF106 the step `fetch` reads no body (remove `response: none`)"
+    assert mapping("{{ steps.fetch.outputs.status_code }}", fetch, depends_on="fetch") == []
+    for more, name in ((", response: none", "status"), (", response: text", "body"), ("", "body_error")):
+        assert steps(step % (more, name)) == []

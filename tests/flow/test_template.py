@@ -565,6 +565,8 @@ def test_what_is_accepted_compiles_and_renders_deep_in_a_call_stack() -> None:
         "{{ 0 | format_time(timezone='Nowhere/City') }}",
         "{{ 1e18 | format_time }}",
         "{{ 1 | round(99) }}",
+        "{{ 9007199254740993 | round }}",
+        "{{ -18446744073709551617 | round(1, 'floor') }}",
         "{{ 1 | int(base=99) }}",
         "{{ 'a' | split('') }}",
         "{{ [1] | batch(0) }}",
@@ -623,6 +625,28 @@ def test_a_tuple_leaves_as_a_list() -> None:
 @pytest.mark.parametrize("text", ["{{ 1e308 * 10 }}", "{{ 10.0 ** 400 }}", "{{ 'inf' | float + 1e308 + 1e308 }}"])
 def test_numbers_stay_finite(text: str) -> None:
     assert refusal(text).code in ("AF211", "AF213")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("{{ '1e400' | float }}", "{{ '-1e400' | float(1) }}", "{{ '1e999999999' | int }}", "{{ '1e400' | int(7) }}"),
+        *(
+            "{{ ('9' * 1400) | int }}",
+            "{{ ('9' * 1400) | float }}",
+            "{{ ('9' * 1250) | int }}",
+            "{{ (10 ** 400) | float }}",
+        ),
+        "{{ ('9' * 1000000) | int }}",
+    ],
+)
+def test_a_number_that_cannot_be_kept_is_no_default(text: str) -> None:
+    assert refusal(text).code == "AF212"
+
+
+def test_a_long_text_that_is_no_number_gives_the_default() -> None:
+    assert render("{{ ('9' * 1000000 ~ 'x') | int(7) }}") == 7
+    assert render("{{ ('_' * 1000000) | float(7) }}") == 7
 
 
 def test_data_is_never_read_as_a_template() -> None:

@@ -14,7 +14,7 @@ FILES = [
     *(SOURCES / "steps").glob("http*.py"),
     *(
         SOURCES / f"steps/{name}.py"
-        for name in ("approval", "delay", "egress", "execute", "flow", "policy", "registry")
+        for name in ("answer_body", "approval", "delay", "egress", "execute", "flow", "policy", "registry")
     ),
     *(SOURCES / "engine").glob("*.py"),
     *(

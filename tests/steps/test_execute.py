@@ -168,13 +168,28 @@ def nested(depth: int) -> Any:
 
 @pytest.mark.parametrize(
     "value",
-    ["\ud800", {"\udfff": 1}, 2**70, nested(300), {1, 2}, b"bytes"],
+    ["\ud800", {"\udfff": 1}, 2**4096, nested(300), {1, 2}, b"bytes"],
     ids=["surrogate", "key", "int", "deep", "set", "bytes"],
 )
 async def test_outputs_that_cannot_be_stored_are_a_bad_response(value: Any, context: Any) -> None:
     failure = (await execute(giving({"x": value}), context(None))).failure
     assert failure is not None
     assert (failure.code, failure.retryable) == ("bad_response", False)
+
+
+@pytest.mark.parametrize("value", [float("nan"), [float("inf")], {"a": {"b": -float("inf")}}])
+async def test_a_number_of_a_package_that_is_not_finite_is_a_bad_response_and_not_null(
+    value: Any, context: Any
+) -> None:
+    outcome = await execute(giving({"x": value}), context(None), step=planned(type="custom"))
+    assert outcome.failure is not None
+    assert (outcome.failure.code, outcome.failure.retryable) == ("bad_response", False)
+
+
+@pytest.mark.parametrize("number", [2**64, -(2**63) - 1, 10**40 + 7], ids=str)
+async def test_a_whole_number_is_stored_with_its_digits(number: int, context: Any) -> None:
+    outcome = await execute(giving({"x": [number]}), context(None))
+    assert outcome.encoded == b'{"x":[%d]}' % number
 
 
 async def test_a_nul_can_be_stored(context: Any) -> None:

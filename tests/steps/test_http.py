@@ -42,8 +42,10 @@ async def test_a_failed_answer_is_not_parsed(attempt: Any, scripted: Any) -> Non
     assert (await run(attempt, scripted(HttpResponse(500, JSON, b"<html>")), {})).failure.code == "http_status"
 
 
-async def test_json_that_is_none_is_a_bad_response_and_final(attempt: Any, scripted: Any) -> None:
-    failure = (await run(attempt, scripted(HttpResponse(200, JSON, b"<html>")), {})).failure
+async def test_json_that_is_none_is_a_bad_response_and_final_where_json_is_asked_for(
+    attempt: Any, scripted: Any
+) -> None:
+    failure = (await run(attempt, scripted(HttpResponse(200, JSON, b"<html>")), {"response": "json"})).failure
     assert (failure.code, failure.status, failure.retryable) == ("bad_response", None, False)
 
 

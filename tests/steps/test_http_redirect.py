@@ -99,3 +99,39 @@ async def test_a_redirect_without_a_location_and_one_not_to_be_followed_are_answ
     stay = HttpRequest("GET", POST.url, follow_redirects=False)
     assert (await follow(scripted(to("/y")), stay, False))[1].status == 302
     assert (await follow(scripted(to("/y", 304)), POST, False))[1].status == 304
+
+
+async def _after(scripted: Any, status: int, method: str, error: TransportError) -> tuple[TransportError, list[str]]:
+    mock = scripted(HttpResponse(status, (("Location", "/there"),)), error)
+    with pytest.raises(TransportError) as caught:
+        await follow(mock, HttpRequest(method, "https://a.test/pay?token=hunter2", body=b"x"), keep_body_at_home=False)
+    return caught.value, [request.method for request in mock.sent]
+
+
+@pytest.mark.parametrize("status", [301, 302, 303])
+@pytest.mark.parametrize("code", ["connection_lost", "timeout", "dns_error"])
+async def test_a_post_that_was_answered_is_not_sent_again_for_what_its_redirect_leads_to(
+    status: int, code: str, scripted: Any
+) -> None:
+    error, methods = await _after(scripted, status, "POST", TransportError(code, "Trouble there.", retryable=True))
+    assert methods == ["POST", "GET"]
+    assert (error.code, error.retryable) == (code, False)
+    assert error.message == "Trouble there. The POST to https://a.test/pay was answered; it is not sent again."
+
+
+@pytest.mark.parametrize(
+    ("method", "status"), [("POST", 307), ("POST", 308), ("GET", 302), ("PUT", 303), ("DELETE", 302)]
+)
+async def test_what_was_not_done_yet_or_may_be_repeated_is_tried_again(method: str, status: int, scripted: Any) -> None:
+    error, _ = await _after(scripted, status, method, TransportError("connection_lost", "Trouble.", retryable=True))
+    assert (error.message, error.retryable) == ("Trouble.", True)
+
+
+async def test_a_later_hop_has_the_time_that_earlier_ones_left(scripted: Any) -> None:
+    answers = [HttpResponse(302, (("Location", f"/{n}"),)) for n in range(3)]
+    mock = scripted(*answers, HttpResponse(200))
+    await follow(mock, HttpRequest("GET", "https://a.test/", timeout_sec=5), keep_body_at_home=False)
+    times = [request.timeout_sec for request in mock.sent]
+    assert times[0] == 5
+    assert times == sorted(times, reverse=True)
+    assert len(set(times)) == 4

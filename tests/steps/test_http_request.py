@@ -9,6 +9,7 @@ import pytest
 from automata import __version__
 from automata.errors import Invalid
 from automata.steps.contract import HttpRequest
+from automata.steps.http_body import parse_text
 from automata.steps.http_request import build_request, parse_ok_status
 
 
@@ -58,6 +59,45 @@ def test_a_body_is_json_unless_it_is_text(body: Any, sent: str, content_type: st
     request = built(method="POST", body=body)
     assert request.body == sent.encode()
     assert request.header("content-type") == content_type
+
+
+XML = '<?xml version="1.0" encoding="ISO-8859-1"?><n>Müller</n>'
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "codec"),
+    [
+        ("Müller", "text/plain; charset=ISO-8859-1", "latin-1"),
+        ("Müller €", 'text/csv; charset="windows-1252"', "cp1252"),
+        ("日本", "text/plain; charset=Shift_JIS", "shift_jis"),
+        ("Müller", "text/plain; charset=utf-16-be", "utf-16-be"),
+        ("Müller", "text/plain", "utf-8"),
+        (XML, "application/xml", "latin-1"),
+        (XML, "application/soap+xml; action=x", "latin-1"),
+        (XML, "text/xml; charset=utf-8", "utf-8"),
+        (XML, "text/plain", "latin-1"),
+        (XML, "text/plain; charset=utf-8", "utf-8"),
+        ("<n>Müller</n>", "text/xml", "utf-8"),
+    ],
+)
+def test_a_text_is_sent_in_the_charset_that_it_is_announced_in(body: str, content_type: str, codec: str) -> None:
+    request = built(method="POST", body=body, headers={"Content-Type": content_type})
+    assert request.body == body.encode(codec)
+    assert parse_text(request.body, content_type) == body, "and is read as it was"
+
+
+def test_json_is_written_in_the_charset_that_the_flow_names() -> None:
+    request = built(method="POST", body={"a": "ü"}, headers={"Content-Type": "application/json; charset=latin-1"})
+    assert request.body == b'{"a":"\xfc"}'
+
+
+@pytest.mark.parametrize(
+    "content_type", ["text/plain; charset=latin-1", "text/plain; charset=klingon", "application/xml"]
+)
+def test_a_text_that_its_charset_cannot_hold_is_refused(content_type: str) -> None:
+    body = "<?xml version='1.0' encoding='us-ascii'?><n>日本</n>"
+    with pytest.raises(Invalid, match="`body`"):
+        built(method="POST", body=body, headers={"Content-Type": content_type})
 
 
 def test_no_body_and_null_send_nothing() -> None:
@@ -173,7 +213,7 @@ def test_a_header_given_twice_in_different_cases_is_refused() -> None:
         ({"form": {}, "body": {}}, "form"),
         ({"body": {"a": "\ud800"}}, "body"),
         ({"body": "\udfff"}, "body"),
-        ({"body": 2**70}, "body"),
+        ({"body": 2**4096}, "body"),
         ({"body": object()}, "body"),
         ({"auth": "x"}, "auth"),
         ({"auth": {}}, "auth"),

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from automata.steps.contract import HttpRequest, HttpResponse, TransportError
+from automata.steps.masking import describe_request
 from automata.steps.recording import MAX_ATTEMPT_BYTES, MAX_BODY_BYTES, MAX_EXCHANGES, RecordingTransport, body_bytes
 from automata.steps.secrets import masker
 
@@ -135,3 +136,34 @@ async def test_an_attempt_keeps_so_many_requests_and_bytes() -> None:
     assert "cut" in many[0]["request"]["body"], "what lacks a request must not look whole"
     large = await kept(*[post(b"x" * MAX_BODY_BYTES)] * (MAX_ATTEMPT_BYTES // MAX_BODY_BYTES + 1))
     assert len(json.dumps(large)) < MAX_ATTEMPT_BYTES
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [
+        ("pw=pässwort".encode("latin-1"), "text/plain; charset=latin-1"),
+        ('<?xml version="1.0" encoding="ISO-8859-1"?><n>pässwort</n>'.encode("latin-1"), "application/xml"),
+        ("pässwort".encode("utf-16"), "text/csv"),
+    ],
+)
+async def test_a_secret_is_found_in_every_charset(body: bytes, content_type: str) -> None:
+    (one,) = await kept(post(body, (("Content-Type", content_type),)), secret="pässwort")
+    assert one["request"]["body"] == {"cut": len(body)}
+    described = describe_request(post(body, (("Content-Type", content_type),)), masker({"S": "pässwort"}))
+    assert "***" in described["body"]
+    assert "sswort" not in described["body"]
+
+
+async def test_why_a_body_is_not_whole_is_kept_and_masked() -> None:
+    (one,) = await kept(post(), answer=HttpResponse(200, JSON, b"ha", body_error="It breaks off at s3cr3t."))
+    assert one["response"]["body_error"] == "It breaks off at ***."
+    (one,) = await kept(post(), answer=HttpResponse(200, JSON, b"[1]"))
+    assert "body_error" not in one["response"]
+
+
+@pytest.mark.parametrize("number", [2**64, -(2**63) - 1, 10**40 + 7], ids=str)
+async def test_numbers_keep_their_digits(number: int) -> None:
+    body = b'{"id": [%d]}' % number
+    (one,) = await kept(post(body), answer=HttpResponse(200, JSON, body))
+    assert one["request"]["body"] == one["response"]["body"] == {"json": {"id": [number]}}
+    assert body_bytes(one["response"]["body"]) == body.replace(b" ", b"")

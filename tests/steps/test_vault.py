@@ -33,7 +33,7 @@ OpenVault = Callable[..., Awaitable[tuple[Vault, VaultDouble, Clock]]]
 async def vault_on(double: VaultDouble | None = None, **env: str) -> AsyncIterator[tuple[Vault, VaultDouble, Clock]]:
     server = double or VaultDouble()
     server.tokens.setdefault(TOKEN, None)
-    server.put("automata", {"TOKEN": VALUE, "PORT": 8080})
+    server.put("automata", {"TOKEN": VALUE, "PORT": 8080, "LONG": 2**64 + 1, "IDS": [2**70]})
     async with server.running() as addr:
         config = config_of({"AUTOMATA_VAULT_ADDR": addr, **(env or {"AUTOMATA_VAULT_TOKEN": TOKEN})})
         assert config
@@ -64,6 +64,8 @@ async def test_a_field_of_the_document_is_a_secret_and_what_is_not_there_is_none
     vault, server, clock = await open_vault()
     assert await vault.get("TOKEN") == VALUE
     assert await vault.get("PORT") == "8080"
+    assert await vault.get("LONG") == "18446744073709551617"
+    assert await vault.get("IDS") == "[1180591620717411303424]"
     assert await vault.get("OTHER") is None
     server.put("automata", None)
     clock.now += 61

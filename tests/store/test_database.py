@@ -91,10 +91,7 @@ async def test_every_connection_has_its_limits_and_its_name(open_database):
 async def test_json_comes_and_goes_as_values(db):
     value = {"text": "é\0", "big": 2**70, "list": [1.5, None, True]}
     async with db.connection() as conn:
-        assert await scalar(conn, "SELECT %s::json", psycopg.types.json.Json(value)) == {
-            **value,
-            "big": pytest.approx(2**70),
-        }
+        assert await scalar(conn, "SELECT %s::json", psycopg.types.json.Json(value)) == value
 
 
 @pytest.mark.parametrize(
