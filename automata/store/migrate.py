@@ -1,13 +1,16 @@
 """Migrations: bring a database to this version's tables. Safe to run twice, at once, and again after a kill.
 
 Failure argument. Each migration is one transaction that also moves the mark in `alembic_version`, so a kill leaves
-whole migrations. The advisory lock is held by the very session that migrates: it ends with that session, neither
-earlier (two upgrades never mix) nor later (a dead upgrade blocks nobody).
+whole migrations; one that makes an index beside the traffic drops first what a kill left of it. The advisory lock is
+held by the very session that migrates: it ends with that session, neither earlier (two upgrades never mix) nor later
+(a dead upgrade blocks nobody). It is asked for again and again: a statement that waited for it would have a snapshot,
+and an index that is made beside the traffic waits for every snapshot.
 """
 
 from __future__ import annotations
 
 import re
+import time
 from functools import cache
 from pathlib import Path
 
@@ -20,6 +23,7 @@ from automata.store.error_mapping import describe, mapped_errors
 READ_CURRENT = "SELECT max(version_num) FROM alembic_version"
 _LOCK = 0x6175746F6D617461  # "automata"; any number does, as long as it never changes
 _WAIT_SEC = 120
+_ASK_SEC = 0.1
 _CONNECT_SEC = 5
 _FILE = re.compile(r"(\d{4})_\w+\.py")
 
@@ -91,10 +95,15 @@ def _apply(url: str) -> None:
 
 def _session(url: str) -> psycopg.Connection:
     """A connection that holds the upgrade lock for as long as it lives."""
-    conn = psycopg.connect(url, connect_timeout=_CONNECT_SEC, application_name="automata migrate")
-    conn.execute(f"SET lock_timeout = '{_WAIT_SEC}s'")
-    conn.execute("SELECT pg_advisory_lock(%s)", [_LOCK])
+    name = "automata migrate"
+    conn = psycopg.connect(url, connect_timeout=_CONNECT_SEC, application_name=name, autocommit=True)
+    until = time.monotonic() + _WAIT_SEC
+    while not conn.execute("SELECT pg_try_advisory_lock(%s)", [_LOCK]).fetchall()[0][0]:
+        if time.monotonic() > until:
+            conn.close()
+            raise Unavailable(f"Another upgrade of {describe(url)} is under way.", hint="Wait for its end, or end it.")
+        time.sleep(_ASK_SEC)
     # A migration that waits for a table holds up everyone behind it: better to fail and be run again.
     conn.execute("SET lock_timeout = '10s'")
-    conn.commit()
+    conn.autocommit = False
     return conn
