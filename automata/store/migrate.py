@@ -18,7 +18,7 @@ import psycopg
 from psycopg.errors import UndefinedTable
 
 from automata.errors import Unavailable
-from automata.store.error_mapping import describe, mapped_errors
+from automata.store.error_mapping import describe, mapped_errors, pooler_error
 
 READ_CURRENT = "SELECT max(version_num) FROM alembic_version"
 _LOCK = 0x6175746F6D617461  # "automata"; any number does, as long as it never changes
@@ -65,15 +65,18 @@ def pending(url: str) -> list[str]:
     return later_than(current(url))
 
 
-def upgrade(url: str) -> list[str]:
-    """Apply what is pending and return it; waits for another upgrade that is under way. Raises Unavailable."""
-    missing = pending(url)
+def upgrade(url: str, direct_url: str = "") -> list[str]:
+    """Apply what is pending and return it; waits for another upgrade that is under way. Raises Unavailable.
+
+    `direct_url` is the same database past the pooler that `url` leads through: the lock needs a session of its own.
+    """
+    missing = pending(direct_url or url)
     if missing:
-        _apply(url)
+        _apply(direct_url or url, is_direct=bool(direct_url))
     return missing
 
 
-def _apply(url: str) -> None:
+def _apply(url: str, is_direct: bool) -> None:
     # Here and not above: they take a third of a second to import, and nearly every start has nothing to apply.
     import alembic.command
     import alembic.config
@@ -81,7 +84,7 @@ def _apply(url: str) -> None:
 
     config = alembic.config.Config()
     config.set_main_option("script_location", str(folder()).replace("%", "%%"))
-    engine = sa.create_engine("postgresql+psycopg://", creator=lambda: _session(url), poolclass=sa.NullPool)
+    engine = sa.create_engine("postgresql+psycopg://", creator=lambda: _session(url, is_direct), poolclass=sa.NullPool)
     with mapped_errors(describe(url)):
         try:
             with engine.connect() as connection:
@@ -93,10 +96,13 @@ def _apply(url: str) -> None:
             raise
 
 
-def _session(url: str) -> psycopg.Connection:
-    """A connection that holds the upgrade lock for as long as it lives."""
+def _session(url: str, is_direct: bool) -> psycopg.Connection:
+    """A connection that holds the upgrade lock for as long as it lives. Raises Unavailable."""
     name = "automata migrate"
     conn = psycopg.connect(url, connect_timeout=_CONNECT_SEC, application_name=name, autocommit=True)
+    if not is_direct and conn.execute("SELECT pg_backend_pid()").fetchall()[0][0] != conn.info.backend_pid:
+        conn.close()
+        raise pooler_error(describe(url))
     until = time.monotonic() + _WAIT_SEC
     while not conn.execute("SELECT pg_try_advisory_lock(%s)", [_LOCK]).fetchall()[0][0]:
         if time.monotonic() > until:

@@ -1,7 +1,7 @@
 """The index of runs by flow serves whoever asks for a flow, and nobody who asks for a run by its id.
 
 While statistics say that `runs` is empty all its indexes cost the same, and the plan that is kept may walk the whole of
-this one for each id. A predicate that always holds takes it from such plans: `flow_id = …` implies it, `id = …` does not.
+this one for each id. A predicate that always holds takes it from such plans: `flow_id = …` implies it, `id = …` not.
 
 Made beside the traffic, so not in one transaction: what an upgrade that was killed left of it is made anew.
 """
