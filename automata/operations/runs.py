@@ -13,15 +13,15 @@ from automata.engine.states import RunStatus, Trigger
 from automata.errors import Conflict, Missing
 from automata.flow.inputs import check_inputs
 from automata.operations.context import AppContext
-from automata.operations.lookups import Version, current_version
+from automata.operations.flow_lookups import Version, current_version
 from automata.operations.masking import mask_inputs, masker
-from automata.store import retries
+from automata.store import run_retries
 from automata.store.audit import AuditEvent, record_change, skip_audit
 from automata.store.flows import FlowRow
 from automata.store.ids import new_id
 from automata.store.new_runs import CreatedRun, NewRun
-from automata.store.queue import request_cancel
-from automata.store.retries import RunAttemptRow, run_attempts
+from automata.store.orchestrator_queue import request_cancel
+from automata.store.run_retries import RunAttemptRow, run_attempts
 from automata.store.runs import RunRow, get_run
 
 _ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
@@ -97,7 +97,7 @@ async def rerun(
 async def retry_run(context: AppContext, id: UUID, by: str | None) -> None:
     """Retry all that failed or was cancelled in a run. Raises Missing, Conflict."""
     async with context.db.transaction() as conn:
-        reopened = await retries.retry_run(conn, id, by)
+        reopened = await run_retries.retry_run(conn, id, by)
         await record_change(conn, AuditEvent("run.retry", f"run/{id}", None, {"attempt": reopened.attempt}))
     context.broker.notify(RUNS_PENDING, [str(id)])
 

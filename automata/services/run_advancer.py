@@ -24,19 +24,19 @@ from automata.engine.fairness import Shares
 from automata.engine.states import RunStatus, TaskStatus
 from automata.errors import Invalid
 from automata.services.admission import RECHECK, RETRY_SOON, Admissions, Candidate, admit, slot_of, wake_next
-from automata.services.child_runs import load_arrivals, resolve_children
 from automata.services.direct_dispatch import DirectDispatch
 from automata.services.plan_cache import PlanCache
-from automata.services.run_advance import BatchWrites, RunAdvance, build_run_advance, take_snapshot
+from automata.services.run_decision import BatchWrites, RunAdvance, build_run_advance, take_snapshot
 from automata.services.spans import send_run_span, with_parent_trace
-from automata.store import concurrency_slots, queue, tasks
+from automata.services.step_waits import load_arrivals, resolve_children
+from automata.store import concurrency_slots, orchestrator_queue, worker_queue
 from automata.store.database import Connection, Database
 from automata.store.json_codec import loads
 from automata.store.new_runs import create_runs
-from automata.store.queue import EnqueueRow, RunSnapshot, WakeUp
-from automata.store.sentinels import ADVANCE, CREATED
-from automata.store.tasks import TaskResult
-from automata.store.waiting import SlotWait, encode
+from automata.store.orchestrator_queue import EnqueueRow, RunSnapshot, WakeUp
+from automata.store.queue_sentinels import ADVANCE, CREATED
+from automata.store.waiting_codec import SlotWait, encode
+from automata.store.worker_queue import TaskResult
 from automata.telemetry import RUNS_ENDED
 from automata.tracing import Tracing
 
@@ -117,7 +117,7 @@ class RunAdvancer:
         if writes.freed_slots:
             await concurrency_slots.free_slots(conn, list(writes.freed_slots))
         if crashed := [wakeup for item in run_advances if item.decision is _CRASHED for wakeup in item.wakeups]:
-            await queue.postpone(conn, crashed)
+            await orchestrator_queue.postpone(conn, crashed)
         lanes = {row.lane for row in writes.enqueue} - {ADVANCE}
         return BatchEffects(writes.ended, lanes, touched, list(writes.freed_slots.values()))
 
@@ -150,7 +150,7 @@ class RunAdvancer:
             by_run[wakeup.run_id].append(wakeup)
         runs = list(batch.snapshots.values())
         if unknown := [id for id in by_run if id not in batch.snapshots]:
-            runs += await queue.load_snapshots(conn, unknown)
+            runs += await orchestrator_queue.load_snapshots(conn, unknown)
         plans = await self._plans.get(run.version_id for run in runs)
         waited = [wakeup for run in runs for wakeup in by_run[run.id] if wakeup.wait]
         arrivals = await load_arrivals(conn, waited) if waited else {}
@@ -167,14 +167,14 @@ class RunAdvancer:
             if key in fresh
         }
         if unknown := [key for key in wanted if key not in fresh]:
-            outputs |= await queue.load_outputs(conn, unknown)
+            outputs |= await orchestrator_queue.load_outputs(conn, unknown)
         return outputs
 
     async def _fetch(self, conn: Connection, run_advances: Sequence[RunAdvance], writes: BatchWrites) -> None:
         """Get what the engine asked for: outputs, and the truth about work that it wants back."""
         drops = [(item.snapshot.id, step, item.view.cancelled) for item in run_advances for step in item.decision.drop]
         if drops:
-            writes.orphans += await queue.drop_tasks(conn, drops)
+            writes.orphans += await orchestrator_queue.drop_tasks(conn, drops)
         if asks := [(item.snapshot, ask) for item in run_advances for ask in item.decision.asks]:
             answers = await resolve_children(conn, self._plans, asks)
             for item in run_advances:
@@ -269,15 +269,15 @@ class RunAdvancer:
         if writes.children:
             await create_runs(conn, writes.children)
         if writes.orphans:
-            await queue.request_cancel(conn, writes.orphans)
+            await orchestrator_queue.request_cancel(conn, writes.orphans)
         return [run.id for run in writes.children] + writes.orphans + [run for run, _ in writes.wake]
 
     async def _write(self, conn: Connection, writes: BatchWrites, dispatch: DirectDispatch) -> None:
         unread = writes.unread()
         outputs = await self._outputs(conn, unread, writes) if unread else {}
-        complete = await queue.apply_writes(conn, writes)
+        complete = await orchestrator_queue.apply_writes(conn, writes)
         claims = writes.claims(outputs)
         if not complete:  # a row was there already: what is known of such a run is in doubt
-            ours = await tasks.still_held(conn, [(row[0], row[1], row[5]) for row in writes.hand])
+            ours = await worker_queue.still_held(conn, [(row[0], row[1], row[5]) for row in writes.hand])
             claims = [(replace(claim, known=None), compiled) for claim, compiled in claims if claim.fence in ours]
         dispatch.claims = claims

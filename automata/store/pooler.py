@@ -14,7 +14,7 @@ from psycopg import AsyncConnection
 
 from automata.errors import Unavailable
 from automata.store.error_mapping import pooler_error
-from automata.store.rows import fetch_value
+from automata.store.scalars import fetch_value
 
 TRIES = 3
 

@@ -9,12 +9,12 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from automata.store import queue, tasks
+from automata.store import orchestrator_queue, worker_queue
 from automata.store.database import Connection, Database
 from automata.store.new_runs import NewRun, create_runs
-from automata.store.queue import EnqueueRow, RunWrites
-from automata.store.sentinels import ADVANCE
-from automata.store.tasks import TaskResult, TaskRetry
+from automata.store.orchestrator_queue import EnqueueRow, RunWrites
+from automata.store.queue_sentinels import ADVANCE
+from automata.store.worker_queue import TaskResult, TaskRetry
 from tests.emptying import empty
 
 VERSION = uuid4()
@@ -39,11 +39,14 @@ async def held(db: Database) -> Held:
 async def claimed(db: Database, count: int) -> list[Held]:
     async with db.transaction() as conn:
         runs = await create_runs(conn, [NewRun(uuid4(), VERSION, {}) for _ in range(count)])
-        await queue.take_wakeups(conn, count)
+        await orchestrator_queue.take_wakeups(conn, count)
         rows = [EnqueueRow(run.id, "a", "default", None, VERSION) for run in runs]
-        await queue.apply_writes(conn, RunWrites(enqueue=rows))
+        await orchestrator_queue.apply_writes(conn, RunWrites(enqueue=rows))
     async with db.connection() as conn:
-        return [(claim.run.id, claim.step, claim.fence) for claim in await tasks.claim(conn, "default", count, 30, "w")]
+        return [
+            (claim.run.id, claim.step, claim.fence)
+            for claim in await worker_queue.claim(conn, "default", count, 30, "w")
+        ]
 
 
 async def value(db: Database, query: str) -> Any:
@@ -66,29 +69,29 @@ async def in_transaction(db: Database, act: Act, held: Held) -> Any:
 
 
 async def complete(conn: Connection, held: Held) -> Any:
-    return await tasks.complete(conn, [TaskResult(*held, "SUCCEEDED")])
+    return await worker_queue.complete(conn, [TaskResult(*held, "SUCCEEDED")])
 
 
 async def retry(conn: Connection, held: Held) -> Any:
-    return await tasks.retry(conn, [TaskRetry(*held, 1000, None)])
+    return await worker_queue.retry(conn, [TaskRetry(*held, 1000, None)])
 
 
 async def release(conn: Connection, held: Held) -> Any:
-    await tasks.release(conn, [held])
+    await worker_queue.release(conn, [held])
 
 
 async def drop(conn: Connection, held: Held) -> Any:
-    await queue.drop_tasks(conn, [(*held[:2], True)])
+    await orchestrator_queue.drop_tasks(conn, [(*held[:2], True)])
 
 
 async def wake(conn: Connection, held: Held) -> Any:
-    await queue.apply_writes(conn, RunWrites(wake=[held[:2]]))
+    await orchestrator_queue.apply_writes(conn, RunWrites(wake=[held[:2]]))
 
 
 @pytest.mark.parametrize("act", [complete, retry, release, drop])
 async def test_a_row_that_was_renewed_while_it_was_waited_for_is_written(act: Act, db: Database, held: Held) -> None:
     async with db.transaction() as conn:
-        assert await tasks.renew(conn, [held], 60) == {held[2]}
+        assert await worker_queue.renew(conn, [held], 60) == {held[2]}
         acting = asyncio.create_task(in_transaction(db, act, held))
         await until_somebody_waits(db)
     assert await acting in (None, {held[:2]})
@@ -119,10 +122,10 @@ async def test_a_parent_that_was_put_off_while_it_was_waited_for_is_woken(db: Da
 
 async def test_a_result_that_moves_its_run_waits_for_nobody(db: Database, held: Held) -> None:
     async with db.transaction() as conn, db.transaction() as other:
-        await tasks.renew(conn, [held], 60)
-        assert await tasks.complete_under_lock(other, [TaskResult(*held, "SUCCEEDED")]) == {}
+        await worker_queue.renew(conn, [held], 60)
+        assert await worker_queue.complete_under_lock(other, [TaskResult(*held, "SUCCEEDED")]) == {}
     async with db.transaction() as conn:
-        assert set(await tasks.complete_under_lock(conn, [TaskResult(*held, "SUCCEEDED")])) == {held[2]}
+        assert set(await worker_queue.complete_under_lock(conn, [TaskResult(*held, "SUCCEEDED")])) == {held[2]}
 
 
 async def test_a_batch_locks_its_own_runs_and_no_others_even_by_a_plan_for_an_empty_queue(database_url: str) -> None:
@@ -132,11 +135,11 @@ async def test_a_batch_locks_its_own_runs_and_no_others_even_by_a_plan_for_an_em
             await empty(conn, "runs, run_results, tasks, task_attempts, task_queue")
             await conn.execute("VACUUM ANALYZE task_queue")
             for _ in range(5):  # from here on it is prepared, and its plan is kept
-                await tasks.complete_under_lock(conn, [TaskResult(uuid4(), "a", uuid4(), "SUCCEEDED")])
+                await worker_queue.complete_under_lock(conn, [TaskResult(uuid4(), "a", uuid4(), "SUCCEEDED")])
         rows = await claimed(db, 200)
         async with db.transaction() as conn:
             batch = [TaskResult(*row, "SUCCEEDED") for row in rows[:20]]
-            assert len(await tasks.complete_under_lock(conn, batch)) == 20
+            assert len(await worker_queue.complete_under_lock(conn, batch)) == 20
             locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()"
             row = await (await conn.execute(locks)).fetchone()
     assert row == (20,)

@@ -12,13 +12,13 @@ import psycopg
 import pytest
 
 from automata.errors import Unavailable
-from automata.store import migrate, tasks
+from automata.store import migrate, worker_queue
 from automata.store.database import LIMITS, PLANS, Database
 from automata.store.leadership import LeaderLock
 from automata.store.listen_notify import open_notify_connection
 from automata.store.new_runs import NewRun, create_runs
-from automata.store.queue import EnqueueRow, RunWrites, apply_writes, take_wakeups
-from automata.store.tasks import TaskResult
+from automata.store.orchestrator_queue import EnqueueRow, RunWrites, apply_writes, take_wakeups
+from automata.store.worker_queue import TaskResult
 from tests.pgbouncer import Pooler, find_program, pooler, programs
 
 MakePooler = Callable[..., AbstractContextManager[Pooler]]
@@ -152,12 +152,12 @@ async def _walk_through_the_queue(db: Database, number: int) -> None:
             lane = f"lane-{number}"
             await apply_writes(conn, RunWrites(enqueue=[EnqueueRow(run.id, "a", lane, None, uuid4()) for run in made]))
         async with db.connection() as conn:
-            claims = await tasks.claim(conn, lane, 10, 30, "w")
+            claims = await worker_queue.claim(conn, lane, 10, 30, "w")
         assert {claim.run.id for claim in claims} == {run.id for run in made}, turn
         assert sorted(claim.run.inputs["n"] for claim in claims) == [0, 1, 2, 3]
         results = [TaskResult(claim.run.id, claim.step, claim.fence, "SUCCEEDED") for claim in claims]
         async with db.transaction() as conn:
-            assert len(await tasks.complete_under_lock(conn, results)) == 4
+            assert len(await worker_queue.complete_under_lock(conn, results)) == 4
 
 
 async def test_what_needs_a_session_goes_past_the_pooler(db: Database) -> None:

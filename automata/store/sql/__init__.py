@@ -12,8 +12,8 @@ with every row of the batch. So the statements leave the planner no choice that 
 
 store/database.py takes whole reads of tables from the planner besides. tests/store/test_plans.py has the plans.
 
-`${NAME}` in a statement is a constant of store/sentinels.py or a fragment of store/waiting.py: it becomes text when the
-statement is read, so that the planner sees the value.
+`${NAME}` in a statement is a constant of store/queue_sentinels.py or a fragment of store/waiting_codec.py: it becomes
+text when the statement is read, so that the planner sees the value.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from importlib import resources
 from string import Template
 from typing import LiteralString
 
-from automata.store import sentinels, waiting
+from automata.store import queue_sentinels, waiting_codec
 
-FRAGMENTS: Mapping[str, LiteralString] = {**sentinels.SQL_FRAGMENTS, **waiting.SQL_FRAGMENTS}
+FRAGMENTS: Mapping[str, LiteralString] = {**queue_sentinels.SQL_FRAGMENTS, **waiting_codec.SQL_FRAGMENTS}
 
 
 @cache

@@ -1,4 +1,4 @@
--- Caller: store/queue.py drop_tasks. Takes back work that has not begun; with `force` also what runs (a cancel).
+-- Caller: store/orchestrator_queue.py drop_tasks. Takes back work that has not begun; with `force` also what runs (a cancel).
 -- Index: task_queue_pkey, then by ctid. Locks: rows in (run_id, step) order, the order of every statement on several rows.
 WITH held AS MATERIALIZED (
     SELECT input.run_id, input.step, queue.place

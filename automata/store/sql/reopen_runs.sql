@@ -1,4 +1,4 @@
--- Caller: store/retries.py. Takes the ends of runs back, so that they go on: all of a run's failures (`runs`), or the
+-- Caller: store/run_retries.py. Takes the ends of runs back, so that they go on: all of a run's failures (`runs`), or the
 --   failed steps of dead letters (`letters`). One statement: another snapshot could see a run that failed anew.
 -- Index: dead_letters_pkey, run_results_pkey, tasks_pkey, runs_pkey, run_attempts_pkey, dead_letters_run.
 -- Locks: results in run order (who comes second finds the row gone, and the run is not among what returns), then dead

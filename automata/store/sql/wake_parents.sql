@@ -1,4 +1,4 @@
--- Caller: store/queue.py apply, when runs end that a step of another run waits for. In the child's own transaction.
+-- Caller: store/orchestrator_queue.py apply, when runs end that a step of another run waits for. In the child's own transaction.
 -- Index: task_queue_pkey, then by ctid. Locks: rows in (run_id, step) order. A parent that waits no more has no such row.
 --   IS TRUE keeps the lane from being walked, of which an empty queue promises that it is short.
 WITH held AS MATERIALIZED (
