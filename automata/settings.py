@@ -46,6 +46,12 @@ class Settings:
     database_url: str = setting(
         "", "`postgresql://user:password@host/database`, 15 or later", shown="the embedded PostgreSQL"
     )
+    database_direct_url: str = setting(
+        "",
+        "the same database past the pooler that `AUTOMATA_DATABASE_URL` leads through; see"
+        " [operations.md](operations.md#pgbouncer)",
+        shown="none: there is no pooler",
+    )
     amqp_url: str = setting(
         "",
         "`amqp://user:password@host:5672/vhost`, or `amqps://`; see [operations.md](operations.md#rabbitmq)",

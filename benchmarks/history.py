@@ -53,7 +53,7 @@ SELECT gen_random_uuid(), 's1', CASE WHEN n %% 2 = 0 THEN 'default' ELSE ${ADVAN
        now() + ((n %% 10) - 5) * interval '1 h', gen_random_uuid()
 FROM generate_series(1, %(queued)s) AS n
 """)
-_TABLES = "runs, run_results, tasks, task_attempts, task_queue, dead_letters, run_attempts, approvals"
+TABLES = "runs, run_results, tasks, task_attempts, task_queue, dead_letters, run_attempts, approvals"
 
 
 _FLOWS = """
@@ -73,7 +73,7 @@ def fill(conn: psycopg.Connection[Any], steps: int, queued: int, of_run: int = S
     for text in (_RUNS, _RESULTS, _TASKS, _ATTEMPTS, _LETTERS, _EARLIER, _APPROVALS, _QUEUE):
         given = {"runs": steps // of_run, "steps": of_run, "queued": queued}
         conn.execute(text.encode(), given if "%" in text else None)
-    conn.execute(f"ANALYZE {_TABLES}".encode())
+    conn.execute(f"ANALYZE {TABLES}".encode())
 
 
 def name_flows(conn: psycopg.Connection[Any]) -> None:

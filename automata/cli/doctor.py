@@ -113,7 +113,8 @@ async def _database(settings: Settings, url: str) -> list[Finding]:
     from automata.store.database import Database
     from automata.store.diagnostics import read_server
 
-    async with await Database.open(url, max_size=1, name="automata doctor", migrated=False) as db:
+    direct = settings.database_direct_url
+    async with await Database.open(url, max_size=1, name="automata doctor", migrated=False, direct_url=direct) as db:
         async with db.connection() as conn:
             server = await read_server(conn)
         findings = [*_server(server), _connections(server, settings)]

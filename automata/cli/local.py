@@ -25,7 +25,7 @@ def on_database(work: Callable[[Database], Awaitable[T]], settings: Settings | N
     settings = settings or load()
 
     async def run(url: str) -> T:
-        async with await Database.open(url, max_size=2) as db:
+        async with await Database.open(url, max_size=2, direct_url=settings.database_direct_url) as db:
             return await work(db)
 
     with database(settings) as url:

@@ -17,8 +17,8 @@ def migrate(
 ) -> None:
     """Bring the database to this version's tables.
 
-    The database is that of AUTOMATA_DATABASE_URL, or the embedded PostgreSQL. Running it twice, twice at once, or
-    again after it was killed is safe.
+    The database is that of AUTOMATA_DATABASE_URL (past a pooler: AUTOMATA_DATABASE_DIRECT_URL), or the embedded
+    PostgreSQL. Running it twice, twice at once, or again after it was killed is safe.
     """
     from automata.cli.database import database
     from automata.settings import load
@@ -28,7 +28,7 @@ def migrate(
     settings = load()
     begin_logs(settings)
     with database(settings) as url:
-        applied = pending(url) if dry_run else upgrade(url)
+        applied = pending(url) if dry_run else upgrade(url, settings.database_direct_url)
         revision = current(url)
     if output is Format.JSON:
         say_json({"revision": revision, "pending" if dry_run else "applied": applied})

@@ -273,7 +273,7 @@ def _with_session(
 
     async def run(url: str) -> T:
         set_actor(Actor(str(person), "admin", address="cli"))
-        async with await Database.open(url, max_size=3) as db:
+        async with await Database.open(url, max_size=3, direct_url=settings.database_direct_url) as db:
             forge = forge_of(settings, source)
             return await work(await ProposalSession.open(db, source, person, forge=forge, page=page_of(settings)))
 

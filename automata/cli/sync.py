@@ -99,7 +99,7 @@ def _sync(
     from automata.sync.reconcile import sync_once
 
     async def run(url: str) -> SyncReport:
-        async with await Database.open(url, max_size=2) as db:
+        async with await Database.open(url, max_size=2, direct_url=settings.database_direct_url) as db:
             return await sync_once(db, source, dry_run=dry_run, confirm=confirm, on_step=on_step)
 
     with database(settings) as url:

@@ -94,7 +94,7 @@ def _run(settings: Settings, branch: str | None, watch: bool, tell: Tell) -> Non
 
     with closing(bind(settings.host, settings.port)) as listening, database(settings) as url:
         tell("database", "yours" if settings.database_url else "embedded PostgreSQL")
-        applied = upgrade(url)
+        applied = upgrade(url, settings.database_direct_url)
         tell(
             "migrations",
             f"{len(applied)} applied" if applied else "none pending",
@@ -113,7 +113,7 @@ async def _serve(settings: Settings, url: str, listening: socket, branch: str | 
 
     source = _source(settings, branch, watch) if settings.repo else None
     if source:
-        async with await Database.open(url, max_size=1) as db:
+        async with await Database.open(url, max_size=1, direct_url=settings.database_direct_url) as db:
             await _sync(db, source, tell)
     # What is watched on disk needs no controller; everything else is followed as commits come.
     parts = ALL | {CONTROLLER} if source and not watch else ALL

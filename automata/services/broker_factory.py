@@ -9,8 +9,10 @@ from automata.settings import Settings
 from automata.store.listen_notify import open_notify_connection
 
 
-async def open_broker(settings: Settings, database_url: str, *, alone: bool) -> Broker:
+async def open_broker(settings: Settings, session_url: str, *, alone: bool) -> Broker:
     """The broker of this process; `alone` says that API, orchestrator and worker share this one event loop.
+
+    `session_url` is that of the Database.
 
     Needs no server to be up: a broker connects in the background, and until then polls find the work. Raises Usage
     for an address that is not understood.
@@ -22,4 +24,4 @@ async def open_broker(settings: Settings, database_url: str, *, alone: bool) -> 
         return RabbitBroker(settings.amqp_url)
     if alone:
         return LocalBroker()
-    return PostgresBroker(lambda: open_notify_connection(database_url))
+    return PostgresBroker(lambda: open_notify_connection(session_url))

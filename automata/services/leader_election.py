@@ -33,9 +33,9 @@ class LostTerm(Exception):
 class Leader:
     """One of any number. `on_elected` does the work; it gets the term's number and the event that ends it."""
 
-    def __init__(self, database_url: str, role: str, on_elected: OnElected) -> None:
+    def __init__(self, session_url: str, role: str, on_elected: OnElected) -> None:
         self.epoch: int | None = None
-        self._url = database_url
+        self._url = session_url
         self._role = role
         self._on_elected = on_elected
         self._holder = f"{socket.gethostname()}:{os.getpid()}"

@@ -100,12 +100,12 @@ async def serve(
         if listening is None:
             listening = bind(settings.host, settings.port)
             stack.callback(listening.close)
-        db = Database.at(database_url, max_size=settings.pool_size)
+        db = Database.at(database_url, max_size=settings.pool_size, direct_url=settings.database_direct_url)
         stack.push_async_callback(db.close)
         if not patient:
             await db.start()
         alone = composition.is_whole and not child_processes
-        resources = await _open(settings, database_url, db, alone, stack)
+        resources = await _open(settings, db, alone, stack)
         loops = dict(composition.make_loops(resources))
         loops |= {child.name: partial(child.run, health) for child in child_processes}
         app = composition.make_app(db, resources.broker, settings, health.snapshot)
@@ -125,8 +125,8 @@ async def serve(
             await http
 
 
-async def _open(settings: Settings, database_url: str, db: Database, alone: bool, stack: AsyncExitStack) -> Resources:
-    broker = await open_broker(settings, database_url, alone=alone)
+async def _open(settings: Settings, db: Database, alone: bool, stack: AsyncExitStack) -> Resources:
+    broker = await open_broker(settings, db.session_url, alone=alone)
     stack.push_async_callback(broker.close)
     tracing = open_tracing(settings)
     if tracing:

@@ -61,7 +61,7 @@ class Scheduler:
             UUID, float
         ] = {}  # a fire waits for the run before it -> when to look again (monotonic)
         self._retention = Retention(db, ROLE, settings.retention_days)
-        self.leader = Leader(db.url, ROLE, self.on_elected)
+        self.leader = Leader(db.session_url, ROLE, self.on_elected)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Stand for election until `stop`."""

@@ -1,4 +1,8 @@
-"""The way into PostgreSQL: one pool a process, transactions, time limits."""
+"""The way into PostgreSQL: one pool a process, transactions, time limits.
+
+With a `direct_url` the other address leads through a pooler that gives a server to each transaction (store/pooler.py).
+Then a block is a transaction, which sets our settings for itself, and no statement is prepared.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +12,14 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
 
 import psycopg
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.errors import UndefinedTable
 from psycopg.types.json import set_json_dumps, set_json_loads
 from psycopg_pool import AsyncConnectionPool
 
 from automata.errors import Unavailable
-from automata.store import migrate
+from automata.store import migrate, pooler
 from automata.store.error_mapping import MIGRATE_HINT, START_HINT, describe, mapped_errors
 from automata.store.json_codec import dumps, loads
 from automata.store.scalars import fetch_value
@@ -23,6 +27,9 @@ from automata.store.scalars import fetch_value
 Connection: TypeAlias = AsyncConnection[Any]
 
 CONNECT_SEC = 5
+# A pool tries again after 1, 2, 4 … seconds, so after a long outage it would be away for as long once more. When it has
+# given up, whoever asks next has it try at once.
+RECONNECT_SEC = 5.0
 OLDEST_SERVER = 15
 # No statement of ours is slow by intent, no lock is held across a network call: what takes longer is stuck.
 LIMITS = {
@@ -38,9 +45,15 @@ PLANS = {"enable_seqscan": "off", "jit": "off"}
 class Database:
     """One process's connections. Make it with `open`; every error that leaves a block is an AutomataError."""
 
-    def __init__(self, url: str, conninfo: str, pool: AsyncConnectionPool[Connection]) -> None:
+    def __init__(
+        self, url: str, direct_url: str, conninfo: str, pool: AsyncConnectionPool[Connection], settings: sql.Composed
+    ) -> None:
+        """`settings` are executed in each transaction where `direct_url` is given."""
         self.url = url
+        self.session_url = direct_url or url  # where a session is ours for as long as the connection lives
         self.label = describe(url)
+        self._is_pooled = bool(direct_url)
+        self._settings = settings
         self._conninfo = conninfo
         self._pool = pool
         self._sweep: asyncio.Task[None] | None = None
@@ -55,12 +68,14 @@ class Database:
         name: str = "automata",
         migrated: bool = True,
         settings: Mapping[str, str] | None = None,
+        direct_url: str = "",
     ) -> Database:
         """Connect and check the server: at least PostgreSQL 15 and, unless `migrated` is False, our tables.
 
-        `settings` are session settings laid over LIMITS. Raises Unavailable within CONNECT_SEC or so.
+        `settings` are laid over LIMITS. `direct_url` is the same database past the pooler that `url` leads through.
+        Raises Unavailable within CONNECT_SEC or so, for a pooler without `direct_url` too.
         """
-        db = cls.at(url, min_size=min_size, max_size=max_size, name=name, settings=settings)
+        db = cls.at(url, min_size=min_size, max_size=max_size, name=name, settings=settings, direct_url=direct_url)
         await db.start(migrated=migrated)
         return db
 
@@ -73,26 +88,46 @@ class Database:
         max_size: int = 10,
         name: str = "automata",
         settings: Mapping[str, str] | None = None,
+        direct_url: str = "",
     ) -> Database:
         """A database that nobody has talked to yet; until `start` has succeeded every block raises Unavailable."""
-        conninfo = conninfo_of(url, name, {**LIMITS, **PLANS, **(settings or {})})
+        ours = {**LIMITS, **PLANS, **(settings or {})}
+        conninfo = conninfo_of(url, name, {} if direct_url else ours)
         pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             conninfo,
-            kwargs={"autocommit": True, "prepare_threshold": 2},
+            kwargs={"autocommit": not direct_url, "prepare_threshold": None if direct_url else 2},
             min_size=min_size,
             max_size=max(min_size, max_size),
             configure=_configure,
             timeout=10.0,
+            reconnect_timeout=RECONNECT_SEC,
             # A burst waits in line, a flood is told to come back: memory stays bounded.
             max_waiting=1000,
             open=False,
         )
-        return cls(url, conninfo, pool)
+        return cls(url, direct_url, conninfo, pool, set_settings(ours, for_transaction=True))
 
     async def start(self, *, migrated: bool = True) -> None:
         """Connect and check, as `open` says; may be called again after it raised Unavailable."""
-        await _check(self._conninfo, self.label, migrated)
+        try:
+            # connect_timeout counts per address, and name resolution not at all.
+            async with asyncio.timeout(CONNECT_SEC + 1):
+                await self._check(migrated)
+        except TimeoutError as error:
+            raise Unavailable(f"{self.label} does not answer.", code="connection_lost", hint=START_HINT) from error
         await self._pool.open()
+
+    async def _check(self, migrated: bool) -> None:
+        """On a connection of its own: the pool would try for long and could not say why it failed."""
+        with mapped_errors(self.label):
+            async with await AsyncConnection.connect(self._conninfo, autocommit=True) as conn:
+                _check_version(conn.info.server_version, self.label)
+                if self._is_pooled:
+                    await _check_direct(conn, self.label, self.session_url)
+                else:
+                    await pooler.refuse_pooler(conn, self.label)
+                if migrated:
+                    await _check_tables(conn, self.label)
 
     async def close(self) -> None:
         """Close all connections; blocks that are open fail."""
@@ -108,10 +143,16 @@ class Database:
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
-        """A connection in autocommit: each statement is its own transaction."""
+        """A connection in autocommit: each statement is its own transaction. Behind a pooler the block is one.
+
+        So what may be read of such a block is the same either way, and a block does not rely on a commit within it.
+        """
         try:
             with mapped_errors(self.label):
                 async with self._pool.connection() as conn:
+                    if self._is_pooled:
+                        async with conn.pipeline():  # with BEGIN in one round trip
+                            await conn.execute(self._settings)
                     yield conn
         except Unavailable as error:
             if error.code == "connection_lost":
@@ -121,8 +162,12 @@ class Database:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
         """BEGIN … COMMIT; any exception rolls back. Leaving the block without one means committed."""
-        async with self.connection() as conn, conn.transaction():
-            yield conn
+        async with self.connection() as conn:
+            if self._is_pooled:
+                yield conn
+                return
+            async with conn.transaction():
+                yield conn
 
     async def ping(self) -> None:
         """One round trip; raises Unavailable."""
@@ -149,7 +194,8 @@ def conninfo_of(url: str, name: str, settings: Mapping[str, str]) -> str:
         options = " ".join(f"-c {key}={value}" for key, value in settings.items())
         # What the URL says itself comes last and wins.
         merged = {"connect_timeout": CONNECT_SEC, "application_name": name, **parts}
-        merged["options"] = f"{options} {parts.get('options', '')}".strip()
+        if every := f"{options} {parts.get('options', '')}".strip():
+            merged["options"] = every
         return make_conninfo("", **merged)
     except psycopg.ProgrammingError as error:
         raise Unavailable(
@@ -164,18 +210,44 @@ async def _configure(conn: Connection) -> None:
     set_json_loads(loads, conn)
 
 
-async def _check(conninfo: str, label: str, migrated: bool) -> None:
-    """On a connection of its own: the pool would try for long and could not say why it failed."""
-    try:
-        # connect_timeout counts per address, and name resolution not at all.
-        async with asyncio.timeout(CONNECT_SEC + 1):
-            with mapped_errors(label):
-                async with await AsyncConnection.connect(conninfo, autocommit=True) as conn:
-                    _check_version(conn.info.server_version, label)
-                    if migrated:
-                        await _check_tables(conn, label)
-    except TimeoutError as error:
-        raise Unavailable(f"{label} does not answer.", code="connection_lost", hint=START_HINT) from error
+def set_settings(settings: Mapping[str, str], *, for_transaction: bool) -> sql.Composed:
+    """One statement that sets all of them, for the transaction or for the session."""
+    calls = [
+        sql.SQL("set_config({}, {}, {})").format(name, value, sql.Literal(for_transaction))
+        for name, value in settings.items()
+    ]
+    return sql.SQL("SELECT {}").format(sql.SQL(", ").join(calls))
+
+
+async def open_session(url: str, name: str, settings: Mapping[str, str]) -> Connection:
+    """A connection outside the pool with a session of its own, for LISTEN and for locks that outlive a transaction.
+
+    `url` is `Database.session_url`. Raises Unavailable, or TimeoutError, within CONNECT_SEC or so.
+    """
+    async with asyncio.timeout(CONNECT_SEC + 1):
+        with mapped_errors(describe(url)):
+            conn = await AsyncConnection.connect(conninfo_of(url, name, {}), autocommit=True)
+            try:
+                # Not in the address: a pooler refuses them there, also one that works per session.
+                await conn.execute(set_settings(settings, for_transaction=False))
+            except BaseException:
+                await conn.close()
+                raise
+    return conn
+
+
+async def _check_direct(pooled: Connection, label: str, url: str) -> None:
+    """The direct address leads to the same server, and past whatever gives it to somebody else in between.
+
+    Nothing is set for these sessions: they may turn out to be everybody's.
+    """
+    conninfo = conninfo_of(url, "automata check", {})
+    with mapped_errors(describe(url)):
+        async with await AsyncConnection.connect(conninfo, autocommit=True) as direct:
+            await pooler.refuse_other_server(pooled, direct, label, describe(url))
+            if await pooler.leads_through_pooler(direct):
+                async with await AsyncConnection.connect(conninfo, autocommit=True) as other:
+                    await pooler.refuse_shared_sessions(direct, other, describe(url))
 
 
 def _check_version(version: int, label: str) -> None:

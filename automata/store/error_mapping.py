@@ -14,6 +14,10 @@ from automata.errors import AutomataError, Conflict, Invalid, Unavailable
 
 START_HINT = "Start PostgreSQL, or correct AUTOMATA_DATABASE_URL."
 MIGRATE_HINT = "Run `automata migrate`."
+POOLER_HINT = (
+    "Name the database itself in AUTOMATA_DATABASE_DIRECT_URL, besides the pooler in AUTOMATA_DATABASE_URL"
+    " (docs/operations.md, PgBouncer)."
+)
 
 
 def describe(url: str) -> str:
@@ -83,7 +87,14 @@ def _unfit(error: psycopg.Error, label: str) -> AutomataError:
     return Invalid(f"The database cannot keep this value: {_text(error)}.", code="unfit_value")
 
 
+def pooler_error(label: str) -> Unavailable:
+    """A connection leads through a pooler that nobody announced."""
+    return Unavailable(f"{label} is reached through a connection pooler.", code="pooler", hint=POOLER_HINT)
+
+
 def _lost(error: psycopg.Error, label: str) -> AutomataError:
+    if "unsupported startup parameter" in str(error):  # PgBouncer's, of the settings that connections begin with
+        return pooler_error(label)
     return Unavailable(f"{label} is not reachable: {_text(error)}.", code="connection_lost", hint=START_HINT)
 
 

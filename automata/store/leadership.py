@@ -11,9 +11,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 
-from psycopg import AsyncConnection
-
-from automata.store.database import CONNECT_SEC, LIMITS, Connection, conninfo_of
+from automata.store.database import LIMITS, Connection, open_session
 from automata.store.error_mapping import describe, mapped_errors
 from automata.store.scalars import fetch_value
 
@@ -34,11 +32,7 @@ class LeaderLock:
     async def open(cls, url: str, role: str) -> LeaderLock:
         """Raises Unavailable."""
         limits = {**LIMITS, "idle_session_timeout": f"{SILENCE_SEC}s"}
-        conninfo = conninfo_of(url, f"automata {role} seat", limits)
-        with mapped_errors(describe(url)):
-            async with asyncio.timeout(CONNECT_SEC + 1):
-                conn = await AsyncConnection.connect(conninfo, autocommit=True)
-        return cls(conn, role, describe(url))
+        return cls(await open_session(url, f"automata {role} seat", limits), role, describe(url))
 
     async def take(self, holder: str) -> int | None:
         """The number of the new term, None while another holds the lock."""

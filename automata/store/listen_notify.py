@@ -8,9 +8,7 @@ import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 
-from psycopg import AsyncConnection
-
-from automata.store.database import CONNECT_SEC, LIMITS, Connection, conninfo_of
+from automata.store.database import LIMITS, Connection, open_session
 from automata.store.error_mapping import describe, mapped_errors
 
 CHANNEL = "automata"
@@ -66,12 +64,8 @@ class NotifyConnection:
 @asynccontextmanager
 async def open_notify_connection(url: str) -> AsyncIterator[NotifyConnection]:
     """Raises Unavailable, or TimeoutError, within CONNECT_SEC or so."""
-    label = describe(url)
-    conninfo = conninfo_of(url, "automata bell", LIMITS)
-    async with asyncio.timeout(CONNECT_SEC + 1):
-        with mapped_errors(label):
-            conn: Connection = await AsyncConnection.connect(conninfo, autocommit=True)
+    conn = await open_session(url, "automata bell", LIMITS)
     try:
-        yield NotifyConnection(conn, label)
+        yield NotifyConnection(conn, describe(url))
     finally:
         await conn.close()

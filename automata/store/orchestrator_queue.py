@@ -19,6 +19,7 @@ from psycopg.rows import args_row
 
 from automata.store.arrays import array_params, array_text
 from automata.store.flow_visibility import visible_runs
+from automata.store.held_rows import execute_until_written
 from automata.store.json_codec import dumps_or_none
 from automata.store.scalars import fetch_column, fetch_value
 from automata.store.sql import statement
@@ -229,8 +230,8 @@ async def drop_tasks(conn: AsyncConnection[Any], rows: Sequence[tuple[UUID, str,
 
     Returns the runs that dropped steps waited for, whose end nobody wants any more.
     """
-    cursor = await conn.execute(statement("drop_tasks"), array_params(("run_id", "step", "force"), rows))
-    return child_runs_waited_for(decode_wait(reads) for (reads,) in await cursor.fetchall())
+    dropped = await execute_until_written(conn, "drop_tasks", array_params(("run_id", "step", "force"), rows))
+    return child_runs_waited_for(decode_wait(reads) for _, _, _, reads in dropped)
 
 
 def child_runs_waited_for(waits: Iterable[Wait | None]) -> list[UUID]:
@@ -251,7 +252,7 @@ async def apply_writes(conn: AsyncConnection[Any], writes: RunWrites) -> bool:
 
     False when some of `hand` was in the queue already: it is not the worker's then.
     """
-    handed = None
+    handed = woken = None
     async with conn.pipeline():
         if writes.settle:
             await conn.execute(statement("finish_tasks"), _settle_params(writes.settle) | {"retried": writes.retried})
@@ -265,7 +266,9 @@ async def apply_writes(conn: AsyncConnection[Any], writes: RunWrites) -> bool:
         if writes.finish:
             await conn.execute(statement("finish_runs"), _finish_params(writes.finish))
         if writes.wake:
-            await conn.execute(statement("wake_parents"), array_params(("run_id", "step"), sorted(writes.wake)))
+            woken = await conn.execute(statement("wake_parents"), array_params(("run_id", "step"), writes.wake))
+    if woken and not all(is_written for _, _, is_written in await woken.fetchall()):
+        await execute_until_written(conn, "wake_parents", array_params(("run_id", "step"), writes.wake))
     return handed is None or handed.rowcount == len(writes.hand)
 
 

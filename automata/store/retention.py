@@ -41,7 +41,9 @@ async def prune_batch(
 ) -> PrunedBatch:
     """One batch of runs that ended more than `days` days ago by the database's clock, behind `after`."""
     cursor = await conn.execute(
-        statement("take_old_runs"), {"days": days, "after": after, "limit": runs, "clocks_apart": CLOCKS_APART}
+        statement("take_old_runs"),
+        {"days": days, "after": after, "limit": runs, "clocks_apart": CLOCKS_APART},
+        prepare=False,
     )
     seen = await cursor.fetchall()
     doomed = [run for run, goes in seen if goes]

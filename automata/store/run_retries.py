@@ -101,5 +101,5 @@ async def _reopen(
         "statuses": [str(status) for status in statuses],
         "by": by,
     }
-    cursor = await conn.execute(statement("reopen_runs"), values)
+    cursor = await conn.execute(statement("reopen_runs"), values, prepare=False)
     return [ReopenedRun(run_id, attempt, tuple(closed)) for run_id, attempt, closed in await cursor.fetchall()]

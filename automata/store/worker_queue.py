@@ -17,6 +17,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import args_row
 
 from automata.store.arrays import array_params
+from automata.store.held_rows import execute_until_written
 from automata.store.json_codec import dumps_or_none
 from automata.store.orchestrator_queue import RunSnapshot, code_of, load_outputs
 from automata.store.sql import statement
@@ -133,10 +134,9 @@ async def _claimed_runs(conn: AsyncConnection[Any], ids: Collection[UUID]) -> di
 
 async def complete(conn: AsyncConnection[Any], results: Sequence[TaskResult]) -> set[tuple[UUID, str]]:
     """Write results; returns the accepted ones. The rest lost their lease or were cancelled: drop them."""
-    cursor = await conn.execute(
-        statement("complete_tasks"), array_params(_ResultRow._fields, [_result_row(item) for item in results])
-    )
-    return set(await cursor.fetchall())
+    params = array_params(_ResultRow._fields, [_result_row(item) for item in results])
+    rows = await execute_until_written(conn, "complete_tasks", params)
+    return {(run_id, step) for run_id, step, _ in rows}
 
 
 async def complete_under_lock(conn: AsyncConnection[Any], results: Sequence[TaskResult]) -> dict[UUID, datetime]:
@@ -170,10 +170,8 @@ def _result_row(item: TaskResult) -> _ResultRow:
 async def retry(conn: AsyncConnection[Any], retries: Sequence[TaskRetry]) -> set[tuple[UUID, str]]:
     """Put failed attempts back for later; returns the accepted ones."""
     rows = [(item.run_id, item.step, item.fence, item.delay_ms, dumps_or_none(item.error)) for item in retries]
-    cursor = await conn.execute(
-        statement("retry_tasks"), array_params(("run_id", "step", "fence", "delay_ms", "error"), rows)
-    )
-    return set(await cursor.fetchall())
+    params = array_params(("run_id", "step", "fence", "delay_ms", "error"), rows)
+    return {(run_id, step) for run_id, step, _ in await execute_until_written(conn, "retry_tasks", params)}
 
 
 async def renew(conn: AsyncConnection[Any], held: Sequence[tuple[UUID, str, UUID]], lease_sec: float) -> set[UUID]:
@@ -192,4 +190,4 @@ async def still_held(conn: AsyncConnection[Any], held: Sequence[tuple[UUID, str,
 
 async def release(conn: AsyncConnection[Any], held: Sequence[tuple[UUID, str, UUID]]) -> None:
     """Give tasks back unfinished (a drain)."""
-    await conn.execute(statement("release_tasks"), array_params(("run_id", "step", "fence"), held))
+    await execute_until_written(conn, "release_tasks", array_params(("run_id", "step", "fence"), held))

@@ -18,11 +18,10 @@ WITH input AS MATERIALIZED (
            schedule_id, scheduled_for, created_by, parent_run_id, parent_step, depth, rerun_of, traceparent
     FROM input
     ON CONFLICT DO NOTHING
-    RETURNING id, version_id, created_at
+    RETURNING id, created_at
 ), wakeups AS (
     INSERT INTO task_queue (run_id, step, lane, ready_at, version_id)
-    SELECT id, ${CREATED}, ${ADVANCE}, coalesce(input.ready_at, now() - make_interval(secs => input.head_start)),
-           created.version_id
-    FROM created JOIN input USING (id)
+    SELECT id, ${CREATED}, ${ADVANCE}, coalesce(ready_at, now() - make_interval(secs => head_start)), version_id
+    FROM input WHERE (id IN (SELECT id FROM created)) IS TRUE
 )
 SELECT id, created_at FROM created

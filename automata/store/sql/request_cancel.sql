@@ -2,7 +2,7 @@
 -- Index: runs_pkey, run_results_pkey, task_queue_pkey. Asking twice leaves one row.
 WITH active AS (
     SELECT id, version_id FROM runs
-    WHERE id = ANY(%(ids)s::uuid[]) AND NOT EXISTS (SELECT 1 FROM run_results WHERE run_id = id)
+    WHERE id = ANY(%(ids)s::uuid[]) AND NOT EXISTS (SELECT FROM run_results WHERE run_id = id OFFSET 0)
 ), requested AS (
     INSERT INTO task_queue (run_id, step, lane, ready_at, version_id)
     SELECT id, ${CANCEL}, ${ADVANCE}, now() - ${HEAD_START}, version_id FROM active
