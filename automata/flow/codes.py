@@ -81,6 +81,7 @@ _STEPS = {
     "AF113": "Two branches of a `parallel` have the same id.",
     "AF114": "Two files have flows of the same name.",
     "AF115": "`renamed_from` names a flow that still exists.",
+    "AF117": "An output of the flow reads a step that may be skipped, or fail with `continue_on_error` (a warning).",
 }
 
 CODES: Mapping[str, str] = {**_FILE, **_SHAPE, **_DECLARED, **_STEPS, **TEMPLATE_CODES}
