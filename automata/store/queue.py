@@ -41,7 +41,8 @@ class WakeUp:
 class RunSnapshot:
     """A run as the engine must see it. `states`: step -> (status, error, since).
 
-    `attempt` counts from 1; `resumed` are the steps that a later attempt was asked for at `resumed_at`, empty for all.
+    `attempt` counts from 1; `resumed` are the steps that a later attempt was asked for at `resumed_at`, empty for all;
+    `retried_by` had it go on at `retried_at`. `contained`: a run above goes on when this one fails.
     """
 
     id: UUID
@@ -60,6 +61,9 @@ class RunSnapshot:
     resumed: frozenset[str] = frozenset()
     resumed_at: datetime | None = None
     traceparent: str | None = None
+    contained: bool = False
+    retried_at: datetime | None = None
+    retried_by: str | None = None
 
 
 class EnqueueRow(NamedTuple):
@@ -85,7 +89,10 @@ class DispatchRow(NamedTuple):
 
 
 class SettleRow(NamedTuple):
-    """A final state of a step that no worker brings. `since` is when it began."""
+    """A final state of a step that no worker brings. `since` is when it began.
+
+    `letter` False: its failure opens no dead letter. The flow goes on all the same, or another letter stands for it.
+    """
 
     run_id: UUID
     step: str
@@ -93,6 +100,7 @@ class SettleRow(NamedTuple):
     since: datetime | None
     outputs: Any
     error: Any
+    letter: bool = True
 
 
 class FinishRow(NamedTuple):
@@ -103,6 +111,16 @@ class FinishRow(NamedTuple):
     status: str
     started_at: datetime | None
     outputs: Any
+    error: Any
+
+
+class RunLetterRow(NamedTuple):
+    """The dead letter of a run that failed by none of its steps, after its `attempts`-th attempt."""
+
+    run_id: UUID
+    flow_id: UUID
+    version_id: UUID
+    attempts: int
     error: Any
 
 
@@ -117,6 +135,7 @@ class RunWrites:
     enqueue: list[EnqueueRow] = field(default_factory=list)
     settle: list[SettleRow] = field(default_factory=list)
     finish: list[FinishRow] = field(default_factory=list)
+    letters: list[RunLetterRow] = field(default_factory=list)
     wake: list[tuple[UUID, str]] = field(default_factory=list)
     retried: list[UUID] = field(default_factory=list)
     hand: list[DispatchRow] = field(default_factory=list)
@@ -160,6 +179,9 @@ class SnapshotRow(NamedTuple):
     retried_steps: list[str] | None
     retried_began: datetime | None
     traceparent: str | None
+    contained: bool
+    retried_at: datetime | None
+    retried_by: str | None
 
 
 async def request_cancel(conn: AsyncConnection[Any], ids: Sequence[UUID]) -> set[UUID]:
@@ -213,6 +235,9 @@ def _snapshot(row: SnapshotRow) -> RunSnapshot:
         frozenset(row.retried_steps or ()),
         row.retried_began,
         row.traceparent,
+        row.contained,
+        row.retried_at,
+        row.retried_by,
     )
 
 
@@ -264,6 +289,8 @@ async def apply_writes(conn: AsyncConnection[Any], writes: RunWrites) -> bool:
             handed = await conn.execute(statement("hand_over"), params | {"worker": worker, "lease": lease_sec})
         if writes.finish:
             await conn.execute(statement("finish_runs"), _finish_params(writes.finish))
+        if writes.letters:
+            await conn.execute(statement("open_run_letters"), _letter_params(writes.letters))
         if writes.wake:
             await conn.execute(statement("wake_parents"), array_params(("run_id", "step"), sorted(writes.wake)))
     return handed is None or handed.rowcount == len(writes.hand)
@@ -271,7 +298,12 @@ async def apply_writes(conn: AsyncConnection[Any], writes: RunWrites) -> bool:
 
 def _settle_params(rows: Sequence[SettleRow]) -> dict[str, str]:
     values = [(*row[:4], dumps_or_none(row.outputs), dumps_or_none(row.error), _own_code(row)) for row in rows]
-    return array_params((*SettleRow._fields, "code"), values)
+    return array_params((*SettleRow._fields[:-1], "code"), values)
+
+
+def _letter_params(rows: Sequence[RunLetterRow]) -> dict[str, str]:
+    values = [(*row[:4], dumps_or_none(row.error), code_of(row.error)) for row in rows]
+    return array_params((*RunLetterRow._fields, "code"), values)
 
 
 def _finish_params(rows: Sequence[FinishRow]) -> dict[str, str]:
@@ -280,8 +312,9 @@ def _finish_params(rows: Sequence[FinishRow]) -> dict[str, str]:
 
 
 def _own_code(row: SettleRow) -> str | None:
-    """What a dead letter is filed under; None when the error of a settled step is that of a step inside of it."""
-    return code_of(row.error) if row.status == "FAILED" and (row.error or {}).get("step") == row.step else None
+    """What a dead letter is filed under; None when there is none, as for the error of a step inside of this one."""
+    own = row.status == "FAILED" and row.letter and (row.error or {}).get("step") == row.step
+    return code_of(row.error) if own else None
 
 
 def code_of(error: Any) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from typing import Any, LiteralString
 from uuid import UUID
@@ -173,10 +173,12 @@ class RunFilter:
         return any((self.flow, self.status, self.trigger, self.since, self.until))
 
 
-async def matching_runs(conn: Connection, filter: RunFilter, below: UUID | None, limit: int) -> list[UUID]:
+async def matching_runs(
+    conn: Connection, filter: RunFilter, below: UUID | None, limit: int, *, among: Sequence[UUID] | None = None
+) -> list[UUID]:
     """Up to `limit` runs, the newest first, older than `below`. Raises Missing for an unknown flow."""
     values: dict[str, Any] = {"limit": limit}
-    ids = matching_ids(await _selection(conn, filter, below), values)
+    ids = matching_ids(replace(await _selection(conn, filter, below), among=among), values)
     query = sql.SQL("{} ORDER BY 1 DESC LIMIT %(limit)s").format(ids)
     return await fetch_column(conn, query, values, prepare=False)
 
