@@ -233,6 +233,7 @@ def _sheet(run: Json, states: Sequence[Json]) -> Any:
             ("attempt", run["attempt"] if run["attempt"] > 1 else None),
             ("created by", run["created_by"]),
             ("rerun of", run["rerun_of"]),
+            ("parent", run["parent_run_id"] and f"{run['parent_step']} of run {run['parent_run_id']}"),
             ("created", moment(run["created_at"])),
             ("commit", (run["commit_sha"] or "")[:12]),
             ("inputs", run["inputs"] and compact(run["inputs"])),

@@ -168,6 +168,8 @@ def _new_run_row(run: NewRun, answer: CreatedRun, flow: FlowRow, version: Versio
         finished_at=None,
         attempt=1,
         rerun_of=run.rerun_of,
+        parent_run_id=None,
+        parent_step=None,
         schedule_id=None,
         scheduled_for=None,
         idempotency_key=run.idempotency_key,

@@ -40,6 +40,8 @@ class RunSummary(ResponseModel):
     attempt: int = Field(description="1, and one more with each retry.")
     cancelling: bool = Field(description="Its end was asked for and is not reached yet.")
     commit_sha: str | None = Field(description="What the version came from; null for a flow of the API.")
+    parent_run_id: UUID | None = Field(description="The run whose `flow` step started it.")
+    parent_step: str | None
 
 
 class RunAttemptAnswer(ResponseModel):
