@@ -28,7 +28,8 @@ from automata.flow.inputs import check_inputs
 from automata.flow.plan import ExecutionPlan, item_of
 from automata.services.plan_cache import CompiledVersion, PlanCache
 from automata.store.database import Connection
-from automata.store.earlier_children import EarlierChild, earlier_children, was_any_redone
+from automata.store.earlier_children import EarlierChild, earlier_children, last_end
+from automata.store.flows import FlowTarget, flow_targets
 from automata.store.json_codec import dumps, loads
 from automata.store.queue import RunSnapshot
 
@@ -66,7 +67,7 @@ class EndingChild:
 
 def next_look(run: RunSnapshot) -> datetime:
     """When a run looks again at a child whose end it may have missed: the longer it waits, the more seldom."""
-    waited = run.now - (run.retried_at or run.now)
+    waited = run.now - (run.retried_at or run.began or run.now)
     return run.now + min(max(waited, MIN_LOOK), MAX_LOOK)
 
 
@@ -76,12 +77,15 @@ async def continued_children(
     """Of the asks of runs that are retried: what they go on with, and what a new run takes the place of."""
     earlier = await earlier_children(conn, [ask.key for ask in asks])
     versions = await plans.get({child.version_id for child in earlier.values()})
+    flows = await flow_targets(conn, {ask.child.call.flow for ask in asks}) if earlier else {}
+    sources = _SourceEnds(conn)
     continued: dict[tuple[UUID, str], ContinuedChild | EndingChild] = {}
     replaced: dict[tuple[UUID, str], EarlierChild] = {}
     for ask in asks:
         if (child := earlier.get(ask.key)) is None:
             continue
-        if await _is_same_call(conn, ask, child, versions[child.version_id]):
+        version = versions[child.version_id]
+        if _is_same_flow(ask, child, version, flows) and await _is_same_call(sources, ask, child, version):
             continued[ask.key] = _continued(ask, child)
         elif child.cancelling:
             continued[ask.key] = EndingChild()
@@ -106,18 +110,38 @@ def _ended_before(run: RunSnapshot, child: EarlierChild) -> bool:
     return child.ended_at is None or run.retried_at is None or child.ended_at < run.retried_at
 
 
-async def _is_same_call(conn: Connection, ask: Ask, child: EarlierChild, version: CompiledVersion) -> bool:
-    """Whether the step calls the same flow with the same inputs.
+def _is_same_flow(ask: Ask, child: EarlierChild, version: CompiledVersion, flows: Mapping[str, FlowTarget]) -> bool:
+    """Whether the name means the child's flow: it did when the child was made, unless it is computed."""
+    name = ask.child.call.flow
+    target = flows.get(name)
+    return target is None or target.id == child.flow_id or (version.plan is not None and name == version.plan.flow)
+
+
+async def _is_same_call(sources: _SourceEnds, ask: Ask, child: EarlierChild, version: CompiledVersion) -> bool:
+    """Whether the step calls the flow with the same inputs.
 
     Inputs that differ are the same when no step that they are made of was done again: then it is the clock, a new
     `uuid()` or the attempt's number that makes the difference, and the run has the ones of its first try.
     """
-    call, plan = ask.child.call, version.plan
-    if call.flow not in (version.flow, plan.flow if plan else version.flow):
-        return False
-    if plan is None or _inputs_of(call, plan) == child.inputs:
+    plan = version.plan
+    if plan is None or _inputs_of(ask.child.call, plan) == child.inputs:
         return True
-    return not await was_any_redone(conn, ask.run.id, _sources(ask.plan, ask.child.step), child.created_at)
+    end = await sources.last_end(ask)
+    return end is None or end <= child.created_at
+
+
+class _SourceEnds:
+    """When the steps that inputs are made of have ended; asked for once where items of a `foreach` share them."""
+
+    def __init__(self, conn: Connection) -> None:
+        self._conn = conn
+        self._known: dict[tuple[UUID, frozenset[str]], datetime | None] = {}
+
+    async def last_end(self, ask: Ask) -> datetime | None:
+        key = ask.run.id, _sources(ask.plan, ask.child.step)
+        if key not in self._known:
+            self._known[key] = await last_end(self._conn, *key)
+        return self._known[key]
 
 
 def _inputs_of(call: Call, plan: ExecutionPlan) -> Mapping[str, object] | None:

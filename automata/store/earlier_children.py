@@ -24,6 +24,7 @@ class EarlierChild(NamedTuple):
     parent_id: UUID
     step: str
     id: UUID
+    flow_id: UUID
     version_id: UUID
     inputs: Mapping[str, Any]
     created_at: datetime
@@ -34,7 +35,7 @@ class EarlierChild(NamedTuple):
 
 _LAST = with_fragments(
     "SELECT DISTINCT ON (runs.parent_run_id, runs.parent_step) runs.parent_run_id, runs.parent_step, runs.id,"
-    " runs.version_id, runs.inputs, runs.created_at, result.status, result.finished_at,"
+    " runs.flow_id, runs.version_id, runs.inputs, runs.created_at, result.status, result.finished_at,"
     " EXISTS (SELECT FROM task_queue AS queue WHERE queue.run_id = runs.id AND queue.step = ${CANCEL})"
     " FROM unnest(%(run_id)s::uuid[], %(step)s::text[]) AS wanted(run_id, step)"
     " JOIN runs ON runs.parent_run_id = wanted.run_id AND runs.parent_step = wanted.step"
@@ -50,15 +51,11 @@ async def earlier_children(conn: Connection, steps: Sequence[tuple[UUID, str]]) 
     return {(child.parent_id, child.step): child for child in await cursor.fetchall()}
 
 
-async def was_any_redone(conn: Connection, run_id: UUID, steps: Collection[str], since: datetime) -> bool:
-    """Whether one of these steps of a run has come to its end after `since`."""
-    return bool(
-        await fetch_value(
-            conn,
-            "SELECT EXISTS (SELECT FROM tasks WHERE run_id = %s AND step = ANY(%s) AND finished_at > %s)",
-            [run_id, list(steps), since],
-        )
-    )
+async def last_end(conn: Connection, run_id: UUID, steps: Collection[str]) -> datetime | None:
+    """When the last of these steps of a run has come to its end; None when none has."""
+    query = "SELECT max(finished_at) FROM tasks WHERE run_id = %s AND step = ANY(%s)"
+    end: datetime | None = await fetch_value(conn, query, [run_id, list(steps)])
+    return end
 
 
 async def close_letters_below(conn: Connection, runs: Sequence[UUID]) -> list[int]:

@@ -20,7 +20,7 @@ waits in a circle. The run itself needs no lock: who reopens a run that has a pa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -31,7 +31,7 @@ from psycopg.rows import class_row
 
 from automata.engine.states import RunStatus
 from automata.errors import Conflict
-from automata.store.json_codec import dumps_or_none
+from automata.store.json_codec import dumps, dumps_or_none
 from automata.store.rows import fetch_column
 from automata.store.runs import RunRow, get_run
 from automata.store.sql import statement
@@ -61,9 +61,13 @@ class FailingRun(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RunAttemptRow:
-    """An attempt before the last one: how it ended, and who had the run go on. `steps` None: all that had failed."""
+    """An attempt before the last one: how it ended, and who had the run go on. `steps` None: all that had failed.
+
+    `version` is the number of the version that it went by.
+    """
 
     attempt: int
+    version: int
     status: str
     started_at: datetime
     finished_at: datetime
@@ -101,6 +105,21 @@ async def retry_steps(conn: Connection, letters: Sequence[int], by: str | None =
     return await _reopen(conn, (RunStatus.FAILED,), by, letters=visible, climb=True)
 
 
+async def use_version(conn: Connection, run_id: UUID, version_id: UUID, inputs: Mapping[str, Any]) -> None:
+    """Have a run that was reopened in this transaction go by another version, with the inputs that this one takes.
+
+    Nothing moves in it yet, so nobody has the other version at hand; its earlier attempts keep theirs.
+    """
+    values = {"run": run_id, "version": version_id, "inputs": dumps(inputs)}
+    for query in (
+        "UPDATE run_attempts SET version_id = runs.version_id FROM runs"
+        " WHERE run_id = %(run)s AND runs.id = %(run)s AND run_attempts.version_id IS NULL",
+        "UPDATE runs SET version_id = %(version)s, inputs = %(inputs)s::json WHERE id = %(run)s",
+        "UPDATE task_queue SET version_id = %(version)s WHERE run_id = %(run)s",
+    ):
+        await conn.execute(query, values)
+
+
 async def continue_children(conn: Connection, ids: Sequence[UUID], by: str | None) -> None:
     """Have runs go on whose parents wait for them again. The caller holds the locks of the parents, which move."""
     await _reopen(conn, _ENDED_BADLY, by, runs=ids)
@@ -131,7 +150,9 @@ async def run_attempts(conn: Connection, run_id: UUID) -> list[RunAttemptRow]:
     """The attempts before the last one, in order."""
     async with conn.cursor(row_factory=class_row(RunAttemptRow)) as cursor:
         await cursor.execute(
-            "SELECT attempt, status, started_at, finished_at, error, steps, retried_at, retried_by FROM run_attempts"
+            "SELECT attempt, version.number AS version, status, started_at, finished_at, error, steps, retried_at,"
+            " retried_by FROM run_attempts JOIN runs ON runs.id = run_id"
+            " JOIN flow_versions AS version ON version.id = coalesce(run_attempts.version_id, runs.version_id)"
             " WHERE run_id = %s ORDER BY attempt",
             [run_id],
         )

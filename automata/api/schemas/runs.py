@@ -22,6 +22,12 @@ class RetryRequest(RequestModel):
     by: By = None
 
 
+class RunRetryRequest(RetryRequest):
+    version: Literal["same", "latest"] | Number = Field(
+        "same", description="Of the flow; in another one than the run's own the steps that are kept must be the same."
+    )
+
+
 class RerunRequest(RequestModel):
     version: Literal["same", "latest"] | Number = Field("same", description="Of the flow; `same` is the run's own.")
 
@@ -48,6 +54,7 @@ class RunAttemptAnswer(ResponseModel):
     """An attempt of the run before its last one."""
 
     attempt: int
+    version: int = Field(description="By which it went.")
     status: Literal["FAILED", "CANCELLED"]
     started_at: AwareDatetime
     finished_at: AwareDatetime

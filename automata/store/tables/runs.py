@@ -157,6 +157,7 @@ run_attempts = Table(
     Column("steps", ARRAY(Text)),
     stamp_column("retried_at"),
     text_column("retried_by", nullable=True),
+    uuid_column("version_id"),
     one_of("status", "FAILED", "CANCELLED"),
 )
 
