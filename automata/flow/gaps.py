@@ -24,9 +24,7 @@ def warn_of_gaps(references: Sequence[Reference], pointer: str, outline: Outline
                 continue
             if reason := _gap(_source(node, rest[1:], outline), outline):
                 path = ".".join(("steps", *reference.path))
-                message = (
-                    f"this output reads `{path}`, and {reason}: the run fails then, for its outputs cannot be made"
-                )
+                message = f"this output reads `{path}`, and {reason}: the run fails then, as its outputs cannot be made"
                 findings.add("AF117", message, pointer, _HINT, offset=max(reference.offset, 0), severity="warning")
 
 
