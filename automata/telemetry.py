@@ -225,7 +225,7 @@ _BUILD = Gauge("automata_build_info", "1; the version is the label.", ("version"
 _BUILD.labels(__version__).set(1)
 
 
-# Number of a helper (services/child_processes.py) -> what asks it for its metrics.
+# Number of a helper (services/supervisor.py) -> what asks it for its metrics.
 CHILD_METRICS: dict[str, Callable[[], Awaitable[str]]] = {}
 
 

@@ -26,9 +26,9 @@ from automata.engine.decision import FOREVER
 from automata.settings import Settings
 from automata.store.database import Database
 from automata.store.embedded import start_embedded
+from automata.store.flow_writes import DesiredFlow
 from automata.store.sql import with_fragments
 from automata.store.sync import apply, ensure_source, lock_source
-from automata.store.versions import DesiredFlow
 from benchmarks.__main__ import DATA, _fresh_database
 
 BOUND_MS = 100.0

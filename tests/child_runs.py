@@ -8,7 +8,7 @@ from uuid import UUID
 from automata.engine.states import RunStatus
 from automata.store import deadletters
 from automata.store.deadletters import DeadLetterFilter, DeadLetterRow, list_letters, retry_letter
-from automata.store.retries import retry_runs
+from automata.store.run_retries import retry_runs
 from tests.drive import Drive, Json, step
 
 SUCCEEDED, FAILED, CANCELLED = RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.CANCELLED

@@ -17,7 +17,7 @@ from automata.api import (
     deadletters,
     flows,
     health,
-    live,
+    live_state,
     logs,
     notifications,
     processes,
@@ -25,13 +25,13 @@ from automata.api import (
     provenance,
     push_webhook,
     recordings,
+    run_batch_create,
+    run_bulk_actions,
     runs,
-    runs_batch,
-    runs_bulk,
     schedule_runs,
     schedules,
-    signin,
-    sync,
+    sign_in,
+    sources,
     tasks,
     tokens,
     webhooks,
@@ -40,8 +40,8 @@ from automata.broker.contract import Broker
 from automata.http import openapi, problem
 from automata.http.authentication import Authenticator
 from automata.http.authorization import check_every_route
-from automata.http.limits import RequestLimits
 from automata.http.middleware import RequestMiddleware
+from automata.http.request_checks import RequestLimits
 from automata.http.routing import add_routes
 from automata.http.tracing import TracingMiddleware
 from automata.operations.context import AppContext
@@ -54,24 +54,24 @@ from automata.store.database import Database
 PARTS = (
     flows,
     runs,
-    runs_bulk,
-    runs_batch,
+    run_bulk_actions,
+    run_batch_create,
     tasks,
     deadletters,
     approvals,
     schedules,
     schedule_runs,
     webhooks,
-    sync,
+    sources,
     push_webhook,
-    live,
+    live_state,
     recordings,
     provenance,
     proposals,
     logs,
     notifications,
     processes,
-    signin,
+    sign_in,
     tokens,
     audit,
 )

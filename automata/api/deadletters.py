@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from automata.access.principal import Role
-from automata.api.bulk_answers import Groups, bulk_response
+from automata.api.bulk import Groups, bulk_response
 from automata.api.schemas.bulk import BulkAnswer
 from automata.api.schemas.deadletters import BulkLetters, DeadLetterAnswer
 from automata.api.schemas.pages import Page

@@ -18,8 +18,8 @@ from automata.http.context import context_of
 from automata.http.errors import BadBody, WrongMedia
 from automata.http.fields import MAX_INT
 from automata.http.query import Cursor, Labels, Limit, Word, check_cursor, page_of, parse_labels
-from automata.operations.flows import archive_flow, check_flow, create_flow, put_flow
-from automata.operations.lookups import check_key
+from automata.operations.api_flows import archive_flow, check_flow, create_flow, put_flow
+from automata.operations.flow_lookups import check_key
 from automata.operations.provenance import describe_origin
 from automata.store.flows import PutResult, VersionRow, find_flow, get_version, list_flows, list_versions
 from automata.store.provenance import VersionOrigin, version_origins

@@ -32,9 +32,9 @@ from automata.http.context import context_of
 from automata.http.errors import BadBody
 from automata.http.openapi import request_body
 from automata.http.query import Cursor, Limit, ProposalNumber, check_cursor
-from automata.operations.flows import check_flow
-from automata.operations.lookups import check_key
-from automata.operations.proposals import list_proposals
+from automata.operations.api_flows import check_flow
+from automata.operations.flow_lookups import check_key
+from automata.operations.proposal_list import list_proposals
 from automata.proposals.status import ProposalStatus
 from automata.proposals.view import history
 from automata.store.proposals import list_checks

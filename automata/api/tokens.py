@@ -15,7 +15,7 @@ from automata.http.bodies import V1, Json, read_model
 from automata.http.context import context_of
 from automata.http.openapi import request_body
 from automata.http.query import Cursor, Limit, check_cursor, page_of
-from automata.http.requests import RotateRequest, TokenRequest
+from automata.http.request_models import RotateRequest, TokenRequest
 from automata.operations.tokens import create_token, revoke_token, rotate_token
 from automata.store.tokens import TokenRow, list_tokens
 

@@ -49,8 +49,8 @@ from automata.http.context import context_of
 from automata.http.errors import BadBody, Malformed, Unsigned, WrongMedia
 from automata.operations.context import AppContext
 from automata.operations.idempotency import WEBHOOK_PREFIX
+from automata.store.inbound_webhooks import WebhookTarget
 from automata.store.new_runs import CreatedRun, NewRun, run_of_key
-from automata.store.webhook_targets import WebhookTarget
 from automata.telemetry import HOOK_DELIVERIES
 
 MAX_FIELDS = 1000  # of a query

@@ -127,7 +127,7 @@ def _orchestrator_loops(components: Components) -> Loops:
 
 
 def _controller_loops(components: Components) -> Loops:
-    from automata.services.controller import Controller, Pace
+    from automata.services.sync_controller import Controller, Pace
 
     db, pace = components.db, Pace.of(components.settings)
     return {name: Controller(db, source, pace, forge).run for name, (source, forge) in components.followed.items()}
@@ -187,7 +187,7 @@ def _app_of(parts: Collection[str]) -> MakeApp:
 def _make_loops(
     parts: Collection[str], types: Mapping[str, StepType], followed: Followed, resources: Resources
 ) -> Loops:
-    from automata.services.presence import Presence
+    from automata.services.process_heartbeat import Presence
 
     components = Components(resources, parts, types, followed)
     loops: Loops = {}
@@ -202,7 +202,7 @@ def _followed(settings: Settings, branch: str | None) -> Followed:
     """Raises Usage."""
     from automata.project.source import source_of, sources_of
     from automata.proposals.forges.factory import forge_of
-    from automata.services.controller import source_label
+    from automata.services.sync_controller import source_label
 
     if not settings.sources:
         source = source_of(settings, branch)

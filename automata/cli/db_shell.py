@@ -24,7 +24,7 @@ def main() -> int:
 def _psql() -> str:
     if installed := shutil.which("psql"):
         return installed
-    from automata.store.embedded_host import find_host
+    from automata.store.embedded_permissions import find_host
 
     program = find_host().programs / "psql"
     if not program.exists():

@@ -269,7 +269,7 @@ async def _git(settings: Settings) -> list[Finding]:
 
 
 def _disk(settings: Settings) -> list[Finding]:
-    from automata.store.embedded_host import default_data_dir
+    from automata.store.embedded_permissions import default_data_dir
 
     place = Path(settings.data_dir).expanduser() if settings.data_dir else default_data_dir()
     while not place.exists() and place != place.parent:

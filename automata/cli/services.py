@@ -138,8 +138,8 @@ def _run(
 ) -> None:
     """Run one part until SIGTERM or SIGINT. It waits for a database that is not there yet, or not migrated."""
     from automata.cli.database import database
-    from automata.services.child_processes import child_processes
     from automata.services.process import serve
+    from automata.services.supervisor import child_processes
     from automata.telemetry import configure_logs
 
     if port is None and "AUTOMATA_PORT" not in os.environ:

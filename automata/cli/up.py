@@ -101,8 +101,8 @@ def _run(settings: Settings, branch: str | None, watch: bool, tell: Tell) -> Non
 
 
 async def _serve(settings: Settings, url: str, branch: str | None, watch: bool, tell: Tell) -> None:
-    from automata.services.child_processes import child_processes
     from automata.services.process import serve
+    from automata.services.supervisor import child_processes
     from automata.store.database import Database
 
     source = _source(settings, branch, watch) if settings.repo else None

@@ -28,7 +28,7 @@ class TaskStatus(StrEnum):
 
 
 class WaitKind(StrEnum):
-    """What a row of the queue waits for that no worker may take; store/waiting.py writes and reads each kind."""
+    """What a row of the queue waits for that no worker may take; store/waiting_codec.py writes and reads each kind."""
 
     TIME = "time"
     APPROVAL = "approval"  # a person's decision

@@ -28,7 +28,7 @@ from automata.access.tokens import Tokens
 from automata.errors import Busy
 from automata.http.bodies import media_type, read_body
 from automata.http.errors import CrossSite, Unauthenticated
-from automata.http.limits import SAFE
+from automata.http.request_checks import SAFE
 from automata.operations.context import AppContext
 from automata.store.audit import Actor
 

@@ -21,7 +21,7 @@ from automata.http.context import context_of
 from automata.http.errors import Forbidden
 from automata.settings import Settings
 from automata.store.audit import set_actor
-from automata.store.visibility import set_viewer_labels
+from automata.store.flow_visibility import set_viewer_labels
 
 _MARK, _KEEPS = "automata_least_role", "automata_keeps_to_limits"
 Claim = TypeVar("Claim", bound=str | None)
@@ -64,7 +64,8 @@ def needs(role: Role, *, limits: bool = False, unless: Callable[[Settings], bool
     """A route's dependency: 401 for an unknown caller, 403 (`forbidden`) for one with less than `role`.
 
     `limits`: all that the route reads and changes keeps to the flows that the caller is limited to
-    (store/visibility.py). Any other route refuses such callers, so one that nobody thought about shows them nothing.
+    (store/flow_visibility.py). Any other route refuses such callers, so one that nobody thought about shows them
+    nothing.
     `unless` is a setting that opens the route to all.
     """
 

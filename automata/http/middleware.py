@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from automata.errors import AutomataError, Busy
 from automata.http import problem
 from automata.http.errors import TooLarge
-from automata.http.limits import RequestLimits
+from automata.http.request_checks import RequestLimits
 from automata.telemetry import HTTP_IN_FLIGHT, HTTP_REFUSED, HTTP_REQUESTS, HTTP_SECONDS
 
 MAX_IN_FLIGHT = 1000  # requests of one process; each may hold a body, so this times max_body_bytes bounds memory

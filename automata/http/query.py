@@ -11,7 +11,7 @@ from pydantic import AfterValidator, AwareDatetime, BeforeValidator
 
 from automata.engine.states import TRIGGER_WORDS
 from automata.errors import Invalid
-from automata.operations.proposals import MAX_NUMBER
+from automata.operations.proposal_list import MAX_NUMBER
 from automata.store.pagination import DEFAULT_LIMIT, MAX_LIMIT, Page, decode
 
 MAX_LABELS = 10

@@ -1,4 +1,4 @@
-"""How an application takes over the routes of its routers."""
+"""Adds the routes of a router to an application without building them again, as `include_router` does."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from automata.access.provider import Provider
 from automata.access.sessions import Sessions
 from automata.access.tokens import Tokens
 from automata.broker.contract import Broker
-from automata.operations.lookups import FlowLookup, VersionCache, WebhookLookup
+from automata.operations.flow_lookups import FlowLookup, VersionCache, WebhookLookup
 from automata.operations.run_creation import RunCreator
 from automata.operations.system_metrics import SystemMetrics
 from automata.operations.webhook_secrets import WebhookSecrets

@@ -26,8 +26,8 @@ from automata.store.deadletters import (
     get_letter,
     list_letters,
 )
+from automata.store.flow_visibility import visible_runs
 from automata.store.pagination import Page, decode, encode
-from automata.store.visibility import visible_runs
 
 Action = Literal["retry", "discard"]
 

@@ -15,16 +15,16 @@ from automata.flow.inputs import check_inputs
 from automata.flow.kept import first_changed
 from automata.flow.model import Flow
 from automata.operations.context import AppContext
-from automata.operations.lookups import Version, current_version
+from automata.operations.flow_lookups import Version, current_version
 from automata.operations.masking import mask_inputs, masker
-from automata.store import retries
+from automata.store import run_retries
 from automata.store.audit import AuditEvent, record_change, skip_audit
 from automata.store.database import Connection
 from automata.store.flows import FlowRow, versions_by_id
 from automata.store.ids import new_id
 from automata.store.new_runs import CreatedRun, NewRun
-from automata.store.queue import request_cancel
-from automata.store.retries import RunAttemptRow, run_attempts
+from automata.store.orchestrator_queue import request_cancel
+from automata.store.run_retries import RunAttemptRow, run_attempts
 from automata.store.run_tasks import list_tasks
 from automata.store.runs import RunRow, get_run
 
@@ -105,7 +105,7 @@ async def retry_run(context: AppContext, id: UUID, by: str | None, which: str | 
     """
     version = None if which == "same" else await _version_to_go_on_by(context, id, which)
     async with context.db.transaction() as conn:
-        reopened = await retries.retry_run(conn, id, by)
+        reopened = await run_retries.retry_run(conn, id, by)
         outcome = {"attempt": reopened.attempt}
         if version is not None:
             await _use_version(conn, id, version)
@@ -135,7 +135,7 @@ async def _use_version(conn: Connection, id: UUID, version: Version) -> None:
             hint="`automata run rerun` starts a new run from the first step.",
             details={"step": changed, "version": version.number},
         )
-    await retries.use_version(conn, id, version.id, check_inputs(version.inputs, run.inputs or {}))
+    await run_retries.use_version(conn, id, version.id, check_inputs(version.inputs, run.inputs or {}))
 
 
 async def cancel_run(context: AppContext, id: UUID) -> RunDetail:

@@ -16,7 +16,7 @@ from automata.engine.schedule import due_times
 from automata.engine.states import Trigger
 from automata.flow.inputs import check_inputs
 from automata.operations.context import AppContext
-from automata.operations.lookups import Version, current_version
+from automata.operations.flow_lookups import Version, current_version
 from automata.operations.schedules import parse_schedule_id
 from automata.store.audit import AuditEvent, record_change, skip_audit
 from automata.store.due_schedules import fired

@@ -11,7 +11,7 @@ from automata.errors import Invalid, Missing
 from automata.flow.declared import check_declared
 from automata.flow.findings import Findings, Positions
 from automata.operations.context import AppContext
-from automata.operations.lookups import current_version
+from automata.operations.flow_lookups import current_version
 from automata.store import schedules as store
 from automata.store.audit import AuditEvent, record_change
 from automata.store.flows import FlowRow

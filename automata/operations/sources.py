@@ -8,10 +8,10 @@ from typing import Any
 from automata.operations.context import AppContext
 from automata.store.audit import AuditEvent, record_change
 from automata.store.database import Connection
-from automata.store.rollbacks import release, roll_back
 from automata.store.sync import AttemptRow, SourceRow, find_source, list_attempts, list_sources, lock_source
 from automata.store.sync_hints import request_sync
-from automata.store.sync_sets import Difference, find_drift, list_sets
+from automata.store.sync_history import Difference, find_drift, list_sets
+from automata.store.sync_rollbacks import release, roll_back
 from automata.sync.conditions import conditions
 
 SHOWN_COMMITS = 20

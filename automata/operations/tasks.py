@@ -12,7 +12,7 @@ from automata.engine.states import RUN_FINAL, TaskStatus
 from automata.flow.plan import item_of
 from automata.flow.steptypes import GROUP
 from automata.operations.context import AppContext
-from automata.operations.lookups import Version
+from automata.operations.flow_lookups import Version
 from automata.operations.masking import masker
 from automata.store.run_tasks import TaskAttemptRow, TaskRow, list_attempts, list_tasks
 from automata.store.runs import get_run

@@ -5,7 +5,7 @@ from __future__ import annotations
 from automata.access import tokens
 from automata.access.tokens import NewToken
 from automata.operations.context import AppContext
-from automata.operations.lookups import check_key
+from automata.operations.flow_lookups import check_key
 from automata.store.audit import Actor
 from automata.store.tokens import TokenRow
 

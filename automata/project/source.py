@@ -16,7 +16,7 @@ from automata.git.working import WorkingTree, changes
 from automata.project.manifest import environment_branches
 from automata.project.tree import Tree
 from automata.settings import Settings
-from automata.store.embedded_host import default_data_dir
+from automata.store.embedded_permissions import default_data_dir
 
 MAIN = "main"
 _PART = re.compile(r",(?=(?:repo|env|branch|path)=)")

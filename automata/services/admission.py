@@ -19,7 +19,7 @@ from automata.errors import Invalid
 from automata.flow.plan import ExecutionPlan
 from automata.store import concurrency_slots
 from automata.store.database import Connection
-from automata.store.queue import RunSnapshot
+from automata.store.orchestrator_queue import RunSnapshot
 
 RECHECK_SEC = 60
 RECHECK = timedelta(seconds=RECHECK_SEC)

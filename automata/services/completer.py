@@ -25,9 +25,9 @@ from automata.services.executor import FinishedAttempt
 from automata.services.leases import Leases
 from automata.services.run_advancer import RunAdvancer, completed_batch
 from automata.settings import Settings
-from automata.store import recordings, task_logs, tasks
+from automata.store import recordings, task_logs, worker_queue
 from automata.store.database import Connection, Database
-from automata.store.tasks import TaskResult, TaskRetry
+from automata.store.worker_queue import TaskResult, TaskRetry
 from automata.telemetry import RESULTS_LATE
 
 log = logging.getLogger(__name__)
@@ -149,7 +149,7 @@ class Completer:
 
     async def _accept(self, batch: Sequence[FinishedAttempt], results: Sequence[TaskResult]) -> Accepted:
         async with self._db.transaction() as conn:
-            accepted = await tasks.complete(conn, results) if results else set()
+            accepted = await worker_queue.complete(conn, results) if results else set()
             await _write_beside_results(conn, batch)
         if accepted:
             self._broker.notify(TASKS_COMPLETED)
@@ -161,9 +161,9 @@ class Completer:
         """Another orchestrator may have one of the runs in hand: such a result is accepted and leaves a wake-up."""
         with DirectDispatch(self._local_worker) as dispatch:
             async with self._db.transaction() as conn:
-                ended_at = await tasks.complete_under_lock(conn, results)
+                ended_at = await worker_queue.complete_under_lock(conn, results)
                 others = [result for result in results if result.fence not in ended_at]
-                left = await tasks.complete(conn, others) if others else set()
+                left = await worker_queue.complete(conn, others) if others else set()
                 await _write_beside_results(conn, batch)
                 effects = await advancer.advance(conn, completed_batch(results, ended_at), dispatch)
         await advancer.announce(effects)
@@ -175,7 +175,7 @@ class Completer:
 async def _write_beside_results(conn: Connection, batch: Sequence[FinishedAttempt]) -> None:
     """Retries, recordings and logs. Those of a late result too: the call was made, and a replay may need its answer."""
     if retries := [item.verdict for item in batch if isinstance(item.verdict, TaskRetry)]:
-        await tasks.retry(conn, retries)
+        await worker_queue.retry(conn, retries)
     if recorded := [item.recording for item in batch if item.recording]:
         await recordings.save_recordings(conn, recorded)
     if logs := [item.log for item in batch if item.log]:

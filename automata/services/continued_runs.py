@@ -7,7 +7,7 @@ its inputs are made of was done again and gave something else, does the step sta
 waited for any more: it is cancelled, and its dead letters are closed.
 
 Failure argument. All of it is in the transaction that advances the parent, under the parent's lock. Whoever has a run
-go on holds the lock of its parent (store/retries.py), so of a retry of the run and a retry of its parent the second
+go on holds the lock of its parent (store/run_retries.py), so of a retry of the run and a retry of its parent the second
 sees the first. Nobody locks a run that moves, so it may end while its parent's waiting row is being written, and find
 no row to wake: such a row comes due by itself after a while (`next_look`), and so does one that was woken too early.
 A run above that moves while a run below is retried looks at it before it fails (`have_gone_on`), under its own lock.
@@ -31,7 +31,7 @@ from automata.store.database import Connection
 from automata.store.earlier_children import EarlierChild, earlier_children, last_end
 from automata.store.flows import FlowTarget, flow_targets
 from automata.store.json_codec import dumps, loads
-from automata.store.queue import RunSnapshot
+from automata.store.orchestrator_queue import RunSnapshot
 
 MIN_LOOK = timedelta(seconds=1)
 MAX_LOOK = timedelta(seconds=60)

@@ -20,7 +20,7 @@ from typing import Protocol, Self
 from uuid import UUID
 
 from automata.services.plan_cache import CompiledVersion
-from automata.store.tasks import Claim
+from automata.store.worker_queue import Claim
 
 
 class LocalWorker(Protocol):

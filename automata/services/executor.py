@@ -28,7 +28,7 @@ from automata.steps.recording import RecordingTransport
 from automata.steps.secrets import Secrets
 from automata.store.recordings import Recording
 from automata.store.task_logs import TaskLog
-from automata.store.tasks import Claim, TaskResult, TaskRetry
+from automata.store.worker_queue import Claim, TaskResult, TaskRetry
 from automata.tracing import Tracing
 
 log = logging.getLogger(__name__)

@@ -12,9 +12,9 @@ from uuid import UUID
 
 from automata.errors import AutomataError
 from automata.settings import Settings
-from automata.store import tasks
+from automata.store import worker_queue
 from automata.store.database import Database
-from automata.store.tasks import Claim
+from automata.store.worker_queue import Claim
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class Leases:
             return
         asked = time.monotonic()
         async with self._db.connection() as conn:
-            ours = await tasks.renew(conn, _rows(held), self._settings.lease_sec)
+            ours = await worker_queue.renew(conn, _rows(held), self._settings.lease_sec)
         for fence, item in held.items():
             if fence in ours:
                 item.safe_until = self._safe_until(asked)
@@ -89,7 +89,7 @@ class Leases:
                 continue
             try:
                 async with self._db.connection() as conn:
-                    ours = await tasks.still_held(conn, _rows(held))
+                    ours = await worker_queue.still_held(conn, _rows(held))
             except AutomataError:
                 continue  # the heartbeat says it louder
             for fence, item in held.items():

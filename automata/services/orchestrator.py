@@ -16,9 +16,9 @@ from automata.errors import AutomataError
 from automata.services.direct_dispatch import DirectDispatch, LocalWorker
 from automata.services.run_advancer import Batch, RunAdvancer
 from automata.settings import Settings
-from automata.store import queue
+from automata.store import orchestrator_queue
 from automata.store.database import Database
-from automata.store.sentinels import ADVANCE
+from automata.store.queue_sentinels import ADVANCE
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ class Orchestrator:
             await self._local_worker.wait_for_backlog(FINISH_FIRST_SEC)
         with DirectDispatch(self._local_worker) as dispatch:
             async with self._db.transaction() as conn:
-                wakeups, busy = await queue.take_wakeups(conn, self._settings.batch)
+                wakeups, busy = await orchestrator_queue.take_wakeups(conn, self._settings.batch)
                 if wakeups:
                     effects = await self._advancer.advance(conn, Batch(wakeups), dispatch)
         if not wakeups:
@@ -78,5 +78,5 @@ class Orchestrator:
 
     async def _until_due(self) -> float:
         async with self._db.connection() as conn:
-            due = await queue.seconds_to_next_due(conn, ADVANCE)
+            due = await orchestrator_queue.seconds_to_next_due(conn, ADVANCE)
         return self._settings.poll_sec if due is None else min(due, self._settings.poll_sec)

@@ -23,9 +23,9 @@ from automata.broker.contract import RUNS_PENDING, TASKS_READY, Broker, tasks_re
 from automata.errors import AutomataError, Unavailable
 from automata.pausing import pause
 from automata.services.broker_factory import open_broker
-from automata.services.child_processes import ChildProcess
 from automata.services.health import Health
 from automata.services.http_server import address, bind, serve_http
+from automata.services.supervisor import ChildProcess
 from automata.settings import Settings
 from automata.store.database import Database
 from automata.tracing import Tracing, open_tracing

@@ -24,21 +24,21 @@ from automata.engine.fairness import Shares
 from automata.engine.states import RunStatus, TaskStatus
 from automata.errors import Invalid
 from automata.services.admission import RECHECK, RETRY_SOON, Admissions, Candidate, admit, slot_of, wake_next
-from automata.services.child_runs import ChildAnswer, answer_asks, load_arrivals
 from automata.services.continued_runs import Ask, EndingChild, have_gone_on
 from automata.services.direct_dispatch import DirectDispatch
 from automata.services.plan_cache import PlanCache
-from automata.services.run_advance import BatchWrites, RunAdvance, build_run_advance, take_snapshot
+from automata.services.run_decision import BatchWrites, RunAdvance, build_run_advance, take_snapshot
 from automata.services.spans import send_run_span, with_parent_trace
-from automata.store import concurrency_slots, queue, retries, tasks
+from automata.services.step_waits import ChildAnswer, answer_asks, load_arrivals
+from automata.store import concurrency_slots, orchestrator_queue, run_retries, worker_queue
 from automata.store.database import Connection, Database
 from automata.store.earlier_children import close_letters_below
 from automata.store.json_codec import loads
 from automata.store.new_runs import create_runs
-from automata.store.queue import EnqueueRow, RunSnapshot, WakeUp
-from automata.store.sentinels import ADVANCE, CREATED
-from automata.store.tasks import TaskResult
-from automata.store.waiting import SlotWait, encode
+from automata.store.orchestrator_queue import EnqueueRow, RunSnapshot, WakeUp
+from automata.store.queue_sentinels import ADVANCE, CREATED
+from automata.store.waiting_codec import SlotWait, encode
+from automata.store.worker_queue import TaskResult
 from automata.telemetry import RUNS_ENDED
 from automata.tracing import Tracing
 
@@ -117,11 +117,11 @@ class RunAdvancer:
         touched = await self._reach_others(conn, run_advances, writes)
         await self._write(conn, writes, dispatch)
         if writes.going_on:
-            await retries.go_on_instead(conn, writes.going_on)
+            await run_retries.go_on_instead(conn, writes.going_on)
         if writes.freed_slots:
             await concurrency_slots.free_slots(conn, list(writes.freed_slots))
         if put_back := [wakeup for item in run_advances if item.decision is _PUT_BACK for wakeup in item.wakeups]:
-            await queue.postpone(conn, put_back)
+            await orchestrator_queue.postpone(conn, put_back)
         lanes = {row.lane for row in writes.enqueue} - {ADVANCE}
         return BatchEffects(writes.ended, lanes, touched, list(writes.freed_slots.values()))
 
@@ -154,7 +154,7 @@ class RunAdvancer:
             by_run[wakeup.run_id].append(wakeup)
         runs = list(batch.snapshots.values())
         if unknown := [id for id in by_run if id not in batch.snapshots]:
-            runs += await queue.load_snapshots(conn, unknown)
+            runs += await orchestrator_queue.load_snapshots(conn, unknown)
         plans = await self._plans.get(run.version_id for run in runs)
         waited = [wakeup for run in runs for wakeup in by_run[run.id] if wakeup.wait]
         arrivals = await load_arrivals(conn, waited) if waited else {}
@@ -171,14 +171,14 @@ class RunAdvancer:
             if key in fresh
         }
         if unknown := [key for key in wanted if key not in fresh]:
-            outputs |= await queue.load_outputs(conn, unknown)
+            outputs |= await orchestrator_queue.load_outputs(conn, unknown)
         return outputs
 
     async def _fetch(self, conn: Connection, run_advances: Sequence[RunAdvance], writes: BatchWrites) -> None:
         """Get what the engine asked for: outputs, and the truth about work that it wants back."""
         drops = [(item.snapshot.id, step, item.view.cancelled) for item in run_advances for step in item.decision.drop]
         if drops:
-            writes.orphans += await queue.drop_tasks(conn, drops)
+            writes.orphans += await orchestrator_queue.drop_tasks(conn, drops)
         if asks := [Ask(item.snapshot, item.plan, ask) for item in run_advances for ask in item.decision.asks]:
             self._take_answers(run_advances, await answer_asks(conn, self._plans, asks))
         if failing := [item for item in run_advances if item.is_about_to_fail()]:
@@ -288,21 +288,21 @@ class RunAdvancer:
         if writes.children:
             await create_runs(conn, writes.children)
         for by in {by for _, by in writes.continued}:
-            await retries.continue_children(conn, [id for id, who in writes.continued if who == by], by)
+            await run_retries.continue_children(conn, [id for id, who in writes.continued if who == by], by)
         if writes.replaced:
             await close_letters_below(conn, writes.replaced)
         if writes.orphans:
-            await queue.request_cancel(conn, writes.orphans)
+            await orchestrator_queue.request_cancel(conn, writes.orphans)
         others = [run for run, _ in (*writes.wake, *writes.continued)] + [run.run_id for run in writes.going_on]
         return [run.id for run in writes.children] + writes.orphans + others
 
     async def _write(self, conn: Connection, writes: BatchWrites, dispatch: DirectDispatch) -> None:
         unread = writes.unread()
         outputs = await self._outputs(conn, unread, writes) if unread else {}
-        complete = await queue.apply_writes(conn, writes)
+        complete = await orchestrator_queue.apply_writes(conn, writes)
         claims = writes.claims(outputs)
         if not complete:  # a row was there already: what is known of such a run is in doubt
-            ours = await tasks.still_held(conn, [(row[0], row[1], row[5]) for row in writes.hand])
+            ours = await worker_queue.still_held(conn, [(row[0], row[1], row[5]) for row in writes.hand])
             claims = [(replace(claim, known=None), compiled) for claim, compiled in claims if claim.fence in ours]
         dispatch.claims = claims
 

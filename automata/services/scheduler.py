@@ -21,7 +21,7 @@ from automata.broker.contract import RUNS_PENDING, Broker
 from automata.errors import AutomataError
 from automata.pausing import pause
 from automata.services.fire_decisions import FireDecision, decide
-from automata.services.leader import Leader, LostTerm
+from automata.services.leader_election import Leader, LostTerm
 from automata.services.plan_cache import CompiledVersion, PlanCache
 from automata.services.retention import Retention
 from automata.settings import Settings

@@ -12,8 +12,8 @@ from uuid import UUID
 from automata.services.plan_cache import CompiledVersion
 from automata.steps.contract import HttpRequest, HttpResponse, Outcome, Transport
 from automata.store.new_runs import NewRun
-from automata.store.queue import RunSnapshot
-from automata.store.tasks import Claim
+from automata.store.orchestrator_queue import RunSnapshot
+from automata.store.worker_queue import Claim
 from automata.tracing import HEADER, SpanIds, Tracing, attempt_span, run_span
 
 

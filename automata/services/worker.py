@@ -26,11 +26,11 @@ from automata.services.leases import Leases
 from automata.services.plan_cache import CompiledVersion, PlanCache
 from automata.services.run_advancer import RunAdvancer
 from automata.settings import Settings
-from automata.store import tasks
+from automata.store import worker_queue
 from automata.store.database import Connection, Database
 from automata.store.ids import new_fence
-from automata.store.queue import seconds_to_next_due
-from automata.store.tasks import Claim
+from automata.store.orchestrator_queue import seconds_to_next_due
+from automata.store.worker_queue import Claim
 from automata.telemetry import SLOTS, SLOTS_BUSY
 
 log = logging.getLogger(__name__)
@@ -182,7 +182,7 @@ class Worker:
         for lane in self._lanes:
             if not (left := limit - len(claims)):
                 break
-            of_lane = await tasks.claim(conn, lane, left, self._settings.lease_sec, self.name)
+            of_lane = await worker_queue.claim(conn, lane, left, self._settings.lease_sec, self.name)
             if len(of_lane) < left:
                 self._lanes_with_backlog.discard(lane)
             else:
@@ -237,7 +237,7 @@ class Worker:
             rows = [(lease.claim.run.id, lease.claim.step, lease.claim.fence) for lease in leases]
             try:
                 async with self._db.connection() as conn:
-                    await tasks.release(conn, rows)
+                    await worker_queue.release(conn, rows)
             except AutomataError as error:
                 log.warning("worker: %d tasks are not given back, their leases run out: %s", len(rows), error)
 

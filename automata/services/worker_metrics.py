@@ -8,7 +8,7 @@ from functools import cache
 
 from automata.services.plan_cache import CompiledVersion
 from automata.steps.contract import Outcome
-from automata.store.tasks import Claim
+from automata.store.worker_queue import Claim
 from automata.telemetry import LEASES_LOST, STEP_ATTEMPTS, STEP_SECONDS
 
 UNKNOWN = "unknown"  # a step of a version that does not compile, or of a type that is not installed: not a label's word

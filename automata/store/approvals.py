@@ -14,8 +14,8 @@ from psycopg.rows import class_row
 from automata.engine.decision import FOREVER
 from automata.errors import Conflict, Missing
 from automata.store.database import Connection
+from automata.store.flow_visibility import and_visible, viewer_values, visible_runs
 from automata.store.sql import with_fragments
-from automata.store.visibility import and_visible, viewer_values, visible_runs
 
 
 @dataclass(frozen=True, slots=True)

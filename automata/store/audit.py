@@ -19,7 +19,7 @@ from psycopg.rows import class_row
 
 from automata.store.json_codec import dumps
 from automata.store.pagination import Page, bad_cursor, clamp, decode, page
-from automata.store.rows import fetch_value
+from automata.store.scalars import fetch_value
 from automata.store.where import Where
 
 Connection = AsyncConnection[Any]

@@ -9,8 +9,8 @@ from uuid import UUID
 from psycopg.rows import args_row
 
 from automata.store.database import Connection
-from automata.store.sentinels import ADVANCE, CREATED
-from automata.store.waiting import SlotWait, encode_array
+from automata.store.queue_sentinels import ADVANCE, CREATED
+from automata.store.waiting_codec import SlotWait, encode_array
 
 
 class SlotUsage(NamedTuple):

@@ -19,7 +19,7 @@ from automata.errors import Unavailable
 from automata.store import migrate
 from automata.store.error_mapping import MIGRATE_HINT, START_HINT, describe, mapped_errors
 from automata.store.json_codec import dumps
-from automata.store.rows import fetch_value
+from automata.store.scalars import fetch_value
 
 Connection: TypeAlias = AsyncConnection[Any]
 

@@ -1,5 +1,5 @@
-"""Dead letters: steps whose attempts are spent. They are written with the step's end (sql/complete.sql, settle.sql),
-and wait for a person: to be retried (store/retries.py) or discarded."""
+"""Dead letters: steps whose attempts are spent. They are written with the step's end (sql/complete_tasks.sql,
+sql/finish_tasks.sql), and wait for a person: to be retried (store/run_retries.py) or discarded."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from psycopg.rows import class_row
 
 from automata.engine.states import RunStatus
 from automata.errors import Conflict, Missing
+from automata.store.flow_visibility import visible_condition, visible_letters
 from automata.store.flows import find_flow
 from automata.store.pagination import Page, bad_cursor, clamp, decode, page
-from automata.store.retries import ReopenedRun, not_failed, retry_steps, runs_above, runs_of_letters
-from automata.store.rows import fetch_column
+from automata.store.run_retries import ReopenedRun, not_failed, retry_steps, runs_above, runs_of_letters
 from automata.store.runs import get_run
-from automata.store.visibility import visible_condition, visible_letters
+from automata.store.scalars import fetch_column
 from automata.store.where import Where
 
 Connection = AsyncConnection[Any]

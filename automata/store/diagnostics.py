@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from psycopg.rows import class_row
 
 from automata.store.database import Connection
-from automata.store.rows import fetch_column
+from automata.store.scalars import fetch_column
 
 
 @dataclass(frozen=True, slots=True)

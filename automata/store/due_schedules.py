@@ -10,7 +10,7 @@ from uuid import UUID
 
 from automata.flow.model import Schedule
 from automata.store.database import Connection
-from automata.store.rows import fetch_column, fetch_value
+from automata.store.scalars import fetch_column, fetch_value
 from automata.store.schedules import schedule_of
 
 

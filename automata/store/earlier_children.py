@@ -11,7 +11,7 @@ from psycopg.rows import args_row
 
 from automata.store.arrays import array_params
 from automata.store.database import Connection
-from automata.store.rows import fetch_column, fetch_value
+from automata.store.scalars import fetch_column, fetch_value
 from automata.store.sql import with_fragments
 
 

@@ -37,7 +37,7 @@ import psutil
 import psycopg
 
 from automata.errors import Unavailable
-from automata.store.embedded_host import ADVICE, ROOT_DIR, Host, default_data_dir, find_host
+from automata.store.embedded_permissions import ADVICE, ROOT_DIR, Host, default_data_dir, find_host
 
 NAME = "automata"  # of the database and of its owner
 START_SEC = 120.0  # a crash with max_wal_size of log to replay, on a slow disk

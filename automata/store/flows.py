@@ -14,11 +14,11 @@ from psycopg.rows import class_row
 
 from automata.errors import Conflict, Missing
 from automata.flow.model import Flow, content_hash
+from automata.store.flow_writes import DesiredFlow, archive_flows, write_flows
 from automata.store.ids import as_uuid
 from automata.store.json_codec import dumps
 from automata.store.pagination import Page, bad_cursor, clamp, decode, page
 from automata.store.schedules import declare_schedules
-from automata.store.versions import DesiredFlow, archive_flows, write_flows
 from automata.store.where import Where
 
 Connection = AsyncConnection[Any]

@@ -15,7 +15,7 @@ from psycopg import AsyncConnection
 
 from automata.store.database import CONNECT_SEC, LIMITS, Connection, conninfo_of
 from automata.store.error_mapping import describe, mapped_errors
-from automata.store.rows import fetch_value
+from automata.store.scalars import fetch_value
 
 SILENCE_SEC = 10
 PAUSE_SEC = 8  # less than SILENCE_SEC: the next leader finds the row of the term free

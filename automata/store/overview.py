@@ -11,10 +11,10 @@ from uuid import UUID
 from psycopg import AsyncConnection, sql
 from psycopg.rows import class_row
 
+from automata.store.flow_visibility import and_visible, viewer_labels, viewer_values
 from automata.store.ids import CLOCKS_APART, first_id
-from automata.store.rows import fetch_value
+from automata.store.scalars import fetch_value
 from automata.store.sql import with_fragments
-from automata.store.visibility import and_visible, viewer_labels, viewer_values
 
 Connection = AsyncConnection[Any]
 

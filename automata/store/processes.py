@@ -11,7 +11,7 @@ from uuid import UUID
 from psycopg.rows import class_row
 
 from automata.store.database import Connection
-from automata.store.rows import fetch_value
+from automata.store.scalars import fetch_value
 
 ALIVE_SEC = 30  # three beats: one may be late, and one lost
 FORGET_SEC = 3_600

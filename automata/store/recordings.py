@@ -13,7 +13,7 @@ from psycopg.rows import class_row
 
 from automata.store.arrays import array_params
 from automata.store.database import Connection
-from automata.store.visibility import and_visible, viewer_values
+from automata.store.flow_visibility import and_visible, viewer_values
 
 MAX_RUNS = 1_000
 

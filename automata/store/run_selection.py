@@ -11,9 +11,9 @@ from uuid import UUID
 from psycopg import sql
 
 from automata.engine.states import RunStatus
+from automata.store.flow_visibility import viewer_labels
 from automata.store.ids import CLOCKS_APART, first_id
 from automata.store.sql import with_fragments
-from automata.store.visibility import viewer_labels
 from automata.store.where import Where
 
 # By the `id` of what leads: that of the newest 1,000 rows before one, a few milliseconds' worth to pass.

@@ -1,4 +1,4 @@
-"""Runs as people see them: reads for the API and the CLI. What moves a run is in queue and tasks."""
+"""Runs as people see them: reads for the API and the CLI. orchestrator_queue and worker_queue move them."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from psycopg.rows import class_row
 
 from automata.engine.states import RunStatus
 from automata.errors import Invalid, Missing
+from automata.store.flow_visibility import viewer_values
 from automata.store.flows import find_flow
 from automata.store.ids import as_uuid
 from automata.store.pagination import Page, bad_cursor, clamp, decode, page
-from automata.store.rows import fetch_column
 from automata.store.run_selection import RunSelection, matching_ids, page_ids
+from automata.store.scalars import fetch_column
 from automata.store.sql import with_fragments
-from automata.store.visibility import viewer_values
 from automata.store.where import Where
 
 Connection = AsyncConnection[Any]

@@ -19,10 +19,10 @@ from psycopg.rows import class_row
 from automata.engine.schedule import next_times
 from automata.errors import Conflict, Missing
 from automata.flow.model import Schedule
+from automata.store.flow_visibility import and_visible, viewer_values
 from automata.store.json_codec import dumps
 from automata.store.pagination import Page, clamp, decode, page
-from automata.store.rows import fetch_value
-from automata.store.visibility import and_visible, viewer_values
+from automata.store.scalars import fetch_value
 
 Connection = AsyncConnection[Any]
 Origin = Literal["git", "api"]

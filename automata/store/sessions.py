@@ -15,7 +15,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import class_row
 
 from automata.store.json_codec import dumps
-from automata.store.rows import fetch_value
+from automata.store.scalars import fetch_value
 
 Connection = AsyncConnection[Any]
 

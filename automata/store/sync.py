@@ -17,12 +17,12 @@ from psycopg.errors import LockNotAvailable
 from psycopg.rows import class_row
 
 from automata.errors import Missing, Unavailable, Usage
+from automata.store.flow_writes import OWNER, DesiredFlow, Written, archive_flows, write_flows
 from automata.store.ids import as_uuid
 from automata.store.json_codec import dumps_or_none
 from automata.store.notifications import replace_rules
 from automata.store.schedules import declare_schedules
-from automata.store.sync_sets import remember_set
-from automata.store.versions import OWNER, DesiredFlow, Written, archive_flows, write_flows
+from automata.store.sync_history import remember_set
 
 Connection = AsyncConnection[Any]
 Status = Literal["synced", "unchanged", "failed", "refused", "healed", "rolled_back"]

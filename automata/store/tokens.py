@@ -16,7 +16,7 @@ from automata.errors import Conflict, Missing
 from automata.store.ids import as_uuid
 from automata.store.json_codec import dumps
 from automata.store.pagination import Page, clamp, decode, page
-from automata.store.rows import fetch_value
+from automata.store.scalars import fetch_value
 
 Connection = AsyncConnection[Any]
 

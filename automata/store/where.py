@@ -7,7 +7,7 @@ from typing import Any, LiteralString
 
 from psycopg import sql
 
-from automata.store.visibility import viewer_values, visible_condition
+from automata.store.flow_visibility import viewer_values, visible_condition
 
 
 @dataclass(slots=True)

@@ -18,8 +18,8 @@ from automata.flow.schema import FLOW_SCHEMA
 from automata.http.authorization import acting_person
 from automata.http.context import context_of
 from automata.http.errors import BadBody
-from automata.operations.flows import check_flow, check_text
-from automata.operations.lookups import check_key
+from automata.operations.api_flows import check_flow, check_text
+from automata.operations.flow_lookups import check_key
 from automata.store.audit import skip_audit
 from automata.web.forms import Form, read_form
 from automata.web.page import redirect_with_message, render

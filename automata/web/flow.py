@@ -17,7 +17,7 @@ from automata.flow.model import Flow
 from automata.http.context import context_of
 from automata.http.fields import MAX_INT
 from automata.http.query import Cursor, check_cursor
-from automata.operations.lookups import check_key
+from automata.operations.flow_lookups import check_key
 from automata.operations.provenance import describe_origin
 from automata.report.graph import graph as changed_graph
 from automata.store.flows import FlowRow, VersionRow, find_flow, get_version, list_versions

@@ -17,6 +17,7 @@ from automata.http.context import context_of
 from automata.operations.context import AppContext
 from automata.operations.sources import read_sources
 from automata.store.database import Database
+from automata.store.flow_visibility import as_viewer, viewer_labels
 from automata.store.overview import (
     MAX_COUNTED,
     FlowFailures,
@@ -30,7 +31,6 @@ from automata.store.overview import (
 )
 from automata.store.processes import Process, list_processes
 from automata.store.schedules import ScheduleRow, next_schedules
-from automata.store.visibility import as_viewer, viewer_labels
 from automata.web.charts import Stack, stack
 from automata.web.page import render
 from automata.web.page import router as pages

@@ -17,12 +17,12 @@ from automata.http.authorization import acting_person, needs
 from automata.http.context import context_of
 from automata.http.errors import BadBody
 from automata.http.query import Cursor, ProposalNumber, check_cursor
-from automata.operations.proposals import list_proposals
+from automata.operations.proposal_list import list_proposals
 from automata.proposals.content import FilePair
 from automata.report.check import stage_lines
 from automata.report.plan import hanging_words
+from automata.store.live_state import production_flows
 from automata.store.pagination import MAX_LIMIT
-from automata.store.production_state import production_flows
 from automata.store.proposals import OPEN
 from automata.web.forms import Form, read_form
 from automata.web.graph import compared_picture

@@ -18,7 +18,7 @@ from automata.flow.inputs import from_text
 from automata.flow.model import Input
 from automata.http.authorization import current_principal
 from automata.http.context import context_of
-from automata.operations.lookups import Version, current_version
+from automata.operations.flow_lookups import Version, current_version
 from automata.operations.runs import start_run
 from automata.store.flows import FlowRow
 from automata.web.forms import KEY, Form, read_form

@@ -16,8 +16,8 @@ from automata.http.context import context_of
 from automata.http.errors import BadBody
 from automata.http.query import Cursor, FlowKey, Limit, StartedBy, check_cursor
 from automata.operations.bulk import MAX_BULK, BulkResult
+from automata.operations.run_bulk_actions import Action, change_matching_runs, change_runs
 from automata.operations.runs import parse_run_id
-from automata.operations.runs_bulk import Action, change_matching_runs, change_runs
 from automata.store.pagination import Page
 from automata.store.runs import RunFilter, RunRow, count_matching, decode_run_cursor, list_runs
 from automata.web.bulk import counted_at, list_address, redirect_after, run_batches, selected_ids, summary

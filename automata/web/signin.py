@@ -1,4 +1,4 @@
-"""The page to sign in at; what its form sends goes to automata.api.signin, its other button to automata.web.oidc."""
+"""The page to sign in at; what its form sends goes to automata.api.sign_in, its other button to automata.web.oidc."""
 
 from __future__ import annotations
 

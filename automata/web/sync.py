@@ -13,7 +13,7 @@ from automata.errors import Conflict, Invalid
 from automata.http.authorization import current_principal, needs
 from automata.http.bodies import validate
 from automata.http.context import context_of
-from automata.http.requests import RollbackRequest
+from automata.http.request_models import RollbackRequest
 from automata.operations.context import AppContext
 from automata.operations.sources import (
     look_now,

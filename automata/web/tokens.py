@@ -15,7 +15,7 @@ from automata.http.authentication import actor_of, authenticator_of
 from automata.http.bodies import validate
 from automata.http.context import context_of
 from automata.http.query import Cursor, Limit, check_cursor, parse_labels
-from automata.http.requests import RotateRequest, TokenRequest
+from automata.http.request_models import RotateRequest, TokenRequest
 from automata.operations.tokens import create_token, revoke_token, rotate_token
 from automata.store.tokens import TokenRow, list_tokens
 from automata.web.forms import read_form

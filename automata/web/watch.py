@@ -19,8 +19,8 @@ from fastapi import Request
 from automata.errors import AutomataError, Busy
 from automata.http.context import context_of
 from automata.store.database import Database
-from automata.store.run_marks import RunMark, run_marks
-from automata.store.visibility import viewer_labels, visible_runs
+from automata.store.flow_visibility import viewer_labels, visible_runs
+from automata.store.run_revisions import RunMark, run_marks
 
 TURN_SEC = 1.0  # of the reader
 MAX_STREAMS = 200  # of one process

@@ -19,17 +19,17 @@ from automata.access.token_text import digest, new_token_text
 from automata.api.app import create_app
 from automata.broker.local import LocalBroker
 from automata.http.authentication import Authenticator
-from automata.http.limits import SAFE
+from automata.http.request_checks import SAFE
 from automata.operations.context import AppContext
 from automata.settings import Settings
 from automata.store.audit import AuditFilter, current_actor, list_audit, set_actor
 from automata.store.database import Database
+from automata.store.flow_writes import DesiredFlow, write_flows
 from automata.store.flows import get_version
-from automata.store.queue import EnqueueRow, FinishRow, RunWrites, apply_writes
+from automata.store.orchestrator_queue import EnqueueRow, FinishRow, RunWrites, apply_writes
 from automata.store.schedules import declare_schedules
 from automata.store.sync import SourceRow, ensure_source
 from automata.store.tokens import add_token
-from automata.store.versions import DesiredFlow, write_flows
 from automata.web.page import MESSAGE_COOKIE
 from tests.emptying import empty
 

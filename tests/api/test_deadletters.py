@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from automata.store.queue import RunLetterRow, SettleRow
+from automata.store.orchestrator_queue import RunLetterRow, SettleRow
 from tests.api.conftest import V1, Site
 
 NOBODY = "00000000-0000-7000-8000-000000000000"

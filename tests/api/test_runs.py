@@ -6,7 +6,7 @@ import asyncio
 from uuid import UUID
 
 from automata.broker.contract import RUNS_FINISHED, RUNS_PENDING
-from automata.store.queue import SettleRow, request_cancel
+from automata.store.orchestrator_queue import SettleRow, request_cancel
 
 V1 = "/api/v1"
 INPUTS = {"source_id": {"type": "string", "required": True}, "size": {"type": "integer", "default": 5}}

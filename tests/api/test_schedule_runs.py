@@ -7,8 +7,8 @@ from uuid import UUID
 
 import pytest
 
+from automata.store.flow_writes import archive_flows
 from automata.store.new_runs import NewRun, create_runs
-from automata.store.versions import archive_flows
 
 V1 = "/api/v1"
 DAY = {"from": "2026-01-01T00:00:00Z", "to": "2026-01-02T00:00:00Z"}

@@ -10,7 +10,7 @@ from uuid import UUID
 from prometheus_client.parser import text_string_to_metric_families
 
 from automata.operations import system_metrics
-from automata.services.presence import Presence
+from automata.services.process_heartbeat import Presence
 from automata.settings import Settings
 from tests.api.conftest import OpenSite
 

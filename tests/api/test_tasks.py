@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from automata.store.queue import SettleRow
-from automata.store.tasks import TaskRetry, claim, retry
+from automata.store.orchestrator_queue import SettleRow
+from automata.store.worker_queue import TaskRetry, claim, retry
 
 V1 = "/api/v1"
 HTTP = {"type": "http", "config": {"url": "https://example.com"}}

@@ -13,8 +13,8 @@ import pytest
 from automata.api import webhooks
 from automata.flow import webhook
 from automata.flow.webhook import signature
-from automata.operations import lookups
-from automata.store.webhook_targets import webhook_targets
+from automata.operations import flow_lookups
+from automata.store.inbound_webhooks import webhook_targets
 from tests.api.deliveries import BODY, HOOK, INPUTS, JSON, SECRET, V1, post, ready, run_of, runs, signed, with_mapping
 
 FORM = "application/x-www-form-urlencoded"
@@ -214,7 +214,7 @@ async def test_an_unknown_webhook_costs_the_same_reads_and_digests_as_a_known_on
     await ready(site)
     assert (await post(site)).status_code == 201  # the version is known from now on
     monkeypatch.setattr(webhook, "signature", digest)
-    monkeypatch.setattr(lookups, "webhook_targets", read)
+    monkeypatch.setattr(flow_lookups, "webhook_targets", read)
     for where, secret in (("orders/shop", "wrong"), ("orders/shop", SECRET), ("orders/none", "x"), ("none/x", "x")):
         work.clear()
         await post(site, BODY, signed(secret=secret), where=where)
@@ -266,7 +266,7 @@ async def test_a_query_that_cannot_be_read_is_refused(site, query):
 
 async def test_headers_that_are_too_large_are_refused_before_anything_is_read(site, monkeypatch):
     await ready(site)
-    monkeypatch.setattr(lookups, "webhook_targets", None)  # any read would fail
+    monkeypatch.setattr(flow_lookups, "webhook_targets", None)  # any read would fail
     answer = await post(site, BODY, {**signed(), "X-Large": "x" * 33_000})
     assert (answer.status_code, answer.json()["code"]) == (431, "headers_too_large")
 

@@ -11,12 +11,12 @@ from uuid import UUID
 import httpx
 
 from automata.engine.decision import FOREVER
-from automata.store.queue import SettleRow
+from automata.store.orchestrator_queue import SettleRow
+from automata.store.queue_sentinels import ADVANCE
 from automata.store.recordings import Recording, save_recordings
-from automata.store.sentinels import ADVANCE
 from automata.store.task_logs import TaskLog
 from automata.store.task_logs import save_logs as keep_logs
-from automata.store.waiting import ApprovalWait, encode_array
+from automata.store.waiting_codec import ApprovalWait, encode_array
 from tests.api.conftest import V1, Site
 
 MINE = {"team": "billing", "tier": '50% \\ "one"'}

@@ -18,7 +18,7 @@ import pytest
 
 from automata.cli.app import main
 from automata.cli.doctor import _server
-from automata.services.presence import Presence
+from automata.services.process_heartbeat import Presence
 from automata.settings import Settings
 from automata.store.database import Database
 from automata.store.diagnostics import ServerStatus

@@ -16,7 +16,7 @@ from automata.cli.database import database
 from automata.cli.demo import child_process
 from automata.cli.interruption import held, term_as_interrupt
 from automata.settings import Settings
-from automata.store import embedded_host
+from automata.store import embedded_permissions
 from tests.store.conftest import room
 
 __all__ = ["room"]
@@ -84,14 +84,14 @@ def test_children_that_nobody_left_are_ended_before_their_folder_goes(tmp_path: 
 def test_a_sigterm_while_the_embedded_server_starts_leaves_no_server(
     program: str, room: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = embedded_host.Host.run
+    real = embedded_permissions.Host.run
 
-    def run(host: embedded_host.Host, name: str, arguments: Any, **options: Any) -> None:
+    def run(host: embedded_permissions.Host, name: str, arguments: Any, **options: Any) -> None:
         if name == program and "stop" not in arguments:
             os.kill(os.getpid(), signal.SIGTERM)
         real(host, name, arguments, **options)
 
-    monkeypatch.setattr(embedded_host.Host, "run", run)
+    monkeypatch.setattr(embedded_permissions.Host, "run", run)
     with pytest.raises(KeyboardInterrupt), database(Settings(data_dir=str(room))):
         raise AssertionError("the block of an interrupted start is not entered")
     assert [p for p in psutil.process_iter(["cmdline"]) if str(room) in " ".join(p.info["cmdline"] or ())] == []

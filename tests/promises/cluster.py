@@ -20,7 +20,7 @@ import psycopg
 
 from automata.cli.rabbitmq_node import Ports, RabbitNode, environment_of, server_user, speaks_amqp
 from automata.store import migrate
-from automata.store.embedded_host import find_host
+from automata.store.embedded_permissions import find_host
 from tests.promises.processes import until
 from tests.rabbitmq import find_server
 

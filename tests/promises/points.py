@@ -19,12 +19,12 @@ from automata.sync.steps import STEPS
 # name -> (module, function, side)
 POINTS = {
     "runs committed, not answered": ("automata.operations.run_creation", "create_runs_or_conflicts", "after"),
-    "wake-ups taken": ("automata.store.queue", "take_wakeups", "after"),
-    "decided, not written": ("automata.store.queue", "apply_writes", "before"),
-    "written, not committed": ("automata.store.queue", "apply_writes", "after"),
+    "wake-ups taken": ("automata.store.orchestrator_queue", "take_wakeups", "after"),
+    "decided, not written": ("automata.store.orchestrator_queue", "apply_writes", "before"),
+    "written, not committed": ("automata.store.orchestrator_queue", "apply_writes", "after"),
     "claimed, not called": ("automata.services.executor", "execute_step", "before"),
     "called, not handed in": ("automata.services.executor", "execute_step", "after"),
-    "accepted, not advanced": ("automata.store.tasks", "complete_under_lock", "after"),
+    "accepted, not advanced": ("automata.store.worker_queue", "complete_under_lock", "after"),
     "handed over, not begun": ("automata.services.worker.Worker", "start_claims", "before"),
     "committed, not announced": ("automata.broker.local.LocalBroker", "notify", "before"),
 }

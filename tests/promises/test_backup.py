@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from automata.engine.states import RunStatus
-from automata.store.embedded_host import find_host
+from automata.store.embedded_permissions import find_host
 from tests.drive import BROKEN, drive, step
 
 PAGE = Path(__file__).parents[2] / "docs/operations.md"

@@ -110,7 +110,7 @@ def nursery() -> Any:
     """Makes processes that have imported the product already."""
     made = multiprocessing.get_context("forkserver")
     made.set_forkserver_preload(
-        ["automata.services.controller", "automata.services.process", "automata.cli.site", "automata.cli.app",
+        ["automata.services.sync_controller", "automata.services.process", "automata.cli.site", "automata.cli.app",
          "tests.promises.points"]
     )  # fmt: skip
     return made

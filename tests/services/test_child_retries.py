@@ -9,7 +9,7 @@ import pytest
 
 from automata.broker.contract import RUNS_PENDING
 from automata.store.deadletters import retry_letter
-from automata.store.queue import request_cancel
+from automata.store.orchestrator_queue import request_cancel
 from tests.child_runs import (
     CANCELLED,
     FAILED,

@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 
 from automata.errors import Conflict
-from automata.store.retries import retry_run, run_attempts
+from automata.store.run_retries import retry_run, run_attempts
 from tests.child_runs import (
     FAILED,
     SUCCEEDED,

@@ -10,8 +10,8 @@ import pytest
 
 from automata.errors import Invalid
 from automata.services.run_advancer import Batch, BatchEffects, RunAdvancer
-from automata.store import tasks
-from automata.store.tasks import TaskResult
+from automata.store import worker_queue
+from automata.store.worker_queue import TaskResult
 from tests.drive import drive, step
 
 pytestmark = pytest.mark.anyio
@@ -25,7 +25,7 @@ def anyio_backend() -> str:
 def refuse_poison(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The database refuses each batch with an outcome that says `poison`; returns the sizes of the batches."""
     sizes: list[int] = []
-    complete = tasks.complete
+    complete = worker_queue.complete
 
     async def refusing(conn: Any, results: Sequence[TaskResult]) -> set[Any]:
         sizes.append(len(results))
@@ -33,7 +33,7 @@ def refuse_poison(monkeypatch: pytest.MonkeyPatch) -> list[int]:
             raise Invalid("no such character")
         return await complete(conn, results)
 
-    monkeypatch.setattr(tasks, "complete", refusing)
+    monkeypatch.setattr(worker_queue, "complete", refusing)
     return sizes
 
 

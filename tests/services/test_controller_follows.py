@@ -16,12 +16,12 @@ import pytest
 from automata.errors import Refused
 from automata.flow.model import Flow
 from automata.project.source import Source
-from automata.services.controller import Controller, Pace
+from automata.services.sync_controller import Controller, Pace
 from automata.store.database import Database
 from automata.store.flows import put_api_flow
-from automata.store.rollbacks import release, roll_back
 from automata.store.sync import AttemptRow, SourceRow, list_attempts, list_sources, lock_source
 from automata.store.sync_hints import record_hint, request_sync
+from automata.store.sync_rollbacks import release, roll_back
 from automata.sync.conditions import conditions
 from automata.sync.reconcile import sync_once
 from tests.promises.processes import make_repo

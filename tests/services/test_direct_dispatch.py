@@ -18,9 +18,9 @@ from automata.services.plan_cache import PlanCache
 from automata.services.run_advancer import RunAdvancer
 from automata.settings import Settings
 from automata.steps.registry import instant_rules
-from automata.store import queue, tasks
-from automata.store.queue import RunSnapshot, RunWrites
-from automata.store.tasks import Claim, TaskResult
+from automata.store import orchestrator_queue, worker_queue
+from automata.store.orchestrator_queue import RunSnapshot, RunWrites
+from automata.store.worker_queue import Claim, TaskResult
 from tests.drive import BROKEN, Drive, drive, fan, step, transform
 
 
@@ -37,7 +37,7 @@ async def _claimed(it: Drive, lease_sec: float) -> dict[str, Claim]:
     async with asyncio.timeout(120):
         while True:
             async with it.db.connection() as conn:
-                claims = await tasks.claim(conn, "elsewhere", 10, lease_sec, "w")
+                claims = await worker_queue.claim(conn, "elsewhere", 10, lease_sec, "w")
             if claims:
                 return {item.step: item for item in claims}
             await asyncio.sleep(0.01)
@@ -52,7 +52,7 @@ async def test_a_late_result_is_read_by_no_step_though_its_batch_moves_the_run(d
         late, good = await _claimed(it, 0), await _claimed(it, 30)
         completer = _completer(it)
         async with it.db.connection() as conn:
-            await tasks.complete(conn, [_by(good["a"], "second")])
+            await worker_queue.complete(conn, [_by(good["a"], "second")])
         results = [_by(late["a"], "late"), _by(good["b"], "second")]
         accepted = await completer.commit([FinishedAttempt(result) for result in results])
         assert accepted <= {(run, "b")}
@@ -64,13 +64,13 @@ async def test_a_late_result_is_read_by_no_step_though_its_batch_moves_the_run(d
 def _loads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many runs each load from the database was for."""
     seen: list[int] = []
-    load = queue.load_snapshots
+    load = orchestrator_queue.load_snapshots
 
     async def counted(conn: Any, ids: Sequence[UUID]) -> list[RunSnapshot]:
         seen.append(len(ids))
         return await load(conn, ids)
 
-    monkeypatch.setattr(queue, "load_snapshots", counted)
+    monkeypatch.setattr(orchestrator_queue, "load_snapshots", counted)
     return seen
 
 
@@ -125,7 +125,7 @@ async def test_what_was_known_holds_when_a_transaction_has_to_be_tried_again(
     """The first try settles the transform and hands the next step over, and is rolled back at its end."""
     async with drive(database_url, poll_sec=60) as it:
         flow = await it.put("again", step("a"), transform("m", {"n": 1}, "a"), step("b", "m"))
-        apply, failures = queue.apply_writes, [Unavailable("the database is away")]
+        apply, failures = orchestrator_queue.apply_writes, [Unavailable("the database is away")]
 
         async def failing(conn: Any, changes: RunWrites) -> bool:
             done = await apply(conn, changes)
@@ -133,7 +133,7 @@ async def test_what_was_known_holds_when_a_transaction_has_to_be_tried_again(
                 raise failures.pop()
             return done
 
-        monkeypatch.setattr(queue, "apply_writes", failing)
+        monkeypatch.setattr(orchestrator_queue, "apply_writes", failing)
         run = await it.ended(await it.start(flow))
         assert (run.status, failures) == ("SUCCEEDED", [])
         assert await it.states(run.id) == dict.fromkeys(("a", "m", "b"), "SUCCEEDED")
@@ -148,7 +148,7 @@ async def test_a_cancel_between_two_steps_of_a_known_run_is_carried_out(database
         run = await it.start(await it.put("cancel", step("a"), step("b", "a"), step("c", "b")))
         await it.called("b")
         async with it.db.transaction() as conn:
-            assert await queue.request_cancel(conn, [run]) == {run}
+            assert await orchestrator_queue.request_cancel(conn, [run]) == {run}
         it.notify()
         assert (await it.ended(run)).status == "CANCELLED"
         hold.set()

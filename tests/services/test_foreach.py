@@ -11,7 +11,7 @@ import pytest
 
 from automata.engine.states import RunStatus
 from automata.flow.model import MAX_ITEMS
-from automata.store.retries import retry_run
+from automata.store.run_retries import retry_run
 from tests.drive import BROKEN, Drive, drive, fan, step
 
 INPUTS = {"list": {"type": "array"}}
@@ -177,7 +177,7 @@ async def test_transforms_delays_and_nested_groups_take_items_too(site: Drive) -
 
 
 async def test_a_cancelled_run_ends_while_items_wait(site: Drive) -> None:
-    from automata.store.queue import request_cancel
+    from automata.store.orchestrator_queue import request_cancel
 
     site.play.script["load[0]"] = [asyncio.Event()]
     flow = await site.put("loop", each("load", max_parallel=1), inputs=INPUTS)

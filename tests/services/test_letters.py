@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from automata.store.deadletters import retry_letter
-from automata.store.queue import FinishRow, RunLetterRow, RunWrites, apply_writes
+from automata.store.orchestrator_queue import FinishRow, RunLetterRow, RunWrites, apply_writes
 from automata.store.retention import prune_batch
 from tests.child_runs import FAILED, SUCCEEDED, call, children, forget, letters, retry, retry_first_letter
 from tests.drive import BROKEN, Drive, Json, drive, fan, step, transform

@@ -12,12 +12,12 @@ import pytest
 from automata.broker.contract import RUNS_PENDING
 from automata.engine.states import RunStatus
 from automata.errors import Conflict, Missing
-from automata.store import tasks
+from automata.store import worker_queue
 from automata.store.deadletters import DeadLetterFilter, DeadLetterRow, list_letters, retry_letter
 from automata.store.flows import archive_api_flow
 from automata.store.ids import new_id
-from automata.store.queue import request_cancel
-from automata.store.retries import retry_run, retry_runs, run_attempts
+from automata.store.orchestrator_queue import request_cancel
+from automata.store.run_retries import retry_run, retry_runs, run_attempts
 from automata.store.run_tasks import list_attempts
 from tests.drive import BROKEN, FLAKY, Drive, drive, fan, step
 
@@ -319,7 +319,7 @@ async def test_a_late_result_of_the_attempt_before_is_refused(site: Drive) -> No
     await again(site, run)
     await site.called("a", 2)
     async with site.db.transaction() as conn:
-        assert await tasks.complete(conn, [tasks.TaskResult(run, "a", fence, "SUCCEEDED", "{}")]) == set()
+        assert await worker_queue.complete(conn, [worker_queue.TaskResult(run, "a", fence, "SUCCEEDED", "{}")]) == set()
     hold.set()
     assert (await site.ended(run)).status is RunStatus.SUCCEEDED
     assert (await site.tasks(run))["a"].attempt == 2

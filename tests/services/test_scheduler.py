@@ -14,14 +14,14 @@ import pytest
 from automata.broker.local import LocalBroker
 from automata.flow.model import Flow
 from automata.services.fire_decisions import jitter
-from automata.services.leader import LostTerm
+from automata.services.leader_election import LostTerm
 from automata.services.plan_cache import PlanCache
 from automata.services.scheduler import Scheduler
 from automata.settings import Settings
 from automata.store.database import Database
 from automata.store.flows import archive_api_flow, put_api_flow
 from automata.store.leadership import LeaderLock
-from automata.store.queue import FinishRow, RunWrites, apply_writes
+from automata.store.orchestrator_queue import FinishRow, RunWrites, apply_writes
 from automata.store.schedules import create_schedule, enable_schedule, list_schedules
 from tests.emptying import empty
 from tests.figures import note

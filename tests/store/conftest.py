@@ -16,9 +16,9 @@ import pytest
 
 from automata.flow.model import content_hash
 from automata.store.database import Connection, Database
+from automata.store.flow_writes import DesiredFlow, write_flows
 from automata.store.new_runs import NewRun, create_runs
 from automata.store.sync import SourceRow, ensure_source
-from automata.store.versions import DesiredFlow, write_flows
 from tests.emptying import empty
 
 TABLES = (

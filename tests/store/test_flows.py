@@ -10,6 +10,7 @@ import pytest
 from automata.errors import Conflict, Invalid, Missing
 from automata.flow.model import Flow
 from automata.store.database import Database
+from automata.store.flow_writes import write_flows
 from automata.store.flows import (
     archive_api_flow,
     find_flow,
@@ -20,7 +21,6 @@ from automata.store.flows import (
     versions_by_id,
 )
 from automata.store.pagination import encode
-from automata.store.versions import write_flows
 
 
 async def put(conn, make, name, **extra):

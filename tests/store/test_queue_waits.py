@@ -7,13 +7,13 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from automata.store import queue, tasks
+from automata.store import orchestrator_queue, worker_queue
 from automata.store.database import Database
 from automata.store.new_runs import NewRun, create_runs
-from automata.store.queue import EnqueueRow, RunWrites
-from automata.store.sentinels import ADVANCE
-from automata.store.tasks import TaskResult
-from automata.store.waiting import ApprovalWait, ChildRunWait, TaskReads, Wait, encode
+from automata.store.orchestrator_queue import EnqueueRow, RunWrites
+from automata.store.queue_sentinels import ADVANCE
+from automata.store.waiting_codec import ApprovalWait, ChildRunWait, TaskReads, Wait, encode
+from automata.store.worker_queue import TaskResult
 
 VERSION = uuid4()
 
@@ -38,7 +38,7 @@ async def run(db: Database) -> UUID:
     """A run whose first wake-up is taken."""
     async with db.transaction() as conn:
         (created,) = await create_runs(conn, [NewRun(uuid4(), VERSION, {})])
-        await queue.take_wakeups(conn, 1)
+        await orchestrator_queue.take_wakeups(conn, 1)
     return created.id
 
 
@@ -48,12 +48,12 @@ async def test_a_completed_task_waits_for_nothing_whatever_the_steps_that_it_rea
 ) -> None:
     async with db.transaction() as conn:
         row = EnqueueRow(run, "last", "default", None, VERSION, encode(TaskReads(steps)))
-        await queue.apply_writes(conn, RunWrites(enqueue=[row]))
+        await orchestrator_queue.apply_writes(conn, RunWrites(enqueue=[row]))
     async with db.connection() as conn:
-        (claim,) = await tasks.claim(conn, "default", 1, 30, "worker")
-        assert await tasks.complete(conn, [TaskResult(run, "last", claim.fence, "SUCCEEDED")]) == {(run, "last")}
+        (claim,) = await worker_queue.claim(conn, "default", 1, 30, "worker")
+        assert await worker_queue.complete(conn, [TaskResult(run, "last", claim.fence, "SUCCEEDED")]) == {(run, "last")}
     async with db.transaction() as conn:
-        (wakeup,), _ = await queue.take_wakeups(conn, 1)
+        (wakeup,), _ = await orchestrator_queue.take_wakeups(conn, 1)
     assert (wakeup.step, wakeup.wait) == ("last", None)
 
 
@@ -63,11 +63,11 @@ async def test_a_wake_up_that_is_put_back_waits_for_what_it_waited_for(
 ) -> None:
     async with db.transaction() as conn:
         row = EnqueueRow(run, "ask", ADVANCE, None, VERSION, encode(wait))
-        await queue.apply_writes(conn, RunWrites(enqueue=[row]))
+        await orchestrator_queue.apply_writes(conn, RunWrites(enqueue=[row]))
     async with db.transaction() as conn:
-        taken, _ = await queue.take_wakeups(conn, 1)
-        await queue.postpone(conn, taken)
+        taken, _ = await orchestrator_queue.take_wakeups(conn, 1)
+        await orchestrator_queue.postpone(conn, taken)
         await conn.execute("UPDATE task_queue SET ready_at = now()")
     async with db.transaction() as conn:
-        (again,), _ = await queue.take_wakeups(conn, 1)
+        (again,), _ = await orchestrator_queue.take_wakeups(conn, 1)
     assert (again.step, again.wait, again.losses) == ("ask", wait, 1)

@@ -14,7 +14,7 @@ from automata.errors import Usage
 from automata.settings import MAX_RETENTION_DAYS, Settings, load
 from automata.store.database import Connection, Database
 from automata.store.new_runs import NewRun, create_runs
-from automata.store.queue import FinishRow, RunWrites, apply_writes
+from automata.store.orchestrator_queue import FinishRow, RunWrites, apply_writes
 from automata.store.retention import BEFORE_ALL, RUN_TABLES, STEP_TABLES, PrunedBatch, prune_batch
 from automata.store.tables import metadata
 from tests.emptying import empty

@@ -12,14 +12,21 @@ import pytest
 from automata.engine.states import RunStatus, TaskStatus
 from automata.errors import Invalid, Missing
 from automata.store.database import Database
+from automata.store.flow_visibility import set_viewer_labels
 from automata.store.new_runs import NewRun, create_runs
+from automata.store.orchestrator_queue import (
+    EnqueueRow,
+    FinishRow,
+    RunWrites,
+    apply_writes,
+    request_cancel,
+    take_wakeups,
+)
 from automata.store.pagination import encode
-from automata.store.queue import EnqueueRow, FinishRow, RunWrites, apply_writes, request_cancel, take_wakeups
 from automata.store.run_selection import RunSelection
 from automata.store.run_tasks import list_attempts, list_tasks
 from automata.store.runs import get_run, list_runs, list_statement
-from automata.store.tasks import TaskResult, TaskRetry, claim, complete, retry
-from automata.store.visibility import set_viewer_labels
+from automata.store.worker_queue import TaskResult, TaskRetry, claim, complete, retry
 
 # 100,000 runs, one a second, of two flows: 1 % failed and 100 cancelled; the newest 2,000 wait, the 50 before run.
 # A UUIDv7 is made by hand, since PostgreSQL has a function for it only from 18 on.

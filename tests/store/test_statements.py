@@ -10,10 +10,10 @@ import psycopg
 import pytest
 
 import automata.store
-from automata.store.queue import SnapshotRow, WakeUpRow
+from automata.store.orchestrator_queue import SnapshotRow, WakeUpRow
 from automata.store.runs import RunRow
 from automata.store.sql import FRAGMENTS, statement, with_fragments
-from automata.store.tasks import ClaimRow, RunInfo
+from automata.store.worker_queue import ClaimRow, RunInfo
 
 STORE = Path(automata.store.__file__).parent
 STATEMENTS = sorted(path.stem for path in (STORE / "sql").glob("*.sql"))

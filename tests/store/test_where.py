@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from automata.store.visibility import set_viewer_labels
+from automata.store.flow_visibility import set_viewer_labels
 from automata.store.where import Where
 
 

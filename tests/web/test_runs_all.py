@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from automata.store.queue import SettleRow
+from automata.store.orchestrator_queue import SettleRow
 from automata.web import bulk
 from tests.web.conftest import OpenSite, Reader, Site, read
 

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
+from automata.store.flow_writes import DesiredFlow
 from automata.store.sync import SourceRow, apply, ensure_source, lock_source, record_attempt
 from automata.store.sync_hints import record_seen_commit
-from automata.store.versions import DesiredFlow
 from tests.api.conftest import spec
 from tests.web.conftest import OpenSite, Site, read
 

@@ -6,8 +6,8 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from automata.engine.decision import FOREVER
-from automata.store.sentinels import ADVANCE
-from automata.store.waiting import ApprovalWait, encode_array
+from automata.store.queue_sentinels import ADVANCE
+from automata.store.waiting_codec import ApprovalWait, encode_array
 from tests.web.conftest import OpenSite, Site, read
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)>\"'&"

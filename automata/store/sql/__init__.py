@@ -1,7 +1,7 @@
 """The hot statements, one a file; each header names its caller, the index it walks and its lock order.
 
-`${NAME}` in a statement is a constant of store/sentinels.py or a fragment of store/waiting.py: it becomes text when the
-statement is read, so that the planner sees the value.
+`${NAME}` in a statement is a constant of store/queue_sentinels.py or a fragment of store/waiting_codec.py: it becomes
+text when the statement is read, so that the planner sees the value.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from importlib import resources
 from string import Template
 from typing import LiteralString
 
-from automata.store import sentinels, waiting
+from automata.store import queue_sentinels, waiting_codec
 
-FRAGMENTS: Mapping[str, LiteralString] = {**sentinels.SQL_FRAGMENTS, **waiting.SQL_FRAGMENTS}
+FRAGMENTS: Mapping[str, LiteralString] = {**queue_sentinels.SQL_FRAGMENTS, **waiting_codec.SQL_FRAGMENTS}
 
 
 @cache

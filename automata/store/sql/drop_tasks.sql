@@ -1,4 +1,4 @@
--- Caller: store/queue.py drop_tasks. Takes back work that has not begun; with `force` also what runs (a cancel).
+-- Caller: store/orchestrator_queue.py drop_tasks. Takes back work that has not begun; with `force` also what runs (a cancel).
 -- Index: task_queue_pkey. Locks: rows in (run_id, step) order, the order of every statement on several rows.
 WITH dropped AS (
     SELECT queue.run_id, queue.step

@@ -1,4 +1,4 @@
--- Caller: store/queue.py apply. New work for workers and new timers.
+-- Caller: store/orchestrator_queue.py apply. New work for workers and new timers.
 -- Index: task_queue_pkey; for runs that were retried also task_attempts_pkey, since their attempts count on.
 -- Locks: none but the new rows; the run's advisory lock is held.
 INSERT INTO task_queue (run_id, step, lane, ready_at, version_id, reads, attempt, earlier)

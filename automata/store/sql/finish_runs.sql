@@ -1,4 +1,4 @@
--- Caller: store/queue.py apply. Ends runs: the result, and no row left that moves.
+-- Caller: store/orchestrator_queue.py apply. Ends runs: the result, and no row left that moves.
 -- Index: run_results_pkey, task_queue_pkey. Locks: rows of finished runs only; their advisory locks are held.
 WITH emptied AS (
     DELETE FROM task_queue WHERE run_id = ANY(%(run_id)s::uuid[])

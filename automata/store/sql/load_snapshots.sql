@@ -1,4 +1,4 @@
--- Caller: store/queue.py load_snapshots. What the engine must know of the runs just taken: one row a run, states as arrays.
+-- Caller: store/orchestrator_queue.py load_snapshots. What the engine must know of the runs just taken: one row a run, states as arrays.
 -- Index: runs_pkey, tasks_pkey, task_queue_pkey, run_results_pkey, run_attempts_pkey. Locks: none; the run's advisory lock is held.
 -- A finished run is not among them: its late wake-ups mean nothing.
 SELECT runs.id, runs.flow_id, runs.version_id, runs.trigger, runs.scheduled_for, runs.created_at, runs.inputs,

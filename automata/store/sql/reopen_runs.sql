@@ -1,4 +1,4 @@
--- Caller: store/retries.py. Takes the ends of runs back, so that they go on: all of a run's failures (`runs`), the failed
+-- Caller: store/run_retries.py. Takes the ends of runs back, so that they go on: all of a run's failures (`runs`), the failed
 --   steps of dead letters (`letters`; one without a step is of all), or named failed steps (`at`). With `climb` the runs
 --   above that failed with one of these go on too, each at the step that waited for it. `failing` would have ended now,
 --   FAILED, and have no result yet. One statement: another snapshot could see a run that failed anew.

@@ -1,4 +1,4 @@
--- Caller: store/queue.py take_wakeups. Takes wake-ups (new runs, finished tasks, due timers, cancels) and their runs.
+-- Caller: store/orchestrator_queue.py take_wakeups. Takes wake-ups (new runs, finished tasks, due timers, cancels) and their runs.
 -- Index: task_queue_ready (lane, ready_at); then by ctid, a plan that cannot go wrong: the planner's picture of the queue
 --   is that of an empty table as often as not, and a join chosen for one row compares every row with every other.
 -- Locks: rows with SKIP LOCKED, then the run's advisory lock without waiting: two orchestrators never advance one

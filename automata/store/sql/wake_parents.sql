@@ -1,4 +1,4 @@
--- Caller: store/queue.py apply, when runs end that a step of another run waits for. In the child's own transaction.
+-- Caller: store/orchestrator_queue.py apply, when runs end that a step of another run waits for. In the child's own transaction.
 -- Index: task_queue_pkey. Locks: rows in (run_id, step) order. A parent that waits no more has no such row.
 WITH waiting AS (
     SELECT queue.run_id, queue.step

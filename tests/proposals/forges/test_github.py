@@ -18,7 +18,7 @@ from automata.proposals.forges.github import MAX_ANSWER_BYTES, GitHub
 from automata.proposals.forges.policy import CHECK, tell_check, tell_sync
 from automata.proposals.lifecycle import ProposalSession
 from automata.report.markdown import MARKER
-from automata.services.controller import Controller, Pace
+from automata.services.sync_controller import Controller, Pace
 from automata.settings import Settings
 from tests.proposals.forges.github_double import NAME, OWNER, TOKEN, GitHubDouble
 from tests.proposals.repo import Repo, text

@@ -1,0 +1,25 @@
+-- Caller: store/worker_queue.py complete_under_lock. Accepts results whose run is advanced in this same transaction: the row of the queue
+--   goes instead of turning into a wake-up, and the state is written. What does not return was not touched.
+-- Index: task_queue_pkey, tasks_pkey.
+-- Locks: the run's advisory lock without waiting (a run that another orchestrator holds is left to complete_tasks.sql), then
+--   rows in the order of the arrays, which is that of (run_id, step). The lock names input.run_id: of the queue's own
+--   column the planner may make a filter that is asked, and locks, for every row that a plan comes by.
+WITH accepted AS (
+    DELETE FROM task_queue AS queue
+    USING unnest(%(run_id)s::uuid[], %(step)s::text[], %(fence)s::uuid[], %(status)s::text[],
+                 %(outputs)s::text[], %(error)s::text[], %(code)s::text[])
+      AS input(run_id, step, fence, status, outputs, error, code)
+    WHERE queue.run_id = input.run_id AND queue.step = input.step AND queue.fence = input.fence
+      AND pg_try_advisory_xact_lock(hashtextextended(input.run_id::text, 0))
+    RETURNING queue.run_id, queue.step, queue.fence, input.status, queue.attempt, queue.queued_at, queue.started_at,
+              queue.worker, queue.version_id, input.outputs, input.error, input.code
+), letters AS (
+    INSERT INTO dead_letters (run_id, flow_id, version_id, step, attempts, code, error)
+    SELECT run_id, (SELECT flow_id FROM runs WHERE runs.id = accepted.run_id), version_id, step, attempt, code,
+           error::json
+    FROM accepted WHERE status = 'FAILED' AND code IS NOT NULL
+), written AS (
+    INSERT INTO tasks (run_id, step, status, attempt, queued_at, started_at, worker, outputs, error)
+    SELECT run_id, step, status, attempt, queued_at, started_at, worker, outputs::json, error::json FROM accepted
+)
+SELECT fence, now() FROM accepted
