@@ -48,7 +48,7 @@ async def index(
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Response:
-    """Dead letters, the newest first; `since` is included, `until` is not."""
+    """Dead letters, the newest first; `since` is included, `until` is not. A run or flow above the letter's counts."""
     context = context_of(request)
     filter = DeadLetterFilter(flow, code, run_id, since, until)
     page = await list_dead_letters(context, filter, state, check_cursor(cursor, 1, number=True), limit)
@@ -71,7 +71,7 @@ async def show(request: Request, letter_id: str) -> Response:
     openapi_extra=request_body(RetryRequest, required=False),
 )
 async def retry(request: Request, letter_id: str) -> Response:
-    """Have the run go on at this step. 409 when the letter is closed, or its run did not end FAILED."""
+    """Have the run, and its parents, go on at this step. 409 when the letter is closed, or its run not FAILED."""
     context = context_of(request)
     id = parse_letter_id(letter_id)
     body = await read_model(request, RetryRequest)
@@ -101,7 +101,7 @@ async def discard(request: Request, letter_id: str) -> Response:
     openapi_extra=request_body(BulkLetters),
 )
 async def retry_many(request: Request) -> Response:
-    """Retry open letters, the oldest first; at most `limit` a request, then `next_cursor` goes on."""
+    """Retry open letters, the oldest first; `limit` a request, and others of the same runs; `next_cursor` goes on."""
     return await _change(request, "retry")
 
 

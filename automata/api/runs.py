@@ -12,7 +12,7 @@ from starlette.responses import Response
 from automata.access.principal import Role
 from automata.api.answers import answer_from
 from automata.api.schemas.pages import Page
-from automata.api.schemas.runs import RerunRequest, RetryRequest, RunAnswer, RunRequest, RunSummary
+from automata.api.schemas.runs import RerunRequest, RunAnswer, RunRequest, RunRetryRequest, RunSummary
 from automata.engine.states import RunStatus
 from automata.http.authorization import attribution, needs
 from automata.http.bodies import V1, Json, read_model
@@ -106,13 +106,13 @@ async def cancel(request: Request, run_id: str) -> Response:
     dependencies=[needs(Role.OPERATOR, limits=True)],
     status_code=202,
     responses={202: {"model": RunAnswer}},
-    openapi_extra=request_body(RetryRequest, required=False),
+    openapi_extra=request_body(RunRetryRequest, required=False),
 )
 async def retry(request: Request, run_id: str) -> Response:
     """Have a FAILED or CANCELLED run go on at all that failed or was cancelled. 409 for any other."""
     context, id = context_of(request), parse_run_id(run_id)
-    body = await read_model(request, RetryRequest)
-    await retry_run(context, id, attribution(request, body.by))
+    body = await read_model(request, RunRetryRequest)
+    await retry_run(context, id, attribution(request, body.by), body.version)
     return Json(run_answer(await read_run(context, id)), 202)
 
 

@@ -117,7 +117,7 @@ def _do(
         return
     for letter in letters:
         word = f"{action.now} would reach" if dry_run else action.past
-        say(f"{word} {letter['step']} of run {letter['run_id']} ({letter['flow']}).")
+        say(f"{word} {letter['step'] or 'the end'} of run {letter['run_id']} ({letter['flow']}).")
 
 
 def _table(data: dict[str, Any]) -> Any:
@@ -125,16 +125,17 @@ def _table(data: dict[str, Any]) -> Any:
         (
             item["id"],
             item["flow"],
-            item["step"],
+            item["step"] or "",
             item["code"],
             item["attempts"],
             item["run_id"],
+            ", ".join(parent["flow"] for parent in item["parents"]),
             moment(item["created_at"]),
             item["state"],
         )
         for item in data["items"]
     )
-    return table("ID", "FLOW", "STEP", "CODE", "ATTEMPTS", "RUN", "SINCE", "STATE", rows=rows)
+    return table("ID", "FLOW", "STEP", "CODE", "ATTEMPTS", "RUN", "PARENTS", "SINCE", "STATE", rows=rows)
 
 
 def _sheet(item: dict[str, Any]) -> Any:
@@ -145,7 +146,11 @@ def _sheet(item: dict[str, Any]) -> Any:
             ("state", item["state"]),
             ("flow", f"{item['flow']} v{item['version']}"),
             ("run", f"{item['run_id']} ({item['run_status'] or 'on its way'})"),
-            ("step", item["step"]),
+            ("step", item["step"] or "none: the run as a whole"),
+            *(
+                ("parent", f"{parent['step']} of run {parent['run_id']} ({parent['flow']})")
+                for parent in item["parents"]
+            ),
             ("attempts", item["attempts"]),
             ("code", item["code"]),
             ("error", error.get("message")),

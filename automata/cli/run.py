@@ -156,6 +156,9 @@ def retry(
     since: Since = None,
     until: Until = None,
     all_: All = False,
+    version: Annotated[
+        str, typer.Option("--version", help="same, latest, or a number: the mended version that the run goes on by.")
+    ] = "same",
     dry_run: DryRun = False,
     yes: Yes = False,
     wait: Wait = False,
@@ -168,11 +171,14 @@ def retry(
     single = names_single_items([run_id] if run_id else [], filters)
     if (dry_run and single) or (wait and not single):
         raise Usage("--dry-run is for a filter, --wait for one run.", hint="See one run with automata run show.")
+    body = {"version": _version(version)}
+    if version != "same" and not single:
+        raise Usage("--version is for one run.", hint="Name it by its id.")
     with Api(api_url) as api:
         if not single:
             print_bulk(run_bulk(api, ("runs", "retry"), filters, RETRY, dry_run=dry_run, yes=yes), RETRY, output)
             return
-        run = api.post("runs", str(run_id), "retry")
+        run = api.post("runs", str(run_id), "retry", body=body)
         _started(api, run, wait, output, f"Run {run_id} goes on, attempt {run['attempt']}.")
 
 
@@ -186,13 +192,20 @@ def rerun(
     api_url: ApiUrl = None,
 ) -> None:
     """Start a new run with the inputs of an earlier one, from the first step."""
-    if version not in ("same", "latest") and not (version.isascii() and version.isdigit()):
-        raise Usage(f"{version!r} is not a version.", hint="--version takes same, latest, or a number.")
     headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
-    body = {"version": int(version) if version.isdigit() else version}
+    body = {"version": _version(version)}
     with Api(api_url) as api:
         run = api.post("runs", run_id, "rerun", body=body, headers=headers)
         _started(api, run, wait, output, f"Started run {run['id']} of {run['flow']} v{run['version']}.")
+
+
+def _version(text: str) -> str | int:
+    """As the API takes it. Raises Usage."""
+    if text in ("same", "latest"):
+        return text
+    if not (text.isascii() and text.isdigit()):
+        raise Usage(f"{text!r} is not a version.", hint="--version takes same, latest, or a number.")
+    return int(text)
 
 
 def _started(api: Api, run: Json, wait: bool, output: Format, words: str) -> None:
@@ -234,6 +247,7 @@ def _sheet(run: Json, states: Sequence[Json]) -> Any:
             ("attempt", run["attempt"] if run["attempt"] > 1 else None),
             ("created by", run["created_by"]),
             ("rerun of", run["rerun_of"]),
+            ("parent", run["parent_run_id"] and f"{run['parent_step']} of run {run['parent_run_id']}"),
             ("created", moment(run["created_at"])),
             ("commit", short_sha(run["commit_sha"] or "")),
             ("inputs", run["inputs"] and compact(run["inputs"])),

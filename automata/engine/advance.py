@@ -14,9 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from automata.engine.board import RUN
-from automata.engine.context import (
-    task_context,
-)
+from automata.engine.context import OUTPUTS_NOT_MADE, error_of, task_context
 from automata.engine.decision import (
     UNLOADED,
     Decision,
@@ -30,7 +28,7 @@ from automata.engine.decision import (
     Timer,
     WaitUntil,
 )
-from automata.engine.moves import Moves, error_of
+from automata.engine.moves import Moves
 from automata.engine.reading import NeedsError
 from automata.engine.states import RunStatus, TaskStatus
 from automata.flow.plan import ExecutionPlan, PlanStep
@@ -86,6 +84,7 @@ class _Advance(Moves):
         self.arrived = fired if isinstance(fired, Mapping) else {}
         self.fired = [name for name in fired if self._is_due(name)] if fired else []
         self.drops: list[str] = []
+        self.outputs: Any = None  # the flow's own, once they are made
 
     def decide(self) -> Decision:
         if self.run.cancelled:
@@ -136,6 +135,10 @@ class _Advance(Moves):
 
     def _settle_all(self) -> RunResult | None:
         board = self.board
+        if board.handling() and RUN not in board.failing:
+            self._make_outputs()
+            if self.needs:
+                return None
         ready = dict.fromkeys(board.waiting())
         over = [group for group in board.ended if board.over(group)]
         for name in self.fired:
@@ -144,6 +147,8 @@ class _Advance(Moves):
             while ready or over or self.fresh or self.going:
                 self._round(ready, over)
                 ready, over = self._consequences()
+            if RUN not in board.failing:
+                self._make_outputs()
             if not board.failing:
                 return self._end()
             if not (ready := self._close_scopes()) and not self.fresh:
@@ -226,33 +231,40 @@ class _Advance(Moves):
         for step in self.plan.steps.values():
             if step.parent is None and step.id != handler:
                 self._close(step)
-        begun = handler is None or handler in self.board.states or handler in self.board.ended
-        return {} if handler is None or begun else {handler: None}
+        return {} if handler is None or self.board.handling() else {handler: None}
 
     # --- ends ------------------------------------------------------------------------------------------------------
 
     def _end(self) -> RunResult | None:
         board = self.board
-        if board.complete():
-            return self._success()
         if board.active or self.needs or self.asks:
             return None
+        if board.complete():
+            return RunResult(RunStatus.SUCCEEDED, self.outputs)
         # Steps that wait for each other never get here from a checked file; a run must end all the same.
         self._close_run()
         message = "The remaining steps wait for each other."
         return RunResult(RunStatus.FAILED, error={"code": "stuck", "message": message, "step": None})
 
-    def _success(self) -> RunResult | None:
-        plan = self.plan
-        if plan.outputs is None:
-            return RunResult(RunStatus.SUCCEEDED)
+    def _make_outputs(self) -> None:
+        """Make the flow's outputs when all steps are settled: where that fails the run does, as by a step.
+
+        Nothing of it is stored while `on_failure` runs: each advance makes them again. What has begun to handle a
+        failure is right for good, though what reads the clock might succeed the next time.
+        """
+        if self.plan.outputs is None or not self.board.complete():
+            return
+        reads = self.plan.output_reads
         try:
-            self._load(plan.output_reads)
-            return RunResult(RunStatus.SUCCEEDED, plan.outputs.render(self._context(None, plan.output_reads)))
+            self._load(reads)
+            self.outputs = self.plan.outputs.render(self._context(None, reads))
+            self.outputs_error = OUTPUTS_NOT_MADE if self.board.handling() else None
         except NeedsError:
-            return None
+            return
         except Exception as error:
-            return RunResult(RunStatus.FAILED, error=error_of(error, None))
+            self.outputs_error = error_of(error, None)
+        if self.outputs_error:
+            self.board.failing.add(RUN)
 
     def _end_failed(self) -> RunResult | None:
         """A run that fails ends when nothing is active and its `on_failure`, if it has one, is settled."""

@@ -226,6 +226,12 @@ class Board:
         name = self.plan.on_failure
         return set() if name is None else {name, *self.inside(name)}
 
+    def handling(self) -> bool:
+        """Whether `on_failure` has begun."""
+        name = self.plan.on_failure
+        return name is not None and (name in self.states or name in self.ended)
+
     def complete(self) -> bool:
         """Whether every step of the flow proper is settled."""
-        return self.settled == len(self.plan.steps) - len(self.handler())
+        handler = self.handler()
+        return self.settled - sum(map(self.final, handler)) == len(self.plan.steps) - len(handler)

@@ -9,8 +9,9 @@ from typing import Any
 from uuid import UUID, uuid5
 
 from automata.engine.decision import Error, RunView
+from automata.errors import Invalid
 from automata.flow.plan import ExecutionPlan, PlanStep, step_context
-from automata.flow.template import AMBIENT_KEY, Ambient
+from automata.flow.template import AMBIENT_KEY, Ambient, TemplateError
 from automata.flow.timefilters import iso
 
 # Any fixed value serves; it keeps these names apart from other people's version 5 UUIDs.
@@ -31,7 +32,8 @@ def task_context(
     """The template context of a worker's step, without `secrets` and `response`.
 
     `reads` gives (status, outputs) by full id for the steps named in its Start; for a FAILED step of `on_failure`'s
-    reads the second item is its error.
+    reads the second item is its error. Where none has failed, the flow's outputs could not be made, and `reads` has
+    what they are made of.
     """
     context = base_context(run)
     context["steps"] = step_context(plan, reads, reads)
@@ -40,8 +42,8 @@ def task_context(
         context["index"], context["item"] = item
     if in_failure_handler(plan, plan.step(step)):
         failed = first_failure(plan, (name for name, (status, _) in reads.items() if status == "FAILED"))
-        error = reads[failed][1] if failed else None
-        add_failure(context, shaped_error(error, failed or ""))
+        error = shaped_error(reads[failed][1], failed) if failed else _outputs_error(plan, run, reads, now)
+        add_failure(context, error)
     return context
 
 
@@ -90,6 +92,34 @@ def first_failure(plan: ExecutionPlan, failed: Iterable[str]) -> str | None:
         if name in names and step.parent is None and not step.continue_on_error and name != plan.on_failure:
             return name
     return None
+
+
+def _outputs_error(plan: ExecutionPlan, run: RunView, reads: StepResults, now: datetime) -> Error:
+    """Why the flow's outputs cannot be made, found once more: it is written nowhere before the run ends."""
+    context = base_context(run)
+    context["steps"] = step_context(plan, reads, reads)
+    context[AMBIENT_KEY] = ambient(run.id, "", run.attempt, now)
+    try:
+        if plan.outputs is not None:
+            plan.outputs.render(context)
+    except Exception as error:
+        return error_of(error, None)
+    return OUTPUTS_NOT_MADE
+
+
+# What is told where they could be made after all: `now()` may give them another value a moment later.
+OUTPUTS_NOT_MADE: Error = {"code": "template_error", "message": "The outputs could not be made.", "step": None}
+
+
+def error_of(error: Exception, step: str | None) -> dict[str, Any]:
+    """The error of a step or of a run: {code, message, step}. `step` is None for the run's own outputs."""
+    code = "step_crashed"
+    if isinstance(error, TemplateError):
+        code = "template_error"
+    elif isinstance(error, Invalid):
+        code = error.code
+    message = str(error) if isinstance(error, Invalid) else f"{type(error).__name__}: {error}"
+    return {"code": code, "message": message, "step": step}
 
 
 def shaped_error(error: Any, step: str) -> dict[str, Any]:

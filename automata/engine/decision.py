@@ -82,6 +82,11 @@ class Call:
     wait: bool = True
 
 
+# The codes of a step whose run did not succeed.
+CHILD_FAILED: Final = "child_failed"
+CHILD_CANCELLED: Final = "child_cancelled"
+
+
 class InstantRule(Protocol):
     """A step type that needs no worker. Both may raise Invalid: the step FAILED with its code.
 

@@ -9,13 +9,11 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from automata.engine.context import shaped_error
+from automata.engine.context import error_of, shaped_error
 from automata.engine.decision import Call, Child, Done, Error, InstantRule, RunView, Settled, Start, StepState, Timer
 from automata.engine.reading import NeedsError, Reading
 from automata.engine.states import TaskStatus
-from automata.errors import Invalid
 from automata.flow.plan import ExecutionPlan, PlanStep, group_outputs, item_name
-from automata.flow.template import TemplateError
 
 
 class Moves(Reading):
@@ -223,14 +221,3 @@ class Moves(Reading):
 
 
 _QUEUED = StepState(TaskStatus.QUEUED)
-
-
-def error_of(error: Exception, step: str | None) -> dict[str, Any]:
-    """The error of a step or of a run: {code, message, step}. `step` is None for the run's own outputs."""
-    code = "step_crashed"
-    if isinstance(error, TemplateError):
-        code = "template_error"
-    elif isinstance(error, Invalid):
-        code = error.code
-    message = str(error) if isinstance(error, Invalid) else f"{type(error).__name__}: {error}"
-    return {"code": code, "message": message, "step": step}

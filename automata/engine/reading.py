@@ -29,6 +29,7 @@ class Reading:
         self.now = now
         self.board = Board(plan, states, run.resumed)
         self.needs: set[str] = set()
+        self.outputs_error: Error | None = None  # why the flow's outputs cannot be made
         self._shared: dict[str, Any] | None = None
         self._lists: dict[str, list[Any]] = {}
 
@@ -65,10 +66,11 @@ class Reading:
         return context
 
     def _reads(self, step: PlanStep) -> tuple[str, ...]:
-        """What a worker must be given; in `on_failure` also the row of the failure that it handles."""
+        """What a worker must be given; in `on_failure` also the row of the failure that it handles, or what the outputs
+        that could not be made are made of."""
         reads = step.reads
         if self._handles_failure(step):
-            reads = reads | {self._first_failed()}
+            reads = reads | (self.plan.output_reads if self.outputs_error else {self._first_failed()})
         return tuple(sorted(reads)) if reads else ()
 
     def _handles_failure(self, step: PlanStep) -> bool:
@@ -81,6 +83,8 @@ class Reading:
         return first
 
     def _failure(self) -> Error:
+        if self.outputs_error:
+            return self.outputs_error
         name = self._first_failed()
         return shaped_error(self.board.states[name].error, name)
 

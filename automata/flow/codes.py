@@ -83,6 +83,7 @@ _STEPS = {
     "AF113": "Two branches of a `parallel` have the same id.",
     "AF114": "Two files have flows of the same name.",
     "AF115": "`renamed_from` names a flow that still exists.",
+    "AF117": "An output of the flow reads a step that may be skipped, or fail with `continue_on_error` (a warning).",
     "AF120": "A value from outside stands in the path or the host of an address as it is (a warning).",
 }
 

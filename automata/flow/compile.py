@@ -85,6 +85,7 @@ class _Compiler:
             foreach_ids=tuple(full for full, step in steps.items() if step.foreach),
             recording=self.flow.recording,
             egress=self.flow.egress,
+            calls_flows=any(step.type == "flow" for step in steps.values()),
         )
 
     # --- structure -------------------------------------------------------------------------------------------------

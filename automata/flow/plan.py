@@ -94,12 +94,20 @@ class ExecutionPlan:
     foreach_ids: Ids = ()
     recording: Recording | None = None
     egress: Egress | None = None
+    calls_flows: bool = False  # whether a step starts a run of another flow
     _items: dict[str, PlanStep] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def step(self, name: str) -> PlanStep:
         """Any step by its full id. Raises KeyError."""
         plan_step = self.steps.get(name) or self._items.get(name)
         return plan_step if plan_step is not None else self._item(name)
+
+    def contains_failure_of(self, name: str) -> bool:
+        """Whether the run goes on when this step fails: it, or a group around it, has `continue_on_error`."""
+        step = self.step(name)
+        while not step.continue_on_error and step.parent is not None:
+            step = self.steps[step.parent]
+        return step.continue_on_error
 
     def _item(self, name: str) -> PlanStep:
         parent = item_of(name)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from automata.flow.findings import Findings, child
+from automata.flow.gaps import warn_of_gaps
 from automata.flow.lexing import has_template
 from automata.flow.outline import Node, Order, Outline
 from automata.flow.steptypes import STEP_TYPES, kind_of
@@ -57,6 +58,8 @@ class References:
         for node in self.outline.nodes:
             self._check_step(node)
         self._check_tree(self.spec.get("outputs"), "/outputs", _TemplateSite(None, _ALWAYS))
+        for references, pointer in self._compiled(self.spec.get("outputs"), "/outputs"):
+            warn_of_gaps(references, pointer, self.outline, self.findings)
         concurrency = self.spec.get("concurrency")
         key = concurrency.get("key") if isinstance(concurrency, dict) else None
         self._check_tree(key, "/concurrency/key", _TemplateSite(None, frozenset({"inputs", "vars"})))
@@ -95,14 +98,17 @@ class References:
             self._check_reference(reference, pointer, place, shift)
 
     def _check_tree(self, tree: Any, pointer: str, place: _TemplateSite) -> None:
-        for text, where in _texts(tree, pointer):
-            try:
-                references = compile_template(text).references
-            except TemplateError as error:
-                self._broken(error, where)
-                continue
+        for references, where in self._compiled(tree, pointer):
             for reference in references:
                 self._check_reference(reference, where, place, 0)
+
+    def _compiled(self, tree: Any, pointer: str) -> Iterator[tuple[Sequence[Reference], str]]:
+        """What each template of a tree reads, with its pointer."""
+        for text, where in _texts(tree, pointer):
+            try:
+                yield compile_template(text).references, where
+            except TemplateError as error:
+                self._broken(error, where)
 
     def _broken(self, error: TemplateError, pointer: str) -> None:
         self._add(

@@ -20,10 +20,13 @@ from automata.store.deadletters import (
     DeadLetterBatch,
     DeadLetterFilter,
     DeadLetterRow,
+    ParentRow,
     State,
+    failed_parents,
     get_letter,
     list_letters,
 )
+from automata.store.flow_visibility import visible_runs
 from automata.store.pagination import Page, decode, encode
 
 Action = Literal["retry", "discard"]
@@ -46,18 +49,20 @@ async def list_dead_letters(
     chosen = None if state == "all" else cast(State, state)
     async with context.db.connection() as conn:
         page = await list_letters(conn, filter, state=chosen, after=cursor, limit=limit)
-    return Page([await _letter(context, row) for row in page.items], page.next)
+        parents = await failed_parents(conn, [row.run_id for row in page.items])
+    return Page([await _letter(context, row, parents.get(row.run_id, ())) for row in page.items], page.next)
 
 
 async def read_dead_letter(context: AppContext, id: int) -> dict[str, Any]:
     """One letter with its last error and request, secrets masked. Raises Missing."""
     async with context.db.connection() as conn:
         row = await get_letter(conn, id)
-    return await _letter(context, row)
+        parents = await failed_parents(conn, [row.run_id])
+    return await _letter(context, row, parents.get(row.run_id, ()))
 
 
 async def retry_dead_letter(context: AppContext, id: int, by: str | None) -> UUID:
-    """Have the run go on at a letter's step; the run's id. Raises Missing, Conflict."""
+    """Have the run go on at a letter's step, and the runs above; the run's id. Raises Missing, Conflict."""
     async with context.db.transaction() as conn:
         reopened = await store.retry_letter(conn, id, by)
         await record_change(conn, AuditEvent("letter.retry", f"letter/{id}", None, {"run": str(reopened.run_id)}))
@@ -100,11 +105,12 @@ async def _change(
         batch = await change(conn)
         outcome = {"done": batch.done, "of": batch.chosen, "runs": batch.runs}
         await record_change(conn, AuditEvent(f"letter.{action}", "letters", which, outcome))
+        visible = await visible_runs(conn, batch.runs)
     context.broker.notify(RUNS_PENDING, [str(id) for id in batch.runs])
-    return BulkResult(batch.chosen, batch.done, batch.runs, encode([str(batch.after)]) if batch.after else None)
+    return BulkResult(batch.chosen, batch.done, visible, encode([str(batch.after)]) if batch.after else None)
 
 
-async def _letter(context: AppContext, row: DeadLetterRow) -> dict[str, Any]:
+async def _letter(context: AppContext, row: DeadLetterRow, parents: Sequence[ParentRow]) -> dict[str, Any]:
     version = await context.versions.get(row.version_id)
     error = dict(row.error or {})
     request = error.pop("request", None)
@@ -117,7 +123,8 @@ async def _letter(context: AppContext, row: DeadLetterRow) -> dict[str, Any]:
         "version": row.version,
         "run_id": row.run_id,
         "run_status": row.run_status,
-        "step": row.step,
+        "step": row.step or None,
+        "parents": [{"run_id": run.run_id, "flow": run.flow_name, "step": run.step} for run in parents],
         "attempts": row.attempts,
         "code": row.code,
         "error": mask(error),

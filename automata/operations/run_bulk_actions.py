@@ -12,6 +12,7 @@ from automata.operations.context import AppContext
 from automata.store import run_retries
 from automata.store.audit import AuditEvent, record_change
 from automata.store.database import Connection
+from automata.store.flow_visibility import visible_runs
 from automata.store.orchestrator_queue import request_cancel
 from automata.store.pagination import encode
 from automata.store.runs import RunFilter, decode_run_cursor, matching_runs
@@ -31,9 +32,16 @@ async def change_matching_runs(
 ) -> BulkResult:
     """One transaction's worth of the runs that a filter finds, the newest first; `cursor` has been checked."""
     async with context.db.transaction() as conn:
-        chosen = await matching_runs(conn, filter, decode_run_cursor(cursor), limit)
+        found = await matching_runs(conn, filter, decode_run_cursor(cursor), limit)
+        chosen = [*found, *await _above(conn, filter, found)] if action == "retry" else found
         reached = await _change(conn, action, chosen, by)
-    return _result(context, chosen, reached, encode([str(chosen[-1])]) if len(chosen) == limit else None)
+    return _result(context, chosen, reached, encode([str(found[-1])]) if len(found) == limit else None)
+
+
+async def _above(conn: Connection, filter: RunFilter, found: Sequence[UUID]) -> list[UUID]:
+    """Those above the runs that the filter finds too: in a later transaction they would be on their way."""
+    above = set(await run_retries.runs_above(conn, found)) - set(found)
+    return await matching_runs(conn, filter, None, len(above), among=list(above)) if above else []
 
 
 async def _cancel(conn: Connection, ids: Sequence[UUID], by: str | None) -> set[UUID]:
@@ -41,7 +49,9 @@ async def _cancel(conn: Connection, ids: Sequence[UUID], by: str | None) -> set[
 
 
 async def _retry(conn: Connection, ids: Sequence[UUID], by: str | None) -> set[UUID]:
-    return {reopened.run_id for reopened in await run_retries.retry_runs(conn, ids, by)}
+    """The runs that go on; of those above that nobody named, the visible ones."""
+    reopened = {run.run_id for run in await run_retries.retry_runs(conn, ids, by)}
+    return reopened & {*ids, *await visible_runs(conn, list(reopened))}
 
 
 _CHANGES: dict[Action, Callable[[Connection, Sequence[UUID], str | None], Awaitable[set[UUID]]]] = {
@@ -60,4 +70,4 @@ def _result(
     context: AppContext, chosen: Sequence[UUID], reached: set[UUID], next_cursor: str | None = None
 ) -> BulkResult:
     context.broker.notify(RUNS_PENDING, [str(id) for id in reached])
-    return BulkResult(len(chosen), len(reached), sorted(reached), next_cursor)
+    return BulkResult(len(chosen), len(reached & set(chosen)), sorted(reached), next_cursor)

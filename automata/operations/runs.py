@@ -12,17 +12,21 @@ from automata.broker.contract import RUNS_PENDING
 from automata.engine.states import RunStatus, Trigger
 from automata.errors import Conflict, Missing
 from automata.flow.inputs import check_inputs
+from automata.flow.kept import first_changed
+from automata.flow.model import Flow
 from automata.operations.context import AppContext
 from automata.operations.flow_lookups import Version, current_version
 from automata.operations.masking import mask_inputs
 from automata.operations.run_secrets import run_mask, shown_outputs
 from automata.store import run_retries
 from automata.store.audit import AuditEvent, record_change, skip_audit
-from automata.store.flows import FlowRow
+from automata.store.database import Connection
+from automata.store.flows import FlowRow, versions_by_id
 from automata.store.ids import new_id
 from automata.store.new_runs import CreatedRun, NewRun
 from automata.store.orchestrator_queue import request_cancel
 from automata.store.run_retries import RunAttemptRow, run_attempts
+from automata.store.run_tasks import list_tasks
 from automata.store.runs import RunRow, get_run
 
 _ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
@@ -95,12 +99,44 @@ async def rerun(
     return await _create(context, run, flow, version)
 
 
-async def retry_run(context: AppContext, id: UUID, by: str | None) -> None:
-    """Retry all that failed or was cancelled in a run. Raises Missing, Conflict."""
+async def retry_run(context: AppContext, id: UUID, by: str | None, which: str | int = "same") -> None:
+    """Retry all that failed or was cancelled in a run; `which` is `same`, `latest` or a version's number.
+
+    Raises Missing, Conflict, Invalid, Busy; Conflict `version_differs` where a step that is kept means something else.
+    """
+    version = None if which == "same" else await _version_to_go_on_by(context, id, which)
     async with context.db.transaction() as conn:
         reopened = await run_retries.retry_run(conn, id, by)
-        await record_change(conn, AuditEvent("run.retry", f"run/{id}", None, {"attempt": reopened.attempt}))
+        outcome = {"attempt": reopened.attempt}
+        if version is not None:
+            await _use_version(conn, id, version)
+            outcome["version"] = version.number
+        await record_change(conn, AuditEvent("run.retry", f"run/{id}", None, outcome))
     context.broker.notify(RUNS_PENDING, [str(id)])
+
+
+async def _version_to_go_on_by(context: AppContext, id: UUID, which: str | int) -> Version:
+    async with context.db.connection() as conn:
+        run = await get_run(conn, id)
+    flow = await context.flows.get(str(run.flow_id))
+    return await version_for_run(context, flow, None if which == "latest" else int(which))
+
+
+async def _use_version(conn: Connection, id: UUID, version: Version) -> None:
+    """The run was reopened in this transaction, so what it has of steps now is what it keeps."""
+    run = await get_run(conn, id)
+    kept = [task.step for task in await list_tasks(conn, id, outputs=False)]
+    specs = {row.id: row.spec for row in await versions_by_id(conn, [run.version_id, version.id])}
+    changed = first_changed(Flow.from_spec(specs[run.version_id]), Flow.from_spec(specs[version.id]), kept)
+    if changed is not None:
+        raise Conflict(
+            f"The run {id} keeps the results of its step `{changed}` from version {run.version}; version"
+            f" {version.number} has another step there, or none.",
+            code="version_differs",
+            hint="`automata run rerun` starts a new run from the first step.",
+            details={"step": changed, "version": version.number},
+        )
+    await run_retries.use_version(conn, id, version.id, check_inputs(version.inputs, run.inputs or {}))
 
 
 async def cancel_run(context: AppContext, id: UUID) -> RunDetail:
@@ -167,6 +203,8 @@ def _new_run_row(run: NewRun, answer: CreatedRun, flow: FlowRow, version: Versio
         finished_at=None,
         attempt=1,
         rerun_of=run.rerun_of,
+        parent_run_id=None,
+        parent_step=None,
         schedule_id=None,
         scheduled_for=None,
         idempotency_key=run.idempotency_key,

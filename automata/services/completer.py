@@ -186,4 +186,7 @@ def _not_storable(finished: FinishedAttempt, error: AutomataError) -> FinishedAt
     """The attempt as a failure that can be stored, without what it would have left beside it."""
     verdict = finished.verdict
     reason = {"code": "not_storable", "message": f"the database refused the outcome: {error.message}"}
-    return FinishedAttempt(TaskResult(verdict.run_id, verdict.step, verdict.fence, TaskStatus.FAILED, None, reason))
+    letter = not isinstance(verdict, TaskResult) or verdict.letter
+    return FinishedAttempt(
+        TaskResult(verdict.run_id, verdict.step, verdict.fence, TaskStatus.FAILED, None, reason, letter=letter)
+    )

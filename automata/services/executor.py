@@ -87,7 +87,8 @@ class Executor:
             spans.send_attempt_span(self._tracing, claim, compiled, outcome, time.monotonic() - began)
         if outcome.failure:
             _log_failure(claim, outcome.failure, delay_ms)
-        return FinishedAttempt(_verdict(claim, outcome, delay_ms), self._recording(attempt), _task_log(attempt))
+        verdict = _verdict(claim, outcome, delay_ms, letter=not _is_contained(claim, compiled))
+        return FinishedAttempt(verdict, self._recording(attempt), _task_log(attempt))
 
     async def _execute(self, attempt: _Attempt) -> Outcome:
         claim, compiled = attempt.claim, attempt.compiled
@@ -166,14 +167,21 @@ def _view(claim: Claim, compiled: CompiledVersion) -> RunView:
     )
 
 
-def _verdict(claim: Claim, outcome: Outcome, delay_ms: int | None) -> TaskResult | TaskRetry:
+def _is_contained(claim: Claim, compiled: CompiledVersion) -> bool:
+    """Whether this run, or one above it, goes on when the step has failed."""
+    plan = compiled.plan
+    return claim.run.contained or (plan is not None and plan.contains_failure_of(claim.step))
+
+
+def _verdict(claim: Claim, outcome: Outcome, delay_ms: int | None, *, letter: bool) -> TaskResult | TaskRetry:
+    run, step, fence = claim.run.id, claim.step, claim.fence
     if outcome.failure is None:
         encoded = outcome.encoded.decode() if outcome.encoded else None
-        return TaskResult(claim.run.id, claim.step, claim.fence, TaskStatus.SUCCEEDED, encoded, None, claim.known)
-    error = error_of(claim.step, outcome)
+        return TaskResult(run, step, fence, TaskStatus.SUCCEEDED, encoded, None, claim.known, letter)
+    error = error_of(step, outcome)
     if delay_ms is not None:
-        return TaskRetry(claim.run.id, claim.step, claim.fence, delay_ms, error)
-    return TaskResult(claim.run.id, claim.step, claim.fence, TaskStatus.FAILED, None, error, claim.known)
+        return TaskRetry(run, step, fence, delay_ms, error)
+    return TaskResult(run, step, fence, TaskStatus.FAILED, None, error, claim.known, letter)
 
 
 def _log_failure(claim: Claim, failure: Failure, delay_ms: int | None) -> None:

@@ -11,7 +11,9 @@ import asyncio
 import logging
 import random
 import time
+from collections.abc import Mapping
 from typing import Any
+from uuid import UUID
 
 from automata.errors import AutomataError
 from automata.flow.timefilters import iso
@@ -23,6 +25,7 @@ from automata.steps.notification_message import APPROVAL, body_of, request_of, r
 from automata.steps.secrets import Secrets
 from automata.store import notifications as store
 from automata.store.database import Database
+from automata.store.ids import as_uuid
 from automata.store.notifications import ClaimedNotification, NewNotification, NotificationEvent, NotificationRule
 from automata.telemetry import NOTIFICATIONS
 
@@ -74,13 +77,7 @@ class Notifier:
         facts = event.facts
         if not facts or (event.kind == APPROVAL and not facts.get("waits")):
             return []
-        matching = rules_for(
-            [(rule.source_id, rule.spec) for rule in rules],
-            event.kind,
-            facts.get("source_id"),
-            facts.get("flow"),
-            facts.get("labels") or {},
-        )
+        matching = _matching(event, rules)
         return [
             NewNotification(
                 event=f"{event.kind}:{event.id}",
@@ -164,3 +161,14 @@ class Notifier:
         async with self._db.connection() as conn:
             more = await store.delete_old(conn) == store.FORGET_AT_ONCE
         self._forget_at = time.monotonic() + (1.0 if more else FORGET_SEC)
+
+
+def _matching(event: NotificationEvent, rules: list[NotificationRule]) -> list[tuple[UUID, Mapping[str, Any]]]:
+    """The rules that are told of the event, each once: for its flow, or for one above that a dead letter stands for."""
+    known = [(rule.source_id, rule.spec) for rule in rules]
+    matching: dict[tuple[UUID, str], tuple[UUID, Mapping[str, Any]]] = {}
+    for flow in (event.facts, *(event.facts.get("above") or ())):
+        source = as_uuid(flow.get("source_id") or "")
+        for rule in rules_for(known, event.kind, source, flow.get("flow"), flow.get("labels") or {}):
+            matching[rule[0], rule[1]["name"]] = rule
+    return list(matching.values())

@@ -24,13 +24,15 @@ from automata.engine.fairness import Shares
 from automata.engine.states import RunStatus, TaskStatus
 from automata.errors import Invalid
 from automata.services.admission import RECHECK, RETRY_SOON, Admissions, Candidate, admit, slot_of, wake_next
+from automata.services.continued_runs import Ask, EndingChild, have_gone_on
 from automata.services.direct_dispatch import DirectDispatch
 from automata.services.plan_cache import PlanCache
 from automata.services.run_decision import BatchWrites, RunAdvance, build_run_advance, take_snapshot
 from automata.services.spans import send_run_span, with_parent_trace
-from automata.services.step_waits import load_arrivals, resolve_children
-from automata.store import concurrency_slots, orchestrator_queue, worker_queue
+from automata.services.step_waits import ChildAnswer, answer_asks, load_arrivals
+from automata.store import concurrency_slots, orchestrator_queue, run_retries, worker_queue
 from automata.store.database import Connection, Database
+from automata.store.earlier_children import close_letters_below
 from automata.store.json_codec import loads
 from automata.store.new_runs import create_runs
 from automata.store.orchestrator_queue import EnqueueRow, RunSnapshot, WakeUp
@@ -43,7 +45,7 @@ from automata.tracing import Tracing
 log = logging.getLogger(__name__)
 
 MAX_LOSSES = 5
-_CRASHED = Decision()  # of a run whose advance raised
+_PUT_BACK = Decision()  # of a run whose advance raised, or has to be made later
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,13 +113,15 @@ class RunAdvancer:
         undecided = [item for item in run_advances if not item.decided and self._decide(item, writes)]
         while undecided:
             await self._fetch(conn, undecided, writes)
-            undecided = [run_advance for run_advance in undecided if self._decide(run_advance, writes)]
+            undecided = [item for item in undecided if not item.decided and self._decide(item, writes)]
         touched = await self._reach_others(conn, run_advances, writes)
         await self._write(conn, writes, dispatch)
+        if writes.going_on:
+            await run_retries.go_on_instead(conn, writes.going_on)
         if writes.freed_slots:
             await concurrency_slots.free_slots(conn, list(writes.freed_slots))
-        if crashed := [wakeup for item in run_advances if item.decision is _CRASHED for wakeup in item.wakeups]:
-            await orchestrator_queue.postpone(conn, crashed)
+        if put_back := [wakeup for item in run_advances if item.decision is _PUT_BACK for wakeup in item.wakeups]:
+            await orchestrator_queue.postpone(conn, put_back)
         lanes = {row.lane for row in writes.enqueue} - {ADVANCE}
         return BatchEffects(writes.ended, lanes, touched, list(writes.freed_slots.values()))
 
@@ -175,16 +179,25 @@ class RunAdvancer:
         drops = [(item.snapshot.id, step, item.view.cancelled) for item in run_advances for step in item.decision.drop]
         if drops:
             writes.orphans += await orchestrator_queue.drop_tasks(conn, drops)
-        if asks := [(item.snapshot, ask) for item in run_advances for ask in item.decision.asks]:
-            answers = await resolve_children(conn, self._plans, asks)
-            for item in run_advances:
-                item.answers |= {ask.step: answers[item.snapshot.id, ask.step] for ask in item.decision.asks}
+        if asks := [Ask(item.snapshot, item.plan, ask) for item in run_advances for ask in item.decision.asks]:
+            self._take_answers(run_advances, await answer_asks(conn, self._plans, asks))
+        if failing := [item for item in run_advances if item.is_about_to_fail()]:
+            await _look_at_children(conn, failing)
         wanted = [
             (item.snapshot.id, step) for item in run_advances for step in {*item.decision.needs, *item.decision.drop}
         ]
         outputs = await self._outputs(conn, wanted, writes)
         for item in run_advances:
             item.take_fetched(outputs)
+
+    def _take_answers(
+        self, run_advances: Sequence[RunAdvance], answers: Mapping[tuple[UUID, str], ChildAnswer]
+    ) -> None:
+        """A run that asks for a child which is being cancelled is put back as a whole: for less it has no states."""
+        for item in run_advances:
+            item.answers |= {ask.step: answers[item.snapshot.id, ask.step] for ask in item.decision.asks}
+            if any(isinstance(answer, EndingChild) for answer in item.answers.values()):
+                item.decision, item.decided = _PUT_BACK, True
 
     # -- deciding ------------------------------------------------------------------------------------------------
 
@@ -245,12 +258,18 @@ class RunAdvancer:
         run_advance.decision = decision
         if decision.needs or decision.asks or decision.drop:
             return True
+        if plan.calls_flows and run_advance.is_about_to_fail() and run_advance.failed_by_child():
+            if run_advance.going_on is None:
+                return True
+            if run_advance.going_on:
+                writes.go_on_instead(run_advance, run_advance.going_on)
+                return False
         writes.add_decision(run_advance)
         return False
 
     def _give_up(self, run_advance: RunAdvance, error: Exception, writes: BatchWrites) -> Decision:
         if max(wakeup.losses for wakeup in run_advance.wakeups) < MAX_LOSSES:
-            return _CRASHED
+            return _PUT_BACK
         reason = {"code": "engine_error", "message": f"{type(error).__name__}: {error}"}
         writes.end_run(run_advance, RunStatus.FAILED, None, reason)
         return Decision()
@@ -268,9 +287,14 @@ class RunAdvancer:
             writes.children = [with_parent_trace(self._tracing, child, parents) for child in writes.children]
         if writes.children:
             await create_runs(conn, writes.children)
+        for by in {by for _, by in writes.continued}:
+            await run_retries.continue_children(conn, [id for id, who in writes.continued if who == by], by)
+        if writes.replaced:
+            await close_letters_below(conn, writes.replaced)
         if writes.orphans:
             await orchestrator_queue.request_cancel(conn, writes.orphans)
-        return [run.id for run in writes.children] + writes.orphans + [run for run, _ in writes.wake]
+        others = [run for run, _ in (*writes.wake, *writes.continued)] + [run.run_id for run in writes.going_on]
+        return [run.id for run in writes.children] + writes.orphans + others
 
     async def _write(self, conn: Connection, writes: BatchWrites, dispatch: DirectDispatch) -> None:
         unread = writes.unread()
@@ -281,3 +305,11 @@ class RunAdvancer:
             ours = await worker_queue.still_held(conn, [(row[0], row[1], row[5]) for row in writes.hand])
             claims = [(replace(claim, known=None), compiled) for claim, compiled in claims if claim.fence in ours]
         dispatch.claims = claims
+
+
+async def _look_at_children(conn: Connection, run_advances: Sequence[RunAdvance]) -> None:
+    """Find out which of the children that fail these runs go on by now."""
+    steps = [(item.snapshot.id, step) for item in run_advances for step in item.failed_by_child()]
+    gone_on = await have_gone_on(conn, steps) if steps else set()
+    for item in run_advances:
+        item.going_on = [step for step in item.failed_by_child() if (item.snapshot.id, step) in gone_on]

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from automata.engine.advance import Decision, RunView, StepState, Timer
-from automata.engine.decision import FOREVER, UNLOADED, Start
+from automata.engine.context import in_failure_handler
+from automata.engine.decision import CHILD_CANCELLED, CHILD_FAILED, FOREVER, UNLOADED, Child, Error, Settled, Start
 from automata.engine.fairness import Shares
 from automata.engine.states import RunStatus, TaskStatus, WaitKind
 from automata.errors import Invalid
 from automata.flow.plan import ExecutionPlan
+from automata.services.continued_runs import ContinuedChild, next_look
 from automata.services.direct_dispatch import DirectDispatch
 from automata.services.plan_cache import CompiledVersion
-from automata.services.step_waits import ResolvedChild
+from automata.services.step_waits import ChildAnswer, ResolvedChild
 from automata.store import orchestrator_queue
 from automata.store.json_codec import dumps, loads
 from automata.store.new_runs import NewRun
@@ -25,12 +27,14 @@ from automata.store.orchestrator_queue import (
     DispatchRow,
     EnqueueRow,
     FinishRow,
+    RunLetterRow,
     RunSnapshot,
     RunWrites,
     SettleRow,
     WakeUp,
 )
 from automata.store.queue_sentinels import ADVANCE, CANCEL, CREATED
+from automata.store.run_retries import FailingRun
 from automata.store.waiting_codec import ApprovalWait, ChildRunWait, TaskReads, Wait, encode
 from automata.store.worker_queue import Claim, RunInfo, TaskResult
 
@@ -51,7 +55,8 @@ class RunAdvance:
     arrived: dict[str, Any]  # by step: what came for it; None where only time passed
     wakeups: list[WakeUp]
     decision: Decision = field(default_factory=Decision)
-    answers: dict[str, ResolvedChild | Invalid] = field(default_factory=dict)  # to `decision.asks`, by step
+    answers: dict[str, ChildAnswer] = field(default_factory=dict)  # to `decision.asks`, by step
+    going_on: Sequence[str] | None = None  # failed steps whose child goes on; None while nobody has looked
     slot: str | None = None  # of the flow's `concurrency`
     decided: bool = False
 
@@ -67,9 +72,45 @@ class RunAdvance:
         steps = {item.step for item in self.wakeups}
         return CREATED in steps and CANCEL not in steps
 
+    def leaves_letter(self, item: Settled) -> bool:
+        """Whether a failure opens a dead letter: none that is contained, nor that of a child, which has its own."""
+        if item.status is not TaskStatus.FAILED:
+            return False
+        is_childs = (item.error or {}).get("code") == CHILD_FAILED
+        return not (is_childs or self.snapshot.contained or self.plan.contains_failure_of(item.step))
+
     def errors(self) -> dict[str, Exception | None]:
         """The answers as the engine takes them, by step: the error, or None where the child can be started."""
         return {step: answer if isinstance(answer, Invalid) else None for step, answer in self.answers.items()}
+
+    def failed_by_child(self) -> list[str]:
+        """The steps that fail the run because a child of theirs did not succeed."""
+        return [
+            step
+            for step, error in self.failures().items()
+            if error.get("code") in (CHILD_FAILED, CHILD_CANCELLED)
+            and error.get("step") == step
+            and not self.plan.contains_failure_of(step)
+        ]
+
+    def failures(self) -> dict[str, Error]:
+        """The errors of the steps that have FAILED, those that fail by the decision among them."""
+        failed = {item.step: item.error or {} for item in self.decision.settle if item.status is TaskStatus.FAILED}
+        states = self.states.items()
+        return failed | {step: state.error or {} for step, state in states if state.status is TaskStatus.FAILED}
+
+    def is_about_to_fail(self) -> bool:
+        """Whether the decision ends the run FAILED, or begins its `on_failure`: nothing moves in it then."""
+        decision, plan = self.decision, self.plan
+        if decision.result:
+            return decision.result.status is RunStatus.FAILED
+        if plan.on_failure is None or any(self._handles(step) for step in self.states):
+            return False
+        moves = (decision.start, decision.wait, decision.call, decision.settle)
+        return any(self._handles(item.step) for begun in moves for item in begun)
+
+    def _handles(self, step: str) -> bool:
+        return in_failure_handler(self.plan, self.plan.step(step))
 
     def orphans(self) -> list[UUID]:
         """Children whose waiting step is over before they have ended."""
@@ -114,6 +155,11 @@ class BatchWrites(RunWrites):
     fresh_outputs: Mapping[tuple[UUID, str], str | None] = field(default_factory=dict)
     shares: Shares = field(default_factory=Shares)
     children: list[NewRun] = field(default_factory=list)
+    continued: list[tuple[UUID, str | None]] = field(
+        default_factory=list
+    )  # children that go on, and who had them do so
+    replaced: list[UUID] = field(default_factory=list)  # children that nobody waits for any more
+    going_on: list[FailingRun] = field(default_factory=list)
     orphans: list[UUID] = field(default_factory=list)
     freed_slots: dict[UUID, str] = field(default_factory=dict)  # of the runs that end, by run
     ended: list[tuple[RunAdvance, str, Any]] = field(default_factory=list)
@@ -123,6 +169,8 @@ class BatchWrites(RunWrites):
         """The run is over: its result, the parent that waits for it, and the place that it frees."""
         run = run_advance.snapshot
         self.finish.append(FinishRow(run.id, run.flow_id, status, run.began or run.now, outputs, error))
+        if status is RunStatus.FAILED and not run.contained and (error or {}).get("step") is None:
+            self.letters.append(RunLetterRow(run.id, run.flow_id, run.version_id, run.attempt, error))
         self.ended.append((run_advance, status, error))
         if run.parent:
             self.wake.append(run.parent)
@@ -137,21 +185,48 @@ class BatchWrites(RunWrites):
         if decision.wait:
             before = {item.step: item.wait for item in run_advance.wakeups}
             for timer in decision.wait:
-                reads = encode(before.get(timer.step) or _wait_of(timer))
-                self.enqueue.append(EnqueueRow(run.id, timer.step, ADVANCE, timer.until, run.version_id, reads))
+                wait = before.get(timer.step) or _wait_of(timer)
+                until = next_look(run) if isinstance(wait, ChildRunWait) else timer.until
+                self.enqueue.append(EnqueueRow(run.id, timer.step, ADVANCE, until, run.version_id, encode(wait)))
         for child in decision.call:
-            resolved = run_advance.answers[child.step]
-            assert isinstance(resolved, ResolvedChild)  # the engine calls only what could be resolved
-            new = resolved.new_run(run, child.step)
-            self.children.append(replace(new, head_start=self._head_start(new.flow_id)))
-            until = FOREVER if child.call.wait else None
-            reads = encode(ChildRunWait(new.id, child.call.wait))
-            self.enqueue.append(EnqueueRow(run.id, child.step, ADVANCE, until, run.version_id, reads))
+            self._call(run_advance, child)
         for item in decision.settle:
-            since = item.since or run.now
-            self.settle.append(SettleRow(run.id, item.step, item.status, since, item.outputs, item.error))
+            self._settle(run_advance, item)
         if result := decision.result:
             self.end_run(run_advance, result.status, result.outputs, result.error)
+
+    def _call(self, run_advance: RunAdvance, child: Child) -> None:
+        """Write the child, or have the one that there is go on, and the row that waits for it."""
+        run, answer, wait = run_advance.snapshot, run_advance.answers[child.step], child.call.wait
+        if isinstance(answer, ContinuedChild):
+            id, until = answer.id, None if answer.over else next_look(run)
+            if answer.reopen:
+                self.continued.append((id, run.retried_by))
+        else:
+            assert isinstance(answer, ResolvedChild)  # the engine calls only what could be resolved
+            contained = wait and (run.contained or run_advance.plan.contains_failure_of(child.step))
+            new = answer.new_run(run, child.step, contained=contained)
+            self.children.append(replace(new, head_start=self._head_start(new.flow_id)))
+            id, until = new.id, FOREVER if wait else None
+            if earlier := answer.replaces:
+                self.replaced.append(earlier.id)
+                self.orphans += [] if earlier.status else [earlier.id]
+        reads = encode(ChildRunWait(id, wait))
+        self.enqueue.append(EnqueueRow(run.id, child.step, ADVANCE, until, run.version_id, reads))
+
+    def go_on_instead(self, run_advance: RunAdvance, steps: Sequence[str]) -> None:
+        """Another attempt at these steps, whose children go on by now; `on_failure` is left out."""
+        run, plan = run_advance.snapshot, run_advance.plan
+        for item in run_advance.decision.settle:
+            if not in_failure_handler(plan, plan.step(item.step)):
+                self._settle(run_advance, item)
+        error = run_advance.failures()[steps[0]]
+        self.going_on.append(FailingRun(run.id, run.began or run.now, error, steps, run.retried_by))
+
+    def _settle(self, run_advance: RunAdvance, item: Settled) -> None:
+        run, letter = run_advance.snapshot, run_advance.leaves_letter(item)
+        since = item.since or run.now
+        self.settle.append(SettleRow(run.id, item.step, item.status, since, item.outputs, item.error, letter))
 
     def _head_start(self, flow: UUID) -> float:
         return self.shares.head_start(flow, time.monotonic())
@@ -259,7 +334,14 @@ def _claim(run_advance: RunAdvance, start: Start, fence: UUID, outputs: StepOutp
                 reads[name] = state
     return Claim(
         run=RunInfo(
-            run.id, run.trigger, run.scheduled_for, run.created_at, dict(run.inputs), run.attempt, run.traceparent
+            run.id,
+            run.trigger,
+            run.scheduled_for,
+            run.created_at,
+            dict(run.inputs),
+            run.attempt,
+            run.traceparent,
+            run.contained,
         ),
         step=start.step,
         fence=fence,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from automata.engine.decision import FOREVER, Call, Done, WaitUntil
+from automata.engine.decision import CHILD_CANCELLED, CHILD_FAILED, FOREVER, Call, Done, WaitUntil
 from automata.engine.states import WaitKind
 from automata.errors import Invalid
 
@@ -45,7 +45,5 @@ class FlowStep:
             return Done({**(outputs if isinstance(outputs, Mapping) else {}), "run_id": run})
         error = arrived["error"] or {}
         why = f": {error['message']}" if error.get("message") else "."
-        words = "was cancelled" if status == "CANCELLED" else "failed"
-        raise Invalid(
-            f"The run {run} {words}{why}", code="child_cancelled" if status == "CANCELLED" else "child_failed"
-        )
+        words, code = ("was cancelled", CHILD_CANCELLED) if status == "CANCELLED" else ("failed", CHILD_FAILED)
+        raise Invalid(f"The run {run} {words}{why}", code=code)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, LiteralString, NamedTuple
 from uuid import UUID
 
 from psycopg import AsyncConnection, sql
@@ -14,10 +14,10 @@ from psycopg.rows import class_row
 
 from automata.engine.states import RunStatus
 from automata.errors import Conflict, Missing
-from automata.store.flow_visibility import visible_letters
+from automata.store.flow_visibility import visible_condition, visible_letters
 from automata.store.flows import find_flow
 from automata.store.pagination import Page, bad_cursor, clamp, decode, page
-from automata.store.run_retries import ReopenedRun, not_failed, retry_steps
+from automata.store.run_retries import ReopenedRun, not_failed, retry_steps, runs_above, runs_of_letters
 from automata.store.runs import get_run
 from automata.store.scalars import fetch_column
 from automata.store.where import Where
@@ -31,6 +31,8 @@ MAX_ID = 2**63 - 1
 @dataclass(frozen=True, slots=True)
 class DeadLetterRow:
     """`error` is the last one and holds the masked `request`, where there was one; `run_status` is the run's now.
+
+    `step` is empty for a run that failed by none of its steps.
 
     `inputs` are the run's, for masking; they are None in lists where the version declares no secret input.
     """
@@ -53,9 +55,20 @@ class DeadLetterRow:
     inputs: Mapping[str, Any] | None
 
 
+class ParentRow(NamedTuple):
+    """A run above that failed with a run, at the step that had waited for it."""
+
+    run_id: UUID
+    flow_name: str
+    step: str
+
+
 @dataclass(frozen=True, slots=True)
 class DeadLetterFilter:
-    """Which dead letters; None leaves a member open. `since` is included, `until` is not."""
+    """Which dead letters; None leaves a member open. `since` is included, `until` is not.
+
+    `flow` and `run_id` are the letter's own, or of a run above.
+    """
 
     flow: str | None = None
     code: str | None = None
@@ -100,6 +113,26 @@ _SELECT = sql.SQL(
 )
 
 
+# A run that waited for another has no letter of its own: that of the run below is meant where the run, or its flow, is.
+_OF_FLOW_ABOVE: LiteralString = (
+    "EXISTS (WITH RECURSIVE above AS ("
+    " SELECT run.parent_run_id AS id FROM runs AS run WHERE run.id = letter.run_id AND run.parent_run_id IS NOT NULL"
+    " UNION ALL SELECT run.parent_run_id FROM above JOIN runs AS run USING (id) WHERE run.parent_run_id IS NOT NULL)"
+    " SELECT FROM above JOIN runs AS run USING (id) WHERE run.flow_id = %(flow_id)s)"
+)
+_NAMED_RUN: LiteralString = "WITH RECURSIVE below AS (SELECT run.id FROM runs AS run WHERE "
+_RUNS_BELOW: LiteralString = (
+    " UNION ALL SELECT run.id FROM below JOIN runs AS run ON run.parent_run_id = below.id) SELECT id FROM below"
+)
+
+
+def _runs_below() -> LiteralString:
+    """A run that the viewer may see, with those below it: of another one nothing is found that is the viewer's own."""
+    visible = visible_condition("run.flow_id")
+    condition: LiteralString = f"run.id = %(run_id)s AND {visible}" if visible else "run.id = %(run_id)s"
+    return "".join((_NAMED_RUN, condition, _RUNS_BELOW))
+
+
 async def list_letters(
     conn: Connection,
     filter: DeadLetterFilter,
@@ -131,14 +164,38 @@ async def get_letter(conn: Connection, id: int) -> DeadLetterRow:
     raise Missing(f"There is no dead letter {str(id)[:30]}.")
 
 
+async def failed_parents(conn: Connection, runs: Sequence[UUID]) -> dict[UUID, list[ParentRow]]:
+    """The visible runs above that failed with each of these runs, the nearest first."""
+    where = Where()
+    where.add_visible("parent.flow_id")
+    query = sql.SQL(
+        "WITH RECURSIVE above AS ("
+        " SELECT run.id AS run_id, run.parent_run_id AS id, run.parent_step AS step, 1 AS distance"
+        " FROM runs AS run JOIN tasks ON tasks.run_id = run.parent_run_id AND tasks.step = run.parent_step"
+        " WHERE run.id = ANY(%(runs)s::uuid[]) AND tasks.status = 'FAILED'"
+        " UNION ALL SELECT above.run_id, run.parent_run_id, run.parent_step, distance + 1"
+        " FROM above JOIN runs AS run USING (id)"
+        " JOIN tasks ON tasks.run_id = run.parent_run_id AND tasks.step = run.parent_step"
+        " WHERE tasks.status = 'FAILED')"
+        " SELECT above.run_id, parent.id, flows.name, above.step FROM above JOIN runs AS parent USING (id)"
+        " JOIN flows ON flows.id = parent.flow_id WHERE {} ORDER BY distance"
+    ).format(where.clause())
+    parents: dict[UUID, list[ParentRow]] = {}
+    cursor = await conn.execute(query, where.values | {"runs": list(runs)})
+    for run_id, *parent in await cursor.fetchall():
+        parents.setdefault(run_id, []).append(ParentRow(*parent))
+    return parents
+
+
 async def retry_letter(conn: Connection, id: int, by: str | None = None) -> ReopenedRun:
-    """Have the run go on at the letter's step. Notify `runs.pending` after the commit.
+    """Have the run go on at the letter's step, and those above with it. Notify `runs.pending` after the commit.
 
     Raises Missing; Conflict `dead_letter_resolved` when the letter is not open, `run_not_failed` when its run moves,
     succeeded all the same, or was cancelled.
     """
-    if reopened := await retry_steps(conn, [id], by):
-        return reopened[0]
+    for reopened in await retry_steps(conn, [id], by):
+        if id in reopened.letters:
+            return reopened
     letter = await get_letter(conn, id)
     if letter.state != "open":
         raise _resolved(letter)
@@ -167,9 +224,15 @@ async def count_open(conn: Connection, filter: DeadLetterFilter) -> list[DeadLet
 async def retry_batch(
     conn: Connection, filter: DeadLetterFilter, after: int, limit: int, by: str | None = None
 ) -> DeadLetterBatch:
-    """Retry up to `limit` open letters past the id `after`, the oldest first, in one transaction."""
+    """Retry up to `limit` open letters past the id `after`, the oldest first, in one transaction.
+
+    Those that the filter finds of the same runs, and of the runs above, are retried with them: in a later transaction
+    these runs would be on their way.
+    """
     ids = await _open_ids(conn, filter, after, limit)
-    return replace(await retry_letters(conn, ids, by), after=_next(ids, limit))
+    runs = await runs_of_letters(conn, ids)
+    together = await _open_ids(conn, filter, after, None, [*runs, *await runs_above(conn, runs)]) if runs else []
+    return replace(await retry_letters(conn, together, by), after=_next(ids, limit))
 
 
 async def discard_batch(
@@ -183,8 +246,8 @@ async def discard_batch(
 async def retry_letters(conn: Connection, ids: Sequence[int], by: str | None = None) -> DeadLetterBatch:
     """Have the runs of these letters go on at their steps; those in no state for it are left."""
     reopened = await retry_steps(conn, ids, by) if ids else []
-    done = sum(len(run.letters) for run in reopened)
-    return DeadLetterBatch(len(ids), done, tuple(run.run_id for run in reopened))
+    done = {letter for run in reopened for letter in run.letters} & set(ids)
+    return DeadLetterBatch(len(ids), len(done), tuple(run.run_id for run in reopened))
 
 
 async def discard_letters(conn: Connection, ids: Sequence[int], by: str | None = None) -> DeadLetterBatch:
@@ -192,9 +255,13 @@ async def discard_letters(conn: Connection, ids: Sequence[int], by: str | None =
     return DeadLetterBatch(len(ids), len(await _discard(conn, ids, by)) if ids else 0)
 
 
-async def _open_ids(conn: Connection, filter: DeadLetterFilter, after: int, limit: int) -> list[int]:
+async def _open_ids(
+    conn: Connection, filter: DeadLetterFilter, after: int, limit: int | None, runs: Sequence[UUID] | None = None
+) -> list[int]:
+    """`runs`: of these alone; `limit` None: all."""
     where = await _where(conn, filter, "open")
     where.add("letter.id > %(after)s", after=after)
+    where.add_given("letter.run_id = ANY(%(runs)s::uuid[])", runs=runs)
     query = sql.SQL("SELECT letter.id FROM dead_letters AS letter WHERE {} ORDER BY letter.id LIMIT %(limit)s")
     values = where.values | {"limit": limit}
     return await fetch_column(conn, query.format(where.clause()), values, prepare=False)
@@ -215,9 +282,9 @@ async def _where(conn: Connection, filter: DeadLetterFilter, state: State | None
     flow_id = (await find_flow(conn, filter.flow)).id if filter.flow else None
     where = Where()
     where.add_given("letter.state = %(state)s", state=state)
-    where.add_given("letter.flow_id = %(flow_id)s", flow_id=flow_id)
+    where.add_given(f"(letter.flow_id = %(flow_id)s OR {_OF_FLOW_ABOVE})", flow_id=flow_id)
     where.add_given("letter.code = %(code)s", code=filter.code)
-    where.add_given("letter.run_id = %(run_id)s", run_id=filter.run_id)
+    where.add_given(f"letter.run_id IN ({_runs_below()})", run_id=filter.run_id)
     where.add_given("letter.created_at >= %(since)s", since=filter.since)
     where.add_given("letter.created_at < %(until)s", until=filter.until)
     where.add_visible("letter.flow_id")

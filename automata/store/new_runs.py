@@ -30,7 +30,10 @@ Key = tuple[UUID, str | datetime | None]
 
 @dataclass(frozen=True, slots=True)
 class NewRun:
-    """A run to be written. `ready_at` None: it begins at once, `head_start` seconds ahead (engine/fairness.py)."""
+    """A run to be written. `ready_at` None: it begins at once, `head_start` seconds ahead (engine/fairness.py).
+
+    `contained`: the step that starts it, or one further up, goes on when it fails, so that it opens no dead letter.
+    """
 
     flow_id: UUID
     version_id: UUID
@@ -47,6 +50,7 @@ class NewRun:
     depth: int = 0
     rerun_of: UUID | None = None
     traceparent: str | None = None
+    contained: bool = False
     head_start: float = HEAD_START_SEC
 
 

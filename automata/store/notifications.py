@@ -172,8 +172,19 @@ async def _runs(conn: Connection, ids: set[UUID]) -> dict[str, dict[str, Any]]:
 
 
 async def _letters(conn: Connection, ids: list[int]) -> dict[int, dict[str, Any]]:
+    """`above`: [{flow, labels, source_id}] of the runs above, whose failure the letter stands for."""
     return await _by(
-        conn, "letter", "SELECT id AS letter, attempts, code, error FROM dead_letters WHERE id = ANY(%s)", ids
+        conn,
+        "letter",
+        "SELECT letter.id AS letter, letter.attempts, letter.code, letter.error, ("
+        "  WITH RECURSIVE above AS ("
+        "    SELECT runs.parent_run_id AS id FROM runs WHERE runs.id = letter.run_id AND runs.parent_run_id IS NOT NULL"
+        "    UNION ALL SELECT runs.parent_run_id FROM above JOIN runs USING (id) WHERE runs.parent_run_id IS NOT NULL"
+        "  ) SELECT json_agg(json_build_object("
+        "    'flow', flows.name, 'labels', flows.labels, 'source_id', flows.source_id))"
+        "  FROM above JOIN runs USING (id) JOIN flows ON flows.id = runs.flow_id"
+        ") AS above FROM dead_letters AS letter WHERE letter.id = ANY(%s)",
+        ids,
     )
 
 

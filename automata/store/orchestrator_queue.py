@@ -42,7 +42,8 @@ class WakeUp:
 class RunSnapshot:
     """A run as the engine must see it. `states`: step -> (status, error, since).
 
-    `attempt` counts from 1; `resumed` are the steps that a later attempt was asked for at `resumed_at`, empty for all.
+    `attempt` counts from 1; `resumed` are the steps that a later attempt was asked for at `resumed_at`, empty for all;
+    `retried_by` had it go on at `retried_at`. `contained`: a run above goes on when this one fails.
     """
 
     id: UUID
@@ -61,6 +62,9 @@ class RunSnapshot:
     resumed: frozenset[str] = frozenset()
     resumed_at: datetime | None = None
     traceparent: str | None = None
+    contained: bool = False
+    retried_at: datetime | None = None
+    retried_by: str | None = None
 
 
 class EnqueueRow(NamedTuple):
@@ -86,7 +90,10 @@ class DispatchRow(NamedTuple):
 
 
 class SettleRow(NamedTuple):
-    """A final state of a step that no worker brings. `since` is when it began."""
+    """A final state of a step that no worker brings. `since` is when it began.
+
+    `letter` False: its failure opens no dead letter. The flow goes on all the same, or another letter stands for it.
+    """
 
     run_id: UUID
     step: str
@@ -94,6 +101,7 @@ class SettleRow(NamedTuple):
     since: datetime | None
     outputs: Any
     error: Any
+    letter: bool = True
 
 
 class FinishRow(NamedTuple):
@@ -104,6 +112,16 @@ class FinishRow(NamedTuple):
     status: str
     started_at: datetime | None
     outputs: Any
+    error: Any
+
+
+class RunLetterRow(NamedTuple):
+    """The dead letter of a run that failed by none of its steps, after its `attempts`-th attempt."""
+
+    run_id: UUID
+    flow_id: UUID
+    version_id: UUID
+    attempts: int
     error: Any
 
 
@@ -118,6 +136,7 @@ class RunWrites:
     enqueue: list[EnqueueRow] = field(default_factory=list)
     settle: list[SettleRow] = field(default_factory=list)
     finish: list[FinishRow] = field(default_factory=list)
+    letters: list[RunLetterRow] = field(default_factory=list)
     wake: list[tuple[UUID, str]] = field(default_factory=list)
     retried: list[UUID] = field(default_factory=list)
     hand: list[DispatchRow] = field(default_factory=list)
@@ -161,6 +180,9 @@ class SnapshotRow(NamedTuple):
     retried_steps: list[str] | None
     retried_began: datetime | None
     traceparent: str | None
+    contained: bool
+    retried_at: datetime | None
+    retried_by: str | None
 
 
 async def request_cancel(conn: AsyncConnection[Any], ids: Sequence[UUID]) -> set[UUID]:
@@ -214,6 +236,9 @@ def _snapshot(row: SnapshotRow) -> RunSnapshot:
         frozenset(row.retried_steps or ()),
         row.retried_began,
         row.traceparent,
+        row.contained,
+        row.retried_at,
+        row.retried_by,
     )
 
 
@@ -265,6 +290,8 @@ async def apply_writes(conn: AsyncConnection[Any], writes: RunWrites) -> bool:
             handed = await conn.execute(statement("enqueue_claimed"), params | {"worker": worker, "lease": lease_sec})
         if writes.finish:
             await conn.execute(statement("finish_runs"), _finish_params(writes.finish))
+        if writes.letters:
+            await conn.execute(statement("open_run_letters"), _letter_params(writes.letters))
         if writes.wake:
             woken = await conn.execute(statement("wake_parents"), array_params(("run_id", "step"), writes.wake))
     if woken and not all(is_written for _, _, is_written in await woken.fetchall()):
@@ -274,7 +301,12 @@ async def apply_writes(conn: AsyncConnection[Any], writes: RunWrites) -> bool:
 
 def _settle_params(rows: Sequence[SettleRow]) -> dict[str, str]:
     values = [(*row[:4], dumps_or_none(row.outputs), dumps_or_none(row.error), _own_code(row)) for row in rows]
-    return array_params((*SettleRow._fields, "code"), values)
+    return array_params((*SettleRow._fields[:-1], "code"), values)
+
+
+def _letter_params(rows: Sequence[RunLetterRow]) -> dict[str, str]:
+    values = [(*row[:4], dumps_or_none(row.error), code_of(row.error)) for row in rows]
+    return array_params((*RunLetterRow._fields, "code"), values)
 
 
 def _finish_params(rows: Sequence[FinishRow]) -> dict[str, str]:
@@ -283,8 +315,9 @@ def _finish_params(rows: Sequence[FinishRow]) -> dict[str, str]:
 
 
 def _own_code(row: SettleRow) -> str | None:
-    """What a dead letter is filed under; None when the error of a settled step is that of a step inside of it."""
-    return code_of(row.error) if row.status == "FAILED" and (row.error or {}).get("step") == row.step else None
+    """What a dead letter is filed under; None when there is none, as for the error of a step inside of this one."""
+    own = row.status == "FAILED" and row.letter and (row.error or {}).get("step") == row.step
+    return code_of(row.error) if own else None
 
 
 def code_of(error: Any) -> str:

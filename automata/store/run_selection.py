@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, LiteralString
@@ -26,7 +27,10 @@ _LAST = UUID(int=2**128 - 1)
 
 @dataclass(frozen=True, slots=True)
 class RunSelection:
-    """What runs must be; None leaves a member open. `since` is included, `until` is not; `below`: of older ids."""
+    """What runs must be; None leaves a member open. `since` is included, `until` is not; `below`: of older ids.
+
+    `among`: of these alone.
+    """
 
     flow_id: UUID | None = None
     status: RunStatus | None = None
@@ -34,6 +38,7 @@ class RunSelection:
     since: datetime | None = None
     until: datetime | None = None
     below: UUID | None = None
+    among: Sequence[UUID] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +140,7 @@ def _add_bounds(where: Where, lead: _Lead, selection: RunSelection) -> None:
     floor, ceiling = since and first_id(since - CLOCKS_APART), until and first_id(until + CLOCKS_APART)
     for column in _both(lead):
         where.add_given(f"{column} < %(below)s", below=selection.below)
+        where.add_given(f"{column} = ANY(%(among)s::uuid[])", among=selection.among)
         where.add_given(f"{column} < %(ceiling)s", ceiling=ceiling)
         where.add_given(f"{column} >= %(floor)s", floor=floor)
     where.add_given("runs.created_at >= %(since)s", since=since)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from typing import Any, LiteralString
 from uuid import UUID
@@ -35,8 +35,9 @@ class RunRow:
     """A run: the one list of its fields, each with its SQL. `list_runs` leaves those out that may be large.
 
     `started_at` is when its first step was queued, None while it is PENDING for the first time. `attempt` counts from
-    1 and grows with each retry; `rerun_of` is the run that this one was started again from. `version` is the number of
-    the version, `commit_sha` what that version came from. `cancelling`: its end was asked for and is not reached yet.
+    1 and grows with each retry; `rerun_of` is the run that this one was started again from, `parent_run_id` the one
+    whose step `parent_step` started it, None also where that is not the viewer's to see. `version` is the number of the
+    version, `commit_sha` what that version came from. `cancelling`: its end was asked for and is not reached yet.
     """
 
     id: UUID = field(metadata=_of("runs.id"))
@@ -56,7 +57,9 @@ class RunRow:
     )
     trigger: str = field(metadata=_of("runs.trigger"))
     created_at: datetime = field(metadata=_of("runs.created_at"))
-    created_by: str | None = field(metadata=_of("{created_by}"))
+    created_by: str | None = field(
+        metadata=_of("CASE WHEN runs.parent_run_id IS NULL OR {parent_visible} THEN runs.created_by ELSE 'run' END")
+    )
     started_at: datetime | None = field(
         metadata=_of(
             "CASE WHEN result.run_id IS NOT NULL THEN result.started_at"
@@ -69,6 +72,8 @@ class RunRow:
     finished_at: datetime | None = field(metadata=_of("result.finished_at"))
     attempt: int = field(metadata=_of("1 + coalesce(earlier.attempt, 0)"))
     rerun_of: UUID | None = field(metadata=_of("runs.rerun_of"))
+    parent_run_id: UUID | None = field(metadata=_of("CASE WHEN {parent_visible} THEN runs.parent_run_id END"))
+    parent_step: str | None = field(metadata=_of("CASE WHEN {parent_visible} THEN runs.parent_step END"))
     schedule_id: UUID | None = field(metadata=_of("runs.schedule_id"))
     scheduled_for: datetime | None = field(metadata=_of("runs.scheduled_for"))
     idempotency_key: str | None = field(metadata=_of("runs.idempotency_key"))
@@ -96,17 +101,15 @@ _JOINS = sql.SQL(
         "   ORDER BY attempt DESC LIMIT 1) AS earlier ON true"
     )
 )
-_CREATED_BY = sql.SQL(
-    "CASE WHEN runs.parent_run_id IS NULL OR EXISTS (SELECT FROM runs AS parent WHERE parent.id = runs.parent_run_id"
-    " AND {visible}) THEN runs.created_by ELSE 'run' END"
-)
+_PARENT_VISIBLE = sql.SQL("EXISTS (SELECT FROM runs AS parent WHERE parent.id = runs.parent_run_id AND {visible})")
 
 
-def _created_by() -> sql.Composable:
+def _visible(select: sql.SQL) -> sql.Composable:
     """A flow that is a step of a foreign one says nothing of that one's runs. Names `viewer_values()`."""
     where = Where()
     where.add_visible("parent.flow_id")
-    return _CREATED_BY.format(visible=where.clause()) if where.conditions else sql.SQL("runs.created_by")
+    is_visible = _PARENT_VISIBLE.format(visible=where.clause()) if where.conditions else sql.SQL("true")
+    return select.format(parent_visible=is_visible)
 
 
 async def get_run(conn: Connection, run_id: str | UUID) -> RunRow:
@@ -117,7 +120,7 @@ async def get_run(conn: Connection, run_id: str | UUID) -> RunRow:
             where.add("runs.id = %(id)s", id=id)
             where.add_visible("runs.flow_id")
             query = sql.SQL("{columns} FROM runs{joins} WHERE {where}").format(
-                columns=_WHOLE.format(created_by=_created_by()), joins=_JOINS, where=where.clause()
+                columns=_visible(_WHOLE), joins=_JOINS, where=where.clause()
             )
             await cursor.execute(query, where.values)
             if row := await cursor.fetchone():
@@ -155,7 +158,7 @@ def list_statement(selection: RunSelection, limit: int) -> tuple[sql.Composed, d
     values = {"limit": limit, **viewer_values()}
     query = sql.SQL(
         "WITH page AS MATERIALIZED ({ids}) {columns} FROM page JOIN runs USING (id) {joins} ORDER BY page.id DESC"
-    ).format(ids=page_ids(selection, values), columns=_LISTED.format(created_by=_created_by()), joins=_JOINS)
+    ).format(ids=page_ids(selection, values), columns=_visible(_LISTED), joins=_JOINS)
     return query, values
 
 
@@ -173,10 +176,12 @@ class RunFilter:
         return any((self.flow, self.status, self.trigger, self.since, self.until))
 
 
-async def matching_runs(conn: Connection, filter: RunFilter, below: UUID | None, limit: int) -> list[UUID]:
+async def matching_runs(
+    conn: Connection, filter: RunFilter, below: UUID | None, limit: int, *, among: Sequence[UUID] | None = None
+) -> list[UUID]:
     """Up to `limit` runs, the newest first, older than `below`. Raises Missing for an unknown flow."""
     values: dict[str, Any] = {"limit": limit}
-    ids = matching_ids(await _selection(conn, filter, below), values)
+    ids = matching_ids(replace(await _selection(conn, filter, below), among=among), values)
     query = sql.SQL("{} ORDER BY 1 DESC LIMIT %(limit)s").format(ids)
     return await fetch_column(conn, query, values, prepare=False)
 

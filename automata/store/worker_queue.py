@@ -27,7 +27,7 @@ from automata.store.waiting_codec import TaskReads, decode_reads
 # Values, though not frozen: a frozen one costs three times as much to make, and a batch makes thousands.
 @dataclass(slots=True)
 class RunInfo:
-    """What templates may read of the run of a claimed task."""
+    """What templates may read of the run of a claimed task. `contained`: a run above goes on when this one fails."""
 
     id: UUID
     trigger: str
@@ -36,6 +36,7 @@ class RunInfo:
     inputs: dict[str, Any]
     attempt: int
     traceparent: str | None = None
+    contained: bool = False
 
 
 @dataclass(slots=True)
@@ -63,7 +64,7 @@ class Claim:
 class TaskResult:
     """`outputs` is JSON text already: the worker encoded it when it checked that it can be stored.
 
-    `known` is what came with the claim.
+    `known` is what came with the claim. `letter` False: a failure opens no dead letter, as the flow goes on.
     """
 
     run_id: UUID
@@ -73,6 +74,7 @@ class TaskResult:
     outputs: str | None = None
     error: Any = None
     known: RunSnapshot | None = None
+    letter: bool = True
 
 
 @dataclass(slots=True)
@@ -163,7 +165,7 @@ class _ResultRow(NamedTuple):
 
 
 def _result_row(item: TaskResult) -> _ResultRow:
-    code = code_of(item.error) if item.status == "FAILED" else None
+    code = code_of(item.error) if item.status == "FAILED" and item.letter else None
     return _ResultRow(item.run_id, item.step, item.fence, item.status, item.outputs, dumps_or_none(item.error), code)
 
 

@@ -38,7 +38,8 @@ HERE = "/dead-letters"
 STATES = ("open", "retried", "discarded", "all")
 DONE: dict[Action, str] = {"retry": "will be tried again", "discard": "discarded"}
 MEANS: dict[Action, str] = {
-    "retry": "Their runs go on at these steps, by the version they began with. What has succeeded is not done again.",
+    "retry": "Their runs go on at these steps, by the version they began with, and so do the runs that waited for them."
+    " What has succeeded is not done again.",
     "discard": "Their runs stay FAILED. A discarded letter cannot be tried again; its run can.",
 }
 RunId = Annotated[UUID | None, Blank, Query()]

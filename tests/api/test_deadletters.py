@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from automata.store.orchestrator_queue import SettleRow
+from automata.store.orchestrator_queue import RunLetterRow, SettleRow
 from tests.api.conftest import V1, Site
 
 NOBODY = "00000000-0000-7000-8000-000000000000"
@@ -43,6 +43,72 @@ async def test_letters_are_listed_by_what_they_are_about(site: Site) -> None:
     assert await letters(site, since=one["created_at"], until=one["created_at"]) == []
     assert len(await letters(site, since=one["created_at"])) == 3
     assert (await site.http.get(f"{V1}/dlq/{one['id']}")).json() == one
+
+
+async def failed_below(site: Site) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A run that failed since its step `fetch` had waited for another run, and that run."""
+    error = {"code": "child_failed", "message": "The run below failed.", "step": "fetch"}
+    above = await site.run("orders")
+    await site.start(above)
+    below = await failed(site, "invoices")
+    async with site.db.transaction() as conn:
+        await conn.execute(
+            "UPDATE runs SET parent_run_id = %s, parent_step = 'fetch', depth = 1 WHERE id = %s",
+            [above["id"], below["id"]],
+        )
+    await site.apply(settle=[SettleRow(UUID(above["id"]), "fetch", "FAILED", None, None, error, letter=False)])
+    await site.finish(above, "FAILED", error=error)
+    return above, below
+
+
+async def test_a_run_and_the_one_that_waited_for_it_are_one_letter(site: Site) -> None:
+    await site.flow("orders")
+    await site.flow("invoices")
+    above, below = await failed_below(site)
+    for query in ({}, {"flow": "orders"}, {"flow": "invoices"}, {"run_id": above["id"]}, {"run_id": below["id"]}):
+        (letter,) = await letters(site, **query)
+        assert (letter["flow"], letter["run_id"], letter["step"]) == ("invoices", below["id"], "fetch")
+        assert letter["parents"] == [{"run_id": above["id"], "flow": "orders", "step": "fetch"}]
+    counted = await site.http.post(f"{V1}/dlq/retry", json={"flow": "orders", "dry_run": True})
+    assert counted.json()["groups"] == [{"flow": "invoices", "code": "http_status", "count": 1}]
+    answer = (await site.http.post(f"{V1}/dlq/retry", json={"flow": "orders"})).json()
+    assert (answer["matched"], answer["done"], set(answer["runs"])) == (1, 1, {above["id"], below["id"]})
+    for run in (above, below):
+        assert (await site.http.get(f"{V1}/runs/{run['id']}")).json()["attempt"] == 2
+
+
+@pytest.mark.parametrize("limit", [1, 500])
+async def test_runs_that_belong_together_are_retried_once_each(site: Site, limit: int) -> None:
+    await site.flow("orders")
+    await site.flow("invoices")
+    pairs = [await failed_below(site) for _ in range(3)]
+    matched, done, reached, cursor = 0, 0, set(), {}
+    while cursor is not None:
+        answer = (await site.http.post(f"{V1}/runs/retry", json={"all": True, "limit": limit, **cursor})).json()
+        matched, done, reached = matched + answer["matched"], done + answer["done"], reached | set(answer["runs"])
+        cursor = {"cursor": answer["next_cursor"]} if answer["next_cursor"] else None
+    assert (matched, done) == (6, 6)
+    assert reached == {run["id"] for pair in pairs for run in pair}
+    for above, below in pairs:
+        for run in (above, below):
+            (attempt,) = (await site.http.get(f"{V1}/runs/{run['id']}")).json()["attempts"]
+            assert attempt["steps"] is None, "all that failed is retried, not the step that waited alone"
+
+
+async def test_a_run_that_failed_by_none_of_its_steps_has_a_letter_without_a_step(site: Site) -> None:
+    await site.flow()
+    run = await site.run()
+    await site.start(run)
+    error = {"code": "template_error", "message": "`steps.x` is undefined.", "step": None}
+    async with site.db.connection() as conn:
+        row = await (await conn.execute("SELECT flow_id, version_id FROM runs WHERE id = %s", [run["id"]])).fetchone()
+    assert row is not None
+    await site.apply(letters=[RunLetterRow(UUID(run["id"]), *row, 1, error)])
+    await site.finish(run, "FAILED", error=error)
+    (letter,) = await letters(site)
+    assert (letter["step"], letter["code"], letter["parents"]) == (None, "template_error", [])
+    assert (await site.http.post(f"{V1}/dlq/{letter['id']}/retry")).status_code == 202
+    assert (await letters(site), (await letters(site, state="retried"))[0]["id"]) == ([], letter["id"])
 
 
 async def test_a_list_of_letters_goes_on_where_the_page_ended(site: Site) -> None:

@@ -46,6 +46,7 @@ class Model:
     status: dict[str, str] = field(default_factory=dict)
     values: dict[str, Any] = field(default_factory=dict)
     result: tuple[str, Any] | None = None
+    outputs_failed: bool = False
 
     # --- events ----------------------------------------------------------------------------------------------------
 
@@ -65,7 +66,7 @@ class Model:
     def settle(self) -> None:
         """Until nothing moves: what may begin begins, what is over ends, what fails is cleared."""
         fresh: set[str] = set()
-        while self._round(fresh) or self._clear(fresh):
+        while self._round(fresh) or self._clear(fresh) or self._fail_by_outputs():
             pass
         self._finish()
 
@@ -138,7 +139,7 @@ class Model:
 
     def failing(self) -> set[str]:
         """Scopes that a failure inside of them has reached."""
-        found = set()
+        found = {RUN} if self.outputs_failed else set()
         for name, status in self.status.items():
             node: Node | None = self.nodes[name]
             if status != "FAILED":
@@ -197,18 +198,29 @@ class Model:
         self.status[name] = "FAILED" if lost else "CANCELLED"
         return True
 
+    def _fail_by_outputs(self) -> bool:
+        """Outputs that cannot be made fail the run as a step would, once every step is over."""
+        if RUN in self.failing() or not self._all_over():
+            return False
+        try:
+            self._outputs()
+        except TemplateFails:
+            self.outputs_failed = True
+        return self.outputs_failed
+
+    def _all_over(self) -> bool:
+        return all(self.status.get(name) in FINAL for name in self.nodes if self.handler not in self._up(name))
+
+    def _outputs(self) -> dict[str, Any] | None:
+        return self.outputs and {key: self._read(expr) for key, expr in self.outputs.items()}
+
     def _finish(self) -> None:
-        proper = [name for name in self.nodes if self.handler not in self._up(name)]
         if RUN in self.failing():
             handled = self.handler is None or self.status.get(self.handler) in FINAL
             if handled and not any(self.active()):
                 self.result = ("FAILED", None)
-        elif all(self.status.get(name) in FINAL for name in proper):
-            try:
-                outputs = self.outputs and {key: self._read(expr) for key, expr in self.outputs.items()}
-                self.result = ("SUCCEEDED", outputs)
-            except TemplateFails:
-                self.result = ("FAILED", None)
+        elif self._all_over():
+            self.result = ("SUCCEEDED", self._outputs())
 
     # --- looking ---------------------------------------------------------------------------------------------------
 

@@ -95,6 +95,7 @@ EXAMPLES = {
     "AF113": [
         f"id: s, type: parallel, branches: [{{id: b, steps: [{{id: x, {DELAY}}}]}}, {{id: b, steps: [{{id: y, {DELAY}}}]}}]"  # noqa: E501
     ],
+    "AF117": "outputs: {x: '{{ steps.maybe.outputs.y }}'}",
     "AF120": [
         f"id: t, {HTTP}",
         "id: s, type: http, depends_on: [t], config: {url: 'https://x.example.com/{{ steps.t.outputs.body }}'}",
@@ -124,7 +125,8 @@ _CHAT = {"type": "object", "required": ["room"], "properties": {"room": {"type":
 @pytest.mark.parametrize("code", EXAMPLES)
 def test_each_code_has_an_example_that_is_found_for_that_reason_alone(code: str) -> None:
     given = EXAMPLES[code]
-    lines = [f"id: s, {DELAY}"] if isinstance(given, str) else given
+    maybe = "id: maybe, type: transform, condition: 1 > 2, config: {mappings: {y: 1}}"
+    lines = [f"id: s, {DELAY}", maybe] if isinstance(given, str) else given
     diagnostics = steps(*lines, more=_FAILURE + (f"{given}\n" if isinstance(given, str) else ""), chat=_CHAT)
     assert set(codes(diagnostics)) == {code}
     for diagnostic in diagnostics:

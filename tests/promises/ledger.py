@@ -28,6 +28,7 @@ class Ledger:
     def __init__(self, delay_sec: float = 0.0) -> None:
         self.calls: list[Call] = []
         self.hung_up = 0  # callers that left before their answer
+        self.is_down = False  # then a call is written down, and answered with 503
         self.url = ""
         self._serials = itertools.count(1)
         self._delay = delay_sec
@@ -78,4 +79,4 @@ class Ledger:
         except asyncio.CancelledError:
             self.hung_up += 1
             raise
-        return web.json_response({"seen": call.body, "serial": call.serial})
+        return web.json_response({"seen": call.body, "serial": call.serial}, status=503 if self.is_down else 200)

@@ -248,3 +248,16 @@ def test_a_case_that_never_ends_by_itself_is_ended_and_the_others_are_not() -> N
     results = {one.flow: one for one in run_cases([slow, *quick], known, 2, case_sec=1)}
     assert results["quick"].passed
     assert "takes longer than" in problems(results["orders"])
+
+
+def test_a_case_rehearses_outputs_that_cannot_be_made_with_on_failure() -> None:
+    maybe = {"id": "maybe", "type": "transform", "depends_on": ["get"], "condition": "false"}
+    maybe["config"] = {"mappings": {"v": 1}}
+    body = {"code": "{{ error.code }}", "step": "{{ failed_step }}"}
+    tell = {"id": "tell", "type": "http", "config": {**SAVE["config"], "body": body}}
+    told = {**IMPORT, "expect_calls": {"exactly": 1}}
+    expect = {"status": "FAILED", "error": {"code": "template_error"}, "steps": {"tell": "SUCCEEDED"}}
+    expect["requests"] = [{"mock": "import", "json": {"subset": {"code": "template_error", "step": None}}}]
+    outputs = {"x": "{{ steps.maybe.outputs.v }}"}
+    result = rehearse({"mocks": [ORDERS, told], "expect": expect}, GET, maybe, on_failure=tell, outputs=outputs)
+    assert result.passed, problems(result)

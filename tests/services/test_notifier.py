@@ -139,6 +139,18 @@ async def test_a_failed_run_and_its_dead_letter_are_told_with_what_one_needs_to_
     assert len(post.receiver.got) == 2, "once each"
 
 
+async def test_a_letter_is_told_to_the_rule_of_a_flow_above_once(post: Post) -> None:
+    await post.rule("dead_letter", flows=["above"])
+    await post.site.put("fails", step("a"))
+    child = {"id": "child", "type": "flow", "config": {"flow": "fails"}}
+    post.site.play.script["a"] = [BROKEN, BROKEN]
+    for name in ("above", "other"):
+        await post.site.ended(await post.site.start(await post.site.put(name, child)))
+    await post.run_once()
+    (told,) = post.receiver.got
+    assert (told["data"]["flow"], told["data"]["step"]) == ("fails", "a")
+
+
 async def test_a_run_that_succeeds_and_a_site_without_rules_write_no_event(post: Post) -> None:
     await failed_run(post.site)
     await post.rule("run.failed", "dead_letter", "approval.waiting")

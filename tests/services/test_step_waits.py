@@ -84,7 +84,9 @@ def test_a_flow_step_has_the_outputs_of_its_child(place: Place) -> None:
     done = place.run(run)
     assert (done["status"], done["outputs"]["n"]) == ("SUCCEEDED", 41)
     assert place.children(run) == [done["outputs"]["run"]]
-    assert place.run(done["outputs"]["run"])["trigger"] == "flow"
+    of_step = place.run(done["outputs"]["run"])
+    assert (of_step["trigger"], of_step["parent_run_id"], of_step["parent_step"]) == ("flow", run, "child")
+    assert (done["parent_run_id"], done["parent_step"]) == (None, None)
 
 
 def test_a_null_among_the_inputs_of_a_child_leaves_the_input_out(place: Place) -> None:

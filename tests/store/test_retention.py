@@ -29,7 +29,9 @@ def old_id(ago: timedelta) -> UUID:
     return UUID(int=(int((datetime.now(UTC) - ago).timestamp() * 1000) << 80) + next(_numbers))
 
 
-async def a_run(conn: Connection, ago: timedelta, *, ended: bool = True, steps: int = 2, **more: Any) -> UUID:
+async def a_run(
+    conn: Connection, ago: timedelta, *, ended: bool = True, steps: int = 2, status: str = "SUCCEEDED", **more: Any
+) -> UUID:
     """A run that was made and ended so long ago, with a row in every table that has rows of runs."""
     flow = more.pop("flow", UUID(int=1))
     run = NewRun(flow, UUID(int=2), {}, id=old_id(ago), **more)
@@ -49,7 +51,7 @@ async def a_run(conn: Connection, ago: timedelta, *, ended: bool = True, steps: 
         )
         await letter(conn, run.id, f"s{number}", "discarded")
     if ended:
-        await apply_writes(conn, RunWrites(finish=[FinishRow(run.id, flow, "SUCCEEDED", None, None, None)]))
+        await apply_writes(conn, RunWrites(finish=[FinishRow(run.id, flow, status, None, None, None)]))
         await conn.execute("UPDATE run_results SET finished_at = now() - %s WHERE run_id = %s", [ago, run.id])
         await conn.execute("INSERT INTO run_slots (run_id, slot) VALUES (%s, 'left')", [run.id])
         await conn.execute(
@@ -136,11 +138,28 @@ def test_every_table_with_rows_of_runs_is_one_that_retention_knows() -> None:
 
 
 async def test_a_run_stays_until_somebody_decided_about_its_dead_letters(conn: Connection) -> None:
-    run = await a_run(conn, timedelta(days=400))
+    run = await a_run(conn, timedelta(days=400), status="FAILED")
     await letter(conn, run, "s9", "open")
     await prune_batch(conn, DAYS)
     assert await there(conn) == {run}
     await conn.execute("UPDATE dead_letters SET state = 'discarded', resolved_at = now() WHERE step = 's9'")
+    await prune_batch(conn, DAYS)
+    assert await there(conn) == set()
+
+
+async def test_a_letter_keeps_the_runs_above_too_as_a_retry_has_them_go_on(conn: Connection) -> None:
+    top = await a_run(conn, timedelta(days=403), status="FAILED")
+    middle = await a_run(conn, timedelta(days=402), status="FAILED", parent_run_id=top, parent_step="s0", depth=1)
+    bottom = await a_run(conn, timedelta(days=401), status="FAILED", parent_run_id=middle, parent_step="s0", depth=2)
+    beside = await a_run(conn, timedelta(days=400), status="FAILED", parent_run_id=top, parent_step="s1", depth=1)
+    await letter(conn, bottom, "s9", "open")
+    await prune_batch(conn, DAYS)
+    assert await there(conn) == {top, middle, bottom} - {beside}
+
+
+async def test_a_letter_that_an_earlier_release_left_keeps_no_run_that_succeeded(conn: Connection) -> None:
+    run = await a_run(conn, timedelta(days=400))
+    await letter(conn, run, "s9", "open")
     await prune_batch(conn, DAYS)
     assert await there(conn) == set()
 

@@ -19,6 +19,12 @@ class BulkLetters(BulkRequest):
     by: By = None
 
 
+class ParentAnswer(ResponseModel):
+    run_id: UUID
+    flow: str
+    step: str = Field(description="It had waited for the run below.")
+
+
 class DeadLetterAnswer(ResponseModel):
     """A step whose attempts are spent. Secrets and secret inputs are masked."""
 
@@ -29,7 +35,10 @@ class DeadLetterAnswer(ResponseModel):
     version: int
     run_id: UUID
     run_status: RunStatus | None = Field(description="How the run ended; null while it moves.")
-    step: str
+    step: str | None = Field(description="Null where the run failed by none of its steps: its outputs cannot be made.")
+    parents: list[ParentAnswer] = Field(
+        description="The runs above that failed with this one, the nearest first. They have no letter of their own."
+    )
     attempts: int
     code: str
     error: Any = Field(description="The last one.")

@@ -22,6 +22,12 @@ class RetryRequest(RequestModel):
     by: By = None
 
 
+class RunRetryRequest(RetryRequest):
+    version: Literal["same", "latest"] | Number = Field(
+        "same", description="Of the flow; in another one than the run's own the steps that are kept must be the same."
+    )
+
+
 class RerunRequest(RequestModel):
     version: Literal["same", "latest"] | Number = Field("same", description="Of the flow; `same` is the run's own.")
 
@@ -40,12 +46,15 @@ class RunSummary(ResponseModel):
     attempt: int = Field(description="1, and one more with each retry.")
     cancelling: bool = Field(description="Its end was asked for and is not reached yet.")
     commit_sha: str | None = Field(description="What the version came from; null for a flow of the API.")
+    parent_run_id: UUID | None = Field(description="The run whose `flow` step started it.")
+    parent_step: str | None
 
 
 class RunAttemptAnswer(ResponseModel):
     """An attempt of the run before its last one."""
 
     attempt: int
+    version: int = Field(description="By which it went.")
     status: Literal["FAILED", "CANCELLED"]
     started_at: AwareDatetime
     finished_at: AwareDatetime

@@ -1,7 +1,5 @@
 """The hot statements, one a file; each header names its caller, the index it walks and its lock order.
 
-<<<<<<< HEAD
-=======
 A plan outlives the picture that it was made from. A prepared statement keeps the one of its first executions, and the
 queue that was empty then holds 100,000 rows a second later; a join chosen for one row compares every row of the queue
 with every row of the batch. So the statements leave the planner no choice that depends on how large a table is:
@@ -14,7 +12,6 @@ with every row of the batch. So the statements leave the planner no choice that 
 
 store/database.py takes whole reads of tables from the planner besides. tests/store/test_plans.py has the plans.
 
->>>>>>> 233e1234be7ac85e497d064a2c078a98a07651b3
 `${NAME}` in a statement is a constant of store/queue_sentinels.py or a fragment of store/waiting_codec.py: it becomes
 text when the statement is read, so that the planner sees the value.
 """

@@ -6,16 +6,18 @@ WITH input AS MATERIALIZED (
                 %(inputs)s::text[], %(idempotency_key)s::text[], %(request_hash)s::text[],
                 %(schedule_id)s::uuid[], %(scheduled_for)s::timestamptz[], %(created_by)s::text[],
                 %(ready_at)s::timestamptz[], %(parent_run_id)s::uuid[], %(parent_step)s::text[],
-                %(depth)s::smallint[], %(rerun_of)s::uuid[], %(traceparent)s::text[], %(head_start)s::float8[])
+                %(depth)s::smallint[], %(rerun_of)s::uuid[], %(traceparent)s::text[], %(contained)s::bool[],
+                %(head_start)s::float8[])
       AS input(id, flow_id, version_id, trigger, inputs, idempotency_key, request_hash,
                schedule_id, scheduled_for, created_by, ready_at, parent_run_id, parent_step, depth, rerun_of,
-               traceparent, head_start)
+               traceparent, contained, head_start)
 ), created AS (
     INSERT INTO runs (id, flow_id, version_id, trigger, inputs, idempotency_key, request_hash,
                       schedule_id, scheduled_for, created_by, parent_run_id, parent_step, depth, rerun_of,
-                      traceparent)
+                      traceparent, contained)
     SELECT id, flow_id, version_id, trigger, inputs::json, idempotency_key, request_hash,
-           schedule_id, scheduled_for, created_by, parent_run_id, parent_step, depth, rerun_of, traceparent
+           schedule_id, scheduled_for, created_by, parent_run_id, parent_step, depth, rerun_of, traceparent,
+           contained
     FROM input
     ON CONFLICT DO NOTHING
     RETURNING id, created_at

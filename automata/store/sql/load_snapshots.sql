@@ -7,7 +7,7 @@ SELECT runs.id, runs.flow_id, runs.version_id, runs.trigger, runs.scheduled_for,
        moving.steps AS moving_steps, moving.statuses AS moving_statuses, moving.since AS moving_since,
        moving.began AS moving_began, runs.parent_run_id, runs.parent_step, runs.depth,
        retried.attempt AS retried_attempt, retried.steps AS retried_steps, retried.began AS retried_began,
-       runs.traceparent
+       runs.traceparent, runs.contained, retried.at AS retried_at, retried.by AS retried_by
 FROM unnest(%(ids)s::uuid[]) AS wanted(id)
 CROSS JOIN LATERAL (SELECT * FROM runs WHERE runs.id = wanted.id OFFSET 0) AS runs
 LEFT JOIN LATERAL (
@@ -22,6 +22,6 @@ LEFT JOIN LATERAL (
     FROM task_queue WHERE run_id = runs.id AND step NOT IN (${CREATED}, ${CANCEL})
 ) AS moving ON true
 LEFT JOIN LATERAL (
-    SELECT attempt, steps, started_at AS began FROM run_attempts WHERE run_id = runs.id ORDER BY attempt DESC LIMIT 1
+    SELECT attempt, steps, started_at AS began, retried_at AS at, retried_by AS by FROM run_attempts WHERE run_id = runs.id ORDER BY attempt DESC LIMIT 1
 ) AS retried ON true
 WHERE NOT EXISTS (SELECT FROM run_results WHERE run_id = wanted.id OFFSET 0)

@@ -1,30 +1,61 @@
--- Caller: store/run_retries.py. Takes the ends of runs back, so that they go on: all of a run's failures (`runs`), or the
---   failed steps of dead letters (`letters`). One statement: another snapshot could see a run that failed anew.
--- Index: dead_letters_pkey, run_results_pkey, tasks_pkey, runs_pkey, run_attempts_pkey, dead_letters_run.
--- Locks: results in run order (who comes second finds the row gone, and the run is not among what returns), then dead
---   letters in id order, the order of every statement on several of them.
+-- Caller: store/run_retries.py. Takes the ends of runs back, so that they go on: all of a run's failures (`runs`), the failed
+--   steps of dead letters (`letters`; one without a step is of all), or named failed steps (`at`). With `climb` the runs
+--   above that failed with one of these go on too, each at the step that waited for it. `failing` would have ended now,
+--   FAILED, and have no result yet. One statement: another snapshot could see a run that failed anew.
+-- Index: dead_letters_pkey, run_results_pkey, tasks_pkey, runs_pkey, runs_parent, run_attempts_pkey, dead_letters_run.
+-- Locks: the advisory locks of the runs above are held. Results in run order (who comes second finds the row gone, and
+--   the run is not among what returns), then dead letters in id order, the order of every statement on several of them.
 -- What is cleared: the failed steps that are asked for and the groups around them; on_failure; and what was CANCELLED,
 --   except inside a group that stays FAILED. Attempts that were made go to task_attempts first. Steps that succeeded or
 --   were skipped stay as they are. What was decided about a cleared approval is asked for again.
-WITH input AS MATERIALIZED (
+WITH RECURSIVE chosen AS MATERIALIZED (
     SELECT unnest(%(runs)s::uuid[]) AS run_id, NULL::text AS step
     UNION ALL
-    SELECT run_id, step FROM dead_letters WHERE id = ANY(%(letters)s::bigint[]) AND state = 'open'
-), held AS MATERIALIZED (
+    SELECT * FROM unnest(%(at_run)s::uuid[], %(at_step)s::text[])
+    UNION ALL
+    SELECT run_id, nullif(step, ${NO_STEP}) FROM dead_letters WHERE id = ANY(%(letters)s::bigint[]) AND state = 'open'
+), input AS (
+    SELECT run_id, step FROM chosen
+    UNION
+    SELECT child.parent_run_id, child.parent_step
+    FROM input
+    -- OFFSET 0: each is looked up by its key, whatever the planner thinks of how many there are.
+    CROSS JOIN LATERAL (SELECT * FROM runs WHERE runs.id = input.run_id OFFSET 0) AS child
+    CROSS JOIN LATERAL (SELECT status FROM run_results WHERE run_results.run_id = child.id OFFSET 0) AS child_result
+    CROSS JOIN LATERAL (SELECT id, contained FROM runs WHERE runs.id = child.parent_run_id OFFSET 0) AS parent
+    CROSS JOIN LATERAL (SELECT status FROM run_results WHERE run_results.run_id = parent.id OFFSET 0) AS parent_result
+    CROSS JOIN LATERAL (
+        SELECT status FROM tasks WHERE tasks.run_id = parent.id AND tasks.step = child.parent_step OFFSET 0
+    ) AS task
+    WHERE %(climb)s AND (parent.contained OR NOT child.contained)
+      AND child_result.status = ANY(%(statuses)s::text[]) AND parent_result.status = 'FAILED' AND task.status = 'FAILED'
+      -- Only a run that was retried may have started another child for the step since, and waits for that one then.
+      AND (NOT EXISTS (SELECT FROM run_attempts WHERE run_attempts.run_id = parent.id) OR NOT EXISTS (
+          SELECT FROM runs AS later
+          WHERE later.parent_run_id = parent.id AND later.parent_step = child.parent_step
+            AND later.created_at > child.created_at
+      ))
+), ended AS MATERIALIZED (
     SELECT run_id, status, started_at, finished_at, error FROM run_results
-    WHERE run_id IN (SELECT run_id FROM input) AND status = ANY(%(statuses)s::text[])
+    WHERE run_id = ANY(ARRAY(SELECT run_id FROM input)) AND status = ANY(%(statuses)s::text[])
     ORDER BY run_id
     FOR UPDATE
-), ended AS (
-    DELETE FROM run_results USING held WHERE run_results.run_id = held.run_id
+), held AS MATERIALIZED (
+    SELECT run_id, status, started_at, finished_at, error FROM ended
+    UNION ALL
+    SELECT run_id, 'FAILED', started_at, now(), error::json
+    FROM unnest(%(failing)s::uuid[], %(failing_started_at)s::timestamptz[], %(failing_error)s::text[])
+      AS failing(run_id, started_at, error)
+), taken_back AS (
+    DELETE FROM run_results USING ended WHERE run_results.run_id = ended.run_id
 ), reopened AS (
-    INSERT INTO run_attempts (run_id, attempt, status, started_at, finished_at, error, steps, retried_by)
+    INSERT INTO run_attempts (run_id, attempt, status, started_at, finished_at, error, steps, retried_at, retried_by)
     SELECT run_id,
            1 + coalesce((SELECT max(attempt) FROM run_attempts AS attempts WHERE attempts.run_id = held.run_id), 0),
            status, started_at, finished_at, error,
            (SELECT CASE WHEN bool_and(step IS NOT NULL) THEN array_agg(DISTINCT step) END
             FROM input WHERE input.run_id = held.run_id),
-           %(by)s
+           clock_timestamp(), %(by)s
     FROM held
     RETURNING run_id, attempt + 1 AS attempt
 ), handlers AS MATERIALIZED (
@@ -63,9 +94,15 @@ WITH input AS MATERIALIZED (
     WHERE status = 'FAILED' OR worker IS NOT NULL
     ON CONFLICT DO NOTHING
 ), closing AS MATERIALIZED (
-    SELECT id FROM dead_letters JOIN cleared USING (run_id, step) WHERE state = 'open'
+    SELECT id FROM dead_letters WHERE state = 'open' AND id = ANY(ARRAY(
+        SELECT letter.id
+        FROM (SELECT run_id, step FROM cleared UNION ALL SELECT run_id, ${NO_STEP} FROM held) AS gone
+        CROSS JOIN LATERAL (
+            SELECT id FROM dead_letters WHERE dead_letters.run_id = gone.run_id AND dead_letters.step = gone.step OFFSET 0
+        ) AS letter
+    ))
     ORDER BY id
-    FOR UPDATE OF dead_letters
+    FOR UPDATE
 ), closed AS (
     UPDATE dead_letters SET state = 'retried', resolved_at = now(), resolved_by = %(by)s
     FROM closing WHERE dead_letters.id = closing.id

@@ -39,6 +39,7 @@ runs = Table(
     CheckConstraint("(parent_run_id IS NULL) = (parent_step IS NULL)", name="parent"),
     uuid_column("rerun_of"),
     text_column("traceparent", nullable=True),
+    Column("contained", Boolean, nullable=False, server_default=text("false")),
     CheckConstraint("(schedule_id IS NULL) = (scheduled_for IS NULL)", name="schedule"),
 )
 Index(
@@ -157,6 +158,7 @@ run_attempts = Table(
     Column("steps", ARRAY(Text)),
     stamp_column("retried_at"),
     text_column("retried_by", nullable=True),
+    uuid_column("version_id"),
     one_of("status", "FAILED", "CANCELLED"),
 )
 

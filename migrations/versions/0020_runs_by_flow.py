@@ -8,8 +8,8 @@ Made beside the traffic, so not in one transaction: what an upgrade that was kil
 
 from alembic import op
 
-revision = "0018"
-down_revision = "0017"
+revision = "0020"
+down_revision = "0019"
 
 
 def upgrade() -> None:
