@@ -39,6 +39,7 @@ from automata.cli.plan import plan
 from automata.cli.provenance import provenance
 from automata.cli.rehearse import rehearse
 from automata.cli.replay import record, replay
+from automata.cli.service_output import begin_early
 from automata.cli.services import api, controller, orchestrator, scheduler, worker
 from automata.cli.up import up
 from automata.cli.validate import schema, validate
@@ -128,6 +129,7 @@ def main() -> None:
     with suppress(AttributeError, ValueError):  # not a real stream: a test, an embedder
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
         sys.stderr.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    begin_early(sys.argv[1:])
     sys.exit(guarded(_run))
 
 

@@ -24,7 +24,6 @@ def migrate(
     from automata.settings import load
     from automata.store.migrate import current, pending, upgrade
 
-    begin_logs()
     settings = load()
     begin_logs(settings)
     with database(settings) as url:

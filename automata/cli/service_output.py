@@ -22,21 +22,27 @@ from automata.settings_fields import variable
 
 ADMIN_NOTICE = "Admin token, shown only once (`automata token rotate admin` makes another):"
 
+_SERVICES = frozenset({"api", "controller", "migrate", "orchestrator", "scheduler", "up", "worker"})
+
 Tell = Callable[..., None]  # takes the event, its words and its facts
 
 log = logging.getLogger("automata")
 
 
-def begin_logs(settings: Settings | None = None, *, quiet: Sequence[str] = ()) -> None:
-    """Log as the settings say. None before they could be read: then as the environment says, so that an error in them
-    has the format of all that would have followed. Loggers that `quiet` names are heard from `warning` on."""
+def begin_early(words: Sequence[str]) -> None:
+    """Log JSON where the environment asks for it and `words` name a service, before anything of it is read: an error in
+    its flags or its settings has the format of all that would have followed."""
+    if _SERVICES.intersection(words[:1]) and os.environ.get(variable("log_format")) == "json":
+        begin_logs(Settings(log_format="json"))
+
+
+def begin_logs(settings: Settings, *, quiet: Sequence[str] = ()) -> None:
+    """Log as the settings say. Loggers that `quiet` names are heard from `warning` on."""
     from automata.telemetry import configure_logs
 
-    level = settings.log_level if settings else "info"
-    is_json = (settings.log_format if settings else os.environ.get(variable("log_format"))) == "json"
-    configure_logs(level, "json" if is_json else "text", quiet=quiet)
+    configure_logs(settings.log_level, settings.log_format, quiet=quiet)
     logging.captureWarnings(True)
-    if is_json:
+    if settings.log_format == "json":
         report_by(_log_error)
         sys.excepthook = _log_crash
         sys.unraisablehook = lambda hook: _log_crash(hook.exc_type, hook.exc_value, hook.exc_traceback)

@@ -144,7 +144,6 @@ def _run(
     from automata.services.process import serve
     from automata.services.supervisor import child_processes
 
-    begin_logs()
     if port is None and "AUTOMATA_PORT" not in os.environ:
         port = PARTS[part].port
     settings = load(port=port, **flags)

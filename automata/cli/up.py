@@ -68,7 +68,6 @@ def up(
     The database is that of AUTOMATA_DATABASE_URL, or an embedded PostgreSQL. Ctrl-C drains and ends it; whatever was
     running goes on at the next start. With -o json every event is one JSON line.
     """
-    begin_logs()
     settings = load(
         repo=repo,
         repo_path=path,

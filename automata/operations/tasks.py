@@ -15,14 +15,8 @@ from automata.operations.context import AppContext
 from automata.operations.flow_lookups import Version
 from automata.operations.run_secrets import run_mask, shown_outputs
 from automata.store.database import Connection
-from automata.store.run_tasks import (
-    TaskAttemptRow,
-    TaskRow,
-    group_starts,
-    list_attempts,
-    list_tasks,
-    settled_steps,
-)
+from automata.store.group_starts import group_starts, settled_steps
+from automata.store.run_tasks import TaskAttemptRow, TaskRow, list_attempts, list_tasks
 from automata.store.runs import get_run
 
 

@@ -114,8 +114,8 @@ class _Run:
                 decision = self._decide()
                 self._apply(decision)
                 if result := decision.result:
+                    elapsed = self._seconds(self.setup.clock.now())
                     await self._last_children()
-                    elapsed = self.setup.clock.elapsed.total_seconds()
                     return Rehearsal(
                         result.status.value, result.outputs, result.error, self.records, self.order, elapsed
                     )

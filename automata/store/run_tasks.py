@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,7 +14,6 @@ from psycopg.rows import class_row
 from automata.engine.decision import FOREVER
 from automata.engine.states import TaskStatus
 from automata.store.database import Connection
-from automata.store.scalars import fetch_column
 from automata.store.sql import with_fragments
 
 
@@ -22,7 +21,7 @@ from automata.store.sql import with_fragments
 class TaskRow:
     """A step that something was decided about; a `parallel` that runs has no row.
 
-    `started_at` is that of the last attempt; when a group began, only the steps inside it know (`group_starts`).
+    `started_at` is that of the last attempt; when a group began, only the steps inside it know (group_starts.py).
     `due_at`: when a retry that waits (QUEUED) may start, a delay (RUNNING) ends, or a running task's lease does.
     """
 
@@ -74,36 +73,6 @@ _BOUNDED = sql.SQL(
 ).format(tasks=sql.SQL(_TASKS))
 
 
-# An item stands for all of its step: `load[` says when the first of them was queued.
-_STARTS = with_fragments(
-    "SELECT CASE WHEN step LIKE '%%]' THEN rtrim(step, '0123456789]') ELSE step END, min(began) FROM ("
-    " SELECT step, queued_at AS began FROM tasks WHERE run_id = %(run)s"
-    " UNION ALL SELECT step, queued_at FROM task_queue WHERE run_id = %(run)s AND step NOT IN (${CREATED}, ${CANCEL})"
-    # A retried run queues its failed steps anew, and they began when they were first tried.
-    " UNION ALL SELECT step, started_at FROM task_attempts WHERE run_id = %(run)s"
-    ") AS begun GROUP BY 1"
-)
-
-
-async def group_starts(conn: Connection, run_id: UUID) -> dict[str, datetime]:
-    """When each group of a run began that has begun: as soon as the first step inside it was queued.
-
-    Every path around a step counts as a group here, also a branch of a `parallel`. What was written with the group
-    itself is not asked: whoever ends a group knows the steps that ended with it, and not when the others began.
-    """
-    cursor = await conn.execute(_STARTS, {"run": run_id})
-    starts: dict[str, datetime] = {}
-    for step, began in await cursor.fetchall():
-        for group in _around(step) if began else ():
-            starts[group] = min(began, starts.get(group, began))
-    return starts
-
-
-def _around(step: str) -> Iterator[str]:
-    """The paths around a step: `a`, `a.b` of `a.b.c`; `a.b` also of an item `a.b[0]`, here `a.b[`."""
-    return (step[:place] for place, char in enumerate(step) if char in ".[")
-
-
 async def outputs_of_steps(conn: Connection, run_id: UUID, steps: Sequence[str]) -> list[tuple[str, Any]]:
     """(step, outputs) of those of the steps that succeeded, and of their items; `""` is the run itself."""
     cursor = await conn.execute(
@@ -139,13 +108,6 @@ async def list_tasks(
     async with conn.cursor(row_factory=class_row(TaskRow)) as cursor:
         await cursor.execute(_IN_ORDER if limit is None else _BOUNDED, values)
         return await cursor.fetchall()
-
-
-async def settled_steps(conn: Connection, run_id: UUID, steps: Sequence[str]) -> set[str]:
-    """Those of `steps` that have a final state."""
-    return set(
-        await fetch_column(conn, "SELECT step FROM tasks WHERE run_id = %s AND step = ANY(%s)", [run_id, list(steps)])
-    )
 
 
 async def list_attempts(conn: Connection, run_id: UUID, step: str | None = None) -> list[TaskAttemptRow]:

@@ -135,13 +135,27 @@ def test_a_migration_beside_services_is_json_too(make_empty_database: Callable[[
     assert (lost.returncode, entry["level"]) == (4, "error")
 
 
-@pytest.mark.parametrize("words", [["up"], ["api"]])
+@pytest.mark.parametrize("words", [["up"], ["api"], ["migrate"]])
 def test_a_setting_that_is_wrong_is_told_as_json(database_url: str, words: list[str]) -> None:
     env = environment(database_url, LOG_FORMAT="json", PORT="many")
     done = warm.run(["automata", *words], env=env)
     (entry,) = entries([*done.stdout.splitlines(), *done.stderr.splitlines()])
     assert done.returncode == 3
     assert "AUTOMATA_PORT" in entry["message"] + str(entry.get("diagnostics", ""))
+
+
+@pytest.mark.parametrize(
+    "words", [["up", "--nonsense"], ["worker", "--port", "many"], ["migrate", "-o", "yaml"], ["up", "--watch"]]
+)
+def test_a_wrong_flag_of_a_service_is_told_as_json(database_url: str, words: list[str]) -> None:
+    done = warm.run(["automata", *words], env=environment(database_url, LOG_FORMAT="json"))
+    (entry,) = entries([*done.stdout.splitlines(), *done.stderr.splitlines()])
+    assert (done.returncode, entry["level"]) == (3, "error")
+
+
+def test_a_command_for_people_speaks_to_them_wherever_it_is_called(database_url: str) -> None:
+    done = warm.run(["automata", "run", "list", "--nonsense"], env=environment(database_url, LOG_FORMAT="json"))
+    assert done.stderr.startswith("error: ")
 
 
 # --- the first token -----------------------------------------------------------------------------------------------

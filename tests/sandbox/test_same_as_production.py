@@ -87,6 +87,15 @@ def test_the_run_of_a_called_flow_begins_when_it_is_called() -> None:
     assert result.outputs["at"].startswith("2026-01-05T10:00:00")
 
 
+def test_a_run_does_not_last_as_long_as_a_flow_that_it_does_not_wait_for() -> None:
+    hour = {"id": "hour", "type": "delay", "config": {"duration_sec": 3600}}
+    call = {"id": "call", "type": "flow", "config": {"flow": "child", "wait": False}}
+    last = {"id": "last", "type": "http", "depends_on": ["hour"], "config": {"url": "https://crm.example.com/"}}
+    result = rehearse({"mocks": [ANY]}, orders=content("orders", call), child=content("child", hour, last))
+    assert (result.problems, result.elapsed_sec) == ((), 0)
+    assert len(result.requests) == 1, "what it sends belongs to the case all the same"
+
+
 # --- order ---------------------------------------------------------------------------------------------------------
 
 FAN = {

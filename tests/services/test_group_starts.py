@@ -11,8 +11,9 @@ from uuid import UUID
 import pytest
 
 from automata.engine.states import RunStatus
+from automata.store.group_starts import group_starts
 from automata.store.run_retries import retry_run
-from automata.store.run_tasks import group_starts, list_attempts
+from automata.store.run_tasks import list_attempts
 from tests.drive import BROKEN, Drive, drive, fan, step
 
 
