@@ -19,7 +19,6 @@ import hashlib
 import logging
 import os
 import shutil
-import time
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -39,6 +38,8 @@ from automata.git.packs import (
     DELTA_CACHE_BYTES,
     MAX_PACKS,
     SMALL_OBJECT_BYTES,
+    YOUNG_SEC,
+    is_younger,
     loose_objects,
     packs_of,
     size_of,
@@ -50,7 +51,6 @@ HEADS = "refs/heads/"
 TRACKED = "refs/remotes/origin/"
 TRACKED_HEAD = TRACKED + "HEAD"
 REBUILD_PAUSE_SEC = 600.0
-YOUNG_SEC = 3_600.0
 UNUSED_SEC = 30 * 86_400.0
 MAX_KEPT_PACKS = 2 * MAX_PACKS  # with those that are too large to be put together
 GROWTH_BYTES = 256 * 1024 * 1024  # beside twice what it had when it was made
@@ -150,7 +150,7 @@ def _update_or_rebuild(repository: Any, path: Path, address: Address) -> None:
         fetched = _update(remote, path, remote.heads())
         remote.keep_head()
     except _FAULTS as error:
-        if _is_younger(_tried(path), REBUILD_PAUSE_SEC):
+        if is_younger(_tried(path), REBUILD_PAUSE_SEC):
             with remote_faults(address):
                 raise
         _rebuild(path, address, redact(str(error), address))
@@ -220,7 +220,7 @@ def _carry_over(path: Path, fresh: Path) -> None:
     for place in loose_objects(path) if path.is_dir() else ():
         with suppress(OSError, zlib.error):
             target = fresh / place.relative_to(path)
-            if _is_younger(place, YOUNG_SEC) and not target.exists() and _is_whole(place):
+            if is_younger(place, YOUNG_SEC) and not target.exists() and _is_whole(place):
                 target.parent.mkdir(exist_ok=True)
                 shutil.copy2(place, target)
 
@@ -233,7 +233,7 @@ def _is_whole(place: Path) -> bool:
 
 def _is_marked(path: Path) -> bool:
     """Whether a reader found it wrong, and it was not made anew for that already."""
-    return (path / BROKEN).exists() and not _is_younger(remade_mark(path), REBUILD_PAUSE_SEC)
+    return (path / BROKEN).exists() and not is_younger(remade_mark(path), REBUILD_PAUSE_SEC)
 
 
 def _too_large(path: Path) -> str:
@@ -260,12 +260,6 @@ def _tried(path: Path) -> Path:
     return path.with_name(f"{path.name}.tried")
 
 
-def _is_younger(place: Path, seconds: float) -> bool:
-    with suppress(OSError):
-        return time.time() - place.stat().st_mtime < seconds
-    return False
-
-
 def _drop_unused(path: Path) -> None:
     """Mirrors beside this one that nobody brought up to date for a month: they are of repositories of another time."""
     for other in path.parent.iterdir():
@@ -277,7 +271,7 @@ def _drop_unused(path: Path) -> None:
 
 
 def _is_unused(path: Path) -> bool:
-    return path.is_dir() and not _is_younger(path, UNUSED_SEC)
+    return path.is_dir() and not is_younger(path, UNUSED_SEC)
 
 
 def _open(path: Path) -> Any:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 import struct
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ import pygit2
 
 MAX_PACKS = 32
 MAX_LOOSE = 2_000
+YOUNG_SEC = 3_600.0
 SMALL_PACK_BYTES = 8 * 1024 * 1024
 SMALL_OBJECT_BYTES = 4 * 1024 * 1024
 DELTA_CACHE_BYTES = 16 * 1024 * 1024
@@ -33,7 +35,7 @@ _INDEX_HEAD = struct.Struct(">4sI1024x")  # of version 2: magic, version, fan-ou
 def tidy_objects(repository: Any, folder: Path) -> None:
     """Put small packs and loose objects into one pack once there are many. Raises GitError, OSError."""
     _remove_rubbish(folder)
-    packs, loose = packs_of(folder), list(loose_objects(folder))
+    packs, loose = packs_of(folder), settled_objects(folder)
     if len(packs) <= MAX_PACKS and len(loose) <= MAX_LOOSE:
         return
     small = {pack: ids for pack in packs if (ids := _small_objects(repository, pack)) is not None}
@@ -62,6 +64,19 @@ def loose_objects(folder: Path) -> Iterator[Path]:
     for place in sorted(folder.glob("objects/??")):
         if _LOOSE_FOLDER.fullmatch(place.name):
             yield from (file for file in place.iterdir() if _LOOSE_NAME.fullmatch(file.name))
+
+
+def settled_objects(folder: Path) -> list[Path]:
+    """Those of the loose objects that nobody wrote in the last hour: a merge that is being checked is left alone."""
+    return [place for place in loose_objects(folder) if not is_younger(place, YOUNG_SEC)]
+
+
+def is_younger(place: Path, seconds: float) -> bool:
+    """Whether a file or folder was written in the last `seconds`; one that is not there was not."""
+    try:
+        return time.time() - place.stat().st_mtime < seconds
+    except OSError:
+        return False
 
 
 def size_of(folder: Path) -> int:

@@ -23,10 +23,11 @@ from automata.errors import AutomataError, Conflict, Refused, Unavailable
 from automata.git.credentials import Callbacks
 from automata.git.faults import remote_faults
 from automata.git.mirror import Mirror
-from automata.git.names import shown
+from automata.git.names import deceiving, shown
 
 HEADS = "refs/heads/"
 LOCK_TRIES = 200
+MAX_SAID_CHARS = 400
 LOCK_PAUSE_SEC = 0.01
 _CARRIED = "refs/automata/carried/"
 _NOTHING = "0" * 40
@@ -70,7 +71,7 @@ def push(mirror: Mirror, name: str, before: str | None, after: str) -> None:
     else:
         if not pushing.refused:
             return
-        error = _refused(name, pushing.refused)
+        error = _refused(name, pushing.refused, pushing.said)
     now_at = _ask(mirror, name)
     if now_at == after:
         return
@@ -88,6 +89,10 @@ class _Pushing(Callbacks):
         self.expected = expected
         self.began = False
         self.refused = ""
+        self.said = ""  # what its hooks wrote for people, the end of it
+
+    def sideband_progress(self, string: str) -> None:
+        self.said = (self.said + string)[-MAX_SAID_CHARS:]
 
     def send(self, refspec: str) -> None:
         with remote_faults(self.mirror.address):
@@ -170,9 +175,10 @@ def _unknown(mirror: Mirror, name: str) -> Unavailable:
     )
 
 
-def _refused(name: str, reason: str) -> Refused:
+def _refused(name: str, reason: str, said: str) -> Refused:
+    words = " ".join("".join(" " if deceiving(character) else character for character in said).split())
     return Refused(
-        f"The remote does not let {_branch(name)} move: {shown(reason[:200])}.",
+        f"The remote does not let {_branch(name)} move: {shown(reason[:200])}{f', {words}' if words else ''}.",
         code="push_refused",
         hint="Its hooks and its protection of branches decide over that; nothing was changed.",
     )

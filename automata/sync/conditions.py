@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from datetime import datetime
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from automata.git.names import short_sha
@@ -20,6 +20,7 @@ _VALIDATES = _NUMBERS["validate"]
 _END = len(STEPS)
 _FAILED = ("failed", "refused")
 _LISTED = 5
+PASSES_WITHIN = timedelta(days=1)  # what may pass, and has not for so long, needs somebody who looks
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ def conditions(source: SourceRow, attempts: Sequence[AttemptRow]) -> list[Condit
         _pinned(source) if source.pinned_at else _condition("Synced", latest, lambda reached: reached == _END),
         _drifted(source),
         _prune_blocked(latest),
-        _stalled(latest),
+        _stalled(source, latest),
     ]
 
 
@@ -91,11 +92,14 @@ def _prune_blocked(latest: AttemptRow | None) -> Condition:
     return Condition("PruneBlocked", "False", "NotBlocked", "", latest.sha, latest.finished_at)
 
 
-def _stalled(latest: AttemptRow | None) -> Condition:
+def _stalled(source: SourceRow, latest: AttemptRow | None) -> Condition:
     if latest is None:
         return _untried("Stalled")
     if latest.status in _FAILED and not _error(latest).get("transient"):
         return _told("Stalled", "True", latest)
+    if latest.status in _FAILED and source.synced_at and latest.finished_at - source.synced_at >= PASSES_WITHIN:
+        told = _told("Stalled", "True", latest)
+        return replace(told, message=f"{told.message} It has been so since {source.synced_at:%Y-%m-%d %H:%M} UTC.")
     return Condition("Stalled", "False", "Following", "", latest.sha, latest.finished_at)
 
 

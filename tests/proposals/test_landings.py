@@ -86,7 +86,7 @@ async def test_every_proposal_is_listed_however_many_branches_there_are(
 NO_MERGES = """#!/bin/sh
 test "$1" != refs/heads/main || test "$(git rev-list --merges --count "$2..$3")" = 0 || exit 1
 """
-NOTHING = "#!/bin/sh\nexit 1\n"
+NOTHING = "#!/bin/sh\necho 'main is \033[31mfrozen\033[0m until Monday' >&2\nexit 1\n"
 
 
 @pytest.mark.parametrize(("hook", "moves"), [(NO_MERGES, True), (NOTHING, False)], ids=["no merges", "nothing"])
@@ -106,6 +106,8 @@ async def test_a_remote_that_takes_no_merge_commit_is_given_one_with_the_same_tr
         if not moves:
             with pytest.raises(Refused) as told:
                 await session.apply("fix")
+            assert "frozen" in told.value.message
+            assert "\x1b" not in told.value.message
             assert (told.value.code, (await session.find("fix")).state) == ("push_refused", "APPROVED")
             return
         applied, _ = await session.apply("fix")

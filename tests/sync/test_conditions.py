@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -38,6 +38,14 @@ def condition(kind: str, source: SourceRow, *attempts: AttemptRow) -> Condition:
 
 def test_nothing_is_known_before_the_first_attempt() -> None:
     assert [condition.status for condition in conditions(SOURCE, [])] == ["Unknown"] * 6
+
+
+@pytest.mark.parametrize(("hours", "stalled"), [(1, "False"), (23, "False"), (24, "True"), (240, "True")])
+def test_what_may_pass_and_has_not_for_a_day_is_stalled(hours: int, stalled: str) -> None:
+    newest = attempt("failed", "fetch", transient=True)
+    found = condition("Stalled", replace(SOURCE, synced_at=TIME - timedelta(hours=hours)), newest)
+    assert (found.status, "It has been so since" in found.message) == (stalled, stalled == "True")
+    assert condition("Stalled", replace(SOURCE, synced_at=None), newest).status == "False"
 
 
 @pytest.mark.parametrize(
