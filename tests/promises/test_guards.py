@@ -139,6 +139,30 @@ GUARDS = [
         "tests/store/test_retention.py::test_a_run_stays_until_somebody_decided_about_its_dead_letters",
     ),
     Guard(
+        "a retry of a child waits for whoever decides about its parent",
+        "automata/store/run_retries.py",
+        "await _lock(conn, await runs_above(conn, visible))",
+        "pass",
+        "tests/services/test_child_retries_races.py::"
+        "test_a_retry_of_the_child_waits_for_whoever_decides_about_its_parent",
+        ("TimeoutError", "AssertionError", "assert "),
+    ),
+    Guard(
+        "a step that begins again goes on with the child that it has",
+        "automata/services/step_waits.py",
+        "retried = [ask for ask in asks if ask.run.attempt > 1]",
+        "retried: list[Ask] = []",
+        "tests/services/test_child_retries.py::test_whichever_is_retried_both_go_on_and_no_call_is_made_twice",
+    ),
+    Guard(
+        "a parent that moves looks at its children before it fails",
+        "automata/services/run_advancer.py",
+        "if plan.calls_flows and run_advance.is_about_to_fail()",
+        "if False and run_advance.is_about_to_fail()",
+        "tests/services/test_child_retries.py::"
+        "test_letters_retried_one_by_one_all_wake_the_parent_though_it_moves_already",
+    ),
+    Guard(
         "the same idempotency key for every attempt",
         "automata/services/executor.py",
         'idempotency_key=f"{run_id}:{claim.step}"',

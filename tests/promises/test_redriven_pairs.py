@@ -28,10 +28,15 @@ def ledger() -> Iterator[Ledger]:
 
 
 @pytest.fixture
-def client(fresh_database_url: str, ledger: Ledger) -> Iterator[httpx.Client]:
+def parts(fresh_database_url: str, ledger: Ledger) -> Iterator[tuple[Member, ...]]:
     env = environment(fresh_database_url)
-    members = [Member(part, env) for part in ("api", "orchestrator", "orchestrator", "worker")]
-    with fleet(*members) as (api, *_), httpx.Client(base_url=f"{api.address}{V1}", timeout=120) as client:
+    with fleet(*(Member(part, env) for part in ("api", "orchestrator", "orchestrator", "worker"))) as members:
+        yield tuple(members)
+
+
+@pytest.fixture
+def client(parts: tuple[Member, ...]) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=f"{parts[0].address}{V1}", timeout=120) as client:
         yield client
 
 
@@ -88,22 +93,19 @@ def retry_all(client: httpx.Client) -> None:
         thread.join()
 
 
-def test_no_call_has_two_keys_however_often_everything_is_retried(client: httpx.Client, ledger: Ledger) -> None:
+def start_orders(client: httpx.Client, ledger: Ledger) -> list[str]:
+    """Some come in while the service is up, most while it is down; all have ended once."""
     put_flows(client, ledger)
-    ledger.is_down = True
     runs = []
     for number in range(ORDERS):
-        if number == 3:
-            ledger.is_down = False
-        if number == 6:
-            ledger.is_down = True
+        ledger.is_down = not 3 <= number < 6
         inputs = {"order": f"o-{number}"}
         runs.append(client.post("/flows/order-intake/runs", json={"inputs": inputs}).raise_for_status().json()["id"])
     until(lambda: all_ended(client, runs), "all have ended for the first time")
-    for is_down in (True, False, False):
-        ledger.is_down = is_down
-        retry_all(client)
-        until(lambda: all_ended(client, runs), "all have ended again")
+    return runs
+
+
+def check_all_done_once(client: httpx.Client, ledger: Ledger, runs: list[str]) -> None:
     ended = [client.get(f"/runs/{run}").json() for run in runs]
     assert [run["status"] for run in ended] == ["SUCCEEDED"] * ORDERS, [run["error"] for run in ended]
     assert client.get("/dlq").json()["items"] == []
@@ -112,3 +114,29 @@ def test_no_call_has_two_keys_however_often_everything_is_retried(client: httpx.
         keys[call.body["what"], call.body["order"]].add(call.key)
     assert len(keys) == ORDERS * 5, "each order is reserved, invoiced and shipped, and has two lines"
     assert {call: found for call, found in keys.items() if len(found) > 1} == {}
+
+
+def test_no_call_has_two_keys_however_often_everything_is_retried(client: httpx.Client, ledger: Ledger) -> None:
+    runs = start_orders(client, ledger)
+    for is_down in (True, False, False):
+        ledger.is_down = is_down
+        retry_all(client)
+        until(lambda: all_ended(client, runs), "all have ended again")
+    check_all_done_once(client, ledger, runs)
+
+
+def test_no_call_has_two_keys_though_processes_are_killed_between_the_retries(
+    client: httpx.Client, parts: tuple[Member, ...], ledger: Ledger
+) -> None:
+    runs = start_orders(client, ledger)
+    for number, victim in enumerate(parts[1:] * 2):
+        ledger.is_down = number % 2 == 0
+        retry_all(client)
+        victim.kill()
+        victim.start()
+    ledger.is_down = False
+    for _ in range(2):
+        until(lambda: all_ended(client, runs), "all have ended again")
+        retry_all(client)
+    until(lambda: all_ended(client, runs), "all have ended")
+    check_all_done_once(client, ledger, runs)

@@ -110,3 +110,31 @@ async def test_who_had_the_child_go_on_is_written_with_every_run_that_did(site: 
         async with site.db.connection() as conn:
             (attempt,) = await run_attempts(conn, one)
         assert (attempt.attempt, attempt.status, attempt.retried_by) == (1, "FAILED", "ada")
+
+
+async def test_a_parent_that_missed_the_end_of_its_child_looks_again_by_itself(site: Drive) -> None:
+    """The child may end in the moment in which its parent's waiting row is written, and find no row to wake."""
+    hold = asyncio.Event()
+    site.play.script["tell"] = [BROKEN, hold]
+    run = await site.start(await put_pair(site))
+    await site.ended(run)
+    (child,) = await children(site, run)
+    await retry(site, child)
+    await site.called("tell", 2)
+    await waits(site, run)
+    async with site.db.transaction() as conn:
+        await conn.execute("DELETE FROM task_queue WHERE run_id = %s", [child])
+        await conn.execute(
+            "INSERT INTO run_results (run_id, flow_id, status, started_at)"
+            " SELECT id, flow_id, 'SUCCEEDED', now() FROM runs WHERE id = %s",
+            [child],
+        )
+    assert (await site.ended(run)).status is SUCCEEDED
+    hold.set()
+
+
+async def waits(site: Drive, run: UUID) -> None:
+    query = "SELECT count(*) FROM task_queue WHERE run_id = %s AND step = 'bill'"
+    async with asyncio.timeout(60):
+        while not await site.value(query, run):  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0.01)

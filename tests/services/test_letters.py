@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from automata.store.deadletters import retry_letter
+from automata.store.deadletters import DeadLetterFilter, retry_batch, retry_letter
 from automata.store.orchestrator_queue import FinishRow, RunLetterRow, RunWrites, apply_writes
 from automata.store.retention import prune_batch
 from tests.child_runs import FAILED, SUCCEEDED, call, children, forget, letters, retry, retry_first_letter
@@ -121,6 +121,20 @@ async def test_a_concurrency_key_that_cannot_be_made_leaves_a_letter(site: Drive
     assert [(letter.run_id, letter.step, letter.code) for letter in await letters(site)] == [
         (run, "", "template_error")
     ]
+
+
+@pytest.mark.parametrize("limit", [1, 3, 100])
+async def test_bulk_takes_all_letters_of_a_run_in_one_transaction(site: Drive, limit: int) -> None:
+    for number in range(5):
+        site.play.script[f"a[{number}]"] = [BROKEN]
+    run = await site.start(await site.put("wide", step("a", foreach=[1, 2, 3, 4, 5])))
+    assert (await site.ended(run)).status is FAILED
+    assert len(await letters(site)) == 5
+    async with site.db.transaction() as conn:
+        batch = await retry_batch(conn, DeadLetterFilter(), 0, limit)
+    assert (batch.chosen, batch.done, batch.runs) == (5, 5, (run,))
+    site.notify()
+    assert (await site.ended(run)).status is SUCCEEDED
 
 
 async def test_what_is_above_a_run_with_an_open_letter_is_kept_with_it(site: Drive) -> None:
