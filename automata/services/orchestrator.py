@@ -4,20 +4,25 @@ Failure argument. One batch is one transaction. If it dies, nothing of it happen
 if its reply is lost after COMMIT, the wake-ups are gone and so is the need. Results of a worker in this process are a
 batch too (services/completer.py), under the same locks of the runs. What is kept between batches are compiled versions,
 and the snapshot of a run beside its only piece of work (services/direct_dispatch.py).
+
+What the database refuses of one run takes its whole batch back. So the next batches are half as large, down to one
+wake-up: one that is refused alone goes back for later, counted, and the others go on (RunAdvancer.set_aside).
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 
 from automata.broker.contract import RUNS_PENDING, TASKS_COMPLETED, Broker
-from automata.errors import AutomataError
+from automata.errors import AutomataError, Unavailable
 from automata.services.direct_dispatch import DirectDispatch, LocalWorker
 from automata.services.run_advancer import Batch, RunAdvancer
 from automata.settings import Settings
 from automata.store import orchestrator_queue
 from automata.store.database import Database
+from automata.store.orchestrator_queue import WakeUp
 from automata.store.queue_sentinels import ADVANCE
 
 log = logging.getLogger(__name__)
@@ -43,6 +48,7 @@ class Orchestrator:
         self._advancer = advancer
         self._settings = settings
         self._local_worker = local_worker
+        self._batch = settings.batch
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set; an unreachable database is waited for."""
@@ -65,16 +71,41 @@ class Orchestrator:
         """Advance one batch; whether there was any, and the seconds until the next one is worth taking."""
         if self._local_worker:
             await self._local_worker.wait_for_backlog(FINISH_FIRST_SEC)
-        with DirectDispatch(self._local_worker) as dispatch:
-            async with self._db.transaction() as conn:
-                wakeups, busy = await orchestrator_queue.take_wakeups(conn, self._settings.batch)
-                if wakeups:
-                    effects = await self._advancer.advance(conn, Batch(wakeups), dispatch)
+        wakeups: list[WakeUp] = []
+        try:
+            with DirectDispatch(self._local_worker) as dispatch:
+                async with self._db.transaction() as conn:
+                    wakeups, busy = await orchestrator_queue.take_wakeups(conn, self._batch)
+                    if wakeups:
+                        effects = await self._advancer.advance(conn, Batch(wakeups), dispatch)
+        except Unavailable:
+            raise
+        except Exception as error:
+            await self._make_way(wakeups, error)
+            return True, 0
         if not wakeups:
             return False, BUSY_PAUSE_SEC if busy else max(BUSY_PAUSE_SEC, await self._until_due())
         await self._advancer.announce(effects)
         # A batch that had room took all there was: when the next is due costs less to ask than another batch.
-        return True, 0 if busy or len(wakeups) == self._settings.batch else await self._until_due()
+        is_full = len(wakeups) == self._batch
+        self._batch = min(self._settings.batch, 2 * self._batch)
+        return True, 0 if busy or is_full else await self._until_due()
+
+    async def _make_way(self, wakeups: Sequence[WakeUp], error: Exception) -> None:
+        """Have smaller batches after one that was taken back, and set the run aside that is one alone."""
+        if not wakeups:
+            raise error
+        self._batch = max(1, len(wakeups) // 2)
+        if len(wakeups) > 1:
+            return
+        log.error("advancing run %s was refused: %s", wakeups[0].run_id, error)
+        async with self._db.transaction() as conn:
+            again, _ = await orchestrator_queue.take_wakeups(conn, 1)
+            # Another may be the first by now: it is left as it is, and taken next.
+            if [wakeup.run_id for wakeup in again] != [wakeups[0].run_id]:
+                raise Unavailable("The wake-up that was refused is another orchestrator's.", code="overtaken")
+            ended = await self._advancer.set_aside(conn, again, error)
+        await self._advancer.announce(ended)
 
     async def _until_due(self) -> float:
         async with self._db.connection() as conn:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -22,7 +23,7 @@ from automata.broker.contract import RUNS_FINISHED, RUNS_PENDING, Broker, tasks_
 from automata.engine.advance import Decision, InstantRule, advance
 from automata.engine.fairness import Shares
 from automata.engine.states import RunStatus, TaskStatus
-from automata.errors import Invalid
+from automata.errors import Invalid, Unavailable
 from automata.services.admission import RECHECK, RETRY_SOON, Admissions, Candidate, admit, slot_of, wake_next
 from automata.services.continued_runs import Ask, EndingChild, have_gone_on
 from automata.services.direct_dispatch import DirectDispatch
@@ -124,6 +125,35 @@ class RunAdvancer:
             await orchestrator_queue.postpone(conn, put_back)
         lanes = {row.lane for row in writes.enqueue} - {ADVANCE}
         return BatchEffects(writes.ended, lanes, touched, list(writes.freed_slots.values()))
+
+    async def set_aside(self, conn: Connection, wakeups: Sequence[WakeUp], error: Exception) -> BatchEffects:
+        """Put the wake-ups of one run back for later after `error`; the run fails with it after MAX_LOSSES times.
+
+        Where even that is refused, they go back once more: nothing of this run may hold the others up.
+        """
+        writes = BatchWrites()
+        try:
+            async with conn.transaction():
+                await self._end_if_lost(conn, wakeups, error, writes)
+        except Unavailable:
+            raise
+        except Exception:
+            log.exception("run %s can be neither advanced nor ended", wakeups[0].run_id)
+            writes = BatchWrites()
+        if not writes.ended:
+            await orchestrator_queue.postpone(conn, wakeups)
+        return BatchEffects(writes.ended, set(), [run for run, _ in writes.wake], list(writes.freed_slots.values()))
+
+    async def _end_if_lost(
+        self, conn: Connection, wakeups: Sequence[WakeUp], error: Exception, writes: BatchWrites
+    ) -> None:
+        for run_advance in await self._load(conn, Batch(wakeups)):
+            if run_advance.compiled.plan and run_advance.compiled.plan.concurrency:
+                with suppress(Exception):  # what cannot be made has no place to give back
+                    self._find_slot(run_advance, BatchWrites())
+            if self._give_up(run_advance, error, writes) is not _PUT_BACK:
+                await orchestrator_queue.apply_writes(conn, writes)
+                await concurrency_slots.free_slots(conn, list(writes.freed_slots))
 
     async def announce(self, effects: BatchEffects) -> None:
         """After the commit: wake everybody who has something to do now. Raises Unavailable."""
