@@ -254,8 +254,9 @@ def unknown_variables(env: Mapping[str, str] | None = None) -> dict[str, str | N
     """AUTOMATA_* of the environment that nothing reads, each with the nearest name that something does."""
     env = os.environ if env is None else env
     known = {*map(variable, _RULES), *OTHER_VARIABLES, *_FOREIGN}
+    families = (*_FAMILIES, *_linked_services(env))
     unknown = sorted(
-        name for name in env if name.startswith(PREFIX) and name not in known and not name.startswith(_FAMILIES)
+        name for name in env if name.startswith(PREFIX) and name not in known and not name.startswith(families)
     )
     if not unknown:
         return {}
@@ -264,6 +265,11 @@ def unknown_variables(env: Mapping[str, str] | None = None) -> dict[str, str | N
     names = [name.removeprefix(PREFIX) for name in sorted(known - _FOREIGN)]
     nearest = {name: get_close_matches(name.removeprefix(PREFIX), names, 1, 0.75) for name in unknown}
     return {name: PREFIX + close[0] if close else None for name, close in nearest.items()}
+
+
+def _linked_services(env: Mapping[str, str]) -> list[str]:
+    """What the variables begin with that Kubernetes makes of a Service, as `AUTOMATA_API_` of `automata-api`."""
+    return [name.removesuffix("SERVICE_HOST") for name in env if name.endswith("_SERVICE_HOST")]
 
 
 def warn_of_unknown_variables(env: Mapping[str, str] | None = None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
@@ -70,7 +71,8 @@ def _parsed(kind: Any, rules: Rules, default: Any) -> Any:
 
 
 def _text(raw: Any) -> Any:
-    return str(raw) if isinstance(raw, bool) else raw  # `auth: on` is a truth value to YAML 1.1
+    # `auth: on` is a truth value to YAML 1.1, and `branch: 2026-01-01` a date.
+    return str(raw) if isinstance(raw, bool | date) else raw
 
 
 def _parts(raw: Any, separator: str | None) -> Any:
@@ -106,16 +108,16 @@ def _usage(kind: type[Any], error: ErrorDetails) -> Usage:
     name = str(error["loc"][0])
     item = next(item for item in fields(kind) if item.name == name)
     rules: Rules = item.metadata["rules"]
-    raw = error["input"] if item.repr else "what it holds"  # a secret is shown to nobody
+    raw = error["input"]
+    # What is no text where one belongs may hold a password: it is not quoted, and no secret ever is.
+    quoted = repr(raw) if item.repr and item.type != "str" else "what it holds"
     match error["type"]:
         case "value_error":
             wrong = str(error["ctx"]["error"])
-        case "greater_than_equal" | "less_than_equal" if rules.least and rules.most is not None:
-            wrong = f"{raw!s} is not {rules.least:g} to {rules.most:g}"
+        case "greater_than_equal" | "less_than_equal" if rules.most is not None:
+            wrong = f"{quoted} is not {rules.least:g} to {rules.most:g}" + (f"; {rules.hint}" if rules.hint else "")
         case "greater_than_equal":
-            wrong = f"{raw!r} is not 0 or more"
-        case "less_than_equal":
-            wrong = f"{raw!s} is above {rules.most:g}" + (f"; {rules.hint}" if rules.hint else "")
+            wrong = f"{quoted} is not 0 or more"
         case _:
-            wrong = f"{raw!r} is {_KINDS.get(str(item.type), 'no list of texts')}"
+            wrong = f"{quoted} is {_KINDS.get(str(item.type), 'no list of texts')}"
     return Usage(f"{variable(name)}: {wrong}")

@@ -44,19 +44,19 @@ def test_a_name_in_lower_case_is_no_setting() -> None:
     assert load({"automata_port": "81", "AUTOMATA_BATCH": "7"}).port == 8080
 
 
-@pytest.mark.parametrize("name", ["host", "branch", "environment", "api_url", "port", "github_api", "log_level"])
+@pytest.mark.parametrize("name", ["host", "environment", "api_url", "port", "github_api", "log_level"])
 @pytest.mark.parametrize("beside", [{}, {"AUTOMATA_PORT": "1"}])
 def test_an_empty_variable_takes_no_default_away(name: str, beside: dict[str, str]) -> None:
     with pytest.raises(Usage, match=f"AUTOMATA_{name.upper()}: "):
         load({**beside, f"AUTOMATA_{name.upper()}": ""})
 
 
-@pytest.mark.parametrize("name", ["repo", "auth", "token", "public_url", "queues", "sources"])
+@pytest.mark.parametrize("name", ["repo", "branch", "auth", "token", "public_url", "queues", "sources"])
 def test_an_empty_variable_without_a_default_says_nothing(name: str) -> None:
     assert load({f"AUTOMATA_{name.upper()}": ""}) == Settings()
 
 
-@pytest.mark.parametrize("name", ["host", "branch", "environment", "api_url", "log_level"])
+@pytest.mark.parametrize("name", ["host", "environment", "api_url", "log_level"])
 def test_an_empty_text_of_a_file_takes_no_default_away(file: Path, name: str) -> None:
     file.write_text(f"{name}: ''")
     with pytest.raises(Usage, match="empty"):
@@ -83,7 +83,10 @@ def test_a_variable_is_a_text_and_its_setting_has_a_type(name: str, raw: str, ex
 
 
 def test_a_file_has_the_types_of_yaml(file: Path) -> None:
-    settings = from_file(file, "auth: on\ntoken: 123\nport: 81\nqueues: [a, b]\negress_deny: c, d\n")
+    settings = from_file(
+        file, "auth: on\ntoken: 123\nport: 81\nqueues: [a, b]\negress_deny: c, d\nbranch: 2026-01-01\n"
+    )
+    assert settings.branch == "2026-01-01"
     assert (settings.auth.lower(), settings.token, settings.port) == ("true", "123", 81)
     assert (settings.queues, settings.egress_deny) == (("a", "b"), ("c", "d"))
 
@@ -97,9 +100,10 @@ def test_a_file_has_the_types_of_yaml(file: Path) -> None:
         ("POLL_SEC", "soon", "'soon' is no number"),
         ("POLL_SEC", "nan", "'nan' is not 0 or more"),
         ("ALLOW_LOOPBACK", "maybe", "'maybe' is neither true nor false"),
-        ("PROCESSES", "0", f"0 is not 1 to {MAX_PROCESSES}"),
-        ("PROCESSES", "65", f"65 is not 1 to {MAX_PROCESSES}"),
-        ("RETENTION_DAYS", "3651", "3651 is above 3650; 0 keeps runs for ever"),
+        ("PROCESSES", "0", f"'0' is not 1 to {MAX_PROCESSES}"),
+        ("PROCESSES", "65", f"'65' is not 1 to {MAX_PROCESSES}"),
+        ("RETENTION_DAYS", "3651", "'3651' is not 0 to 3650; 0 keeps runs for ever"),
+        ("TRACE_RATIO", "3\n", "'3\\n' is not 0 to 1"),
         ("QUEUES", "default,Slow", "'Slow' is no queue: lower-case letters, digits, `.`, `_` and `-`"),
     ],
 )
@@ -125,6 +129,9 @@ def test_what_a_secret_setting_holds_is_in_no_message_and_no_repr(file: Path) ->
         from_file(file, "token: [hunter2]\n")
     assert "hunter2" not in str(caught.value)
     assert "hunter2" not in repr(load({"AUTOMATA_TOKEN": "hunter2"}))
+    with pytest.raises(Usage, match="AUTOMATA_DATABASE_URL: what it holds is no text") as caught:
+        from_file(file, "database_url: {postgresql: hunter2}\n")
+    assert "hunter2" not in str(caught.value)
 
 
 def test_every_setting_may_come_from_the_environment_and_says_what_it_is_for() -> None:
@@ -144,6 +151,12 @@ def test_a_variable_that_nothing_reads_is_said_with_the_nearest_name(caplog: pyt
         "AUTOMATA_RETENTON_DAYS is no setting; did you mean AUTOMATA_RETENTION_DAYS?",
         "AUTOMATA_XYZZY is no setting",
     ]
+
+
+def test_what_kubernetes_says_of_a_service_is_no_misspelt_setting() -> None:
+    link = {"AUTOMATA_HOOKS_SERVICE_HOST": "10.0.0.1", "AUTOMATA_HOOKS_PORT": "tcp://10.0.0.1:80"}
+    assert unknown_variables({**link, "AUTOMATA_HOOKS_PORT_80_TCP_ADDR": "10.0.0.1"}) == {}
+    assert unknown_variables({"AUTOMATA_HOOKS_PORT": "tcp://10.0.0.1:80"}) != {}
 
 
 def test_names_of_secrets_are_chosen_and_known() -> None:

@@ -34,7 +34,7 @@ def main(words: Sequence[str]) -> int:
     except Exception as error:
         sys.stderr.write(f"{type(error).__name__} in the check\n")  # where it was is in no report for strangers
         return AutomataError.exit_code
-    json.dump(report, sys.stdout, ensure_ascii=False, default=str)
+    json.dump(report, sys.stdout, default=str)  # ASCII: the encoding of our output is the environment's
     return 0 if report.get("ok", True) else Invalid.exit_code
 
 
@@ -64,7 +64,9 @@ def _write_error(error: AutomataError) -> None:
     lines = [f"error: {error.message} [{error.code}]", *(f"  {finding}" for finding in error.diagnostics)]
     if error.hint:
         lines.append(f"hint: {error.hint}")
-    sys.stderr.write("\n".join(lines) + "\n")
+    # A stranger's file is quoted: what would move the cursor of a terminal is shown as an escape.
+    shown = "".join(char if char.isprintable() or char == "\n" else ascii(char)[1:-1] for char in "\n".join(lines))
+    sys.stderr.write(shown + "\n")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class RunStatus(StrEnum):
-    """The states of a run; RUN_TRANSITIONS says which follows which."""
+    """The states of a run."""
 
     PENDING = "PENDING"
     RUNNING = "RUNNING"

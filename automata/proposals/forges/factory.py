@@ -28,7 +28,8 @@ def setting_names(forge: str) -> tuple[str, str, str]:
 
 def forge_of(settings: Settings, source: Source) -> Forge | None:
     """The forge of the settings' own repository; None where none is named, or `source` is another. Raises Usage."""
-    if not settings.repo or parse_address(settings.repo).url != source.name:
+    named = any(getattr(settings, setting_names(key)[1]) for key in FORGES)
+    if not settings.repo or not named or parse_address(settings.repo).url != source.name:
         return None
     for key, construct in FORGES.items():
         api, repo, token = (getattr(settings, name) for name in setting_names(key))
