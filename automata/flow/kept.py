@@ -9,20 +9,21 @@ from automata.flow.model import Flow, Step, canonical_json
 from automata.flow.plan import item_of
 
 
-def first_changed(before: Flow, after: Flow, kept: Iterable[str]) -> str | None:
-    """The first of the kept steps (full ids, in order) that `after` lacks or gives another meaning; None for none.
+def changed_steps(before: Flow, after: Flow) -> frozenset[str]:
+    """Steps (full ids) that only one of the flows has, or that mean another thing in the other.
 
     Names, dependencies, retries, time limits and queues say when and how a step runs, not what its results are. A group
-    that is kept must have the same steps: one that is new in it would never begin.
+    with other steps is another one: a step that is new in a group that is kept would never begin.
     """
-    steps_before, steps_after = _steps(before), _steps(after)
-    for full in kept:
-        item = item_of(full)
-        name = item[0] if item else full
-        old, new = steps_before.get(name), steps_after.get(name)
-        if old is None or new is None or _meaning(old) != _meaning(new):
-            return name
-    return None
+    old, new = _steps(before), _steps(after)
+    same = (name for name in old.keys() & new.keys() if _meaning(old[name]) == _meaning(new[name]))
+    return frozenset((old.keys() | new.keys()) - set(same))
+
+
+def first_changed(changed: frozenset[str], kept: Iterable[str]) -> str | None:
+    """The first of the kept steps that was changed, None for none; an item of a `foreach` is kept with its step."""
+    names = (item[0] if (item := item_of(full)) else full for full in kept)
+    return next((name for name in names if name in changed), None)
 
 
 def _steps(flow: Flow) -> dict[str, Step]:

@@ -12,7 +12,7 @@ from automata.broker.contract import RUNS_PENDING
 from automata.engine.states import RunStatus, Trigger
 from automata.errors import Conflict, Missing
 from automata.flow.inputs import check_inputs
-from automata.flow.kept import first_changed
+from automata.flow.kept import changed_steps, first_changed
 from automata.flow.model import Flow
 from automata.operations.context import AppContext
 from automata.operations.flow_lookups import Version, current_version
@@ -127,16 +127,16 @@ async def _use_version(conn: Connection, id: UUID, version: Version) -> None:
     run = await get_run(conn, id)
     kept = [task.step for task in await list_tasks(conn, id, outputs=False)]
     specs = {row.id: row.spec for row in await versions_by_id(conn, [run.version_id, version.id])}
-    changed = first_changed(Flow.from_spec(specs[run.version_id]), Flow.from_spec(specs[version.id]), kept)
-    if changed is not None:
+    changed = changed_steps(Flow.from_spec(specs[run.version_id]), Flow.from_spec(specs[version.id]))
+    if (step := first_changed(changed, kept)) is not None:
         raise Conflict(
-            f"The run {id} keeps the results of its step `{changed}` from version {run.version}; version"
+            f"The run {id} keeps the results of its step `{step}` from version {run.version}; version"
             f" {version.number} has another step there, or none.",
             code="version_differs",
             hint="`automata run rerun` starts a new run from the first step.",
-            details={"step": changed, "version": version.number},
+            details={"step": step, "version": version.number},
         )
-    await run_retries.use_version(conn, id, version.id, check_inputs(version.inputs, run.inputs or {}))
+    await run_retries.use_version(conn, id, version.id, check_inputs(version.inputs, run.inputs or {}), changed)
 
 
 async def cancel_run(context: AppContext, id: UUID) -> RunDetail:

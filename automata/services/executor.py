@@ -17,7 +17,7 @@ from automata.engine.retry import Failure, next_attempt_ms
 from automata.engine.states import TaskStatus
 from automata.errors import AutomataError
 from automata.flow.model import RetryPolicy
-from automata.flow.plan import ExecutionPlan, PlanStep
+from automata.flow.plan import ExecutionPlan, PlanStep, item_of
 from automata.services import spans, worker_metrics
 from automata.services.plan_cache import CompiledVersion
 from automata.steps.attempt_log import AttemptLog, LoggedTransport
@@ -128,7 +128,7 @@ class Executor:
             step=claim.step,
             attempt=claim.attempt,
             timeout_sec=step.timeout_sec,
-            idempotency_key=f"{run_id}:{claim.step}",
+            idempotency_key=f"{run_id}:{claim.step}" + _key_suffix(claim),
             transport=LoggedTransport(transport, attempt.log, mask),
             log=attempt.log.say,
             mask=mask,
@@ -165,6 +165,13 @@ def _view(claim: Claim, compiled: CompiledVersion) -> RunView:
         vars=compiled.variables,
         cancelled=False,
     )
+
+
+def _key_suffix(claim: Claim) -> str:
+    """A call that a mended version has changed is another one: a service may refuse it under the key of the first."""
+    item = item_of(claim.step)
+    since = (claim.run.changed or {}).get(item[0] if item else claim.step)
+    return f":{since}" if since else ""
 
 
 def _is_contained(claim: Claim, compiled: CompiledVersion) -> bool:

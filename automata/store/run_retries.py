@@ -20,7 +20,7 @@ waits in a circle. The run itself needs no lock: who reopens a run that has a pa
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -105,13 +105,18 @@ async def retry_steps(conn: Connection, letters: Sequence[int], by: str | None =
     return await _reopen(conn, (RunStatus.FAILED,), by, letters=visible, climb=True)
 
 
-async def use_version(conn: Connection, run_id: UUID, version_id: UUID, inputs: Mapping[str, Any]) -> None:
+async def use_version(
+    conn: Connection, run_id: UUID, version_id: UUID, inputs: Mapping[str, Any], changed: Collection[str]
+) -> None:
     """Have a run that was reopened in this transaction go by another version, with the inputs that this one takes.
 
-    Nothing moves in it yet, so nobody has the other version at hand; its earlier attempts keep theirs.
+    Nothing moves in it yet, so nobody has the other version at hand; its earlier attempts keep theirs. `changed`: the
+    steps that mean another thing now, whose calls are other calls and have idempotency keys of their own.
     """
-    values = {"run": run_id, "version": version_id, "inputs": dumps(inputs)}
+    values = {"run": run_id, "version": version_id, "inputs": dumps(inputs), "changed": sorted(changed)}
     for query in (
+        "UPDATE run_attempts SET changed = %(changed)s::text[] WHERE run_id = %(run)s AND attempt ="
+        " (SELECT max(attempt) FROM run_attempts AS attempts WHERE attempts.run_id = %(run)s)",
         "UPDATE run_attempts SET version_id = runs.version_id FROM runs"
         " WHERE run_id = %(run)s AND runs.id = %(run)s AND run_attempts.version_id IS NULL",
         "UPDATE runs SET version_id = %(version)s, inputs = %(inputs)s::json WHERE id = %(run)s",

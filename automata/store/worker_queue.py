@@ -27,7 +27,10 @@ from automata.store.waiting_codec import TaskReads, decode_reads
 # Values, though not frozen: a frozen one costs three times as much to make, and a batch makes thousands.
 @dataclass(slots=True)
 class RunInfo:
-    """What templates may read of the run of a claimed task. `contained`: a run above goes on when this one fails."""
+    """What templates may read of the run of a claimed task. `contained`: a run above goes on when this one fails.
+
+    `changed`: steps that a later version changed, with the attempt of the run from which on they are as they are.
+    """
 
     id: UUID
     trigger: str
@@ -37,6 +40,7 @@ class RunInfo:
     attempt: int
     traceparent: str | None = None
     contained: bool = False
+    changed: Mapping[str, int] | None = None
 
 
 @dataclass(slots=True)

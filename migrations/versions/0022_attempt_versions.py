@@ -1,4 +1,4 @@
-"""By which version an attempt of a run went, where a later one goes by another; NULL: by that of the run."""
+"""By which version an attempt of a run went, where a later one goes by another, and which steps that one changed."""
 
 from alembic import op
 
@@ -7,4 +7,5 @@ down_revision = "0021"
 
 
 def upgrade() -> None:
-    op.execute("ALTER TABLE run_attempts ADD COLUMN version_id uuid")
+    # NULL: it went by the version of the run, and the attempt after it does too.
+    op.execute("ALTER TABLE run_attempts ADD COLUMN version_id uuid, ADD COLUMN changed text[]")

@@ -131,3 +131,25 @@ def test_a_child_goes_on_by_its_mended_version_and_its_parent_waits_for_it(
     assert ended(client, run["id"])["status"] == "SUCCEEDED"
     assert ended(client, letter["run_id"])["version"] == 2
     assert made(ledger, "child") == 1
+
+
+def keys_of(ledger: Ledger, what: str) -> list[str]:
+    return [call.key for call in ledger.calls if call.body["what"] == what]
+
+
+def test_a_call_that_the_version_changed_has_another_key_and_the_others_have_those_of_their_first_try(
+    client: httpx.Client, ledger: Ledger
+) -> None:
+    same, mended = {**call(ledger, "same"), "id": "same"}, {**call(ledger, "old"), "id": "mended"}
+    put(client, "keyed", same, mended)
+    ledger.is_down = True
+    run = started(client, "keyed")
+    put(client, "keyed", same, {**call(ledger, "new"), "id": "mended"})
+    assert retry(client, run).status_code == 202
+    assert ended(client, run["id"])["status"] == "FAILED"
+    ledger.is_down = False
+    assert retry(client, run, "same").status_code == 202
+    assert ended(client, run["id"])["status"] == "SUCCEEDED"
+    assert set(keys_of(ledger, "same")) == {f"{run['id']}:same"}
+    assert set(keys_of(ledger, "old")) == {f"{run['id']}:mended"}
+    assert set(keys_of(ledger, "new")) == {f"{run['id']}:mended:2"}

@@ -65,8 +65,9 @@ WITH RECURSIVE chosen AS MATERIALIZED (
     SELECT tasks.run_id, tasks.step
     FROM handlers AS handler JOIN tasks ON tasks.run_id = handler.run_id
     WHERE tasks.step = handler.step OR starts_with(tasks.step, handler.step || '.') OR starts_with(tasks.step, handler.step || '[')
-       OR tasks.status = 'FAILED' AND EXISTS (
-           SELECT FROM input WHERE input.run_id = tasks.run_id AND coalesce(input.step, tasks.step) = tasks.step
+       OR tasks.status = 'FAILED' AND (
+           tasks.run_id IN (SELECT run_id FROM input WHERE step IS NULL)
+           OR (tasks.run_id, tasks.step) IN (SELECT run_id, step FROM input WHERE step IS NOT NULL)
        )
 ), around AS MATERIALIZED (
     SELECT DISTINCT run_id, left(step, place - 1) AS step

@@ -159,6 +159,7 @@ run_attempts = Table(
     stamp_column("retried_at"),
     text_column("retried_by", nullable=True),
     uuid_column("version_id"),
+    Column("changed", ARRAY(Text)),
     one_of("status", "FAILED", "CANCELLED"),
 )
 
