@@ -7,7 +7,6 @@ stood there once. What was found out of two commits never changes, and is rememb
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -25,7 +24,7 @@ from automata.git.merges import merge
 from automata.git.mirror import Mirror
 
 MAX_LOOKED_AT = 500  # commits of the base since the branch left it, the newest
-MAX_TRIED = 50  # of those that change what the branch changed
+MAX_MERGED = 10  # of those, where the files are not the branch's: those that change most of what the branch changed
 REMEMBERED = 4_096
 
 
@@ -38,6 +37,7 @@ class Landing:
 
 
 _known: LRUCache[tuple[str, str, str], Landing | None] = LRUCache(REMEMBERED)
+_paths: LRUCache[str, frozenset[str]] = LRUCache(REMEMBERED)
 _lock = Lock()
 
 
@@ -66,12 +66,13 @@ def _find(mirror: Mirror, base: str, head: str) -> Landing | None:
     if would_be.tree not in ("", tree_of(mirror, base)):
         return None  # a merge would change something: it has not come, or was taken back
     wanted = {change.path: change.after for change in changes(mirror, fork, head)}
-    since = [sha for sha in _first_parents(mirror, base, fork) if _touches(mirror, sha, wanted.keys())]
-    for holds in (_has_files, _has_changes):
-        for sha in reversed(since[:MAX_TRIED]):
-            if holds(mirror, sha, head, wanted):
-                return Landing(sha, _before(mirror, sha, base, head))
-    return None
+    touched = {sha: len(_paths_of(mirror, sha) & wanted.keys()) for sha in _first_parents(mirror, base, fork)}
+    since = [sha for sha, paths in reversed(touched.items()) if paths]  # the oldest first
+    if wanted and (found := next((sha for sha in since if _has_files(mirror, sha, wanted)), None)):
+        return Landing(found, _before(mirror, found, base, head))
+    likely = sorted(since, key=lambda sha: -touched[sha])[:MAX_MERGED]
+    found = next((sha for sha in since if sha in likely and _has_changes(mirror, sha, head)), None)
+    return Landing(found, _before(mirror, found, base, head)) if wanted and found else None
 
 
 def _first_parents(mirror: Mirror, base: str, fork: str) -> list[str]:
@@ -83,21 +84,36 @@ def _first_parents(mirror: Mirror, base: str, fork: str) -> list[str]:
         return [str(commit.id) for commit in islice(walker, MAX_LOOKED_AT)]
 
 
-def _touches(mirror: Mirror, sha: str, paths: Collection[str]) -> bool:
-    parent = _parent(mirror, sha)
-    return parent is not None and not changed_paths(mirror, parent, sha).isdisjoint(paths)
+def _paths_of(mirror: Mirror, sha: str) -> frozenset[str]:
+    """The paths that a commit changed; all branches are compared with the same commits of the base."""
+    with _lock:
+        known = _paths.get(sha)
+    if known is None:
+        parent = _parent(mirror, sha)
+        known = changed_paths(mirror, parent, sha) if parent else frozenset()
+        with _lock:
+            _paths[sha] = known
+    return known
 
 
-def _has_files(mirror: Mirror, sha: str, head: str, wanted: dict[str, str]) -> bool:
+def _has_files(mirror: Mirror, sha: str, wanted: dict[str, str]) -> bool:
     """Whether every file that the branch changed is there as the branch has it."""
-    differing = changed_paths(mirror, head, sha)
-    return bool(wanted) and differing.isdisjoint(wanted)
+    with object_faults(mirror.address):
+        tree = mirror.repository[pygit2.Oid(hex=sha)].tree
+        return all(_blob_at(tree, path) == blob for path, blob in wanted.items())
 
 
-def _has_changes(mirror: Mirror, sha: str, head: str, wanted: dict[str, str]) -> bool:
+def _blob_at(tree: Any, path: str) -> str:
+    try:
+        return str(tree[path].id)
+    except (KeyError, UnicodeEncodeError):  # not there, or a name that is no text
+        return ""
+
+
+def _has_changes(mirror: Mirror, sha: str, head: str) -> bool:
     """Whether a merge of the branch would change nothing: others may have changed the same files elsewhere."""
     with suppress(AutomataError):
-        return bool(wanted) and merge(mirror, sha, head).tree == tree_of(mirror, sha)
+        return merge(mirror, sha, head).tree == tree_of(mirror, sha)
     return False
 
 

@@ -34,8 +34,10 @@ def vet_history(mirror: Mirror, base: str, head: str) -> None:
     """
     with object_faults(mirror.address):
         if not _is_good(base):
-            _look_at(mirror.repository, base, MAX_BASE_COMMITS)
-        if _look_at(mirror.repository, head, MAX_OWN_COMMITS):
+            _remember(_look_at(mirror.repository, base, MAX_BASE_COMMITS))  # as far back as that, older ones are not
+        own = _look_at(mirror.repository, head, MAX_OWN_COMMITS)
+        if len(own) <= MAX_OWN_COMMITS:
+            _remember(own)
             return
     raise Refused(
         f"It has over {MAX_OWN_COMMITS:,} commits that the base has not.",
@@ -44,23 +46,25 @@ def vet_history(mirror: Mirror, base: str, head: str) -> None:
     )
 
 
-def _look_at(repository: Any, head: str, most: int) -> bool:
-    """Look at a commit and its ancestors as far as they are not known; False when there are more than `most`."""
-    left, seen = deque([head]), {head}
-    while left:
+def _look_at(repository: Any, head: str, most: int) -> set[str]:
+    """Look at a commit and its ancestors, as far as they are not known as good; at one more than `most` of them."""
+    left, met, seen = deque([head]), {head}, set[str]()
+    while left and len(seen) <= most:
         sha = left.popleft()
         if _is_good(sha):
             continue
-        if len(seen) > most:
-            return False
         refuse_large_commit(repository, sha)
+        seen.add(sha)
         for parent in repository[pygit2.Oid(hex=sha)].parent_ids:
-            if (text := str(parent)) not in seen and parent in repository:  # a shallow clone ends somewhere
-                seen.add(text)
+            if (text := str(parent)) not in met and parent in repository:  # a shallow clone ends somewhere
+                met.add(text)
                 left.append(text)
+    return seen
+
+
+def _remember(commits: set[str]) -> None:
     with _lock:
-        _good.update(dict.fromkeys(seen))
-    return True
+        _good.update(dict.fromkeys(commits))
 
 
 def _is_good(sha: str) -> bool:

@@ -107,6 +107,13 @@ class ProposalReader:
             proposals = proposals + page
         return proposals
 
+    async def notice_merged(self) -> None:
+        """Record what the base has by now of the proposals that are open, for a run that asks where it came from."""
+        async with self.db.connection() as conn:
+            rows = await store.list_proposals(conn, self.row.id)
+        for row in rows:
+            await self._status_of(row)
+
     async def _page(self, ended: bool, before: int | None, limit: int) -> list[ProposalStatus]:
         async with self.db.connection() as conn:
             rows = await store.list_proposals(conn, self.row.id, ended=ended, before=before, limit=limit)

@@ -27,6 +27,8 @@ Runs = Sequence[Mapping[str, Any]]
 
 def replay_report(results: Runs, base: str, head: str, changed: Sequence[str]) -> dict[str, Any]:
     """`results` are sandbox.replay.Replayed as plain data; `changed` the flows that differ between the commits."""
+    # They come as processes end; the example of a difference is that of the newest run, and the same with every try.
+    results = sorted(results, key=lambda result: result["run"], reverse=True)
     usable = [result for result in results if not result["reason"]]
     groups = _groups(usable, "differences")
     uncovered = _uncovered(usable)

@@ -22,10 +22,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from automata.errors import AutomataError, Conflict, Unavailable
+from automata.git.branches import Person
 from automata.pausing import pause
 from automata.project.source import Source, head
 from automata.proposals.forges.contract import Forge
 from automata.proposals.forges.policy import tell_sync
+from automata.proposals.reader import ProposalReader
 from automata.settings import Settings
 from automata.store.database import Database
 from automata.store.sync import SourceRow, list_sources
@@ -152,8 +154,18 @@ class Controller:
         if report.status == "synced":
             log.info("sync: %s", report.summary())
             self._drift_at = 0.0
+            await self._notice_merged()
         await self._record_head(row, report.sha, hinted, current=True)
         await self._tell_forge(report.sha)
+
+    async def _notice_merged(self) -> None:
+        """A merge that somebody made elsewhere is known for what it is, though nobody looks at proposals."""
+        try:
+            nobody = Person("Automata", "automata@localhost")
+            reader = await ProposalReader.open(self._db, self._source, nobody, fetched=True)
+            await reader.notice_merged()
+        except AutomataError as error:
+            log.warning("sync: whether the commit brought proposals could not be told: %s", error)
 
     async def _tell_forge(self, sha: str | None, error: AutomataError | None = None) -> None:
         """Tell the forge, once a commit and outcome."""

@@ -218,6 +218,21 @@ def test_a_history_that_does_not_reach_the_base_is_not_walked_over(
     assert told.value.code == "too_many_commits"
 
 
+def test_a_base_with_a_longer_history_than_is_gone_through_has_branches_all_the_same(
+    repo: Any, mirror: Mirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vetting, "MAX_BASE_COMMITS", 6)
+    monkeypatch.setattr(vetting, "MAX_OWN_COMMITS", 3)
+    made = [repo.commit({"a": f"{number}"}) for number in range(20)]
+    base = made[-1]
+    vet_history(mirror, base, branch(repo, "head", {"b": "1"}))
+    vet_history(mirror, base, branch(repo, "old", {"b": "2"}, made[-6]))
+    with pytest.raises(Refused):
+        vet_history(mirror, base, branch(repo, "older", {"b": "3"}, made[2]))
+    moved = repo.commit({"a": "moved"})
+    vet_history(mirror, moved, branch(repo, "new", {"b": "4"}))
+
+
 def test_changes_are_those_that_git_tells(repo: Any, mirror: Mirror) -> None:
     head = branch(repo, "head", {"flows/a.yaml": None, "flows/a.yaml.d/x": "1", "flows/b.yaml": "2\n", "new/d/c": "3"})
     base = repo.git("rev-parse", "main")

@@ -7,6 +7,7 @@ import pytest
 from automata.errors import Refused
 from automata.project.source import Source
 from automata.proposals import reader
+from automata.services.sync_controller import Controller, Pace
 from automata.store import proposals as store
 from automata.sync.reconcile import sync_once
 from tests.git.served import TOKEN, USER, serving
@@ -48,6 +49,23 @@ async def test_what_came_in_by_other_commits_is_applied_and_keeps_its_provenance
     assert await (await site.session()).survey() == []
     if how != "changed since":
         assert (await site.origin(brought[0])).proposal == one.row.number
+
+
+@pytest.mark.parametrize("way", ["--squash", "--no-ff"])
+async def test_the_controller_notices_what_came_in_though_nobody_looks(site: Site, repo: Repo, way: str) -> None:
+    controller = Controller(site.db, site.source, Pace())
+    await controller.run_once()
+    repo.push("fix", {"flows/orders.yaml": text("orders", 2)}, "main")
+    await site.approved("fix")
+    repo.git("checkout", "-q", "main")
+    repo.git("merge", "-q", way, *([] if way == "--squash" else ["-m", "by hand"]), "fix")
+    if way == "--squash":
+        repo.git("commit", "-q", "-m", "Fix (#7)")
+    repo.git("push", "-q", str(repo.bare), "main")
+    await controller.run_once()
+    assert await site.value("SELECT state FROM proposals") == "APPLIED"
+    commit = await site.value("SELECT commit_sha FROM flow_versions WHERE number = 2")
+    assert (await site.origin(commit)).proposal == await site.value("SELECT number FROM proposals")
 
 
 @pytest.mark.parametrize("how", ["other", "half", "taken back"])
