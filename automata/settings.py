@@ -218,7 +218,8 @@ OTHER_VARIABLES: Mapping[str, str] = {
 _FOREIGN = frozenset(
     f"AUTOMATA_{name}"
     for name in (
-        *("IMAGE_TAG", "PACKAGE", "POSTGRES_PASSWORD", "POSTGRES_PORT", "RABBITMQ_PASSWORD", "RABBITMQ_PORT"),
+        *("IMAGE_TAG", "PACKAGE", "POSTGRES_IMAGE", "POSTGRES_PASSWORD", "POSTGRES_PORT", "PYTHON_IMAGE"),
+        *("RABBITMQ_IMAGE", "RABBITMQ_PASSWORD", "RABBITMQ_PORT"),
         *("CHROMIUM", "FUZZ_SEC", "RECORD_PLANS", "REPO_FOLDER", "SEED"),
     )
 )
@@ -268,7 +269,7 @@ def unknown_variables(env: Mapping[str, str] | None = None) -> dict[str, str | N
 
 
 def _linked_services(env: Mapping[str, str]) -> list[str]:
-    """What the variables begin with that Kubernetes makes of a Service, as `AUTOMATA_API_` of `automata-api`."""
+    """What the variables begin with that Kubernetes makes of a Service, as `SHOP_API_` of `shop-api`."""
     return [name.removesuffix("SERVICE_HOST") for name in env if name.endswith("_SERVICE_HOST")]
 
 
