@@ -14,7 +14,7 @@ from urllib.parse import quote, quote_plus
 import re2
 
 from automata.steps.contract import HttpRequest
-from automata.steps.urls import redacted
+from automata.steps.urls import redacted, sendable
 
 Mask = Callable[[str], str]
 
@@ -152,6 +152,7 @@ def _as_numbers(value: str) -> Iterator[str]:
 
 def _quoted(value: str) -> Iterator[str]:
     every = [quote(value, safe=safe, errors="surrogateescape") for safe in _SAFE]
+    every += [sendable(value), sendable(value.replace(" ", "+"))]
     every += [quote_plus(value, errors="surrogateescape"), *(text.replace("%20", "+") for text in every)]
     for text in every:
         yield text
