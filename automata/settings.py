@@ -31,6 +31,10 @@ def _bad_queue(names: tuple[str, ...]) -> str | None:
     return None
 
 
+def _empty_list(rules: tuple[str, ...]) -> str | None:
+    return None if rules else "it is empty, and an empty list keeps no flow from any address; leave it out for that"
+
+
 def _bad_collector(url: str) -> str | None:
     if url and not url.startswith(("http://", "https://")):
         return f"{url[:100]!r} is no address of a collector that takes OTLP over HTTP, as http://host:4318"
@@ -126,9 +130,11 @@ class Settings:
     # what flows may call
     allow_loopback: bool = setting(False, "flows may call this machine")
     egress_allow: tuple[str, ...] = setting(
-        (), "addresses that flows may call, by commas; none: all that are not denied; see [egress.md](egress.md)"
+        (),
+        "addresses that flows may call, by commas; unset: all that are not denied; see [egress.md](egress.md)",
+        check=_empty_list,
     )
-    egress_deny: tuple[str, ...] = setting((), "addresses that flows may not call, by commas")
+    egress_deny: tuple[str, ...] = setting((), "addresses that flows may not call, by commas", check=_empty_list)
     # how much at once
     concurrency: int = setting(500, "steps that one worker runs side by side")
     processes: int = setting(

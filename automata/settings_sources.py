@@ -66,7 +66,7 @@ def _parsed(kind: Any, rules: Rules, default: Any) -> Any:
         return bool
     if kind in (int, float):
         return Annotated[kind, Field(ge=rules.least, le=rules.most)]
-    before = _text if kind is str else lambda raw: _parts(raw, rules.separator)
+    before = _text if kind is str else lambda raw: _parts(raw, rules)
     return Annotated[kind, BeforeValidator(before), AfterValidator(lambda value: _checked(value, rules, default))]
 
 
@@ -75,7 +75,13 @@ def _text(raw: Any) -> Any:
     return str(raw) if isinstance(raw, bool | date) else raw
 
 
-def _parts(raw: Any, separator: str | None) -> Any:
+def _parts(raw: Any, rules: Rules) -> Any:
+    """The parts of a list that was given, which its rules may forbid to be empty; the default is a tuple already."""
+    parts = _parted(raw, rules.separator)
+    return parts if isinstance(raw, tuple) or parts else _checked(parts, rules, None)
+
+
+def _parted(raw: Any, separator: str | None) -> Any:
     if isinstance(raw, Mapping):
         return tuple(f"{key}={value}" for key, value in raw.items())
     if isinstance(raw, str):
@@ -86,7 +92,7 @@ def _parts(raw: Any, separator: str | None) -> Any:
 def _checked(value: Any, rules: Rules, default: Any) -> Any:
     if value == "" and default:
         raise ValueError(f"it is empty; leave it out for {default}")
-    if rules.check and (wrong := rules.check(value)):
+    if rules.check and (value or value != default) and (wrong := rules.check(value)):
         raise ValueError(wrong)
     return value
 

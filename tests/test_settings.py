@@ -51,6 +51,13 @@ def test_an_empty_variable_takes_no_default_away(name: str, beside: dict[str, st
         load({**beside, f"AUTOMATA_{name.upper()}": ""})
 
 
+@pytest.mark.parametrize("name", ["EGRESS_ALLOW", "EGRESS_DENY"])
+@pytest.mark.parametrize("text", ["", " ", ",", " , "])
+def test_an_empty_list_of_addresses_is_not_taken_for_one(name: str, text: str) -> None:
+    with pytest.raises(Usage, match=f"AUTOMATA_{name}: it is empty"):
+        load({f"AUTOMATA_{name}": text})
+
+
 @pytest.mark.parametrize("name", ["repo", "branch", "auth", "token", "public_url", "queues", "sources"])
 def test_an_empty_variable_without_a_default_says_nothing(name: str) -> None:
     assert load({f"AUTOMATA_{name.upper()}": ""}) == Settings()

@@ -29,6 +29,8 @@ from automata.flow.statements import tree
 UNSAFE_VALUE = "AF220"
 Part = Literal["start", "scheme", "host", "port", "path", "query", "fragment"]
 
+MAX_HEAD = 4_096  # characters before the path
+_ENDS_PATH = re.compile(r"[?#]")
 _ENDS_SEGMENT = re.compile(r"[/?#\\\x00-\x1f\x7f]")
 _ENDS_QUERY = re.compile(r"[#\\\x00-\x1f\x7f]")
 _ENDS_PARAMETER = re.compile(r"[&#\\\x00-\x1f\x7f]")
@@ -69,22 +71,60 @@ def is_one_value(text: str) -> bool:
 
 
 def assemble(pieces: Sequence[Piece]) -> str:
-    """The text of an address. Raises TemplateError `AF220` for a value that would leave its part."""
-    text = ""
-    inserted: list[tuple[int, int, Piece]] = []
+    """The text of an address. Raises TemplateError `AF220` for a value that would leave its part.
+
+    Every character is looked at a few times, however many pieces there are.
+    """
+    writer = _Writer()
     for index, piece in enumerate(pieces):
         if piece.origin != "written":
-            _CHECKS[part_after(text)](piece, _first_of(pieces[index + 1 :]))
-            inserted.append((len(text), len(text) + len(piece.text), piece))
-        text += piece.text
+            if writer.part != "start":
+                _CHECKS[writer.part](piece)
+            elif piece.text:
+                _check_start(piece, _start_of(pieces, index + 1))
+            writer.insert(piece)
+        else:
+            writer.write(piece.text)
+    text = "".join(writer.texts)
+    _check_segments(text, writer.in_path)
     if pieces and pieces[-1].origin != "written":
         # Blanks around an address are dropped where it is parsed; those of a value belong to the value.
         kept = text.rstrip(" ")
         text = kept + "%20" * (len(text) - len(kept))
-    for start, end, piece in inserted:
-        if piece.origin in ("data", "encoded") and part_after(text[:start]) == "path":
-            _check_segment(text, start, end, piece)
     return text
+
+
+class _Writer:
+    """An address as it grows, and the part in which what comes next will stand."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        self.part: Part = "start"
+        self.in_path: list[tuple[int, int, Piece]] = []  # (start, end) of the values there
+        self._length = 0
+        self._head = ""  # all before the path
+
+    def insert(self, piece: Piece) -> None:
+        """Write a value."""
+        if self.part == "path":
+            self.in_path.append((self._length, self._length + len(piece.text), piece))
+        self.write(piece.text)
+
+    def write(self, text: str) -> None:
+        """Write what the flow has written."""
+        if not text:
+            return
+        self.texts.append(text)
+        self._length += len(text)
+        if self.part in ("start", "scheme", "host", "port"):
+            self._head += text
+            if len(self._head) > MAX_HEAD and "/" not in text:
+                raise TemplateError("The address has a host that is too long.", code=UNSAFE_VALUE)
+            self.part = part_after(self._head)
+        elif self.part == "path" and (mark := _ENDS_PATH.search(text)):
+            self.part = "query" if mark[0] == "?" and "#" not in text[mark.end() :] else "fragment"
+        elif self.part == "query" and "#" in text:
+            self.part = "fragment"
 
 
 def part_after(text: str) -> Part:
@@ -105,9 +145,13 @@ def part_after(text: str) -> Part:
 _MARKS: tuple[tuple[str, Part], ...] = (("#", "fragment"), ("?", "query"), ("/", "path"))
 
 
-def _first_of(rest: Sequence[Piece]) -> str:
-    """How the text goes on after a piece."""
-    return "".join(piece.text for piece in rest)[:3]
+def _start_of(pieces: Sequence[Piece], index: int) -> str:
+    """How the text goes on from a piece."""
+    text = ""
+    while index < len(pieces) and len(text) < 3:
+        text += pieces[index].text[:3]
+        index += 1
+    return text[:3]
 
 
 # --- what may stand where ------------------------------------------------------------------------------------------
@@ -122,7 +166,7 @@ def _check_start(piece: Piece, following: str) -> None:
     if not following:
         return
     if following.startswith("://"):
-        _check_scheme(piece, following)
+        _check_scheme(piece)
     elif "#" in piece.text or ("?" in piece.text and following[0] not in "&#"):
         raise _unsafe(
             piece,
@@ -131,12 +175,12 @@ def _check_start(piece: Piece, following: str) -> None:
         )
 
 
-def _check_scheme(piece: Piece, following: str) -> None:
+def _check_scheme(piece: Piece) -> None:
     if not re.fullmatch(r"[A-Za-z0-9+.-]*", piece.text):
         raise _unsafe(piece, "stands where `http` or `https` does and is more than that.", "Write the scheme.")
 
 
-def _check_host(piece: Piece, following: str) -> None:
+def _check_host(piece: Piece) -> None:
     if piece.origin == "secret":
         if _ENDS_AUTHORITY.search(piece.text):
             raise _unsafe(piece, "would end the host's part of the address.", "Put credentials into `auth`.")
@@ -148,15 +192,15 @@ def _check_host(piece: Piece, following: str) -> None:
         )
 
 
-def _check_port(piece: Piece, following: str) -> None:
+def _check_port(piece: Piece) -> None:
     # Before an `@` this is the place of a password.
     if piece.origin == "secret":
-        _check_host(piece, following)
+        _check_host(piece)
     elif not _PORT.fullmatch(piece.text):
         raise _unsafe(piece, "stands in the place of a port and is no number.", "A port is up to five digits.")
 
 
-def _check_path(piece: Piece, following: str) -> None:
+def _check_path(piece: Piece) -> None:
     if piece.origin == "secret" or piece.origin == "safe":
         return
     if found := _ENDS_SEGMENT.search(piece.text):
@@ -165,7 +209,7 @@ def _check_path(piece: Piece, following: str) -> None:
         raise _unsafe(piece, "holds `.` or `..` as a segment, which would lead to another path.", _SEGMENT_HINT)
 
 
-def _check_query(piece: Piece, following: str) -> None:
+def _check_query(piece: Piece) -> None:
     forbidden = _ENDS_QUERY if piece.origin == "encoded" else _ENDS_PARAMETER
     if piece.origin != "secret" and (found := forbidden.search(piece.text)):
         raise _unsafe(
@@ -173,12 +217,11 @@ def _check_query(piece: Piece, following: str) -> None:
         )
 
 
-def _check_fragment(piece: Piece, following: str) -> None:
+def _check_fragment(piece: Piece) -> None:
     """A fragment is not sent, whatever it holds."""
 
 
-_CHECKS: Mapping[Part, Callable[[Piece, str], None]] = {
-    "start": _check_start,
+_CHECKS: Mapping[Part, Callable[[Piece], None]] = {
     "scheme": _check_scheme,
     "host": _check_host,
     "port": _check_port,
@@ -190,15 +233,19 @@ _CHECKS: Mapping[Part, Callable[[Piece, str], None]] = {
 _SEGMENT_HINT = "`| segment` makes one path segment of a value."
 
 
-def _check_segment(text: str, start: int, end: int, piece: Piece) -> None:
-    """The segment around a value: with what is written beside it, it is neither nothing nor dots."""
-    before = text.rfind("/", 0, start) + 1
-    after = next((index for index in range(end, len(text)) if text[index] in "/?#"), len(text))
-    segment = text[before:after]
-    if not segment:
-        raise _unsafe(piece, "is empty, so that its path segment would be missing.", _SEGMENT_HINT)
-    if _has_dots(segment):
-        raise _unsafe(piece, "makes its path segment `.` or `..`, which leads to another path.", _SEGMENT_HINT)
+def _check_segments(text: str, values: Sequence[tuple[int, int, Piece]]) -> None:
+    """The segments in which values stand: with what is written beside them, they are neither nothing nor dots."""
+    before, after = -1, -1
+    for start, end, piece in values:
+        if piece.origin not in ("data", "encoded") or before <= start <= after:
+            continue
+        before = text.rfind("/", 0, start) + 1
+        ending = _ENDS_SEGMENT.search(text, end)
+        after = ending.start() if ending else len(text)
+        if before == after:
+            raise _unsafe(piece, "is empty, so that its path segment would be missing.", _SEGMENT_HINT)
+        if _has_dots(text[before:after]):
+            raise _unsafe(piece, "makes its path segment `.` or `..`, which leads to another path.", _SEGMENT_HINT)
 
 
 def _has_dots(text: str) -> bool:
@@ -227,6 +274,7 @@ class RawValue:
 
 def raw_values(text: str) -> Iterator[RawValue]:
     """The values of an address that a wrong input could make fail, or lead elsewhere. Raises TemplateError."""
+    Address(text)  # what cannot be compiled is not looked into
     source = Source(text)
     written = ""
     values = list(values_of(tree(source)))

@@ -15,7 +15,7 @@ import re2
 
 from automata.steps.contract import HttpRequest
 from automata.steps.http_body import shown_text
-from automata.steps.urls import redacted
+from automata.steps.urls import redacted, sendable
 
 Mask = Callable[[str], str]
 
@@ -153,6 +153,7 @@ def _as_numbers(value: str) -> Iterator[str]:
 
 def _quoted(value: str) -> Iterator[str]:
     every = [quote(value, safe=safe, errors="surrogateescape") for safe in _SAFE]
+    every += [sendable(value), sendable(value.replace(" ", "+"))]
     every += [quote_plus(value, errors="surrogateescape"), *(text.replace("%20", "+") for text in every)]
     for text in every:
         yield text

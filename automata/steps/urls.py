@@ -51,11 +51,12 @@ def _tail(text: str) -> str:
     beside, found, fragment = rest.partition("#")
     path, mark, query = beside.partition("?")
     # A blank of a query is `+`, as forms and browsers write it.
-    return _sendable(path or "/") + mark + _sendable(query.replace(" ", "+")) + found + _sendable(fragment)
+    return sendable(path or "/") + mark + sendable(query.replace(" ", "+")) + found + sendable(fragment)
 
 
-def _sendable(text: str) -> str:
-    return _UNSENDABLE.sub(lambda found: quote(found[0], safe=""), text)
+def sendable(text: str) -> str:
+    """Part of a URL as it is sent: as it was written, but for what cannot stand in a URL."""
+    return _UNSENDABLE.sub(lambda found: quote(found[0], safe="", errors="surrogateescape"), text)
 
 
 def with_pairs(url: URL, pairs: Sequence[tuple[str, str]]) -> URL:

@@ -228,3 +228,37 @@ def test_a_raw_value_in_a_path_or_a_host_is_a_warning(url: str, told: str) -> No
 )
 def test_what_cannot_leave_its_part_is_no_warning(url: str) -> None:
     assert warnings(url) == []
+
+
+# --- many pieces ---------------------------------------------------------------------------------------------------
+
+LOOP = "{% for i in range(30000) %}{{ inputs.x }}{% endfor %}"
+
+
+@pytest.mark.parametrize(
+    ("url", "value", "ends"),
+    [
+        (f"https://erp.test/{LOOP}/x", "ab", "abab/x"),
+        (f"https://erp.test/{LOOP.replace('{{ inputs.x }}', '{{ inputs.x }}/')}x", "ab", "ab/ab/x"),
+        (f"https://erp.test/x?{LOOP}", "a=1;", "a=1;a=1;"),
+        (f"https://erp.test/x{LOOP}", "", "/x"),
+        (f"https://erp.test{LOOP}/x", "", ".test/x"),
+        (f"{LOOP}https://erp.test/x", "", "https://erp.test/x"),
+    ],
+)
+def test_an_address_of_many_values_takes_time_by_its_length(url: str, value: str, ends: str) -> None:
+    assert address(url, x=value).endswith(ends)
+
+
+@pytest.mark.parametrize("url", [f"https://{LOOP}/x", f"https://erp.test:{LOOP}/x", f"{LOOP}/x"])
+def test_what_stands_before_the_path_has_an_end(url: str) -> None:
+    assert refusal(url, x="1").code in (UNSAFE_VALUE, "AF212")
+
+
+@pytest.mark.parametrize(
+    "url", ["{{ " + "(" * 100 + "1" + ")" * 100 + " }}/x", "{{ 1" + " + 1" * 3_000 + " }}/x", "{{ 1 + }}/x"]
+)
+def test_what_is_no_template_is_told_once_and_not_looked_into(url: str) -> None:
+    text = f"name: f\nsteps:\n  - {{id: a, type: http, config: {{url: '{url}'}}}}\n"
+    (found,) = validate_text(text).diagnostics
+    assert found.code in ("AF200", "AF202")

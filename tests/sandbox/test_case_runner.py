@@ -261,3 +261,41 @@ def test_a_case_rehearses_outputs_that_cannot_be_made_with_on_failure() -> None:
     outputs = {"x": "{{ steps.maybe.outputs.v }}"}
     result = rehearse({"mocks": [ORDERS, told], "expect": expect}, GET, maybe, on_failure=tell, outputs=outputs)
     assert result.passed, problems(result)
+
+
+def test_a_value_that_would_leave_its_part_of_an_address_fails_a_rehearsal_too() -> None:
+    step = {
+        "id": "get",
+        "type": "http",
+        "config": {"url": "https://crm.example.com/orders/{{ inputs.order | urlencode }}"},
+    }
+    expect = {"status": "FAILED", "steps": {"get": {"status": "FAILED", "error": {"code": "unsafe_url"}}}}
+    case = {"inputs": {"order": "../users"}, "mocks": [], "expect": expect}
+    result = rehearse(case, step, inputs={"order": {"required": True}})
+    assert result.passed, problems(result)
+    assert result.requests == ()
+
+
+def test_a_rehearsal_sends_keys_in_the_order_in_which_they_are_written() -> None:
+    body = {"zeta": 1, "a": 2, "bb": {"y": 1, "x": 2}}
+    form = {"method": "POST", "url": "https://erp.example.com/x", "form": {"z": 1, "a": 2}}
+    step = {"id": "save", "type": "http", "config": form}
+    after = {**step, "id": "json", "depends_on": ["save"], "config": {**form, "body": body}}
+    del after["config"]["form"]
+    texts = ["z=1&a=2", json.dumps(body, separators=(",", ":"))]
+    expect = {"requests": [{"mock": "import", "text": text} for text in texts]}
+    result = rehearse({"mocks": [IMPORT], "expect": expect}, step, after)
+    assert result.passed, problems(result)
+
+
+def test_a_null_among_the_inputs_of_a_called_flow_leaves_the_input_out() -> None:
+    child = {
+        "name": "child",
+        "inputs": {"n": {"type": "integer", "default": 7}, "note": {"type": "string"}},
+        "steps": [{"id": "t", "type": "transform", "config": {"mappings": {"all": "{{ inputs }}"}}}],
+        "outputs": {"all": "{{ steps.t.outputs.all }}"},
+    }
+    call = {"id": "call", "type": "flow", "config": {"flow": "child", "inputs": {"n": "{{ none }}", "note": None}}}
+    case = {"mocks": [], "expect": {"steps": {"call": {"status": "SUCCEEDED", "outputs": {"all": {"n": 7}}}}}}
+    result = rehearse(case, call, others={"child": child})
+    assert result.passed, problems(result)

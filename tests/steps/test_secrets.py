@@ -17,6 +17,7 @@ from yarl import URL
 from automata.errors import Unavailable, Usage
 from automata.steps import secrets as module
 from automata.steps.secrets import MAX_BYTES, Secrets, load_secrets, masker, open_secrets
+from automata.steps.urls import parse_url
 
 SECRET = 'pä/ss+"w&rd=1\\x'
 
@@ -173,3 +174,12 @@ def test_a_value_longer_than_a_pattern_is_masked_too() -> None:
 
 def test_text_that_utf8_cannot_carry_passes_the_mask() -> None:
     assert masker({"S": "s3cr3t"})("\ud800 s3cr3t") == "\ud800 ***"
+
+
+@pytest.mark.parametrize(
+    "secret", ['p ä|[x]"<z>', "a%2Fb [c]", "50% {of} it", "a%2Fb 100% |", "it's `a` ^ 'b'", "+a b+[&]"]
+)
+@pytest.mark.parametrize("place", ["https://a.test/{}/x", "https://a.test/?k={}&x=1", "https://{}@a.test/"])
+def test_a_secret_in_an_address_is_masked_as_it_is_sent(secret: str, place: str) -> None:
+    sent = str(parse_url(place.format(secret if "@" not in place else quote(secret, safe=""))))
+    assert masker({"S": secret})(sent) == place.format("***")
