@@ -110,7 +110,7 @@ def _usage(kind: type[Any], error: ErrorDetails) -> Usage:
         case "greater_than_equal" | "less_than_equal" if rules.least and rules.most is not None:
             wrong = f"{raw!s} is not {rules.least:g} to {rules.most:g}"
         case "greater_than_equal":
-            wrong = f"{raw!r} is not 0 or more"
+            wrong = f"{raw!r} is not {rules.least:g} or more"
         case "less_than_equal":
             wrong = f"{raw!s} is above {rules.most:g}" + (f"; {rules.hint}" if rules.hint else "")
         case _:
