@@ -13,12 +13,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from automata.errors import Usage
 from automata.settings_fields import CONFIG, PREFIX, Rules, setting, variable
 
 MAX_RETENTION_DAYS = 3650
 MAX_PROCESSES = 64  # of one command; ten connections each
 MIN_SYNC_SEC, MAX_SYNC_SEC = 1, 86_400
 MAX_TOLERANCE_SEC = 3600  # far below a day: a delivery must be too old before its run may be deleted
+_LEVELS = ("debug", "info", "warning", "error", "critical")
+_FORMATS = ("text", "json")
 _QUEUE = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")  # as in flow files
 
 log = logging.getLogger(__name__)
@@ -39,6 +42,14 @@ def _bad_collector(url: str) -> str | None:
     if url and not url.startswith(("http://", "https://")):
         return f"{url[:100]!r} is no address of a collector that takes OTLP over HTTP, as http://host:4318"
     return None
+
+
+def _bad_level(level: str) -> str | None:
+    return None if level.lower() in _LEVELS else f"{level[:40]!r} is none of {', '.join(_LEVELS)}"
+
+
+def _bad_format(name: str) -> str | None:
+    return None if name in _FORMATS else f"{name[:40]!r} is none of {', '.join(_FORMATS)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +99,7 @@ class Settings:
     github_api: str = setting("https://api.github.com", "or `https://HOST/api/v3`")
     # what listens
     host: str = setting("127.0.0.1", "where `up` and the API listen")
-    port: int = setting(8080, "the port there; `0` takes a free one")
+    port: int = setting(8080, "the port there; `0` takes a free one", most=65_535)
     # who may come in
     auth: str = setting(
         "", "`on` or `off`; unset: on unless `AUTOMATA_HOST` is loopback ([security.md](security.md))", shown="unset"
@@ -136,7 +147,7 @@ class Settings:
     )
     egress_deny: tuple[str, ...] = setting((), "addresses that flows may not call, by commas", check=_empty_list)
     # how much at once
-    concurrency: int = setting(500, "steps that one worker runs side by side")
+    concurrency: int = setting(500, "steps that one worker runs side by side", least=1)
     processes: int = setting(
         1,
         "processes of one `worker`, `orchestrator` or `up`, to 64"
@@ -148,11 +159,12 @@ class Settings:
         500,
         "rows that one statement takes; fewer: shorter turns and less throughput"
         " ([performance.md](performance.md#the-next-limits-and-what-was-tried))",
+        least=1,
     )
     queues: tuple[str, ...] = setting(
         ("default",), "queues that a worker takes steps from, by commas", check=_bad_queue
     )
-    pool_size: int = setting(8, "connections of one process to the database")
+    pool_size: int = setting(8, "connections of one process to the database", least=1)
     # time
     lease_sec: float = setting(30.0, "how long a claim lasts")
     heartbeat_sec: float = setting(10.0, "how often it is renewed")
@@ -197,8 +209,8 @@ class Settings:
         300.0, "how far the timestamp of a delivery may be from now, 3600 at most", most=MAX_TOLERANCE_SEC
     )
     # logs and traces
-    log_level: str = setting("info", "`debug`, `info`, `warning` or `error`")
-    log_format: str = setting("text", "or `json`")
+    log_level: str = setting("info", "`debug`, `info`, `warning` or `error`", check=_bad_level)
+    log_format: str = setting("text", "or `json`", check=_bad_format)
     otlp_url: str = setting(
         "",
         "a collector's OTLP/HTTP address: where traces are sent ([observability.md](observability.md#traces))",
@@ -250,11 +262,24 @@ def load(env: Mapping[str, str] | None = None, **flags: Any) -> Settings:
     # Where nothing but plain texts is set, there is nothing to parse or to check.
     values = given | flags
     if not env.get(CONFIG) and values.keys() <= _PLAIN and all(_is_plain(*item) for item in values.items()):
-        return replace(Settings(), **values)
+        return _checked_together(replace(Settings(), **values))
     from automata.settings_sources import parse
 
     parsed = parse(Settings, env.get(CONFIG), given, flags)
-    return Settings(**parsed | ({} if parsed["queues"] else {"queues": Settings().queues}))
+    return _checked_together(Settings(**parsed | ({} if parsed["queues"] else {"queues": Settings().queues})))
+
+
+def _checked_together(settings: Settings) -> Settings:
+    """The same, if its parts go together, which none of them can know. Raises Usage."""
+    if settings.heartbeat_sec >= settings.lease_sec:
+        raise Usage(
+            f"AUTOMATA_HEARTBEAT_SEC ({settings.heartbeat_sec:g}) is not less than AUTOMATA_LEASE_SEC"
+            f" ({settings.lease_sec:g}): every claim would run out before it is renewed.",
+            hint="A third of the lease is usual.",
+        )
+    if settings.database_direct_url and not settings.database_url:
+        raise Usage("AUTOMATA_DATABASE_DIRECT_URL is set without AUTOMATA_DATABASE_URL.", hint="Set both, or neither.")
+    return settings
 
 
 def unknown_variables(env: Mapping[str, str] | None = None) -> dict[str, str | None]:

@@ -123,7 +123,7 @@ def _usage(kind: type[Any], error: ErrorDetails) -> Usage:
         case "greater_than_equal" | "less_than_equal" if rules.most is not None:
             wrong = f"{quoted} is not {rules.least:g} to {rules.most:g}" + (f"; {rules.hint}" if rules.hint else "")
         case "greater_than_equal":
-            wrong = f"{quoted} is not 0 or more"
+            wrong = f"{quoted} is not {rules.least:g} or more"
         case _:
             wrong = f"{quoted} is {_KINDS.get(str(item.type), 'no list of texts')}"
     return Usage(f"{variable(name)}: {wrong}")

@@ -144,9 +144,29 @@ def test_what_a_secret_setting_holds_is_in_no_message_and_no_repr(file: Path) ->
 def test_every_setting_may_come_from_the_environment_and_says_what_it_is_for() -> None:
     samples = {"str": "http://x", "int": "5", "float": "1", "bool": "1", "tuple[str, ...]": "x"}
     env = {variable(item.name): samples[str(item.type)] for item in fields(Settings)}
+    env |= {"AUTOMATA_LOG_LEVEL": "debug", "AUTOMATA_LOG_FORMAT": "json", "AUTOMATA_LEASE_SEC": "2"}
     settings = load(env)
     assert [item.name for item in fields(Settings) if getattr(settings, item.name) == item.default] == ["trace_ratio"]
     assert all(item.metadata["rules"].doc for item in fields(Settings))
+
+
+@pytest.mark.parametrize(
+    ("env", "words"),
+    [
+        ({"AUTOMATA_HEARTBEAT_SEC": "30"}, "AUTOMATA_HEARTBEAT_SEC (30) is not less than AUTOMATA_LEASE_SEC (30)"),
+        ({"AUTOMATA_LEASE_SEC": "5"}, "AUTOMATA_HEARTBEAT_SEC (10) is not less than AUTOMATA_LEASE_SEC (5)"),
+        ({"AUTOMATA_DATABASE_DIRECT_URL": "postgresql://db/x"}, "without AUTOMATA_DATABASE_URL"),
+        ({"AUTOMATA_LOG_LEVEL": "loud"}, "AUTOMATA_LOG_LEVEL: 'loud' is none of debug"),
+        ({"AUTOMATA_LOG_FORMAT": "xml"}, "AUTOMATA_LOG_FORMAT: 'xml' is none of text, json"),
+        ({"AUTOMATA_POOL_SIZE": "0"}, "AUTOMATA_POOL_SIZE: '0' is not 1 or more"),
+        ({"AUTOMATA_CONCURRENCY": "0"}, "AUTOMATA_CONCURRENCY: '0' is not 1 or more"),
+        ({"AUTOMATA_BATCH": "0"}, "AUTOMATA_BATCH: '0' is not 1 or more"),
+        ({"AUTOMATA_PORT": "65536"}, "AUTOMATA_PORT: 65536 is above 65535"),
+    ],
+)
+def test_settings_that_no_part_could_work_with_are_refused_by_all(env: dict[str, str], words: str) -> None:
+    with pytest.raises(Usage, match=re.escape(words)):
+        load(env)
 
 
 def test_a_variable_that_nothing_reads_is_said_with_the_nearest_name(caplog: pytest.LogCaptureFixture) -> None:

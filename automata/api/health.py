@@ -36,7 +36,7 @@ async def healthz() -> Response:
     responses={200: {"model": HealthAnswer}, 503: {"model": HealthAnswer}},
 )
 async def readyz(request: Request) -> Response:
-    """Whether requests and runs can be served: database, migrations, and the loops of this process."""
+    """Whether requests and runs can be served: database, migrations, rights, disk, and the loops of this process."""
     context = context_of(request)
     reasons = [*await _database(context), *_parts(context)]
     if context.stopping.is_set():
@@ -78,11 +78,11 @@ async def _database(context: AppContext) -> list[str]:
                 if missing:
                     return [f"migrations are missing: {', '.join(missing)}; run `automata migrate`"]
                 context.migrated = True  # tables are never taken back while a version that needs them runs
+            return [str(trouble) for trouble in await context.troubles.get()]
     except TimeoutError:
         return [f"the database did not answer within {READY_SEC:.0f} s"]
     except AutomataError as error:
         return [str(error)]
-    return []
 
 
 def _parts(context: AppContext) -> list[str]:

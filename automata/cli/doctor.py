@@ -6,23 +6,25 @@ import asyncio
 import os
 import shutil
 import stat
-from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
+from automata.cli.doctor_findings import Finding, State, checked, told_once, wrong, wrong_setting
+from automata.cli.doctor_settings import settings_findings
 from automata.cli.options import Output
 from automata.cli.output import Format, emit, table
-from automata.errors import AutomataError, Unavailable, Usage
-from automata.settings import Settings, load, unknown_variables
+from automata.errors import AutomataError, Usage
+from automata.settings import Settings, load
 
 if TYPE_CHECKING:
+    from automata.project.source import Source
     from automata.store.database import Database
     from automata.store.diagnostics import ServerStatus
 
-CHECK_SEC: Final = 20.0
 BROKER_SEC: Final = 6.0
 CLOCK_MS: Final = 1_000.0
 CONNECTIONS_FULL: Final = 0.8
@@ -31,19 +33,6 @@ FROZEN_AGE: Final = 1_500_000_000  # PostgreSQL refuses to write at about 2,100,
 DISK_LOW, DISK_OUT = 2 * 2**30, 256 * 2**20
 MAX_SECRETS: Final = 200
 MARKS: Final = {"ok": "green", "warning": "yellow", "failed": "bold red", "skipped": "dim"}
-
-State = Literal["ok", "warning", "failed", "skipped"]
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What one check found; `todo` says what to do, `exit_code` is that of the command when it failed."""
-
-    check: str
-    state: State
-    found: str
-    todo: str | None = None
-    exit_code: int = Unavailable.exit_code
 
 
 def doctor(output: Output = Format.TABLE) -> None:
@@ -55,12 +44,19 @@ def doctor(output: Output = Format.TABLE) -> None:
     from automata.telemetry import configure_logs
 
     configure_logs("error")
-    settings = load()
-    findings = asyncio.run(_examine(settings))
+    findings = _findings()
     failed = [finding for finding in findings if finding.state == "failed"]
     emit({"ok": not failed, "checks": [_json(finding) for finding in findings]}, output, lambda _: _table(findings))
     if failed:
         raise typer.Exit(min(finding.exit_code for finding in failed))
+
+
+def _findings() -> list[Finding]:
+    try:
+        settings = load()
+    except AutomataError as error:  # without settings there is nothing to look at
+        return [wrong_setting("settings", error)]
+    return asyncio.run(_examine(settings))
 
 
 def _json(finding: Finding) -> dict[str, Any]:
@@ -79,51 +75,50 @@ def _table(findings: list[Finding]) -> Any:
 async def _examine(settings: Settings) -> list[Finding]:
     from automata.cli.database import database
 
-    findings = [_settings()]
+    findings = settings_findings(settings)
+    named: list[str] = []
     try:
         with database(settings) as url:
-            findings += await _checked("database", lambda: _database(settings, url))
+            findings += await checked("database", lambda: _database(settings, url, named))
     except AutomataError as error:
-        findings.append(_wrong("database", error))
-    findings += await _checked("broker", lambda: _broker(settings))
-    findings += await _checked("git", lambda: _git(settings))
-    findings += await _checked("disk", lambda: asyncio.to_thread(_disk, settings))
-    return findings
-
-
-async def _checked(name: str, check: Callable[[], Awaitable[list[Finding]]]) -> list[Finding]:
-    try:
-        async with asyncio.timeout(CHECK_SEC):
-            return await check()
-    except AutomataError as error:
-        return [_wrong(name, error)]
-    except TimeoutError:
-        return [Finding(name, "failed", f"no answer within {CHECK_SEC:g} s", "Look whether it hangs or is overloaded.")]
-
-
-def _wrong(check: str, error: AutomataError) -> Finding:
-    return Finding(check, "failed", error.message, error.hint, error.exit_code)
+        findings.append(wrong("database", error))
+    findings += await checked("secrets", lambda: _secrets(named))
+    findings += await checked("broker", lambda: _broker(settings))
+    findings += await checked("git", lambda: _git(settings))
+    findings += await checked("disk", lambda: asyncio.to_thread(_disk, settings))
+    return told_once(findings)
 
 
 # -- the database, and what only it knows ------------------------------------------------------------------------
 
 
-async def _database(settings: Settings, url: str) -> list[Finding]:
+async def _database(settings: Settings, url: str, named: list[str]) -> list[Finding]:
+    """`named` gets the secrets that flows name."""
     from automata.store import migrate
     from automata.store.database import Database
-    from automata.store.diagnostics import read_server
+    from automata.store.diagnostics import named_secrets, read_server
 
     direct = settings.database_direct_url
     async with await Database.open(url, max_size=1, name="automata doctor", migrated=False, direct_url=direct) as db:
         async with db.connection() as conn:
             server = await read_server(conn)
-        findings = [*_server(server), _connections(server, settings)]
+        findings = [*_server(server), _connections(server, settings), *await _troubles(db)]
         missing = await asyncio.to_thread(migrate.pending, url)
         if missing:
             words = f"{', '.join(missing)} missing"
             return [*findings, Finding("migrations", "failed", words, "Run `automata migrate`.")]
         findings.append(_migrations(await asyncio.to_thread(migrate.current, url)))
-        return [*findings, *await _clocks(db), *await _processes(db), *await _secrets(db)]
+        if any(finding.check == "fitness" for finding in findings):
+            return findings  # the rest needs what is missing
+        async with db.connection() as conn:
+            named += (await named_secrets(conn))[:MAX_SECRETS]
+        return [*findings, *await _clocks(db), *await _processes(db)]
+
+
+async def _troubles(db: Database) -> list[Finding]:
+    from automata.store.readiness import find_troubles
+
+    return [Finding("fitness", "failed", trouble.what, trouble.hint) for trouble in await find_troubles(db)]
 
 
 def _server(server: ServerStatus) -> Iterator[Finding]:
@@ -146,6 +141,9 @@ def _server(server: ServerStatus) -> Iterator[Finding]:
     if server.oldest_transaction_sec > OLD_TRANSACTION_SEC:
         words = f"open for {server.oldest_transaction_sec:.0f} s; nothing that was deleted since can be cleaned up"
         yield Finding("oldest transaction", "warning", words, "End it: see pg_stat_activity, by xact_start.")
+    if not server.sees_others:
+        words = "this role does not see what other roles' sessions do: whether one holds up cleaning is unknown"
+        yield Finding("oldest transaction", "warning", words, "GRANT pg_read_all_stats TO this role.")
     if server.frozen_age > FROZEN_AGE:
         words = f"{server.frozen_age:,} transactions old"
         yield Finding("wraparound", "failed", words, "Run VACUUM (FREEZE), and see why autovacuum does not keep up.")
@@ -204,20 +202,24 @@ async def _processes(db: Database) -> list[Finding]:
     return [Finding("processes", "ok", words)]
 
 
-async def _secrets(db: Database) -> list[Finding]:
+async def _secrets(named: list[str]) -> list[Finding]:
     from automata.steps.secrets import FOLDER, open_secrets
-    from automata.store.diagnostics import named_secrets
+    from automata.steps.vault import vault_of
 
     try:
         secrets = open_secrets()
-        async with db.connection() as conn:
-            named = (await named_secrets(conn))[:MAX_SECRETS]
         try:
             known = await secrets.read(named)
         finally:
             await secrets.close()
+        if not named and (vault := vault_of(os.environ)):  # nothing was read of it
+            try:
+                await vault.probe()
+            finally:
+                await vault.close()
     except AutomataError as error:
-        return [_wrong("secrets", error)]
+        todo = "Look whether Vault answers at AUTOMATA_VAULT_ADDR; steps that need a secret fail meanwhile."
+        return [wrong("secrets", error, todo)]
     folder = os.environ.get(FOLDER) or None
     if folder is not None and await asyncio.to_thread(_is_open, folder):
         todo = f"Take the rights of others away: chmod o-rwx {folder}"
@@ -229,14 +231,6 @@ async def _secrets(db: Database) -> list[Finding]:
 
 
 # -- what is beside the database ---------------------------------------------------------------------------------
-
-
-def _settings() -> Finding:
-    unknown = unknown_variables()
-    if not unknown:
-        return Finding("settings", "ok", "every AUTOMATA_* variable is known")
-    words = ", ".join(f"{name} (did you mean {near}?)" if near else name for name, near in unknown.items())
-    return Finding("settings", "warning", f"nothing reads {words}", "Correct the name, or take it away (docs/cli.md).")
 
 
 async def _broker(settings: Settings) -> list[Finding]:
@@ -262,13 +256,34 @@ async def _broker(settings: Settings) -> list[Finding]:
 
 
 async def _git(settings: Settings) -> list[Finding]:
-    if not settings.repo:
+    if not settings.repo and not settings.sources:
         return [Finding("git", "skipped", "no source", "AUTOMATA_REPO names the flows repository to check.")]
-    from automata.project.source import head, source_of
+    from automata.project.source import source_of, sources_of
 
-    source = source_of(settings, os.environ.get("AUTOMATA_BRANCH"))
-    commit = await asyncio.to_thread(head, source)
-    return [Finding("git", "ok", f"{source.name} at {commit[:12]} for {settings.environment}")]
+    branch = os.environ.get("AUTOMATA_BRANCH")
+    sources = sources_of(settings) if settings.sources else [source_of(settings, branch)]
+    findings: list[Finding] = []
+    for source in sources:
+        findings += await checked("git", lambda source=source: asyncio.to_thread(_source, source))  # type: ignore[misc]
+    return findings
+
+
+def _source(source: Source) -> list[Finding]:
+    """Its branch, and its environment there. Raises what a sync would."""
+    from automata.project.manifest import read_environment, read_project
+    from automata.project.source import choose_branch, look
+
+    mirror = source.open()
+    mirror.fetch()
+    commit = mirror.resolve(choose_branch(mirror, source))
+    tree = look(mirror, source, commit)
+    project, wrong_project = read_project(tree)
+    _, wrong_environment = read_environment(tree, project, source.environment)
+    words = f"{source.name} at {commit[:12]} for {source.environment}"
+    if problems := [item for item in (*wrong_project, *wrong_environment) if item.severity == "error"]:
+        todo = "Correct it in Git; `automata validate` has all of it."
+        return [Finding("git", "failed", f"{words}: {problems[0]}", todo, Usage.exit_code)]
+    return [Finding("git", "ok", words)]
 
 
 def _disk(settings: Settings) -> list[Finding]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from automata.access.provider import Provider
 from automata.access.sessions import Sessions
 from automata.access.tokens import Tokens
 from automata.broker.contract import Broker
+from automata.caching import StaleWhileRevalidate
 from automata.operations.flow_lookups import FlowLookup, VersionCache, WebhookLookup
 from automata.operations.run_creation import RunCreator
 from automata.operations.system_metrics import SystemMetrics
@@ -18,6 +20,9 @@ from automata.operations.webhook_secrets import SignedWebhooks, WebhookSecrets
 from automata.proposals.service import ProposalService
 from automata.settings import Settings
 from automata.store.database import Database
+from automata.store.readiness import Trouble, find_troubles
+
+TROUBLES_SEC = 4.0  # everybody may ask /readyz, and a look costs the database some milliseconds
 
 
 @dataclass(slots=True)
@@ -40,6 +45,7 @@ class AppContext:
     proposals: ProposalService
     tokens: Tokens
     sessions: Sessions
+    troubles: StaleWhileRevalidate[list[Trouble]]  # of the database, though it answers
     metrics: SystemMetrics | None = None  # of a process that serves the API
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     # Checking a hostile flow may take two seconds of processor; more than two at once help nobody.
@@ -74,6 +80,7 @@ class AppContext:
             proposals=ProposalService(db, settings),
             tokens=tokens,
             sessions=Sessions(db, tokens, settings.session_secret, provider.config.config_digest if provider else None),
+            troubles=StaleWhileRevalidate(partial(find_troubles, db), TROUBLES_SEC, TROUBLES_SEC),
         )
 
     def forget_credentials(self) -> None:

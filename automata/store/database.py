@@ -174,6 +174,12 @@ class Database:
         async with self.connection() as conn:
             await conn.execute("SELECT 1")
 
+    async def ping_direct(self) -> None:
+        """Like `ping` past the pooler, where there is one; raises TimeoutError too."""
+        if self._is_pooled:
+            conn = await open_session(self.session_url, "automata check", LIMITS)
+            await conn.close()
+
     def pool(self) -> dict[str, int]:
         """Connections by state (`idle`, `busy`), how many there may be (`most`), and who waits for one (`waiting`)."""
         now = self._pool.get_stats()

@@ -26,6 +26,7 @@ class ServerStatus:
     oldest_transaction_sec: float
     frozen_age: int
     size: int
+    sees_others: bool  # what other roles' sessions do; else the oldest transaction is unknown
 
 
 async def read_server(conn: Connection) -> ServerStatus:
@@ -39,11 +40,14 @@ async def read_server(conn: Connection) -> ServerStatus:
             " current_setting('autovacuum') AS autovacuum,"
             " current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int"
             "   AS max_connections,"
-            " (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend') AS connections,"
+            # Of a session that one may not see the type is unknown: then it counts.
+            " (SELECT count(*) FROM pg_stat_activity WHERE coalesce(backend_type, 'client backend') = 'client backend')"
+            "   AS connections,"
             " (SELECT coalesce(max(extract(epoch FROM now() - xact_start)), 0)::float8 FROM pg_stat_activity"
             "   WHERE backend_type = 'client backend' AND datname = current_database()) AS oldest_transaction_sec,"
             " (SELECT age(datfrozenxid) FROM pg_database WHERE datname = current_database()) AS frozen_age,"
-            " pg_database_size(current_database()) AS size"
+            " pg_database_size(current_database()) AS size,"
+            " pg_has_role('pg_read_all_stats', 'USAGE') AS sees_others"
         )
         row = await cursor.fetchone()
     assert row is not None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import psycopg
@@ -14,6 +15,7 @@ from automata.errors import AutomataError, Conflict, Invalid, Unavailable
 
 START_HINT = "Start PostgreSQL, or correct AUTOMATA_DATABASE_URL."
 MIGRATE_HINT = "Run `automata migrate`."
+GRANT_HINT = "Give the role its rights, as docs/operations.md has them (A role with few rights)."
 POOLER_HINT = (
     "Name the database itself in AUTOMATA_DATABASE_DIRECT_URL, besides the pooler in AUTOMATA_DATABASE_URL"
     " (docs/operations.md, PgBouncer)."
@@ -79,6 +81,10 @@ def _unmigrated(error: psycopg.Error, label: str) -> AutomataError:
     )
 
 
+def _no_rights(error: psycopg.Error, label: str) -> AutomataError:
+    return Unavailable(f"{label} refuses its role something: {_text(error)}.", code="no_rights", hint=GRANT_HINT)
+
+
 def _readonly(error: psycopg.Error, label: str) -> AutomataError:
     return Unavailable(f"{label} is read-only (a standby?).", code="read_only", hint=START_HINT)
 
@@ -92,9 +98,33 @@ def pooler_error(label: str) -> Unavailable:
     return Unavailable(f"{label} is reached through a connection pooler.", code="pooler", hint=POOLER_HINT)
 
 
+def _wrong_password(label: str) -> AutomataError:
+    hint = (
+        "Correct the user or the password in AUTOMATA_DATABASE_URL; in a password `@`, `/` and `:` are written %40, %2F"
+        " and %3A."
+    )
+    return Unavailable(f"{label} does not take this password.", code="wrong_password", hint=hint)
+
+
+def _no_database(label: str, name: str) -> AutomataError:
+    hint = f"Make it (`createdb {name}`) and run `automata migrate`, or correct AUTOMATA_DATABASE_URL."
+    return Unavailable(f"{label}: the database {name} does not exist.", code="no_database", hint=hint)
+
+
+def _no_role(label: str, name: str | None) -> AutomataError:
+    hint = "Make it (docs/operations.md, A role with few rights), or correct the user in AUTOMATA_DATABASE_URL."
+    return Unavailable(f"{label}: the role {name or 'of this address'} does not exist.", code="no_role", hint=hint)
+
+
+def _not_let_in(label: str) -> AutomataError:
+    hint = "Let this machine in by its pg_hba.conf, with TLS where that asks for it (`?sslmode=require`)."
+    return Unavailable(f"{label} lets nobody in from here with this user.", code="not_let_in", hint=hint)
+
+
 def _lost(error: psycopg.Error, label: str) -> AutomataError:
-    if "unsupported startup parameter" in str(error):  # PgBouncer's, of the settings that connections begin with
-        return pooler_error(label)
+    for pattern, make in _REFUSED:
+        if found := re.search(pattern, str(error)):
+            return make(label, *found.groups())
     return Unavailable(f"{label} is not reachable: {_text(error)}.", code="connection_lost", hint=START_HINT)
 
 
@@ -108,9 +138,21 @@ _READINGS = (
         _full,
     ),
     ((pg.UndefinedTable, pg.UndefinedColumn), _unmigrated),
+    (pg.InsufficientPrivilege, _no_rights),
     (pg.ReadOnlySqlTransaction, _readonly),
     (psycopg.DataError, _unfit),
     ((psycopg.OperationalError, psycopg.InterfaceError), _lost),
+)
+
+
+# A connection that is refused has no SQLSTATE, only what the server says of it.
+_REFUSED: tuple[tuple[str, Callable[..., AutomataError]], ...] = (
+    # PgBouncer's, of the settings that connections begin with.
+    (r"unsupported startup parameter", pooler_error),
+    (r"password authentication failed|no password supplied|SASL authentication failed", _wrong_password),
+    (r'database "([^"]*)" does not exist', _no_database),
+    (r'role "([^"]*)" does not exist|no such user', _no_role),
+    (r"no pg_hba.conf entry", _not_let_in),
 )
 
 

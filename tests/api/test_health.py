@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import httpx
 import psycopg
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
 
 from automata.api.app import create_app
 from automata.broker.local import LocalBroker
 from automata.settings import Settings
+from automata.store import readiness
 from automata.store.database import Database
+from tests.few_rights import few_rights
 
 
 async def test_a_live_process_is_ok_and_a_ready_one_too(site):
@@ -47,6 +51,25 @@ async def test_a_database_without_tables_or_without_life_is_a_reason(fresh_datab
     assert (run.status_code, run.headers["content-type"]) == (503, "application/problem+json")
     assert run.headers["retry-after"]
     assert alive.status_code == 200
+
+
+async def test_a_database_that_answers_and_is_of_no_use_is_a_reason(fresh_database_url, monkeypatch):
+    """The look is kept for a moment: everybody may ask, and the database pays for it."""
+    with few_rights(fresh_database_url) as url:
+        with psycopg.connect(fresh_database_url, autocommit=True) as conn:
+            user = sql.Identifier(conninfo_to_dict(url)["user"])
+            conn.execute(sql.SQL("REVOKE INSERT ON runs FROM {}").format(user))
+        async with await Database.open(url) as db:
+            app = create_app(db, LocalBroker(), Settings())
+            async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as http:
+                poor = await http.get("/readyz")
+                monkeypatch.setattr(readiness, "_FILL", "DO $$ BEGIN RAISE disk_full; END $$")
+                again = await http.get("/readyz")
+                app.state.context.troubles.clear()
+                full = await http.get("/readyz")
+    assert (poor.status_code, again.json()) == (503, poor.json())
+    assert "INSERT runs" in poor.json()["reasons"][0]
+    assert "The disk of " in full.json()["reasons"][1]
 
 
 async def test_metrics_count_requests_by_route_template_never_by_address(site):

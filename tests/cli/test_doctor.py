@@ -40,6 +40,7 @@ HEALTHY = {
     "oldest_transaction_sec": 0.0,
     "frozen_age": 1000,
     "size": 2**20,
+    "sees_others": True,
 }
 
 
@@ -178,6 +179,7 @@ def test_secrets_that_flows_name_are_looked_for(run: Run, url: str, tmp_path: Pa
         ({"synchronous_commit": "off"}, "synchronous_commit", "failed"),
         ({"autovacuum": "off"}, "autovacuum", "failed"),
         ({"oldest_transaction_sec": 4000.0}, "oldest transaction", "warning"),
+        ({"sees_others": False}, "oldest transaction", "warning"),
         ({"frozen_age": 1_900_000_000}, "wraparound", "failed"),
     ],
 )
@@ -186,11 +188,3 @@ def test_a_server_that_may_lose_or_stall_what_it_is_given_is_told(change: Any, c
     found = {one.check: one for one in _server(ServerStatus(**(HEALTHY | change)))}
     assert found[check].state == state
     assert found[check].todo
-
-
-def test_a_misspelt_setting_is_a_warning_with_the_name_that_was_meant(run: Run) -> None:
-    _, checks = run()
-    assert checks["settings"]["state"] == "ok"
-    _, checks = run(AUTOMATA_RETENTON_DAYS="30")
-    assert checks["settings"]["state"] == "warning"
-    assert "AUTOMATA_RETENTON_DAYS (did you mean AUTOMATA_RETENTION_DAYS?)" in checks["settings"]["found"]

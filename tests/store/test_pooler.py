@@ -18,8 +18,9 @@ from automata.store.leadership import LeaderLock
 from automata.store.listen_notify import open_notify_connection
 from automata.store.new_runs import NewRun, create_runs
 from automata.store.orchestrator_queue import EnqueueRow, RunWrites, apply_writes, take_wakeups
+from automata.store.readiness import find_troubles
 from automata.store.worker_queue import TaskResult
-from tests.pgbouncer import Pooler, find_program, pooler, programs
+from tests.pgbouncer import PASSWORD, Pooler, find_program, pooler, programs, recipe
 
 MakePooler = Callable[..., AbstractContextManager[Pooler]]
 FLOW = uuid4()
@@ -82,6 +83,15 @@ async def test_a_direct_address_that_is_the_pooler_or_another_database_is_refuse
         await Database.open(through, direct_url=through)
     with pytest.raises(Unavailable, match="leads to another database"):
         await Database.open(through, direct_url=fresh_database_url)
+
+
+async def test_a_password_that_the_pooler_refuses_is_told_as_one(make_pooler: MakePooler, database_url: str) -> None:
+    with make_pooler(**recipe()) as made:
+        with pytest.raises(Unavailable) as caught:
+            await Database.open(made.url(database_url, "wrong"), direct_url=database_url)
+        async with await Database.open(made.url(database_url, PASSWORD), direct_url=database_url) as db:
+            await db.ping()
+    assert caught.value.code == "wrong_password"
 
 
 def test_migrations_hold_their_lock_past_the_pooler_or_not_at_all(
@@ -200,6 +210,19 @@ async def test_a_pooler_that_went_is_unavailable_until_it_is_back(
             async with asyncio.timeout(60):
                 while not await _answers(db):  # noqa: ASYNC110 - nothing tells
                     await asyncio.sleep(0.05)
+
+
+async def test_a_direct_address_that_went_is_told_though_the_pooler_answers(
+    make_pooler: MakePooler, database_url: str
+) -> None:
+    with make_pooler() as made, make_pooler(pool_mode="session") as direct:
+        through, past = made.url(database_url), direct.url(database_url)
+        async with await Database.open(through, direct_url=past) as db:
+            assert await find_troubles(db) == []
+            direct.stop()
+            await db.ping()
+            with pytest.raises(Unavailable, match="not reachable"):
+                await find_troubles(db)
 
 
 async def _answers(db: Database) -> bool:

@@ -6,8 +6,8 @@ with every row of the batch. So the statements leave the planner no choice that 
 
 - Rows of a batch are looked up one by one: `CROSS JOIN LATERAL (… OFFSET 0)`, or `FOR UPDATE` in the place of OFFSET.
   Both keep the subquery from being made a join. `EXISTS (… OFFSET 0)` stays a look-up likewise.
-- Rows are written by where they lie, `ctid = held.place`. They are locked before in the same statement, so they do not
-  move; one that moved since the snapshot is not written, and says so (store/held_rows.py).
+- Rows are written by where they lie, `ctid = held.place`. Most statements lock them before, so that they do not move;
+  one that moved since the snapshot is not written, and says so (store/held_rows.py).
 - What is only to be in a set is asked with `(… IN (SELECT …)) IS TRUE`: a hashed look-up, whatever the sizes.
 
 store/database.py takes whole reads of tables from the planner besides. tests/store/test_plans.py has the plans.

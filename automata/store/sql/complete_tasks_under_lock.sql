@@ -1,8 +1,9 @@
 -- Caller: store/worker_queue.py complete_under_lock. Accepts results whose run is advanced in this same transaction: the row of the queue
 --   goes instead of turning into a wake-up, and the state is written. What does not return was not touched.
 -- Index: task_queue_pkey, then by ctid; tasks_pkey.
--- Locks: the run's advisory lock and then the row, neither of them waited for: what somebody else has in hand is left to
---   complete_tasks.sql, and so is a row that changed since this statement's snapshot (its ctid is not of it).
+-- Locks: the run's advisory lock without waiting (a run that another orchestrator holds is left to complete_tasks.sql), then
+--   rows in the order of the arrays, which is that of (run_id, step). A row that changes while it is waited for is
+--   accepted if its fence still is ours, or left to complete_tasks.sql: its ctid is another by then.
 --   The lock is asked for once a result, where the arrays are read: a filter on a join is asked, and locks, for every row
 --   that a plan comes by.
 WITH held AS MATERIALIZED (
@@ -13,11 +14,11 @@ WITH held AS MATERIALIZED (
     CROSS JOIN LATERAL (
         SELECT ctid AS place, attempt, queued_at, started_at, worker, version_id FROM task_queue AS queue
         WHERE queue.run_id = input.run_id AND queue.step = input.step AND queue.fence = input.fence
-        FOR UPDATE SKIP LOCKED
+        OFFSET 0
     ) AS queue
     WHERE pg_try_advisory_xact_lock(hashtextextended(input.run_id::text, 0))
 ), accepted AS (
-    DELETE FROM task_queue AS queue USING held WHERE queue.ctid = held.place
+    DELETE FROM task_queue AS queue USING held WHERE queue.ctid = held.place AND queue.fence = held.fence
     RETURNING held.*
 ), letters AS (
     INSERT INTO dead_letters (run_id, flow_id, version_id, step, attempts, code, error)

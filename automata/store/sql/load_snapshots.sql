@@ -8,8 +8,7 @@ SELECT runs.id, runs.flow_id, runs.version_id, runs.trigger, runs.scheduled_for,
        moving.began AS moving_began, runs.parent_run_id, runs.parent_step, runs.depth,
        retried.attempt AS retried_attempt, retried.steps AS retried_steps, retried.began AS retried_began,
        runs.traceparent, runs.contained, retried.at AS retried_at, retried.by AS retried_by
-FROM unnest(%(ids)s::uuid[]) AS wanted(id)
-CROSS JOIN LATERAL (SELECT * FROM runs WHERE runs.id = wanted.id OFFSET 0) AS runs
+FROM runs
 LEFT JOIN LATERAL (
     SELECT array_agg(step) AS steps, array_agg(status) AS statuses,
            array_agg(CASE WHEN status = 'FAILED' THEN error END) AS errors, min(queued_at) AS began
@@ -24,4 +23,4 @@ LEFT JOIN LATERAL (
 LEFT JOIN LATERAL (
     SELECT attempt, steps, started_at AS began, retried_at AS at, retried_by AS by FROM run_attempts WHERE run_id = runs.id ORDER BY attempt DESC LIMIT 1
 ) AS retried ON true
-WHERE NOT EXISTS (SELECT FROM run_results WHERE run_id = wanted.id OFFSET 0)
+WHERE runs.id = ANY(%(ids)s::uuid[]) AND NOT EXISTS (SELECT FROM run_results WHERE run_id = runs.id OFFSET 0)
