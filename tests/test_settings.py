@@ -103,7 +103,7 @@ def test_a_file_has_the_types_of_yaml(file: Path) -> None:
     [
         ("PORT", "x", "'x' is no whole number"),
         ("PORT", "", "'' is no whole number"),
-        ("PORT", "-1", "'-1' is not 0 or more"),
+        ("PORT", "-1", "'-1' is not 0 to 65535"),
         ("POLL_SEC", "soon", "'soon' is no number"),
         ("POLL_SEC", "nan", "'nan' is not 0 or more"),
         ("ALLOW_LOOPBACK", "maybe", "'maybe' is neither true nor false"),
@@ -161,7 +161,7 @@ def test_every_setting_may_come_from_the_environment_and_says_what_it_is_for() -
         ({"AUTOMATA_POOL_SIZE": "0"}, "AUTOMATA_POOL_SIZE: '0' is not 1 or more"),
         ({"AUTOMATA_CONCURRENCY": "0"}, "AUTOMATA_CONCURRENCY: '0' is not 1 or more"),
         ({"AUTOMATA_BATCH": "0"}, "AUTOMATA_BATCH: '0' is not 1 or more"),
-        ({"AUTOMATA_PORT": "65536"}, "AUTOMATA_PORT: 65536 is above 65535"),
+        ({"AUTOMATA_PORT": "65536"}, "AUTOMATA_PORT: '65536' is not 0 to 65535"),
     ],
 )
 def test_settings_that_no_part_could_work_with_are_refused_by_all(env: dict[str, str], words: str) -> None:

@@ -20,7 +20,15 @@ RIGHTS: dict[str, tuple[str, ...]] = {
     "alembic_version": ("SELECT",),
     **dict.fromkeys(
         (
-            *("access_secrets", "access_sessions", "access_spent", "access_tokens", "approvals", "audit_log"),
+            *(
+                "access_people",
+                "access_secrets",
+                "access_sessions",
+                "access_spent",
+                "access_tokens",
+                "approvals",
+                "audit_log",
+            ),
             *("dead_letters", "flow_versions", "flows", "leaders", "notification_events"),
             *("notification_rules", "notifications", "processes"),
             *("proposal_checks", "proposal_reviews", "proposals", "recordings", "run_attempts", "run_results"),

@@ -56,7 +56,7 @@ Index(
     unique=True,
     postgresql_where=runs.c.schedule_id.is_not(None),
 )
-# The predicate always holds; it keeps this index out of plans that look a run up by its id (migration 0018).
+# The predicate always holds; it keeps this index out of plans that look a run up by its id (migration 0020).
 Index("runs_by_flow", runs.c.flow_id, runs.c.id.desc(), postgresql_where=runs.c.flow_id.is_not(None))
 Index("runs_parent", runs.c.parent_run_id, postgresql_where=runs.c.parent_run_id.is_not(None))
 
