@@ -256,16 +256,16 @@ def load(env: Mapping[str, str] | None = None, **flags: Any) -> Settings:
     An empty text is a bad value where the default is not empty: `AUTOMATA_HOST=` would listen on every interface.
     """
     env = os.environ if env is None else env
-    given = {name: env[key] for name in _RULES if (key := variable(name)) in env}
+    texts = {name: env[key] for name in _RULES if (key := variable(name)) in env}
     flags = {name: value for name, value in flags.items() if value is not None}
     # pydantic-settings and its model take 0.06 s beyond what Typer loads, for each command that asks the API.
     # Where nothing but plain texts is set, there is nothing to parse or to check.
-    values = given | flags
+    values = texts | flags
     if not env.get(CONFIG) and values.keys() <= _PLAIN and all(_is_plain(*item) for item in values.items()):
         return _checked_together(replace(Settings(), **values))
     from automata.settings_sources import parse
 
-    parsed = parse(Settings, env.get(CONFIG), given, flags)
+    parsed = parse(Settings, env.get(CONFIG), texts, flags)
     return _checked_together(Settings(**parsed | ({} if parsed["queues"] else {"queues": Settings().queues})))
 
 

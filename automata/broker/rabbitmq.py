@@ -171,14 +171,14 @@ class RabbitBroker:
 
 def addresses(urls: str) -> list[str]:
     """One for each node. Raises Usage for what is no AMQP address; the message shows neither user nor password."""
-    found = [url.strip() for url in urls.split(",")]
-    if not all(_is_address(url) for url in found) or len(found) > MAX_NODES:
+    addresses = [url.strip() for url in urls.split(",")]
+    if not all(_is_address(url) for url in addresses) or len(addresses) > MAX_NODES:
         raise Usage(
             "AUTOMATA_AMQP_URL is no address of a RabbitMQ server.",
             code="bad_address",
             hint="It is written amqp://user:password@host:5672/vhost, or amqps:// for TLS; a cluster's with commas.",
         )
-    return found
+    return addresses
 
 
 def _is_address(url: str) -> bool:

@@ -118,8 +118,8 @@ def has_quorum_queues(properties: dict[str, Any]) -> bool:
     """Judged by what the server says of itself; another product that speaks AMQP 0-9-1 is not assumed to have them."""
     if _text(properties.get("product")) != "RabbitMQ":
         return False
-    found = re.match(r"(\d+)\.(\d+)", _text(properties.get("version")))
-    return found is not None and (int(found[1]), int(found[2])) >= FIRST_WITH_QUORUM
+    match = re.match(r"(\d+)\.(\d+)", _text(properties.get("version")))
+    return match is not None and (int(match[1]), int(match[2])) >= FIRST_WITH_QUORUM
 
 
 def _server(connection: AbstractConnection) -> dict[str, Any]:

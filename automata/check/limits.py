@@ -57,13 +57,13 @@ def limit_process(shape: Shape) -> None:
 
 def container_memory(root: Path = Path("/")) -> int | None:
     """The least memory limit, in bytes, of the control groups that this process is in; None where there is none."""
-    found = []
+    limits = []
     for folder, name in _groups(root):
         for place in (folder, *folder.parents):
             text = _read(place / name).strip()
             if text.isdigit() and int(text) < _UNLIMITED:
-                found.append(int(text))
-    return min(found, default=None)
+                limits.append(int(text))
+    return min(limits, default=None)
 
 
 def processors() -> int:
@@ -73,14 +73,14 @@ def processors() -> int:
 
 def _groups(root: Path) -> list[tuple[Path, str]]:
     """(folder, file with the limit) of both generations of control groups."""
-    found = []
+    folders = []
     for line in _read(root / "proc/self/cgroup").splitlines():
         controllers, _, path = line.partition(":")[2].partition(":")
         if not controllers:
-            found.append((root / "sys/fs/cgroup" / path.strip("/"), "memory.max"))
+            folders.append((root / "sys/fs/cgroup" / path.strip("/"), "memory.max"))
         elif "memory" in controllers.split(","):
-            found.append((root / "sys/fs/cgroup/memory" / path.strip("/"), "memory.limit_in_bytes"))
-    return found
+            folders.append((root / "sys/fs/cgroup/memory" / path.strip("/"), "memory.limit_in_bytes"))
+    return folders
 
 
 def _read(path: Path) -> str:

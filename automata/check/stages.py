@@ -89,8 +89,8 @@ def plan(change: Change) -> StageResult:
     head = change.contents
     now, commits = datetime.now(UTC), (change.before.commit, change.after.commit)
     policy = policy_changes(change.before, change.after, change.project.environment)
-    told = [(item.file, item.change) for item in policy]
-    report = plan_report(change.base.flows, head.flows, *commits, now, policy=told)
+    changes = [(item.file, item.change) for item in policy]
+    report = plan_report(change.base.flows, head.flows, *commits, now, policy=changes)
     for flow in report["flows"]:
         flow["path"] = head.paths.get(flow["flow"])
     still_called = any(item["path"] == "callers" for flow in report["flows"] for item in flow["changes"])

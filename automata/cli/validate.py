@@ -128,8 +128,8 @@ def _folder_files(place: Path, folder: str, refused: list[Diagnostic]) -> Sequen
     """What a sync would take for flows below a folder, by the one reader that knows."""
     from automata.project.local import find_flow_files
 
-    files, found = find_flow_files(place, folder)
-    refused += found
+    files, problems = find_flow_files(place, folder)
+    refused += problems
     return files
 
 

@@ -203,17 +203,17 @@ def _check_port(piece: Piece) -> None:
 def _check_path(piece: Piece) -> None:
     if piece.origin == "secret" or piece.origin == "safe":
         return
-    if found := _ENDS_SEGMENT.search(piece.text):
-        raise _unsafe(piece, f"holds {_named(found[0])}, which would lead to another path.", _SEGMENT_HINT)
+    if match := _ENDS_SEGMENT.search(piece.text):
+        raise _unsafe(piece, f"holds {_named(match[0])}, which would lead to another path.", _SEGMENT_HINT)
     if _has_dots(piece.text):
         raise _unsafe(piece, "holds `.` or `..` as a segment, which would lead to another path.", _SEGMENT_HINT)
 
 
 def _check_query(piece: Piece) -> None:
     forbidden = _ENDS_QUERY if piece.origin == "encoded" else _ENDS_PARAMETER
-    if piece.origin != "secret" and (found := forbidden.search(piece.text)):
+    if piece.origin != "secret" and (match := forbidden.search(piece.text)):
         raise _unsafe(
-            piece, f"holds {_named(found[0])}, which would end its parameter.", "Put it into `query`, which encodes it."
+            piece, f"holds {_named(match[0])}, which would end its parameter.", "Put it into `query`, which encodes it."
         )
 
 

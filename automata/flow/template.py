@@ -210,13 +210,13 @@ def _list(value: list[Any] | tuple[Any, ...], parts: list[tuple[Any, Render]]) -
 
 def _tree(copy: Callable[[], Any], parts: list[tuple[Any, Render]]) -> Render:
     def render(context: Mapping[str, Any], budget: Budget) -> Any:
-        made = copy()
+        copied = copy()
         for key, part in parts:
             try:
-                made[key] = part(context, budget)
+                copied[key] = part(context, budget)
             except TemplateError as error:
                 raise _placed(error, key) from None
-        return made
+        return copied
 
     return render
 

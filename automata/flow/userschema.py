@@ -132,7 +132,7 @@ def _phrase(error: ValidationError) -> str:
             kinds = argument if isinstance(argument, str) else " or ".join(argument)
             return f"must be of type {kinds}, not {describe(error.instance)}"
         case "enum":
-            return f"must be one of {', '.join(str(one) for one in argument)[:200]}"
+            return f"must be one of {', '.join(str(choice) for choice in argument)[:200]}"
         case "required":
             return f"lacks {error.message.split(' is a required')[0].replace(chr(39), '`')}"
         case "pattern":
@@ -214,7 +214,7 @@ def _further(validator: Any, further: Any, instance: Any, schema: Any) -> Iterat
     known = schema.get("properties", {})
     regexes = [compile_pattern(pattern) for pattern in schema.get("patternProperties", ())]
     _work.get().spend(len(instance) * (len(regexes) + 1))
-    extra = [name for name in instance if name not in known and not any(one.search(name) for one in regexes)]
+    extra = [name for name in instance if name not in known and not any(regex.search(name) for regex in regexes)]
     if further is False and extra:
         yield ValidationError(", ".join(f"`{name}`" for name in extra[:5]))
     elif further is not False:

@@ -270,8 +270,8 @@ class _Reader:
         self._at(code, message, pointer, mark.line + 1, mark.column + 1, hint)
 
     def _at(self, code: str, message: str, pointer: str, line: int, column: int, hint: str | None) -> None:
-        one = Diagnostic(code, message, self.findings.file, line, column, pointer, hint)
-        self.findings.found.append(one)
+        diagnostic = Diagnostic(code, message, self.findings.file, line, column, pointer, hint)
+        self.findings.found.append(diagnostic)
 
     def _broken(self, error: yaml.MarkedYAMLError, mark: Any) -> None:
         line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)

@@ -21,8 +21,8 @@ def keep_head(repository: Any, heads: Iterable[Any]) -> None:
 
     `heads` are those of pygit2's `Remote.list_heads`, which knows them without another question after a fetch.
     """
-    told = next((head.symref_target for head in heads if head.name == "HEAD"), None) or ""
-    repository.references.create("HEAD", told if told.startswith(_HEADS) else _UNTOLD, force=True)
+    target = next((head.symref_target for head in heads if head.name == "HEAD"), None) or ""
+    repository.references.create("HEAD", target if target.startswith(_HEADS) else _UNTOLD, force=True)
 
 
 def origin_branch(repository: Any) -> str | None:

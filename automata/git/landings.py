@@ -68,11 +68,11 @@ def _find(mirror: Mirror, base: str, head: str) -> Landing | None:
     wanted = {change.path: change.after for change in changes(mirror, fork, head)}
     touched = {sha: len(_paths_of(mirror, sha) & wanted.keys()) for sha in _first_parents(mirror, base, fork)}
     since = [sha for sha, paths in reversed(touched.items()) if paths]  # the oldest first
-    if wanted and (found := next((sha for sha in since if _has_files(mirror, sha, wanted)), None)):
-        return Landing(found, _before(mirror, found, base, head))
+    if wanted and (landing := next((sha for sha in since if _has_files(mirror, sha, wanted)), None)):
+        return Landing(landing, _before(mirror, landing, base, head))
     likely = sorted(since, key=lambda sha: -touched[sha])[:MAX_MERGED]
-    found = next((sha for sha in since if sha in likely and _has_changes(mirror, sha, head)), None)
-    return Landing(found, _before(mirror, found, base, head)) if wanted and found else None
+    landing = next((sha for sha in since if sha in likely and _has_changes(mirror, sha, head)), None)
+    return Landing(landing, _before(mirror, landing, base, head)) if wanted and landing else None
 
 
 def _first_parents(mirror: Mirror, base: str, fork: str) -> list[str]:

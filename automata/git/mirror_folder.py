@@ -240,12 +240,12 @@ def _too_large(path: Path) -> str:
     """Why it has grown too far; "" when it has not."""
     if (packs := len(packs_of(path))) > MAX_KEPT_PACKS:
         return f"it has {packs} packs"
-    size, made = size_of(path), _size_when_made(path)
-    if made is None:
+    size, size_when_made = size_of(path), _size_when_made(path)
+    if size_when_made is None:
         with suppress(OSError):
             (path / _MADE).write_text(str(size))
         return ""
-    return f"it has {size >> 20:,} MiB" if size > 2 * made + GROWTH_BYTES else ""
+    return f"it has {size >> 20:,} MiB" if size > 2 * size_when_made + GROWTH_BYTES else ""
 
 
 def _size_when_made(path: Path) -> int | None:

@@ -52,7 +52,7 @@ class WorkingTree(DiskTree):
     def find(self, path: str) -> tuple[Entry | None, Listing]:
         """One file by its path; None when it is absent or refused (then the listing says why)."""
         entry, listing = super().find(path)
-        self._compare({found.path: found.blob for found in listing.files}, self._committed_file(path))
+        self._compare({entry_found.path: entry_found.blob for entry_found in listing.files}, self._committed_file(path))
         return entry, listing
 
     def list(self, folder: str) -> Listing | None:

@@ -47,7 +47,7 @@ class RefusedTokens:
             return
         row = await self._row(text)
         why = _why(text, row)
-        told = {
+        details = {
             "why": why,
             "token": row.name if row else "",
             "address": address,
@@ -56,7 +56,7 @@ class RefusedTokens:
             "untold": self._untold,
         }
         self._untold = 0
-        log.warning("a token was refused", extra=told)
+        log.warning("a token was refused", extra=details)
         if row and not self._tokens.take(str(row.id)):
             await self._record(row, why, address, request_id)
 

@@ -75,7 +75,7 @@ async def _loaded(context: AppContext, text: bytes | str) -> ParsedFlow:
 
 
 def _invalid_flow(diagnostics: Sequence[Diagnostic]) -> Invalid:
-    errors = [one for one in diagnostics if one.severity == "error"]
+    errors = [diagnostic for diagnostic in diagnostics if diagnostic.severity == "error"]
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
     return Invalid(
         f"The flow is not valid: {errors[0].message}{more}.",

@@ -28,7 +28,7 @@ def describe_origin(origin: VersionOrigin) -> dict[str, Any]:
         "means": MEANS[kind],
         "proposal": _proposal(origin),
         "check": origin.check and _dated(origin.check),
-        "approvals": [_dated(one) for one in origin.approvals or ()],
+        "approvals": [_dated(approval) for approval in origin.approvals or ()],
     }
 
 

@@ -32,10 +32,10 @@ async def change_matching_runs(
 ) -> BulkResult:
     """One transaction's worth of the runs that a filter finds, the newest first; `cursor` has been checked."""
     async with context.db.transaction() as conn:
-        found = await matching_runs(conn, filter, decode_run_cursor(cursor), limit)
-        chosen = [*found, *await _above(conn, filter, found)] if action == "retry" else found
+        matching = await matching_runs(conn, filter, decode_run_cursor(cursor), limit)
+        chosen = [*matching, *await _above(conn, filter, matching)] if action == "retry" else matching
         reached = await _change(conn, action, chosen, by)
-    return _result(context, chosen, reached, encode([str(found[-1])]) if len(found) == limit else None)
+    return _result(context, chosen, reached, encode([str(matching[-1])]) if len(matching) == limit else None)
 
 
 async def _above(conn: Connection, filter: RunFilter, found: Sequence[UUID]) -> list[UUID]:

@@ -36,7 +36,7 @@ async def read_drift(context: AppContext, source: str) -> list[dict[str, Any]]:
     """What was changed beside Git since the last sync, compared now. Raises as `read_source` does."""
     async with context.db.connection() as conn:
         row = await find_source(conn, source[:MAX_KEY])
-        return [_difference(one) for one in await find_drift(conn, row.id) or ()]
+        return [_difference(difference) for difference in await find_drift(conn, row.id) or ()]
 
 
 async def look_now(context: AppContext, source: str) -> dict[str, Any]:

@@ -40,10 +40,10 @@ def policy_changes(before: Tree, after: Tree, environment: str) -> list[PolicyCh
     """All that differs for a project and one of its environments, the worst first; empty when nothing does."""
     old, new = read_project(before)[0], read_project(after)[0]
     file = joined(after.folder, FILE)
-    found = [PolicyChange(file, change) for change in project_changes(old, new)]
+    changes = [PolicyChange(file, change) for change in project_changes(old, new)]
     stages = [_environment(tree, project, environment) for tree, project in ((before, old), (after, new))]
-    found += [PolicyChange(stages[1].file or file, change) for change in environment_changes(*stages)]
-    return sorted(found, key=lambda item: CLASSES.index(item.change.kind))
+    changes += [PolicyChange(stages[1].file or file, change) for change in environment_changes(*stages)]
+    return sorted(changes, key=lambda item: CLASSES.index(item.change.kind))
 
 
 def project_changes(old: Project, new: Project) -> Iterator[Change]:
@@ -127,8 +127,8 @@ def _sync(old: Policy, new: Policy) -> Iterator[Change]:
     for had, has, key, what in limits:
         if had != has:
             looser = has is None or (had is not None and has > had)
-            told = " → ".join("any number" if value is None else f"{value:g}" for value in (had, has))
-            message = f"how many {what} may leave at once without a question: {told}"
+            amounts = " → ".join("any number" if value is None else f"{value:g}" for value in (had, has))
+            message = f"how many {what} may leave at once without a question: {amounts}"
             yield Change("security" if looser else "behaviour", f"sync.max_delete.{key}", message, had, has)
     if old.heal != new.heal:
         message = f"what was changed beside Git {'is put back' if new.heal else 'stays as it is'}"

@@ -138,8 +138,8 @@ def _report(code: int, out: bytes, err: bytes) -> dict[str, Any]:
 
 def _ended_badly(code: int, words: str) -> AutomataError:
     """What the child says is wrong with the change, by its exit code; else that it was ended, or broke off."""
-    if (told := _ERROR.match(words)) and (kind := _KINDS.get(code)):
-        return kind(told["message"], code=told["code"], hint=told["hint"])
+    if (match := _ERROR.match(words)) and (kind := _KINDS.get(code)):
+        return kind(match["message"], code=match["code"], hint=match["hint"])
     if code in (-signal.SIGXCPU, -signal.SIGKILL, -signal.SIGXFSZ) or words.endswith(OUT_OF_MEMORY):
         return Refused(
             "The check took more of the machine than it may.",

@@ -95,8 +95,8 @@ def _flows(report: Report) -> Iterator[str]:
     """What holds for all flows, then the worst flow first, as the plan has them."""
     for stage in report["stages"]:
         result = (stage["report"] or {}) if stage["name"] == "plan" else {}
-        if told := result.get("policy"):
-            yield _policy(told)
+        if policy := result.get("policy"):
+            yield _policy(policy)
         for flow in result.get("flows", ()):
             yield "\n\n".join(_flow(flow))
 

@@ -43,15 +43,15 @@ def plan_report(
     changed = sorted((flow for flow in flows if flow), key=lambda flow: (CLASSES.index(flow["class"]), flow["flow"]))
     for flow in changed if hanging is not None else ():
         flow["live"] = (hanging or {}).get(flow["flow"])
-    told = [{**asdict(change), "file": file} for file, change in policy]
-    kinds = [item["kind"] for item in (*told, *(item for flow in changed for item in flow["changes"]))]
+    rows = [{**asdict(change), "file": file} for file, change in policy]
+    kinds = [item["kind"] for item in (*rows, *(item for flow in changed for item in flow["changes"]))]
     return {
         "version": VERSION,
         "tool": {"name": "automata", "version": __version__},
         "base": base,
         "head": head,
         "summary": {"flows": len(after), "changed": len(changed), **{kind: kinds.count(kind) for kind in CLASSES}},
-        "policy": told,
+        "policy": rows,
         "flows": changed,
     }
 
@@ -140,9 +140,9 @@ def _fires(spec: Mapping[str, Any] | None, now: datetime) -> list[str]:
 
 
 def _policy_blocks(report: Mapping[str, Any], colour: bool) -> list[list[str]]:
-    told = report.get("policy", ())
-    files = dict.fromkeys(item["file"] for item in told)
-    return [_changes(file, [item for item in told if item["file"] == file], colour) for file in files]
+    changes = report.get("policy", ())
+    files = dict.fromkeys(item["file"] for item in changes)
+    return [_changes(file, [item for item in changes if item["file"] == file], colour) for file in files]
 
 
 def _changes(title: str, items: Sequence[Mapping[str, Any]], colour: bool) -> list[str]:

@@ -109,9 +109,9 @@ class HttpTransport:
             return known
         if len(self._narrowed) >= MAX_NARROWED:
             self._retire(self._narrowed.pop(next(iter(self._narrowed))))
-        made = HttpTransport(self.policy.narrowed(allow, deny), self.limits, self._lookup)
-        self._narrowed[allow, deny] = made
-        return made
+        transport = HttpTransport(self.policy.narrowed(allow, deny), self.limits, self._lookup)
+        self._narrowed[allow, deny] = transport
+        return transport
 
     def _retire(self, gone: HttpTransport) -> None:
         """Requests may be under way in it: it is closed when as many others as there may be were retired after it."""
@@ -124,8 +124,8 @@ class HttpTransport:
     async def close(self) -> None:
         """Close the pool; a later `send` fails. May be called twice."""
         self._closed = True
-        for one in (*self._narrowed.values(), *self._retired):
-            await one.close()
+        for transport in (*self._narrowed.values(), *self._retired):
+            await transport.close()
         session, self._session = self._session, None
         if session is not None:
             await session.close()
@@ -228,16 +228,16 @@ class _ThreadLookup:
 
     async def __call__(self, host: str, port: int) -> list[str]:
         loop = asyncio.get_running_loop()
-        found = await loop.run_in_executor(self._threads, _system_lookup, host, port)
-        return list(dict.fromkeys(found))
+        addresses = await loop.run_in_executor(self._threads, _system_lookup, host, port)
+        return list(dict.fromkeys(addresses))
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
 def _system_lookup(host: str, port: int) -> list[str]:
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
-    return [str(address[0]) for *_, address in found]
+    addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
+    return [str(address[0]) for *_, address in addresses]
 
 
 def _result(host: str, port: int, address: str, version: int) -> ResolveResult:

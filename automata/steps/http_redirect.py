@@ -63,8 +63,8 @@ class _Chain:
             if not (self._done and error.retryable):
                 raise
             first = self._first
-            told = f"{error.message} The {first.method} to {redacted(first.url)} was answered; it is not sent again."
-            raise TransportError(error.code, told) from error
+            message = f"{error.message} The {first.method} to {redacted(first.url)} was answered; it is not sent again."
+            raise TransportError(error.code, message) from error
 
     def go_on(self, response: HttpResponse, following: HttpRequest) -> None:
         """Make `following` the next request, with what it takes from the hops before."""

@@ -69,8 +69,8 @@ def build_request(config: Mapping[str, Any], timeout_sec: float, idempotency_key
 
 def parse_ok_status(config: Mapping[str, Any]) -> tuple[range, ...]:
     """Which codes are a success: integers and ranges like `200-299`, one or a list. Raises Invalid `bad_config`."""
-    given = config.get("ok_status", "200-399")
-    parts = given if isinstance(given, list) else [given]
+    statuses = config.get("ok_status", "200-399")
+    parts = statuses if isinstance(statuses, list) else [statuses]
     if not parts:
         _bad("`ok_status` is an empty list, so no answer could succeed.")
     return tuple(_status_range(part) for part in parts)

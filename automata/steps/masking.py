@@ -44,11 +44,11 @@ def masker(secrets: Mapping[str, str]) -> Mask:
 
 
 def masker_of(values: Iterable[str]) -> Mask:
-    found = {form for value in values for form in _forms(value) if len(form) >= MIN_MASKED_CHARS}
-    if not found:
+    forms = {form for value in values for form in _forms(value) if len(form) >= MIN_MASKED_CHARS}
+    if not forms:
         return lambda text: text
-    long = sorted((form for form in found if len(form) > _PATTERN_CHARS), key=len, reverse=True)
-    short = [_bytes(form) for form in found if len(form) <= _PATTERN_CHARS]
+    long = sorted((form for form in forms if len(form) > _PATTERN_CHARS), key=len, reverse=True)
+    short = [_bytes(form) for form in forms if len(form) <= _PATTERN_CHARS]
     options = re2.Options()
     options.encoding = re2.Options.Encoding.LATIN1  # byte by byte: what is masked need not be valid UTF-8
     options.longest_match = True  # a secret that contains another one is replaced whole

@@ -110,8 +110,8 @@ class EgressPolicy:
             self.within.vet_address(address, host, port)
         shown = host if host == str(address) else f"{host} ({address})"
         self.vet_class(address, shown)
-        found = (rule for rule in self._deny if rule.names(host, port) or _held(rule, address, port))
-        self._refuse_rule(next(found, None), shown)
+        rules = (rule for rule in self._deny if rule.names(host, port) or _held(rule, address, port))
+        self._refuse_rule(next(rules, None), shown)
         if self._allow and not self._allowed(address, host, port):
             raise self._unlisted(shown, host, port)
 

@@ -89,10 +89,10 @@ class LocalSecrets(Mapping[str, str]):
     def _read(self, path: Path) -> str:
         """Links are followed: a mount of Kubernetes is links into the folder of its newest version."""
         try:
-            found = path.stat()
-            if not stat.S_ISREG(found.st_mode):
+            status = path.stat()
+            if not stat.S_ISREG(status.st_mode):
                 raise KeyError(path.name)
-            seen = (found.st_mtime_ns, found.st_ino, found.st_size)
+            seen = (status.st_mtime_ns, status.st_ino, status.st_size)
             if (known := self._files.get(path.name)) and known[0] == seen:
                 return known[1]
             with path.open("rb") as file:

@@ -115,9 +115,9 @@ class Vault:
     async def probe(self) -> str:
         """Log in and look, for people who ask whether it works; what was found, in words. Raises as `get`."""
         path = self.config.path.replace("{name}", "AUTOMATA_DOCTOR")
-        found = await self._fetch(path)
+        answer = await self._fetch(path)
         return f"logged in by {self.config.method}; {self.config.mount}/{path} " + (
-            "has no document" if found is None else f"has {len(found)} fields"
+            "has no document" if answer is None else f"has {len(answer)} fields"
         )
 
     async def close(self) -> None:
@@ -140,7 +140,7 @@ class Vault:
             if known and self._clock() - known[0] < self.config.cache_sec:
                 return known[1]
             try:
-                found = await self._fetch(path)
+                answer = await self._fetch(path)
             except Unavailable:
                 limit = self.config.cache_sec + self.config.stale_sec
                 if known and self._clock() - known[0] < limit:
@@ -148,8 +148,8 @@ class Vault:
                 raise
             if len(self._documents) >= MAX_DOCUMENTS and path not in self._documents:
                 self._forget()
-            self._documents[path] = (self._clock(), found)
-            return found
+            self._documents[path] = (self._clock(), answer)
+            return answer
 
     def _forget(self) -> None:
         oldest = min(self._documents, key=lambda path: self._documents[path][0])
@@ -296,8 +296,8 @@ def _expect_ok(status: int, answer: Mapping[str, Any], what: str) -> None:
 
 
 def _errors(answer: Mapping[str, Any]) -> str:
-    found = answer.get("errors")
-    texts = [str(one)[:200] for one in found[:3]] if isinstance(found, list) else []
+    errors = answer.get("errors")
+    texts = [str(error)[:200] for error in errors[:3]] if isinstance(errors, list) else []
     return "; ".join(" ".join(text.split()) for text in texts) or "no reason given"
 
 

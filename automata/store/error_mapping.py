@@ -123,8 +123,8 @@ def _not_let_in(label: str) -> AutomataError:
 
 def _lost(error: psycopg.Error, label: str) -> AutomataError:
     for pattern, make in _REFUSED:
-        if found := re.search(pattern, str(error)):
-            return make(label, *found.groups())
+        if match := re.search(pattern, str(error)):
+            return make(label, *match.groups())
     return Unavailable(f"{label} is not reachable: {_text(error)}.", code="connection_lost", hint=START_HINT)
 
 

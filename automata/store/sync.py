@@ -155,14 +155,14 @@ async def find_source(conn: Connection, key: str) -> SourceRow:
     """The source of this id, or the only one of this environment. Raises Missing, Usage (`ambiguous_source`)."""
     if id := as_uuid(key):
         return await get_source(conn, id)
-    found = [row for row in await list_sources(conn) if row.environment == key]
-    if not found:
+    sources = [row for row in await list_sources(conn) if row.environment == key]
+    if not sources:
         raise Missing(f"There is no sync source of an environment {key[:100]!r}.", hint="`automata sync status`")
-    if len(found) > 1:
+    if len(sources) > 1:
         raise Usage(
-            f"{len(found)} sources are of the environment {key}.", code="ambiguous_source", hint="Give an id instead."
+            f"{len(sources)} sources are of the environment {key}.", code="ambiguous_source", hint="Give an id instead."
         )
-    return found[0]
+    return sources[0]
 
 
 async def lock_source(conn: Connection, source_id: UUID) -> SourceRow:

@@ -98,8 +98,10 @@ def _stalled(source: SourceRow, latest: AttemptRow | None) -> Condition:
     if latest.status in _FAILED and not _error(latest).get("transient"):
         return _told("Stalled", "True", latest)
     if latest.status in _FAILED and source.synced_at and latest.finished_at - source.synced_at >= PASSES_WITHIN:
-        told = _told("Stalled", "True", latest)
-        return replace(told, message=f"{told.message} It has been so since {source.synced_at:%Y-%m-%d %H:%M} UTC.")
+        stalled = _told("Stalled", "True", latest)
+        return replace(
+            stalled, message=f"{stalled.message} It has been so since {source.synced_at:%Y-%m-%d %H:%M} UTC."
+        )
     return Condition("Stalled", "False", "Following", "", latest.sha, latest.finished_at)
 
 

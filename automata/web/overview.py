@@ -93,10 +93,10 @@ async def read_figures(db: Database, bucket_sec: int, buckets: int) -> Figures:
         flows = await count_flows(conn)
     columns: list[dict[str, int]] = [{} for _ in range(buckets)]
     totals: dict[str, int] = {}
-    for one in counts:
-        column = columns[min(one.bucket, buckets - 1)]
-        column[one.status] = column.get(one.status, 0) + one.count
-        totals[one.status] = totals.get(one.status, 0) + one.count
+    for count in counts:
+        column = columns[min(count.bucket, buckets - 1)]
+        column[count.status] = column.get(count.status, 0) + count.count
+        totals[count.status] = totals.get(count.status, 0) + count.count
     chart = stack(columns, since, timedelta(seconds=bucket_sec))
     return Figures(since, chart, totals, worst, depths, letters, approvals, flows, now)
 
@@ -131,7 +131,7 @@ async def _shown(request: Request, span: str) -> dict[str, Any]:
         "fires": fires,
         "sources": synced,
         "processes": processes,
-        "workers": sum(one.alive and WORKER in one.parts for one in processes),
+        "workers": sum(process.alive and WORKER in process.parts for process in processes),
         "troubles": {name: trouble for name, trouble in context.health().items() if trouble and whole},
     }
 

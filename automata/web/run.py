@@ -192,7 +192,7 @@ async def _step(context: AppContext, id: UUID, step: str) -> dict[str, Any]:
         "step": step,
         "task": tasks[0] if tasks else None,
         "sent": _sent(tasks),
-        "logs": [(one.attempt, mask(one.lines)) for one in logs.items],
+        "logs": [(log.attempt, mask(log.lines)) for log in logs.items],
         "exchanges": [(attempt, mask(found)) for attempt, found in exchanges],
         "config": _config(row.spec, step),
         "reads": _reads(id, row.spec, step),

@@ -96,7 +96,7 @@ def _field(declared: Input, typed: str | None, wrong: tuple[str, ...]) -> Field:
         return Field(declared, "secret", "", wrong=wrong)
     text = typed if typed is not None else _default(declared)
     if declared.enum is not None:
-        return Field(declared, "choice", text, tuple((_json(one), _word(one)) for one in declared.enum), wrong)
+        return Field(declared, "choice", text, tuple((_json(choice), _word(choice)) for choice in declared.enum), wrong)
     if declared.type == "boolean":
         return Field(declared, "choice", text, (("true", "true"), ("false", "false")), wrong)
     if declared.type in JSON_TYPES:

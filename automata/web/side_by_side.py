@@ -53,8 +53,8 @@ def _rows(old: list[str], new: list[str]) -> Iterator[Row]:
 
 def _row(same: bool, left: tuple[int, str] | None, right: tuple[int, str] | None) -> Row:
     if left is None or right is None:
-        one = Line(*_shown(left or right))
-        return Row("added", right=one) if left is None else Row("removed", left=one)
+        line = Line(*_shown(left or right))
+        return Row("added", right=line) if left is None else Row("removed", left=line)
     if same:
         return Row("same", Line(*_shown(left)), Line(*_shown(right)))
     return Row("changed", *_marked(_shown(left), _shown(right)))

@@ -24,14 +24,14 @@ _JSON_IN_HTML = {ord("<"): "\\u003c", ord(">"): "\\u003e", ord("&"): "\\u0026"}
 @cache
 def environment() -> Environment:
     """The templates' environment, made once."""
-    made = Environment(
+    environment = Environment(
         loader=PackageLoader("automata.web"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {
+    environment.filters |= {
         "ago": ago,
         "exact": exact,
         "minute": minute,
@@ -44,8 +44,8 @@ def environment() -> Environment:
         "first_line": first_line,
         "plural": plural,
     }
-    made.globals |= {"icon": icon, "asset": asset, "product_version": build()}
-    return made
+    environment.globals |= {"icon": icon, "asset": asset, "product_version": build()}
+    return environment
 
 
 @cache

@@ -91,7 +91,7 @@ def checks(outcome: ChangeOutcome, ledger: Mapping[str, Any]) -> Iterator[Check]
     yield Check("and says how many it sent", PAGE, (run["outputs"] or {}).get("imported"))
     sent = [count for key, count in ledger["imports"].items() if key.startswith(run["id"])]
     yield Check("the ERP received its import once", [PAGE], sent)
-    said = [one["by"] for one in chain["approvals"]]
+    said = [approval["by"] for approval in chain["approvals"]]
     yield Check("its provenance names who approved it", ("proposal", [BOB]), (chain["origin"], said))
     yield Check("and a check that passed", True, bool(chain["check"] and chain["check"]["passed"]))
 

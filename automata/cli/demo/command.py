@@ -77,11 +77,11 @@ def _perform(program: Callable[..., Any], place: Path, stay: bool, amqp: bool, b
 
             with Api(site.url) as api:
                 runs = play(api)
-                found = [*checks(runs, counted())]
+                outcomes = [*checks(runs, counted())]
                 outcome = change.change(program, api, repository, place)
             site.report()
             ledger = counted()
-            good = print_outcome(iter([*found, *change.checks(outcome, ledger)]), ledger)
+            good = print_outcome(iter([*outcomes, *change.checks(outcome, ledger)]), ledger)
             say(f"\n{'All as promised' if good else 'NOT as promised'}, after {time.monotonic() - began:.1f} s.")
             if stay:
                 _stay_up(site.url, repository)
