@@ -101,9 +101,9 @@ class Orchestrator:
         log.error("advancing run %s was refused: %s", wakeups[0].run_id, error)
         async with self._db.transaction() as conn:
             again, _ = await orchestrator_queue.take_wakeups(conn, 1)
-            # Another may be the first by now: it is left as it is, and taken next.
+            # Another may be the first by now: it goes back as it is, and is taken next.
             if [wakeup.run_id for wakeup in again] != [wakeups[0].run_id]:
-                raise Unavailable("The wake-up that was refused is another orchestrator's.", code="overtaken")
+                raise Unavailable("The run that was refused is no longer the first to be advanced.")
             ended = await self._advancer.set_aside(conn, again, error)
         await self._advancer.announce(ended)
 

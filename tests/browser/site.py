@@ -95,6 +95,18 @@ class Site:
             time.sleep(0.1)
 
 
+def admin_token(log: Path) -> str:
+    """The token of a first start, which is shown on stderr."""
+    until = time.monotonic() + 120
+    while time.monotonic() < until:
+        events = [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{") and "}" in line]
+        for event in events:
+            if event.get("event") == "admin token":
+                return str(event["token"])
+        time.sleep(0.05)
+    raise AssertionError(f"no token was shown: {log.read_text()[-500:]}")
+
+
 @contextmanager
 def running_site(database: str, folder: Path) -> Iterator[Site]:
     """A server with two versions of its flows, and people of three roles."""
@@ -112,11 +124,11 @@ def running_site(database: str, folder: Path) -> Iterator[Site]:
         "AUTOMATA_AUTH": "on",
     }
     with Child("server", ["automata.cli.demo.server", "up", *options], folder / "server.log", env) as server:
-        told: dict[str, Any] = {}
-        while not {"url", "token"} <= told.keys():
-            told |= server.event(60)
-        tokens["admin"] = told["token"]
-        found = Site(told["url"], shop, work, origin, tokens)
+        ready: dict[str, Any] = {}
+        while "url" not in ready:
+            ready = server.event(60)
+        tokens["admin"] = admin_token(folder / "server.log")
+        found = Site(ready["url"], shop, work, origin, tokens)
         for name, role in PEOPLE.items():
             asked = {"name": name, "role": role, "mail": f"{name}@example.com"}
             tokens[name] = found.api("/tokens", asked)["token"]

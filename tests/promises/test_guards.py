@@ -19,7 +19,10 @@ MIGRATION = "migrations/versions/0001_first_tables.py"
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """`text` in `file` becomes `without`; then `test` must fail, and pytest must show one of the words of `failure`."""
+    """`text` in `file` becomes `without`; then `test` must fail, and pytest must show one of the words of `failure`.
+
+    `also` guards the same a second time, and goes as well.
+    """
 
     name: str
     file: str
@@ -27,14 +30,15 @@ class Guard:
     without: str
     test: str
     failure: tuple[str, ...] = ("AssertionError", "assert ")
+    also: str = ""
 
 
 GUARDS = [
     Guard(
         "fence of a result",
         "automata/store/sql/complete_tasks.sql",
-        "WHERE queue.fence = input.fence",
-        "WHERE queue.lane <> ${ADVANCE}",
+        " AND queue.fence = input.fence",
+        " AND queue.lane <> ${ADVANCE}",
         "tests/store/test_orchestrator_queue.py::test_a_late_result_is_refused_and_the_second_worker_s_is_accepted",
     ),
     Guard(
@@ -43,11 +47,12 @@ GUARDS = [
         " AND queue.fence = input.fence",
         "",
         "tests/store/test_orchestrator_queue.py::test_a_result_that_moves_its_run_needs_its_fence",
+        also=" AND queue.fence = held.fence",
     ),
     Guard(
         "a result moves no run that somebody has in hand",
         "automata/store/sql/complete_tasks_under_lock.sql",
-        "AND pg_try_advisory_xact_lock(hashtextextended(input.run_id::text, 0))",
+        "WHERE pg_try_advisory_xact_lock(hashtextextended(input.run_id::text, 0))",
         "",
         "tests/store/test_orchestrator_queue.py::test_a_result_moves_no_run_that_an_orchestrator_has_in_hand",
     ),
@@ -89,7 +94,7 @@ GUARDS = [
     Guard(
         "a finished run stays as it is",
         "automata/store/sql/load_snapshots.sql",
-        "WHERE NOT EXISTS (SELECT 1 FROM run_results WHERE run_id = runs.id)",
+        " AND NOT EXISTS (SELECT FROM run_results WHERE run_id = runs.id OFFSET 0)",
         "",
         "tests/store/test_orchestrator_queue.py::test_a_finished_run_leaves_nothing_that_moves_and_comes_back_no_more",
     ),
@@ -211,8 +216,10 @@ def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
 def test_without_a_guard_a_named_test_fails(guard: Guard, product: Product) -> None:
     file = product.folder / guard.file
     whole = file.read_text()
-    assert whole.count(guard.text) == 1, f"{guard.text!r} is not what guards any more: mend this list"
-    file.write_text(whole.replace(guard.text, guard.without))
+    for text in filter(None, (guard.text, guard.also)):
+        assert whole.count(text) == 1, f"{text!r} is not what guards any more: mend this list"
+    broken = whole.replace(guard.text, guard.without)
+    file.write_text(broken.replace(guard.also, "") if guard.also else broken)
     try:
         code, output = product.run(guard.test)
     finally:

@@ -24,7 +24,7 @@ FILES = [
 ]
 GIVEN = re.compile(
     r'TransportError\(\s*"(\w+)"|_failed\(\s*"(\w+)"|\bcode="(\w+)"|"code": "(\w+)"|Failure\(.*, "(\w+)"\)'
-    r'|else "(child_\w+)"'
+    r'|Final = "(child_\w+)"'
 )
 # A provider's errors become a failed attempt with their own code (worker.py), whatever provider it is.
 OF_SECRETS = {"secret_unavailable", "provider_broken"}
