@@ -149,6 +149,9 @@ class _Advance(Moves):
                 ready, over = self._consequences()
             if RUN not in board.failing:
                 self._make_outputs()
+            if self.needs or self.asks:
+                # Whoever stalled goes on with the answers: a handler of the failure would begin here for ever.
+                return None
             if not board.failing:
                 return self._end()
             if not (ready := self._close_scopes()) and not self.fresh:

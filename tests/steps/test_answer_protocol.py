@@ -101,6 +101,32 @@ async def test_a_connection_is_kept_for_the_next_request(serve_raw: Any, transpo
     assert connections == 1
 
 
+class Quitter:
+    """Answers the first request of each connection, and hangs up on the second when it has read it."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.calls += 1
+        writer.write(OK + b"Content-Length: 2\r\n\r\nOK")
+        await writer.drain()
+        await reader.readuntil(b"\r\n\r\n")
+        self.calls += 1
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "OPTIONS", "POST", "PATCH"])
+async def test_an_attempt_is_one_call_also_on_a_connection_that_was_kept(
+    method: str, serve_raw: Any, transport: Any
+) -> None:
+    service = Quitter()
+    async with serve_raw(service.talk) as url, transport() as real:
+        assert (await real.send(HttpRequest("GET", url))).status == 200
+        with pytest.raises(TransportError) as caught:
+            await real.send(HttpRequest(method, url))
+    assert (caught.value.code, caught.value.retryable, service.calls) == ("connection_lost", True, 2)
+
+
 BROKEN: list[tuple[str, bytes, bytes]] = [
     ("half of its length", OK + b"Content-Length: 100\r\n\r\nhalf", b"half"),
     ("none of its length", OK + b"Content-Length: 100\r\n\r\n", b""),
