@@ -45,11 +45,10 @@ async def _page(request: Request, run_id: str, step: str | None, limit: int, cur
     id = parse_run_id(run_id)
     async with context.db.connection() as conn:
         run = await get_run(conn, id)
-        version = await context.versions.get(run.version_id)
-        if step is not None and not version.has(step):
+        if step is not None and not (await context.versions.get(run.version_id)).has(step):
             raise Missing(f"The flow of this run has no step {step[:100]!r}.", hint="Its tasks have their full ids.")
         logs = await task_logs.list_logs(conn, id, step=step, after=cursor or None, limit=limit)
-    mask = await run_mask(context, id, version, run.inputs)
+    mask = await run_mask(context, id)
     return Json(page_of(logs, [_log(row, mask) for row in logs.items]))
 
 

@@ -18,7 +18,7 @@ from automata.http.context import context_of
 from automata.http.openapi import request_body
 from automata.http.query import check_cursor
 from automata.operations.bulk import BulkResult
-from automata.operations.run_bulk_actions import Action, change_matching_runs
+from automata.operations.run_bulk_actions import CONTAINED, Action, change_matching_runs
 from automata.store.runs import RunFilter, count_matching
 
 router = APIRouter(prefix=V1, tags=["runs"])
@@ -62,7 +62,7 @@ async def _change(
 
     async def count() -> Groups:
         async with context.db.connection() as conn:
-            counts = await count_matching(conn, chosen)
+            counts = await count_matching(conn, chosen, contained=CONTAINED[action])
         return [(flow, None, number) for flow, number in counts.items()]
 
     async def change() -> BulkResult:

@@ -8,7 +8,7 @@ from uuid import UUID
 from automata.broker.contract import RUNS_PENDING
 from automata.errors import Missing
 from automata.operations.context import AppContext
-from automata.operations.run_secrets import run_mask
+from automata.operations.run_secrets import run_masks
 from automata.store import approvals as store
 from automata.store.approvals import ApprovalRow
 from automata.store.audit import AuditEvent, record_change
@@ -19,13 +19,8 @@ async def list_approvals(context: AppContext, limit: int = 500, run_id: UUID | N
     """Those that wait, of a run or of all, the oldest first; what is secret of their runs is masked in the prompts."""
     async with context.db.connection() as conn:
         rows = await store.list_open(conn, limit, run_id)
-    return [replace(row, prompt=await _masked_prompt(context, row)) for row in rows]
-
-
-async def _masked_prompt(context: AppContext, row: ApprovalRow) -> str:
-    version = await context.versions.get(row.version_id)
-    mask = await run_mask(context, row.run_id, version, row.inputs)
-    return str(mask(row.prompt))
+    masks = await run_masks(context, [row.run_id for row in rows])
+    return [replace(row, prompt=str(masks[row.run_id](row.prompt))) for row in rows]
 
 
 async def decide_approval(context: AppContext, run_id: str, step: str, approved: bool, by: str, comment: str) -> str:

@@ -11,7 +11,7 @@ from automata.broker.contract import RUNS_PENDING
 from automata.errors import Missing
 from automata.operations.bulk import BulkResult
 from automata.operations.context import AppContext
-from automata.operations.run_secrets import run_mask
+from automata.operations.run_secrets import Mask, run_mask, run_masks
 from automata.store import deadletters as store
 from automata.store.audit import AuditEvent, record_change
 from automata.store.database import Connection
@@ -50,7 +50,8 @@ async def list_dead_letters(
     async with context.db.connection() as conn:
         page = await list_letters(conn, filter, state=chosen, after=cursor, limit=limit)
         parents = await failed_parents(conn, [row.run_id for row in page.items])
-    return Page([await _letter(context, row, parents.get(row.run_id, ())) for row in page.items], page.next)
+    masks = await run_masks(context, [row.run_id for row in page.items])
+    return Page([_letter(row, parents.get(row.run_id, ()), masks[row.run_id]) for row in page.items], page.next)
 
 
 async def read_dead_letter(context: AppContext, id: int) -> dict[str, Any]:
@@ -58,7 +59,7 @@ async def read_dead_letter(context: AppContext, id: int) -> dict[str, Any]:
     async with context.db.connection() as conn:
         row = await get_letter(conn, id)
         parents = await failed_parents(conn, [row.run_id])
-    return await _letter(context, row, parents.get(row.run_id, ()))
+    return _letter(row, parents.get(row.run_id, ()), await run_mask(context, row.run_id))
 
 
 async def retry_dead_letter(context: AppContext, id: int, by: str | None) -> UUID:
@@ -110,11 +111,9 @@ async def _change(
     return BulkResult(batch.chosen, batch.done, visible, encode([str(batch.after)]) if batch.after else None)
 
 
-async def _letter(context: AppContext, row: DeadLetterRow, parents: Sequence[ParentRow]) -> dict[str, Any]:
-    version = await context.versions.get(row.version_id)
+def _letter(row: DeadLetterRow, parents: Sequence[ParentRow], mask: Mask) -> dict[str, Any]:
     error = dict(row.error or {})
     request = error.pop("request", None)
-    mask = await run_mask(context, row.run_id, version, row.inputs)
     return {
         "id": row.id,
         "state": row.state,

@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from automata.steps.masking import MASKED, MIN_MASKED_CHARS, masker_of
+from automata.steps.masking import MASKED, masker_of, texts_in
 
 
 def masker(secrets: frozenset[str], inputs: Mapping[str, Any], outputs: Iterable[Any] = ()) -> Callable[[Any], Any]:
-    """A function that replaces the values of secret inputs, and of `outputs`, which are secret too, in every form of
-    steps/masking.py, inside any JSON data; the identity without secrets."""
-    texts = {*_texts(inputs[name] for name in secrets & inputs.keys()), *_texts(outputs)}
+    """`mask_values` of the values of secret inputs, and of `outputs`, which are secret too."""
+    return mask_values([*(inputs[name] for name in secrets & inputs.keys()), *outputs])
+
+
+def mask_values(values: Iterable[Any]) -> Callable[[Any], Any]:
+    """A function that replaces these values in every form of steps/masking.py, inside any JSON data; the identity where
+    none is long enough to be told from other text."""
+    texts = set(texts_in(values))
     if not texts:
         return lambda value: value
     clean = masker_of(texts)
@@ -33,19 +38,6 @@ def mask_outputs(names: frozenset[str], outputs: Any) -> Any:
     if not isinstance(outputs, Mapping):
         return outputs
     return {name: MASKED if name in names else value for name, value in outputs.items()}
-
-
-def _texts(values: Iterable[Any]) -> Iterable[str]:
-    for value in values:
-        if isinstance(value, str):
-            if len(value) >= MIN_MASKED_CHARS:
-                yield value
-        elif isinstance(value, Mapping):
-            yield from _texts(value.values())
-        elif isinstance(value, list):
-            yield from _texts(value)
-        elif not isinstance(value, bool) and value is not None and len(str(value)) >= MIN_MASKED_CHARS:
-            yield str(value)
 
 
 def _walk(value: Any, clean: Callable[[str], str]) -> Any:

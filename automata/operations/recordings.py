@@ -7,9 +7,8 @@ from typing import Any
 
 from automata.flow.model import Flow
 from automata.flow.plan import item_of
-from automata.flow.secret_outputs import secret_values
 from automata.flow.secret_reads import secret_outputs_of
-from automata.operations.masking import mask_inputs, mask_outputs, masker
+from automata.operations.masking import mask_inputs, mask_outputs, mask_values
 from automata.sandbox.recorded import FORMAT
 from automata.store.recordings import RecordedRun
 
@@ -19,7 +18,7 @@ def recording_document(run: RecordedRun) -> dict[str, Any]:
     flow = Flow.from_spec(run.spec)
     secret = frozenset(declared.name for declared in flow.inputs if declared.secret)
     outputs = secret_outputs_of(flow)
-    mask = masker(secret, run.inputs, [*run.secret_given, *_secret_values(run, outputs)])
+    mask = mask_values(run.secret_values)
     return {
         "version": FORMAT,
         "flow": run.flow,
@@ -40,13 +39,6 @@ def recording_document(run: RecordedRun) -> dict[str, Any]:
         "given": mask(run.given),
         "exchanges": mask(run.exchanges),
     }
-
-
-def _secret_values(run: RecordedRun, outputs: Mapping[str, frozenset[str]]) -> list[Any]:
-    values = secret_values(outputs.get("", frozenset()), run.outputs)
-    for step, state in run.steps.items():
-        values += secret_values(_names(step, outputs), state["outputs"])
-    return values
 
 
 def _shown(steps: Mapping[str, Any], outputs: Mapping[str, frozenset[str]]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Literal
 from uuid import UUID
 
@@ -18,6 +18,9 @@ from automata.store.pagination import encode
 from automata.store.runs import RunFilter, decode_run_cursor, matching_runs
 
 Action = Literal["cancel", "retry"]
+# What an action by a filter reaches, as `contained` of matching_runs and count_matching. A failure that a flow
+# contains is none to mend: the run above has gone on without it.
+CONTAINED: Mapping[Action, bool | None] = {"cancel": None, "retry": False}
 
 
 async def change_runs(context: AppContext, action: Action, ids: Sequence[UUID], by: str | None) -> BulkResult:
@@ -32,7 +35,7 @@ async def change_matching_runs(
 ) -> BulkResult:
     """One transaction's worth of the runs that a filter finds, the newest first; `cursor` has been checked."""
     async with context.db.transaction() as conn:
-        matching = await matching_runs(conn, filter, decode_run_cursor(cursor), limit)
+        matching = await matching_runs(conn, filter, decode_run_cursor(cursor), limit, contained=CONTAINED[action])
         chosen = [*matching, *await _above(conn, filter, matching)] if action == "retry" else matching
         reached = await _change(conn, action, chosen, by)
     return _result(context, chosen, reached, encode([str(matching[-1])]) if len(matching) == limit else None)

@@ -1,31 +1,33 @@
-"""What of a run nobody is shown: its secret inputs, and the secret outputs of its steps and of the flows it called."""
+"""What of runs nobody is shown: secret inputs and outputs, of the run and of those that called it or that it called."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 from uuid import UUID
 
 from automata.flow.plan import item_of
-from automata.flow.secret_outputs import secret_names, secret_values
 from automata.operations.context import AppContext
 from automata.operations.flow_lookups import Version
-from automata.operations.masking import mask_outputs, masker
-from automata.store.run_tasks import called_outputs, outputs_of_steps
+from automata.operations.masking import mask_outputs, mask_values
+from automata.store.run_secret_values import secret_values_around
+
+Mask = Callable[[Any], Any]
 
 
-async def run_mask(
-    context: AppContext, id: UUID, version: Version, inputs: Mapping[str, Any] | None
-) -> Callable[[Any], Any]:
-    """The mask of `masking.masker` for one run. Most flows have no secret outputs, and nothing is read for them."""
-    values: list[Any] = []
-    if version.secret_outputs or version.calls_flows:
-        async with context.db.connection() as conn:
-            for step, outputs in await outputs_of_steps(conn, id, list(version.secret_outputs)):
-                values += secret_values(version.secret_outputs[_base(step)], outputs)
-            for declared, outputs in await called_outputs(conn, id) if version.calls_flows else ():
-                values += secret_values(secret_names(declared), outputs)
-    return masker(version.secrets, inputs or {}, values)
+async def run_mask(context: AppContext, id: UUID) -> Mask:
+    """The mask of `masking.mask_values` for one run."""
+    return (await run_masks(context, [id]))[id]
+
+
+async def run_masks(context: AppContext, ids: Iterable[UUID]) -> dict[UUID, Mask]:
+    """The masks of many runs, for which all is read together."""
+    runs = set(ids)
+    if not runs:
+        return {}
+    async with context.db.connection() as conn:
+        values = await secret_values_around(conn, runs)
+    return {run: mask_values(values.get(run, ())) for run in runs}
 
 
 def shown_outputs(version: Version, step: str, outputs: Any) -> Any:

@@ -165,7 +165,7 @@ async def run_detail(context: AppContext, row: RunRow) -> RunDetail:
         async with context.db.connection() as conn:
             attempts = await run_attempts(conn, row.id)
     version = await context.versions.get(row.version_id)
-    mask = await run_mask(context, row.id, version, row.inputs)
+    mask = await run_mask(context, row.id)
     inputs = mask_inputs(version.secrets, row.inputs or {})
     outputs = mask(shown_outputs(version, "", row.outputs))
     masked = replace(row, error=mask(row.error), inputs=inputs, outputs=outputs)

@@ -33,7 +33,7 @@ async def list_run_tasks(
         starts = await group_starts(conn, id) if version.has_groups else {}
         if starts and run.status not in RUN_FINAL:
             rows += await _running_groups(conn, id, version, starts, step)
-    mask = await run_mask(context, id, version, run.inputs)
+    mask = await run_mask(context, id)
     earlier = {step: list(group) for step, group in groupby(attempts, key=lambda attempt: attempt.step)}
     rows.sort(key=lambda row: (version.place(row.step).index, item_of(row.step) or ("", -1)))
     return [mask(_task(row, version, earlier.get(row.step, ()), starts.get(row.step))) for row in rows]

@@ -20,7 +20,7 @@ from automata.flow.timefilters import iso
 from automata.pausing import pause
 from automata.settings import Settings
 from automata.steps.contract import Transport, TransportError
-from automata.steps.masking import cut_message
+from automata.steps.masking import cut_message, texts_in
 from automata.steps.notification_message import APPROVAL, body_of, request_of, rules_for, secret_of_url
 from automata.steps.secrets import Secrets
 from automata.store import notifications as store
@@ -94,9 +94,7 @@ class Notifier:
 
     def _payload(self, event: NotificationEvent) -> dict[str, Any]:
         facts = event.facts
-        hidden = [facts["inputs"].get(name) for name in facts.get("secrets") or ()]
-        hidden += facts.get("secret_values") or ()
-        mask = self._secrets.mask_with([str(value) for value in hidden if value is not None])
+        mask = self._secrets.mask_with(texts_in(facts.get("secret_values") or ()))
         error = facts.get("error") or {}
         data = {
             "environment": facts.get("environment"),

@@ -43,6 +43,22 @@ def masker(secrets: Mapping[str, str]) -> Mask:
     return masker_of(secrets.values())
 
 
+def texts_in(values: Iterable[Any]) -> Iterator[str]:
+    """What stands in JSON values that are secret, as far as it is long enough to be told from other text."""
+    for value in values:
+        if isinstance(value, str):
+            if len(value) >= MIN_MASKED_CHARS:
+                yield value
+        elif isinstance(value, Mapping):
+            yield from texts_in(value.values())
+        elif isinstance(value, list):
+            yield from texts_in(value)
+        elif not isinstance(value, bool) and value is not None:
+            digits = str(value).removeprefix("-")  # a service may turn the sign
+            if len(digits) >= MIN_MASKED_CHARS:
+                yield digits
+
+
 def masker_of(values: Iterable[str]) -> Mask:
     forms = {form for value in values for form in _forms(value) if len(form) >= MIN_MASKED_CHARS}
     if not forms:

@@ -18,13 +18,10 @@ from psycopg import sql
 from psycopg.rows import class_row, dict_row
 
 from automata.errors import Conflict, Missing
-from automata.flow.model import Flow
-from automata.flow.plan import item_of
-from automata.flow.secret_outputs import secret_values
-from automata.flow.secret_reads import secret_outputs_of
 from automata.store.database import Connection
 from automata.store.json_codec import dumps
 from automata.store.pagination import Page, bad_cursor, clamp, decode, page
+from automata.store.run_secret_values import secret_values_around
 from automata.store.sql import with_fragments
 from automata.store.where import Where
 
@@ -146,28 +143,19 @@ async def take_events(conn: Connection) -> list[NotificationEvent]:
 
 
 async def _runs(conn: Connection, ids: set[UUID]) -> dict[str, dict[str, Any]]:
-    """`source_id` None: a flow that the API made. `secret_values` are what its secret outputs are."""
+    """`source_id` None: a flow that the API made. `secret_values`: those of run_secret_values.py."""
     runs = await _by(
         conn,
         "run",
         "SELECT runs.id::text AS run, flows.name AS flow, flows.labels, flows.source_id, source.environment,"
-        " version.number AS version, runs.inputs, result.error,"
-        " ARRAY(SELECT key FROM jsonb_each(version.spec -> 'inputs') WHERE value @> '{\"secret\": true}') AS secrets"
+        " version.number AS version, result.error"
         " FROM runs JOIN flows ON flows.id = runs.flow_id JOIN flow_versions AS version ON version.id = runs.version_id"
         " LEFT JOIN sync_sources AS source ON source.id = flows.source_id"
         " LEFT JOIN run_results AS result ON result.run_id = runs.id WHERE runs.id = ANY(%s)",
         list(ids),
     )
-    cursor = await conn.execute(
-        "SELECT runs.id::text, version.spec, tasks.step, tasks.outputs FROM runs"
-        " JOIN flow_versions AS version ON version.id = runs.version_id JOIN tasks ON tasks.run_id = runs.id"
-        " WHERE runs.id = ANY(%s) AND tasks.outputs IS NOT NULL"
-        "   AND version.spec @? '$.**.outputs.*.secret ? (@ == true)'",
-        [list(ids)],
-    )
-    for run, spec, step, outputs in await cursor.fetchall():
-        names = secret_outputs_of(Flow.from_spec(spec)).get((item_of(step) or (step,))[0], frozenset())
-        runs[run].setdefault("secret_values", []).extend(secret_values(names, outputs))
+    for run, values in (await secret_values_around(conn, ids)).items():
+        runs[str(run)]["secret_values"] = values
     return runs
 
 

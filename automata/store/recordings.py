@@ -11,10 +11,10 @@ from uuid import UUID
 from psycopg import sql
 from psycopg.rows import class_row
 
-from automata.flow.secret_outputs import secret_names, secret_values
 from automata.store.arrays import array_params
 from automata.store.database import Connection
 from automata.store.flow_visibility import and_visible, viewer_values
+from automata.store.run_secret_values import secret_values_around
 
 MAX_RUNS = 1_000
 
@@ -34,8 +34,8 @@ class RecordedRun:
     """An ended run of a recorded version, nothing of it masked beyond what the worker masked.
 
     `steps`: full id -> {status, attempts, outputs, error}; `exchanges` in the order of their steps and attempts;
-    `given`: what other flows and people answered, full id -> {output} or {error}; `secret_given` are the values of what
-    those flows declare to be secret.
+    `given`: what other flows and people answered, full id -> {output} or {error}; `secret_values`: those of
+    run_secret_values.py.
     """
 
     id: UUID
@@ -54,7 +54,7 @@ class RecordedRun:
     steps: dict[str, Any] = field(default_factory=dict)
     exchanges: list[dict[str, Any]] = field(default_factory=list)
     given: dict[str, Any] = field(default_factory=dict)
-    secret_given: list[Any] = field(default_factory=list)
+    secret_values: list[Any] = field(default_factory=list)
 
 
 _COLUMNS = ("run_id", "step", "attempt", "exchanges")
@@ -132,28 +132,29 @@ async def _fill(conn: Connection, runs: Mapping[UUID, RecordedRun]) -> None:
     )
     for run, step, attempt, exchanges in await kept.fetchall():
         runs[run].exchanges.extend({"step": step, "attempt": attempt, **exchange} for exchange in exchanges)
-    for run, step, answer, secret in await _answers(conn, ids):
+    for run, step, answer in await _answers(conn, ids):
         runs[run].given[step] = answer
-        runs[run].secret_given.extend(secret)
+    for run, values in (await secret_values_around(conn, ids)).items():
+        runs[run].secret_values.extend(values)
 
 
-async def _answers(conn: Connection, ids: list[UUID]) -> list[tuple[UUID, str, dict[str, Any], list[Any]]]:
-    """What flows that were called came to, with the values of their secret outputs, and what people decided."""
+async def _answers(conn: Connection, ids: list[UUID]) -> list[tuple[UUID, str, dict[str, Any]]]:
+    """What flows that were called came to, and what people decided."""
     children = await conn.execute(
-        "SELECT r.parent_run_id, r.parent_step, e.status, e.outputs, e.error, v.spec -> 'outputs'"
-        " FROM runs r JOIN run_results e ON e.run_id = r.id JOIN flow_versions v ON v.id = r.version_id"
+        "SELECT r.parent_run_id, r.parent_step, e.status, e.outputs, e.error"
+        " FROM runs r JOIN run_results e ON e.run_id = r.id"
         " WHERE r.parent_run_id = ANY(%s::uuid[])",
         [ids],
     )
     answers = []
-    for run, step, status, outputs, error, declared in await children.fetchall():
+    for run, step, status, outputs, error in await children.fetchall():
         answer = {"output": outputs or {}} if status == "SUCCEEDED" else {"error": error or {"code": status}}
-        answers.append((run, step, answer, secret_values(secret_names(declared), outputs)))
+        answers.append((run, step, answer))
     decided = await conn.execute(
         "SELECT run_id, step, approved, decided_by, comment FROM approvals WHERE run_id = ANY(%s::uuid[])", [ids]
     )
     for run, step, approved, by, comment in await decided.fetchall():
-        answers.append((run, step, {"output": {"approved": approved, "by": by, "comment": comment}}, []))
+        answers.append((run, step, {"output": {"approved": approved, "by": by, "comment": comment}}))
     return answers
 
 

@@ -29,7 +29,7 @@ _LAST = UUID(int=2**128 - 1)
 class RunSelection:
     """What runs must be; None leaves a member open. `since` is included, `until` is not; `below`: of older ids.
 
-    `among`: of these alone.
+    `among`: of these alone. `contained`: whether a run above goes on when this one fails.
     """
 
     flow_id: UUID | None = None
@@ -39,6 +39,7 @@ class RunSelection:
     until: datetime | None = None
     below: UUID | None = None
     among: Sequence[UUID] | None = None
+    contained: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +150,7 @@ def _add_bounds(where: Where, lead: _Lead, selection: RunSelection) -> None:
 
 def _select(lead: _Lead, where: Where, selection: RunSelection, values: dict[str, Any]) -> sql.Composable:
     where.add_given("runs.trigger = %(trigger)s", trigger=selection.trigger)
+    where.add_given("runs.contained = %(contained)s", contained=selection.contained)
     values |= where.values
     return sql.SQL("SELECT {distinct} {id} AS id {chosen} AND {where}").format(
         distinct=sql.SQL("DISTINCT" if lead.repeats else ""),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -71,30 +71,6 @@ _BOUNDED = sql.SQL(
     "SELECT * FROM ({tasks}) AS task ORDER BY step LIKE '%%]', status NOT IN ('FAILED', 'RUNNING'),"
     " queued_at NULLS LAST, finished_at NULLS LAST, step LIMIT %(limit)s"
 ).format(tasks=sql.SQL(_TASKS))
-
-
-async def outputs_of_steps(conn: Connection, run_id: UUID, steps: Sequence[str]) -> list[tuple[str, Any]]:
-    """(step, outputs) of those of the steps that succeeded, and of their items; `""` is the run itself."""
-    cursor = await conn.execute(
-        "SELECT step, outputs FROM tasks"
-        " WHERE run_id = %(run)s AND outputs IS NOT NULL AND split_part(step, '[', 1) = ANY(%(steps)s)"
-        " UNION ALL SELECT '', outputs FROM run_results"
-        " WHERE run_id = %(run)s AND outputs IS NOT NULL AND '' = ANY(%(steps)s)",
-        {"run": run_id, "steps": list(steps)},
-    )
-    return await cursor.fetchall()
-
-
-async def called_outputs(conn: Connection, run_id: UUID) -> list[tuple[Any, Any]]:
-    """(what the flow declares as outputs, the outputs) of the runs that this one started and that succeeded."""
-    cursor = await conn.execute(
-        "SELECT version.spec -> 'outputs', result.outputs FROM runs"
-        " JOIN flow_versions AS version ON version.id = runs.version_id"
-        " JOIN run_results AS result ON result.run_id = runs.id"
-        " WHERE runs.parent_run_id = %s AND version.spec -> 'outputs' @? '$.*.secret ? (@ == true)'",
-        [run_id],
-    )
-    return await cursor.fetchall()
 
 
 async def list_tasks(

@@ -177,22 +177,35 @@ class RunFilter:
 
 
 async def matching_runs(
-    conn: Connection, filter: RunFilter, below: UUID | None, limit: int, *, among: Sequence[UUID] | None = None
+    conn: Connection,
+    filter: RunFilter,
+    below: UUID | None,
+    limit: int,
+    *,
+    among: Sequence[UUID] | None = None,
+    contained: bool | None = None,
 ) -> list[UUID]:
-    """Up to `limit` runs, the newest first, older than `below`. Raises Missing for an unknown flow."""
+    """Up to `limit` runs, the newest first, older than `below`. Raises Missing for an unknown flow.
+
+    `contained`: only those whose failure a run above contains, or only the others.
+    """
     values: dict[str, Any] = {"limit": limit}
-    ids = matching_ids(replace(await _selection(conn, filter, below), among=among), values)
+    selection = replace(await _selection(conn, filter, below), among=among, contained=contained)
+    ids = matching_ids(selection, values)
     query = sql.SQL("{} ORDER BY 1 DESC LIMIT %(limit)s").format(ids)
     return await fetch_column(conn, query, values, prepare=False)
 
 
-async def count_matching(conn: Connection, filter: RunFilter, below: UUID | None = None) -> dict[str, int]:
-    """How many there are, by flow. Raises Missing for an unknown flow."""
+async def count_matching(
+    conn: Connection, filter: RunFilter, below: UUID | None = None, *, contained: bool | None = None
+) -> dict[str, int]:
+    """How many `matching_runs` would find, by flow. Raises Missing for an unknown flow."""
     values: dict[str, Any] = {}
+    selection = replace(await _selection(conn, filter, below), contained=contained)
     query = sql.SQL(
         "SELECT flows.name, count(*) FROM ({ids}) AS matching JOIN runs USING (id)"
         " JOIN flows ON flows.id = runs.flow_id GROUP BY 1 ORDER BY 2 DESC, 1"
-    ).format(ids=matching_ids(await _selection(conn, filter, below), values))
+    ).format(ids=matching_ids(selection, values))
     return dict(await (await conn.execute(query, values, prepare=False)).fetchall())
 
 

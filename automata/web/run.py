@@ -185,7 +185,7 @@ async def _step(context: AppContext, id: UUID, step: str) -> dict[str, Any]:
         logs = await list_logs(conn, id, step=step, limit=MAX_LOGS)
         exchanges = await step_exchanges(conn, id, step)
     tasks = await list_run_tasks(context, id, step=step)
-    mask = await run_mask(context, id, version, run.inputs)
+    mask = await run_mask(context, id)
     return {
         "run_id": id,
         "flow": run.flow_name,

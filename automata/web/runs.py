@@ -16,7 +16,7 @@ from automata.http.context import context_of
 from automata.http.errors import BadBody
 from automata.http.query import Cursor, Limit, check_cursor
 from automata.operations.bulk import MAX_BULK, BulkResult
-from automata.operations.run_bulk_actions import Action, change_matching_runs, change_runs
+from automata.operations.run_bulk_actions import CONTAINED, Action, change_matching_runs, change_runs
 from automata.operations.runs import parse_run_id
 from automata.store.pagination import Page
 from automata.store.runs import RunFilter, RunRow, count_matching, decode_run_cursor, list_runs
@@ -107,7 +107,7 @@ async def ask(request: Request, do: ActionParam, filter: FilterParam, cursor: Cu
     chosen = _fit(do, filter)
     below = decode_run_cursor(check_cursor(cursor, 1))
     async with context_of(request).db.connection() as conn:
-        counts = await count_matching(conn, chosen, below)
+        counts = await count_matching(conn, chosen, below, contained=CONTAINED[do])
     filters = {**asdict(filter), "until": counted_at(filter.until)}
     kind = chosen.status.lower() if chosen.status else "not finished"
     return render(

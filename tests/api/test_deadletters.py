@@ -216,6 +216,18 @@ async def test_failed_runs_are_retried_in_bounded_requests_and_cancelled_ones_wh
     assert (run["attempt"], run["attempts"][0]["retried_by"]) == (2, "ada")
 
 
+async def test_a_bulk_retry_leaves_a_run_whose_failure_is_contained_and_one_by_its_id_does_not(site: Site) -> None:
+    await site.flow()
+    own, contained = [await failed(site) for _ in range(2)]
+    async with site.db.transaction() as conn:
+        await conn.execute("UPDATE runs SET contained = true WHERE id = %s", [contained["id"]])
+    path = f"{V1}/runs/retry"
+    assert (await site.http.post(path, json={"all": True, "dry_run": True})).json()["matched"] == 1
+    answer = (await site.http.post(path, json={"all": True})).json()
+    assert (answer["runs"], answer["skipped"]) == ([own["id"]], 0)
+    assert (await site.http.post(f"{V1}/runs/{contained['id']}/retry", json={})).status_code == 202
+
+
 async def test_a_rerun_has_the_inputs_of_the_first_and_its_version_or_another(site: Site) -> None:
     await site.flow(inputs={"n": {"type": "integer", "required": True}})
     run = await site.run(inputs={"n": 7})

@@ -116,6 +116,56 @@ async def test_a_flow_that_called_reads_it_and_shows_it_to_nobody(recording, sit
         assert "canary" not in await shown(site, run)
 
 
+async def call(site, parent, child, step):
+    async with site.db.transaction() as conn:
+        await conn.execute(
+            "UPDATE runs SET parent_run_id = %s, parent_step = %s WHERE id = %s", [parent["id"], step, child["id"]]
+        )
+
+
+@pytest.mark.parametrize("recording", ["on", "off"])
+async def test_what_is_secret_in_a_run_is_hidden_in_all_that_it_called_and_that_called_it(recording, site):
+    await site.flow("login", steps=[LOGIN], recording=recording)  # its step hides the token, its outputs do not
+    steps = [{"id": name, "type": "flow", "config": {"flow": "login"}} for name in ("login", "copy")]
+    for name in ("top", "middle", "beside"):
+        await site.flow(name, steps=steps, recording=recording)
+    top, middle, below, beside = [await site.run(name) for name in ("top", "middle", "login", "beside")]
+    await call(site, top, middle, "login")
+    await call(site, middle, below, "login")
+    await call(site, top, beside, "copy")
+    await settle(site, below, "login", {"token": TOKEN, "user": "ada"})
+    link = {"link": f"https://a.test/?t={TOKEN}"}
+    for run in (below, middle, beside, top):
+        if run is not below:
+            await settle(site, run, "login", link)
+            await settle(site, run, "copy", None, "FAILED", {"code": "x", "message": f"401 for {TOKEN}"})
+        await site.finish(run, outputs=link)
+    for run in (top, middle, below, beside):
+        text = await shown(site, run)
+        assert "canary" not in text
+        assert "https://a.test/?t=***" in text
+
+
+async def test_a_run_that_belongs_to_no_other_hides_nothing_of_theirs(site):
+    await site.flow("login", steps=[LOGIN])
+    first, second = await site.run("login"), await site.run("login")
+    await settle(site, first, "login", {"token": TOKEN, "user": "ada"})
+    await settle(site, second, "login", {"token": "another-token", "user": f"{TOKEN} of another run"})
+    assert "of another run" in await shown(site, second)
+    assert "canary" in await shown(site, second)
+
+
+async def test_a_secret_input_of_a_flow_that_was_called_is_hidden_above_whatever_its_sign(site):
+    await site.flow("pay", steps=[COPY | {"depends_on": []}], inputs={"pin": {"type": "integer", "secret": True}})
+    await site.flow("caller", steps=[{"id": "login", "type": "flow", "config": {"flow": "pay"}}])
+    parent, child = await site.run("caller"), await site.run("pay", inputs={"pin": -987654})
+    await call(site, parent, child, "login")
+    await settle(site, parent, "login", {"balance": 987654, "text": "pin 987654", "other": 12})
+    text = await shown(site, parent)
+    assert "987654" not in text
+    assert '"other":12' in text
+
+
 async def test_a_prompt_that_reads_what_is_secret_shows_it_to_nobody_who_is_asked(site):
     await site.flow(steps=[LOGIN, COPY], inputs={"pin": {"secret": True}})
     run = await site.run(inputs={"pin": "canary-pin"})
