@@ -22,6 +22,8 @@ DEFAULT_TIMEOUT_SEC = 300.0
 GROUP = "parallel"
 DEFAULT_QUEUE = "default"
 MAX_ITEMS = 10_000  # of a `foreach`
+# What a version is made of. A change of it has every sync read its files again, also where none of them moved.
+CONTENT_FORMAT = 2  # 2: the order of keys where they are sent on
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,8 @@ __all__ = ["AttemptRow", "CurrentFlow", "DesiredFlow", "SourceRow", "SyncResult"
 
 @dataclass(frozen=True, slots=True)
 class SourceRow:
-    """`url` has no credentials; `head_sha` and `tree_sha` are those of the last sync that succeeded.
+    """`url` has no credentials; `head_sha` and `tree_sha` are those of the last sync that succeeded: its commit,
+    and its tree with the format of the versions that were made of it.
 
     `heal` is what `automata.yaml` said then. `seen_sha` is where a controller last saw the branch, and `seen_at` since
     when; `hinted_at` when a webhook last announced a push, `asked_at` when somebody last asked for a look. While

@@ -14,7 +14,7 @@ from functools import partial
 from uuid import UUID
 
 from automata.errors import Conflict, Refused
-from automata.flow.model import FlowContent
+from automata.flow.model import CONTENT_FORMAT, FlowContent
 from automata.git.branches import contains
 from automata.git.disk import NO_COMMIT
 from automata.git.history import Provenance
@@ -70,8 +70,13 @@ async def resolve(attempt: Attempt) -> None:
             raise OvertakenError
     commits = attempt.head_before, attempt.tree.commit
     attempt.rewritten = await asyncio.to_thread(_is_rewritten, attempt.mirror, *commits)
-    tree_sha = attempt.tree.tree
-    attempt.unchanged = bool(attempt.row and tree_sha and attempt.row.tree_sha == tree_sha)
+    mark = _content_mark(attempt)
+    attempt.unchanged = bool(attempt.row and mark and attempt.row.tree_sha == mark)
+
+
+def _content_mark(attempt: Attempt) -> str | None:
+    """The same for the same files, read by a program that makes the same versions of them; None for a working tree."""
+    return f"{attempt.tree.tree}/{CONTENT_FORMAT}" if attempt.tree.tree else None
 
 
 async def read(attempt: Attempt) -> None:
@@ -134,7 +139,7 @@ async def record(attempt: Attempt) -> None:
         attempt.row,
         attempt.versions,
         sha=attempt.tree.commit,
-        tree_sha=attempt.tree.tree or None,
+        tree_sha=_content_mark(attempt),
         started_at=attempt.started_at,
         archive=plan.archives if plan else (),
         plan=plan_record(plan) if plan and plan.changes else None,

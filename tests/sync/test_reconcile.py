@@ -132,6 +132,25 @@ async def test_a_commit_outside_the_project_only_moves_the_head(place: Place, fl
     assert place.rows("SELECT head_sha FROM sync_sources") == [{"head_sha": head}]
 
 
+async def test_a_program_that_makes_other_versions_of_the_same_files_reads_them_again(place: Place) -> None:
+    """As after an upgrade: the hashes are those that an earlier program gave."""
+    call = {"id": "s", "type": "http", "config": {"url": "https://a.test", "body": {"z": 1, "a": 2}}}
+    flows = {name: json.dumps({"name": name, "steps": [call]}) for name in ("a", "b")}
+    first = place.repo.commit({"flows/a.yaml": flows["a"], "flows/b.yaml": flows["b"]})
+    head = place.repo.commit({"flows/b.yaml": flows["b"].replace("a.test", "b.test")})
+    await place.sync()
+    tree = place.repo.git("rev-parse", f"{head}^{{tree}}").strip()
+    place.rows("UPDATE flow_versions SET content_hash = 'old' || number WHERE path = 'flows/a.yaml' RETURNING id")
+    for mark in (tree, f"{tree}/1"):
+        place.rows(f"UPDATE sync_sources SET tree_sha = '{mark}' RETURNING id")
+        report = await place.sync()
+        assert report.sha == head
+    assert place.flows() == {"a": (2, False), "b": (1, False)}
+    (made,) = place.rows("SELECT commit_sha, author FROM flow_versions WHERE path = 'flows/a.yaml' AND number = 2")
+    assert made["commit_sha"] == first, "the commit that last changed the flow made it, not the upgrade"
+    assert (await place.sync()).status == "unchanged"
+
+
 async def test_comments_key_order_and_moved_files_make_no_version(place: Place) -> None:
     step = "{id: s, type: transform, config: {mappings: {v: 1}}}"
     place.repo.commit({"flows/a.yaml": f"name: a\ndescription: d\nsteps: [{step}]\n"})
