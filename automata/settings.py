@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from ipaddress import ip_network
 from typing import Any
 
 from automata.errors import Usage
@@ -31,6 +32,15 @@ def _bad_queue(names: tuple[str, ...]) -> str | None:
     for name in names:
         if not _QUEUE.fullmatch(name):
             return f"{name!r} is no queue: lower-case letters, digits, `.`, `_` and `-`"
+    return None
+
+
+def _bad_network(networks: tuple[str, ...]) -> str | None:
+    for text in networks:
+        try:
+            ip_network(text, strict=False)
+        except ValueError:
+            return f"{text[:60]!r} is neither an address nor a network, as 10.0.0.5 or 10.0.0.0/24"
     return None
 
 
@@ -102,7 +112,10 @@ class Settings:
     port: int = setting(8080, "the port there; `0` takes a free one", most=65_535)
     # who may come in
     auth: str = setting(
-        "", "`on` or `off`; unset: on unless `AUTOMATA_HOST` is loopback ([security.md](security.md))", shown="unset"
+        "",
+        "`on` or `off`; unset: on unless `AUTOMATA_HOST` is loopback and neither a public URL nor a proxy is named"
+        " ([security.md](security.md))",
+        shown="unset",
     )
     token: str = setting(
         "", "how the command line comes in where the server asks for a token", shown="unset", secret=True
@@ -111,6 +124,12 @@ class Settings:
         "",
         "how browsers reach the server, like `https://automata.example.com`; with https, cookies are `Secure`",
         shown="unset",
+    )
+    trusted_proxies: tuple[str, ...] = setting(
+        (),
+        "addresses or networks of the proxies in front, by commas: who they say that a request is from is believed"
+        " ([security.md](security.md#behind-a-proxy))",
+        check=_bad_network,
     )
     session_secret: str = setting(
         "", "signs the console's cookies; at least 32 characters", shown="in the database", secret=True
@@ -133,7 +152,9 @@ class Settings:
         480, "a session's life in minutes, 5 to 720: so long does a role last that was taken away"
     )
     metrics: str = setting(
-        "", "who may read `/metrics`: `everybody` or `viewers`; unset: everybody on loopback", shown="unset"
+        "",
+        "who may read `/metrics`: `everybody` or `viewers`; unset: everybody where the server lets everybody in",
+        shown="unset",
     )
     rate_per_sec: float = setting(1000.0, "requests of one token or session; twice as many at once; `0`: no limit")
     anonymous_rate_per_sec: float = setting(100.0, "requests of one address that need no token; likewise")

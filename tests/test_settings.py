@@ -145,6 +145,7 @@ def test_every_setting_may_come_from_the_environment_and_says_what_it_is_for() -
     samples = {"str": "http://x", "int": "5", "float": "1", "bool": "1", "tuple[str, ...]": "x"}
     env = {variable(item.name): samples[str(item.type)] for item in fields(Settings)}
     env |= {"AUTOMATA_LOG_LEVEL": "debug", "AUTOMATA_LOG_FORMAT": "json", "AUTOMATA_LEASE_SEC": "2"}
+    env["AUTOMATA_TRUSTED_PROXIES"] = "10.0.0.0/8"
     settings = load(env)
     assert [item.name for item in fields(Settings) if getattr(settings, item.name) == item.default] == ["trace_ratio"]
     assert all(item.metadata["rules"].doc for item in fields(Settings))
@@ -161,6 +162,7 @@ def test_every_setting_may_come_from_the_environment_and_says_what_it_is_for() -
         ({"AUTOMATA_POOL_SIZE": "0"}, "AUTOMATA_POOL_SIZE: '0' is not 1 or more"),
         ({"AUTOMATA_CONCURRENCY": "0"}, "AUTOMATA_CONCURRENCY: '0' is not 1 or more"),
         ({"AUTOMATA_BATCH": "0"}, "AUTOMATA_BATCH: '0' is not 1 or more"),
+        ({"AUTOMATA_TRUSTED_PROXIES": "proxy.example.com"}, "'proxy.example.com' is neither an address nor a network"),
         ({"AUTOMATA_PORT": "65536"}, "AUTOMATA_PORT: '65536' is not 0 to 65535"),
     ],
 )

@@ -131,7 +131,5 @@ def _app(
     problem.install(app)
     if settings.otlp_url:
         app.add_middleware(TracingMiddleware)
-    app.add_middleware(
-        RequestMiddleware, limits=RequestLimits.of(settings.host), max_body_bytes=settings.max_body_bytes
-    )
+    app.add_middleware(RequestMiddleware, limits=RequestLimits.of(settings), max_body_bytes=settings.max_body_bytes)
     return app

@@ -63,6 +63,14 @@ class Misdirected(Refused):
 
 
 @dataclass(eq=False)
+class PassedOn(Refused):
+    """A proxy passed on what is for this machine alone."""
+
+    code: str = "behind_a_proxy"
+    status = 403
+
+
+@dataclass(eq=False)
 class CrossSite(Refused):
     """A page of another site asks for a change."""
 

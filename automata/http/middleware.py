@@ -10,13 +10,14 @@ from time import perf_counter
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from automata.access.rate_limiter import client_key
 from automata.errors import AutomataError, Busy
 from automata.http import problem
 from automata.http.errors import TooLarge
+from automata.http.in_flight import MAX_IN_FLIGHT, InFlight
 from automata.http.request_checks import RequestLimits
 from automata.telemetry import HTTP_IN_FLIGHT, HTTP_REFUSED, HTTP_REQUESTS, HTTP_SECONDS
 
-MAX_IN_FLIGHT = 1000  # requests of one process; each may hold a body, so this times max_body_bytes bounds memory
 METHODS = frozenset({"GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"})
 SECURITY_HEADERS = (
     (b"x-content-type-options", b"nosniff"),
@@ -38,40 +39,44 @@ class RequestMiddleware:
         self._app = app
         self._limits = limits
         self._max_body_bytes = max_body_bytes
-        self._max_in_flight = max_in_flight
-        self._in_flight = 0
+        self._in_flight = InFlight(max_in_flight)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         exchange = _Exchange(scope, receive, send, self._max_body_bytes)
-        self._in_flight += 1
+        peer, path = scope.get("client"), scope["path"]
+        client = client_key(peer[0]) if peer else ""
         HTTP_IN_FLIGHT.inc()
         try:
-            await self._answer(exchange)
+            self._in_flight.enter(client, path)
+            try:
+                await self._answer(exchange)
+            finally:
+                self._in_flight.leave(client, path)
+        except Busy as error:
+            await _refuse(exchange, error)
         finally:
-            self._in_flight -= 1
             HTTP_IN_FLIGHT.dec()
             exchange.measure()
 
     async def _answer(self, exchange: _Exchange) -> None:
         try:
-            self._admit(exchange)
+            self._limits.check(exchange.scope)
+            exchange.check_length()
         except AutomataError as error:
-            HTTP_REFUSED.labels(error.code).inc()
-            await exchange.fail(error)
+            await _refuse(exchange, error)
             return
         try:
             await self._app(exchange.scope, exchange.receive, exchange.send)
         except Exception as error:
             await exchange.fail(error)
 
-    def _admit(self, exchange: _Exchange) -> None:
-        if self._in_flight > self._max_in_flight:
-            raise Busy(f"{self._max_in_flight} requests are being answered.", hint="Try again in a second.")
-        self._limits.check(exchange.scope)
-        exchange.check_length()
+
+async def _refuse(exchange: _Exchange, error: AutomataError) -> None:
+    HTTP_REFUSED.labels(error.code).inc()
+    await exchange.fail(error)
 
 
 class _Exchange:

@@ -12,29 +12,54 @@ from urllib.parse import urlsplit
 
 from starlette.types import Scope
 
-from automata.access.exposure import is_loopback
-from automata.http.errors import CrossSite, HeadersTooLarge, Misdirected, TooLong
+from automata.access.exposure import authenticates, reached_by_others
+from automata.http.errors import CrossSite, HeadersTooLarge, Misdirected, PassedOn, TooLong
+from automata.settings import Settings
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 MAX_TARGET_BYTES = 8192  # path and query together
 MAX_HEADER_BYTES = 32 * 1024  # all names and values together
+# What proxies add, by default or where their documentation tells how to set them up.
+FORWARDING = frozenset(
+    {
+        b"forwarded",
+        b"via",
+        b"x-forwarded-for",
+        b"x-forwarded-host",
+        b"x-forwarded-port",
+        b"x-forwarded-proto",
+        b"x-forwarded-server",
+        b"x-real-ip",
+        b"true-client-ip",
+        b"cf-connecting-ip",
+    }
+)
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 
 @dataclass(frozen=True, slots=True)
 class RequestLimits:
-    """`hosts` None: any Host is fine, because the operator opened the port to a network on purpose."""
+    """`hosts` None: any Host is fine, because the operator opened the port to a network on purpose. `passed_on`: a
+    request may say that a proxy passed it on."""
 
     hosts: frozenset[str] | None
+    passed_on: bool = True
 
     @classmethod
-    def of(cls, bound_to: str) -> RequestLimits:
-        """The limits of a server that listens on `bound_to` (a name or an address)."""
-        return cls(LOOPBACK_NAMES if is_loopback(bound_to) else None)
+    def of(cls, settings: Settings) -> RequestLimits:
+        """The limits of a server with these settings. Raises Usage and Refused as `authenticates` does."""
+        hosts = None if reached_by_others(settings) else LOOPBACK_NAMES
+        return cls(hosts, passed_on=authenticates(settings))
 
     def check(self, scope: Scope) -> None:
-        """Raises TooLong, HeadersTooLarge, Misdirected, CrossSite."""
+        """Raises TooLong, HeadersTooLarge, Misdirected, PassedOn, CrossSite."""
         _check_size(scope)
+        if not self.passed_on and any(name in FORWARDING for name, _ in scope["headers"]):
+            raise PassedOn(
+                "A proxy passed this request on, and this server lets everybody in who reaches it.",
+                hint="Name the proxy in AUTOMATA_TRUSTED_PROXIES, or the address that browsers use in"
+                " AUTOMATA_PUBLIC_URL: then a token is asked for.",
+            )
         host = header(scope, b"host")
         if self.hosts is not None and _name(host) not in self.hosts:
             raise Misdirected(

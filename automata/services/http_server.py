@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import uvicorn
 
 from automata.errors import Unavailable, Usage
+from automata.services.http_connections import Connections
+from automata.services.http_protocol import protocol_of
 
 BACKLOG = 2048
 GRACE_SEC = 10  # for requests that are being answered when the end is called
@@ -41,14 +44,19 @@ def address(host: str, listening: socket.socket) -> str:
     return f"http://{shown}:{listening.getsockname()[1]}"
 
 
-async def serve_http(app: Any, listening: socket.socket, until: asyncio.Event) -> None:
+async def serve_http(app: Any, listening: socket.socket, until: asyncio.Event, proxies: Sequence[str] = ()) -> None:
     """Answer the requests of an application of automata.api until `until` is set, then finish those under way.
 
-    Raises Unavailable if it ends before.
+    `proxies`: the addresses and networks of those who are believed whom a request is from. Raises Unavailable if it
+    ends before.
     """
     server = _Server(
         uvicorn.Config(
             app,
+            http=protocol_of(Connections(proxies)),
+            # Else whatever is on this machine would be believed.
+            proxy_headers=bool(proxies),
+            forwarded_allow_ips=list(proxies),
             log_config=None,
             access_log=False,
             server_header=False,

@@ -113,7 +113,8 @@ async def serve(
         _calm_collector()
         async with asyncio.TaskGroup() as group:
             # An API that is told to end takes no more runs; the others show that they drain.
-            http = group.create_task(serve_http(app, listening, stop if composition.takes_requests else drained))
+            until = stop if composition.takes_requests else drained
+            http = group.create_task(serve_http(app, listening, until, settings.trusted_proxies))
             if on_ready:
                 await on_ready(RunningProcess(address(settings.host, listening), db, resources.broker))
             if patient:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from automata.access.exposure import authenticates, shows_metrics
+from automata.access.exposure import authenticates, reached_by_others, shows_metrics
 from automata.access.principal import Role
 from automata.errors import Refused, Usage
 from automata.settings import Settings
@@ -28,6 +28,32 @@ def test_whatever_others_may_reach_asks_and_cannot_be_told_not_to(host):
     with pytest.raises(Refused) as refused:
         authenticates(Settings(host=host, auth="off"))
     assert (refused.value.code, refused.value.exit_code) == ("open_to_everybody", 5)
+
+
+BEHIND_A_PROXY = (
+    {"public_url": "https://automata.example.com"},
+    {"public_url": "http://10.0.0.7:8080"},
+    {"public_url": "automata.example.com"},
+    {"public_url": "https://[::1"},
+    {"trusted_proxies": ("127.0.0.1",)},
+    {"trusted_proxies": ("10.0.0.0/8",), "public_url": "http://localhost:8080"},
+)
+
+
+@pytest.mark.parametrize("named", BEHIND_A_PROXY)
+def test_a_public_url_or_a_proxy_means_that_others_reach_it_on_loopback_too(named):
+    settings = Settings(host="127.0.0.1", **named)
+    assert reached_by_others(settings)
+    assert authenticates(settings)
+    assert not shows_metrics(settings)
+    with pytest.raises(Refused) as refused:
+        authenticates(Settings(host="127.0.0.1", auth="off", **named))
+    assert "AUTOMATA_PUBLIC_URL" in (refused.value.hint or "")
+
+
+def test_a_public_url_of_this_machine_is_for_nobody_else():
+    for url in ("http://localhost:8080", "http://127.0.0.1:9", "http://[::1]:8080/"):
+        assert not reached_by_others(Settings(public_url=url))
 
 
 @pytest.mark.parametrize("word", ["maybe", "none", "o ff", "disabled"])

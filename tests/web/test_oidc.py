@@ -463,7 +463,7 @@ GOOD = {
         ({"oidc_issuer": "https://login.example.com:x"}, "OIDC_ISSUER is no address"),
         ({"public_url": ""}, "PUBLIC_URL is not set"),
         ({"public_url": "http://automata.example.com"}, "PUBLIC_URL is not https"),
-        ({"auth": ""}, "nobody has to say who they are"),
+        ({"auth": "", "public_url": "http://localhost:8080"}, "nobody has to say who they are"),
         ({"oidc_roles": ("staff",)}, "no VALUE=role"),
         ({"oidc_roles": ("=admin",)}, "no VALUE=role"),
         ({"oidc_roles": ("staff=king",)}, "'king' is no role"),
