@@ -4,6 +4,7 @@ postgres  the database is killed every 5 to 20 seconds, for --minutes
 flood     ten times more is asked for than the worker can do; then it gets help
 rolling   every process is replaced, one after another, twice, while clients ask for more
 million   a million steps, and what a claim costs after each 100,000
+door      silent, slow, endless and guessing clients, from forty addresses
 
 Each prints its figures and fails when a promise is broken. The first three check all that chaos checks.
 """
@@ -36,6 +37,7 @@ from benchmarks.__main__ import _fresh_database, _server
 from benchmarks.past import Side
 from tests.promises.chaos import Chaos, deploy, finished
 from tests.promises.clients import start
+from tests.promises.door import besiege
 from tests.promises.fleet import Member
 from tests.promises.history import Figures, chain, check_chain
 from tests.promises.ledger import Ledger
@@ -234,6 +236,21 @@ async def _part(url: str, address: str, number: int) -> float:
     return done.steps / done.seconds
 
 
+def door(minutes: float) -> None:
+    """What probes and clients with a good token see while the door is stormed."""
+    place = Path(tempfile.mkdtemp(prefix="automata-soak-", dir="/tmp"))
+    try:
+        with start_embedded(Path("build/soak")) as embedded:
+            siege = besiege(_fresh_database(embedded.url), place, 60 * min(minutes, 2))
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+    tell(f"door: probes {siege.probe.told()}; a good token {siege.client.told()}")
+    tell(
+        f"door: {siege.fires} fires of a schedule that is due each second, {siege.memory_mib:.0f} MiB more, {siege.attacks}"
+    )
+    siege.check()
+
+
 def _of(chaos: Chaos, part: str) -> Member:
     return next(member for member in chaos.members if member.part == part)
 
@@ -248,6 +265,7 @@ SCENES: dict[str, Callable[[float], None]] = {
     "flood": flood,
     "rolling": rolling,
     "million": million,
+    "door": door,
 }
 
 if __name__ == "__main__":
