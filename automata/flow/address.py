@@ -3,7 +3,8 @@
 Without this, `/orders/{{ inputs.order }}` with `../users/1` is a request for another resource, with the credentials of
 the step. What was written in the flow, and the values of `vars`, may hold anything. A value from anywhere else may be
 
-- the whole address, or its beginning: it says where to go, and `validate` warns of it;
+- the whole address, or its beginning: it says where to go, and `validate` warns of it. Not where a filter made it of
+  written text and values, as `['https://a.test', inputs.path] | join('/')` does: nobody can tell its parts then;
 - the name of a scheme or a host, or the digits of a port;
 - part of one segment of the path, which then is neither empty nor `.` nor `..`;
 - part of the query without `&`, unless `urlencode` made it.
@@ -66,8 +67,8 @@ class Address:
 
 def is_one_value(text: str) -> bool:
     """Whether the whole address is what one expression gives, so that there is no part to stay in."""
-    values = list(values_of(tree(Source(text))))
-    return len([value for value in values if isinstance(value, Value) or value.strip()]) < 2
+    values = [value for value in values_of(tree(Source(text))) if isinstance(value, Value) or value.strip()]
+    return len(values) < 2 and not any(isinstance(value, Value) and value.origin == "mixed" for value in values)
 
 
 def assemble(pieces: Sequence[Piece]) -> str:
@@ -162,7 +163,13 @@ def _unsafe(piece: Piece, what: str, hint: str) -> TemplateError:
 
 
 def _check_start(piece: Piece, following: str) -> None:
-    """A value that says where to go may not swallow what is written after it."""
+    """A value that says where to go may not swallow what is written after it, nor be half written, half data."""
+    if piece.origin == "mixed":
+        raise _unsafe(
+            piece,
+            "is put together of what is written and of values, so that nobody can tell where a part of it ends.",
+            "Put values into the address with `{{ }}` or `~`: each stays inside its part.",
+        )
     if not following:
         return
     if following.startswith("://"):
@@ -237,7 +244,7 @@ def _check_segments(text: str, values: Sequence[tuple[int, int, Piece]]) -> None
     """The segments in which values stand: with what is written beside them, they are neither nothing nor dots."""
     before, after = -1, -1
     for start, end, piece in values:
-        if piece.origin not in ("data", "encoded") or before <= start <= after:
+        if piece.origin not in ("data", "mixed", "encoded") or before <= start <= after:
             continue
         before = text.rfind("/", 0, start) + 1
         ending = _ENDS_SEGMENT.search(text, end)
@@ -283,7 +290,7 @@ def raw_values(text: str) -> Iterator[RawValue]:
             written += value
             continue
         part = part_after(written)
-        if value.origin in ("data", "encoded") and part in _WARNED:
+        if value.origin in ("data", "mixed", "encoded") and part in _WARNED:
             yield RawValue(_WARNED[part], value, _expression(source, value))
         written += _stand_in(part, value.origin, values[index + 1 :])
 

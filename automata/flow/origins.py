@@ -7,7 +7,7 @@ result stays where it is put.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -21,8 +21,9 @@ from automata.flow.values import OPERATIONS, text_of
 
 # In the order of trust. `safe`: made of data, and no character of it can be structure, as of `| segment`.
 # `encoded`: made by `urlencode`, so that it may be a whole query, but not a path.
-Origin = Literal["written", "safe", "encoded", "secret", "data"]
-_TRUST: Sequence[Origin] = ("written", "safe", "encoded", "secret", "data")
+# `mixed`: put together of what was written and of data, where nobody can tell any more which is which.
+Origin = Literal["written", "safe", "encoded", "secret", "data", "mixed"]
+_TRUST: Sequence[Origin] = ("written", "safe", "encoded", "secret", "data", "mixed")
 
 # Their results are numbers or hex digits, or encoded as one path segment.
 _SAFE = frozenset({"abs", "count", "float", "hmac_sha256", "int", "length", "round", "segment", "sha256", "wordcount"})
@@ -173,6 +174,11 @@ def _piece(text: str) -> Piece:
 
 def origin_of(node: nodes.Node) -> Origin:
     """The least trusted of what an expression is made of."""
+    origin = _origin(node)
+    return "mixed" if origin == "data" and {"written", "data"} <= _ingredients(node) else origin
+
+
+def _origin(node: nodes.Node) -> Origin:
     match node:
         case nodes.Const():
             return "written"
@@ -180,7 +186,7 @@ def origin_of(node: nodes.Node) -> Origin:
             return _ROOTS.get(node.name, "data")
         case nodes.Getattr() | nodes.Getitem():
             # A key that is data chooses among values that were written.
-            return origin_of(node.node)
+            return _origin(node.node)
         case nodes.Test() | nodes.Compare() | nodes.Not():
             return "written"
         case nodes.Sub() | nodes.Div() | nodes.FloorDiv() | nodes.Mod() | nodes.Pow() | nodes.UnaryExpr():
@@ -219,7 +225,50 @@ def _joins_segments(node: nodes.Filter | nodes.Call) -> bool:
 
 
 def _least(parts: Any) -> Origin:
-    return max((origin_of(part) for part in parts), key=_TRUST.index, default="written")
+    return max((_origin(part) for part in parts), key=_TRUST.index, default="written")
+
+
+# One of their operands is the result.
+_CHOOSING = frozenset({"coalesce", "default", "d"})
+_NUMBERS = (nodes.Sub, nodes.Div, nodes.FloorDiv, nodes.Mod, nodes.Pow, nodes.UnaryExpr, nodes.Test, nodes.Compare)
+
+
+def _ingredients(node: nodes.Node) -> frozenset[Origin]:
+    """Of which texts a value is put together: of some that were written, of data, or of both.
+
+    What a filter is told says how it goes about its subject: `inputs.url | replace('http:', 'https:')` is data still.
+    Where the subject was written, as in `'https://a.test/ID' | replace('ID', inputs.id)`, it is filled in.
+    """
+    match node:
+        case nodes.Const():
+            return frozenset({"written"} if isinstance(node.value, str) and node.value else ())
+        case nodes.Name():
+            return frozenset({_ROOTS.get(node.name, "data")})
+        case nodes.Getattr() | nodes.Getitem():
+            return _ingredients(node.node)
+        case nodes.Not():
+            return frozenset()
+        case nodes.CondExpr():
+            return _chosen([node.expr1, *([node.expr2] if node.expr2 is not None else [])])
+        case nodes.Call():
+            name = node.node.name if isinstance(node.node, nodes.Name) else ""
+            return (_chosen if name in _CHOOSING else _joined)([*node.args, *node.kwargs])
+        case nodes.Filter(node=nodes.Node() as subject):
+            rest = [*node.args, *node.kwargs]
+            if node.name in _CHOOSING:
+                return _chosen([subject, *rest])
+            found = _ingredients(subject)
+            return found | _joined(rest) if "written" in found else found
+    return frozenset() if isinstance(node, _NUMBERS) else _joined(node.iter_child_nodes())
+
+
+def _joined(parts: Iterable[nodes.Node]) -> frozenset[Origin]:
+    return frozenset(origin for part in parts for origin in _ingredients(part))
+
+
+def _chosen(parts: Iterable[nodes.Node]) -> frozenset[Origin]:
+    """Those of the alternative that is put together of most."""
+    return max((_ingredients(part) for part in parts), key=len, default=frozenset())
 
 
 def values_of(body: Sequence[nodes.Node]) -> Iterator[str | Value]:

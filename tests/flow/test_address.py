@@ -8,7 +8,11 @@ import pytest
 
 from automata.flow.address import UNSAFE_VALUE
 from automata.flow.budget import TemplateError
+from automata.flow.filters import FILTER_NAMES
+from automata.flow.lexing import Source
 from automata.flow.load import validate_text
+from automata.flow.origins import Value, values_of
+from automata.flow.statements import tree
 from automata.flow.template import compile_config
 
 
@@ -166,6 +170,57 @@ def test_several_segments_are_made_one_by_one() -> None:
     url = "https://erp.test/{{ inputs.x | split('/') | map('segment') | join('/') }}"
     assert address(url, x="a b/c&d") == "https://erp.test/a%20b/c%26d"
     assert refusal(url, x="a/../b").code == UNSAFE_VALUE
+
+
+CHOOSING = ("coalesce", "default", "d")
+MIXED = [
+    "{{ ['https://erp.test/orders', inputs.x] | join('/') }}",
+    "{{ ('https://erp.test/orders/' ~ inputs.x) | trim }}",
+    "{{ 'https://erp.test/orders/ID' | replace('ID', inputs.x) }}",
+    "{{ vars.base | replace('/orders', '/' ~ inputs.x) }}",
+    "{{ [vars.base, 'orders', inputs.x] | join('/') | lower }}",
+    "{{ {'u': 'https://erp.test/orders/' ~ inputs.x}.u }}",
+    "{{ ['https://erp.test/orders/' ~ inputs.x][0] }}",
+    "{{ coalesce('https://erp.test/orders/' ~ inputs.x | trim, '') }}",
+    "{{ ('https://erp.test/orders/' ~ inputs.x)[:99] }}",
+    "{{ ['https://erp.test/orders/', inputs.x] | join }}/lines",
+]
+
+
+@pytest.mark.parametrize("url", MIXED)
+@pytest.mark.parametrize("value", ["../../admin", "7"])
+def test_what_is_half_written_and_half_data_is_no_address(url: str, value: str) -> None:
+    error = refusal(url, variables={"base": "https://erp.test/orders"}, x=value)
+    assert error.code == UNSAFE_VALUE
+    assert "admin" not in str(error)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "{{ inputs.x }}",
+        "{{ inputs.x | trim }}",
+        "{{ inputs.x | replace('http:', 'https:') }}",
+        "{{ coalesce(inputs.x, 'https://erp.test/') }}",
+        "{{ inputs.missing | default(inputs.x) }}",
+        "{{ inputs.x | default('https://erp.test', true) }}",
+        "{{ [inputs.x] | join }}",
+        "{{ [inputs.x, 'y'][0] if false else inputs.x }}",
+    ],
+)
+def test_an_address_may_be_a_value_as_a_whole(url: str) -> None:
+    assert address(url, x="https://erp.test/orders/7?page=2") == "https://erp.test/orders/7?page=2"
+
+
+@pytest.mark.parametrize("name", sorted(FILTER_NAMES))
+@pytest.mark.parametrize("subject", ["['https://erp.test/', inputs.x]", "('https://erp.test/' ~ inputs.x)"])
+def test_no_filter_makes_data_of_what_is_half_written(name: str, subject: str) -> None:
+    for expression in (f"{subject} | {name}", f"'https://erp.test/ID' | {name}(inputs.x, 1)"):
+        if name in CHOOSING and "ID" in expression:
+            continue  # the result is one or the other
+        values = [value for value in values_of(tree(Source(f"{{{{ {expression} }}}}"))) if isinstance(value, Value)]
+        assert len(values) == 1
+        assert values[0].origin != "data", expression
 
 
 def test_a_refusal_names_the_expression_and_never_the_value() -> None:
