@@ -17,7 +17,7 @@ from automata.flow.shape import describe, is_kind
 from automata.flow.userschema import Problem, SchemaBudget, compile_pattern, compile_schema, frozen
 
 MAX_INPUT_BYTES = 1024 * 1024
-MAX_EXACT = 1 << 53  # up to here a double is one whole number
+MAX_EXACT = 1 << 53  # below it a double is one whole number; it is 2^53 + 1 as well
 # Enough for every small request; a large one may cost in proportion to its size.
 BASE_WORK = 50_000
 
@@ -120,7 +120,7 @@ def _enum_message(declared: Input, value: Any) -> str:
 def _has_type(kind: str, value: Any) -> bool:
     if kind == "integer" and isinstance(value, float):
         # A larger one stands for many whole numbers, and which of them was meant cannot be known.
-        return value.is_integer() and abs(value) <= MAX_EXACT
+        return value.is_integer() and abs(value) < MAX_EXACT
     return is_kind(value, kind)
 
 

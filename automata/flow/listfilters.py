@@ -310,7 +310,7 @@ def _whole_part(budget: Budget, text: str) -> int:
     number = float(text)
     if not math.isfinite(number):
         raise _too_large(budget, text)
-    return int(number) if abs(number) <= MAX_EXACT else int(Decimal(text.strip()))
+    return int(number) if abs(number) < MAX_EXACT else int(Decimal(text.strip()))
 
 
 def _too_large(budget: Budget, text: str) -> Exception:

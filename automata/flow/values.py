@@ -119,9 +119,10 @@ def text_of(budget: Budget, value: Any) -> str:
 
 
 def _number_text(value: float) -> str:
-    if type(value) is int and value.bit_length() > MAX_INT_BITS:
-        raise exceeded("A number is too large to be written.")
-    if not math.isfinite(value):
+    if type(value) is int:
+        if value.bit_length() > MAX_INT_BITS:
+            raise exceeded("A number is too large to be written.")
+    elif not math.isfinite(value):
         raise TemplateError("The result is not a finite number.", code="AF213")
     return repr(value)
 

@@ -61,6 +61,24 @@ def refusal(text: str, context: dict[str, Any] | None = None) -> TemplateError:
 
 
 @pytest.mark.parametrize(
+    "number", [10**23, -(10**30), 10**400, 2**63 - 1, 2**4000], ids=["23", "30", "400", "63 bits", "4000 bits"]
+)
+@pytest.mark.parametrize(
+    "text",
+    [
+        "n={{ item }}",
+        "{{ item ~ '' }}",
+        "{{ [item] | join(',') }}",
+        "{{ item | json }}",
+        "{{ item | string }}",
+        "{{ [item] }} ",
+    ],
+)
+def test_a_whole_number_in_a_text_keeps_all_its_digits(text: str, number: int) -> None:
+    assert str(number) in str(compile_value(text).render({"item": number}))
+
+
+@pytest.mark.parametrize(
     ("text", "value"),
     [
         ("{{ inputs.n }}", 3),
