@@ -44,6 +44,10 @@ def _bad_network(networks: tuple[str, ...]) -> str | None:
     return None
 
 
+def _short_token(token: str) -> str | None:
+    return "it is shorter than 32 characters, which can be guessed" if token and len(token) < 32 else None
+
+
 def _empty_list(rules: tuple[str, ...]) -> str | None:
     return None if rules else "it is empty, and an empty list keeps no flow from any address; leave it out for that"
 
@@ -155,6 +159,12 @@ class Settings:
         "",
         "who may read `/metrics`: `everybody` or `viewers`; unset: everybody where the server lets everybody in",
         shown="unset",
+    )
+    metrics_token: str = setting(
+        "",
+        "what Prometheus sends as `Authorization: Bearer ...`, good for `/metrics` alone; at least 32 characters",
+        secret=True,
+        check=_short_token,
     )
     rate_per_sec: float = setting(1000.0, "requests of one token or session; twice as many at once; `0`: no limit")
     anonymous_rate_per_sec: float = setting(100.0, "requests of one address that need no token; likewise")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import logging
 import os
 import signal
 import sys
@@ -58,6 +59,14 @@ def pytest_configure(config: pytest.Config) -> None:
 def anyio_backend() -> str:
     """Async tests and fixtures run on asyncio, each test in a loop of its own."""
     return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def root_log_level() -> Iterator[None]:
+    """What a command of the test's own process sets stays with that test: others listen to warnings."""
+    level = logging.getLogger().level
+    yield
+    logging.getLogger().setLevel(level)
 
 
 @pytest.fixture(scope="session")

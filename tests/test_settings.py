@@ -145,6 +145,7 @@ def test_every_setting_may_come_from_the_environment_and_says_what_it_is_for() -
     samples = {"str": "http://x", "int": "5", "float": "1", "bool": "1", "tuple[str, ...]": "x"}
     env = {variable(item.name): samples[str(item.type)] for item in fields(Settings)}
     env |= {"AUTOMATA_LOG_LEVEL": "debug", "AUTOMATA_LOG_FORMAT": "json", "AUTOMATA_LEASE_SEC": "2"}
+    env["AUTOMATA_METRICS_TOKEN"] = "m" * 32
     env["AUTOMATA_TRUSTED_PROXIES"] = "10.0.0.0/8"
     settings = load(env)
     assert [item.name for item in fields(Settings) if getattr(settings, item.name) == item.default] == ["trace_ratio"]

@@ -48,7 +48,7 @@ async def readyz(request: Request) -> Response:
 
 @router.get(
     "/metrics",
-    dependencies=[needs(Role.VIEWER, unless=shows_metrics)],
+    dependencies=[needs(Role.VIEWER, unless=shows_metrics, or_token=lambda settings: settings.metrics_token)],
     responses={200: {"content": {"text/plain": {}}}},
     response_class=Response,
 )

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from hmac import compare_digest
 from typing import Any, TypeVar, cast
 
 from fastapi import Depends, FastAPI, Request
@@ -68,19 +69,29 @@ def acting_person(request: Request, claimed: str | None = None) -> Person:
     return Participant(principal.name, principal.mail, principal.identity)
 
 
-def needs(role: Role, *, limits: bool = False, unless: Callable[[Settings], bool] | None = None) -> Any:
+def needs(
+    role: Role,
+    *,
+    limits: bool = False,
+    unless: Callable[[Settings], bool] | None = None,
+    or_token: Callable[[Settings], str] | None = None,
+) -> Any:
     """A route's dependency: 401 for an unknown caller, 403 (`forbidden`) for one with less than `role`.
 
     `limits`: all that the route reads and changes keeps to the flows that the caller is limited to
     (store/flow_visibility.py). Any other route refuses such callers, so one that nobody thought about shows them
     nothing.
-    `unless` is a setting that opens the route to all.
+    `unless` is a setting that opens the route to all, `or_token` one that holds a token for this route alone.
     """
 
     async def check(request: Request) -> None:
         context = context_of(request)
         if unless and unless(context.settings):
             authenticator_of(request).throttle_anonymous(request)
+            set_viewer_labels({})
+            check_parameters(request)
+            return
+        if or_token and _bears(request, or_token(context.settings)):
             set_viewer_labels({})
             check_parameters(request)
             return
@@ -96,6 +107,11 @@ def needs(role: Role, *, limits: bool = False, unless: Callable[[Settings], bool
     setattr(check, _MARK, role)
     setattr(check, _KEEPS, limits)
     return Depends(check)
+
+
+def _bears(request: Request, token: str) -> bool:
+    sent = request.headers.getlist("authorization")
+    return bool(token) and len(sent) == 1 and compare_digest(sent[0].encode(), f"Bearer {token}".encode())
 
 
 def open_to_everybody() -> Any:

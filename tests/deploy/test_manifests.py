@@ -142,6 +142,14 @@ def test_keda_asks_the_database_a_question_that_it_can_answer(database_url: str)
     with psycopg.connect(database_url) as conn:
         assert conn.execute(query).fetchone() == (0,)
         plan = "\n".join(row[0] for row in conn.execute("EXPLAIN " + query))
+        for lane, sec in (("default", 0), ("slow", 0), ("slow", 0), ("@advance", 0), ("eu", 3600)):
+            conn.execute(
+                "INSERT INTO task_queue (run_id, step, lane, ready_at, version_id) VALUES (gen_random_uuid(), 's', %s,"
+                " now() + make_interval(secs => %s), gen_random_uuid())",
+                [lane, sec],
+            )
+        assert conn.execute(query).fetchone() == (3,), "what is ready in every queue, and no turn of a run"
+        conn.rollback()
     assert "task_queue_ready" in plan
     assert "task_queue" in metadata.tables
 

@@ -69,7 +69,7 @@ def test_alerts_and_dashboard_ask_for_series_and_labels_that_there_are() -> None
     given = {"instance", "job", "le"}
     for where, expression in expressions().items():
         names = set(NAME.findall(expression))
-        assert names, where
+        assert names or re.match(r"up\{", expression), where  # Prometheus has that one itself
         assert names - there.keys() == set(), where
         labels = {label for name in names for label in there[name]} | given
         matched = set(re.findall(r"(\w+)\s*(?:=~|!~|!=|=)\s*\"", expression))
