@@ -9,7 +9,7 @@ from typing import Any
 
 from automata.engine.schedule import MAX_FIRES
 from automata.engine.states import TRIGGER_MEANINGS, Trigger
-from automata.flow import budget, textfilters, yaml12
+from automata.flow import budget, decimalfilters, jmesfilters, textfilters, xmlfilters, yaml12
 from automata.flow.expression import MAX_NODES_DEEP
 from automata.flow.filters import FILTER_NAMES, FUNCTION_NAMES, TEST_NAMES
 from automata.flow.inputs import MAX_INPUT_BYTES
@@ -192,6 +192,9 @@ def _limit_rows() -> Iterator[tuple[str, str, str]]:
     yield "entries of a rendered value", f"{budget.MAX_RESULT_ITEMS:,}", "`AF212`"
     yield "a whole number in a template", f"{budget.MAX_INT_BITS:,} bits", "`AF212`"
     yield "a regular expression", f"{textfilters.MAX_PATTERN:,} characters", "`AF211`"
+    yield "a JMESPath expression", f"{jmesfilters.MAX_EXPRESSION:,} characters", "`AF209`"
+    yield "digits of an exact decimal", f"{decimalfilters.MAX_DECIMAL_DIGITS:,}", "`AF212`"
+    yield "levels of elements in XML", f"{xmlfilters.MAX_XML_DEPTH:,}", "`AF211`"
     yield "different regular expressions in a render", f"{budget.MAX_PATTERNS}", "`AF212`"
     yield "the inputs of a run", _size(MAX_INPUT_BYTES), "`invalid_input`"
     yield "the outputs of a step", _size(MAX_OUTPUT_BYTES), "`output_too_large`"

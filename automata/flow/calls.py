@@ -28,6 +28,7 @@ from automata.flow.scope import AMBIENT_KEY, Ambient, Expr, Scope
 from automata.flow.timefilters import iso
 
 Called = nodes.Filter | nodes.Test | nodes.Call
+Operand = nodes.Node | None
 Change = Callable[[Scope, Any], list[Any]]
 
 
@@ -109,14 +110,29 @@ def _check_name(compiler: Compiler, what: str, code: str, name: str, known: froz
         raise compiler.error("AF203", "`*` and `**` are not part of the template language.", node)
 
 
-def _check_arguments(compiler: Compiler, tool: Tool, count: int, named: Sequence[str], node: Called) -> None:
-    problem = tool.mismatch(count, named)
+def _check_arguments(compiler: Compiler, tool: Tool, operands: Sequence[Operand], node: Called) -> None:
+    """`operands` begin with the value; None stands for one that is nowhere written."""
+    named = {str(pair.key): pair.value for pair in node.kwargs}
+    problem = tool.mismatch(len(operands), named)
     if problem is not None:
         raise compiler.error("AF209", f"`{tool.name}` is called wrongly: {problem}.", node)
+    if not tool.checks:
+        return
+    given = tool.signature.bind(None, *operands, **named).arguments
+    for name, check in tool.checks.items():
+        operand = given.get(name)
+        negative = isinstance(operand, nodes.Neg)
+        constant = operand.node if isinstance(operand, nodes.Neg) else operand
+        if isinstance(constant, nodes.Const):
+            problem = check(-constant.value if negative and type(constant.value) in (int, float) else constant.value)
+        elif operand is not None and name in tool.written_out:
+            problem = f"`{name}` is written out, so that no data becomes a program"
+        if problem is not None:
+            raise compiler.error("AF209", f"`{tool.name}` is called wrongly: {problem}.", node)
 
 
 def _apply(compiler: Compiler, tool: Tool, operands: Sequence[nodes.Node], node: Called) -> Expr:
-    _check_arguments(compiler, tool, len(operands), [str(pair.key) for pair in node.kwargs], node)
+    _check_arguments(compiler, tool, operands, node)
     function = tool.call
     parts = [compiler.compile(operand) for operand in operands]
     named = [(str(pair.key), compiler.compile(pair.value)) for pair in node.kwargs]
@@ -234,7 +250,7 @@ def _mapper(compiler: Compiler, node: nodes.Filter) -> Change:
 
 def _filter_mapper(compiler: Compiler, node: nodes.Filter, options: Mapping[str, Expr]) -> Change:
     tool = _named_tool(compiler, node, 0, FILTERS, "filter", "AF205")
-    _check_arguments(compiler, tool, len(node.args), list(options), node)
+    _check_arguments(compiler, tool, [None, *node.args[1:]], node)
     parts = [compiler.compile(part) for part in node.args[1:]]
 
     def change(scope: Scope, items: Any) -> list[Any]:
@@ -276,7 +292,7 @@ def _test_choice(compiler: Compiler, node: nodes.Filter, at: int, keeps: bool) -
     parts: list[Expr] = []
     if len(node.args) > at:
         tool = _named_tool(compiler, node, at, TESTS, "test", "AF206")
-        _check_arguments(compiler, tool, len(node.args) - at, (), node)
+        _check_arguments(compiler, tool, [None, *node.args[at + 1 :]], node)
         call, parts = tool.call, [compiler.compile(part) for part in node.args[at + 1 :]]
 
     def choose(scope: Scope, items: Any, read: Callable[[Any], Any]) -> list[Any]:

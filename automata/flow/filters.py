@@ -9,10 +9,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from automata.flow.budget import MAX_TURNS, Budget, exceeded, misfit
+from automata.flow.codecfilters import CODEC_FILTERS
+from automata.flow.csvfilters import CSV_FILTERS
+from automata.flow.datefilters import DATE_FILTERS
+from automata.flow.decimalfilters import DECIMAL_FILTERS
+from automata.flow.filterchecks import CHECKS, WRITTEN_OUT, Check
+from automata.flow.jmesfilters import JMES_FILTERS
+from automata.flow.jwtfilters import JWT_FILTERS
 from automata.flow.listfilters import LIST_FILTERS
+from automata.flow.shapefilters import SHAPE_FILTERS
 from automata.flow.textfilters import TEXT_FILTERS
 from automata.flow.timefilters import TIME_FILTERS
 from automata.flow.values import NUMBERS, contains, equal, kind, ordered
+from automata.flow.xmlfilters import XML_FILTERS
 
 # These look at names of other filters or at undefined values, so the expression compiler does them itself.
 MAPPING = frozenset({"map", "select", "reject", "selectattr", "rejectattr"})
@@ -21,11 +30,16 @@ LENIENT = frozenset({"default", "d", "coalesce"})
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A filter, test or function: called with the budget, the value (not for functions) and its arguments."""
+    """A filter, test or function: called with the budget, the value (not for functions) and its arguments.
+
+    `checks`: what arguments must be that are written out. Those in `written_out` cannot be anything else.
+    """
 
     name: str
     call: Callable[..., Any]
     signature: inspect.Signature
+    checks: Mapping[str, Check]
+    written_out: frozenset[str]
 
     def mismatch(self, positional: int, named: Iterable[str]) -> str | None:
         """What is wrong with calling it so, or None. `positional` counts the value, not the budget."""
@@ -37,7 +51,11 @@ class Tool:
 
 
 def _tools(calls: Mapping[str, Callable[..., Any]]) -> dict[str, Tool]:
-    return {name: Tool(name, call, inspect.signature(call)) for name, call in calls.items()}
+    nothing: Mapping[str, Check] = {}
+    return {
+        name: Tool(name, call, inspect.signature(call), CHECKS.get(name, nothing), WRITTEN_OUT.get(name, frozenset()))
+        for name, call in calls.items()
+    }
 
 
 def nearest(name: str, names: Iterable[str]) -> str | None:
@@ -164,7 +182,21 @@ def spread(budget: Budget, *bounds: Any) -> list[int]:
     return list(numbers)
 
 
-FILTERS: Mapping[str, Tool] = _tools({**LIST_FILTERS, **TEXT_FILTERS, **TIME_FILTERS})
+FILTERS: Mapping[str, Tool] = _tools(
+    {
+        **CODEC_FILTERS,
+        **CSV_FILTERS,
+        **DATE_FILTERS,
+        **DECIMAL_FILTERS,
+        **JMES_FILTERS,
+        **JWT_FILTERS,
+        **LIST_FILTERS,
+        **SHAPE_FILTERS,
+        **TEXT_FILTERS,
+        **TIME_FILTERS,
+        **XML_FILTERS,
+    }
+)
 FILTER_NAMES = frozenset(FILTERS) | MAPPING | LENIENT
 TEST_NAMES = frozenset(TESTS) | PRESENCE
 

@@ -92,7 +92,7 @@ def _extreme(budget: Budget, value: Any, case_sensitive: bool, attribute: Any, c
     return items[choose(range(len(items)), key=keys.__getitem__)]
 
 
-def _identity(budget: Budget, value: Any, case_sensitive: bool) -> Any:
+def identity(budget: Budget, value: Any, case_sensitive: bool) -> Any:
     """A key that is equal for equal JSON values; large integers go by their text, for their hashes can collide."""
     cls = type(value)
     if cls is str:
@@ -112,7 +112,7 @@ def unique(budget: Budget, value: Any, case_sensitive: bool = False, attribute: 
         key = read(item)
         if type(key) is str:
             budget.pay(len(key))
-        chosen.setdefault(_identity(budget, key, case_sensitive), item)
+        chosen.setdefault(identity(budget, key, case_sensitive), item)
     return list(chosen.values())
 
 
@@ -181,17 +181,17 @@ def reverse(budget: Budget, value: Any) -> Any:
 
 def items(budget: Budget, value: Any) -> list[Any]:
     """`[[key, value], ...]` in the object's order."""
-    return [[key, part] for key, part in _object(budget, value).items()]
+    return [[key, part] for key, part in object_of(budget, value).items()]
 
 
 def keys(budget: Budget, value: Any) -> list[Any]:
     """`object | keys`."""
-    return list(_object(budget, value))
+    return list(object_of(budget, value))
 
 
 def values(budget: Budget, value: Any) -> list[Any]:
     """`object | values`."""
-    return list(_object(budget, value).values())
+    return list(object_of(budget, value).values())
 
 
 def dictsort(
@@ -200,19 +200,12 @@ def dictsort(
     """`object | dictsort(case_sensitive, by, reverse)`: pairs, by key or by value."""
     if by not in ("key", "value"):
         raise misfit("`dictsort` sorts by 'key' or by 'value'.")
-    pairs = [[key, part] for key, part in _object(budget, value, turns=0).items()]
+    pairs = [[key, part] for key, part in object_of(budget, value, turns=0).items()]
     return sort(budget, pairs, reverse, case_sensitive, 0 if by == "key" else 1)
 
 
-def merge(budget: Budget, value: Any, *others: Any) -> dict[str, Any]:
-    """One object of several; the later ones win, level by level is not looked into."""
-    merged = dict(_object(budget, value))
-    for other in others:
-        merged.update(_object(budget, other))
-    return merged
-
-
-def _object(budget: Budget, value: Any, turns: int = 1) -> dict[str, Any]:
+def object_of(budget: Budget, value: Any, turns: int = 1) -> dict[str, Any]:
+    """The value as an object, its length paid as loop turns. Raises TemplateError for anything else."""
     if type(value) is not dict:
         raise misfit(f"An object is needed here, this is {kind(value)}.")
     budget.turn(turns * len(value))
@@ -357,7 +350,6 @@ LIST_FILTERS: Mapping[str, Callable[..., Any]] = {
     "length": length,
     "list": as_list,
     "max": maximum,
-    "merge": merge,
     "min": minimum,
     "reverse": reverse,
     "round": rounded,

@@ -14,7 +14,7 @@ from urllib.parse import quote, urlencode
 
 import re2
 
-from automata.flow.budget import MAX_TEXT, Budget, TemplateError, misfit
+from automata.flow.budget import ITEM_COST, MAX_TEXT, Budget, TemplateError, misfit
 from automata.flow.exact_json import loads
 from automata.flow.listfilters import reader, walk
 from automata.flow.values import dump_json, kind, text_of, weigh
@@ -264,13 +264,19 @@ def _compiled(budget: Budget, pattern: Any) -> Any:
     budget.pattern(text)
     # Measured: a search costs ten microseconds however short the text is.
     budget.pay(150)
-    compiled = _pattern(text)
-    if compiled is None or compiled.programsize > MAX_PROGRAM:
+    compiled = readable_pattern(text)
+    if compiled is None:
         raise misfit(
             "The regular expression cannot be read, or is too large.",
             "RE2 has no look-around and no back references.",
         )
     return compiled
+
+
+def readable_pattern(text: str) -> Any:
+    """The compiled regular expression; None when it cannot be read, or is too large."""
+    compiled = _pattern(text) if len(text) <= MAX_PATTERN else None
+    return None if compiled is None or compiled.programsize > MAX_PROGRAM else compiled
 
 
 @lru_cache(maxsize=64)
@@ -299,6 +305,22 @@ def regex_match(budget: Budget, value: Any, pattern: Any) -> Any:
     numbers = range(1, compiled.groups + 1)
     budget.make(sum(match.end(number) - match.start(number) for number in numbers))
     return [match.group(number) for number in numbers] or True
+
+
+def find_all(budget: Budget, value: Any, pattern: Any) -> list[Any]:
+    """Every match: its text, or with groups the list of what they caught."""
+    compiled = _compiled(budget, pattern)
+    text = _read(budget, value)
+    size = len(text.encode())
+    budget.pay(_search_cost(compiled, size))
+    found: list[Any] = []
+    for match in compiled.finditer(text):
+        # As in `regex_replace`: the search for the next match may read all the rest.
+        budget.turn(1, _search_cost(compiled, size - match.end()))
+        groups = [match.group(number) for number in range(compiled.groups + 1)]
+        budget.pay(sum(len(group or "") for group in groups) + ITEM_COST * len(groups))
+        found.append(groups[1:] or groups[0])
+    return found
 
 
 def regex_replace(budget: Budget, value: Any, pattern: Any, replacement: Any, count: int = 0) -> str:
@@ -338,6 +360,7 @@ TEXT_FILTERS: Mapping[str, Callable[..., Any]] = {
     "b64encode": b64encode,
     "capitalize": _shape(str.capitalize),
     "center": center,
+    "find_all": find_all,
     "fromjson": from_json,
     "hmac_sha256": hmac_sha256,
     "indent": indent,

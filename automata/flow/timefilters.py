@@ -74,8 +74,8 @@ def _names_zone(format: str | None) -> bool:
 def format_time(budget: Budget, value: Any, format: Any = None, timezone: Any = "UTC") -> str:
     """A time (seconds since 1970 or ISO 8601 text) in a `strftime` format and IANA zone; ISO 8601 by default."""
     budget.pay(200)
-    moment = _moment(value)
-    zone = _zone(timezone)
+    moment = instant(value)
+    zone = zone_of(timezone)
     try:
         local = moment.astimezone(zone)
         if format is None:
@@ -85,7 +85,8 @@ def format_time(budget: Budget, value: Any, format: Any = None, timezone: Any = 
         raise misfit("This time is outside the years 1 to 9999.") from None
 
 
-def _moment(value: Any) -> datetime:
+def instant(value: Any) -> datetime:
+    """The moment that a value means: seconds since 1970 or ISO 8601 text. Raises TemplateError."""
     if type(value) is str:
         return _parsed(value, None)
     if type(value) not in (int, float) or not math.isfinite(value):
@@ -102,7 +103,8 @@ def _checked(format: Any) -> str:
     return format
 
 
-def _zone(name: Any) -> ZoneInfo:
+def zone_of(name: Any) -> ZoneInfo:
+    """The zone of an IANA name. Raises TemplateError."""
     try:
         if type(name) is str and len(name) <= _MAX_CHARS and _ZONE.fullmatch(name) and name not in NO_ZONES:
             return ZoneInfo(name)

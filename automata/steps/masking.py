@@ -39,7 +39,7 @@ _ESCAPED_DEEP = 3
 
 
 def masker(secrets: Mapping[str, str]) -> Mask:
-    """A function that replaces every secret in a text, also as base64, URL-encoded, JSON- and HTML-escaped."""
+    """A function that replaces every secret in a text, also as base64, hex, URL-encoded, JSON- and HTML-escaped."""
     return masker_of(secrets.values())
 
 
@@ -145,6 +145,7 @@ def _forms(value: str) -> Iterator[str]:
             yield text.replace("/", "\\/")
     yield from (ascii(value)[1:-1], repr(value)[1:-1], html.escape(value), html.escape(value, quote=False))
     raw = value.encode(errors="surrogateescape")
+    yield from (raw.hex(), raw.hex().upper())
     for shift in range(3):
         # Inside a longer base64 text a value starts at one of three alignments; the characters at both ends also
         # carry bits of the neighbours, so only those between are the secret's own.

@@ -90,6 +90,24 @@ TEXTS = [
     "{{ 'a' | regex_match('(((a{1000}){1000}){1000}){1000}') }}",
     "{% for i in range(1000) %}{% if 'a' | regex_match('a{' ~ i ~ '}') %}{% endif %}{% endfor %}",
     "{{ ('[' * 500000 ~ ']' * 500000) | fromjson }}",
+    "{{ inputs.text | find_all('a') }}",
+    "{{ inputs.text[:20000] | find_all('(a)(?:[ab]*a[ab]{30}c)?') }}",
+    "{{ inputs.text | chunk(1) }}",
+    "{{ inputs.text | hex_encode }}",
+    "{{ inputs.text | hash }}",
+    "{{ inputs.text | from_csv }}",
+    "{{ inputs.csv | from_csv }}",
+    "{{ inputs.csv | from_csv(header=false) }}",
+    "{{ (',' * 1000000) | from_csv(header=false) ~ '' }}",
+    "{{ ([[1]] * 90000 + [['x' * 1000000] * 100]) | to_csv }}",
+    "{{ (inputs.numbers | chunk(1)) | to_csv }}",
+    "{{ inputs.text | from_xml }}",
+    "{{ inputs.laughs | from_xml }}",
+    "{{ ('<a>' * 300000) | from_xml }}",
+    "{{ ('<r>' ~ '<a/>' * 200000 ~ '</r>') | from_xml }}",
+    "{{ ('<r>' ~ '<a b=\"\"/>' * 90000 ~ '</r>') | from_xml ~ '' ~ 'x' * 1000000 }}",
+    "{{ {'a': inputs.dag} | to_xml }}",
+    "{{ {'a': {'b': inputs.words * 3}} | to_xml }}",
     "{{ (['[' ~ '[],' * 300000 ~ '[]]'] * 50) | map('fromjson') }}",
 ]
 NUMBERS = [
@@ -106,6 +124,14 @@ NUMBERS = [
     "{{ 0 | format_time('%999999999d') }}",
     "{{ 1 | round(10 ** 9) }}",
     "{{ 1 | round(-10 ** 9) }}",
+    "{{ '1e9999' | decimal }}",
+    "{{ ('9' * 300) | dec_mul('9' * 300) }}",
+    "{{ '1' * 1000000 | decimal }}",
+    "{{ inputs.huge | decimal }}",
+    _loop("{% if '1e299' | dec_div('3', 0, 'up') %}{% endif %}" * 20),
+    _loop("{% if 0 | add_time(days=1, timezone='Pacific/Apia') %}{% endif %}" * 20),
+    _loop("{% if {'a': 1} | jwt_sign('k') %}{% endif %}" * 20),
+    "{{ 0 | add_time(years=10 ** 9) }}",
 ]
 VALUES = [
     "{{ [0] * 10 ** 9 }}",
@@ -132,6 +158,22 @@ VALUES = [
     _nested(40, "{{ a | json }}"),
     _nested(40, "{{ a }}"),
     _nested(30, "{% if a == [a[0], a[1]] %}{{ a }}{% endif %}"),
+    "{{ [inputs.dag] | flatten(200) }}",
+    "{{ {'a': inputs.objects} | merge({'a': inputs.objects}, deep=true) ~ '' }}",
+    "{{ range(2000) | batch(1) | join_on(range(2000) | batch(1), 0) }}",
+    "{{ ([{'k': 1}] * 2000) | join_on([{'k': 1}] * 2000, 'k') }}",
+    "{{ inputs.numbers | zip(inputs.numbers) }}",
+    "{{ inputs.numbers | chunk(2) }}",
+    "{{ ([{'k': 'x' * 1000000}] * 1000) | group_by('k') }}",
+    "{{ [1] | jmespath('@" + "|[@,@][]" * 60 + "') }}",
+    "{{ [1] | jmespath('@" + "|[@,@]" * 60 + "|to_string(@)') }}",
+    "{{ [1] | jmespath('@" + "|[@,@]" * 60 + "|@==@') }}",
+    "{{ [1] | jmespath('@" + "|[@,@]" * 60 + "|contains(@,@)') }}",
+    "{{ inputs.small | jmespath('[*].[" + "@," * 400 + "@][][].[" + "@," * 60 + "@]') }}",
+    "{{ inputs.text | jmespath('join(@, [" + '`"a"`,' * 50 + "@])') }}",
+    "{{ inputs.numbers | jmespath('sort_by(@, &to_string(@))') }}",
+    "{{ 1 | jmespath('" + "(" * 900 + "') }}",
+    "{{ 1 | jmespath('" + "!" * 990 + "a') }}",
     "{{ inputs.deep | json }}",
     "{{ [inputs.deep] }}",
     "{{ [inputs.deep] == [inputs.deeper] }}",
@@ -163,6 +205,8 @@ DEPTHS = [
     "{{ inputs." + "a" * 16000 + " }}",
     "{{ 'x' }}" * 2_000_000,
 ]
+_ENTITIES = "".join(f'<!ENTITY l{n} "{f"&l{n - 1};" * 10}">' for n in range(1, 10))
+_LAUGHS = f'<!DOCTYPE x [<!ENTITY l0 "ha">{_ENTITIES}]><x>&l9;</x>'
 BOMBS = LOOPS + TEXTS + NUMBERS + VALUES + DEPTHS
 
 
@@ -192,6 +236,12 @@ def _context() -> dict[str, Any]:
             value = [value]
         return value
 
+    def doubled_objects() -> Any:
+        value: Any = {"x": 1}
+        for _ in range(60):
+            value = {"l": value, "r": value}
+        return value
+
     inputs = {
         "text": "ab" * 2_500_000,
         "other": "ba" * 2_500_000,
@@ -199,6 +249,9 @@ def _context() -> dict[str, Any]:
         "words": [f"w{number}" for number in range(50_000)],
         "small": list(range(100)),
         "huge": 3**20_000,
+        "csv": "a,b\n" * 1_000_000,
+        "laughs": _LAUGHS,
+        "objects": doubled_objects(),
         "dag": doubled(),
         "dag2": doubled(),
         "deep": nested(900),

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from automata.flow.template import compile_template
 from automata.steps.contract import HttpRequest
 from automata.steps.masking import (
     MAX_BODY_CHARS,
@@ -30,6 +31,13 @@ def test_a_secret_on_the_edge_of_a_cut_leaves_no_half() -> None:
 def test_a_request_without_a_body_and_one_that_is_no_text_are_described() -> None:
     assert describe_request(HttpRequest("GET", "https://a.test/"), hide)["body"] is None
     assert describe_request(HttpRequest("PUT", "https://a.test/", (), b"\xff"), hide)["body"] == "�"
+
+
+def test_a_secret_is_masked_in_the_forms_that_filters_give_it() -> None:
+    mask = masker_of(["hünter2/"])
+    for form in ("hex_encode", "b64encode", "b64url_encode", "urlencode", "segment", "hex_encode | upper", "json"):
+        text = compile_template("{{ 'x' ~ (inputs.s | " + form + ") ~ 'y' }}").render({"inputs": {"s": "hünter2/"}})
+        assert "***" in mask(text), form
 
 
 def test_every_text_of_a_tree_is_masked_and_other_values_stay() -> None:
